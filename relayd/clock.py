@@ -1,0 +1,28 @@
+"""What time it is, passed in so that tests can own it."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Durations come from `monotonic`; `wall` is for people to read."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since 1970, which an operator may change."""
+        ...
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Return seconds since 1970, for display only."""
+        return time.time()

@@ -1,0 +1,301 @@
+"""Every error a person or a client can meet, as one tree.
+
+A class fixes three promises: a stable `code` (in JSON bodies, `--json` and logs), the exit
+status of a command that ends with it, and the HTTP status of a request that does.
+
+    RelaydError                     code                    exit  HTTP
+    ├── UsageError                  usage                   2     400
+    │   ├── ConfigError             config_invalid          2     500
+    │   ├── ExposureError           exposed_without_key     2     500
+    │   └── ModelFileError          model_file_invalid      2     500
+    ├── EngineError                 engine_failed           1     500
+    │   ├── EngineMissing           engine_missing          1     500
+    │   └── EngineBuildError        engine_build_failed     1     500
+    ├── FetchError                  fetch_failed            1     502
+    │   ├── HostSilentError         host_silent             1     504
+    │   ├── HashMismatchError       hash_mismatch           1     502
+    │   └── NoSpaceError            no_space                1     507
+    ├── ListenError                 listen_failed           1     500
+    ├── StateError                  state_unusable          1     500
+    ├── DaemonError                 daemon_error            1     500
+    │   ├── NoDaemonError           no_daemon               3     503
+    │   ├── DaemonSilentError       daemon_silent           4     504
+    │   └── DaemonRunningError      daemon_running          5     409
+    └── RequestError                invalid_request         1     400
+        ├── UnauthorizedError       invalid_api_key         1     401
+        ├── OriginRefusedError      origin_not_allowed      1     403
+        ├── NotFoundError           not_found               1     404
+        │   └── ModelNotFoundError  model_not_found         1     404
+        ├── MethodNotAllowedError   method_not_allowed      1     405
+        ├── BodyTimeoutError        body_timeout            1     408
+        ├── BodyTooLargeError       body_too_large          1     413
+        ├── MediaTypeError          unsupported_media_type  1     415
+        ├── HostRefusedError        host_not_allowed        1     421
+        ├── QueueFullError          queue_full              1     429
+        ├── TooManyFailedKeysError  too_many_failed_keys    1     429
+        ├── UpstreamError           upstream_failed         1     502
+        ├── UnavailableError        model_unavailable       1     503
+        └── QueueTimeoutError       queue_timeout           1     503
+"""
+
+from typing import ClassVar
+
+
+class RelaydError(Exception):
+    """Say what failed, which value, and what to do next.
+
+    Args:
+        message: What failed and which value, one sentence.
+        remedy: What to do next; printed after the message.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    exit_status: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class UsageError(RelaydError):
+    """The command cannot be carried out as it was typed."""
+
+    code = "usage"
+    exit_status = 2
+    http_status = 400
+
+
+class ConfigError(UsageError):
+    """A configuration file or variable says something relayd cannot follow."""
+
+    code = "config_invalid"
+    http_status = 500
+
+
+class ExposureError(UsageError):
+    """The daemon would be reachable from other machines without a key."""
+
+    code = "exposed_without_key"
+    http_status = 500
+
+
+class ModelFileError(UsageError):
+    """A model file is missing, unreadable or not a GGUF."""
+
+    code = "model_file_invalid"
+    http_status = 500
+
+
+class EngineError(RelaydError):
+    """A llama-server binary did not do what it must."""
+
+    code = "engine_failed"
+
+
+class EngineMissing(EngineError):  # noqa: N818 - reads as a state, as the CLI shows it
+    """No llama-server was found and none may be installed."""
+
+    code = "engine_missing"
+
+
+class EngineBuildError(EngineError):
+    """Building llama-server from source failed."""
+
+    code = "engine_build_failed"
+
+
+class FetchError(RelaydError):
+    """Bytes from elsewhere did not arrive."""
+
+    code = "fetch_failed"
+    http_status = 502
+
+
+class HostSilentError(FetchError):
+    """A host did not answer in time."""
+
+    code = "host_silent"
+    http_status = 504
+
+
+class HashMismatchError(FetchError):
+    """The bytes that arrived are not the ones that were promised."""
+
+    code = "hash_mismatch"
+
+
+class NoSpaceError(FetchError):
+    """The disk cannot hold what would be written."""
+
+    code = "no_space"
+    http_status = 507
+
+
+class ListenError(RelaydError):
+    """An address cannot be listened on."""
+
+    code = "listen_failed"
+
+
+class StateError(RelaydError):
+    """A folder or file that relayd keeps cannot be used."""
+
+    code = "state_unusable"
+
+
+class DaemonError(RelaydError):
+    """The daemon refused a command; `code` may be the daemon's own."""
+
+    code = "daemon_error"
+
+
+class NoDaemonError(DaemonError):
+    """No daemon is running."""
+
+    code = "no_daemon"
+    exit_status = 3
+    http_status = 503
+
+
+class DaemonSilentError(DaemonError):
+    """A daemon holds the socket but does not answer."""
+
+    code = "daemon_silent"
+    exit_status = 4
+    http_status = 504
+
+
+class DaemonRunningError(DaemonError):
+    """Another daemon holds the lock."""
+
+    code = "daemon_running"
+    exit_status = 5
+    http_status = 409
+
+
+class RequestError(RelaydError):
+    """A client's request cannot be served.
+
+    Args:
+        message: What failed and which value.
+        remedy: What the client can do.
+        param: The member of the body at fault, if one is.
+        retry_after_seconds: When trying again makes sense, if it does.
+    """
+
+    code = "invalid_request"
+    http_status = 400
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnauthorizedError(RequestError):
+    """The key is missing or wrong; which of the two is not said."""
+
+    code = "invalid_api_key"
+    http_status = 401
+
+
+class OriginRefusedError(RequestError):
+    """A web page of another origin is asking."""
+
+    code = "origin_not_allowed"
+    http_status = 403
+
+
+class NotFoundError(RequestError):
+    """There is nothing at this path."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class ModelNotFoundError(NotFoundError):
+    """No model of that name is configured."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class BodyTimeoutError(RequestError):
+    """The body stopped arriving."""
+
+    code = "body_timeout"
+    http_status = 408
+
+
+class BodyTooLargeError(RequestError):
+    """The body is larger than the limit."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+class MediaTypeError(RequestError):
+    """The body is not JSON, or is compressed."""
+
+    code = "unsupported_media_type"
+    http_status = 415
+
+
+class HostRefusedError(RequestError):
+    """The Host header names a machine that is not this one."""
+
+    code = "host_not_allowed"
+    http_status = 421
+
+
+class QueueFullError(RequestError):
+    """More requests wait for this model than its queue may hold."""
+
+    code = "queue_full"
+    http_status = 429
+
+
+class TooManyFailedKeysError(RequestError):
+    """One address has sent too many wrong keys."""
+
+    code = "too_many_failed_keys"
+    http_status = 429
+
+
+class UpstreamError(RequestError):
+    """A replica failed and no other could take over."""
+
+    code = "upstream_failed"
+    http_status = 502
+
+
+class UnavailableError(RequestError):
+    """No replica of the model can serve."""
+
+    code = "model_unavailable"
+    http_status = 503
+
+
+class QueueTimeoutError(RequestError):
+    """The request waited as long as it may."""
+
+    code = "queue_timeout"
+    http_status = 503

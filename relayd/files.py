@@ -1,0 +1,85 @@
+"""How a file is replaced whole or not at all, and kept to its owner."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from relayd.errors import StateError
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` by `data` so that a crash leaves the old bytes or the new ones, on disk.
+
+    Args:
+        path: The file; its folder exists.
+        data: All of its bytes.
+        mode: Permission bits of the new file.
+
+    Raises:
+        StateError: The folder cannot be written, or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut (rename(2) alone does not)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def private_folder(path: Path) -> Path:
+    """Return `path` as a folder that only its owner can enter (0700), made if it is missing.
+
+    Raises:
+        StateError: It is no folder, belongs to somebody else, or cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            raise StateError(
+                f"{path} belongs to user {found.st_uid}, not to user {os.geteuid()}",
+                remedy="Give it to the user that runs relayd, or choose another folder.",
+            )
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            path.chmod(0o700)
+    except OSError as error:
+        raise StateError(f"{path} cannot be used as a folder: {error.strerror}") from error
+    return path
+
+
+def quarantine(path: Path) -> Path:
+    """Move a file that makes no sense aside, to the first free `NAME.corrupt-N`, and return that path.
+
+    Raises:
+        StateError: The file cannot be moved.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise StateError(f"{path} cannot be moved aside: {error.strerror}") from error
+    return aside

@@ -1,0 +1,40 @@
+"""What a number measures, and how a person reads it."""
+
+from typing import NewType
+
+Bytes = NewType("Bytes", int)
+"""A count of bytes (never of mebibytes)."""
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def mib(count: float) -> Bytes:
+    """Return `count` mebibytes as bytes, rounded down."""
+    return Bytes(int(count * MIB))
+
+
+def show_bytes(count: int) -> str:
+    """Return a size as a person reads it: `350 KiB`, `4.4 GiB`."""
+    for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if abs(count) >= size:
+            value = count / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count} B"
+
+
+def show_seconds(seconds: float) -> str:
+    """Return a duration as a person reads it: `0.4 s`, `3 min 5 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

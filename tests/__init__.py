@@ -1,0 +1,1 @@
+"""What relayd promises, proved; `python -m tests.check` runs every check."""

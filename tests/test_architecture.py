@@ -1,0 +1,399 @@
+"""Does every import go down, and do the pure modules stay pure?
+
+The tables are the plan of the house; rooms that are still to come have their place already. Paths are
+allowed in pure modules as values (`pathlib.Path` joins and names), never as doors: methods that ask
+the file system count as I/O.
+"""
+
+import ast
+import graphlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.pure
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FOUNDATION = frozenset({"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal"})
+"""Top-level modules that import no room and that every room may import."""
+
+NOTHING: frozenset[str] = frozenset()
+
+MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
+    "hardware": NOTHING,
+    "gguf": NOTHING,
+    "config": NOTHING,
+    "store": NOTHING,
+    "service": NOTHING,
+    "scheduler": NOTHING,
+    "client": NOTHING,
+    "catalog": {"gguf"},
+    "advice": {"config", "hardware", "gguf", "catalog", "planner", "engine"},
+    "planner": {
+        "hardware.bandwidth", "hardware.machine", "gguf.metadata", "gguf.quants", "catalog.entry",
+        "config.schema",
+    },
+    "engine": {"planner", "gguf"},
+    "supervisor": {"engine", "store", "planner", "config.schema"},
+    "router": {"scheduler"},
+    "actor": {"scheduler"},
+    "batch": {"router", "scheduler", "store"},
+    "remote": {"router", "scheduler", "store"},
+    "api": {"router", "store", "batch", "remote"},
+    "wish": {"config", "hardware", "gguf", "catalog", "planner", "engine"},
+    "ui": {"hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner"},
+    "bridge": {"api", "config", "planner", "scheduler", "supervisor", "wish"},
+    "report": {"config", "planner", "scheduler", "supervisor", "wish"},
+    "commands": {"supervisor"},
+    "daemon": {
+        "bridge", "commands", "report",
+        "hardware", "gguf", "catalog", "config", "planner", "engine", "store", "service", "scheduler",
+        "supervisor", "router", "batch", "remote", "api", "wish", "actor",
+    },
+    "cli": {"advice", "ui", "client", "wish", "hardware", "engine", "catalog", "config", "service"},
+    "cli.serve": {"daemon", "supervisor"},
+    "cli.chat": {"conversation", "supervisor.logs"},
+    "cli.logs": {"supervisor.logs"},
+    "cli.talk": {"conversation", "supervisor.child"},
+    "cli.test": {"conversation"},
+    "checkup": {"config", "engine", "hardware"},
+    "cli.doctor": {"checkup"},
+    "cli.recommend": {"store"},
+    "benchmark": {"conversation"},
+    "cli.bench": {"benchmark", "store"},
+    "conversation": NOTHING,
+    "__main__": {"cli.main"},
+}  # fmt: skip
+"""Room (or one module of it, which adds to its room) -> rooms or modules it may import."""
+
+PURE = (
+    "planner",
+    "scheduler",
+    "ui",
+    "hardware.bandwidth",
+    "hardware.document",
+    "hardware.listing",
+    "hardware.machine",
+    "gguf.metadata",
+    "gguf.quants",
+    "catalog.entry",
+    "catalog.match",
+    "config.schema",
+    "config.check",
+    "config.describe",
+    "config.diff",
+    "config.environment",
+    "config.listen",
+    "config.locate",
+    "config.shortcut",
+    "engine.argv",
+    "service.units",
+    "supervisor.state",
+    "supervisor.backoff",
+    "supervisor.causes",
+    "router.body",
+    "router.framing",
+    "router.headers",
+)
+"""Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
+
+PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint"})
+"""Foundation that pure modules may use: values only, no clock and no file."""
+
+IMPURE_LIBRARIES = frozenset({
+    "aiohttp", "asyncio", "concurrent", "fcntl", "http.client", "io", "logging", "mmap", "multiprocessing",
+    "os", "psutil", "pynvml", "random", "resource", "secrets", "select", "selectors", "shutil",
+    "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request", "uvloop",
+})  # fmt: skip
+"""Libraries that reach the world outside; `from random import Random` passes, as the type of a value."""
+
+PATH_QUESTIONS = frozenset({
+    "chmod", "cwd", "exists", "expanduser", "glob", "home", "is_dir", "is_file", "is_symlink", "iterdir",
+    "lstat", "mkdir", "open", "read_bytes", "read_text", "resolve", "rglob", "rmdir", "stat", "touch",
+    "unlink", "write_bytes", "write_text",
+})  # fmt: skip
+"""Methods of `pathlib.Path` that ask or change the file system."""
+
+AIOHTTP_PUBLIC = frozenset({"abc", "hdrs", "test_utils", "typedefs", "web"})
+"""Submodules of aiohttp that are documented; the others are its internals."""
+
+AIOHTTP_INTERNALS_IN = frozenset({"router.splice", "api.connection"})
+"""The only modules that touch aiohttp's internals: a new minor of it is read against these two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported name as a module spells it; functions and type checks import later."""
+
+    target: str
+    name: str
+    line: int
+    at_import_time: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One file of relayd; `name` leaves out the leading `relayd.` and is empty for the package itself."""
+
+    name: str
+    file: Path
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return room_of(self.name)
+
+    def at(self, line: int) -> str:
+        return f"{self.file.relative_to(ROOT)}:{line}"
+
+
+@cache
+def modules() -> dict[str, Module]:
+    found = {}
+    for file in sorted((ROOT / "relayd").rglob("*.py")):
+        parts = file.relative_to(ROOT / "relayd").with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = Module(name, file, ast.parse(file.read_text("utf-8"), str(file)))
+    return found
+
+
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
+    return tuple(walk_imports(module, module.tree, at_import_time=True))
+
+
+def every_import() -> Iterator[tuple[Module, Import]]:
+    return ((module, imported) for module in modules().values() for imported in imports(module))
+
+
+def report(problems: Iterable[str]) -> None:
+    found = list(dict.fromkeys(problems))
+    assert not found, "\n" + "\n".join(found)
+
+
+def walk_imports(module: Module, node: ast.AST, *, at_import_time: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, "", child.lineno, at_import_time) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            target = absolute(module, child)
+            yield from (Import(target, alias.name, child.lineno, at_import_time) for alias in child.names)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from walk_imports(module, child, at_import_time=False)
+        else:
+            later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from walk_imports(module, child, at_import_time=at_import_time and not later)
+
+
+def absolute(module: Module, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = list(module.file.relative_to(ROOT).parts[: -node.level])
+    return ".".join([*package, *filter(None, [node.module])])
+
+
+def within_relayd(imported: Import) -> str | None:
+    """Return the module an import reaches, without the leading `relayd.`; None for other libraries."""
+    top, _, inner = imported.target.partition(".")
+    if top != "relayd":
+        return None
+    submodule = f"{inner}.{imported.name}".strip(".")
+    return submodule if submodule in modules() else inner
+
+
+def room_of(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def covers(entry: str, name: str) -> bool:
+    return name == entry or name.startswith(f"{entry}.")
+
+
+def may_import(importer: str, target: str) -> bool:
+    room = room_of(importer)
+    if target == "" or target in FOUNDATION:
+        return True
+    if room == room_of(target):
+        return True
+    allowed = {*MAY_IMPORT.get(room, ()), *MAY_IMPORT.get(importer, ())}
+    return any(covers(entry, target) for entry in allowed)
+
+
+def graph_at_import_time() -> dict[str, set[str]]:
+    """Return module -> modules that importing it executes, packages of other rooms included."""
+    graph: dict[str, set[str]] = {name: set() for name in modules()}
+    for name, module in modules().items():
+        for imported in imports(module):
+            target = within_relayd(imported)
+            if target and imported.at_import_time:
+                above = {one for one in packages_above(target) if not covers(one, name)}
+                graph[name] |= {target, *above} & modules().keys()
+    return graph
+
+
+def packages_above(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def reach(start: str) -> set[str]:
+    graph, seen, todo = graph_at_import_time(), set[str](), [start]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += graph.get(name, ())
+    return seen
+
+
+def pure_modules() -> list[Module]:
+    return [module for name, module in modules().items() if any(covers(entry, name) for entry in PURE)]
+
+
+def test_every_room_has_its_place_in_the_table() -> None:
+    rooms = {module.room for module in modules().values()} - FOUNDATION - {""}
+
+    strangers = sorted(rooms - MAY_IMPORT.keys())
+
+    assert not strangers, f"give these rooms of relayd/ a line in MAY_IMPORT, or another home: {strangers}"
+
+
+def test_the_table_itself_goes_down_only() -> None:
+    graph: dict[str, set[str]] = {}
+    for importer, entries in MAY_IMPORT.items():
+        graph.setdefault(room_of(importer), set()).update(map(room_of, entries))
+
+    circle = circle_in(graph)
+
+    assert not circle, f"rooms may import each other in a circle: {circle}"
+
+
+def circle_in(graph: Mapping[str, AbstractSet[str]]) -> str:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as found:
+        return " <- ".join(found.args[1])
+    return ""
+
+
+def test_imports_go_down_only() -> None:
+    report(
+        f"{module.at(imported.line)} {module.name} imports {target}: allowed are the foundation and "
+        f"{sorted(MAY_IMPORT.get(module.room, ())) or 'nothing else'}; pass the thing in instead"
+        for module, imported in every_import()
+        if (target := within_relayd(imported)) is not None and not may_import(module.name, target)
+    )
+
+
+def test_rooms_use_only_public_names_of_each_other() -> None:
+    report(
+        f"{module.at(imported.line)} imports the private {target}.{imported.name}: make it public or move it"
+        for module, imported in every_import()
+        if (target := within_relayd(imported)) is not None
+        and any(
+            part.startswith("_") and not part.startswith("__") for part in (*target.split("."), imported.name)
+        )
+        and room_of(target) != module.room
+    )
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    circle = circle_in(graph_at_import_time())
+
+    assert not circle, f"modules import each other in a circle: {circle}"
+
+
+@pytest.mark.parametrize(("one", "other"), [("router", "supervisor"), ("supervisor", "router")])
+def test_router_and_supervisor_meet_only_in_the_scheduler(one: str, other: str) -> None:
+    starts = [name for name in modules() if covers(one, name)]
+
+    problems = {start: hits for start in starts if (hits := {x for x in reach(start) if covers(other, x)})}
+
+    assert not problems, f"they meet through events of the scheduler, never by import: {problems}"
+
+
+def test_pure_modules_are_where_the_table_says() -> None:
+    rooms = {module.room for module in modules().values()}
+
+    gone = [entry for entry in PURE if room_of(entry) in rooms and entry not in modules()]
+
+    assert not gone, f"PURE names modules that are not there; rename or remove these lines: {gone}"
+
+
+def test_pure_modules_import_nothing_that_reaches_the_world() -> None:
+    report(
+        f"{module.at(imported.line)} imports {imported.target}: take its result as a value"
+        for module in pure_modules()
+        for imported in imports(module)
+        if any(covers(library, imported.target) for library in IMPURE_LIBRARIES)
+        and (imported.target, imported.name) != ("random", "Random")
+    )
+
+
+def test_pure_modules_import_only_pure_modules() -> None:
+    allowed = {*PURE_FOUNDATION, "", *(module.name for module in pure_modules())}
+
+    report(
+        f"{module.at(imported.line)} imports relayd.{target}, which is not pure"
+        for module in pure_modules()
+        for imported in imports(module)
+        if (target := within_relayd(imported)) is not None and target not in allowed
+    )
+
+
+def test_pure_modules_open_no_file_and_roll_no_dice() -> None:
+    report(
+        f"{module.at(node.lineno)} calls {ast.unparse(node.func)}: do it outside and pass the result in"
+        for module in pure_modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and reaches_out(node)
+    )
+
+
+def reaches_out(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr in PATH_QUESTIONS
+    name = ast.unparse(call.func)
+    return name in {"open", "print", "input"} or (name == "Random" and not call.args)
+
+
+def test_the_command_line_starts_with_typer_alone() -> None:
+    """`--help` and completion answer at once, because a command imports what it uses when it runs."""
+    started = {one for name in modules() if covers("cli", name) for one in reach(name)}
+
+    report(
+        f"{module.at(imported.line)} imports {imported.target}: move it into the function that uses it"
+        for module in (modules()[name] for name in sorted(started))
+        for imported in imports(module)
+        if imported.at_import_time and not starts_fast(imported)
+    )
+
+
+def starts_fast(imported: Import) -> bool:
+    target = within_relayd(imported)
+    if target is not None:
+        return target in {"", *FOUNDATION} or covers("cli", target)
+    top = room_of(imported.target)
+    return top == "typer" or top in sys.stdlib_module_names
+
+
+def test_two_modules_touch_the_internals_of_aiohttp() -> None:
+    report(
+        f"{module.at(imported.line)} imports {imported.target}.{imported.name}: use the public API, "
+        f"or do this in {sorted(AIOHTTP_INTERNALS_IN)}"
+        for module, imported in every_import()
+        if is_internal_of_aiohttp(imported) and module.name not in AIOHTTP_INTERNALS_IN
+    )
+
+
+def is_internal_of_aiohttp(imported: Import) -> bool:
+    top, *inner = imported.target.split(".")
+    private = imported.name.startswith(("_", "http_", "web_"))
+    return top == "aiohttp" and (private or not AIOHTTP_PUBLIC.issuperset(inner[:1]))
