@@ -1,0 +1,39 @@
+"""What is this machine: its CPU, its memory and the devices that can hold a model.
+
+`probe` reads the machine once and returns a `Machine`, a value that planners take apart
+without touching the operating system.
+"""
+
+from relayd.hardware.document import document
+from relayd.hardware.listing import Listed, merge_engine_devices, parse_devices
+from relayd.hardware.machine import (
+    Bandwidth,
+    Cpu,
+    Device,
+    DeviceKind,
+    Holder,
+    Machine,
+    Memory,
+    MemoryLimit,
+    NumaNode,
+)
+from relayd.hardware.probe import Sources, probe, this_machine
+
+__all__ = [
+    "Bandwidth",
+    "Cpu",
+    "Device",
+    "DeviceKind",
+    "Holder",
+    "Listed",
+    "Machine",
+    "Memory",
+    "MemoryLimit",
+    "NumaNode",
+    "Sources",
+    "document",
+    "merge_engine_devices",
+    "parse_devices",
+    "probe",
+    "this_machine",
+]
