@@ -1,0 +1,131 @@
+"""Which files beside a model file belong to it?
+
+Nothing inside a file tells: names do, by the habits of those who publish models.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayd.errors import ModelFileError
+
+DRAFT_PREFIXES = ("mtp-", "dspark-", "dflash-")
+"""Beginnings of the names of draft models (llama.cpp common/preset.cpp `draft_prefixes`)."""
+
+PROJECTOR_MARK = "mmproj"
+"""Somewhere in the name of a multimodal projector (llama.cpp common/preset.cpp `is_mmproj_file`)."""
+
+PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+KINDS = frozenset({"mmproj", "mtp", "dspark", "dflash", "model"})
+"""Words of a file name that tell what kind of file it is."""
+
+PRECISION = re.compile(
+    r"(?<![a-z0-9])(?:ud-)?(?:i?q\d+(?:_[a-z0-9]+)*|tq\d_0|b?f\d+|fp\d+|mxfp4(?:_moe)?|nvfp4)(?![a-z0-9])"
+)
+"""What `llama-quantize` and those who publish its files call a precision, in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """Files that serve one model; the first of a kind fits best.
+
+    Attributes:
+        projectors: Multimodal projectors, for `--mmproj`.
+        drafts: Models that draft tokens for it, for `--model-draft`.
+    """
+
+    projectors: tuple[Path, ...] = ()
+    drafts: tuple[Path, ...] = ()
+
+
+def part_names(name: str, count: int) -> tuple[str, ...]:
+    """Return the names of all parts of a split model, given the first one's (llama.cpp `llama_split_path`).
+
+    Raises:
+        ModelFileError: `name` is not what the first of `count` parts is called.
+    """
+    found = PART.fullmatch(name)
+    if not found or (int(found["number"]), int(found["count"])) != (1, count):
+        raise ModelFileError(
+            f"{name} is the first of {count} parts: expected a name ending with -00001-of-{count:05d}.gguf",
+            remedy="give the parts the names they were published with",
+        )
+    return tuple(f"{found['prefix']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
+
+
+def first_part_name(name: str) -> str:
+    """Return how the first part of the split model is called that `name` is a part of; empty if of none."""
+    found = PART.fullmatch(name)
+    return f"{found['prefix']}-00001-of-{found['count']}.gguf" if found else ""
+
+
+def is_companion(name: str) -> bool:
+    """Tell whether a file of this name serves a model and is none itself."""
+    return _is_projector(name) or _is_draft(name)
+
+
+def find_companions(model: Path) -> Companions:
+    """Return the projectors and drafts in the folder of `model` that are named for it.
+
+    Raises:
+        ModelFileError: The folder cannot be listed.
+    """
+    try:
+        names = sorted(one.name for one in model.parent.iterdir() if one.is_file())
+    except OSError as error:
+        raise ModelFileError(f"{model.parent} cannot be listed: {error.strerror}") from error
+    ours = list(match_companions(model.name, names))
+    return Companions(
+        projectors=tuple(model.parent / name for name in ours if _is_projector(name)),
+        drafts=tuple(model.parent / name for name in ours if _is_draft(name)),
+    )
+
+
+def match_companions(model: str, names: Iterable[str]) -> list[str]:
+    """Return those of `names` that are companions of `model`, the best first.
+
+    A companion's name, without the words for its kind and precision, begins the model's name. One that
+    names no model serves the only model of the folder. Of several, the one named closest to the model is
+    best, then the one nearest to its precision.
+    """
+    ours = _words(model)
+    files = [name for name in names if name.endswith(".gguf") and name != model]
+    alone = all(_words(name) == ours for name in files if not is_companion(name))
+    fitting = [
+        name
+        for name in files
+        if is_companion(name) and _begins(words := _words(name), ours) and (words or alone)
+    ]
+    return sorted(fitting, key=lambda name: (-len(_words(name)), abs(_bits(name) - _bits(model)), name))
+
+
+def _is_projector(name: str) -> bool:
+    return name.endswith(".gguf") and PROJECTOR_MARK in name.lower()
+
+
+def _is_draft(name: str) -> bool:
+    return name.endswith(".gguf") and name.startswith(DRAFT_PREFIXES) and not _is_projector(name)
+
+
+def _begins(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    return words == whole[: len(words)]
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """Return the words of a file name that say which model it is."""
+    words = re.split(r"[-_. ]+", PRECISION.sub(" ", _stem(name)))
+    return tuple(word for word in words if word and word not in KINDS)
+
+
+def _bits(name: str) -> int:
+    """Return the first number in the precision that a file name tells; 0 without one."""
+    found = PRECISION.search(_stem(name))
+    digits = found and re.search(r"\d+", found[0])
+    return int(digits[0]) if digits else 0
+
+
+def _stem(name: str) -> str:
+    found = PART.fullmatch(name)
+    return (found["prefix"] if found else name.removesuffix(".gguf")).lower()

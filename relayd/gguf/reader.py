@@ -1,0 +1,90 @@
+"""What does a model say about itself, all its files together?"""
+
+import re
+from pathlib import Path
+
+from relayd.errors import ModelFileError
+from relayd.gguf.companions import first_part_name, part_names
+from relayd.gguf.header import HEADER_BYTES, TENSORS, Header, read_header
+from relayd.gguf.metadata import ModelMetadata
+from relayd.units import Bytes
+
+ARCHITECTURE = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""What the engine's names of architectures are made of (src/llama-arch.cpp `LLM_ARCH_NAMES`)."""
+
+
+def read_metadata(path: Path) -> ModelMetadata:
+    """Read the header of a model file, and of all its parts if it is the first of several.
+
+    Raises:
+        ModelFileError: A file is missing, cut short or damaged, is no GGUF that the engine reads, or is a
+            later part of a split model; the message names the byte and what was expected there.
+    """
+    first = read_header(path)
+    parts = [first, *_later_parts(first)]
+    return ModelMetadata(
+        architecture=_architecture(first),
+        values=first.values,
+        tensors=tuple(tensor for part in parts for tensor in part.tensors),
+        file_bytes=Bytes(sum(part.file_bytes for part in parts)),
+    )
+
+
+def _later_parts(first: Header) -> list[Header]:
+    """Read the other parts of a split model, as the engine finds them (src/llama-model-loader.cpp)."""
+    count = _split_number(first, "split.count", 1)
+    if count <= 1:
+        return []
+    if number := _split_number(first, "split.no", 0):
+        begin = first_part_name(first.path.name) or "the first part"
+        raise ModelFileError(f"{first.path} is part {number + 1} of {count}", remedy=f"give {begin} instead")
+    names = part_names(first.path.name, count)
+    _demand(first.path.parent, names)
+    parts = []
+    bytes_left, tensors_left = HEADER_BYTES - first.header_bytes, TENSORS - len(first.tensors)
+    for expected, name in enumerate(names[1:], start=1):
+        part = read_header(first.path.with_name(name), bytes_left)
+        if (number := _split_number(part, "split.no", 0)) != expected:
+            raise ModelFileError(f"{part.path} says it is part {number + 1}: expected part {expected + 1}")
+        parts.append(part)
+        bytes_left -= part.header_bytes
+        tensors_left -= len(part.tensors)
+        if tensors_left < 0:
+            raise ModelFileError(f"{first.path}: its parts hold more than {TENSORS} tensors")
+    _check_together(first, parts)
+    return parts
+
+
+def _split_number(part: Header, key: str, default: int) -> int:
+    value = part.values.get(key, default)
+    if not isinstance(value, int) or value < 0:
+        raise ModelFileError(f"{part.path}: {key} is no number from 0 up")
+    return value
+
+
+def _demand(folder: Path, names: tuple[str, ...]) -> None:
+    try:
+        missing = sorted(set(names) - {one.name for one in folder.iterdir()})
+    except OSError as error:
+        raise ModelFileError(f"{folder} cannot be listed: {error.strerror}") from error
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelFileError(
+            f"{folder / names[0]} is the first of {len(names)} parts, missing: {missing[0]}{more}",
+            remedy="put all parts of the model into one folder",
+        )
+
+
+def _check_together(first: Header, parts: list[Header]) -> None:
+    names = [tensor.name for part in (first, *parts) for tensor in part.tensors]
+    if len(set(names)) < len(names):
+        raise ModelFileError(f"{first.path}: a tensor is in two of its parts")
+    if (told := _split_number(first, "split.tensors.count", len(names))) != len(names):
+        raise ModelFileError(f"{first.path}: its parts hold {len(names)} tensors: expected {told}")
+
+
+def _architecture(first: Header) -> str:
+    value = first.values.get("general.architecture")
+    if not isinstance(value, str) or not ARCHITECTURE.fullmatch(value):
+        raise ModelFileError(f"{first.path}: general.architecture is {repr(value)[:60]}: expected a name")
+    return value

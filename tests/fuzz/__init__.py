@@ -1,0 +1,1 @@
+"""Commands that look for inputs which break a promise; run by hand and by night, not by pytest."""
