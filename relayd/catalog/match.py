@@ -1,0 +1,114 @@
+"""Which model of the catalogue is meant by a name, or is in a file?"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from relayd.catalog.entry import CatalogEntry, ModelFile
+from relayd.errors import UsageError
+from relayd.gguf.metadata import ModelMetadata
+
+SHOWN = 12
+"""How many candidates an error lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The model that a name means.
+
+    Attributes:
+        entry: The model.
+        quant: The quantisation that was asked for, as the catalogue spells it; "" when none was.
+    """
+
+    entry: CatalogEntry
+    quant: str = ""
+
+    @property
+    def file(self) -> ModelFile | None:
+        """The file of the quantisation that was asked for."""
+        return self.entry.file(self.quant) if self.quant else None
+
+
+def find_entry(entries: Sequence[CatalogEntry], text: str) -> Match:
+    """Return the model that `NAME` or `NAME:QUANT` means.
+
+    A name is one of the catalogue, an alias, or the beginning of names of one model only; case does not
+    matter.
+
+    Raises:
+        UsageError: No model is meant, or more than one, or the model has no such quantisation.
+    """
+    name, _, quant = text.strip().partition(":")
+    names = {known: entry for entry in entries for known in entry.names}
+    entry = names.get(name.casefold()) or _by_prefix(names, name)
+    implied = entry.quant_aliases.get(name.casefold(), "")
+    return Match(entry, _known_quant(entry, quant) if quant else implied)
+
+
+def identify(entries: Iterable[CatalogEntry], metadata: ModelMetadata) -> CatalogEntry | None:
+    """Return the model that a file holds, or None if no entry of that shape has its name.
+
+    Many fine-tunes share one shape, so the shape alone decides nothing.
+    """
+    spellings = _spellings(metadata)
+    alike = (entry for entry in entries if _same_shape(entry, metadata))
+    found = [entry for entry in alike if spellings & {_plain(name) for name in (*entry.names, entry.title)}]
+    return found[0] if len(found) == 1 else None
+
+
+def _by_prefix(names: Mapping[str, CatalogEntry], name: str) -> CatalogEntry:
+    beginning = name.casefold()
+    found = {entry.name: entry for known, entry in names.items() if beginning and known.startswith(beginning)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise UsageError(
+            f"{name!r} could be {len(found)} models of the catalogue: {_shown(found)}",
+            remedy="Write more of the name.",
+        )
+    alike = [known for known in names if beginning and beginning in known]
+    hint = f"Names like it: {_shown(alike)}." if alike else "See all: relayd catalog list"
+    raise UsageError(f"the catalogue has no model {name!r}", remedy=hint)
+
+
+def _known_quant(entry: CatalogEntry, quant: str) -> str:
+    for known in entry.quants:
+        if known.casefold() == quant.casefold():
+            return known
+    listed = ", ".join(entry.quants) or "none"
+    raise UsageError(f"the catalogue has no {quant} of {entry.name}", remedy=f"It lists: {listed}.")
+
+
+def _shown(names: Iterable[str]) -> str:
+    every = sorted(names)
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def _same_shape(entry: CatalogEntry, metadata: ModelMetadata) -> bool:
+    shape = entry.dimensions
+    if shape is None or shape.architecture != metadata.architecture:
+        return False
+    layers = {shape.n_layer, shape.n_layer + shape.mtp_layers}
+    return metadata.number("block_count") in layers and metadata.number("embedding_length") == shape.n_embd
+
+
+def _spellings(metadata: ModelMetadata) -> set[str]:
+    """Return the names a header gives: whole, or put together of its parts as llama.cpp's converter does."""
+    texts = {part: metadata.values.get(f"general.{part}") for part in ("name", "basename", "size_label")}
+    texts |= {part: metadata.values.get(f"general.{part}") for part in ("finetune", "version")}
+    basename, size = texts["basename"], texts["size_label"]
+    joined = [
+        "-".join(str(part) for part in parts if part)
+        for parts in (
+            (basename, size),
+            (basename, size, texts["finetune"]),
+            (basename, size, texts["finetune"], texts["version"]),
+        )
+    ]
+    return {_plain(str(text)) for text in (texts["name"], *joined) if text}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.casefold())

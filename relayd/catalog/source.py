@@ -1,0 +1,141 @@
+"""What does a person ask for who pulls: a name of the catalogue, a repository, or an address?
+
+What is typed, and what a hub lists, becomes paths on this disk: nothing here leaves its folder.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from relayd.errors import UsageError
+
+HUB_PREFIX = "hf:"
+LONGEST_NAME_BYTES = 200
+"""Of a file; file systems hold 255, and `.part.etag` is added while it arrives."""
+
+_REPO = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?/[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
+)
+_QUANT = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.(?:gguf|llamafile)")
+_HUB_PATH = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>.+)")
+_HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """`NAME[:QUANT]` of the catalogue."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InRepo:
+    """A repository on the hub, or one file of it.
+
+    Attributes:
+        repo: `OWNER/NAME`.
+        file: Path in it; "" leaves the choice to us.
+        quant: The quantisation that is wanted; "" leaves the choice to us.
+        revision: Branch, tag or commit.
+    """
+
+    repo: str
+    file: str = ""
+    quant: str = ""
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class AtUrl:
+    """A file at an address; `name` is what it is called here."""
+
+    url: str
+    name: str
+
+
+Source = Named | InRepo | AtUrl
+
+
+def parse_source(text: str, hub_host: str = "") -> Source:
+    """Return what `NAME[:QUANT]`, `hf:REPO[/FILE][:QUANT]` or an address means.
+
+    Args:
+        text: As it was typed.
+        hub_host: Host of the hub, beside Hugging Face's own: an address there means its repository.
+
+    Raises:
+        UsageError: It is none of these, or would leave the folder of models.
+    """
+    text = text.strip()
+    if re.match(r"https?://", text, re.IGNORECASE):
+        return _at_url(text, _HUB_HOSTS | {hub_host})
+    if text.startswith(HUB_PREFIX):
+        return _in_repo(text.removeprefix(HUB_PREFIX))
+    if "/" in text or text.startswith("."):
+        raise UsageError(
+            f"{text!r} is no name of the catalogue",
+            remedy="A repository is written hf:OWNER/NAME, an address begins with https://.",
+        )
+    return Named(text)
+
+
+def safe_path(path: str) -> str:
+    """Return a relative path that stays in its folder.
+
+    Raises:
+        UsageError: It is absolute, climbs, or has parts that no file can have.
+    """
+    for part in path.split("/"):
+        if part in {"", ".", ".."} or "\\" in part or not part.isprintable():
+            raise UsageError(f"{path!r} is not a path inside a repository")
+        if len(part.encode()) > LONGEST_NAME_BYTES:
+            raise UsageError(f"{part[:40]!r}… is longer than the {LONGEST_NAME_BYTES} bytes of a file name")
+    return path
+
+
+def safe_repo(repo: str) -> str:
+    """Return `OWNER/NAME` as the hub allows it.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or len(repo) > 2 * 96 + 1:
+        raise UsageError(f"{repo!r} is no repository", remedy="Write it OWNER/NAME, as on the hub.")
+    return repo
+
+
+def safe_file_name(name: str) -> str:
+    """Return the name of a model file that can lie in our folder.
+
+    Raises:
+        UsageError: It is not `*.gguf` or `*.llamafile`, or has characters that mean something elsewhere.
+    """
+    if not _FILE_NAME.fullmatch(name) or len(name) > LONGEST_NAME_BYTES:
+        raise UsageError(
+            f"{name[:80]!r} is no name of a model file",
+            remedy="Names end with .gguf or .llamafile and have letters, digits and . _ + - in them.",
+        )
+    return name
+
+
+def _in_repo(text: str) -> InRepo:
+    place, colon, quant = text.partition(":")
+    if colon and not _QUANT.fullmatch(quant):
+        raise UsageError(f"{quant!r} is no quantisation", remedy="They look like Q4_K_M.")
+    owner, _, rest = place.partition("/")
+    name, _, file = rest.partition("/")
+    return InRepo(safe_repo(f"{owner}/{name}"), safe_path(file) if file else "", quant)
+
+
+def _at_url(url: str, hub_hosts: frozenset[str]) -> Source:
+    parts = urlsplit(url)
+    if parts.netloc in hub_hosts:
+        found = _HUB_PATH.fullmatch(unquote(parts.path))
+        if found:
+            return InRepo(
+                safe_repo(found["repo"]), safe_path(found["file"]), revision=safe_path(found["revision"])
+            )
+        if parts.path.strip("/").count("/") == 1:
+            return InRepo(safe_repo(parts.path.strip("/")))
+    return AtUrl(url, safe_file_name(unquote(parts.path.rpartition("/")[2])))
