@@ -1,0 +1,45 @@
+"""What does the operator want: relay.toml, the variables that override it, and where relayd keeps its own?"""
+
+from relayd.config.diff import Setting, changed_settings
+from relayd.config.exposure import check_exposure
+from relayd.config.listen import ListenAddress, parse_listen, parse_ports
+from relayd.config.load import Loaded, find_config, load
+from relayd.config.modelfiles import check_model_files
+from relayd.config.paths import (
+    Paths,
+    cache_dir,
+    config_dir,
+    data_dir,
+    make_folders,
+    paths,
+    runtime_dir,
+    state_dir,
+    with_socket_room,
+)
+from relayd.config.schema import Config, LoraFile, Model, Section
+
+__all__ = [
+    "Config",
+    "ListenAddress",
+    "Loaded",
+    "LoraFile",
+    "Model",
+    "Paths",
+    "Section",
+    "Setting",
+    "cache_dir",
+    "changed_settings",
+    "check_exposure",
+    "check_model_files",
+    "config_dir",
+    "data_dir",
+    "find_config",
+    "load",
+    "make_folders",
+    "parse_listen",
+    "parse_ports",
+    "paths",
+    "runtime_dir",
+    "state_dir",
+    "with_socket_room",
+]

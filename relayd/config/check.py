@@ -1,0 +1,268 @@
+"""What does a document say, and where does it say what no setting allows?
+
+Problems are collected, so that one run names them all.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+from msgspec import inspect as types
+from msgspec.structs import fields
+
+from relayd.config.describe import describe, is_array, is_section, quote, show, toml_type
+from relayd.config.listen import parse_listen, parse_ports
+from relayd.config.locate import KeyPath
+from relayd.config.schema import Config, Section
+from relayd.errors import ConfigError
+from relayd.secret import Secret
+
+SHORTEST_KEY = 24
+HOW_TO_MAKE_A_KEY = "openssl rand -hex 32"
+
+_ENVIRONMENT = re.compile(r"\$\{ENV:(\w+)\}")
+
+_SAID_ELSEWHERE = {
+    "ctx_size": "context",
+    "n_ctx": "context",
+    "num_ctx": "context",
+    "parallel": "slots",
+    "n_parallel": "slots",
+    "path": "file",
+    "model": "file",
+    "host": "listen",
+    "port": "listen",
+}
+"""How llama-server, Ollama and llama-swap call what has another name here."""
+
+_GRAMMARS: Mapping[KeyPath, Callable[[str], object]] = {
+    ("server", "listen"): parse_listen,
+    ("replicas", "ports"): parse_ports,
+}
+"""Settings whose text has a form of its own, and who reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What values are read against.
+
+    Attributes:
+        folder: Relative paths start here; absolute.
+        home: What `~` stands for.
+        environ: Where `${ENV:NAME}` looks.
+    """
+
+    folder: Path
+    home: Path
+    environ: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Document:
+    """What one source says: a file, or all environment variables.
+
+    Attributes:
+        values: The settings that hold, as builtins, paths absolute and secrets filled in.
+        models: Place and values of each model.
+        problems: What is wrong, each with its place.
+        warnings: What the operator should know.
+        sources: The file, or the variables.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    models: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Checker:
+    """One source of settings, held against the schema.
+
+    Attributes:
+        place: How people find a key of this source: `relay.toml:12`.
+        around: What values are read against.
+        text_only: Whether numbers and booleans arrive as text, as in environment variables.
+        problems: What is wrong, each with its place.
+    """
+
+    place: Callable[[KeyPath], str]
+    around: Surroundings
+    text_only: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    def document(self, data: Mapping[str, Any]) -> Document:
+        """Return what a parsed relay.toml says."""
+        values = self._table(Config, data, (), "")
+        models = [
+            (self.place(("model", index, "name")), model)
+            for index, model in enumerate(values.get("model", ()))
+            if model
+        ]
+        return Document(values, models, self.problems)
+
+    def value(self, kind: Any, value: object, path: KeyPath, title: str) -> Any:
+        """Return a value as `kind` wants it; None after a problem. `title` names it in the problem."""
+        try:
+            wanted = msgspec.convert(value, kind, strict=not self.text_only, dec_hook=_wrap)
+        except msgspec.ValidationError:
+            wanted = None
+        if wanted is None or (isinstance(wanted, float) and not math.isfinite(wanted)):
+            shown = toml_type(value) if kind is Secret else show(value)
+            return self._problem(path, f"{title}: expected {describe(kind)}, got {shown}")
+        if isinstance(wanted, Secret):
+            return self._secret(wanted, path, title)
+        if _is_path(kind):
+            return self._absolute(wanted)
+        return self._meant(wanted, path, title)
+
+    def _problem(self, path: KeyPath, text: str) -> Any:
+        """Note a problem, and return None in place of the value."""
+        self.problems.append(f"{self.place(path)}: {text}")
+        return None
+
+    def _table(
+        self, section: type[Section], data: Mapping[str, Any], path: KeyPath, title: str
+    ) -> dict[str, Any]:
+        known = {one.name: one for one in fields(section)}
+        result = {}
+        for key, value in data.items():
+            if key not in known:
+                self._problem((*path, key), f"unknown key {quote(key)}{_inside(title)}{_hint(key, section)}")
+            elif (entry := self._entry(known[key].type, value, (*path, key), title)) is not None:
+                result[key] = entry
+        for name, one in known.items():
+            if one.required and name not in data:
+                self._problem(path, f"{title} lacks {quote(name)}")
+        return result
+
+    def _entry(self, kind: Any, value: object, path: KeyPath, parent: str) -> Any:
+        title = f"{quote(path[-1])}{_inside(parent)}"
+        if is_section(kind):
+            if isinstance(value, dict):
+                return self._table(kind, value, path, f"[{path[-1]}]")
+            return self._problem(path, f"{title}: expected a table, [{path[-1]}], got {show(value)}")
+        if not is_array(kind):
+            return self.value(kind, value, path, title)
+        item = get_args(kind)[0]
+        if not isinstance(value, list):
+            header = f", [[{path[-1]}]]" if is_section(item) else ""
+            return self._problem(path, f"{title}: expected {describe(kind)}{header}, got {show(value)}")
+        return [self._item(item, one, (*path, index), parent) for index, one in enumerate(value)]
+
+    def _item(self, kind: Any, value: object, path: KeyPath, parent: str) -> Any:
+        number = f"number {int(path[-1]) + 1}"
+        if not is_section(kind):
+            return self.value(kind, value, path, f"{number} of {quote(path[-2])}{_inside(parent)}")
+        title = f"[[{'.'.join(one for one in path if isinstance(one, str))}]]"
+        if not isinstance(value, dict):
+            return self._problem(path, f"{title} {number}: expected a table, got {show(value)}")
+        name = value.get("name")
+        title += f" {quote(name)}" if isinstance(name, str) else f" {number}"
+        return self._table(kind, value, path, f"{title}{_inside(parent)}")
+
+    def _secret(self, secret: Secret, path: KeyPath, title: str) -> Any:
+        """Fill in `${ENV:NAME}`, and refuse what could be guessed or cannot travel in a header."""
+
+        def look_up(found: re.Match[str]) -> str:
+            if not self.around.environ.get(found[1]):
+                self._problem(path, f"{title}: the environment variable {found[1]} is not set")
+            return self.around.environ.get(found[1], "")
+
+        before = len(self.problems)
+        value = _ENVIRONMENT.sub(look_up, secret.reveal())
+        if len(self.problems) > before:
+            return None
+        if value and len(value) < SHORTEST_KEY:
+            return self._problem(
+                path,
+                f"{title}: a key of {len(value)} characters can be guessed, {SHORTEST_KEY} are the least; "
+                f"make one with: {HOW_TO_MAKE_A_KEY}",
+            )
+        if not all("!" <= one <= "~" for one in value):
+            return self._problem(path, f"{title}: a key is printable ASCII without spaces")
+        return Secret(value)
+
+    def _absolute(self, value: str) -> str:
+        if value == "~" or value.startswith("~/"):
+            return str(self.around.home / value[2:])
+        return str(self.around.folder / value) if value else ""
+
+    def _meant(self, value: Any, path: KeyPath, title: str) -> Any:
+        """Return a value whose type is right, after reading those that have a grammar of their own."""
+        grammar = _GRAMMARS.get(path)
+        if grammar is not None:
+            try:
+                grammar(value)
+            except ConfigError as error:
+                return self._problem(path, f"{title}: {error.message}; {error.remedy}")
+        return value
+
+
+def check(data: Mapping[str, Any], place: Callable[[KeyPath], str], around: Surroundings) -> Document:
+    """Return what a parsed relay.toml says; `place` is how people find a key in it."""
+    return Checker(place, around).document(data)
+
+
+def holds_key(data: Mapping[str, Any]) -> bool:
+    """Return whether a parsed relay.toml contains an API key itself, not only the name of a variable."""
+    server = data.get("server")
+    key = server.get("api_key") if isinstance(server, dict) else None
+    return bool(key) and not (isinstance(key, str) and _ENVIRONMENT.fullmatch(key))
+
+
+def repeated_names(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a problem for every name or alias that two models, or one model twice, would answer to.
+
+    Args:
+        models: Place and values of each.
+    """
+    problems = []
+    seen: dict[str, str] = {}
+    for place, model in models:
+        for name in filter(None, (model.get("name"), *model.get("aliases", ()))):
+            if name in seen:
+                problems.append(f"{place}: a model is already called {quote(name)}, at {seen[name]}")
+            seen.setdefault(name, place)
+    return problems
+
+
+def nearest(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the candidate most like `word`, if one is at least `cutoff` like it (0 to 1)."""
+    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=cutoff)), None)
+
+
+def _is_path(kind: Any) -> bool:
+    info = types.type_info(kind)
+    return isinstance(info, types.Metadata) and bool((info.extra or {}).get("path"))
+
+
+def _inside(title: str) -> str:
+    return f" in {title}" if title else ""
+
+
+def _wrap(kind: type, value: object) -> Secret:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError
+
+
+def _hint(key: str, section: type[Section]) -> str:
+    """Return the key that was probably meant: of this table, or the same one of another table."""
+    known = section.__struct_fields__
+    name = _SAID_ELSEWHERE.get(key.replace("-", "_"), key)
+    elsewhere = next(
+        (one.name for one in fields(Config) if is_section(one.type) and name in one.type.__struct_fields__),
+        None,
+    )
+    guess = nearest(key, known, cutoff=0.8) or (name if name in known else None)
+    if not guess and elsewhere:
+        return f"; did you mean {quote(name)} in [{elsewhere}]?"
+    guess = guess or nearest(key, known)
+    return f"; did you mean {quote(guess)}?" if guess else ""

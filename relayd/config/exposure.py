@@ -1,0 +1,72 @@
+"""Can other machines reach the door, and may they?"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+
+from relayd.config.check import HOW_TO_MAKE_A_KEY
+from relayd.config.listen import parse_listen
+from relayd.errors import ExposureError, ListenError
+from relayd.secret import Secret
+
+
+def resolve(host: str) -> list[str]:
+    """Return every address of a host name, as this machine resolves it.
+
+    Raises:
+        ListenError: The name has no address.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ListenError(
+            f'the host "{host}" of the listening address cannot be resolved: {error}',
+            remedy="listen on an address, like 127.0.0.1:8080",
+        ) from error
+    return [str(address[0]) for *_, address in found]
+
+
+def check_exposure(
+    listen: str,
+    api_key: Secret,
+    *,
+    insecure: bool = False,
+    resolver: Callable[[str], Iterable[str]] = resolve,
+) -> None:
+    """Refuse an address that other machines can reach when nobody is asked for a key.
+
+    A wildcard counts as reachable, and a host name unless every address of it is loopback.
+
+    Args:
+        listen: HOST:PORT.
+        api_key: The configured key; empty is none.
+        insecure: Whether the operator said that this is wanted.
+        resolver: Host name or address to addresses.
+
+    Raises:
+        ExposureError: The door would stand open.
+        ConfigError: `listen` is not HOST:PORT.
+        ListenError: The host cannot be resolved.
+    """
+    address = parse_listen(listen)
+    if api_key or insecure:
+        return
+    found = list(resolver(address.host))
+    if found and all(_is_loopback(one) for one in found):
+        return
+    where = "" if address.host in found else f" ({', '.join(sorted(set(found)))})"
+    raise ExposureError(
+        f"{address}{where} can be reached from other machines, and no API key is set",
+        remedy=(
+            f'set a key: RELAYD_API_KEY="$({HOW_TO_MAKE_A_KEY})", or api_key in [server];\n'
+            f"or listen on this machine only: --listen 127.0.0.1:{address.port};\n"
+            "or, if everyone who can reach it may use it: --insecure-bind"
+        ),
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        return ip.ipv4_mapped.is_loopback
+    return ip.is_loopback

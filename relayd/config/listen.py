@@ -1,0 +1,56 @@
+"""What does HOST:PORT mean, and what a range of ports?"""
+
+import re
+from dataclasses import dataclass
+
+from relayd.errors import ConfigError
+
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s\[\]:/@]+)):(?P<port>[0-9]{1,5})"
+)
+_LAST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where the door listens; `host` is without brackets, port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Read HOST:PORT, with IPv6 in brackets.
+
+    Raises:
+        ConfigError: `text` is anything else; a bare port or an empty host would leave open who may come.
+    """
+    found = _HOST_PORT.fullmatch(text)
+    if found is None or int(found["port"]) > _LAST_PORT:
+        raise ConfigError(
+            f"{text!r} is not HOST:PORT",
+            remedy="write 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for every interface, "
+            "or [::1]:8080 for IPv6",
+        )
+    return ListenAddress(found["ipv6"] or found["host"], int(found["port"]))
+
+
+def parse_ports(text: str) -> range:
+    """Read FIRST-LAST, both included, as a range.
+
+    Raises:
+        ConfigError: `text` is not two ports in that order.
+    """
+    first, dash, last = text.partition("-")
+    if not (dash and all(one.isascii() and one.isdigit() for one in (first, last))):
+        raise ConfigError(f"{text!r} is not FIRST-LAST", remedy="write two ports, like 8100-8199")
+    ports = range(int(first), int(last) + 1)
+    if not ports or ports[0] < 1 or ports[-1] > _LAST_PORT:
+        raise ConfigError(
+            f"{text!r} is not a range of ports",
+            remedy=f"write the lower one first, both from 1 to {_LAST_PORT}, like 8100-8199",
+        )
+    return ports

@@ -1,0 +1,136 @@
+"""Where is the configuration, and what does it come to?
+
+Later ones win: defaults, relay.toml, models.toml of the state folder (what relayd itself wrote), environment.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from relayd.config.check import Document, Surroundings, check, holds_key, repeated_names
+from relayd.config.environment import overrides
+from relayd.config.locate import lines, locate
+from relayd.config.paths import config_dir, state_dir
+from relayd.config.schema import Config
+from relayd.config.shortcut import shortcut
+from relayd.config.trust import check_trust
+from relayd.errors import ConfigError
+
+FILE_NAME = "relay.toml"
+SYSTEM_FILE = Path("/etc/relayd") / FILE_NAME
+
+_SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and where it came from.
+
+    Attributes:
+        config: What holds.
+        sources: Files read, then variables used, in the order they apply.
+        warnings: What the operator should know, a sentence each.
+    """
+
+    config: Config
+    sources: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def load(
+    file: Path | None, environ: Mapping[str, str], home: Path, cwd: Path, *, system_file: Path = SYSTEM_FILE
+) -> Loaded:
+    """Read the configuration; where there is none, the defaults.
+
+    Args:
+        file: What `--config` named, if it did.
+        environ: Environment variables.
+        home: What `~` stands for.
+        cwd: Where relative names start that stand in no file; absolute.
+        system_file: The relay.toml of this machine.
+
+    Raises:
+        ConfigError: A file is missing, unsafe or wrong; every problem is one line, `FILE:LINE: ...`.
+    """
+    written_by_relayd = state_dir(environ, home) / "models.toml"
+    files = [
+        find_config(file, environ, home, cwd, system_file=system_file),
+        written_by_relayd if os.access(written_by_relayd, os.F_OK) else None,
+    ]
+    documents = [_read(path, Surroundings((cwd / path).parent, home, environ)) for path in files if path]
+    around = Surroundings(cwd, home, environ)
+    documents += [shortcut(around), overrides(around)]
+    problems = [one for document in documents for one in document.problems]
+    problems += repeated_names(model for document in documents for model in document.models)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Loaded(
+        _merge(document.values for document in documents),
+        tuple(one for document in documents for one in document.sources),
+        tuple(one for document in documents for one in document.warnings),
+    )
+
+
+def find_config(
+    file: Path | None, environ: Mapping[str, str], home: Path, cwd: Path, *, system_file: Path = SYSTEM_FILE
+) -> Path | None:
+    """Return the file named by `--config` or RELAYD_CONFIG, else the first of the usual ones that exists.
+
+    Those are relay.toml in the working directory (returned relative), of the user and of the machine.
+    """
+    if file or environ.get("RELAYD_CONFIG"):
+        return file or Path(environ["RELAYD_CONFIG"])
+    usual = (Path(FILE_NAME), config_dir(environ, home) / FILE_NAME, system_file)
+    return next((one for one in usual if os.access(cwd / one, os.F_OK)), None)
+
+
+def _read(path: Path, around: Surroundings) -> Document:
+    """Return what one file says; `path` may be relative, and is how problems name it."""
+    try:
+        with (around.folder / path.name).open("rb") as stream:
+            status, content = os.fstat(stream.fileno()), stream.read()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        text = content.decode("utf-8-sig")
+        data, known = tomllib.loads(text), lines(text)
+    except (ValueError, RecursionError) as error:
+        document = Document(problems=[f"{path}{_syntax(error, content)}"])
+    else:
+        document = check(data, lambda key: f"{path}:{locate(known, key)}", around)
+        document.warnings += check_trust(path, status, os.geteuid(), holds_key=holds_key(data))
+    document.sources.append(str(path))
+    return document
+
+
+def _syntax(error: Exception, content: bytes) -> str:
+    """Return `:LINE:COLUMN: what is wrong`, as far as the parser says so."""
+    if isinstance(error, UnicodeDecodeError):
+        before = content[: error.start].split(b"\n")
+        return f":{len(before)}:{len(before[-1]) + 1}: not UTF-8"
+    if isinstance(error, RecursionError):
+        return ": nested too deeply"
+    message = str(error)
+    if (place := _SYNTAX_PLACE.search(message)) is None:
+        return f": {message}"
+    rows = content.rstrip(b"\n").split(b"\n")
+    end = f"{len(rows)}:{len(rows[-1].decode()) + 1}"
+    return f":{f'{place[1]}:{place[2]}' if place[1] else end}: {message[: place.start()]}"
+
+
+def _merge(layers: Iterable[Mapping[str, Any]]) -> Config:
+    """Return the configuration of all layers: settings of later ones win, models add up."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if isinstance(value, dict):
+                merged[name] = {**merged.get(name, {}), **value}
+            else:
+                merged[name] = [*merged.get(name, []), *value]
+    return msgspec.convert(merged, Config)

@@ -1,0 +1,59 @@
+"""Are the model files that the configuration names there, and are they GGUFs?"""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd.config.check import nearest
+from relayd.config.schema import Config
+from relayd.errors import ModelFileError
+
+MAGIC = b"GGUF"
+"""The first four bytes, in either byte order (ggml/docs/gguf.md)."""
+
+
+def check_model_files(config: Config) -> None:
+    """Open every model and adapter, and name all that cannot be one.
+
+    Raises:
+        ModelFileError: A file is missing, unreadable, no regular file, or does not begin like a GGUF.
+    """
+    problems = [
+        f"model {name}: {problem}" for name, file in _files(config) if (problem := _problem(Path(file)))
+    ]
+    if problems:
+        raise ModelFileError("\n".join(problems))
+
+
+def _files(config: Config) -> Iterator[tuple[str, str]]:
+    for model in config.model:
+        yield model.name, model.file
+        if model.projector:
+            yield model.name, model.projector
+        yield from ((model.name, one.file) for one in model.lora)
+
+
+def _problem(file: Path) -> str:
+    try:
+        # Asked before opening: to open a pipe is to wait for its writer.
+        if not stat.S_ISREG(file.stat().st_mode):
+            return f"{file} is not a regular file{_suggest(file)}"
+        with file.open("rb") as stream:
+            begins = stream.read(len(MAGIC))
+    except FileNotFoundError:
+        return f"{file} does not exist{_suggest(file)}"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return "" if begins == MAGIC else f"{file} is not a GGUF file: it does not begin with GGUF"
+
+
+def _suggest(file: Path) -> str:
+    """Return the GGUF that was probably meant: in the folder given, or next to the missing file."""
+    folder = file if file.is_dir() else file.parent
+    try:
+        names = sorted(one.name for one in folder.iterdir() if one.suffix == ".gguf")
+    except OSError:
+        return f", nor does the folder {folder}" if not folder.exists() else ""
+    if not names:
+        return f", and {folder} holds no .gguf file"
+    return f"; did you mean {folder / (nearest(file.name, names) or names[0])}?"

@@ -1,0 +1,307 @@
+"""What can an operator wish for: every setting, its unit, its range and its default?"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from relayd.secret import Secret
+
+Seconds = Annotated[float, Meta(ge=0)]
+"""A wait that may be zero."""
+
+Interval = Annotated[float, Meta(gt=0)]
+"""A period or deadline that makes no sense at zero."""
+
+Mebibytes = Annotated[float, Meta(gt=0)]
+
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+CountOrZero = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""llama-server holds its counts in 32 signed bits."""
+
+ModelName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?=.{1,128}\Z)[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*\Z",
+        description=(
+            "a name of at most 128 letters, digits and . _ : - that begins with a letter or digit "
+            "(/ only between two such names)"
+        ),
+    ),
+]
+
+FilePath = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^-\0][^\0]*\Z",
+        description='a path that is not empty and does not begin with "-"',
+        extra={"path": True},
+    ),
+]
+
+OptionalFilePath = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?!-)[^\0]*\Z",
+        description='a path that does not begin with "-"',
+        extra={"path": True},
+    ),
+]
+
+Sha256 = Annotated[
+    str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
+]
+
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=r"\Ahttps?://[^\s/@*?#]+\Z",
+        description="an origin (http or https, host and port, no path) like https://app.example:8443",
+    ),
+]
+
+
+HostName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(\[[0-9A-Fa-f:.]+\]|[^\s/@*?#:\[\]]+)\Z",
+        description="a host name or address, without port or wildcard; IPv6 in brackets",
+    ),
+]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of relay.toml: unknown keys are errors, values never change."""
+
+
+class Server(Section, frozen=True):
+    """The door that clients use.
+
+    Attributes:
+        listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
+        api_key: What clients present; empty asks for none. Written `${ENV:NAME}` it is read
+            from that environment variable.
+        allowed_hosts: Host names a client may use besides loopback and the listening address.
+        cors_origins: Origins of web pages that may call the API; none by default.
+        max_body_mib: Largest request body, in MiB.
+        header_seconds: How long the head of a request may take to arrive.
+        body_seconds: Longest pause while a request body arrives.
+        write_stall_seconds: Longest time a client may read nothing of what waits for it.
+        keep_alive_seconds: How long an unused connection stays open.
+    """
+
+    listen: str = "127.0.0.1:8080"
+    api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    allowed_hosts: tuple[HostName, ...] = ()
+    cors_origins: tuple[Origin, ...] = ()
+    max_body_mib: Mebibytes = 16
+    header_seconds: Interval = 10
+    body_seconds: Interval = 30
+    write_stall_seconds: Interval = 60
+    keep_alive_seconds: Interval = 75
+
+
+class Queue(Section, frozen=True):
+    """How long and how deep requests wait for a free slot.
+
+    Attributes:
+        depth: Requests that may wait for one model; more are refused.
+        max_wait_seconds: Longest wait for a slot; zero never waits.
+        attempts: Replicas a request may be given to before it fails.
+        avoid_seconds: How long a request stays away from a replica that failed it, while
+            another one is there.
+    """
+
+    depth: Count = 256
+    max_wait_seconds: Seconds = 300
+    attempts: Count = 3
+    avoid_seconds: Seconds = 1
+
+
+class Replicas(Section, frozen=True):
+    """How llama-server processes are run.
+
+    Attributes:
+        listen: What a replica listens on: a unix socket, or a TCP port of the loopback interface.
+        ports: Range of ports for `tcp`, both ends included.
+        on_daemon_exit: Whether a signal to the daemon stops replicas too, or keeps them for the
+            next one; `relayd stop` always stops them.
+        ready_seconds: How long a started process may take to answer at all.
+        load_stall_seconds: Longest time without progress while a model loads.
+        drain_seconds: How long running requests may finish before a stop.
+        stop_seconds: Time between SIGTERM and SIGKILL.
+        kill_seconds: How long to wait for a killed process to be gone.
+    """
+
+    listen: Literal["unix", "tcp"] = "unix"
+    ports: str = "8100-8199"
+    on_daemon_exit: Literal["stop", "keep"] = "stop"
+    ready_seconds: Interval = 30
+    load_stall_seconds: Interval = 60
+    drain_seconds: Seconds = 30
+    stop_seconds: Seconds = 10
+    kill_seconds: Seconds = 5
+
+
+class Restart(Section, frozen=True):
+    """When a replica that died comes back.
+
+    Attributes:
+        first_delay_seconds: Wait before the first restart; it doubles with every further one.
+        max_delay_seconds: Longest wait before a restart.
+        stable_seconds: Time in service after which the wait starts over.
+        budget: Unexpected exits within `budget_seconds` after which the replica is given up.
+        budget_seconds: The window in which exits are counted.
+    """
+
+    first_delay_seconds: Seconds = 1
+    max_delay_seconds: Seconds = 60
+    stable_seconds: Seconds = 120
+    budget: Count = 5
+    budget_seconds: Interval = 600
+
+
+class Probe(Section, frozen=True):
+    """How often a replica is asked whether it is well.
+
+    Attributes:
+        fast_seconds: Period just after the start, when a small model is about to be ready.
+        slow_seconds: Period of a load that takes longer.
+        ready_seconds: Period once the replica serves.
+        timeout_seconds: How long one answer may take.
+        failures: Failed probes in a row after which it gets no new work.
+        hung_seconds: Silence after which it is killed and started again.
+        stall_seconds: Time without progress on its requests after which it is; ten times as
+            long while it uses the CPU.
+    """
+
+    fast_seconds: Interval = 0.02
+    slow_seconds: Interval = 1
+    ready_seconds: Interval = 5
+    timeout_seconds: Interval = 3
+    failures: Count = 2
+    hung_seconds: Interval = 30
+    stall_seconds: Interval = 120
+
+
+class Logs(Section, frozen=True):
+    """What is kept of what replicas say.
+
+    Attributes:
+        max_mib: Size at which a replica's log is rotated, in MiB.
+        backups: Rotated logs kept of each replica.
+    """
+
+    max_mib: Mebibytes = 10
+    backups: CountOrZero = 3
+
+
+class Engine(Section, frozen=True):
+    """Which llama-server runs.
+
+    Attributes:
+        path: The llama-server program; empty looks for one.
+        release_sha256: The only archive `relayd engine install` accepts; empty trusts the
+            digest its release publishes.
+    """
+
+    path: OptionalFilePath = ""
+    release_sha256: Sha256 = ""
+
+
+class Models(Section, frozen=True):
+    """Where models are found besides the usual stores.
+
+    Attributes:
+        folders: Folders with models of your own, searched with those inside; read only.
+    """
+
+    folders: tuple[FilePath, ...] = ()
+
+
+class Catalog(Section, frozen=True):
+    """Where `relayd catalog update` finds a newer catalogue.
+
+    Attributes:
+        url: A bundle, by https; empty keeps the catalogue that came with relayd.
+        sha256: The only bundle that is accepted; empty trusts the address.
+    """
+
+    url: str = ""
+    sha256: Sha256 = ""
+
+
+class LoraFile(Section, frozen=True):
+    """An adapter applied to a model.
+
+    Attributes:
+        file: The adapter, a GGUF.
+        scale: Strength it is applied with; 1 is as trained.
+    """
+
+    file: FilePath
+    scale: float = 1.0
+
+
+class Model(Section, frozen=True):
+    """A model that clients can ask for.
+
+    Attributes:
+        name: What clients ask for.
+        file: The GGUF, or the first part of a split one.
+        projector: The GGUF that lets the model see or hear (`mmproj`); empty for none.
+        aliases: Other names that clients may use.
+        context: Tokens a slot can hold; 0 is what the model was trained on.
+        slots: Requests one replica works on at once.
+        replicas: Processes that serve the model.
+        threads: CPU threads of a replica; 0 lets the engine choose.
+        embeddings: Whether `/v1/embeddings` is served.
+        cache_ram_mib: Host memory for the prompts of earlier requests, in MiB; 0 is none.
+        fit: Whether the engine may shorten the context and move layers until the model fits; off
+            where a plan has decided that.
+        args: Further flags for llama-server, one string each.
+        lora: Adapters applied at load.
+    """
+
+    name: ModelName
+    file: FilePath
+    projector: OptionalFilePath = ""
+    aliases: tuple[ModelName, ...] = ()
+    context: CountOrZero = 0
+    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    replicas: Count = 1
+    threads: CountOrZero = 0
+    embeddings: bool = False
+    cache_ram_mib: CountOrZero = 8192
+    fit: bool = True
+    args: tuple[str, ...] = ()
+    lora: tuple[LoraFile, ...] = ()
+
+
+class Config(Section, frozen=True):
+    """Everything in relay.toml.
+
+    Attributes:
+        server: The door that clients use.
+        queue: How long and how deep requests wait for a free slot.
+        replicas: How llama-server processes are run.
+        restart: When a replica that died comes back.
+        probe: How often a replica is asked whether it is well.
+        logs: What is kept of what replicas say.
+        engine: Which llama-server runs.
+        models: Where models are found besides the usual stores.
+        catalog: Where a newer catalogue is found.
+        model: The models that clients can ask for.
+    """
+
+    server: Server = Server()
+    queue: Queue = Queue()
+    replicas: Replicas = Replicas()
+    restart: Restart = Restart()
+    probe: Probe = Probe()
+    logs: Logs = Logs()
+    engine: Engine = Engine()
+    models: Models = Models()
+    catalog: Catalog = Catalog()
+    model: tuple[Model, ...] = ()

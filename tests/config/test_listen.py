@@ -1,0 +1,57 @@
+"""Is HOST:PORT read as people write it, and nothing else?"""
+
+import pytest
+
+from relayd.config.listen import ListenAddress, parse_listen, parse_ports
+from relayd.errors import ConfigError
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("localhost:65535", "localhost", 65535),
+        ("[::1]:8080", "::1", 8080),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0", 80),
+    ],
+)
+def test_a_host_and_a_port_are_read_and_written_back(text: str, host: str, port: int) -> None:
+    address = parse_listen(text)
+
+    assert ListenAddress(host, port) == address
+    assert text == str(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "8080", ":8080", "localhost", "localhost:", "localhost:http", "localhost:65536", "localhost:-1",
+        "::1:8080", "[::1]", "[localhost]:80", "http://localhost:8080", "a b:80", "localhost:80\n",
+        "user@host:80",
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not HOST:PORT") as refused:
+        parse_listen(text)
+
+    assert "127.0.0.1:8080" in refused.value.remedy
+
+
+def test_a_range_of_ports_includes_both_ends() -> None:
+    assert range(8100, 8200) == parse_ports("8100-8199")
+    assert range(80, 81) == parse_ports("80-80")
+
+
+@pytest.mark.parametrize("text", ["", "8100", "8100-", "a-b", "8100..8199", "8100 - 8199", "²-³"])
+def test_a_range_that_is_not_two_numbers_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not FIRST-LAST"):
+        parse_ports(text)
+
+
+@pytest.mark.parametrize("text", ["8199-8100", "0-10", "1-65536"])
+def test_ports_out_of_order_or_out_of_range_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{text}' is not a range of ports"):
+        parse_ports(text)

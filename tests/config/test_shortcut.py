@@ -1,0 +1,117 @@
+"""Do RelayServe's variables mean the model, the ports and the flags that they meant there?"""
+
+from pathlib import Path
+
+import pytest
+
+from relayd.config.check import Document, Surroundings
+from relayd.config.shortcut import shortcut
+
+pytestmark = pytest.mark.pure
+
+
+def read(**environ: str) -> Document:
+    return shortcut(Surroundings(Path("/srv"), Path("/home/ann"), environ))
+
+
+def model(**environ: str) -> dict[str, object]:
+    document = read(LLAMA_MODEL_PATH="/m/tiny.gguf", **environ)
+    assert [] == document.problems
+    (found,) = document.values["model"]
+    return dict(found)
+
+
+def test_without_the_variables_nothing_is_said() -> None:
+    assert Document() == read(PATH="/bin", LLAMA_MODEL_PATH="", LLAMA_SERVER_PATH="/opt/llama-server")
+
+
+def test_one_variable_is_a_model_named_after_its_file() -> None:
+    document = read(LLAMA_MODEL_PATH="models/Tiny Llama (v1).Q4_K_M.gguf")
+
+    assert [] == document.problems
+    assert ["LLAMA_MODEL_PATH"] == document.sources
+    assert {
+        "model": [{"name": "Tiny-Llama-v1-.Q4_K_M", "file": "/srv/models/Tiny Llama (v1).Q4_K_M.gguf"}]
+    } == document.values
+    assert [("LLAMA_MODEL_PATH", document.values["model"][0])] == document.models
+
+
+def test_the_home_is_written_with_a_tilde() -> None:
+    assert "/home/ann/m.gguf" == read(LLAMA_MODEL_PATH="~/m.gguf").values["model"][0]["file"]
+
+
+@pytest.mark.parametrize(
+    ("ports", "span", "replicas"),
+    [
+        ("8081", "8081-8081", 1),
+        ("8081,8082", "8081-8082", 2),
+        ("8083, 8081,8082,", "8081-8083", 3),
+        ("8081-8084", "8081-8084", 4),
+    ],
+)
+def test_every_port_is_a_replica(ports: str, span: str, replicas: int) -> None:
+    document = read(LLAMA_MODEL_PATH="/m/tiny.gguf", LLAMA_PORTS=ports)
+
+    assert {"listen": "tcp", "ports": span} == document.values["replicas"]
+    assert replicas == document.values["model"][0]["replicas"]
+
+
+def test_ports_without_a_model_select_tcp() -> None:
+    assert {"replicas": {"listen": "tcp", "ports": "8081-8081"}} == read(LLAMA_PORTS="8081").values
+
+
+@pytest.mark.parametrize("ports", ["8081,9090", "8081,8081", "x", "0", "70000", "8082-8081", ","])
+def test_ports_that_are_no_range_are_a_problem(ports: str) -> None:
+    (problem,) = read(LLAMA_PORTS=ports).problems
+
+    assert problem.startswith(f"LLAMA_PORTS: {ports!r}")
+
+
+def test_the_door_has_a_port_of_this_machine_only() -> None:
+    assert {"server": {"listen": "127.0.0.1:9000"}} == read(RELAYSERVE_PORT="9000").values
+    (problem,) = read(RELAYSERVE_PORT="all").problems
+    assert problem.startswith("RELAYSERVE_PORT: ")
+
+
+def test_flags_that_are_settings_become_settings_and_others_stay() -> None:
+    found = model(
+        LLAMA_SERVER_ARGS="-c 8192 -np 2 --threads 4 --embeddings --cache_ram 0 -ngl 99 -a tiny,small -fa on"
+    )
+
+    assert {
+        "name": "tiny",
+        "file": "/m/tiny.gguf",
+        "context": 4096,
+        "slots": 2,
+        "threads": 4,
+        "embeddings": True,
+        "cache_ram_mib": 0,
+        "args": ["-ngl", "99", "-fa", "on"],
+    } == found
+
+
+def test_a_context_without_slots_is_that_of_one_slot() -> None:
+    assert (2048, 1) == (
+        (found := model(LLAMA_SERVER_ARGS="--ctx-size 2048"))["context"],
+        found["slots"],
+    )
+
+
+@pytest.mark.parametrize("flags", ["-c", "-c x", "-c -1", "-a", "'open"])
+def test_flags_that_make_no_sense_are_a_problem(flags: str) -> None:
+    (problem,) = read(LLAMA_MODEL_PATH="/m/tiny.gguf", LLAMA_SERVER_ARGS=flags).problems
+
+    assert problem.startswith("LLAMA_SERVER_ARGS: ")
+
+
+def test_values_out_of_range_are_a_problem_of_their_variable() -> None:
+    (problem,) = read(LLAMA_MODEL_PATH="/m/tiny.gguf", LLAMA_SERVER_ARGS="-np 300").problems
+
+    assert problem.startswith('LLAMA_SERVER_ARGS: "slots" in [[model]] "tiny"')
+
+
+def test_flags_without_a_model_are_a_warning() -> None:
+    document = read(LLAMA_SERVER_ARGS="-c 2048")
+
+    assert ([], []) == (document.problems, document.sources)
+    assert ["LLAMA_SERVER_ARGS has no effect without LLAMA_MODEL_PATH"] == document.warnings
