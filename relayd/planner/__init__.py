@@ -1,0 +1,7 @@
+"""What fits: pure functions from machine, files and wishes to a plan."""
+
+from relayd.planner.diff import Change, Changes, compare
+from relayd.planner.plan import Lora, ReplicaSpec
+from relayd.planner.smaller import Facts, Step, step_down
+
+__all__ = ["Change", "Changes", "Facts", "Lora", "ReplicaSpec", "Step", "compare", "step_down"]

@@ -1,0 +1,283 @@
+"""What does one model ask of every device, however it is placed?
+
+`predict` derives one setup with all its reasons in about 2 ms. A search asks for hundreds of setups of one
+model: here its weights are added up once, layer by layer, and a setup takes 50 µs. The totals are the same.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from relayd.gguf.metadata import ModelMetadata, Tensor
+from relayd.planner.cache import cache_bytes, indexer_bytes, state_bytes
+from relayd.planner.compute import compute_bytes, unknown_compute
+from relayd.planner.memory import CUDA_OVERHEAD, beside
+from relayd.planner.processor import Processor
+from relayd.planner.setup import Extent, Setup, extent
+from relayd.planner.shape import Layer, Shape, read_shape
+from relayd.planner.speed import Part, Workload
+from relayd.planner.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
+from relayd.units import Bytes
+
+CUDA = "cuda"
+"""How the keys of devices begin on which rows are padded (`weights.stored`)."""
+
+Pass = tuple[Extent, str, str, bool]
+"""What decides a compute buffer: tokens and cells, types of the cache, flash attention."""
+
+HEAD = -1
+"""The place after the last block: norm and output head."""
+
+
+@dataclass(slots=True)
+class Lump:
+    """Weights that always lie together.
+
+    Attributes:
+        plain: Their bytes on most devices.
+        cuda: Their bytes on a CUDA device, padding included.
+        elements: How many there are.
+    """
+
+    plain: int = 0
+    cuda: int = 0
+    elements: int = 0
+
+    def on(self, device: str) -> int:
+        """Return the bytes they take on a device."""
+        return self.cuda if device.startswith(CUDA) else self.plain
+
+    def add(self, other: "Lump") -> None:
+        """Take more weights in."""
+        self.plain += other.plain
+        self.cuda += other.cuda
+        self.elements += other.elements
+
+
+def lump(tensor: Tensor) -> Lump:
+    """Return what one tensor takes."""
+    return Lump(stored(tensor, CPU), stored(tensor, CUDA), math.prod(tensor.shape))
+
+
+class Demand:
+    """The weights of one model, added up.
+
+    Args:
+        model: Its header.
+        file_bytes: The size of its file where `model` is only made like it: all weights are scaled to it.
+        beside: What goes with it to its first device and is in no header here: a vision projector.
+        computed: Compute buffers that are known; the quantisations of a model have the same.
+
+    Raises:
+        ModelFileError: The header lacks what its architecture needs.
+    """
+
+    def __init__(
+        self,
+        model: ModelMetadata,
+        *,
+        file_bytes: int = 0,
+        beside: int = 0,
+        computed: dict[Pass, Bytes] | None = None,
+    ) -> None:
+        self.model = model
+        self.shape: Shape = read_shape(model)
+        self.beside = beside
+        self._looked_up = Lump()
+        self._blocks = [Lump() for _ in range(self.shape.n_blocks)]
+        self._experts = [Lump() for _ in range(self.shape.n_blocks)]
+        self._head = Lump()
+        self._everywhere = Lump()
+        total = self._add_up()
+        tensors = {tensor.name: tensor for tensor in model.tensors}
+        self._tied = None if "output.weight" in tensors else tensors.get("token_embd.weight")
+        self.ratio = file_bytes / total if file_bytes and total else 1.0
+        self._computed = {} if computed is None else computed
+        self._n_expert = max(model.per_layer("expert_count", self.shape.n_blocks), default=0)
+        self._n_used = max(model.per_layer("expert_used_count", self.shape.n_blocks), default=0)
+        self._heads = model.per_layer("attention.head_count", self.shape.n_blocks)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What has no closed form and is roughly right only."""
+        return tuple(filter(None, (self.shape.unknown, unknown_compute(self.shape))))
+
+    @property
+    def layers(self) -> int:
+        """Layers that `--gpu-layers` counts: the blocks, and the head as one more."""
+        return self.shape.n_blocks + 1
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether there are experts that can stay in RAM."""
+        return any(one.elements for one in self._experts)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the model."""
+        every = (*self._blocks, *self._experts, self._head, self._looked_up)
+        return sum(one.elements for one in every)
+
+    def needs(self, setup: Setup, *, computes: bool = True) -> dict[str, Bytes]:
+        """Return what each device has to hold in a setup: the totals of `predict`, weights scaled.
+
+        Args:
+            setup: How the model runs.
+            computes: Whether compute buffers count; they take milliseconds where nothing alike was asked.
+        """
+        devices = layer_devices(self.shape, setup)
+        asked = extent(setup, self.shape.context_trained, self.shape.window)
+        found = dict.fromkeys((*devices, CPU), 0)
+        for device, nbytes in self.weights(setup, devices).items():
+            found[device] += nbytes
+        kept: dict[Layer, int] = {}
+        for device, layer in zip(devices[:-1], self.shape.layers, strict=True):
+            if layer not in kept:
+                kept[layer] = self._kept(layer, setup, asked)
+            found[device] += kept[layer]
+        computed = self._compute(setup, asked) if computes else 0
+        for device in dict.fromkeys(devices):
+            found[device] += computed
+        found[CPU] += 0 if CPU in devices else 4 * asked.tokens * self.shape.n_embd
+        for term in beside(self.shape, setup, asked):
+            found[term.device] = found.get(term.device, 0) + term.nbytes
+        found[setup.gpus[0].key if setup.gpus else CPU] += self.beside
+        return {device: Bytes(nbytes) for device, nbytes in found.items() if nbytes}
+
+    def weights(self, setup: Setup, devices: Sequence[str]) -> dict[str, int]:
+        """Return the bytes of weights on each device.
+
+        Args:
+            setup: How the model runs.
+            devices: The device of each block, and last that of the head.
+        """
+        found = dict.fromkeys((*devices, CPU), 0)
+        found[CPU] += self._looked_up.plain
+        for index, device in enumerate(devices[:-1]):
+            found[device] += self._blocks[index].on(device)
+            place = CPU if index < setup.experts_on_cpu else device
+            found[place] += self._experts[index].on(place)
+        for device in dict.fromkeys(devices[:-1]):
+            found[device] += self._everywhere.on(device)
+        found[devices[-1]] += self._head.on(devices[-1])
+        if self._tied:
+            again = self.shape.architecture in HEAD_FIRST or repacks(self._tied, setup.repacked)
+            found[devices[-1]] += stored(self._tied, devices[-1]) if again or devices[-1] != CPU else 0
+        return {device: int(nbytes * self.ratio) for device, nbytes in found.items()}
+
+    def costs(self, setup: Setup, device: str) -> tuple[int, tuple[int, ...]]:
+        """Return what `device` holds in any case, and what each block and the head adds to it.
+
+        Args:
+            setup: How the model runs; who takes which layer does not matter.
+            device: A GPU.
+        """
+        asked = extent(setup, self.shape.context_trained, self.shape.window)
+        fixed = self._compute(setup, asked) + self._everywhere.on(device)
+        fixed += CUDA_OVERHEAD if device.startswith(CUDA) else 0
+        kept = {layer: self._kept(layer, setup, asked) for layer in set(self.shape.layers)}
+        blocks = []
+        for index, layer in enumerate(self.shape.layers):
+            experts = 0 if index < setup.experts_on_cpu else self._experts[index].on(device)
+            blocks.append(int((self._blocks[index].on(device) + experts) * self.ratio) + kept[layer] + 1)
+        head = self._head_lump().on(device)
+        return fixed, (*blocks, int(head * self.ratio) + 1)
+
+    def parts(
+        self, setup: Setup, processors: Mapping[str, Processor], depth: int, prompt: int
+    ) -> tuple[Part, ...]:
+        """Return the work of a token on each device, for the speed model.
+
+        Args:
+            setup: How the model runs.
+            processors: The devices, by key.
+            depth: Tokens in the cache when a token is generated.
+            prompt: Length of a prompt that is read.
+        """
+        devices = layer_devices(self.shape, setup)
+        works = [self._work(setup, devices, device, depth, prompt) for device in dict.fromkeys(devices)]
+        if setup.experts_on_cpu and CPU not in devices:
+            works.append(self._work(setup, devices, CPU, depth, prompt))
+        return tuple(Part(work, processors[device]) for device, work in works)
+
+    def _work(
+        self, setup: Setup, devices: Sequence[str], device: str, depth: int, prompt: int
+    ) -> tuple[str, Workload]:
+        blocks = [index for index, one in enumerate(devices[:-1]) if one == device]
+        blocks = [index for index in blocks if index < self.shape.n_layers]
+        experts = [
+            index
+            for index, one in enumerate(devices[: self.shape.n_layers])
+            if self._experts[index].elements and (CPU if index < setup.experts_on_cpu else one) == device
+        ]
+        head = self._head_lump() if devices[-1] == device else Lump()
+        dense = [*(self._blocks[index] for index in blocks), head]
+        routed = sum(self._experts[index].elements for index in experts)
+        share = self._n_used / self._n_expert if self._n_expert else 0.0
+        layers = [self.shape.layers[index] for index in blocks]
+        return device, Workload(
+            n_layer=len(blocks),
+            n_moe_layer=len(experts),
+            weight_bytes=self.ratio * sum(one.on(device) for one in dense),
+            kv_bytes=sum(self._read(layer, setup, depth) for layer in layers),
+            expert_bytes=self.ratio * sum(self._experts[index].on(device) for index in experts),
+            n_expert=self._n_expert,
+            n_expert_used=self._n_used,
+            active_parameters=sum(one.elements for one in dense) + share * routed,
+            attention_flops=sum(
+                2.0 * self._heads[index] * max(self.shape.heads_k) * prompt
+                for index in blocks
+                if self.shape.layers[index].key
+            ),
+        )
+
+    def _read(self, layer: Layer, setup: Setup, depth: int) -> int:
+        """Return the bytes of a layer's cache that a token at `depth` reads, and of its state twice."""
+        seen = min(depth, self.shape.window) if layer.window and self.shape.window else depth
+        one = Extent(cells=seen, window_cells=seen, streams=1, sequences=1, tokens=1, outputs=1)
+        cached = cache_bytes(self.shape, layer, setup, one) + indexer_bytes(layer, setup, one)
+        return cached + 2 * 4 * layer.state
+
+    def _kept(self, layer: Layer, setup: Setup, asked: Extent) -> int:
+        return (
+            cache_bytes(self.shape, layer, setup, asked)
+            + indexer_bytes(layer, setup, asked)
+            + state_bytes(layer, setup, asked)
+        )
+
+    def _compute(self, setup: Setup, asked: Extent) -> Bytes:
+        key = (asked, setup.type_k, setup.type_v, setup.flash_attention)
+        if key not in self._computed:
+            self._computed[key] = compute_bytes(self.model, self.shape, setup, asked)
+        return self._computed[key]
+
+    def _head_lump(self) -> Lump:
+        head = Lump()
+        head.add(self._head)
+        if self._tied:
+            head.add(lump(self._tied))
+        return head
+
+    def _add_up(self) -> int:
+        """Add every tensor to the place whose device it follows, and return the bytes of all."""
+        places = (*map(str, range(self.shape.n_blocks)), str(HEAD))
+        one, total = Setup(), 0
+        sizes: dict[tuple[tuple[int, ...], int], Lump] = {}
+        for tensor in self.model.tensors:
+            size = sizes.get((tensor.shape, tensor.type_id))
+            if size is None:
+                size = sizes[tensor.shape, tensor.type_id] = lump(tensor)
+            total += size.plain
+            if tensor.name.startswith("rope_f"):
+                self._everywhere.add(size)
+                continue
+            for kind, place in homes(tensor, self.shape, one, places):
+                self._place(kind, place).add(size)
+        return total
+
+    def _place(self, kind: str, place: str) -> Lump:
+        if place == CPU:
+            return self._looked_up
+        if place == str(HEAD):
+            return self._head
+        return (self._experts if kind.startswith("expert") else self._blocks)[int(place)]

@@ -1,0 +1,305 @@
+"""How does one model run best on one machine, and if it does not, what is missing?
+
+The search goes down a ladder, from what costs users least. A form of the model (its files, best first) is
+tried whole on GPUs: on one, with a q8_0 cache, split over several, with fewer slots, with a shorter context;
+then the next form. Only then experts move to the CPU, then whole layers, then everything. The first rung that
+fits and is fast enough is taken; its reasons say which rungs were too small before it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+
+from relayd.planner.budget import Budget, Room
+from relayd.planner.demand import Demand
+from relayd.planner.placement import (
+    LOADED_SHARE,
+    Aim,
+    Form,
+    Place,
+    Placement,
+    Refusal,
+    Shortage,
+    ceiling,
+)
+from relayd.planner.processor import Tag
+from relayd.planner.quality import Use
+from relayd.planner.setup import EVERY_LAYER, Gpu, Setup
+from relayd.planner.speed import (
+    Decoding,
+    Estimate,
+    Part,
+    decode_tokens_per_second,
+    prefill_tokens_per_second,
+)
+from relayd.planner.split import fullest, groups, shared
+from relayd.units import MIB, Bytes
+
+CACHE_LADDER = ("f16", "q8_0")
+"""Types of the cache: q8_0 costs almost nothing (KLD 0.001), coarser ones only who asks for them."""
+
+EXTENSION = 4
+"""Times the context that is wanted, for which memory that is left over is used; more is for other models."""
+
+DEPTH_TOKENS, PROMPT_TOKENS = 4096, 1024
+"""Tokens in the cache when speed is estimated, and of the prompt: a conversation of some pages."""
+
+PROMPT_CACHE_MIB, PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB = 8192, 0.25, 256
+"""Prompts of earlier requests get llama-server's default at most, and of RAM that is left this share."""
+
+Attempt = tuple[Setup, Shortage | None]
+"""A setup to run, or what is too small for it."""
+
+
+def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | Refusal:
+    """Return how a model runs best, how it runs fastest where that is too slow, or why it cannot run.
+
+    Args:
+        forms: The model in its quantisations, the best first.
+        budget: What may be used.
+        aim: What is asked of it.
+    """
+    search = _Search(budget, aim)
+    if found := search.first(forms):
+        return found
+    slow = _Search(budget, replace(aim, min_speed=0.0, slots=aim.least_slots))
+    if found := slow.first(forms[::-1]):
+        return replace(found, fast_enough=found.speed(aim.use).value >= aim.min_speed)
+    modest = _Search(budget, slow.aim)
+    modest.first(sorted(forms, key=lambda form: form.nbytes)[:1])
+    return Refusal(tuple(modest.shortages.values()))
+
+
+class _Search:
+    """One walk down the ladder."""
+
+    def __init__(self, budget: Budget, aim: Aim) -> None:
+        self.budget = budget
+        self.aim = aim
+        self.shortages: dict[Place, Shortage] = {}
+
+    def first(self, forms: Sequence[Form]) -> Placement | None:
+        """Return the first rung that fits and is fast enough; None if there is none."""
+        attempts = (self.at(place, form) for place in Place for form in forms)
+        return next(filter(None, attempts), None)
+
+    def at(self, place: Place, form: Form) -> Placement | None:
+        """Return the first rung of a place that a form fits, if it is fast enough."""
+        if place is Place.SPLIT or (place is not Place.CPU and not self.budget.gpus):
+            return None  # what is split is tried with what is whole on one GPU, rung by rung
+        if short := self._too_large(place, form):
+            self.shortages[place] = short
+            return None
+        if self.aim.use is not Use.EMBEDDING and ceiling(form, self.budget, place) < self.aim.min_speed:
+            return None
+        demand = form.build()
+        if place is Place.EXPERTS_ON_CPU and not demand.has_experts:
+            return None
+        for setup, early in self._attempts(place, form, demand):
+            found = None if early else self._placed(place, form, demand, setup)
+            if found and not found.fast_enough:
+                if setup.slots <= self.aim.least_slots:
+                    return None
+                continue
+            what = f"{form.quantization.name} with {setup.slots} x {setup.context // setup.slots} tokens"
+            # Compute buffers take longest to predict: last of all, for what fits without them.
+            short = early or self._short(demand, setup, f"{what}, {setup.type_k} cache")
+            if short:
+                self.shortages[place] = short
+            elif found:
+                return self._completed(found, demand)
+        return None
+
+    def _short(self, demand: Demand, setup: Setup, what: str, *, computes: bool = True) -> Shortage | None:
+        short = self.budget.short_of(demand.needs(setup, computes=computes))
+        return Shortage(what, *short, at_least=not computes) if short else None
+
+    def _too_large(self, place: Place, form: Form) -> Shortage | None:
+        """Return a shortage that the size of the file alone tells."""
+        rooms = self.budget.gpus if place is Place.ONE_GPU else self.budget.rooms
+        if place is Place.CPU or any(room.unified for room in rooms):
+            rooms = (self.budget.host,)
+        least = Bytes(int(form.nbytes * LOADED_SHARE))
+        if least <= sum(room.usable for room in rooms):
+            return None
+        largest = max(rooms, key=lambda room: room.usable)
+        together = "" if len(rooms) == 1 else f" ({len(rooms)} devices together are too small)"
+        return Shortage(f"{form.quantization.name}{together}", largest, least, at_least=True)
+
+    def _attempts(self, place: Place, form: Form, demand: Demand) -> Iterator[Attempt]:
+        for slots, context in self._shapes(demand):
+            for kind in CACHE_LADDER:
+                setup = self._setup(slots, context, kind)
+                what = f"{form.quantization.name} with {slots} x {context} tokens, {kind} cache"
+                match place:
+                    case Place.ONE_GPU:
+                        yield from self._single(demand, setup, what)
+                    case Place.EXPERTS_ON_CPU:
+                        yield from self._experts(demand, setup, what)
+                    case Place.PARTIAL:
+                        yield from self._partial(demand, setup, what)
+                    case _:
+                        yield self._checked(demand, setup, what)
+            if place is Place.ONE_GPU:
+                yield from self._split(demand, slots, context)
+
+    def _shapes(self, demand: Demand) -> Iterator[tuple[int, int]]:
+        """Yield slots and context, from what is wanted: first the slots go down, then the context."""
+        trained = demand.shape.context_trained or self.aim.context
+        context = max(min(self.aim.context, trained), 1)
+        slots = self.aim.slots
+        yield slots, context
+        while slots > self.aim.least_slots:
+            slots = max(slots // 2, self.aim.least_slots)
+            yield slots, context
+        least = min(self.aim.least_context, context)
+        while context > least:
+            context = max(context // 2, least)
+            yield slots, context
+
+    def _setup(self, slots: int, context: int, kind: str) -> Setup:
+        embeds = self.aim.use is Use.EMBEDDING
+        # An embedding needs its whole input in one pass.
+        micro = max(512, context) if embeds else 512
+        return Setup(
+            context=slots * context,
+            slots=slots,
+            type_k=kind,
+            type_v=kind,
+            batch=max(2048, micro),
+            micro_batch=micro,
+            embeddings=embeds,
+            repacked=self.budget.repacked,
+            cache_ram_mib=self.aim.prompt_cache_mib or 0,
+        )
+
+    def _checked(self, demand: Demand, setup: Setup, what: str) -> Attempt:
+        return setup, self._short(demand, setup, what, computes=False)
+
+    def _single(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
+        """Yield the setup on each GPU, the fastest first."""
+        for room in sorted(self.budget.gpus, key=lambda room: -room.processor.bandwidth_gb_s):
+            yield self._checked(demand, replace(setup, gpus=(Gpu(room.key),)), what)
+
+    def _split(self, demand: Demand, slots: int, context: int) -> Iterator[Attempt]:
+        for kind, rooms in product(CACHE_LADDER, groups(self.budget)):
+            if found := shared(demand, self._setup(slots, context, kind), rooms):
+                yield self._checked(demand, found, "")
+
+    def _gpu_sets(self) -> Iterator[tuple[Room, ...]]:
+        """Yield the largest GPU alone, then sets of several."""
+        yield (max(self.budget.gpus, key=lambda room: (room.usable, room.processor.bandwidth_gb_s)),)
+        yield from groups(self.budget)
+
+    def _experts(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
+        """Yield the setup with as few layers' experts on the CPU as make the rest fit."""
+        blocks = demand.shape.n_blocks
+
+        def with_experts_of(count: int) -> Setup:
+            return replace(setup, experts_on_cpu=blocks - count)
+
+        for rooms in self._gpu_sets():
+            if found := fullest(demand, with_experts_of, 0, blocks - 1, rooms):
+                yield self._checked(demand, found, what)
+            else:
+                none = replace(with_experts_of(0), gpus=(Gpu(rooms[0].key),))
+                yield self._checked(demand, none, what)
+
+    def _partial(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
+        """Yield the setup with as many layers on GPUs as fit."""
+
+        def with_layers(count: int) -> Setup:
+            return replace(setup, gpu_layers=count)
+
+        for rooms in self._gpu_sets():
+            if found := fullest(demand, with_layers, len(rooms), demand.layers - 1, rooms):
+                yield self._checked(demand, found, what)
+
+    def _placed(self, place: Place, form: Form, demand: Demand, setup: Setup) -> Placement:
+        """Return a setup that fits, with its speed."""
+        context = setup.context // setup.slots
+        depth, prompt = min(DEPTH_TOKENS, context), min(PROMPT_TOKENS, context)
+        parts = demand.parts(setup, self.budget.processors, depth, prompt)
+        on_gpus = min(setup.gpu_layers, demand.layers) if setup.gpus else 0
+        found = Placement(
+            form=form,
+            place=Place.SPLIT if place is Place.ONE_GPU and len(setup.gpus) > 1 else place,
+            setup=setup,
+            context=context,
+            needs={},
+            layers=(on_gpus, demand.layers),
+            alone=self._sure(decode_tokens_per_second(parts).each, parts),
+            decoding=self._decoding(parts, setup.slots),
+            prefill=self._sure(prefill_tokens_per_second(parts), parts),
+            reasons=(),
+        )
+        return replace(found, fast_enough=self._speed(found) >= self.aim.min_speed)
+
+    def _speed(self, placement: Placement) -> float:
+        return placement.speed(self.aim.use).value
+
+    def _decoding(self, parts: Sequence[Part], slots: int) -> Decoding:
+        found = decode_tokens_per_second(parts, slots)
+        return Decoding(self._sure(found.each, parts), self._sure(found.together, parts))
+
+    def _sure(self, estimate: Estimate, parts: Sequence[Part]) -> Estimate:
+        """Return the estimate, marked as wide where a bandwidth is a guess."""
+        guessed = [room.processor for room in self.budget.rooms if not room.known_speed]
+        if any(part.processor in guessed for part in parts):
+            return replace(estimate, tag=Tag.WIDE)
+        return estimate
+
+    def _completed(self, placement: Placement, demand: Demand) -> Placement:
+        """Return the placement with memory that is left over put to use, and its cliff named."""
+        setup = self._with_prompt_cache(self._extended(placement, demand), demand)
+        reasons = tuple(f"{one}." for one in self.shortages.values() if one.what)
+        if cliff := self._cliff(placement, demand):
+            reasons = (*reasons, cliff)
+        return replace(
+            placement,
+            setup=setup,
+            context=setup.context // setup.slots,
+            needs=demand.needs(setup),
+            reasons=reasons,
+        )
+
+    def _extended(self, placement: Placement, demand: Demand) -> Setup:
+        """Return the setup with the longest context that fits where it is, if it is whole on GPUs."""
+        setup = placement.setup
+        longest = min(demand.shape.context_trained, EXTENSION * self.aim.context)
+        whole = placement.place in {Place.ONE_GPU, Place.SPLIT}
+        if not (self.aim.extend and whole) or self.aim.use is Use.EMBEDDING:
+            return setup
+        while (context := setup.context // setup.slots) < longest:
+            longer = replace(setup, context=min(2 * context, longest) * setup.slots)
+            if self.budget.short_of(demand.needs(longer)):
+                break
+            setup = longer
+        return setup
+
+    def _with_prompt_cache(self, setup: Setup, demand: Demand) -> Setup:
+        if self.aim.prompt_cache_mib is not None or self.aim.use is Use.EMBEDDING:
+            return setup
+        left = self.budget.minus(demand.needs(setup)).host.usable
+        mib = min(PROMPT_CACHE_MIB, int(left * PROMPT_CACHE_SHARE) // MIB)
+        return replace(setup, cache_ram_mib=mib // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB)
+
+    def _cliff(self, placement: Placement, demand: Demand) -> str:
+        """Return how much faster it would be whole on its GPUs; empty if it is, or has none."""
+        setup = placement.setup
+        if placement.place not in {Place.EXPERTS_ON_CPU, Place.PARTIAL}:
+            return ""
+        whole = replace(setup, gpu_layers=EVERY_LAYER, experts_on_cpu=0)
+        depth = min(DEPTH_TOKENS, placement.context)
+        parts = demand.parts(whole, self.budget.processors, depth, PROMPT_TOKENS)
+        fast = decode_tokens_per_second(parts).each.value
+        blocks = demand.shape.n_blocks
+        moved = (
+            f"the experts of {min(setup.experts_on_cpu, blocks)} of {blocks} layers"
+            if setup.experts_on_cpu
+            else f"{demand.layers - placement.layers[0]} of {demand.layers} layers"
+        )
+        return (
+            f"A cliff: {moved} work on the CPU, {placement.alone.value:.3g} tokens/s instead of {fast:.3g} "
+            "if all were on GPUs."
+        )

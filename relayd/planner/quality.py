@@ -1,0 +1,137 @@
+"""How good are the answers of a model in a quantisation, for one use, from 0 to 100?
+
+    score = 100 * n / (n + 1.2) - 25 * sqrt(KLD),    n = sqrt(effective size / 1e9)
+    effective size = sqrt(parameters * active parameters) * 2 ^ (years since 2024-07) * fit for the use
+
+Benchmarks are not in it: publishers choose them, and none covers every model. What is in it are four priors,
+each a line below; they order models of one time by size, siblings by quantisation, and prefer a larger model
+at 4 bits to half of it at 8 (but not at 3). The score is no probability and no percentage of anything.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import sqrt
+
+from relayd.planner.divergence import Quantization, cache_divergence, weights_divergence
+
+HALF = 1.2
+"""Root of the size, in billions as of 2024-07, that scores 50: 1B scores 45, 8B 70, 32B 82, 70B 87."""
+
+REFERENCE = (2024, 7)
+"""Month of Llama-3.1-8B, whose size counts as it is."""
+
+DOUBLING_YEARS = 1.0
+"""Time in which half the parameters come to do the same work.
+
+Xiao et al., "Densing Law of LLMs" (2024), finds about three months on benchmarks; a year is what is left when
+one distrusts benchmarks.
+"""
+
+YEARS_LIMITS = (-1.0, 2.5)
+"""A model may win or lose no more than this by its date."""
+
+NOT_MADE_FOR = 0.5
+"""Share of its size that a general model has in code or reasoning, a coder in chat: one doubling behind."""
+
+LOSS = 25.0
+"""Points for sqrt(KLD) = 1. RMS of the change of a token's probability is 31 % * sqrt(KLD) (llama.cpp
+tools/perplexity/README.md): a point is 1.2 % of that."""
+
+UNKNOWN_KLD = 0.5
+"""Divergence of a quantisation that no table and no size tells: that of the worst still in use."""
+
+
+class Use(StrEnum):
+    """What a model is wanted for."""
+
+    CHAT = "chat"
+    CODE = "code"
+    REASONING = "reasoning"
+    VISION = "vision"
+    EMBEDDING = "embedding"
+
+
+EXCLUSIVE = frozenset({Use.VISION, Use.EMBEDDING})
+"""Uses that a model has or has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What quality depends on.
+
+    Attributes:
+        parameters: Weights of the text model.
+        active_parameters: Weights that work on a token; None when all do.
+        released: Year and month, `2025-07`; "" counts as the reference.
+        capabilities: What its publisher made it for: the uses below, and others.
+    """
+
+    parameters: float
+    active_parameters: float | None = None
+    released: str = ""
+    capabilities: frozenset[str] = frozenset({"chat"})
+
+    def can(self, use: Use) -> bool:
+        """Tell whether the model can be used so at all."""
+        if use in EXCLUSIVE:
+            return use in self.capabilities
+        return bool(self.capabilities - {Use.EMBEDDING, "rerank"})
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A score and what it is made of, in points.
+
+    Attributes:
+        score: From 0 to 100.
+        model: What the model would score in 16 bits.
+        weights_loss: What its quantisation costs.
+        cache_loss: What the types of its cache cost.
+    """
+
+    score: float
+    model: float
+    weights_loss: float
+    cache_loss: float
+
+
+def quality(
+    model: ModelFacts, quantization: Quantization, use: Use, type_k: str = "f16", type_v: str = "f16"
+) -> Quality:
+    """Return how good a model is in this form; 0 when it cannot be used so."""
+    if not model.can(use):
+        return Quality(0.0, 0.0, 0.0, 0.0)
+    whole = model_score(model, use)
+    weights = weights_divergence(quantization, model.parameters)
+    weights = UNKNOWN_KLD if weights is None else weights
+    weights_loss = LOSS * sqrt(weights)
+    cache_loss = LOSS * sqrt(weights + cache_divergence(type_k, type_v, model.parameters)) - weights_loss
+    return Quality(max(0.0, whole - weights_loss - cache_loss), whole, weights_loss, cache_loss)
+
+
+def model_score(model: ModelFacts, use: Use) -> float:
+    """Return what a model would score in 16 bits."""
+    root = sqrt(effective_parameters(model, use) / 1e9)
+    return 100 * root / (root + HALF)
+
+
+def effective_parameters(model: ModelFacts, use: Use) -> float:
+    """Return the dense size of 2024-07 that does the same work.
+
+    Experts count by the geometric mean of all and active weights, the usual rule of thumb: Qwen3-30B-A3B
+    is rated as 10B.
+    """
+    size = sqrt(model.parameters * (model.active_parameters or model.parameters))
+    fit = 1.0 if use in model.capabilities else NOT_MADE_FOR
+    return size * fit * 2 ** (_years(model.released) / DOUBLING_YEARS)
+
+
+def _years(released: str) -> float:
+    """Return the years from the reference month, within the limits."""
+    year, _, month = released.partition("-")
+    if not year.isdigit():
+        return 0.0
+    months = (
+        12 * (int(year) - REFERENCE[0]) + (int(month) if month.isdigit() else REFERENCE[1]) - REFERENCE[1]
+    )
+    return min(max(months / 12, YEARS_LIMITS[0]), YEARS_LIMITS[1])
