@@ -1,0 +1,27 @@
+"""Which llama-server runs here, what it can do, and with which flags."""
+
+from relayd.engine.argv import Features, command
+from relayd.engine.environment import environment
+from relayd.engine.features import read_features
+from relayd.engine.find import Engine, find_engine
+from relayd.engine.host import Host
+from relayd.engine.install import Installer, ensure
+from relayd.engine.installed import Installed, Shelf
+from relayd.engine.progress import Progress
+from relayd.engine.reserved import check_extra_args
+
+__all__ = [
+    "Engine",
+    "Features",
+    "Host",
+    "Installed",
+    "Installer",
+    "Progress",
+    "Shelf",
+    "check_extra_args",
+    "command",
+    "ensure",
+    "environment",
+    "find_engine",
+    "read_features",
+]

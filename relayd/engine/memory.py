@@ -1,0 +1,197 @@
+"""How much memory does llama-server itself say it will take?
+
+Before it loads anything, a llama-server fits its flags to the machine: it reads the header, reserves the
+graphs without allocating them, and with `--log-jsonl` prints one `fit_memory_breakdown` record
+(common/fit.cpp of b11434). No weight is read, so a header with nothing after it will do.
+"""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from relayd.engine.environment import probe_environment
+from relayd.engine.find import Engine
+from relayd.errors import EngineError, StateError
+from relayd.files import private_folder, write_atomic
+from relayd.gguf.metadata import ModelMetadata
+from relayd.planner.setup import EVERY_LAYER, Setup
+
+TIMEOUT_SECONDS = 30.0
+"""How long an engine may take to answer; on one CPU it takes 10 to 300 ms."""
+
+NEEDED_FLAGS = ("--log-jsonl", "--fit")
+"""Without these the engine says nothing."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What the engine will hold in one place, whole MiB rounded down.
+
+    Attributes:
+        kind: `device`, `host`, or `buffer_type` for host memory that is none of the usual: CPU_REPACK.
+        name: `Host`, `CUDA0`, `CPU_REPACK`.
+        model: Weights.
+        context: KV cache and recurrent state.
+        compute: Compute buffer.
+    """
+
+    kind: str
+    name: str
+    model: int
+    context: int
+    compute: int
+
+
+class _Data(msgspec.Struct):
+    rows: tuple[Row, ...]
+
+
+class _Record(msgspec.Struct):
+    type: str = ""
+    data: _Data | None = None
+    msg: str = ""
+    level: str = ""
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    key: str
+    rows: tuple[Row, ...]
+
+
+class MemoryProbe:
+    """Asks one engine, and remembers what it said in `cache`."""
+
+    def __init__(self, engine: Engine, cache: Path, parent: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._parent = parent
+
+    def ask(self, file: Path, model: ModelMetadata, setup: Setup) -> tuple[Row, ...]:
+        """Return what the engine takes for `setup`, asking it only the first time.
+
+        Args:
+            file: The model; only its header is read.
+            model: That header, which identifies the answer whatever the file is called.
+            setup: How it shall run.
+
+        Raises:
+            EngineError: The engine refuses the model or the flags, or knows no such record.
+        """
+        features = self._engine.features
+        lacking = [flag for flag in NEEDED_FLAGS if flag not in features.flags]
+        if lacking:
+            raise EngineError(
+                f"llama-server {features.version} cannot tell its memory: it has no {lacking[0]}",
+                remedy="Install a newer one: relayd engine install",
+            )
+        flags = probe_flags(setup)
+        key = self._key(model, flags)
+        remembered = self._cache / f"memory-{key[:32]}.json"
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found = msgspec.json.decode(remembered.read_bytes(), type=_Remembered)
+            if found.key == key:
+                return found.rows
+        rows = breakdown(self._engine.path, file, flags, self._parent)
+        with contextlib.suppress(StateError):
+            private_folder(self._cache)
+            write_atomic(remembered, msgspec.json.encode(_Remembered(key, rows)))
+        return rows
+
+    def _key(self, model: ModelMetadata, flags: Sequence[str]) -> str:
+        found = self._engine.path.stat()
+        identity = (str(self._engine.path), found.st_size, found.st_mtime_ns, self._engine.build)
+        return hashlib.sha256(repr((digest(model), identity, tuple(flags))).encode()).hexdigest()
+
+
+def digest(model: ModelMetadata) -> str:
+    """Return a hash of what a header says of shapes and types; equal headers take equal memory."""
+    values = sorted(model.values.items())
+    tensors = [(tensor.name, tensor.shape, tensor.type_id) for tensor in model.tensors]
+    return hashlib.sha256(repr((model.architecture, values, tensors)).encode()).hexdigest()
+
+
+def probe_flags(setup: Setup) -> tuple[str, ...]:
+    """Return the flags of llama-server for `setup`; whatever changes memory is given."""
+    flags = [
+        "--ctx-size", str(setup.context),
+        "--cache-type-k", setup.type_k, "--cache-type-v", setup.type_v,
+        "--batch-size", str(setup.batch), "--ubatch-size", str(setup.micro_batch),
+        "--flash-attn", "on" if setup.flash_attention else "off",
+    ]  # fmt: skip
+    if setup.slots:
+        flags += ["--parallel", str(setup.slots)]
+        flags += ["--kv-unified"] if setup.unified else []
+    if setup.window_full:
+        flags.append("--swa-full")
+    if setup.embeddings:
+        flags.append("--embeddings")
+    if not setup.repacked:
+        flags.append("--no-repack")
+    if setup.gpus:
+        flags += ["--gpu-layers", "all" if setup.gpu_layers >= EVERY_LAYER else str(setup.gpu_layers)]
+        flags += ["--tensor-split", ",".join(f"{gpu.share:g}" for gpu in setup.gpus)]
+    else:
+        flags += ["--device", "none"]
+    if setup.experts_on_cpu:
+        flags += ["--n-cpu-moe", str(setup.experts_on_cpu)]
+    return tuple(flags)
+
+
+def breakdown(
+    binary: Path,
+    file: Path,
+    flags: Sequence[str],
+    parent: Mapping[str, str],
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> tuple[Row, ...]:
+    """Start `binary` on `file`, return its first breakdown, and kill it.
+
+    Raises:
+        EngineError: It ended, or stayed silent, without a breakdown.
+    """
+    command = [
+        str(binary), "--model", str(file), *flags, "--port", "0", "--fit", "on", "--log-jsonl", "-lv", "4",
+    ]  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=probe_environment(parent),
+        )
+    except OSError as error:
+        raise EngineError(
+            f"{binary} cannot be run: {os.strerror(error.errno or 0)}",
+            remedy="Install one for this machine: relayd engine install",
+        ) from error
+    watchdog = threading.Timer(timeout_seconds, process.kill)
+    watchdog.start()
+    try:
+        return _read(process, file)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _read(process: "subprocess.Popen[bytes]", file: Path) -> tuple[Row, ...]:
+    """Return the first breakdown among the records a process prints."""
+    complaint = ""
+    for line in process.stdout or ():
+        with contextlib.suppress(msgspec.DecodeError):
+            record = msgspec.json.decode(line, type=_Record)
+            if record.type == "fit_memory_breakdown" and record.data is not None:
+                return record.data.rows
+            if record.level == "error" and not complaint:
+                complaint = record.msg.strip()
+            continue
+        complaint = complaint or line.decode(errors="replace").strip()
+    raise EngineError(f"llama-server did not say what {file.name} takes: {complaint or 'it said nothing'}")

@@ -1,0 +1,1 @@
+"""Commands that compare what relayd computes with what others measured; run by hand."""
