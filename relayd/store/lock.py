@@ -1,0 +1,92 @@
+"""Who holds a name on this machine, surely and without trusting a pid?"""
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from threading import Event
+
+import psutil
+
+
+class Lock:
+    """An exclusive lock on a file, held as long as any process keeps its descriptor open.
+
+    A child that inherits the descriptor holds the lock after its parent is gone, and the
+    kernel frees it the moment the last holder ends. The pid inside is for people only.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    @classmethod
+    def try_take(cls, path: Path) -> "Lock | None":
+        """Take the lock, or return None when somebody holds it.
+
+        A file that was removed between its opening and its locking guards nothing: the one
+        that stands in its place is taken.
+
+        Raises:
+            OSError: The file cannot be made.
+        """
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                if isinstance(error, BlockingIOError):
+                    return None
+                raise
+            if _is_at(path, descriptor):
+                return cls(path, descriptor)
+            os.close(descriptor)
+
+    def sign(self, pid: int) -> None:
+        """Write who holds it, for people; a full disk leaves it out."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Give up this process's share; a child that inherited it still holds the lock."""
+        os.close(self.descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether somebody holds a lock that exists.
+
+    Raises:
+        OSError: It cannot be told.
+    """
+    if not path.exists():
+        return False
+    lock = Lock.try_take(path)
+    if lock is not None:
+        lock.close()
+    return lock is None
+
+
+def holder(path: Path, patience_seconds: float = 1.0) -> int | None:
+    """Return the living process that a lock file names, for a message to people.
+
+    Who takes a lock signs it a moment later: until then the file is empty or names an earlier holder.
+    """
+    deadline, never = time.monotonic() + patience_seconds, Event()
+    while True:
+        with contextlib.suppress(OSError, ValueError):
+            if psutil.pid_exists(pid := int(path.read_text())):
+                return pid
+        if time.monotonic() >= deadline:
+            return None
+        never.wait(0.01)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is the one that a path names."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,99 @@
+"""What was running when the last daemon ended?
+
+One small file for each replica, in the runtime folder. It is a memory of reality, never its
+owner: losing one costs a reload, and one that makes no sense is put aside.
+"""
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from relayd.errors import StateError
+from relayd.files import quarantine, write_atomic
+from relayd.journal import Journal
+
+_SCHEMA = 1
+_MOST_BYTES = 1 << 20
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One incarnation of a replica, as the next daemon needs to know it.
+
+    Attributes:
+        replica: Its name, `MODEL#N`.
+        identity: Digest of what it was started from; another one means that it is outdated.
+        incarnation: How many times it had been started.
+        pid: Process id, and the id of its group.
+        boot_id: The boot of the machine in which that pid means this process.
+        started: When the process began, as the kernel counts it since that boot.
+        port: Its TCP port; 0 on a unix socket.
+        log: The file it writes to.
+        log_offset: Where in that file it began, in bytes.
+        command: Its argv.
+        schema: Version of this layout.
+    """
+
+    replica: str
+    identity: str
+    incarnation: int
+    pid: int
+    boot_id: str
+    started: str
+    port: int = 0
+    log: str
+    log_offset: int
+    command: tuple[str, ...]
+    schema: int = _SCHEMA
+
+
+class Records:
+    """The records in one folder.
+
+    Args:
+        folder: The runtime folder; the caller holds its lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._journal = Journal("store")
+
+    def write(self, stem: str, record: Record) -> None:
+        """Remember a replica under a file name without suffix.
+
+        Raises:
+            StateError: The disk is full, or the folder is gone.
+        """
+        write_atomic(self._path(stem), msgspec.json.encode(record))
+
+    def forget(self, stem: str) -> None:
+        """Forget a replica that is no more; a record that cannot be removed matches no process."""
+        with contextlib.suppress(OSError):
+            self._path(stem).unlink()
+
+    def read(self, stem: str) -> Record | None:
+        """Return what is remembered; what cannot be read is moved aside and reported."""
+        path = self._path(stem)
+        try:
+            with path.open("rb") as file:
+                record = msgspec.json.decode(file.read(_MOST_BYTES), type=Record)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            self._put_aside(path, str(error))
+            return None
+        if record.schema != _SCHEMA:
+            self._put_aside(path, f"schema {record.schema}")
+            return None
+        return record
+
+    def _put_aside(self, path: Path, why: str) -> None:
+        try:
+            aside = quarantine(path)
+        except StateError as error:
+            self._journal.error("record.unreadable", path=path, message=f"{why}; {error.message}")
+        else:
+            self._journal.warning("record.put_aside", path=aside, message=why)
+
+    def _path(self, stem: str) -> Path:
+        return self._folder / f"{stem}.json"
