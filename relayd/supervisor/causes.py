@@ -1,0 +1,128 @@
+"""Why did a replica exit, and does trying again help?"""
+
+import re
+import signal
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Cause(Enum):
+    """What ended an incarnation."""
+
+    COMMANDED = "commanded"
+    CLEAN = "clean"
+    CRASH = "crash"
+    REFUSED = "refused"
+    ADDRESS_IN_USE = "address in use"
+    HOST_OOM = "out of host memory"
+    DEVICE_OOM = "out of device memory"
+    WRONG_CPU = "built for another CPU"
+    NOT_ANSWERING = "not answering"
+    IMPOSTOR = "impostor"
+    SPAWN_FAILED = "could not be started"
+    VANISHED = "vanished"
+
+
+_HOPELESS = {Cause.REFUSED, Cause.WRONG_CPU, Cause.DEVICE_OOM}
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The end of one incarnation, told to people.
+
+    Attributes:
+        cause: What ended it.
+        code: Exit code; negative is a signal; None when it cannot be known.
+        message: One sentence, with the engine's own words where it had any.
+        remedy: What an operator can do.
+    """
+
+    cause: Cause
+    code: int | None
+    message: str
+    remedy: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether trying again cannot help."""
+        return self.cause in _HOPELESS
+
+    @property
+    def weight(self) -> int:
+        """What it costs of the restart budget.
+
+        The host running out of memory counts double; a system that is short of descriptors or
+        processes is no fault of the replica.
+        """
+        return {Cause.HOST_OOM: 2, Cause.SPAWN_FAILED: 0}.get(self.cause, 1)
+
+
+# What llama-server b11434 prints before it exits, most telling first.
+_SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
+    (
+        r"cudaMalloc failed: out of memory|(?:unable|failed) to allocate \S+ .*",
+        Cause.DEVICE_OOM,
+        "Lower `context` or `slots`, or choose a smaller quantization.",
+    ),
+    (r"couldn't bind HTTP server socket", Cause.ADDRESS_IN_USE, "Another address is tried."),
+    (
+        r"invalid argument: .*|error while handling argument .*",
+        Cause.REFUSED,
+        "Correct `args` of this model.",
+    ),
+    (
+        r"the argument has been removed.*",
+        Cause.REFUSED,
+        "Remove it from `args` of this model.",
+    ),
+    (
+        r"failed to open GGUF file.*|invalid magic characters.*|data is not within the file bounds.*",
+        Cause.REFUSED,
+        "The model file is missing or damaged; get it again.",
+    ),
+    (
+        r"unknown model architecture: .*",
+        Cause.REFUSED,
+        "This engine is older than the model: `relayd engine update`.",
+    ),
+    (
+        r"failed to load (?:multimodal model|LoRA|lora adapter).*",
+        Cause.REFUSED,
+        "Correct the file named for it.",
+    ),
+    (r"error loading model.*", Cause.REFUSED, "`relayd logs` shows what the engine says."),
+    (r"exiting due to model loading error", Cause.REFUSED, "`relayd logs` shows what the engine says."),
+)
+
+
+def classify(code: int | None, log_tail: str, *, killed_by_us: bool = False) -> Exit:
+    """Return why a process ended that was not told to.
+
+    Args:
+        code: What `waitpid` said; None for a process that is not our child.
+        log_tail: The last lines the engine wrote in this incarnation.
+        killed_by_us: Whether the supervisor killed it because it did not answer.
+    """
+    if killed_by_us:
+        return Exit(Cause.NOT_ANSWERING, code, "it did not answer and was killed")
+    for pattern, cause, remedy in _SIGNATURES:
+        if found := re.search(pattern, log_tail):
+            return Exit(cause, code, found.group(0).strip()[:300], remedy)
+    if code is None:
+        return Exit(Cause.VANISHED, None, "it ended; only the daemon that started it could know how")
+    if code < 0:
+        return _signalled(-code)
+    if code == 0:
+        return Exit(Cause.CLEAN, 0, "it exited by itself")
+    return Exit(Cause.CRASH, code, f"it exited with code {code}")
+
+
+def _signalled(number: int) -> Exit:
+    name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
+    if number == signal.SIGILL:
+        remedy = "Build it for this one: `relayd engine install`."
+        return Exit(Cause.WRONG_CPU, -number, "the engine was built for another CPU (SIGILL)", remedy)
+    if number == signal.SIGKILL:
+        message = "it was killed from outside (SIGKILL); the system may be short of memory"
+        return Exit(Cause.HOST_OOM, -number, message, "`dmesg` tells whether it was the kernel.")
+    return Exit(Cause.CRASH, -number, f"it was ended by {name}")

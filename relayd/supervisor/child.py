@@ -1,0 +1,121 @@
+"""What is a started process to the supervisor, whether this daemon started it or the last one?"""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from relayd.endpoint import Endpoint
+from relayd.store import is_held
+from relayd.supervisor.orphans import end_stragglers
+
+
+class Child(Protocol):
+    """A process that serves one replica."""
+
+    @property
+    def pid(self) -> int:
+        """Process id, and the id of its group."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers, and to which key."""
+        ...
+
+    @property
+    def log(self) -> Path:
+        """The file it writes to."""
+        ...
+
+    @property
+    def log_offset(self) -> int:
+        """Where in that file this incarnation begins, in bytes."""
+        ...
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Its argv."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Signal the whole process group; a group that is already gone is fine."""
+        ...
+
+    def reap(self) -> int | None:
+        """Return the exit code of the ended process, and remove what only it used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one replica in the runtime folder, named by a hash and not by the model."""
+
+    folder: Path
+    stem: str
+
+    @classmethod
+    def of(cls, runtime: Path, replica: str) -> "Files":
+        """Return the files of a replica."""
+        return cls(runtime, hashlib.sha256(replica.encode()).hexdigest()[:8])
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / f"{self.stem}.sock"
+
+    @property
+    def key(self) -> Path:
+        """The key of the living incarnation."""
+        return self.folder / f"{self.stem}.key"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the living incarnation."""
+        return self.folder / f"{self.stem}.lock"
+
+
+@dataclass(slots=True, eq=False)
+class EngineChild:
+    """A llama-server in a session of its own.
+
+    Attributes:
+        process: How its exit code is learnt; None when an earlier daemon started it.
+        forget: Removes its record.
+    """
+
+    pid: int
+    endpoint: Endpoint
+    files: Files
+    log: Path
+    log_offset: int
+    command: tuple[str, ...]
+    forget: Callable[[], None]
+    process: subprocess.Popen[bytes] | None = None
+
+    def signal(self, number: int) -> None:
+        """Signal the whole process group; a group that is already gone is fine."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def reap(self) -> int | None:
+        """Return the exit code, end all that it started, and remove socket, key and record.
+
+        Only a parent is told the exit code: that of an adopted process is None. What left the
+        group still holds the lock.
+        """
+        code = self.process.wait() if self.process else None
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(OSError):  # out of descriptors; the next start looks again
+            if is_held(self.files.lock):
+                end_stragglers(self.files.folder, self.endpoint.replica)
+        for path in (self.files.socket, self.files.key):
+            with contextlib.suppress(OSError):  # not ours any more; its end must be told all the same
+                path.unlink()
+        self.forget()
+        return code

@@ -1,0 +1,156 @@
+"""Which replicas shall run, and how does one plan follow another?"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from relayd.errors import ModelNotFoundError
+from relayd.planner import Changes, ReplicaSpec
+from relayd.supervisor.replica import Replica
+from relayd.supervisor.state import State
+from relayd.supervisor.status import Settings, Status
+from relayd.supervisor.world import World
+
+
+class HasReplica(Protocol):
+    """Names a replica, as the scheduler's effects do."""
+
+    @property
+    def replica(self) -> str:
+        """Its name, `MODEL#N`."""
+        ...
+
+
+class Fleet:
+    """Every replica of this daemon.
+
+    Args:
+        specs: What shall run.
+        world: What the replicas touch.
+        settings: Every interval.
+    """
+
+    def __init__(self, specs: Iterable[ReplicaSpec], world: World, settings: Settings) -> None:
+        self._world = world
+        self._settings = settings
+        self._replicas = {spec.name: self._replica(spec) for spec in specs}
+
+    @property
+    def specs(self) -> tuple[ReplicaSpec, ...]:
+        """What every replica is meant to be; it may be smaller to fit."""
+        return tuple(replica.wanted for replica in self._replicas.values())
+
+    def adopt(self) -> set[int]:
+        """Take over what an earlier daemon left running, and return its pids."""
+        adopted = [replica for replica in self._replicas.values() if replica.adopt()]
+        return {pid for replica in adopted if (pid := replica.status().pid)}
+
+    def start(self) -> None:
+        """Bring every replica up that is not."""
+        for replica in self._replicas.values():
+            replica.start()
+
+    def select(self, target: str | None) -> list[Replica]:
+        """Return the replicas that `MODEL`, one of its aliases, or `MODEL#N` names; None names all.
+
+        Raises:
+            ModelNotFoundError: Nothing has that name.
+        """
+        chosen = [
+            replica for replica in self._replicas.values() if target is None or _names(target, replica.spec)
+        ]
+        if target is not None and not chosen:
+            known = ", ".join(sorted(self._replicas)) or "none"
+            raise ModelNotFoundError(
+                f"no model or replica is called {target!r}", remedy=f"there are: {known}"
+            )
+        return chosen
+
+    def on_idle(self, effect: HasReplica) -> None:
+        """Take note that a draining replica has nothing left to do."""
+        if replica := self._replicas.get(effect.replica):
+            replica.idle()
+
+    async def stop(self, replicas: Sequence[Replica], *, patient: bool = False) -> None:
+        """Bring replicas down, all at once, and wait until they are."""
+        for replica in replicas:
+            replica.stop(patient=patient)
+        await asyncio.gather(*(replica.down() for replica in replicas))
+
+    async def restart(self, replicas: Sequence[Replica], *, rolling: bool = False) -> dict[str, State]:
+        """Start replicas anew, and return how each came out.
+
+        Args:
+            replicas: Which ones.
+            rolling: One after the other within a model, and no further once one does not come
+                up; else all at once.
+        """
+        if rolling:
+            return await self._roll([(replica, None) for replica in replicas])
+        for replica in replicas:
+            replica.restart()
+        return {replica.spec.name: await replica.reached(*_SETTLED) for replica in replicas}
+
+    async def apply(self, changes: Changes) -> dict[str, State]:
+        """Go from the present plan to another, and return how each new or changed replica came out.
+
+        What is unchanged is not touched. What changed follows one by one within a model, so that
+        the others of that model serve meanwhile.
+        """
+        removed = [self._replicas[spec.name] for spec in changes.removed]
+        added = [self._replica(spec) for spec in changes.added]
+        self._replicas |= {replica.spec.name: replica for replica in added}
+        for replica in added:
+            replica.start()
+        changed = [(self._replicas[change.spec.name], change.spec) for change in changes.changed]
+        rolled, *_ = await asyncio.gather(self._roll(changed), self._remove(removed))
+        return rolled | {replica.spec.name: await replica.reached(*_SETTLED) for replica in added}
+
+    def configure(self, settings: Settings) -> None:
+        """Take new intervals, for what begins from now on."""
+        self._settings = settings
+        for replica in self._replicas.values():
+            replica.configure(settings)
+
+    def kill(self) -> None:
+        """End every process without another word."""
+        for replica in self._replicas.values():
+            replica.kill()
+
+    def statuses(self) -> list[Status]:
+        """Return every replica as it is now, in the order of the plan."""
+        return [replica.status() for replica in self._replicas.values()]
+
+    def _replica(self, spec: ReplicaSpec) -> Replica:
+        return Replica(spec, self._world, self._settings)
+
+    async def _remove(self, replicas: Sequence[Replica]) -> None:
+        await self.stop(replicas)
+        for replica in replicas:
+            del self._replicas[replica.spec.name]
+            self._world.audience.forgotten(replica.spec.name)
+
+    async def _roll(self, wanted: Sequence[tuple[Replica, ReplicaSpec | None]]) -> dict[str, State]:
+        models: defaultdict[str, list[tuple[Replica, ReplicaSpec | None]]] = defaultdict(list)
+        for replica, spec in wanted:
+            models[replica.spec.model].append((replica, spec))
+        outcomes = await asyncio.gather(*map(_one_by_one, models.values()))
+        return {name: state for outcome in outcomes for name, state in outcome.items()}
+
+
+_SETTLED = (State.READY, State.FATAL, State.STOPPED)
+
+
+async def _one_by_one(wanted: Sequence[tuple[Replica, ReplicaSpec | None]]) -> dict[str, State]:
+    outcome: dict[str, State] = {}
+    for replica, spec in wanted:
+        replica.restart(spec)
+        outcome[replica.spec.name] = state = await replica.reached(*_SETTLED)
+        if state is not State.READY:
+            break
+    return outcome
+
+
+def _names(target: str, spec: ReplicaSpec) -> bool:
+    return target in (spec.name, spec.model, *spec.aliases)

@@ -1,0 +1,172 @@
+"""Does the living incarnation answer, load, or hang?"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+from relayd.clock import Clock
+from relayd.config.schema import Probe, Replicas
+from relayd.journal import Journal
+from relayd.supervisor.child import Child
+from relayd.supervisor.probe import Answer, Prober
+from relayd.supervisor.progress import cpu_seconds, has_moved, progress
+from relayd.supervisor.stall import StallWatch
+
+
+class Verdict(Enum):
+    """What a health check tells its replica."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILING = "failing"
+    HUNG = "hung"
+    IMPOSTOR = "impostor"
+
+
+Report = Callable[[Verdict, str], None]
+
+
+class AwakeTime:
+    """Seconds in which this process was awake to look.
+
+    A machine that slept, or a daemon that was stopped, is no silence of a replica: of a gap
+    between two looks, only `longest_gap` counts.
+
+    Args:
+        clock: Time.
+        longest_gap: Seconds between two looks when all goes well, with some to spare.
+    """
+
+    def __init__(self, clock: Clock, longest_gap: float) -> None:
+        self._clock = clock
+        self._longest_gap = longest_gap
+        self._last = clock.monotonic()
+        self._seconds = 0.0
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        now = self._clock.monotonic()
+        self._seconds += min(now - self._last, self._longest_gap)
+        self._last = now
+        return self._seconds
+
+
+class HealthCheck:
+    """Watches one incarnation from its start to its end.
+
+    A load may take as long as it moves: it is called hung only when neither memory, bytes
+    read nor log have changed for `load_stall_seconds`. Later it hangs when it does not answer,
+    or when its requests get nowhere.
+
+    Args:
+        child: The process.
+        busy: Tells whether it has requests to work on.
+        probe: How often it is asked.
+        replicas: How long a load may stand still.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        child: Child,
+        busy: Callable[[], bool],
+        probe: Probe,
+        replicas: Replicas,
+        clock: Clock,
+        *,
+        adopted: bool = False,
+    ) -> None:
+        self._adopted = adopted
+        self._child = child
+        self._busy = busy
+        self._probe = probe
+        self._replicas = replicas
+        self._awake = AwakeTime(clock, 2 * (probe.ready_seconds + probe.timeout_seconds))
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, report: Report) -> None:
+        """Start looking; `report` is called from the event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run(report))
+        self._task.add_done_callback(_tell_fault)
+
+    def end(self) -> None:
+        """Stop looking; nothing is reported any more."""
+        if self._task:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self, report: Report) -> None:
+        prober = Prober(self._child.endpoint, timeout_seconds=self._probe.timeout_seconds)
+        try:
+            if await self._until_ready(prober, report):
+                await self._while_ready(prober, report)
+        finally:
+            await prober.close()
+
+    async def _until_ready(self, prober: Prober, report: Report) -> bool:
+        """Return True once it is ready, False when it must be given up."""
+        began = moved = self._awake.seconds()
+        answered, best = False, progress(self._child.pid, self._child.log)
+        while True:
+            answer = health = await prober.health()
+            if health is Answer.READY:
+                answer = await prober.identity()
+            if answer is Answer.READY:
+                report(Verdict.READY, "")
+                return True
+            if answer is Answer.IMPOSTOR:
+                report(Verdict.IMPOSTOR, f"somebody else answers on {self._child.endpoint.address}")
+                return False
+            if answer is Answer.LOADING and not answered:
+                answered = True
+                report(Verdict.LOADING, "")
+            now = self._awake.seconds()
+            figures = progress(self._child.pid, self._child.log)
+            # What has loaded has nothing left to move but its log, by our own questions.
+            if health is not Answer.READY and has_moved(best, figures):
+                moved, best = now, tuple(map(max, figures, best or figures))
+            if answer is Answer.LOADING:
+                patience = self._replicas.load_stall_seconds
+            elif self._adopted or health is Answer.READY:
+                patience = self._probe.hung_seconds
+            else:
+                patience = self._replicas.ready_seconds
+            if now - moved > patience:
+                report(Verdict.HUNG, f"it did not get ready: nothing moved for {patience:g} s")
+                return False
+            await asyncio.sleep(self._pause(now - began))
+
+    async def _while_ready(self, prober: Prober, report: Report) -> None:
+        failures, last_answer = 0, self._awake.seconds()
+        stall = StallWatch(self._probe.stall_seconds)
+        while True:
+            failing = failures >= self._probe.failures
+            await asyncio.sleep(self._probe.slow_seconds if failures else self._probe.ready_seconds)
+            if await prober.health() is Answer.READY:
+                if failing:
+                    report(Verdict.READY, "")
+                failures, last_answer = 0, self._awake.seconds()
+                counters = await prober.counters() if self._busy() else None
+                hung = stall.observe(last_answer, counters, cpu_seconds(self._child.pid))
+                if hung is not None:
+                    report(Verdict.HUNG, f"its requests got nowhere for {hung:.0f} s")
+                    return
+                continue
+            failures += 1
+            if failures == self._probe.failures:
+                report(Verdict.FAILING, "")
+            silent = self._awake.seconds() - last_answer
+            if silent > self._probe.hung_seconds:
+                report(Verdict.HUNG, f"it has not answered for {silent:.0f} s")
+                return
+
+    def _pause(self, age_seconds: float) -> float:
+        """Return how long to wait before the next look: a small model is ready in 22 ms."""
+        if age_seconds < 2:
+            return self._probe.fast_seconds
+        return min(0.1, self._probe.slow_seconds) if age_seconds < 20 else self._probe.slow_seconds
+
+
+def _tell_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        Journal("supervisor").error("health.fault", message=repr(fault))

@@ -1,0 +1,274 @@
+"""How does a llama-server process come to life, and how is it signalled?"""
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from relayd.clock import Clock
+from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
+from relayd.errors import EngineError, ListenError, StateError
+from relayd.files import private_folder
+from relayd.journal import Journal
+from relayd.planner import ReplicaSpec
+from relayd.secret import Secret, new_secret
+from relayd.store import Lock, Record, Records, is_held
+from relayd.supervisor.child import Child, EngineChild, Files
+from relayd.supervisor.identity import boot_id, is_ours, start_mark
+from relayd.supervisor.logs import log_path, mark, open_log
+from relayd.supervisor.orphans import end_stragglers
+
+Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
+"""Builds the argv of a replica from its spec, its address and its key file."""
+
+
+_PASSING = frozenset({
+    errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.ETXTBSY,
+})  # fmt: skip
+"""What the system may have again in a moment."""
+
+
+class Launcher(Protocol):
+    """Starts processes for specs."""
+
+    def launch(self, spec: ReplicaSpec, incarnation: int) -> Child:
+        """Start one process.
+
+        Raises:
+            EngineError: The binary cannot be started.
+            StateError: The runtime folder cannot be used.
+            OSError: The system is out of a resource, or another process holds the replica; trying
+                again may help.
+        """
+        ...
+
+    def adopt(self, spec: ReplicaSpec) -> Child | None:
+        """Return the process that an earlier daemon started for this very spec, if it lives."""
+        ...
+
+
+class EngineLauncher:
+    """Starts llama-server processes that outlive this one.
+
+    The child gets no descriptor but its log and its lock. It holds the lock as long as it
+    lives, so nobody starts a second process for the replica, whatever happens to us.
+
+    Args:
+        command: Builds the argv.
+        environment: Builds the child's environment for a replica's name.
+        runtime: Folder of sockets, keys, locks and records; the child's working directory.
+        logs: Folder of log files.
+        engine: Names the binary; part of what a replica is started from.
+        clock: Says in the log when an incarnation begins.
+        ports: Ports to assign from; empty for unix sockets.
+        at: Called with the name of each step of a launch; tests end the daemon there.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        environment: Callable[[str], Mapping[str, str]],
+        *,
+        runtime: Path,
+        logs: Path,
+        engine: str,
+        clock: Clock,
+        ports: Iterable[int] = (),
+        at: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._runtime = runtime
+        self._logs = logs
+        self._engine = engine
+        self._clock = clock
+        self._ports = tuple(ports)
+        self._next_port = 0
+        self._at = at
+        self._records = Records(runtime)
+
+    def launch(self, spec: ReplicaSpec, incarnation: int) -> EngineChild:
+        """Start one process; see `Launcher`."""
+        files = Files.of(self._runtime, spec.name)
+        private_folder(self._runtime)  # somebody may have tidied up
+        private_folder(self._logs)
+        self._at("intend")
+        lock = _take(files.lock, spec.name)
+        self._at("locked")
+        try:
+            child = self._spawn(spec, incarnation, files, lock)
+            self._at("spawned")
+            self._remember(spec, child)
+        finally:
+            lock.close()
+        self._at("recorded")
+        return child
+
+    def adopt(self, spec: ReplicaSpec) -> EngineChild | None:
+        """Return the living process of this spec; see `Launcher`.
+
+        All of these must hold: its record is of this boot and of this spec, the pid began when
+        the record says, carries our tag, holds the replica's lock, and its key is there.
+        """
+        files = Files.of(self._runtime, spec.name)
+        record = self._records.read(files.stem)
+        if (
+            record is None
+            or record.boot_id != boot_id()
+            or record.identity != self._identity(spec)
+            or record.started != start_mark(record.pid)
+            or not is_ours(record.pid, self._runtime, spec.name)
+            or (key := _key_of_holder(files)) is None
+        ):
+            return None
+        address = TcpAddress(record.port) if record.port else UnixAddress(files.socket)
+        return EngineChild(
+            pid=record.pid,
+            endpoint=Endpoint(address, key, spec.name, record.incarnation),
+            files=files,
+            log=Path(record.log),
+            log_offset=record.log_offset,
+            command=record.command,
+            forget=partial(self._records.forget, files.stem),
+        )
+
+    def _identity(self, spec: ReplicaSpec) -> str:
+        return f"{spec.digest} {self._engine}"
+
+    def _remember(self, spec: ReplicaSpec, child: EngineChild) -> None:
+        address = child.endpoint.address
+        record = Record(
+            replica=spec.name,
+            identity=self._identity(spec),
+            incarnation=child.endpoint.incarnation,
+            pid=child.pid,
+            boot_id=boot_id(),
+            started=start_mark(child.pid) or "",
+            port=address.port if isinstance(address, TcpAddress) else 0,
+            log=str(child.log),
+            log_offset=child.log_offset,
+            command=child.command,
+        )
+        try:
+            self._records.write(child.files.stem, record)
+        except StateError as error:  # it runs all the same; only the next daemon would not know it
+            Journal("supervisor").warning("record.not_written", replica=spec.name, message=error.message)
+
+    def _spawn(self, spec: ReplicaSpec, incarnation: int, files: Files, lock: Lock) -> EngineChild:
+        key = new_secret()
+        files.key.unlink(missing_ok=True)
+        with os.fdopen(os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key.reveal() + "\n")
+        self._at("keyed")
+        files.socket.unlink(missing_ok=True)
+        address = self._address(files)
+        command = self._command(spec, address, files.key)
+        log = log_path(self._logs, spec.model, spec.index)
+        output = open_log(log)
+        try:
+            mark(output, spec.name, incarnation, self._clock.wall())
+            log_offset = os.fstat(output).st_size
+            self._at("opened")
+            process = self._popen(command, self._environment(spec.name), output, lock.descriptor)
+        finally:
+            os.close(output)
+        self._at("started")
+        _limit(process.pid)
+        lock.sign(process.pid)
+        return EngineChild(
+            pid=process.pid,
+            endpoint=Endpoint(address, key, spec.name, incarnation),
+            files=files,
+            log=log,
+            log_offset=log_offset,
+            command=command,
+            forget=partial(self._records.forget, files.stem),
+            process=process,
+        )
+
+    def _popen(
+        self, command: tuple[str, ...], environment: Mapping[str, str], output: int, lock: int
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._runtime,
+                env=dict(environment),
+                pass_fds=(lock,),
+                start_new_session=True,
+                umask=0o077,
+            )
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            message = f"llama-server cannot be started: {command[0]}: {error.strerror}."
+            raise EngineError(
+                message, remedy="Correct engine.path, or run `relayd engine install`."
+            ) from error
+
+    def _address(self, files: Files) -> Address:
+        if not self._ports:
+            return UnixAddress(files.socket)
+        for _ in self._ports:
+            port = self._ports[self._next_port % len(self._ports)]
+            self._next_port += 1
+            if _is_free(port):
+                return TcpAddress(port)
+        first, last = self._ports[0], self._ports[-1]
+        raise ListenError(
+            f"every port from {first} to {last} is taken.", remedy="Give replicas.ports a wider range."
+        )
+
+
+def _key_of_holder(files: Files) -> Secret | None:
+    """Return the key of the process that holds a replica's lock; None if nobody does or it is not there."""
+    try:
+        return Secret(files.key.read_text("ascii").strip()) if is_held(files.lock) else None
+    except (OSError, ValueError):  # not the files that were left there
+        return None
+
+
+def _take(path: Path, replica: str) -> Lock:
+    try:
+        lock = Lock.try_take(path)
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
+        message = f"the runtime folder {path.parent} cannot be used: {error.strerror}."
+        raise StateError(message, remedy="Check its owner and mode (0700).") from error
+    if lock is None:
+        end_stragglers(path.parent, replica)  # what is ending holds it a moment longer
+        raise BlockingIOError(errno.EAGAIN, f"another process holds {replica}; `fuser {path}` names it")
+    return lock
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _limit(pid: int) -> None:
+    """Let the kernel prefer this process over the daemon when memory ends, and write no core.
+
+    Set from outside after the start: no code of ours runs between fork and exec.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):  # already gone; its exit is seen elsewhere
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        Path(f"/proc/{pid}/oom_score_adj").write_text("500")

@@ -1,0 +1,44 @@
+"""What is there to know about a replica, and by which intervals is it kept?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayd.config.schema import Probe, Replicas, Restart
+from relayd.planner import ReplicaSpec
+from relayd.supervisor.causes import Exit
+from relayd.supervisor.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every interval the supervisor keeps."""
+
+    replicas: Replicas
+    restart: Restart
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A replica at one moment, for people and programs; times are wall-clock seconds.
+
+    Attributes:
+        last_words: What the engine wrote last before it ended on its own.
+        reduced: The steps that were taken down to fit into a device's memory.
+    """
+
+    spec: ReplicaSpec
+    state: State
+    since: float
+    pid: int | None
+    incarnation: int
+    address: str | None
+    restarts: int
+    budget_left: int
+    reduced: tuple[str, ...]
+    last_exit: Exit | None
+    last_exit_at: float | None
+    last_words: tuple[str, ...]
+    retry_at: float | None
+    log: Path | None
+    command: tuple[str, ...]
