@@ -1,0 +1,51 @@
+"""How much of each replica is taken, and by which tickets?"""
+
+from dataclasses import dataclass, field
+
+from relayd.endpoint import Endpoint
+
+
+@dataclass(slots=True, eq=False)
+class Capacity:
+    """The slots of one incarnation of a replica.
+
+    A new incarnation is a new object, so a ticket that still ends on the old one gives
+    nothing back to its successor.
+    """
+
+    endpoint: Endpoint
+    slots: int
+    accepting: bool = True
+    running: dict[int, int] = field(default_factory=dict)
+    last_dispatch: int = 0
+
+    @property
+    def free(self) -> int:
+        """Slots nobody holds."""
+        return self.slots - sum(self.running.values())
+
+    def need(self, width: int) -> int:
+        """Return the slots a ticket of `width` takes here: all of them when it is wider."""
+        return min(width, self.slots)
+
+    def fits(self, width: int) -> bool:
+        """Return whether a ticket of `width` can start now."""
+        return self.accepting and self.need(width) <= self.free
+
+    def take(self, ticket_id: int, width: int, dispatch: int) -> None:
+        """Give slots to a ticket; `dispatch` counts dispatches, to tell who waited longest."""
+        self.running[ticket_id] = self.need(width)
+        self.last_dispatch = dispatch
+
+    def release(self, ticket_id: int) -> None:
+        """Take a ticket's slots back."""
+        del self.running[ticket_id]
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """What the scheduler knows of one replica between its incarnations."""
+
+    model: str
+    capacity: Capacity | None = None
+    gone: str | None = None

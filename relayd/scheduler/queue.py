@@ -1,0 +1,72 @@
+"""Which tickets of one model wait, and in which order?"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from relayd.scheduler.events import Ticket
+from relayd.scheduler.ledger import Capacity
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A ticket on its way to a slot.
+
+    Attributes:
+        ticket: What waits.
+        attempts: Dispatches so far.
+        avoid: Where an attempt failed, and until when (monotonic seconds) it is avoided.
+    """
+
+    ticket: Ticket
+    attempts: int = 0
+    avoid: dict[Capacity, float] = field(default_factory=dict)
+
+    def avoids(self, capacity: Capacity, now: float) -> bool:
+        """Return whether an attempt failed there too recently."""
+        return self.avoid.get(capacity, now) > now
+
+    def moments(self, now: float) -> Iterator[float]:
+        """Yield when time alone changes something for this ticket (monotonic seconds)."""
+        yield self.ticket.deadline
+        yield from (until for until in self.avoid.values() if until > now)
+
+
+class Queue:
+    """Tickets in the order of their arrival, which is the order of their ids.
+
+    A ticket that comes back from a failed attempt takes its old place again.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._entries)
+
+    @property
+    def head(self) -> Waiting | None:
+        """Who is next."""
+        return self._entries[0] if self._entries else None
+
+    def moments(self, now: float) -> Iterator[float]:
+        """Yield when time alone changes something for a ticket here (monotonic seconds)."""
+        for waiting in self._entries:
+            yield from waiting.moments(now)
+
+    def add(self, waiting: Waiting) -> None:
+        """Put a ticket in its place."""
+        self._entries.insert(self._place(waiting.ticket.id), waiting)
+
+    def remove(self, ticket_id: int) -> Waiting | None:
+        """Take a ticket out; None when it is not here."""
+        place = self._place(ticket_id)
+        if place < len(self._entries) and self._entries[place].ticket.id == ticket_id:
+            return self._entries.pop(place)
+        return None
+
+    def _place(self, ticket_id: int) -> int:
+        return bisect_left(self._entries, ticket_id, key=lambda waiting: waiting.ticket.id)

@@ -1,0 +1,285 @@
+"""Which ticket runs on which replica now?"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relayd.scheduler.events import (
+    Arrived,
+    Dispatch,
+    Draining,
+    Effect,
+    Event,
+    Expected,
+    Finished,
+    Forgotten,
+    Gone,
+    Idle,
+    Lost,
+    Ready,
+    Refusal,
+    Refuse,
+    Returned,
+    Tick,
+    Ticket,
+)
+from relayd.scheduler.ledger import Capacity, Replica
+from relayd.scheduler.queue import Queue, Waiting
+
+_OPERATOR_SECONDS = 30.0
+"""When to ask again for a model that only an operator brings back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """How busy a model is: tickets waiting, slots in use, slots there are."""
+
+    waiting: int
+    running: int
+    slots: int
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    waiting: Waiting
+    capacity: Capacity
+    started: float
+
+
+class Scheduler:
+    """A state machine that owns every decision of where and when a request runs.
+
+    Tickets of one model run strictly first in, first out: a ticket that needs more slots
+    than are free holds back those behind it, so it cannot starve. No replica ever holds
+    more work than it has slots, because what waits inside llama-server cannot be moved.
+
+    Args:
+        depth: Tickets that may wait for one model.
+        attempts: Dispatches a ticket gets before it is refused.
+        avoid_seconds: How long a ticket stays away from where an attempt failed, unless a
+            new incarnation is there. A single replica is tried again after it.
+    """
+
+    def __init__(self, *, depth: int, attempts: int = 3, avoid_seconds: float = 1.0) -> None:
+        self._depth = depth
+        self._attempts = attempts
+        self._avoid_seconds = avoid_seconds
+        self._replicas: dict[str, Replica] = {}
+        self._queues: defaultdict[str, Queue] = defaultdict(Queue)
+        self._running: dict[int, _Running] = {}
+        self._models: dict[int, str] = {}
+        self._dispatches = 0
+        self._service_seconds: dict[str, float] = {}
+        self._tick_due = math.inf
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event in and return what shall be done, in order.
+
+        Args:
+            event: What happened.
+            now: Monotonic seconds.
+        """
+        match event:
+            case Arrived(ticket):
+                return self._arrive(ticket, now)
+            case Finished(ticket_id):
+                return self._finish(ticket_id, now)
+            case Returned(ticket_id):
+                return self._return(ticket_id, now)
+            case Tick():
+                return self._tick(now)
+            case Ready():
+                return self._welcome(event, now)
+            case Expected(name, model):
+                self._replicas[name] = Replica(model)
+                return []
+            case Draining(name):
+                return self._drain(name)
+            case Lost(name):
+                return self._lose(name)
+            case Gone(name, reason):
+                return self._give_up(name, reason, now)
+            case Forgotten(name):
+                self._replicas.pop(name, None)
+                return []
+
+    def configure(self, *, depth: int, attempts: int, avoid_seconds: float) -> None:
+        """Take new limits; tickets that wait already are not refused by them."""
+        self._depth, self._attempts, self._avoid_seconds = depth, attempts, avoid_seconds
+
+    @property
+    def tick_due(self) -> float:
+        """When a `Tick` is due at the earliest (monotonic seconds); infinite while nobody waits.
+
+        A lower bound, exact after each `Tick`: keeping it exact would cost a search of the
+        queue for every event.
+        """
+        return self._tick_due
+
+    def load(self, model: str) -> ModelLoad:
+        """Return how busy a model is."""
+        capacities = list(self._capacities(model))
+        return ModelLoad(
+            waiting=len(self._queues[model]),
+            running=sum(sum(capacity.running.values()) for capacity in capacities),
+            slots=sum(capacity.slots for capacity in capacities),
+        )
+
+    def running_on(self, replica: str) -> int:
+        """Return how many requests a replica is working on."""
+        known = self._replicas.get(replica)
+        return len(known.capacity.running) if known and known.capacity else 0
+
+    # Every handler below leaves the ledger exact before it returns effects.
+
+    def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
+        if self._hopeless(ticket.model):
+            return [self._unavailable(ticket)]
+        self._models[ticket.id] = ticket.model
+        self._enqueue(Waiting(ticket), now)
+        effects = self._place(ticket.model, now)
+        queue = self._queues[ticket.model]
+        if len(queue) > self._depth and queue.remove(ticket.id):
+            reason = f"{len(queue)} requests already wait for {ticket.model!r}"
+            effects.append(self._refuse(ticket, Refusal.QUEUE_FULL, reason))
+        return effects
+
+    def _finish(self, ticket_id: int, now: float) -> list[Effect]:
+        model = self._models.pop(ticket_id, None)
+        if model is None:
+            return []
+        running = self._running.pop(ticket_id, None)
+        if running is None:
+            self._queues[model].remove(ticket_id)
+            return self._place(model, now)
+        self._learn(model, now - running.started)
+        return [*self._free(running, ticket_id), *self._place(model, now)]
+
+    def _return(self, ticket_id: int, now: float) -> list[Effect]:
+        running = self._running.pop(ticket_id, None)
+        if running is None:
+            return []
+        freed = self._free(running, ticket_id)
+        waiting, model = running.waiting, running.waiting.ticket.model
+        waiting.avoid[running.capacity] = now + self._avoid_seconds
+        if waiting.attempts >= self._attempts:
+            reason = f"{waiting.attempts} attempts failed"
+            freed.append(self._refuse(waiting.ticket, Refusal.ATTEMPTS_SPENT, reason))
+        elif self._hopeless(model):
+            del self._models[ticket_id]
+            freed.append(self._unavailable(waiting.ticket))
+        else:
+            self._enqueue(waiting, now)
+        return [*freed, *self._place(model, now)]
+
+    def _tick(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for model, queue in self._queues.items():
+            for waiting in [entry for entry in queue if entry.ticket.deadline <= now]:
+                queue.remove(waiting.ticket.id)
+                reason = f"no slot of {model!r} became free in time"
+                effects.append(self._refuse(waiting.ticket, Refusal.TIMED_OUT, reason))
+            effects += self._place(model, now)
+        self._tick_due = min(
+            (due for queue in self._queues.values() for due in queue.moments(now)), default=math.inf
+        )
+        return effects
+
+    def _welcome(self, ready: Ready, now: float) -> list[Effect]:
+        replica = self._replicas.get(ready.replica)
+        if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
+            replica.capacity.accepting = True  # well again: what it still runs stays counted
+        else:
+            self._replicas[ready.replica] = Replica(ready.model, Capacity(ready.endpoint, ready.slots))
+        return self._place(ready.model, now)
+
+    def _drain(self, name: str) -> list[Effect]:
+        replica = self._replicas.get(name)
+        if replica is None or replica.capacity is None:
+            return [Idle(name)]
+        replica.capacity.accepting = False
+        return [] if replica.capacity.running else [Idle(name)]
+
+    def _lose(self, name: str) -> list[Effect]:
+        replica = self._replicas.get(name)
+        if replica is not None:
+            replica.capacity = None
+        return []
+
+    def _give_up(self, name: str, reason: str, now: float) -> list[Effect]:
+        replica = self._replicas.get(name)
+        if replica is None:
+            return []
+        replica.capacity, replica.gone = None, reason
+        if not self._hopeless(replica.model):
+            return self._place(replica.model, now)
+        effects: list[Effect] = []
+        for waiting in list(self._queues[replica.model]):
+            self._queues[replica.model].remove(waiting.ticket.id)
+            del self._models[waiting.ticket.id]
+            effects.append(self._unavailable(waiting.ticket))
+        return effects
+
+    def _enqueue(self, waiting: Waiting, now: float) -> None:
+        self._queues[waiting.ticket.model].add(waiting)
+        self._tick_due = min(self._tick_due, *waiting.moments(now))
+
+    def _place(self, model: str, now: float) -> list[Effect]:
+        queue = self._queues[model]
+        effects: list[Effect] = []
+        while (waiting := queue.head) and (capacity := self._choose(waiting, now)):
+            queue.remove(waiting.ticket.id)
+            self._dispatches += 1
+            waiting.attempts += 1
+            capacity.take(waiting.ticket.id, waiting.ticket.width, self._dispatches)
+            self._running[waiting.ticket.id] = _Running(waiting, capacity, now)
+            effects.append(Dispatch(waiting.ticket.id, capacity.endpoint))
+        return effects
+
+    def _choose(self, waiting: Waiting, now: float) -> Capacity | None:
+        """Return the least busy replica the ticket fits on; among equals, the longest unused."""
+        fitting = (
+            capacity
+            for capacity in self._capacities(waiting.ticket.model)
+            if capacity.fits(waiting.ticket.width) and not waiting.avoids(capacity, now)
+        )
+        return min(fitting, key=lambda each: (-each.free / each.slots, each.last_dispatch), default=None)
+
+    def _capacities(self, model: str) -> Iterator[Capacity]:
+        for replica in self._replicas.values():
+            if replica.model == model and replica.capacity is not None:
+                yield replica.capacity
+
+    def _free(self, running: _Running, ticket_id: int) -> list[Effect]:
+        running.capacity.release(ticket_id)
+        if running.capacity.accepting or running.capacity.running:
+            return []
+        return [Idle(running.capacity.endpoint.replica)]
+
+    def _hopeless(self, model: str) -> bool:
+        """Return whether no replica of the model will come without an operator."""
+        return all(replica.gone is not None for replica in self._replicas.values() if replica.model == model)
+
+    def _unavailable(self, ticket: Ticket) -> Refuse:
+        reasons = {
+            replica.gone
+            for replica in self._replicas.values()
+            if replica.model == ticket.model and replica.gone
+        }
+        reason = "; ".join(sorted(reasons)) or "it has no replica"
+        return Refuse(ticket.id, Refusal.UNAVAILABLE, reason, _OPERATOR_SECONDS)
+
+    def _refuse(self, ticket: Ticket, refusal: Refusal, reason: str) -> Refuse:
+        del self._models[ticket.id]
+        return Refuse(ticket.id, refusal, reason, self._estimate_seconds(ticket.model))
+
+    def _learn(self, model: str, seconds: float) -> None:
+        known = self._service_seconds.get(model, seconds)
+        self._service_seconds[model] = known + 0.1 * (seconds - known)
+
+    def _estimate_seconds(self, model: str) -> float:
+        """Return when the queue of today has probably run (mean service time times rounds), at least 1."""
+        load = self.load(model)
+        rounds = (load.waiting + 1) / max(load.slots, 1)
+        return max(1.0, self._service_seconds.get(model, 1.0) * rounds)

@@ -1,0 +1,298 @@
+"""Which ticket runs where: orders, limits, retries and refusals."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.endpoint import Endpoint, UnixAddress
+from relayd.scheduler import (
+    Arrived,
+    Dispatch,
+    Draining,
+    Effect,
+    Event,
+    Expected,
+    Finished,
+    Gone,
+    Idle,
+    Lost,
+    Ready,
+    Refusal,
+    Refuse,
+    Returned,
+    Scheduler,
+    Tick,
+    Ticket,
+)
+from relayd.secret import Secret
+
+pytestmark = pytest.mark.pure
+
+
+def endpoint(replica: str, incarnation: int = 1) -> Endpoint:
+    return Endpoint(UnixAddress(Path("/run") / replica), Secret("key"), replica, incarnation)
+
+
+def ready(replica: str, slots: int = 1, incarnation: int = 1) -> Ready:
+    return Ready(replica, replica.split("#", maxsplit=1)[0], slots, endpoint(replica, incarnation))
+
+
+def arrived(ticket_id: int, model: str = "m", width: int = 1, deadline: float = 100.0) -> Arrived:
+    return Arrived(Ticket(ticket_id, model, width, deadline))
+
+
+def play(scheduler: Scheduler, *events: Event, now: float = 0.0) -> list[Effect]:
+    return [effect for event in events for effect in scheduler.handle(event, now)]
+
+
+def placed(effects: list[Effect]) -> list[tuple[int, str]]:
+    return [(each.ticket_id, each.endpoint.replica) for each in effects if isinstance(each, Dispatch)]
+
+
+def refused(effects: list[Effect]) -> list[tuple[int, Refusal]]:
+    return [(each.ticket_id, each.refusal) for each in effects if isinstance(each, Refuse)]
+
+
+def test_a_ticket_runs_at_once_on_a_free_slot() -> None:
+    effects = play(Scheduler(depth=4), ready("m#0"), arrived(1))
+
+    assert [(1, "m#0")] == placed(effects)
+
+
+def test_a_replica_never_gets_more_work_than_slots() -> None:
+    effects = play(Scheduler(depth=4), ready("m#0", slots=2), arrived(1), arrived(2), arrived(3))
+
+    assert [(1, "m#0"), (2, "m#0")] == placed(effects)
+
+
+def test_waiting_tickets_run_in_the_order_they_came() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), arrived(2), arrived(3))
+
+    assert [(2, "m#0"), (3, "m#0")] == placed(play(scheduler, Finished(1), Finished(2)))
+
+
+def test_the_least_busy_replica_is_chosen_and_equals_take_turns() -> None:
+    scheduler = Scheduler(depth=4)
+    effects = play(scheduler, ready("m#0", slots=4), ready("m#1", slots=4), *map(arrived, (1, 2, 3, 4)))
+
+    assert ["m#0", "m#1", "m#0", "m#1"] == [replica for _, replica in placed(effects)]
+
+
+def test_busy_is_measured_in_shares_of_a_replicas_slots() -> None:
+    scheduler = Scheduler(depth=4)
+    effects = play(scheduler, ready("m#0", slots=2), ready("m#1", slots=8), *map(arrived, (1, 2, 3)))
+
+    assert ["m#0", "m#1", "m#1"] == [replica for _, replica in placed(effects)]
+
+
+def test_a_wide_ticket_takes_as_many_slots_as_it_is_wide() -> None:
+    scheduler = Scheduler(depth=4)
+    effects = play(scheduler, ready("m#0", slots=4), arrived(1, width=3), arrived(2, width=2), arrived(3))
+
+    assert [(1, "m#0")] == placed(effects)
+    assert [(2, "m#0"), (3, "m#0")] == placed(play(scheduler, Finished(1)))
+
+
+def test_a_ticket_wider_than_a_replica_runs_alone_on_it() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0", slots=2), arrived(1), arrived(2, width=9), arrived(3))
+
+    assert [(2, "m#0")] == placed(play(scheduler, Finished(1)))
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(2)))
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    scheduler = Scheduler(depth=1)
+    effects = play(scheduler, ready("m#0"), arrived(1), arrived(2), arrived(3))
+
+    assert [(3, Refusal.QUEUE_FULL)] == refused(effects)
+    assert isinstance(effects[-1], Refuse)
+    assert effects[-1].retry_after_seconds is not None
+    assert effects[-1].retry_after_seconds >= 1
+
+
+def test_a_free_slot_is_used_even_when_the_queue_may_hold_nothing() -> None:
+    scheduler = Scheduler(depth=0)
+
+    assert [(1, Refusal.QUEUE_FULL)] == refused(play(scheduler, Expected("m#0", "m"), arrived(1)))
+    assert [(2, "m#0")] == placed(play(scheduler, ready("m#0"), arrived(2)))
+
+
+def test_a_ticket_waits_while_a_replica_is_on_its_way() -> None:
+    scheduler = Scheduler(depth=4)
+
+    assert [] == play(scheduler, Expected("m#0", "m"), arrived(1))
+    assert [(1, "m#0")] == placed(play(scheduler, ready("m#0")))
+
+
+def test_a_ticket_past_its_deadline_is_refused_and_leaves_the_queue() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), arrived(2, deadline=5), arrived(3))
+
+    assert 5 == scheduler.tick_due
+    assert [(2, Refusal.TIMED_OUT)] == refused(play(scheduler, Tick(), now=5.0))
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(1), now=6.0))
+
+
+def test_no_tick_is_due_while_nobody_waits() -> None:
+    scheduler = Scheduler(depth=4)
+
+    assert math.inf == scheduler.tick_due
+    play(scheduler, ready("m#0"), arrived(1), Tick())
+    assert math.inf == scheduler.tick_due
+
+
+def test_a_model_that_cannot_come_refuses_with_its_reason() -> None:
+    scheduler = Scheduler(depth=4)
+    effects = play(scheduler, Expected("m#0", "m"), arrived(1), Gone("m#0", "out of memory"), arrived(2))
+
+    assert [(1, Refusal.UNAVAILABLE), (2, Refusal.UNAVAILABLE)] == refused(effects)
+    assert all("out of memory" in each.reason for each in effects if isinstance(each, Refuse))
+
+
+def test_a_returned_ticket_runs_elsewhere_and_before_those_that_came_later() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), arrived(2), arrived(3))
+
+    assert [] == play(scheduler, Returned(1))
+    assert [(1, "m#1"), (3, "m#0")] == placed(play(scheduler, Finished(2)))
+
+
+def test_a_returned_ticket_stays_away_from_where_it_failed_for_a_while() -> None:
+    scheduler = Scheduler(depth=4, avoid_seconds=1.0)
+    play(scheduler, ready("m#0"), arrived(1))
+
+    assert [] == play(scheduler, Returned(1), now=10.0)
+    assert 11.0 == scheduler.tick_due
+    assert [(1, "m#0")] == placed(play(scheduler, Tick(), now=11.0))
+
+
+def test_a_returned_ticket_takes_a_new_incarnation_at_once() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Returned(1), Lost("m#0"))
+
+    assert [(1, "m#0")] == placed(play(scheduler, ready("m#0", incarnation=2)))
+
+
+def test_a_ticket_is_refused_after_its_attempts() -> None:
+    scheduler = Scheduler(depth=4, attempts=2)
+    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), Returned(1))
+
+    assert [(1, Refusal.ATTEMPTS_SPENT)] == refused(play(scheduler, Returned(1)))
+    assert 0 == scheduler.load("m").running
+
+
+def test_work_of_a_dead_incarnation_takes_nothing_from_the_next_one() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Lost("m#0"), ready("m#0", incarnation=2), arrived(2))
+
+    assert [] == play(scheduler, arrived(3), Finished(1))
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(2)))
+
+
+def test_a_cancelled_ticket_leaves_the_queue() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), arrived(2), arrived(3), Finished(2))
+
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(1)))
+
+
+def test_a_draining_replica_takes_nothing_new_and_says_when_it_is_idle() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1))
+
+    assert [] == play(scheduler, Draining("m#0"), arrived(2))
+    assert [Idle("m#0")] == play(scheduler, Finished(1))
+
+
+def test_an_idle_replica_drains_at_once() -> None:
+    scheduler = Scheduler(depth=4)
+
+    assert [Idle("m#0")] == play(scheduler, ready("m#0"), Draining("m#0"))
+    assert [Idle("m#9")] == play(scheduler, Draining("m#9"))
+
+
+def test_a_replica_that_is_well_again_still_counts_what_it_runs() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Draining("m#0"), ready("m#0"))
+
+    assert [] == play(scheduler, arrived(2))
+    assert [(2, "m#0")] == placed(play(scheduler, Finished(1)))
+
+
+def test_one_models_queue_does_not_hold_back_another() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("a#0"), ready("b#0"), arrived(1, "a"), arrived(2, "a"))
+
+    assert [(3, "b#0")] == placed(play(scheduler, arrived(3, "b")))
+
+
+def test_an_end_that_is_told_twice_changes_nothing() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Finished(1))
+
+    assert [] == play(scheduler, Finished(1), Returned(1))
+    assert 0 == scheduler.load("m").running
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from("arrive finish return ready lose drain gone tick".split()), st.integers(0, 5)),
+    max_size=80,
+)
+
+
+@given(OPERATIONS)
+def test_no_sequence_of_events_over_commits_loses_or_repeats_a_ticket(
+    operations: list[tuple[str, int]],
+) -> None:
+    scheduler = Scheduler(depth=3, attempts=2)
+    slots, now, next_ticket, incarnation = 2, 0.0, 1, 0
+    live: set[int] = set()
+    running: dict[int, Endpoint] = {}
+    settled: Counter[int] = Counter()
+    up: dict[str, Endpoint] = {}
+
+    def absorb(effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Dispatch):
+                assert effect.endpoint in up.values(), "dispatched to a replica that is not ready"
+                assert effect.ticket_id in live
+                running[effect.ticket_id] = effect.endpoint
+            elif isinstance(effect, Refuse):
+                live.discard(effect.ticket_id)
+                settled[effect.ticket_id] += 1
+        assert all(count <= slots for count in Counter(running.values()).values())
+
+    for name, number in operations:
+        now += 0.4
+        replica = f"m#{number % 3}"
+        event: Event = Tick()
+        if name == "arrive":
+            event, next_ticket = arrived(next_ticket, deadline=now + 5), next_ticket + 1
+            live.add(next_ticket - 1)
+        elif name in ("finish", "return") and running:
+            ticket_id = sorted(running)[number % len(running)]
+            running.pop(ticket_id)
+            event = Finished(ticket_id) if name == "finish" else Returned(ticket_id)
+            if name == "finish":
+                live.discard(ticket_id)
+                settled[ticket_id] += 1
+        elif name == "ready" and replica not in up:
+            incarnation += 1
+            event = ready(replica, slots, incarnation)
+            up[replica] = endpoint(replica, incarnation)
+        elif name in ("lose", "gone"):
+            up.pop(replica, None)
+            event = Lost(replica) if name == "lose" else Gone(replica, "gone")
+        elif name == "drain":
+            up.pop(replica, None)
+            event = Draining(replica)
+        absorb(scheduler.handle(event, now))
+        assert scheduler.load("m").waiting == len(live) - len(running)
+
+    assert all(count == 1 for count in settled.values())
