@@ -1,0 +1,131 @@
+"""How does a request wait for its slot, and how is the slot surely given back?"""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from types import TracebackType
+from typing import Self
+
+from relayd.clock import Clock
+from relayd.endpoint import Endpoint
+from relayd.errors import QueueFullError, QueueTimeoutError, RequestError, UnavailableError, UpstreamError
+from relayd.scheduler import Arrived, Dispatch, Event, Finished, Refusal, Refuse, Returned, Ticket
+
+_REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
+    Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
+    Refusal.TIMED_OUT: (
+        QueueTimeoutError,
+        "The request waited too long",
+        "Try again later, or add slots or replicas.",
+    ),
+    Refusal.UNAVAILABLE: (
+        UnavailableError,
+        "The model cannot serve",
+        "`relayd status` and `relayd logs` on the server tell why.",
+    ),
+    Refusal.ATTEMPTS_SPENT: (
+        UpstreamError,
+        "every replica that was tried failed",
+        "`relayd logs` tells why.",
+    ),
+}
+
+
+class Lease:
+    """One request's place in the schedule; leaving the `with` block gives its slot back.
+
+    Whatever ends the block (an answer, an error, a client that left) ends the lease, and
+    exactly once: slots cannot leak.
+    """
+
+    def __init__(self, dispatcher: "Dispatcher", ticket: Ticket) -> None:
+        self._dispatcher = dispatcher
+        self._ticket = ticket
+        self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+
+    async def placed(self) -> Endpoint:
+        """Wait for a slot and return where it is.
+
+        Raises:
+            RequestError: The queue is full, the wait was too long, no replica can serve,
+                or every attempt failed.
+        """
+        return await self._place
+
+    def returned(self) -> None:
+        """Say that this attempt failed before its first byte; then wait in `placed` again."""
+        self._place = asyncio.get_running_loop().create_future()
+        self._dispatcher.post(Returned(self._ticket.id))
+
+    def settle(self, outcome: Endpoint | RequestError) -> None:
+        """Take the scheduler's answer."""
+        if self._place.done():
+            return
+        if isinstance(outcome, RequestError):
+            self._place.set_exception(outcome)
+        else:
+            self._place.set_result(outcome)
+
+    def __enter__(self) -> Self:
+        self._dispatcher.enter(self._ticket, self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._place.done() and not self._place.cancelled():
+            self._place.exception()  # a refusal nobody waited for is not an unhandled error
+        self._dispatcher.leave(self._ticket)
+
+
+class Dispatcher:
+    """Turns requests into tickets and the scheduler's effects into answers.
+
+    Args:
+        post: Tells the scheduler what happened.
+        clock: Gives tickets their deadline.
+        max_wait_seconds: How long a request may wait for a slot.
+    """
+
+    def __init__(self, post: Callable[[Event], None], clock: Clock, *, max_wait_seconds: float) -> None:
+        self.post = post
+        self._clock = clock
+        self._max_wait_seconds = max_wait_seconds
+        self._ids = count(1)
+        self._leases: dict[int, Lease] = {}
+
+    def open(self, model: str, width: int) -> Lease:
+        """Return a lease that asks for `width` slots of one replica of `model`."""
+        deadline = self._clock.monotonic() + self._max_wait_seconds
+        return Lease(self, Ticket(next(self._ids), model, width, deadline))
+
+    def configure(self, *, max_wait_seconds: float) -> None:
+        """Take a new limit, for requests that come from now on."""
+        self._max_wait_seconds = max_wait_seconds
+
+    @property
+    def open_count(self) -> int:
+        """How many requests wait or run."""
+        return len(self._leases)
+
+    def enter(self, ticket: Ticket, lease: Lease) -> None:
+        """Register a lease and ask for its slot."""
+        self._leases[ticket.id] = lease
+        self.post(Arrived(ticket))
+
+    def leave(self, ticket: Ticket) -> None:
+        """Forget a lease and give its slot back."""
+        del self._leases[ticket.id]
+        self.post(Finished(ticket.id))
+
+    def on_dispatch(self, effect: Dispatch) -> None:
+        """Carry out the scheduler's yes."""
+        if lease := self._leases.get(effect.ticket_id):
+            lease.settle(effect.endpoint)
+
+    def on_refuse(self, effect: Refuse) -> None:
+        """Carry out the scheduler's no."""
+        if lease := self._leases.get(effect.ticket_id):
+            kind, summary, remedy = _REFUSALS[effect.refusal]
+            message = f"{summary}: {effect.reason}."
+            lease.settle(kind(message, remedy=remedy, retry_after_seconds=effect.retry_after_seconds))

@@ -1,0 +1,119 @@
+"""Where in a stream of bytes does a response end?
+
+A replica's bytes go to the client as they came, so this module only finds their end. It must
+never disagree with the client about where that is: what RFC 9112 does not allow outright is
+refused, never repaired.
+"""
+
+import re
+from typing import ClassVar
+
+from relayd.errors import UpstreamError
+
+_LONGEST_LINE = 8192
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\r\n")
+
+
+class Framing:
+    """A walk over one response body, fed as it arrives.
+
+    Attributes:
+        ends_with_connection: Only a close tells the end.
+        over: The last byte has been seen.
+        pieces: Takes the payload, freed of its framing; None when nobody wants it.
+    """
+
+    __slots__ = ("over", "pieces")
+
+    ends_with_connection: ClassVar[bool] = False
+
+    def __init__(self, pieces: list[bytes] | None = None) -> None:
+        self.over = False
+        self.pieces = pieces
+
+    def feed(self, data: bytes) -> int:
+        """Walk on and return how many bytes of `data` belong to this response.
+
+        Raises:
+            UpstreamError: The framing is broken.
+        """
+        if self.pieces is not None:
+            self.pieces.append(data)
+        return len(data)
+
+
+class UntilClose(Framing):
+    """A body that ends with its connection (RFC 9112, 6.3, rule 8)."""
+
+    __slots__ = ()
+
+    ends_with_connection = True
+
+
+class Counted(Framing):
+    """A body whose length was announced."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int, pieces: list[bytes] | None = None) -> None:
+        super().__init__(pieces)
+        self._left = length
+        self.over = not length
+
+    def feed(self, data: bytes) -> int:
+        """Take what was announced and no more."""
+        taken = super().feed(data[: self._left])
+        self._left -= taken
+        self.over = not self._left
+        return taken
+
+
+class Chunked(Framing):
+    """A body in chunks, each behind its size (RFC 9112, 7.1); chunk extensions are refused."""
+
+    __slots__ = ("_in_trailers", "_is_chunk_open", "_left", "_line")
+
+    def __init__(self, pieces: list[bytes] | None = None) -> None:
+        super().__init__(pieces)
+        self._left = 0
+        self._line = b""
+        self._is_chunk_open = False
+        self._in_trailers = False
+
+    def feed(self, data: bytes) -> int:
+        """Step from line to line; what lies between is payload and not looked at."""
+        position, end = 0, len(data)
+        while position < end and not self.over:
+            start = position
+            if self._left:
+                position = min(start + self._left, end)
+                self._left -= position - start
+                if self.pieces is not None:
+                    self.pieces.append(data[start:position])
+            else:
+                position = data.find(b"\n", start) + 1 or end
+                self._gather(data[start:position])
+        return position
+
+    def _gather(self, part: bytes) -> None:
+        line = self._line + part
+        complete = line.endswith(b"\n")
+        if len(line) > _LONGEST_LINE:
+            raise UpstreamError("The replica sent a chunk line without an end.")
+        self._line = b"" if complete else line
+        if complete:
+            self._read_line(line)
+
+    def _read_line(self, line: bytes) -> None:
+        if self._in_trailers:
+            self.over = line == b"\r\n"
+        elif self._is_chunk_open:
+            self._is_chunk_open = False
+            if line != b"\r\n":
+                raise UpstreamError(f"The replica sent a chunk longer than it said: {line[:20]!r}.")
+        elif _CHUNK_SIZE.fullmatch(line):
+            self._left = int(line, 16)
+            self._in_trailers = not self._left
+            self._is_chunk_open = not self._in_trailers
+        else:
+            raise UpstreamError(f"The replica sent no chunk size: {line[:20]!r}.")

@@ -1,0 +1,146 @@
+"""What does relayd say to a replica, and what of the replica's answer may pass on?"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from relayd.endpoint import Endpoint, TcpAddress
+from relayd.errors import UpstreamError
+from relayd.router.framing import Chunked, Counted, Framing, UntilClose
+
+_MOST_FIELDS = 128
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
+_TELLS_THE_END = frozenset({"content-length", "transfer-encoding"})
+
+_STAYS_BEHIND = frozenset({
+    "authorization", "connection", "content-length", "date", "keep-alive", "location", "proxy-authenticate",
+    "proxy-authentication-info", "proxy-authorization", "proxy-connection", "server", "set-cookie", "te",
+    "trailer", "transfer-encoding", "upgrade", "www-authenticate", "x-request-id",
+})  # fmt: skip
+"""Hop-by-hop names (RFC 9110, 7.6.1), and what only the server that clients talk to may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as a replica shall get it.
+
+    Attributes:
+        path: Where it goes: a constant of the route, never a client's words.
+        body: Final bytes.
+        stream: The answer is asked for as events.
+        content_type: Of the body.
+    """
+
+    path: str
+    body: bytes
+    stream: bool = False
+    content_type: str = "application/json"
+
+    def head(self, endpoint: Endpoint) -> bytes:
+        """Return the request head for one replica; of the client's own, only the content type is in it."""
+        if not _ONE_LINE.fullmatch(self.content_type):
+            raise ValueError(f"content type {self.content_type!r} is more than one line")
+        host = endpoint.address if isinstance(endpoint.address, TcpAddress) else "localhost"
+        return (
+            f"POST {self.path} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n"
+            f"Authorization: Bearer {endpoint.key.reveal()}\r\nAccept: */*\r\n"
+            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        ).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a replica's response, checked.
+
+    Attributes:
+        status: 100 to 599.
+        fields: Every header field in order, names in lower case.
+        length: Bytes of the body, if announced.
+        chunked: The body comes in chunks.
+        keep_alive: The connection may be used again.
+    """
+
+    status: int
+    fields: tuple[tuple[str, str], ...]
+    length: int | None
+    chunked: bool
+    keep_alive: bool
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the request was carried out."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is server-sent events."""
+        return any(
+            name == "content-type" and value.startswith("text/event-stream") for name, value in self.fields
+        )
+
+    def framing(self, pieces: list[bytes] | None = None) -> Framing:
+        """Return a walk over this body; `pieces`, if given, takes its payload."""
+        if self.chunked:
+            return Chunked(pieces)
+        return UntilClose(pieces) if self.length is None else Counted(self.length, pieces)
+
+    def passing(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that a client may see."""
+        hop = _hop_by_hop(self.fields)
+        for name, value in self.fields:
+            if name not in _STAYS_BEHIND and name not in hop and not name.startswith("access-control-"):
+                yield name.title(), value
+
+
+def parse_head(raw: bytes) -> Head:
+    """Read a response head, from its status line to before its empty line.
+
+    Raises:
+        UpstreamError: It is not HTTP/1.1, or leaves doubt about where its body ends.
+    """
+    first, *lines = raw.decode("latin-1").split("\r\n")
+    line = _STATUS_LINE.fullmatch(first)
+    if line is None:
+        raise _malformed(f"a status line {first[:40]!r}")
+    if len(lines) > _MOST_FIELDS:
+        raise _malformed(f"{len(lines)} header fields")
+    fields = tuple(map(_field, lines))
+    is_newest, status = line[1] == "1", int(line[2])
+    length, chunked = _body_length(status, [field for field in fields if field[0] in _TELLS_THE_END])
+    if chunked and not is_newest:
+        raise _malformed("chunks in HTTP/1.0")
+    return Head(status, fields, length, chunked, is_newest and "close" not in _hop_by_hop(fields))
+
+
+def _field(line: str) -> tuple[str, str]:
+    field = _FIELD.fullmatch(line)
+    if field is None:
+        raise _malformed(f"a header field {line[:40]!r}")
+    return field[1].lower(), field[2]
+
+
+def _hop_by_hop(fields: Iterable[tuple[str, str]]) -> set[str]:
+    """Return what the Connection fields name, in lower case."""
+    named = [value for name, value in fields if name == "connection"]
+    return {token.strip().lower() for value in named for token in value.split(",")}
+
+
+def _body_length(status: int, told: list[tuple[str, str]]) -> tuple[int | None, bool]:
+    """Return the announced length, and whether the body is chunked (RFC 9112, 6.3)."""
+    if len(told) > 1:
+        raise _malformed(f"two ways to find its end: {told}")
+    name, value = told[0] if told else ("", "")
+    if name == "transfer-encoding" and value != "chunked":
+        raise _malformed(f"a transfer coding {value!r}")
+    if name == "content-length" and not _LENGTH.fullmatch(value):
+        raise _malformed(f"a length {value!r}")
+    if status < 200 or status in {204, 304}:
+        return 0, False
+    return (int(value) if name == "content-length" else None), name == "transfer-encoding"
+
+
+def _malformed(what: str) -> UpstreamError:
+    return UpstreamError(f"The replica's answer is not HTTP: it has {what}.")

@@ -1,0 +1,142 @@
+"""Which connection carries a request, and how long is it kept?"""
+
+import asyncio
+import socket
+from collections import deque
+from functools import partial
+
+from relayd.endpoint import Address, Endpoint, TcpAddress
+from relayd.router.headers import Call
+from relayd.router.upstream import Upstream
+
+_Incarnation = tuple[str, int]
+
+
+class Pools:
+    """Idle connections, one pool for each incarnation of a replica.
+
+    A pool never opens more connections than requests run at a time, which the scheduler
+    bounds by the replica's slots. Its limits stay inside the engine's own: 5 s idle, 100
+    requests, and one thread that polls every 10 ms for each open connection.
+
+    Args:
+        connect_seconds: How long a replica may take to accept.
+        idle_seconds: How long a connection waits for its next request.
+        most_uses: Requests a connection carries.
+        silence_seconds: How long a stream may send nothing at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_seconds: float = 5,
+        idle_seconds: float = 3,
+        most_uses: int = 90,
+        silence_seconds: float = 120,
+    ) -> None:
+        self._connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._most_uses = most_uses
+        self._silence_seconds = silence_seconds
+        self._idle: dict[_Incarnation, deque[Upstream]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def ask(self, endpoint: Endpoint, call: Call) -> Upstream:
+        """Return the connection on which the answer to `call` has begun; give it back.
+
+        A kept connection that dies before its answer's first byte was most likely closed
+        while the request was on its way, so a fresh one gets the request once more.
+
+        Raises:
+            OSError: The replica cannot be reached, hung up, or fell silent.
+            UpstreamError: Its answer is not HTTP.
+        """
+        kept = self._take(endpoint)
+        if kept is not None:
+            try:
+                await kept.ask(endpoint, call)
+            except ConnectionError:
+                if kept.heard:
+                    raise
+            else:
+                return kept
+        fresh = await self._connect(endpoint)
+        await fresh.ask(endpoint, call)
+        return fresh
+
+    def give_back(self, endpoint: Endpoint, upstream: Upstream) -> None:
+        """Keep a connection whose answer is over; close any other, which ends its request."""
+        upstream.rest()
+        if not upstream.is_reusable:
+            return
+        if upstream.uses >= self._most_uses:
+            upstream.close()
+            return
+        self._idle.setdefault(_incarnation(endpoint), deque()).append(upstream)
+        if self._sweeper is None:
+            self._schedule_sweep(self._idle_seconds)
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Close the idle connections of an incarnation that gets no more requests."""
+        for upstream in self._idle.pop(_incarnation(endpoint), ()):
+            upstream.close()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for pool in self._idle.values():
+            for upstream in pool:
+                upstream.close()
+        self._idle.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _take(self, endpoint: Endpoint) -> Upstream | None:
+        """Return the connection that was used last, so that the others grow old."""
+        pool = self._idle.get(_incarnation(endpoint))
+        while pool:
+            upstream = pool.pop()
+            if upstream.is_reusable and self._seconds_left(upstream) > 0:
+                return upstream
+            upstream.close()
+        return None
+
+    def _seconds_left(self, upstream: Upstream) -> float:
+        return upstream.idle_since + self._idle_seconds - asyncio.get_running_loop().time()
+
+    async def _connect(self, endpoint: Endpoint) -> Upstream:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                return await self._open(endpoint.address)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"the replica accepted no connection in {self._connect_seconds:g} s"
+            ) from error
+
+    async def _open(self, address: Address) -> Upstream:
+        loop = asyncio.get_running_loop()
+        protocol = partial(Upstream, loop, silence_seconds=self._silence_seconds)
+        if not isinstance(address, TcpAddress):
+            return (await loop.create_unix_connection(protocol, str(address.path)))[1]
+        transport, upstream = await loop.create_connection(protocol, address.host, address.port)
+        # Both loops set TCP_NODELAY; a peer that vanished shows only through keep-alive probes.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return upstream
+
+    def _schedule_sweep(self, seconds: float) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what is too old; the oldest stand in front."""
+        for incarnation, pool in list(self._idle.items()):
+            while pool and self._seconds_left(pool[0]) <= 0:
+                pool.popleft().close()
+            if not pool:
+                del self._idle[incarnation]
+        self._sweeper = None
+        if self._idle:
+            self._schedule_sweep(min(self._seconds_left(pool[0]) for pool in self._idle.values()))
+
+
+def _incarnation(endpoint: Endpoint) -> _Incarnation:
+    return endpoint.replica, endpoint.incarnation

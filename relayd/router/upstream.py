@@ -1,0 +1,237 @@
+"""How does one request go over one connection to a replica?
+
+No task, future or timer is made for a chunk: bytes go from `data_received` straight into a sink.
+A coroutine wakes only when an answer begins, ends or fails, or when its client is slow.
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+from relayd.endpoint import Endpoint
+from relayd.errors import UpstreamError
+from relayd.router.framing import Framing
+from relayd.router.headers import Call, Head, parse_head
+from relayd.units import KIB
+
+_LONGEST_HEAD = 32 * KIB
+_HELD_BACK = 256 * KIB
+
+
+class Sink(Protocol):
+    """Where the bytes of an answer go, framing included."""
+
+    def take(self, raw: bytes) -> bool:
+        """Take bytes; True asks for no more until `room` has returned."""
+        ...
+
+    async def room(self) -> None:
+        """Return when there is room again."""
+        ...
+
+
+class Upstream(asyncio.Protocol):
+    """A connection to a replica, for one request after the other.
+
+    Args:
+        loop: The running loop.
+        silence_seconds: How long a stream may send nothing. The engine sends a comment every
+            30 s (`--sse-ping-interval`), so longer silence means that nobody is there.
+
+    Attributes:
+        uses: How many requests it has carried.
+        idle_since: When the last one was over, in loop time.
+        heard: A byte of the current answer has come.
+        head: Of the current answer, once `ask` has returned.
+    """
+
+    head: Head
+    _transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, silence_seconds: float) -> None:
+        self.uses = 0
+        self.idle_since = 0.0
+        self.heard = False
+        self._loop = loop
+        self._silence_seconds = silence_seconds
+        self._framing: Framing | None = None
+        self._held = bytearray()
+        self._enough = _HELD_BACK
+        self._sink: Sink | None = None
+        self._paused = False
+        self._error: OSError | UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the current answer came to its end."""
+        return self._framing is not None and self._framing.over
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request may follow."""
+        return self.is_over and self.head.keep_alive and not self._transport.is_closing()
+
+    async def ask(self, endpoint: Endpoint, call: Call) -> None:
+        """Send a request and wait for its answer to begin.
+
+        A stream has begun with its first data, when its prompt was processed; any other
+        answer when it is complete, or 256 KiB long. Until then nothing of it has reached the
+        client, and the request can still go elsewhere.
+
+        Raises:
+            OSError: The connection ended or fell silent.
+            UpstreamError: The answer is not HTTP.
+        """
+        self.uses += 1
+        self.heard = False
+        self._framing = None
+        self._held.clear()
+        self._enough = 1 if call.stream else _HELD_BACK
+        self._transport.write(call.head(endpoint) + call.body)
+        if call.stream:
+            self._heard_at = self._loop.time()
+            self._check_silence()
+        try:
+            await self._woken()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def payload(self) -> bytes:
+        """Return what `ask` held back of the body, freed of its framing."""
+        pieces: list[bytes] = []
+        self.head.framing(pieces).feed(bytes(self._held))
+        return b"".join(pieces)
+
+    async def relay(self, sink: Sink) -> None:
+        """Pass the body to `sink`, from its first byte on, until the answer is over.
+
+        Raises:
+            OSError: The connection ended or fell silent, or the sink did.
+            UpstreamError: The framing is broken.
+        """
+        self._sink = sink
+        self._pass_on(sink, bytes(self._held))
+        self._held.clear()
+        while not self.is_over and self._error is None:
+            if self._paused:
+                await sink.room()
+                self._resume()
+            else:
+                await self._woken()
+        if self._error is not None:
+            raise self._error
+
+    def rest(self) -> None:
+        """End the exchange: be ready for the next one, or close if there cannot be one."""
+        self._sink = None
+        self._stop_watch()
+        self.idle_since = self._loop.time()
+        if not self.is_reusable:
+            self.close()
+
+    def close(self) -> None:
+        """Close at once; the engine takes that for a cancellation."""
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the head, or pass on the body."""
+        self.heard = True
+        self._heard_at = self._loop.time()
+        try:
+            if self._framing is None:
+                data = self._read_head(data)
+            if self._framing is not None:
+                self._read_body(self._framing, data)
+        except UpstreamError as error:
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the close for the end of the answer, or for its failure."""
+        self._stop_watch()
+        if self._framing is not None and self._framing.ends_with_connection and exc is None:
+            self._framing.over = True
+        if not self.is_over and self._error is None:
+            self._error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
+        self._wake()
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Return what comes after the head, once that is complete."""
+        self._held += data
+        while self._framing is None:
+            raw, found, rest = self._held.partition(b"\r\n\r\n")
+            if len(raw) > _LONGEST_HEAD:
+                raise UpstreamError("The replica's response head is longer than 32 KiB.")
+            if not found:
+                return b""
+            self._held = rest
+            self._accept(parse_head(bytes(raw)))
+        self._held = bytearray()
+        return bytes(rest)
+
+    def _accept(self, head: Head) -> None:
+        if head.status == 101:
+            raise UpstreamError("The replica switches protocols, which nobody asked for.")
+        if head.status >= 200:
+            self.head = head
+            self._framing = head.framing()
+            self._enough = self._enough if head.is_success else _HELD_BACK
+
+    def _read_body(self, framing: Framing, data: bytes) -> None:
+        taken = framing.feed(data)
+        if taken < len(data):
+            data = data[:taken]
+            self.close()
+        if self._sink is not None:
+            self._pass_on(self._sink, data)
+        else:
+            self._held += data
+        if framing.over or (self._sink is None and len(self._held) >= self._enough):
+            self._wake()
+
+    def _pass_on(self, sink: Sink, raw: bytes) -> None:
+        if raw and sink.take(raw) and not self.is_over and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._paused = True
+            self._wake()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._heard_at = self._loop.time()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _check_silence(self) -> None:
+        heard_at = self._loop.time() if self._paused else self._heard_at
+        left = heard_at + self._silence_seconds - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._check_silence)
+        else:
+            self._fail(TimeoutError(f"the replica was silent for {self._silence_seconds:g} s"))
+
+    def _fail(self, error: OSError | UpstreamError) -> None:
+        self._error = error
+        self.close()
+        self._wake()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def _woken(self) -> None:
+        if self._error is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,203 @@
+"""What is seen of a body, what is taken out of it, and what is refused?"""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.errors import RequestError
+from relayd.router import Kind, peek
+
+pytestmark = pytest.mark.pure
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+OTHERS = st.dictionaries(st.text().map(lambda name: f"x-{name}"), JSON, max_size=5)
+
+
+def test_model_and_stream_are_seen() -> None:
+    seen = peek(b'{"stream":true,"model":"qwen","messages":[]}', Kind.CHAT)
+
+    assert ("qwen", True, 1) == (seen.model, seen.stream, seen.width)
+
+
+def test_a_body_may_name_no_model() -> None:
+    assert peek(b"{}", Kind.CHAT).model is None
+
+
+@given(others=OTHERS, indent=st.sampled_from([None, 0, 3]), ascii_only=st.booleans())
+def test_a_harmless_body_passes_byte_for_byte(
+    others: dict[str, object], indent: int | None, ascii_only: bool
+) -> None:
+    raw = json.dumps(others, indent=indent, ensure_ascii=ascii_only).encode()
+
+    assert peek(raw, Kind.CHAT).body is raw
+
+
+@given(others=OTHERS, at=st.integers(0, 5), indent=st.sampled_from([None, 3]))
+def test_a_pinned_slot_is_taken_out_and_nothing_else_changes(
+    others: dict[str, object], at: int, indent: int | None
+) -> None:
+    items = list(others.items())
+    raw = json.dumps(dict([*items[:at], ("id_slot", 1), *items[at:]]), indent=indent).encode()
+
+    assert others == json.loads(peek(raw, Kind.CHAT).body)
+
+
+def test_what_stays_is_written_as_it_was() -> None:
+    raw = b'{ "a" : 1.50 , "id_slot":0, "\\u0062":"\\u00e9" }'
+
+    assert peek(raw, Kind.CHAT).body == b'{ "a" : 1.50, "\\u0062":"\\u00e9"}'
+
+
+@pytest.mark.parametrize("name", [b"id_slot", b"slot_id", b"id\\u005fslot"])
+def test_every_spelling_of_a_pinned_slot_is_taken_out(name: bytes) -> None:
+    assert peek(b'{"' + name + b'":0}', Kind.CHAT).body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b"", "truncated"),
+        (b"[]", "object"),
+        (b'"text"', "object"),
+        (b'{"a":NaN}', "byte 5"),
+        (b'{"a":[1,]}', "byte 8"),
+        (b'{"a":1}x', "byte 8"),
+        (b'{"a":"\x01"}', "byte 6"),
+        (b'{"a":"\xff"}', "byte 6"),
+        (b'{"\xff":1}', "byte 2"),
+        (b"\xef\xbb\xbf{}", "byte 0"),
+        (b'{"a":01}', "byte 6"),
+        (b'{"a":' + b"[" * 9999, "deeper than 64"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_with_its_place(raw: bytes, place: str) -> None:
+    with pytest.raises(RequestError, match=place):
+        peek(raw, Kind.CHAT)
+
+
+@pytest.mark.parametrize("filler", [b"", b'"[[{{",' * 70, b'"\\\\","\\"[",' * 70, b"[],{},[[]]," * 40])
+def test_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
+    start = b'{"b":[' + filler + b'0],"a":'
+    allowed = start + b"[" * 63 + b"]" * 63 + b"}"
+    too_deep = start + b"[" * 64 + b"]" * 64 + b"}"
+
+    assert peek(allowed, Kind.CHAT).body == allowed
+    with pytest.raises(RequestError, match="deeper than 64"):
+        peek(too_deep, Kind.CHAT)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"n":1,"n":2}',
+        b'{"n":1,"n":1}',
+        b'{"n":12,"n":1}',
+        b'{"n":1,"\\u006e":1}',
+        b'{"a":1,"b":2,"a":1}',
+        b'{"a":1,"a":1,"b":1}',
+        b'{"a":{"b":1},"a":{"b":1}, "b":1}',
+    ],
+)
+def test_a_name_that_comes_twice_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestError, match="twice"):
+        peek(raw, Kind.CHAT)
+
+
+def test_names_may_repeat_inside() -> None:
+    raw = b'{"messages":[{"content":"a"},{"content":"b"}],"content":"c"}'
+
+    assert peek(raw, Kind.CHAT).body is raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [
+        (b'{"model":1}', "model"),
+        (b'{"model":null}', "model"),
+        (b'{"stream":"yes"}', "stream"),
+        (b'{"n":0}', "n"),
+        (b'{"n":129}', "n"),
+        (b'{"n":"2"}', "n"),
+        (b'{"n":true}', "n"),
+        (b'{"n_discard":-1}', "n_discard"),
+        (b'{"n_predict":-2}', "n_predict"),
+        (b'{"max_tokens":5000000000}', "max_tokens"),
+        (b'{"max_tokens":99999999999999999999999999}', "max_tokens"),
+        (b'{"n_probs":100000}', "n_probs"),
+        (b'{"sse_ping_interval":-1}', "sse_ping_interval"),
+        (b'{"lora":[{"id":0,"scale":1}]}', "lora"),
+        (b'{"grammar":"' + b"x" * 70_000 + b'"}', "grammar"),
+        (b'{"messages":"hi"}', "messages"),
+        (b'{"messages":["hi"]}', "messages"),
+    ],
+)
+def test_what_no_client_may_ask_for_is_refused_by_name(raw: bytes, param: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        peek(raw, Kind.CHAT)
+
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize("raw", [b'{"stream":null}', b'{"n":null,"max_tokens":-1}', b'{"max_tokens":10.0}'])
+def test_what_clients_send_without_harm_passes(raw: bytes) -> None:
+    assert peek(raw, Kind.CHAT).body is raw
+
+
+def image(url: str, name: str = '"image_url"') -> bytes:
+    return f'{{"messages":[{{"content":[{{"type":"image_url",{name}:{url}}}]}}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        image('{"url":"http://10.0.0.1/x.png"}'),
+        image('{"url":"https://example.com/x.png"}'),
+        image('{"url":"file:///etc/passwd"}'),
+        image('{"url":"FILE:///etc/passwd"}'),
+        image('"file:///etc/passwd"'),
+        image('{"url":1}'),
+        image('{"url":"file:///etc/passwd"}', '"image\\u005furl"'),
+        image('{"url":"http://x"}', '"video_url"'),
+    ],
+)
+def test_nothing_is_fetched_for_a_client(raw: bytes) -> None:
+    with pytest.raises(RequestError, match="data: URL"):
+        peek(raw, Kind.CHAT)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        image('{"url":"data:image/png;base64,AAAA"}'),
+        b'{"messages":[{"content":"see http://x"},{"role":"assistant"}]}',
+    ],
+)
+def test_pictures_in_the_request_and_addresses_in_text_pass(raw: bytes) -> None:
+    assert peek(raw, Kind.CHAT).body is raw
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "width"),
+    [
+        (Kind.CHAT, b'{"n":3}', 3),
+        (Kind.CHAT, b'{"n_cmpl":2}', 2),
+        (Kind.CHAT, b'{"prompt":["a","b"]}', 1),
+        (Kind.COMPLETION, b'{"prompt":"a"}', 1),
+        (Kind.COMPLETION, b'{"prompt":["a","b","c"],"n":2}', 6),
+        (Kind.COMPLETION, b'{"prompt":[1,2,3]}', 1),
+        (Kind.COMPLETION, b'{"prompt":["a",2,"c"]}', 1),
+        (Kind.COMPLETION, b'{"prompt":[[1,2],[3]]}', 2),
+        (Kind.COMPLETION, b'{"prompt":[]}', 1),
+        (Kind.EMBEDDING, b'{"input":["a","b"]}', 2),
+        (Kind.EMBEDDING, b'{"content":["a","b"]}', 2),
+        (Kind.EMBEDDING, b'{"input":"a"}', 1),
+    ],
+)
+def test_the_width_is_what_a_replica_runs_at_the_same_time(kind: Kind, raw: bytes, width: int) -> None:
+    assert width == peek(raw, kind).width

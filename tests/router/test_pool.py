@@ -1,0 +1,162 @@
+"""Which connections are kept, for how long, and what if one has died meanwhile?"""
+
+import asyncio
+import socket
+
+import pytest
+
+from relayd.router import Call, Pools
+from relayd.router.upstream import Upstream
+from tests.fakes.replica import Act, FakeReplica, Then, act, fake_replica, head, json_answer
+from tests.router.front import Opener, body, post, status
+
+pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
+
+GOOD = act(json_answer(b'{"ok":true}'))
+CALL = Call("/v1/embeddings", b"{}")
+
+
+async def exchange(pools: Pools, fake: FakeReplica) -> Upstream:
+    upstream = await pools.ask(fake.endpoint, CALL)
+    pools.give_back(fake.endpoint, upstream)
+    return upstream
+
+
+async def test_a_connection_carries_one_request_after_the_other() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools()
+
+        assert await exchange(pools, fake) is await exchange(pools, fake)
+        assert fake.connections == 1
+        pools.close()
+
+
+async def test_requests_at_the_same_time_have_a_connection_each() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools()
+        both = await asyncio.gather(pools.ask(fake.endpoint, CALL), pools.ask(fake.endpoint, CALL))
+
+        assert fake.connections == 2
+        for one in both:
+            pools.give_back(fake.endpoint, one)
+        pools.close()
+
+
+async def test_a_connection_is_closed_before_the_engine_would() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools(most_uses=2)
+
+        first, second, third = [await exchange(pools, fake) for _ in range(3)]
+
+        assert first is second
+        assert second is not third
+        pools.close()
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools(idle_seconds=0.01)
+        await exchange(pools, fake)
+
+        await fake.alone.wait()
+
+        await exchange(pools, fake)
+        assert fake.connections == 2
+        pools.close()
+
+
+async def test_a_retired_replica_keeps_no_connection() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools()
+        await exchange(pools, fake)
+
+        pools.retire(fake.endpoint)
+
+        await fake.alone.wait()
+
+
+UNFIT = {
+    "it says so": act(head("Connection: close", "Content-Length: 0")),
+    "it is HTTP/1.0": act(head("Content-Length: 0").replace(b"1.1", b"1.0")),
+    "it says more than it announced": act(head("Content-Length: 1") + b"ab"),
+}
+
+
+@pytest.mark.parametrize("answer", UNFIT.values(), ids=UNFIT)
+async def test_a_connection_is_not_used_again_if(answer: Act) -> None:
+    async with fake_replica(None, answer, GOOD) as fake:
+        pools = Pools()
+        await exchange(pools, fake)
+        await exchange(pools, fake)
+
+        assert fake.connections == 2
+        pools.close()
+
+
+@pytest.mark.parametrize("then", [Then.CLOSE, Then.RESET])
+async def test_a_kept_connection_that_dies_unheard_costs_no_attempt(front: Opener, then: Then) -> None:
+    async with front([GOOD, act(then=then), GOOD]) as here:
+        await here.ask(post())
+        raw = await here.ask(post())
+
+        assert status(raw) == 200
+        assert here.places.returns == 0
+        assert here.replicas[0].connections == 2
+
+
+async def test_a_kept_connection_that_dies_within_an_answer_costs_an_attempt(front: Opener) -> None:
+    async with front([GOOD, act(b"HTTP/1.1 2", then=Then.CLOSE)], [GOOD]) as here:
+        await here.ask(post())
+        raw = await here.ask(post())
+
+        assert status(raw) == 200
+        assert here.places.returns == 1
+
+
+async def test_a_fresh_connection_that_dies_costs_an_attempt(front: Opener) -> None:
+    async with front([act(then=Then.CLOSE)], [GOOD]) as here:
+        await here.ask(post())
+
+        assert here.places.returns == 1
+
+
+async def test_a_request_that_is_cancelled_while_it_waits_is_closed() -> None:
+    async with fake_replica(None, act(then=Then.HANG)) as fake:
+        asking = asyncio.ensure_future(Pools().ask(fake.endpoint, CALL))
+        await fake.asked.wait()
+
+        asking.cancel()
+
+        await fake.left.wait()
+
+
+async def test_interim_answers_are_passed_over(front: Opener) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+
+    async with front([act(interim + json_answer(b"{}"))]) as here:
+        assert body(await here.ask(post())) == b"{}"
+
+
+async def test_nobody_asked_for_another_protocol(front: Opener) -> None:
+    switching = act(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+
+    async with front([switching], [switching]) as here:
+        assert status(await here.ask(post())) == 502
+
+
+async def test_an_answer_that_dribbles_is_the_same_answer(front: Opener) -> None:
+    whole = json_answer(b'{"ok":true}')
+
+    async with front([act(*(whole[at : at + 1] for at in range(len(whole))))]) as here:
+        assert body(await here.ask(post())) == b'{"ok":true}'
+
+
+async def test_small_writes_go_out_at_once_and_dead_peers_are_noticed() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools()
+        upstream = await exchange(pools, fake)
+        connection = upstream._transport.get_extra_info("socket")
+
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        pools.close()

@@ -1,0 +1,146 @@
+"""Does the real engine get what it must, and stop when it must?"""
+
+import asyncio
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relayd.endpoint import Endpoint, UnixAddress
+from relayd.engine import Engine
+from relayd.router import Pools
+from relayd.secret import Secret
+from tests.router.front import Front, body, fields, post, serving, status
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("runner")]
+
+LONG: dict[str, Any] = {"max_tokens": 3000, "stream": True}
+"""Takes about 12 s on the slow model."""
+
+AT_ONCE_SECONDS = 6
+"""Far below LONG; the engine itself looks for a lost client of a busy prefill every second or so."""
+
+
+class Child:
+    """A running engine with one slot."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", socket: Path) -> None:
+        self.endpoint = Endpoint(UnixAddress(socket), Secret("k"), "real#0", 1)
+        self._stderr = process.stderr
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self._stderr or ():
+            self._lines.put(line)
+
+    def await_line(self, words: bytes) -> None:
+        while words not in self._lines.get(timeout=30):
+            pass
+
+    def front(self) -> AbstractAsyncContextManager[Front]:
+        return serving(Front([self.endpoint], Pools(), 5))
+
+
+Start = Callable[[Path], Child]
+
+
+@pytest.fixture
+def start(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start the engine on a model and wait until it is ready."""
+    with ExitStack() as stack:
+
+        def started(model: Path) -> Child:
+            folder = tmp_path_factory.mktemp("e")
+            flags = "--host r.sock -np 1 -c 4096 -b 256 --cache-ram 0 --no-ui"
+            process = subprocess.Popen(
+                [engine.path, "-m", model, *flags.split()],
+                cwd=folder,
+                env={"LLAMA_API_KEY": "k"},
+                stderr=subprocess.PIPE,
+            )
+            stack.enter_context(process)
+            child = Child(process, folder / "r.sock")
+            stack.callback(child.reader.join)
+            stack.callback(process.kill)
+            child.await_line(b"listening on")
+            return child
+
+        yield started
+
+
+def chat(content: str = "hi", **members: object) -> bytes:
+    return json.dumps(
+        {"messages": [{"role": "user", "content": content}], "max_tokens": 1, **members}
+    ).encode()
+
+
+async def test_an_answer_is_the_engines_own(start: Start, tiny_model: Path) -> None:
+    async with start(tiny_model).front() as here:
+        whole, stream = await here.ask(post(chat())), await here.ask(post(chat(stream=True)))
+
+        assert json.loads(body(whole))["usage"]["completion_tokens"] == 1
+        assert body(stream).endswith(b"\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        assert fields(stream)["server"] == "relayd"
+        assert "access-control-allow-origin" not in fields(stream)
+
+
+async def test_more_requests_than_the_engine_takes_on_one_connection_all_succeed(
+    start: Start, tiny_model: Path
+) -> None:
+    async with start(tiny_model).front() as here:
+        statuses = [status(await here.ask(post(chat()))) for _ in range(230)]
+
+        assert {200} == set(statuses)
+        assert here.faults == []
+
+
+async def test_a_slot_that_does_not_exist_is_never_asked_for(start: Start, tiny_model: Path) -> None:
+    async with start(tiny_model).front() as here:
+        assert status(await here.ask(post(chat(id_slot=999)))) == 200
+
+
+async def test_a_prompt_that_is_too_long_is_refused_in_words_that_clients_know(
+    start: Start, tiny_model: Path
+) -> None:
+    async with start(tiny_model).front() as here:
+        raw = await here.ask(post(chat("a" * 9000)))
+
+        assert status(raw) == 400
+        assert json.loads(body(raw))["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("spoken", [(), ("X-Conversation-Id: mine",)], ids=["plain", "resumable"])
+async def test_a_stream_whose_client_left_ends_in_the_engine(
+    start: Start, slow_model: Path, spoken: tuple[str, ...]
+) -> None:
+    async with start(slow_model).front() as here:
+        reader, writer = await here.connect()
+        writer.write(post(chat(**LONG), *spoken))
+        await reader.readuntil(b"data: ")
+
+        writer.close()
+
+        async with asyncio.timeout(AT_ONCE_SECONDS):
+            assert status(await here.ask(post(chat()))) == 200
+
+
+async def test_a_prefill_whose_client_left_ends_in_the_engine(start: Start, slow_model: Path) -> None:
+    child = start(slow_model)
+
+    async with child.front() as here:
+        _, writer = await here.connect()
+        writer.write(post(chat("a" * 900, **LONG)))
+        await asyncio.to_thread(child.await_line, b"processing task")
+
+        writer.close()
+
+        async with asyncio.timeout(AT_ONCE_SECONDS):
+            assert status(await here.ask(post(chat()))) == 200
