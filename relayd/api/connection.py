@@ -1,0 +1,188 @@
+"""How does one connection of a client begin, wait and end?
+
+What aiohttp 3.14.5 lacks: a deadline for request heads, limits on how many connections there
+are, and errors of its own in our shape. What it has is left to it: it closes idle connections,
+stops reading behind 32 pipelined requests, and refuses bad framing, a missing and a second Host
+header. This is the only place in this room that touches names it does not document.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from relayd.api.answer import REQUEST_ID, name_request
+from relayd.api.errors import error_answer, internal_error_answer
+from relayd.errors import ListenError, RequestError
+from relayd.journal import Journal
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+)
+_LINGERING_SECONDS = 1
+"""How long the rest of a refused body is read and dropped, so that its sender sees the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client and all clients together may hold open.
+
+    Attributes:
+        header_seconds: How long a request head may take from its first byte (the first head of a
+            connection: from its start).
+        idle_seconds: How long a connection may wait between requests.
+        connections: How many there may be.
+        connections_per_peer: How many of them may come from one address.
+    """
+
+    header_seconds: float = 10
+    idle_seconds: float = 75
+    connections: int = 2048
+    connections_per_peer: int = 1024
+
+
+class Census:
+    """Counts open connections, in all and by peer."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._by_peer: Counter[str] = Counter()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def enter(self, peer: str) -> bool:
+        """Count a connection of `peer`, or say that there is no room for it."""
+        crowded = self._by_peer[peer] >= self._limits.connections_per_peer
+        if crowded or self._by_peer.total() >= self._limits.connections:
+            return False
+        self._by_peer[peer] += 1
+        self._empty.clear()
+        return True
+
+    def leave(self, peer: str) -> None:
+        """Forget a connection that entered."""
+        self._by_peer[peer] -= 1
+        if not self._by_peer[peer]:
+            del self._by_peer[peer]
+        if not self._by_peer:
+            self._empty.set()
+
+    async def empty(self) -> None:
+        """Wait until no connection is open."""
+        await self._empty.wait()
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, with a deadline for heads, a place in the census, and our errors."""
+
+    __slots__ = ("_census", "_head_timer", "_limits", "_peer")
+
+    def __init__(
+        self, server: web.Server, census: Census, limits: Limits, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=_LINGERING_SECONDS,
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]  # documented: None switches it off
+        )
+        self._census = census
+        self._limits = limits
+        self._peer: str | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or turn the client away when there are too many."""
+        super().connection_made(transport)
+        peer = str(self.peername[0]) if self.peername else ""
+        if self._census.enter(peer):
+            self._peer = peer
+            self._expect_head()
+        elif self.transport is not None:
+            self.transport.write(_FULL)
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, and give the place back."""
+        self._forget_head()
+        if self._peer is not None:
+            self._census.leave(self._peer)
+            self._peer = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first ones after a pause begin a head, which has its deadline."""
+        heads = self._request_count
+        if self._head_timer is None and self._is_idle():
+            self._expect_head()
+        super().data_received(data)
+        if self._request_count != heads:
+            self._forget_head()
+            self._break_body()
+
+    def close(self) -> None:
+        """Take no further request; an idle connection ends at once (aiohttp leaves it open)."""
+        if self._is_idle():
+            self.force_close()
+        else:
+            super().close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the request, which nobody needs back
+    ) -> web.StreamResponse:
+        """Answer a request that never reached the door, or that failed behind it."""
+        request_id = request.get(REQUEST_ID) or name_request(request)
+        if status >= 500:
+            Journal("api").error("request_failed", trace=exc is not None, request_id=request_id)
+        if request.writer.output_size > 0:
+            raise ConnectionAbortedError("the answer has begun: only closing tells the client now")
+        answer = internal_error_answer() if status >= 500 else error_answer(_MALFORMED)
+        answer.headers["X-Request-ID"] = request_id
+        answer.force_close()
+        return answer
+
+    def _break_body(self) -> None:
+        """Tell who reads a body that its framing is broken; aiohttp lets it wait for the rest."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError())
+
+    def _is_idle(self) -> bool:
+        """Say whether the next byte is the first of a head."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _expect_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._limits.header_seconds, self.force_close)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+_MALFORMED = RequestError(
+    "The request is not well-formed HTTP/1.1.",
+    remedy="Check the request line, the header fields and the framing.",
+)
+
+
+def require_c_parser(parser: type = HttpRequestParser) -> None:
+    """Make sure that requests are parsed by llhttp: the other parser had every smuggling bug so far.
+
+    Raises:
+        ListenError: aiohttp was installed without its compiled parts, or told not to use them.
+    """
+    if parser is HttpRequestParserPy:
+        raise ListenError(
+            "aiohttp runs on its pure-Python HTTP parser, which is not safe to expose.",
+            remedy="Unset AIOHTTP_NO_EXTENSIONS, or reinstall: pip install --force-reinstall "
+            "--only-binary aiohttp aiohttp",
+        )

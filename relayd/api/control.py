@@ -1,0 +1,95 @@
+"""What may the owner of this daemon ask of it, over the control socket?
+
+A closed set of verbs, on a socket only this user can open.
+"""
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from relayd.errors import RelaydError, StateError, UsageError
+from relayd.journal import Journal
+
+_MOST_BYTES = 1 << 16
+
+Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Takes the arguments of a command and returns its answer; raises `RelaydError` to say no."""
+
+
+def control_app(verbs: Mapping[tuple[str, str], Verb]) -> web.Application:
+    """Return the application behind the control socket.
+
+    Args:
+        verbs: Method and name to what carries it out.
+    """
+    app = web.Application(client_max_size=_MOST_BYTES)
+    for (method, name), verb in verbs.items():
+        app.router.add_route(method, f"/{name}", _handler(name, verb))
+    return app
+
+
+def control_socket(path: Path) -> socket.socket:
+    """Return a socket bound at `path` with mode 0600; the caller holds the daemon's lock.
+
+    Raises:
+        StateError: The socket cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError as error:
+        bound.close()
+        raise StateError(f"the control socket {path} cannot be made: {error.strerror}") from error
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Response]]:
+    journal = Journal("control")
+
+    async def handle(request: web.Request) -> web.Response:
+        peer = _peer_uid(request)
+        if peer not in (None, 0, os.geteuid()):
+            refusal = {"code": "forbidden", "message": f"user {peer} may not command this daemon"}
+            return _answer(403, refusal)
+        if request.method != "GET":
+            journal.info("control.command", verb=name, uid=peer)
+        try:
+            return _answer(200, await verb(await _arguments(request)))
+        except RelaydError as error:
+            answer = {"code": error.code, "message": error.message, "remedy": error.remedy}
+            return _answer(error.http_status, answer)
+
+    return handle
+
+
+async def _arguments(request: web.Request) -> dict[str, Any]:
+    body = await request.read()
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+    except msgspec.DecodeError as error:
+        raise UsageError(f"the arguments are not a JSON object: {error}") from error
+
+
+def _answer(status: int, payload: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(payload), content_type="application/json")
+
+
+def _peer_uid(request: web.Request) -> int | None:
+    """Return who is at the other end; None where the system does not tell: the mode decides there."""
+    transport = request.transport
+    peer = transport.get_extra_info("socket") if transport else None
+    if peer is None or sys.platform != "linux":
+        return None
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])

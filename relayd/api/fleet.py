@@ -1,0 +1,86 @@
+"""Which models may a client name, and which one does it mean?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Protocol
+
+from relayd.errors import ModelNotFoundError
+
+_LISTED = 10
+"""How many names an error lists."""
+
+
+class ModelState(Enum):
+    """How far a model is, as its replicas say together."""
+
+    READY = "ready"
+    LOADING = "loading"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One configured model, as clients may see it.
+
+    Attributes:
+        name: What clients ask for.
+        aliases: Other names it answers to.
+        replicas_ready: Replicas that serve now.
+        replicas: Replicas that are wanted.
+        slots: Requests one replica works on at once.
+        context: Tokens a slot can hold; 0 while that is not known.
+        state: How far the model is.
+        demo: Whether this is the demo model.
+        created: When the model was configured, in seconds since 1970.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    replicas_ready: int
+    replicas: int
+    slots: int
+    context: int
+    state: ModelState
+    demo: bool
+    created: int
+
+
+class Fleet(Protocol):
+    """A read-only look at what is configured and how it is."""
+
+    def models(self) -> Sequence[ModelView]:
+        """Return every configured model, in the order of the configuration."""
+        ...
+
+
+def find_model(name: str | None, models: Sequence[ModelView]) -> ModelView:
+    """Return the model that a request means.
+
+    Args:
+        name: A name or an alias, exactly; None means the only model there is.
+        models: The models that are configured.
+
+    Raises:
+        ModelNotFoundError: There is none, or more than one, or none of that name.
+    """
+    if name is None and len(models) == 1:
+        return models[0]
+    for model in models:
+        if name == model.name or name in model.aliases:
+            return model
+    message = "The request names no model." if name is None else f"There is no model {name[:128]!r}."
+    raise ModelNotFoundError(message, remedy=_remedy(name or "", models), param="model")
+
+
+def _remedy(name: str, models: Sequence[ModelView]) -> str:
+    """Return what to ask for instead of `name`."""
+    if not models:
+        return "No model is configured: add a [[model]] to relay.toml."
+    known = [one for model in models for one in (model.name, *model.aliases)]
+    near = get_close_matches(name[:128], known, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    more = f" and {len(models) - _LISTED} more" if len(models) > _LISTED else ""
+    return f"{hint}Available: {', '.join(model.name for model in models[:_LISTED])}{more}."

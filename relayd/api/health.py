@@ -1,0 +1,60 @@
+"""Is relayd alive, can it serve, and how are its models?"""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from relayd.api.answer import json_answer
+from relayd.api.door import Route, Visit
+from relayd.api.fleet import Fleet, ModelState, ModelView
+
+
+def overall(models: Sequence[ModelView]) -> str:
+    """Return `ok` (all replicas serve), `loading` (none does yet) or `degraded` (some do not)."""
+    if all(model.replicas_ready >= model.replicas for model in models):
+        return "ok"
+    waiting = any(model.state is ModelState.LOADING for model in models)
+    return "loading" if waiting and not can_serve(models) else "degraded"
+
+
+def can_serve(models: Sequence[ModelView]) -> bool:
+    """Say whether any model has a replica that serves."""
+    return any(model.replicas_ready for model in models)
+
+
+def health_routes(fleet: Fleet) -> tuple[Route, ...]:
+    """Return the routes that monitors ask.
+
+    `/healthz` says that the process answers, `/readyz` that a model does; `/health` says how
+    things are, and names models only to those who may use them.
+    """
+
+    async def alive(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+        return json_answer({"status": "ok"})
+
+    async def ready(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+        if can_serve(fleet.models()):
+            return json_answer({"status": "ready"})
+        return json_answer({"status": "not_ready"}, status=503)
+
+    async def health(_request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        models = fleet.models()
+        summary: dict[str, object] = {"status": overall(models)}
+        if visit.trusted:
+            summary["models"] = [_model(model) for model in models]
+        return json_answer(summary)
+
+    return (
+        Route("GET", "/healthz", alive, public=True),
+        Route("GET", "/readyz", ready, public=True),
+        Route("GET", "/health", health, public=True),
+    )
+
+
+def _model(model: ModelView) -> dict[str, object]:
+    return {
+        "id": model.name,
+        "state": model.state.value,
+        "replicas_ready": model.replicas_ready,
+        "replicas": model.replicas,
+    }

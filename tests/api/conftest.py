@@ -1,0 +1,141 @@
+"""Doors on a free loopback port, and a client that writes exactly the bytes it is given."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+from aiohttp import web
+
+from relayd.api.answer import json_answer
+from relayd.api.body import read_body
+from relayd.api.connection import Limits
+from relayd.api.door import Door, Route, Visit
+from relayd.api.fleet import ModelState, ModelView
+from relayd.api.guard import make_policy
+from relayd.api.health import health_routes
+from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.server import listen
+from relayd.clock import SystemClock
+from relayd.units import Bytes
+
+KEY = "a-key-that-is-long-enough"
+BODY_LIMIT = Bytes(100_000)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, str]:
+        error = json.loads(self.body)["error"]
+        assert {"message", "type", "code", "param"} == set(error)
+        return dict(error)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Speaks raw HTTP to the doors."""
+
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, raw: bytes) -> Response:
+        """Send bytes over a connection of their own and return the first response."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(raw)
+            return await read_response(reader, is_head=raw.startswith(b"HEAD"))
+        finally:
+            writer.close()
+
+
+async def read_response(reader: asyncio.StreamReader, *, is_head: bool = False) -> Response:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    length = 0 if is_head else int(headers.get("content-length", 0))
+    return Response(int(first.split()[1]), headers, await reader.readexactly(length))
+
+
+@dataclass(frozen=True)
+class StillFleet:
+    """Models that stay as they are."""
+
+    views: tuple[ModelView, ...] = ()
+
+    def models(self) -> tuple[ModelView, ...]:
+        return self.views
+
+
+def view(name: str = "qwen", ready: int = 1, *, replicas: int = 1, demo: bool = False) -> ModelView:
+    state = ModelState.READY if ready else ModelState.LOADING
+    return ModelView(name, (f"{name}-alias",), ready, replicas, 4, 4096, state, demo, 1_700_000_000)
+
+
+async def echo(request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    body = await read_body(request, limit=BODY_LIMIT, progress_seconds=0.2)
+    return json_answer({"bytes": len(body)})
+
+
+async def fail(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    raise ZeroDivisionError("a secret")
+
+
+ROUTES = (
+    *health_routes(StillFleet((view(),))),
+    Route("POST", "/v1/chat/completions", echo),
+    Route("POST", "/fail", fail),
+)
+
+Doors = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def doors() -> Doors:
+    """Open doors for the length of a `with` block."""
+
+    @asynccontextmanager
+    async def opened(
+        routes: Iterable[Route] = ROUTES,
+        *,
+        keys: tuple[str, ...] = (),
+        limits: Limits | None = None,
+        allowed_hosts: tuple[str, ...] = (),
+        cors_origins: tuple[str, ...] = (),
+    ) -> AsyncIterator[Client]:
+        policy = make_policy(
+            "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
+        )
+        ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
+        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock())))
+        listener = await listen(door, "127.0.0.1", 0, limits)
+        try:
+            yield Client(listener.addresses[0][1])
+        finally:
+            await listener.close(drain_seconds=0.2)
+
+    return opened
+
+
+def run_with(scene: Callable[[], Coroutine[None, None, T]]) -> T:
+    """Play a scene that ends by itself; ten seconds mean that it hangs."""
+
+    async def play() -> T:
+        async with asyncio.timeout(10):
+            return await scene()
+
+    return asyncio.run(play())

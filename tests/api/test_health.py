@@ -1,0 +1,68 @@
+"""Do monitors learn the truth, and strangers nothing else?"""
+
+import json
+
+import pytest
+
+from relayd.api.fleet import ModelView
+from relayd.api.health import health_routes, overall
+from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
+
+
+def ask(
+    doors: Doors, path: str, views: tuple[ModelView, ...], *fields: str, keys: tuple[str, ...] = ()
+) -> Response:
+    async def scene() -> Response:
+        async with doors(health_routes(StillFleet(views)), keys=keys) as client:
+            head = [f"GET {path} HTTP/1.1", "Host: localhost", *fields, "", ""]
+            return await client.ask("\r\n".join(head).encode())
+
+    return run_with(scene)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        ((), "ok"),
+        ((view(),), "ok"),
+        ((view(ready=0),), "loading"),
+        ((view(), view("b", ready=0)), "degraded"),
+        ((view(ready=1, replicas=2),), "degraded"),
+    ],
+)
+def test_health_is_one_word(views: tuple[ModelView, ...], expected: str) -> None:
+    assert expected == overall(views)
+
+
+@pytest.mark.system
+def test_a_daemon_without_a_ready_replica_answers_for_itself(doors: Doors) -> None:
+    views = (view(ready=0),)
+
+    assert [200, 503, 200] == [ask(doors, path, views).status for path in ("/healthz", "/readyz", "/health")]
+
+
+@pytest.mark.system
+def test_one_model_that_can_serve_makes_relayd_ready(doors: Doors) -> None:
+    assert 200 == ask(doors, "/readyz", (view(), view("b", ready=0))).status
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("keys", "fields"), [((), ()), ((KEY,), (f"Authorization: Bearer {KEY}",))])
+def test_health_names_the_models_to_those_who_may_use_them(
+    doors: Doors, keys: tuple[str, ...], fields: tuple[str, ...]
+) -> None:
+    answer = ask(doors, "/health", (view(),), *fields, keys=keys)
+
+    model = {"id": "qwen", "state": "ready", "replicas_ready": 1, "replicas": 1}
+    assert {"status": "ok", "models": [model]} == json.loads(answer.body)
+
+
+@pytest.mark.system
+def test_health_tells_strangers_one_word(doors: Doors) -> None:
+    assert b'{"status":"ok"}' == ask(doors, "/health", (view(),), keys=(KEY,)).body
+
+
+@pytest.mark.system
+def test_a_wrong_key_is_refused_even_where_none_is_needed(doors: Doors) -> None:
+    assert 401 == ask(doors, "/health", (view(),), "x-api-key: other", keys=(KEY,)).status

@@ -1,0 +1,163 @@
+"""Do the doors open where they should, say why they cannot, and close in order?"""
+
+import asyncio
+import os
+import socket
+
+import pytest
+from aiohttp import web
+
+from relayd.api.answer import json_answer
+from relayd.api.server import Listener, listen
+from relayd.errors import ListenError
+from tests.api.conftest import Client, read_response, run_with
+
+pytestmark = pytest.mark.system
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def answer_ok(_request: web.BaseRequest) -> web.StreamResponse:
+    return json_answer("ok")
+
+
+def refusal(host: str, port: int) -> ListenError:
+    async def scene() -> Listener:
+        return await listen(answer_ok, host, port)
+
+    with pytest.raises(ListenError) as refused:
+        run_with(scene)
+    return refused.value
+
+
+def test_a_taken_address_names_its_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = refusal("127.0.0.1", port)
+
+    assert f"127.0.0.1:{port}" in error.message
+    assert f"(pid {os.getpid()})" in error.message
+    assert "--listen" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "cause"),
+    [
+        ("192.0.2.1", 8080, "no interface has that address"),
+        ("name.invalid", 8080, "the name has no address"),
+    ],
+)
+def test_an_address_that_cannot_be_had_says_why(host: str, port: int, cause: str) -> None:
+    error = refusal(host, port)
+
+    assert f"{host}:{port}" in error.message
+    assert cause in error.message
+    assert error.remedy
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_named(port: int) -> None:
+    assert str(port) in refusal("127.0.0.1", port).message
+
+
+def test_the_address_is_the_one_asked_for_and_its_port_the_one_assigned() -> None:
+    async def scene() -> tuple[tuple[str, int], ...]:
+        listener = await listen(answer_ok, "127.0.0.1", 0)
+        await listener.close(0)
+        return listener.addresses
+
+    ((host, port),) = run_with(scene)
+
+    assert "127.0.0.1" == host
+    assert port > 0
+
+
+def test_a_socket_that_listens_already_is_served_and_other_holders_of_it_keep_listening() -> None:
+    async def scene(given: socket.socket) -> tuple[tuple[str, int], int]:
+        listener = await listen(answer_ok, "ignored.invalid", 1, sock=given.dup())
+        answer = await Client(listener.addresses[0][1]).ask(GET)
+        await listener.close(0)
+        _, waiting = await Client(listener.addresses[0][1]).connect()
+        waiting.close()
+        return listener.addresses[0], answer.status
+
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        assert (given.getsockname(), 200) == run_with(lambda: scene(given))
+
+
+def test_a_closed_door_lets_running_requests_finish_and_takes_no_new_ones() -> None:
+    async def scene() -> tuple[int, str]:
+        entered, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow(_request: web.BaseRequest) -> web.StreamResponse:
+            entered.set()
+            await may_end.wait()
+            return json_answer("done")
+
+        listener = await listen(slow, "127.0.0.1", 0)
+        client = Client(listener.addresses[0][1])
+        idle_reader, idle_writer = await client.connect()
+        reader, writer = await client.connect()
+        writer.write(GET)
+        await entered.wait()
+        closing = asyncio.create_task(listener.close(5))
+        assert b"" == await idle_reader.read()
+        with pytest.raises(ConnectionRefusedError):
+            await client.connect()
+        may_end.set()
+        answer = await read_response(reader)
+        await closing
+        idle_writer.close()
+        writer.close()
+        return answer.status, answer.body.decode()
+
+    assert (200, '"done"') == run_with(scene)
+
+
+def test_a_request_that_outlives_the_drain_is_cut_off() -> None:
+    async def scene() -> bool:
+        entered, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def endless(_request: web.BaseRequest) -> web.StreamResponse:
+            entered.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return json_answer("never")
+
+        listener = await listen(endless, "127.0.0.1", 0)
+        reader, writer = await Client(listener.addresses[0][1]).connect()
+        writer.write(GET)
+        await entered.wait()
+        await listener.close(0.05)
+        assert b"" == await reader.read()
+        writer.close()
+        await cancelled.wait()
+        return cancelled.is_set()
+
+    assert run_with(scene)
+
+
+def test_a_client_that_leaves_cancels_its_request() -> None:
+    async def scene() -> bool:
+        entered, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def endless(_request: web.BaseRequest) -> web.StreamResponse:
+            entered.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return json_answer("never")
+
+        listener = await listen(endless, "127.0.0.1", 0)
+        _, writer = await Client(listener.addresses[0][1]).connect()
+        writer.write(GET)
+        await entered.wait()
+        writer.close()
+        await cancelled.wait()
+        await listener.close(0)
+        return cancelled.is_set()
+
+    assert run_with(scene)
