@@ -1,0 +1,8 @@
+"""How does relayd live as a guest of the operating system's service manager?"""
+
+from relayd.service.notify import Notifier, counts
+from relayd.service.pulse import Pulse
+from relayd.service.sockets import inherited_socket
+from relayd.service.units import stop_budget_seconds
+
+__all__ = ["Notifier", "Pulse", "counts", "inherited_socket", "stop_budget_seconds"]

@@ -1,0 +1,94 @@
+"""How is a plan carried out, and where can it not be?"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from relayd.errors import StateError, UsageError
+from relayd.files import write_atomic
+from relayd.service.plan import Kind, Remove, Run, Step, Write
+
+
+def carry_out(steps: Iterable[Step], run: Callable[[Run], int], tell: Callable[[Step], None]) -> None:
+    """Do every step in order.
+
+    Args:
+        steps: What to do.
+        run: Runs a command and returns its exit status.
+        tell: Called before each step.
+
+    Raises:
+        StateError: A file cannot be written or removed, or a command failed; what was done stays.
+    """
+    for step in steps:
+        tell(step)
+        match step:
+            case Write(path, text):
+                with _told(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, text.encode(), mode=0o644)
+            case Remove(path):
+                with _told(path):
+                    path.unlink(missing_ok=True)
+                _remove_empty(path.parent)
+            case Run():
+                status = run(step)
+                if status and not step.may_fail:
+                    raise StateError(
+                        f"`{' '.join(step.command)}` failed with exit status {status}",
+                        remedy="correct it and install again, or undo it: relayd service uninstall",
+                    )
+
+
+def closed_to_others(path: Path) -> Path | None:
+    """Return the folder or file on the way to `path` that other users may not read, or None."""
+    for one in (*reversed(path.parents), path):
+        needed = stat.S_IXOTH if one != path or one.is_dir() else stat.S_IROTH
+        if not one.stat().st_mode & needed:
+            return one
+    return None
+
+
+def missing_manager(kind: Kind, environ: Mapping[str, str], root: Path = Path("/")) -> str:
+    """Return why no service manager would follow commands here, or nothing.
+
+    The test for systemd is that of sd_booted(3).
+    """
+    if kind.launchd:
+        return "" if (root / "bin/launchctl").exists() else "launchd is not here: this is no macOS"
+    if not (root / "run/systemd/system").is_dir():
+        return "systemd does not run this machine"
+    if not kind.system and not (Path(environ.get("XDG_RUNTIME_DIR", "/nowhere")) / "systemd").is_dir():
+        return "you have no systemd session here"
+    return ""
+
+
+def require_manager(kind: Kind, environ: Mapping[str, str]) -> None:
+    """Refuse to go on where no service manager would follow.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if why := missing_manager(kind, environ):
+        raise UsageError(
+            f"{why}, so nothing was written",
+            remedy="--files-only writes the files and runs no command; `relayd service show` prints them",
+        )
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove `systemd/user` and `systemd` of a person, which nothing else may need."""
+    with contextlib.suppress(OSError):
+        if folder.name == "user":
+            folder.rmdir()
+            folder.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StateError(f"{path}: {os.strerror(error.errno or 0)}") from error

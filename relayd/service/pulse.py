@@ -1,0 +1,67 @@
+"""Does the event loop still turn, and what does it do when it does not?"""
+
+import asyncio
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Self
+
+from relayd.clock import Clock
+from relayd.journal import Journal
+
+
+class Pulse:
+    """Writes the loop's stack into the journal when it has not turned for some time.
+
+    To be entered on the loop's own thread. A daemon whose loop stands still is alive for the
+    system and dead for everybody else.
+
+    Args:
+        clock: Time.
+        stall_seconds: How long a turn may take.
+    """
+
+    def __init__(self, clock: Clock, *, stall_seconds: float = 2.0) -> None:
+        self._clock = clock
+        self._stall_seconds = stall_seconds
+        self._beat_seconds = stall_seconds / 4
+        self._journal = Journal("daemon")
+        self._ended = threading.Event()
+        self._loop_thread = threading.get_ident()
+        self._last_beat = clock.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher = threading.Thread(target=self._watch, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._beat()
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._watcher.join()
+        if self._timer:
+            self._timer.cancel()
+
+    def _beat(self) -> None:
+        self._last_beat = self._clock.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(self._beat_seconds, self._beat)
+
+    def _watch(self) -> None:
+        looked = self._clock.monotonic()
+        told = 0.0
+        while not self._ended.wait(self._beat_seconds):
+            before, looked = looked, self._clock.monotonic()
+            if looked - before > self._stall_seconds / 2:
+                continue  # this thread was held up as well: the machine slept, or the process was stopped
+            beat = self._last_beat
+            if beat != told and looked - beat > self._stall_seconds:
+                told = beat
+                self._journal.error("loop.stalled", seconds=looked - beat, stack=self._stack())
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented, and nothing else tells
+        return "".join(traceback.format_stack(frame)) if frame else ""

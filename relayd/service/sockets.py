@@ -1,0 +1,107 @@
+"""Which listening socket did the service manager open for us?
+
+The protocol is sd_listen_fds(3). Such a socket stays open while the daemon is replaced: clients that connect
+meanwhile wait instead of being refused.
+"""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+
+from relayd.errors import ListenError
+
+_FIRST_DESCRIPTOR = 3
+
+
+def inherited_socket(
+    environ: Mapping[str, str], host: str, port: int, pid: int | None = None
+) -> socket.socket | None:
+    """Return the socket on the configured address that was opened for us, and close any other.
+
+    Args:
+        environ: Variables of this process; they are only read.
+        host: Configured address.
+        port: Configured port; 0 takes any.
+        pid: This process.
+
+    Raises:
+        ListenError: There are some, and none of them listens there.
+    """
+    return choose(adopt(inherited_descriptors(environ, os.getpid() if pid is None else pid)), host, port)
+
+
+def inherited_descriptors(environ: Mapping[str, str], pid: int) -> range:
+    """Return the descriptors that the service manager passed to process `pid`, none of them to others."""
+    number = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(pid) or not (number.isascii() and number.isdigit()):
+        return range(0)
+    return range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(number))
+
+
+def adopt(descriptors: range) -> list[socket.socket]:
+    """Return the sockets behind descriptors; no program started from here on inherits them.
+
+    Raises:
+        ListenError: One is no socket.
+    """
+    adopted = []
+    for descriptor in descriptors:
+        try:
+            os.set_inheritable(descriptor, False)
+            adopted.append(socket.socket(fileno=descriptor))
+        except OSError as error:
+            for one in adopted:
+                one.close()
+            raise ListenError(
+                f"descriptor {descriptor}, which the service manager passed, is no socket: {error.strerror}",
+                remedy="write the units anew: relayd service install",
+            ) from error
+    return adopted
+
+
+def choose(sockets: list[socket.socket], host: str, port: int) -> socket.socket | None:
+    """Return the one that listens on the configured address, and close the others; None if there are none.
+
+    Whom the daemon lets in follows from the configured address, so no other will do.
+
+    Args:
+        sockets: What was inherited.
+        host: Configured address.
+        port: Configured port; 0 takes any.
+
+    Raises:
+        ListenError: There are some, and none of them is that one.
+    """
+    chosen = next((one for one in sockets if _listens_on(one, host, port)), None)
+    found = ", ".join(_shown(one) for one in sockets)
+    for one in sockets:
+        if one is not chosen:
+            one.close()
+    if sockets and chosen is None:
+        raise ListenError(
+            f"the service manager listens on {found}, and server.listen is {host} port {port}",
+            remedy="write the units anew: relayd service install",
+        )
+    return chosen
+
+
+def _listens_on(one: socket.socket, host: str, port: int) -> bool:
+    if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM:
+        return False
+    if not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return False
+    name = one.getsockname()
+    return _same_address(name[0], host) and port in (0, name[1])
+
+
+def _same_address(one: str, other: str) -> bool:
+    try:
+        return ipaddress.ip_address(one) == ipaddress.ip_address(other)
+    except ValueError:
+        return False
+
+
+def _shown(one: socket.socket) -> str:
+    name = one.getsockname()
+    return f"{name[0]} port {name[1]}" if isinstance(name, tuple) else f"{name!r}"
