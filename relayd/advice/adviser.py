@@ -1,0 +1,195 @@
+"""What should run on this machine, how exactly, and what does a configuration leave of it?"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relayd.advice.confirm import Confirmation, confirm
+from relayd.advice.files import File, file_of
+from relayd.advice.known import configured_form, known_models
+from relayd.advice.measured import calibrated
+from relayd.catalog import CatalogEntry, find_entry
+from relayd.config import Config, Model
+from relayd.endpoint import TcpAddress
+from relayd.engine import Engine, Features, command
+from relayd.engine.argv import placed_flags
+from relayd.engine.memory import MemoryProbe
+from relayd.errors import UsageError
+from relayd.hardware import Machine
+from relayd.planner.budget import Budget, budget
+from relayd.planner.fleet import FleetPlan, Wanted, plan_fleet
+from relayd.planner.placement import Aim, Placement, spec
+from relayd.planner.plan import ReplicaSpec
+from relayd.planner.quality import Use
+from relayd.planner.rank import Request
+from relayd.planner.recommend import Advice, Known, advise, aim_of, recommend
+
+PORT = 8100
+"""Where a printed command listens: the first port that relayd gives to replicas."""
+
+FLAGS_OF_OURS = ("--api-key-file",)
+"""Flags of a replica that a command typed by hand goes without: their files exist only while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adviser:
+    """Everything advice is made from.
+
+    Attributes:
+        machine: The machine, real or simulated.
+        entries: The catalogue.
+        files: What is on disk.
+        models: Where downloaded models lie.
+        engine: The engine; None if none is installed.
+        probe: Asks it about memory.
+        simulated: Whether the machine is another one than this.
+        runs: What `relayd bench` has measured on this machine.
+    """
+
+    machine: Machine
+    entries: Sequence[CatalogEntry]
+    files: Sequence[File]
+    models: Path
+    engine: Engine | None = None
+    probe: MemoryProbe | None = None
+    simulated: bool = False
+    runs: Sequence[Mapping[str, Any]] = ()
+    _known: dict[bool, list[Known]] = field(default_factory=dict)
+    _budget: list[Budget] = field(default_factory=list)
+
+    @property
+    def budget(self) -> Budget:
+        """What models may take of the machine."""
+        if not self._budget:
+            self._budget.append(calibrated(budget(self.machine), self.runs))
+        return self._budget[0]
+
+    def best(self, request: Request, slots: int | None = None, count: int = 10) -> tuple[Advice, ...]:
+        """Return the models to choose from for a request, the best first, then some that were refused."""
+        known = self._models(request.use)
+        return recommend(known, self.budget, request, aim_of(request, slots=slots), count)
+
+    def about(self, name: str, request: Request, slots: int | None = None) -> tuple[Advice, list[Advice]]:
+        """Return what to think of one model, and of each of its files alone.
+
+        Args:
+            name: `NAME` or `NAME:QUANT`, of the catalogue or of a file on disk.
+            request: What it is wanted for.
+            slots: Requests at once.
+
+        Raises:
+            UsageError: No such model is known, or it has no file of known size.
+        """
+        aim = aim_of(request, slots=slots)
+        known = self._named(name, request.use)
+        alone = [
+            Known(known.name, known.facts, (form,), known.license, known.obstacle, known.has_template)
+            for form in known.forms
+        ]
+        parts = [advise(one, self.budget, request, aim) for one in alone]
+        return advise(known, self.budget, request, aim), parts
+
+    def _named(self, name: str, use: Use) -> Known:
+        models = {one.name: one for one in self._models(use)}
+        if own := models.get(name):
+            return own
+        match = find_entry(self.entries, name)
+        known = models.get(match.entry.name)
+        if known is None:
+            raise UsageError(
+                f"the catalogue knows no file of {match.entry.name}",
+                remedy=f"See what it knows: relayd catalog show {match.entry.name}",
+            )
+        forms = tuple(form for form in known.forms if match.quant in {"", form.quantization.name})
+        return Known(known.name, known.facts, forms, known.license, known.obstacle, known.has_template)
+
+    def _models(self, use: Use) -> list[Known]:
+        vision = use is Use.VISION
+        if vision not in self._known:
+            build = self.engine.build if self.engine else None
+            self._known[vision] = known_models(self.entries, self.files, build, use)
+        return self._known[vision]
+
+    def file(self, name: str, placement: Placement) -> Path | None:
+        """Return where the file of a placement is on disk; None if it is not."""
+        return file_of(self.files, name, placement)
+
+    def confirmation(self, name: str, placement: Placement) -> Confirmation:
+        """Return what the engine says of a placement; remembered by model, engine and flags."""
+        here = not self.simulated or not placement.setup.gpus
+        return confirm(self.probe, placement, self.file(name, placement), here=here)
+
+    def replica(self, name: str, placement: Placement) -> ReplicaSpec:
+        """Return the replica that a placement means; a file that is not here is where `pull` will put it."""
+        quant = placement.form.quantization.name
+        entry = next((one for one in self.entries if one.name == name), None)
+        listed = entry.file(quant) if entry else None
+        expected = Path(listed.file).name if listed and listed.file else f"{name}-{quant}.gguf"
+        file = self.file(name, placement) or self.models / expected
+        return spec(placement, self.budget, name, 0, file)
+
+    def command_line(self, name: str, placement: Placement) -> str:
+        """Return the llama-server line that runs a placement, as a shell takes it.
+
+        Raises:
+            UsageError: There is no engine whose flags are known.
+            EngineError: The engine is too old for a flag.
+        """
+        if self.engine is None:
+            raise UsageError(
+                "without an engine its flags are not known", remedy="Install one: relayd engine install"
+            )
+        replica = self.replica(name, placement)
+        flags = list(command(replica, self.engine.features, TcpAddress(PORT), Path("key")))
+        for flag in FLAGS_OF_OURS:
+            place = flags.index(flag)
+            del flags[place : place + 2]
+        return shlex.join([str(self.engine.path), *flags])
+
+    def plan(self, config: Config) -> FleetPlan:
+        """Return where the models of a configuration go.
+
+        Raises:
+            ModelFileError: A model file is missing or damaged.
+        """
+        return plan_fleet([_wanted(model) for model in config.model], self.budget)
+
+
+def _wanted(model: Model) -> Wanted:
+    form = configured_form(Path(model.file))
+    trained = form.build().shape.context_trained
+    context = model.context or trained
+    aim = Aim(
+        context=context,
+        least_context=context if model.context else min(context, Aim().least_context),
+        slots=model.slots,
+        least_slots=model.slots,
+        use=Use.EMBEDDING if model.embeddings else Use.CHAT,
+        extend=False,
+        prompt_cache_mib=model.cache_ram_mib,
+    )
+    return Wanted(model.name, (form,), aim, model.replicas)
+
+
+def settings(replica: ReplicaSpec, features: Features) -> Mapping[str, object]:
+    """Return a replica as a `[[model]]` of models.toml; what it has no settings for are flags.
+
+    Raises:
+        EngineError: The engine is too old for a flag.
+    """
+    flags = [] if replica.gpu_layers is None else ["--gpu-layers", str(replica.gpu_layers)]
+    if replica.allocation:
+        flags += placed_flags(features, replica.allocation)
+    found: dict[str, object] = {
+        "name": replica.model,
+        "file": str(replica.file),
+        "context": replica.context,
+        "slots": replica.slots,
+        "cache_ram_mib": replica.cache_ram_mib,
+        "fit": replica.fit and not replica.allocation,
+    }
+    if replica.embeddings:
+        found["embeddings"] = True
+    return {**found, "args": flags}

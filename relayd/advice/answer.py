@@ -1,0 +1,217 @@
+"""What is the answer to one question about models, with its winners confirmed?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relayd.advice.adviser import Adviser, settings
+from relayd.advice.confirm import Confirmation
+from relayd.advice.keep import keep
+from relayd.errors import ModelFileError, RelaydError, UsageError
+from relayd.planner.document import SCHEMA, advice_document
+from relayd.planner.placement import Placement, least_gpu, least_ram
+from relayd.planner.quality import Use
+from relayd.planner.rank import Request
+from relayd.planner.recommend import Advice, aim_of, best_first
+from relayd.units import show_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        use: What for; None is every use.
+        model: One model, `NAME` or `NAME:QUANT`; "" is all.
+        min_context: Tokens a slot must hold.
+        min_speed: Tokens a second it must reach; None takes the floor of the use.
+        slots: Requests at once; None takes four, or fewer where they do not fit.
+        count: Models wanted for each use.
+    """
+
+    use: Use | None = None
+    model: str = ""
+    min_context: int = 0
+    min_speed: float | None = None
+    slots: int | None = None
+    count: int = 10
+
+    def request(self, use: Use) -> Request:
+        """Return what to look for, for one use."""
+        return Request(use=use, min_speed=self.min_speed, min_context=self.min_context)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        adviser: Who said so.
+        groups: Use → models, the best first and then those that were refused.
+        parts: Where one model was asked about, each of its files alone.
+        confirmations: Model and quantisation → what the engine says.
+        needs: Where one model was asked about, what would make it fit.
+    """
+
+    adviser: Adviser
+    groups: Mapping[Use, tuple[Advice, ...]]
+    parts: tuple[Advice, ...]
+    confirmations: Mapping[str, Confirmation]
+    needs: str = ""
+
+    @property
+    def best(self) -> tuple[str, Placement]:
+        """The name and placement of the first recommendation.
+
+        Raises:
+            UsageError: There is none.
+        """
+        for advices in self.groups.values():
+            for advice in advices:
+                if isinstance(advice.outcome, Placement) and (advice.good or self.parts):
+                    return advice.known.name, advice.outcome
+        raise UsageError(
+            "no model fits what was asked", remedy="Ask for less context or speed, or see: relayd recommend"
+        )
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """Models whose plan the engine confirmed on the devices it is for."""
+        return frozenset(name for name, said in self.confirmations.items() if said.agrees and not said.on_cpu)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the confirmations, each sentence once."""
+        return tuple(dict.fromkeys(filter(None, (_note(*one) for one in self.confirmations.items()))))
+
+    def command_line(self) -> str:
+        """Return the llama-server line of the best, and before it a comment where its file is missing."""
+        name, placement = self.best
+        line = self.adviser.command_line(name, placement)
+        missing = self.adviser.file(name, placement) is None
+        return f"# not on disk yet: {_pull(name, placement)}\n{line}" if missing else line
+
+    def keep(self, state: Path) -> str:
+        """Write the best into models.toml, and return what was done.
+
+        Raises:
+            ModelFileError: Its file is not on disk.
+            EngineError: The engine is too old for what it needs.
+        """
+        name, placement = self.best
+        engine = self.adviser.engine
+        if self.adviser.file(name, placement) is None:
+            raise ModelFileError(
+                f"{name} in {placement.form.quantization.name} is not on disk", remedy=_pull(name, placement)
+            )
+        if engine is None:
+            raise UsageError("without an engine its flags are not known", remedy="relayd engine install")
+        path = keep(settings(self.adviser.replica(name, placement), engine.features), state)
+        return f"Added {name} to {path}; run it with: relayd serve {name}"
+
+    def document(self) -> dict[str, Any]:
+        """Return the answer as JSON-ready values."""
+        return {
+            "schema": SCHEMA,
+            "simulated": self.adviser.simulated,
+            "recommendations": {
+                use: [
+                    {
+                        **advice_document(advice, confirmed=advice.known.name in self.confirmed),
+                        "file": self._file(advice),
+                        "command": self._command(advice),
+                    }
+                    for advice in advices
+                ]
+                for use, advices in self.groups.items()
+            },
+            "files": [advice_document(part) for part in self.parts],
+            "confirmations": {
+                name: {
+                    "predicted_bytes": said.predicted,
+                    "reported_bytes": said.reported,
+                    "agrees": said.agrees,
+                    "on_cpu": said.on_cpu,
+                    "note": said.note,
+                }
+                for name, said in self.confirmations.items()
+            },
+        }
+
+    def _file(self, advice: Advice) -> str | None:
+        if not isinstance(advice.outcome, Placement):
+            return None
+        found = self.adviser.file(advice.known.name, advice.outcome)
+        return str(found) if found else None
+
+    def _command(self, advice: Advice) -> str | None:
+        if not isinstance(advice.outcome, Placement) or not advice.good:
+            return None
+        try:
+            return self.adviser.command_line(advice.known.name, advice.outcome)
+        except RelaydError:
+            return None
+
+
+def answer(adviser: Adviser, question: Question) -> Answer:
+    """Return the answer to a question; the best of each use is confirmed by the engine.
+
+    Raises:
+        UsageError: The model that was named is not known.
+    """
+    if question.model:
+        return _about(adviser, question)
+    uses = [question.use] if question.use else list(Use)
+    groups = {}
+    for use in uses:
+        found = adviser.best(question.request(use), question.slots, question.count)
+        good = [one for one in found if one.good][: question.count]
+        groups[use] = (*good, *(one for one in found if not one.good))
+    winners = [advices[0] for advices in groups.values() if advices and advices[0].good]
+    return Answer(adviser, groups, (), _confirmations(adviser, winners))
+
+
+def _about(adviser: Adviser, question: Question) -> Answer:
+    use = question.use or _own_use(adviser, question)
+    request = question.request(use)
+    advice, parts = adviser.about(question.model, request, question.slots)
+    aim = aim_of(request, slots=question.slots)
+    smallest = min(best_first(advice.known), key=lambda form: form.nbytes)
+    demand = smallest.build()
+    needs = (
+        f"{smallest.quantization.name} with {aim.least_slots} x {aim.least_context} tokens takes "
+        f"{show_bytes(least_gpu(demand, aim))} of one GPU, or {show_bytes(least_ram(demand, aim))} of RAM"
+    )
+    return Answer(adviser, {use: (advice,)}, tuple(parts), _confirmations(adviser, [advice]), needs)
+
+
+def _own_use(adviser: Adviser, question: Question) -> Use:
+    """Return what a model is for, where nobody says."""
+    advice, _ = adviser.about(question.model, question.request(Use.CHAT))
+    return Use.CHAT if advice.known.facts.can(Use.CHAT) else Use.EMBEDDING
+
+
+def _confirmations(adviser: Adviser, winners: list[Advice]) -> dict[str, Confirmation]:
+    return {
+        one.known.name: adviser.confirmation(one.known.name, one.outcome)
+        for one in winners
+        if isinstance(one.outcome, Placement)
+    }
+
+
+def _note(name: str, said: Confirmation) -> str:
+    if said.note:
+        return f"Memory is predicted, {said.note}"
+    if not said.agrees:
+        return (
+            f"Of {name} the engine says {show_bytes(said.reported)}, predicted were "
+            f"{show_bytes(said.predicted)}"
+        )
+    if said.on_cpu:
+        return "The engine here was asked about weights, cache and buffers on a CPU, and agrees"
+    return ""
+
+
+def _pull(name: str, placement: Placement) -> str:
+    return f"relayd pull {name}:{placement.form.quantization.name}"

@@ -1,0 +1,92 @@
+"""Does the engine say of a plan's memory what the plan says?"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relayd.engine.memory import MemoryProbe, Row
+from relayd.errors import EngineError, ModelFileError
+from relayd.gguf import ModelMetadata
+from relayd.gguf.writer import write_sparse
+from relayd.planner.memory import predict
+from relayd.planner.placement import Placement
+from relayd.planner.setup import Setup
+from relayd.units import MIB, Bytes
+
+NONE = Bytes(0)
+
+TOLERANCE = Bytes(8 * MIB)
+"""Difference between engine and prediction that is rounding: each cell of its answer is in whole MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What the engine says of a plan.
+
+    Attributes:
+        predicted: What relayd says the engine will report, all devices together.
+        reported: What it reports.
+        note: Why it could not be asked; "" if it was.
+        on_cpu: Whether it was asked for the CPU, because the plan's devices are not here.
+    """
+
+    predicted: Bytes = NONE
+    reported: Bytes = NONE
+    note: str = ""
+    on_cpu: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same."""
+        return not self.note and abs(self.predicted - self.reported) <= max(TOLERANCE, self.predicted // 200)
+
+
+def confirm(
+    probe: MemoryProbe | None, placement: Placement, file: Path | None, *, here: bool
+) -> Confirmation:
+    """Ask the engine what a placement takes, and compare.
+
+    Without the file it is asked about a header of the same shape. Repacking is left out: the engine forgets
+    it (llama.cpp b11434).
+
+    Args:
+        probe: The engine; None if none is installed.
+        placement: The winner.
+        file: Its file, if it is on disk.
+        here: Whether its devices are those of this engine; else it is asked about the CPU.
+    """
+    if probe is None:
+        return Confirmation(note="no engine is installed to confirm it: relayd engine install")
+    model = placement.form.build().model
+    setup = replace(placement.setup, repacked=frozenset(), cache_ram_mib=0)
+    if not here:
+        setup = replace(setup, gpus=(), experts_on_cpu=0)
+    try:
+        with _header(model, file) as path:
+            rows = probe.ask(path, model, setup)
+    except (EngineError, ModelFileError) as error:
+        return Confirmation(note=f"not confirmed: {error.message}")
+    return Confirmation(predicted(model, setup), _sum(rows), on_cpu=not here)
+
+
+@contextlib.contextmanager
+def _header(model: ModelMetadata, file: Path | None) -> Iterator[Path]:
+    if file:
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "header.gguf"
+        write_sparse(path, model)
+        yield path
+
+
+def predicted(model: ModelMetadata, setup: Setup) -> Bytes:
+    """Return what the engine's breakdown should add up to."""
+    terms = predict(model, setup).terms
+    return Bytes(sum(term.nbytes for term in terms if term.part != "beside"))
+
+
+def _sum(rows: Iterable[Row]) -> Bytes:
+    return Bytes(sum(row.model + row.context + row.compute for row in rows) * MIB)

@@ -1,0 +1,76 @@
+"""Which model files are on disk, and what does the catalogue call them?"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayd.catalog import CatalogEntry, identify
+from relayd.catalog.ondisk import Found
+from relayd.errors import ModelFileError
+from relayd.gguf import ModelMetadata, is_companion, read_metadata
+from relayd.gguf.companions import PART
+from relayd.gguf.quants import FILE_TYPES
+from relayd.planner.placement import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A model file on disk.
+
+    Attributes:
+        path: The file, of a split model its first part.
+        entry: What the catalogue calls it; None if it does not know it.
+        quant: How it is quantised, as the catalogue or its header says.
+        metadata: Its header.
+    """
+
+    path: Path
+    entry: CatalogEntry | None
+    quant: str
+    metadata: ModelMetadata
+
+
+def find_files(entries: Sequence[CatalogEntry], found: Iterable[Found], named: Iterable[Path]) -> list[File]:
+    """Return the models on disk and the files that are named, each once; damaged ones are left out.
+
+    Args:
+        entries: The catalogue.
+        found: Models of any store, with what the catalogue calls them.
+        named: Files of the configuration.
+    """
+    stores = {one.files[0].resolve(): one for one in found if not one.embedded}
+    # Links keep their names: in the cache of the hub they lead to files that are called by their digest.
+    paths = {path.resolve(): path.absolute() for path in named if _is_model(path)}
+    paths |= {real: one.files[0].absolute() for real, one in stores.items()}
+    return [file for real, path in paths.items() if (file := _file(path, entries, stores.get(real)))]
+
+
+def _is_model(path: Path) -> bool:
+    part = PART.fullmatch(path.name)
+    return not is_companion(path.name) and not (part and int(part["number"]) > 1)
+
+
+def _file(path: Path, entries: Sequence[CatalogEntry], found: Found | None) -> File | None:
+    try:
+        metadata = read_metadata(path)
+    except ModelFileError:
+        return None
+    kind = metadata.values.get("general.file_type")
+    said = FILE_TYPES.get(kind, "") if isinstance(kind, int) else ""
+    if found and (known := next((entry for entry in entries if entry.name == found.model), None)):
+        return File(path, known, found.quant or said, metadata)
+    for entry in entries:
+        for listed in entry.files:
+            if listed.file and Path(listed.file).name == path.name:
+                return File(path, entry, listed.quant, metadata)
+    return File(path, identify(entries, metadata), said, metadata)
+
+
+def file_of(files: Iterable[File], name: str, placement: Placement) -> Path | None:
+    """Return where the file of a placement is on disk; None if it is not."""
+    quant = placement.form.quantization.name
+    for file in files:
+        called = file.entry.name if file.entry else file.path.stem
+        if (called, file.quant) == (name, quant):
+            return file.path
+    return None

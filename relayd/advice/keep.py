@@ -1,0 +1,45 @@
+"""Where does a recommendation go that shall run: into models.toml of the state folder."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from relayd.errors import StateError
+from relayd.files import private_folder, write_atomic
+
+FILE_NAME = "models.toml"
+
+
+def keep(model: Mapping[str, object], state: Path) -> Path:
+    """Write a model into models.toml, in place of one of the same name, and return the file.
+
+    What else is in it stays. It is relayd's own file: comments in it are lost, relay.toml is never touched.
+
+    Args:
+        model: Its settings, those of `[[model]]`.
+        state: The state folder.
+
+    Raises:
+        StateError: The file cannot be read or written, or holds no TOML.
+    """
+    path = state / FILE_NAME
+    document = _read(path)
+    others = [one for one in document.get("model", []) if one.get("name") != model["name"]]
+    document["model"] = [*others, dict(model)]
+    private_folder(state)
+    write_atomic(path, tomli_w.dumps(document).encode())
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StateError(f"{path} is no TOML: {error}", remedy="Correct it, or remove it.") from error
