@@ -1,0 +1,75 @@
+"""What does `relayd status` say, as data?
+
+Schema 1. Members are added, never renamed; times are seconds since 1970.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from relayd.config import Config, Setting
+from relayd.planner import Changes
+from relayd.scheduler import ModelLoad
+from relayd.supervisor import Status
+from relayd.supervisor.logs import printable
+from relayd.wish import is_demo
+
+SCHEMA = 1
+
+
+def fleet_report(
+    config: Config, statuses: Sequence[Status], load: Callable[[str], ModelLoad]
+) -> list[dict[str, Any]]:
+    """Return every configured model with its load and its replicas."""
+    return [
+        {
+            "name": model.name,
+            "aliases": list(model.aliases),
+            "file": model.file,
+            "demo": is_demo(model.file),
+            "waiting": load(model.name).waiting,
+            "running": load(model.name).running,
+            "slots": load(model.name).slots,
+            "replicas": [_replica(status) for status in statuses if status.spec.model == model.name],
+        }
+        for model in config.model
+    ]
+
+
+def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: bool) -> dict[str, Any]:
+    """Return what a reload changes; settings that are not `live` wait for the next start."""
+    return {
+        "dry_run": dry_run,
+        "settings": [{"key": one.key, "old": one.old, "new": one.new, "live": one.live} for one in settings],
+        "added": [spec.name for spec in changes.added],
+        "removed": [spec.name for spec in changes.removed],
+        "changed": {change.spec.name: list(change.reasons) for change in changes.changed},
+        "unchanged": [spec.name for spec in changes.unchanged],
+    }
+
+
+def _replica(status: Status) -> dict[str, Any]:
+    exit_ = status.last_exit
+    return {
+        "name": status.spec.name,
+        "state": status.state.value,
+        "since": status.since,
+        "pid": status.pid,
+        "incarnation": status.incarnation,
+        "address": status.address,
+        "slots": status.spec.slots,
+        "restarts": status.restarts,
+        "budget_left": status.budget_left,
+        "reduced": list(status.reduced),
+        "retry_at": status.retry_at,
+        "last_exit": exit_
+        and {
+            "cause": exit_.cause.value,
+            "code": exit_.code,
+            "message": exit_.message,
+            "remedy": exit_.remedy,
+            "at": status.last_exit_at,
+            "last_words": [printable(line) for line in status.last_words],
+        },
+        "log": str(status.log) if status.log else None,
+        "command": list(status.command),
+    }
