@@ -1,0 +1,88 @@
+"""relayd bench: how fast is a model on this machine?"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relayd.cli import complete
+
+if TYPE_CHECKING:
+    from relayd.benchmark import Benchmark
+
+
+def bench(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="Needed when there are several.", autocompletion=complete.models
+        ),
+    ] = None,
+    prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 256,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of every answer.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements of the model alone.")] = 3,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure prompt and answer speed of a running model, alone and at every number of its slots.
+
+    The result is kept, and corrects what `relayd recommend` expects of this machine.
+    """
+    from relayd.benchmark import run_benchmark
+    from relayd.cli.talk import choose_model, open_conversation
+
+    conversation, report = open_conversation()
+    name = choose_model(model, report)
+    found = next((one for one in report["models"] if name in (one["name"], *one["aliases"])), None)
+    slots = found["slots"] if found else 1
+    result = run_benchmark(
+        lambda: conversation,
+        name,
+        prompt_words=prompt_words,
+        tokens=tokens,
+        rounds=rounds,
+        at_once=_sweep(slots),
+        tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
+    )
+    if found:
+        _remember(result, found)
+    _show(result, as_json=as_json)
+
+
+def _sweep(slots: int) -> list[int]:
+    """Return 1, 2, 4 … up to the slots there are."""
+    counts = [1 << power for power in range(slots.bit_length())]
+    return counts if counts[-1] == slots else [*counts, slots]
+
+
+def _remember(result: "Benchmark", model: dict[str, Any]) -> None:
+    import dataclasses
+
+    from relayd.cli.door import own_paths
+    from relayd.clock import SystemClock
+    from relayd.store import remember_run
+
+    command: list[str] = next((replica["command"] for replica in model["replicas"]), [])
+    run = {
+        "at": SystemClock().wall(),
+        "file": model["file"],
+        "command": command,
+        **dataclasses.asdict(result),
+    }
+    remember_run(own_paths().state, run)
+
+
+def _show(result: "Benchmark", *, as_json: bool) -> None:
+    if as_json:
+        import dataclasses
+        import json
+
+        print(json.dumps(dataclasses.asdict(result)))
+        return
+    print(f"prompt  {result.prefill_per_second:10.1f} tokens/s ({result.prompt_tokens} tokens)")
+    print(f"answer  {result.decode_per_second:10.1f} tokens/s")
+    print("at once   all together   each of them   first word")
+    for level in result.levels:
+        print(
+            f"{level.requests:7} {level.tokens_per_second:10.1f} t/s {level.each_per_second:10.1f} t/s "
+            f"{level.first_token_seconds * 1000:9.0f} ms"
+        )

@@ -1,0 +1,198 @@
+"""Commands about the models that are known: list, show, update, import."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from relayd.catalog import CatalogEntry, Folders
+
+app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")]
+
+PIPE_COLUMNS = 200
+"""Enough for the longest line: out of a terminal a model is one line, for grep."""
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name, title or family.")] = "",
+    tag: Annotated[str, typer.Option(help="Only models for this: chat, code, vision, tools …")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the models of the catalogue."""
+    from relayd.ui.catalog import models_table
+
+    entries = [entry for entry in known_catalog() if _wanted(entry, pattern.casefold(), capability_of(tag))]
+    if as_json:
+        _print_json([_summary(entry) for entry in entries])
+    elif entries:
+        _print(models_table(entries))
+    else:
+        typer.echo("No model of the catalogue is like that. See all: relayd catalog list")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name, an alias, or the beginning of one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show everything known of a model, and from where."""
+    import msgspec
+
+    from relayd.catalog import find_entry
+    from relayd.ui.catalog import model_page
+
+    match = find_entry(known_catalog(), name)
+    if as_json:
+        _print_json(msgspec.to_builtins(match.entry) | _summary(match.entry) | {"quant": match.quant or None})
+    else:
+        _print(model_page(match.entry))
+
+
+@app.command()
+def update(
+    url: Annotated[str, typer.Option(help="Where it is, by https.  [default: catalog.url]")] = "",
+    sha256: Annotated[str, typer.Option(help="Digest it must have.  [default: catalog.sha256]")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a newer catalogue; relayd's own stays beneath it."""
+    import os
+    from pathlib import Path
+
+    from relayd.catalog.update import update_catalog
+    from relayd.config import load
+
+    known = load(None, os.environ, Path.home(), Path.cwd()).config.catalog
+    updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
+    names = [entry.name for entry in updated]
+    if as_json:
+        _print_json({"updated": names})
+    else:
+        typer.echo(f"The update has {len(names)} models.")
+
+
+@app.command("import")
+def import_(
+    line: Annotated[str, typer.Argument(metavar="FILE|LINE", help="Lines of slug|name|bytes|size|licence|…")],
+    replace: Annotated[bool, typer.Option("--replace", help="Also models that are known already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add models from lines of a llamafile catalogue, as ModelRelay keeps them."""
+    from relayd.catalog.llamafile import read_lines
+    from relayd.catalog.update import keep_imported
+
+    entries = list(read_lines(_text(line)))
+    known = {name for entry in known_catalog() if entry.origin != "imported" for name in entry.names}
+    skipped = [entry.name for entry in entries if entry.name in known and not replace]
+    taken = [entry for entry in entries if entry.name not in skipped]
+    keep_imported(taken, _folders().state)
+    if as_json:
+        _print_json({"imported": [entry.name for entry in taken], "skipped": skipped})
+        return
+    typer.echo(f"Imported {len(taken)}: {_listed(entry.name for entry in taken)}")
+    if skipped:
+        typer.echo(f"Known already, with more facts: {_listed(skipped)} (--replace takes them too)")
+
+
+def _folders() -> "Folders":
+    from relayd.catalog import Folders, shipped_folder
+    from relayd.config.paths import cache_dir, config_dir, state_dir
+
+    return Folders(
+        shipped=shipped_folder(),
+        state=state_dir() / "catalog",
+        own=config_dir() / "catalog",
+        cache=cache_dir() / "catalog.json",
+    )
+
+
+def known_catalog() -> "tuple[CatalogEntry, ...]":
+    """Return every model there is knowledge of, imported and updated ones included."""
+    from relayd.catalog import load_catalog
+
+    return load_catalog(_folders())
+
+
+def capability_of(tag: str) -> str:
+    """Return a tag that models can have.
+
+    Raises:
+        UsageError: There is no such tag.
+    """
+    from typing import get_args
+
+    from relayd.catalog.entry import Capability
+    from relayd.errors import UsageError
+
+    known = get_args(Capability)
+    if tag and tag.casefold() not in known:
+        raise UsageError(f"no model has the tag {tag!r}", remedy=f"Tags are: {', '.join(known)}.")
+    return tag.casefold()
+
+
+def _wanted(entry: "CatalogEntry", pattern: str, tag: str) -> bool:
+    texts = (*entry.names, entry.title, entry.family, entry.publisher)
+    return (not tag or tag in entry.capabilities) and any(pattern in text.casefold() for text in texts)
+
+
+def _text(line: str) -> str:
+    """Return the lines that are meant: those of a file, or the argument itself.
+
+    Raises:
+        UsageError: It is neither, or the file cannot be read.
+    """
+    from pathlib import Path
+
+    from relayd.errors import UsageError
+
+    if "|" in line:
+        return line
+    try:
+        return Path(line).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(
+            f"{line} cannot be read: {reason}", remedy="Give a file, or a line with |."
+        ) from error
+
+
+def _summary(entry: "CatalogEntry") -> dict[str, Any]:
+    """Return the facts that every model has, as JSON."""
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "family": entry.family,
+        "publisher": entry.publisher,
+        "origin": entry.origin,
+        "parameters": entry.parameters,
+        "active_parameters": entry.active_parameters,
+        "context": entry.context,
+        "capabilities": entry.capabilities,
+        "license": entry.license,
+        "gated": entry.gated,
+        "aliases": entry.aliases,
+        "quants": entry.quants,
+    }
+
+
+def _listed(names: "Iterable[str]") -> str:
+    return ", ".join(names) or "nothing"
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    console.print(renderable)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

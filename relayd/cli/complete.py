@@ -1,0 +1,42 @@
+"""Which models and replicas could the word be that a shell is about to complete?
+
+Whatever goes wrong, there is nothing to propose: a shell has no place for an error while somebody types.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PATIENCE_SECONDS = 0.5
+"""A person waits for the Tab key; a daemon on the same machine answers in milliseconds."""
+
+
+def models(incomplete: str) -> list[str]:
+    """Return the names and aliases of the daemon's models that begin like this."""
+    return _begun(incomplete, (name for model in _report() for name in (model["name"], *model["aliases"])))
+
+
+def targets(incomplete: str) -> list[str]:
+    """Return the daemon's models and replicas, `MODEL` and `MODEL#N`, that begin like this."""
+    names = (
+        name
+        for model in _report()
+        for name in (model["name"], *(replica["name"] for replica in model["replicas"]))
+    )
+    return _begun(incomplete, names)
+
+
+def _begun(incomplete: str, names: "Iterable[str]") -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _report() -> list[dict[str, Any]]:
+    """Return the models of the status report; none when no daemon answers in time."""
+    from relayd.cli.door import daemon_client
+    from relayd.errors import RelaydError
+
+    try:
+        return list(daemon_client().get("status", patience_seconds=PATIENCE_SECONDS)["models"])
+    except (RelaydError, OSError, ValueError, LookupError):
+        return []

@@ -1,0 +1,147 @@
+"""Commands about llama-server itself: install, list, path, update, rollback."""
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relayd.config.schema import Engine as EngineSettings
+    from relayd.engine.find import Engine
+    from relayd.engine.install import Installer
+    from relayd.engine.installed import Installed, Shelf
+
+app = typer.Typer(
+    name="engine", help="Install and choose the llama-server that models run on.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@app.command()
+def install(quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Install a llama-server for this machine, unless one is installed."""
+    with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
+        engine = installer.install()
+    _print_engine(installer.shelf, engine, as_json=as_json)
+
+
+@app.command()
+def update(quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Install the newest llama-server and switch to it; the one before stays."""
+    with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
+        engine = installer.update()
+    _print_engine(installer.shelf, engine, as_json=as_json)
+
+
+@app.command()
+def rollback(as_json: AsJson = False) -> None:
+    """Switch back to the llama-server used before."""
+    shelf = _shelf()
+    _print_engine(shelf, shelf.roll_back(), as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Show the installed llama-servers."""
+    from rich.console import Console
+
+    from relayd.ui.engine import EngineRow, engines_table
+
+    shelf = _shelf()
+    engines, now = shelf.engines(), shelf.current()
+    if as_json:
+        _print_json([_described(shelf, engine) for engine in engines])
+    elif engines:
+        rows = [EngineRow(one.id, one.source, one.size_bytes, one == now) for one in engines]
+        Console().print(engines_table(rows))
+    else:
+        typer.echo("No engine is installed. Install one: relayd engine install")
+
+
+@app.command()
+def path(as_json: AsJson = False) -> None:
+    """Print the path of the llama-server that would run."""
+    engine = find(_settings().path)
+    if as_json:
+        found = {"path": str(engine.path), "source": engine.source, "version": engine.version}
+        _print_json(found | {"build": engine.build})
+    else:
+        typer.echo(engine.path)
+
+
+def find(configured: str) -> "Engine":
+    """Return the llama-server that would run.
+
+    Raises:
+        EngineMissing: There is none.
+        EngineError: It does not run here.
+    """
+    import os
+
+    from relayd.config.paths import cache_dir
+    from relayd.engine.find import find_engine
+
+    return find_engine(_shelf(), cache=cache_dir() / "engine", environ=os.environ, configured=configured)
+
+
+def _settings() -> "EngineSettings":
+    """Return what the configuration says of the engine."""
+    import os
+    from pathlib import Path
+
+    from relayd.config import load
+
+    return load(None, os.environ, Path.home(), Path.cwd()).config.engine
+
+
+def _shelf() -> "Shelf":
+    from relayd.config.paths import data_dir
+    from relayd.engine.installed import Shelf
+    from relayd.hardware import probe
+
+    return Shelf(data_dir() / "engines", probe().cpu_key())
+
+
+@contextlib.contextmanager
+def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> "Iterator[Installer]":
+    """Lend an installer that shows its progress on standard error."""
+    import os
+
+    from rich.console import Console
+
+    from relayd.cli.host import host_of
+    from relayd.clock import SystemClock
+    from relayd.engine.install import Installer
+    from relayd.hardware import probe
+    from relayd.ui.engine import shown_progress
+
+    clock = SystemClock()
+    with shown_progress(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
+        yield Installer(_shelf(), lambda: host_of(probe()), os.environ, progress, clock, release_sha256)
+
+
+def _print_engine(shelf: "Shelf", engine: "Installed", *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_described(shelf, engine))
+    else:
+        typer.echo(f"llama.cpp {engine.version} ({engine.backend}): {shelf.binary(engine)}")
+
+
+def _described(shelf: "Shelf", engine: "Installed") -> dict[str, object]:
+    import msgspec
+
+    current = shelf.current()
+    return msgspec.structs.asdict(engine) | {
+        "current": current is not None and current.id == engine.id,
+        "path": str(shelf.binary(engine)),
+    }
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))

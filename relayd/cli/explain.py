@@ -1,0 +1,157 @@
+"""relayd explain: how much memory will a model take, where, and why?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from relayd.engine.explain import Explanation, ModelMetadata
+    from relayd.engine.memory import MemoryProbe
+    from relayd.hardware import Machine
+
+PIPE_COLUMNS = 160
+"""Out of a terminal a term is one line, for grep."""
+
+
+def explain(
+    model: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A GGUF, or a model of the catalogue.")],
+    context: Annotated[
+        int, typer.Option(help="Tokens a slot can hold; 0 is what the model knows.", min=0)
+    ] = 0,
+    slots: Annotated[int, typer.Option(help="Requests at once.", min=1, max=256)] = 4,
+    kv_type: Annotated[str, typer.Option(help="Type of the KV cache: f16, q8_0, q4_0 …")] = "f16",
+    flash_attention: Annotated[str, typer.Option("--flash-attn", help="on or off.")] = "on",
+    cache_ram: Annotated[int, typer.Option(help="MiB of RAM for earlier prompts.", min=0)] = 8192,
+    simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="Predict only; ask no engine.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document; sizes are bytes.")] = False,
+) -> None:
+    """Show what memory a model takes and why, predicted and confirmed by the engine on its header."""
+    import os
+
+    from relayd.advice import simulate as described
+    from relayd.clock import SystemClock
+    from relayd.engine.explain import Gpu, Setup, repacked_types
+    from relayd.engine.explain import explain as explained
+    from relayd.errors import UsageError
+    from relayd.hardware import probe as probe_hardware
+
+    if flash_attention not in {"on", "off"}:
+        raise UsageError(f"--flash-attn is {flash_attention}: expected on or off")
+    source, trained = _source(model)
+    machine = described(simulate) if simulate else probe_hardware()
+    gpus = machine.gpus if simulate else ()
+    setup = Setup(
+        context=(context or trained) * slots,
+        slots=slots,
+        type_k=kv_type,
+        type_v=kv_type if flash_attention == "on" else "f16",
+        flash_attention=flash_attention == "on",
+        gpus=tuple(Gpu(gpu.key, float(gpu.memory_free)) for gpu in gpus),
+        repacked=repacked_types(machine.arch, machine.cpu.flags),
+        cache_ram_mib=cache_ram,
+    )
+    probe, why_not = (None, "") if no_probe else _probe(probe_hardware().cpu_key(), os.environ)
+    if gpus:
+        probe, why_not = None, "another machine is described, and its GPUs are not here"
+    found = explained(source, setup, probe, SystemClock())
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(found.document(), indent=2))
+    else:
+        _show(model, found, why_not, machine)
+
+
+def _source(model: str) -> "tuple[Path | ModelMetadata, int]":
+    """Return the file, or the header that a catalogue entry's dimensions make; and its trained context.
+
+    Raises:
+        UsageError: It is neither, or the catalogue does not know its dimensions.
+    """
+    from pathlib import Path
+
+    from relayd.engine.explain import read_metadata
+
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf" or path.is_file():
+        return path, read_metadata(path).whole("context_length")
+    return _known(model)
+
+
+def _known(name: str) -> "tuple[ModelMetadata, int]":
+    from relayd.catalog import Folders, find_entry, load_catalog, shipped_folder
+    from relayd.config.paths import cache_dir, config_dir, state_dir
+    from relayd.engine.explain import header
+    from relayd.errors import UsageError
+
+    folders = Folders(
+        shipped=shipped_folder(),
+        state=state_dir() / "catalog",
+        own=config_dir() / "catalog",
+        cache=cache_dir() / "catalog.json",
+    )
+    entry = find_entry(load_catalog(folders), name).entry
+    if entry.dimensions is None or entry.dimensions.unknown:
+        missing = entry.dimensions.unknown if entry.dimensions else "its dimensions"
+        raise UsageError(
+            f"the catalogue does not know enough of {entry.name}: {missing}",
+            remedy="Give the file instead: relayd explain FILE.gguf",
+        )
+    context = entry.context or 8192
+    return header(entry.dimensions, context), context
+
+
+def _probe(cpu_key: str, environ: "Mapping[str, str]") -> "tuple[MemoryProbe | None, str]":
+    """Return a way to ask the installed engine, or why there is none."""
+    from relayd.config.paths import cache_dir, data_dir
+    from relayd.engine.find import find_engine
+    from relayd.engine.installed import Shelf
+    from relayd.engine.memory import MemoryProbe
+    from relayd.errors import EngineError
+
+    try:
+        shelf = Shelf(data_dir() / "engines", cpu_key)
+        engine = find_engine(shelf, cache=cache_dir() / "engine", environ=environ)
+    except EngineError as error:
+        return None, f"{error.message}. {error.remedy}"
+    return MemoryProbe(engine, cache_dir() / "engine", environ), ""
+
+
+def _show(name: str, found: "Explanation", why_not: str, machine: "Machine") -> None:
+    import sys
+
+    from rich.console import Console
+
+    from relayd.ui.explain import Compared, render_memory
+
+    cells = [Compared(cell.device, cell.part, cell.predicted, cell.confirmed) for cell in found.cells()]
+    setup = found.setup
+    title = (
+        f"{name} ({found.architecture}): {setup.context} tokens for {setup.slots} slots, "
+        f"KV {setup.type_k}, flash attention {'on' if setup.flash_attention else 'off'}"
+    )
+    notes = list(_room(found, machine))
+    notes += [f"Not in closed form: {reason}." for reason in found.prediction.unknown]
+    notes += [f"Not confirmed: {reason}" for reason in (why_not, found.silence) if reason]
+    notes.append(
+        f"Header read in {found.read_seconds * 1000:.1f} ms, "
+        f"predicted in {found.predict_seconds * 1000:.1f} ms, "
+        f"confirmed in {found.confirm_seconds * 1000:.1f} ms."
+    )
+    width = None if sys.stdout.isatty() else PIPE_COLUMNS
+    Console(width=width).print(render_memory(title, found.prediction, cells, notes))
+
+
+def _room(found: "Explanation", machine: "Machine") -> "Iterator[str]":
+    """Yield what each device would be left with."""
+    from relayd.units import show_bytes
+
+    for device in machine.devices:
+        if device.key in found.prediction.devices:
+            need, have = found.prediction.total(device.key), device.memory_free
+            verdict = "fits" if need <= have else f"{show_bytes(need - have)} too much"
+            yield f"{device.key} ({device.name}): {show_bytes(need)} of {show_bytes(have)} free, {verdict}."

@@ -1,0 +1,73 @@
+"""Who answers the questions of a guided start: a person, or the first choice of each?"""
+
+from collections.abc import Callable, Sequence
+
+SKIP = "-"
+"""What a person types to leave a step out."""
+
+
+class Guide:
+    """Asks questions, or takes the first choice of each.
+
+    Args:
+        ask: Shows a question and returns what was typed; None takes the first choice.
+        tell: Shows a line.
+    """
+
+    def __init__(self, ask: Callable[[str], str] | None, tell: Callable[[str], None]) -> None:
+        self._ask = ask
+        self.tell = tell
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person answers."""
+        return self._ask is not None
+
+    def choose(self, question: str, options: Sequence[str], *, others: str = "") -> str | None:
+        """Return the option that is chosen; None if the step is left out.
+
+        Args:
+            question: What is asked.
+            options: What there is to choose from, the first choice first.
+            others: What any other text that is typed would be; "" takes only an option.
+        """
+        if self._ask is None:
+            return options[0] if options else None
+        listed = "   ".join(f"{number} {option}" for number, option in enumerate(options, start=1))
+        enter = f"Enter: {options[0]}, " if options else ""
+        prompt = f"{question}  {listed}\n({enter}{SKIP}: skip{f', or {others}' if others else ''}) "
+        while True:
+            typed = self._typed(prompt)
+            if typed == SKIP or not (typed or options):
+                return None
+            found = _meant(typed, options) or (typed if others else "")
+            if found:
+                return found
+            self.tell(f"{typed!r} is none of them.")
+
+    def agrees(self, question: str) -> bool:
+        """Return whether something shall be done; Enter does it."""
+        if self._ask is None:
+            return True
+        while True:
+            typed = self._typed(f"{question} [Y/n] ").casefold()
+            if typed in {"", "y", "yes"}:
+                return True
+            if typed in {"n", "no", SKIP}:
+                return False
+            self.tell("Type y or n.")
+
+    def _typed(self, prompt: str) -> str:
+        """Return what is typed; the end of the input leaves the step out."""
+        try:
+            return self._ask(prompt).strip() if self._ask else ""
+        except EOFError:
+            return SKIP
+
+
+def _meant(typed: str, options: Sequence[str]) -> str:
+    """Return the option of a number, a name, or nothing typed; "" if it is none of them."""
+    if not typed:
+        return options[0]
+    numbered = {str(number): option for number, option in enumerate(options, start=1)}
+    return numbered.get(typed) or next((one for one in options if one == typed.casefold()), "")

@@ -1,0 +1,66 @@
+"""relayd hardware: what is this machine, as relayd plans for it."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from relayd.hardware import Machine
+
+
+def hardware(
+    measure: Annotated[bool, typer.Option("--measure", help="Measure how fast RAM is read; 0.3 s.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON document; sizes are bytes.")] = False,
+) -> None:
+    """Show the CPU, the memory and the devices that models can run on."""
+    from relayd.hardware import document
+
+    machine = _this_machine(measure=measure)
+    if json:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(document(machine)), indent=2).decode())
+    else:
+        from rich.console import Console
+
+        from relayd.ui.hardware import render_machine
+
+        Console().print(render_machine(machine))
+
+
+def _this_machine(*, measure: bool) -> "Machine":
+    from relayd.clock import SystemClock
+    from relayd.config.paths import cache_dir
+    from relayd.hardware import probe
+    from relayd.hardware.measure import measured, remembered
+
+    cache = cache_dir() / "hardware"
+    machine = probe()
+    machine = measured(machine, cache, SystemClock()) if measure else remembered(machine, cache)
+    return as_the_engine_sees(machine)
+
+
+def as_the_engine_sees(machine: "Machine") -> "Machine":
+    """Return the machine corrected by the engine's own list of devices, or with a note why it is not.
+
+    Args:
+        machine: What the drivers say.
+    """
+    import os
+
+    from relayd.config.paths import cache_dir, data_dir
+    from relayd.engine.devices import list_devices
+    from relayd.engine.find import find_engine
+    from relayd.engine.installed import Shelf
+    from relayd.errors import EngineError
+    from relayd.hardware import merge_engine_devices, parse_devices
+
+    shelf = Shelf(data_dir() / "engines", machine.cpu_key())
+    try:
+        engine = find_engine(shelf, cache=cache_dir() / "engine", environ=os.environ)
+        said = list_devices(engine.path, os.environ, machine.cuda_order)
+    except EngineError as error:
+        note = f"The engine was not asked for its devices: {error.message}"
+        return replace(machine, notes=(*machine.notes, note))
+    return merge_engine_devices(machine, parse_devices(said))

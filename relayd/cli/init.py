@@ -1,0 +1,240 @@
+"""relayd init: from nothing to a model that runs, step by step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relayd.cli.guide import Guide
+from relayd.cli.recommend import For, gather, print_json, show, telling
+
+if TYPE_CHECKING:
+    from relayd.advice import Adviser, Answer, Use
+
+SHOWN = 3
+"""Models to choose from."""
+
+
+def init(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take each first choice.")] = False,
+    use: Annotated[For | None, typer.Option("--for", help="What for.  [default with --yes: chat]")] = None,
+    model: Annotated[str, typer.Option(metavar="NAME[:QUANT]", help="This model.")] = "",
+    no_pull: Annotated[bool, typer.Option("--no-pull", help="Fetch nothing.")] = False,
+    no_service: Annotated[bool, typer.Option("--no-service", help="Install no service.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --yes: print JSON; sizes are bytes.")] = False,
+) -> None:
+    """Set relayd up: find a model for this machine, fetch it, and have it served.
+
+    Each step can be left out. Ctrl-C ends it at any point: what came of a model is kept for the next time,
+    nothing else is half done.
+    """
+    guide = Guide(None if yes else input, _silent if as_json else typer.echo)
+    with telling("Looking at this machine …"):
+        adviser = gather()
+    _tell_machine(adviser, guide)
+    if not yes and not _can_answer(as_json=as_json):
+        _explain(adviser, use, model, pull=not no_pull, service=not no_service, tell=guide.tell)
+    choice = _choose(adviser, guide, use, model)
+    done = _Done(choice)
+    if choice:
+        _fetch(done, choice, guide, pull=not no_pull, quiet=quiet)
+    if choice and done.file:
+        _keep(done, choice, adviser, guide, quiet=quiet)
+    if not no_service:
+        from relayd.cli.start import offer_service
+
+        done.service = offer_service(guide)
+    if as_json:
+        print_json(done.document())
+    else:
+        typer.echo("\nNext:\n" + "\n".join(f"  {line}" for line in done.next))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The model that was chosen, in the quantization that suits this machine."""
+
+    name: str
+    quant: str
+    size: int
+    use: "Use"
+    file: Path | None
+
+    @property
+    def full(self) -> str:
+        return f"{self.name}:{self.quant}"
+
+
+@dataclass(slots=True)
+class _Done:
+    """What came of each step."""
+
+    choice: _Choice | None
+    size: int = 0
+    file: Path | None = None
+    written: Path | None = None
+    service: str = ""
+
+    @property
+    def next(self) -> tuple[str, str]:
+        """What to type now."""
+        if self.choice is None:
+            return ("relayd recommend", "relayd serve --demo")
+        name = self.choice.name
+        talk = f"relayd chat {name}" if self.choice.use != "embedding" else "relayd status"
+        if self.file is None:
+            return (f"relayd pull {self.choice.full}", f"relayd serve {name}")
+        if self.service and self.written:
+            return ("relayd reload" if self.service == "running" else "relayd status", talk)
+        return (f"relayd serve {name}", f"{talk}    # in another terminal")
+
+    def document(self) -> dict[str, Any]:
+        choice = self.choice
+        return {
+            "schema": 1,
+            "use": choice.use.value if choice else None,
+            "model": choice.name if choice else None,
+            "quant": choice.quant if choice else None,
+            "bytes": (self.size or choice.size) if choice else None,
+            "file": str(self.file) if self.file else None,
+            "written": str(self.written) if self.written else None,
+            "service": self.service,
+            "next": [line.partition("    #")[0] for line in self.next],
+        }
+
+
+def _silent(_: str) -> None:
+    """Show nothing: a program reads the output."""
+
+
+def _can_answer(*, as_json: bool) -> bool:
+    import sys
+
+    return not as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _tell_machine(adviser: "Adviser", guide: Guide) -> None:
+    from relayd.ui.hardware import summary
+
+    for line in summary(adviser.machine):
+        guide.tell(line)
+
+
+def _explain(
+    adviser: "Adviser", use: For | None, model: str, *, pull: bool, service: bool, tell: Any
+) -> None:
+    """Say what would be done, and refuse to do it unasked.
+
+    Raises:
+        UsageError: Always.
+    """
+    from relayd.cli.start import no_service
+    from relayd.config.paths import state_dir
+    from relayd.errors import UsageError
+    from relayd.units import show_bytes
+
+    choice = _choose(adviser, Guide(None, tell), use, model)
+    tell("Without questions, relayd init would")
+    if choice and pull and not choice.file:
+        tell(f"  fetch {choice.full}, {show_bytes(choice.size)}")
+    if choice and (pull or choice.file):
+        tell(f"  add {choice.name} to {state_dir() / 'models.toml'}")
+    why_not = no_service() if service else "--no-service"
+    tell(f"  install no service: {why_not}" if why_not else "  install a service that serves it")
+    raise UsageError(
+        "relayd init asks questions, and there is no terminal to answer them on",
+        remedy="to have that done: relayd init --yes\n"
+        "to choose, add --for, --model, --no-pull or --no-service",
+    )
+
+
+def _choose(adviser: "Adviser", guide: Guide, use: For | None, model: str) -> _Choice | None:
+    """Return the model that shall run; None if none was chosen.
+
+    Raises:
+        UsageError: The model that was named is not known, or does not fit; or none fits.
+    """
+    from relayd.advice import Question, Use, answer
+    from relayd.errors import UsageError
+    from relayd.ui.recommend import advice_table
+
+    if model:
+        return _named(adviser, model, Use(use) if use else None)
+    picked = use or guide.choose("\nWhat for?", list(For))
+    if picked is None:
+        return None
+    wanted = Use(picked)
+    with telling("Looking for the best …"):
+        found = answer(adviser, Question(use=wanted, count=SHOWN))
+    if guide.asks:
+        show(lambda width: advice_table(found.groups, found.confirmed, width))
+    names = [one.known.name for one in found.groups[wanted] if one.good][:SHOWN]
+    if not names and not guide.asks:
+        raise UsageError(f"no model for {wanted} suits this machine", remedy="see: relayd recommend")
+    while name := guide.choose("\nWhich model?", names, others="NAME[:QUANT]"):
+        try:
+            return _named(adviser, name, wanted)
+        except UsageError as error:
+            if not guide.asks:
+                raise
+            guide.tell(f"{error.message}\n  {error.remedy}")
+    return None
+
+
+def _named(adviser: "Adviser", name: str, use: "Use | None") -> _Choice:
+    from relayd.advice import Placement, Question, answer
+    from relayd.errors import UsageError
+
+    found = answer(adviser, Question(use=use, model=name))
+    ((meant, (advice,)),) = found.groups.items()
+    placement = advice.outcome
+    if not isinstance(placement, Placement):
+        raise UsageError(
+            f"{advice.known.name} does not fit this machine: {placement}",
+            remedy=f"what would make it fit: relayd recommend --model {name}",
+        )
+    form, known = placement.form, advice.known.name
+    file = adviser.file(known, placement)
+    return _Choice(known, form.quantization.name, form.nbytes, meant, file)
+
+
+def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: bool) -> None:
+    """Have the model come to this disk, unless it is here or is not wanted now."""
+    from relayd.cli.pull import obtain
+    from relayd.units import show_bytes
+
+    done.file = choice.file
+    if choice.file:
+        guide.tell(f"{choice.full} is on this disk: {choice.file}")
+    elif pull and guide.agrees(f"\nFetch {choice.full}, {show_bytes(choice.size)}?"):
+        order, record = obtain(choice.full, quiet=quiet, announce=False)
+        done.size = order.bytes
+        done.file = Path(record.parts[0].path) if record else None
+        guide.tell(f"{choice.full} is here: {done.file}")
+
+
+def _keep(done: _Done, choice: _Choice, adviser: "Adviser", guide: Guide, *, quiet: bool) -> None:
+    """Write the model into models.toml as it was planned, with the engine that it is planned for."""
+    from relayd.cli.start import configured_by_hand, install_engine
+    from relayd.config.paths import state_dir
+
+    if configured_by_hand(choice.name):
+        guide.tell(f"{choice.name} is in your relay.toml already, which stays as it is.")
+        return
+    if adviser.engine is None:
+        if not guide.agrees("\nThere is no llama-server here. Install it?"):
+            return
+        install_engine(quiet=quiet)
+    if guide.agrees(f"\nAdd {choice.name} to the models that relayd serves?"):
+        guide.tell(_planned(choice).keep(state_dir()))
+        done.written = state_dir() / "models.toml"
+
+
+def _planned(choice: _Choice) -> "Answer":
+    """Return the advice about a model, now that its file is here."""
+    from relayd.advice import Question, answer
+
+    with telling("Asking the engine …"):
+        return answer(gather(), Question(use=choice.use, model=choice.full))

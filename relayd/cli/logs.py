@@ -1,0 +1,202 @@
+"""relayd logs: what a replica, or the daemon, has said."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relayd.cli import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from relayd.supervisor.logs import Line, LogReader
+
+_FOLLOW_SECONDS = 0.2
+_LINES = 50
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])(?: ago)?")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def logs(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL[#N]",
+            help="A model or one replica; without it, the daemon.",
+            autocompletion=complete.targets,
+        ),
+    ] = None,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--lines", min=0, help="How many of the last lines.  [default: 50; all with --since]"
+        ),
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written next.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Only lines from then on: 10m, 2h, 1d (ago), or 2026-11-20T09:00."),
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only lines that a regular expression finds.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Keep control characters on a terminal too.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a line: replica, time, line.")
+    ] = False,
+) -> None:
+    """Show what replicas or the daemon have said, with rotated logs; works without a daemon too."""
+    import sys
+    from io import TextIOWrapper
+
+    from relayd.supervisor.logs import LogReader
+
+    wanted = _filter(since, grep)
+    most = lines if lines is not None or since is not None else _LINES
+    readers = {
+        file: LogReader(file, most if since is None and grep is None else None) for file in _files(target)
+    }
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # whatever an engine writes, in whatever locale
+    printer = _Printer(raw=raw or not sys.stdout.isatty(), as_json=as_json)
+    for file, line in _last(readers, wanted, most, unfinished=not follow):
+        printer.show(file, line, several=len(readers) > 1)
+    if follow:
+        _follow(target, readers, wanted, printer)
+
+
+def _filter(since: str | None, grep: str | None) -> "Callable[[Line], bool]":
+    """Return whether a line is wanted.
+
+    Raises:
+        UsageError: The time or the pattern makes no sense.
+    """
+    from relayd.errors import UsageError
+
+    start = None if since is None else _moment(since)
+    try:
+        pattern = re.compile(grep or "")
+    except re.error as error:
+        raise UsageError(f"--grep {grep!r} is no regular expression: {error}") from error
+
+    def wanted(line: "Line") -> bool:
+        recent = start is None or (line.time is not None and line.time >= start)
+        return recent and pattern.search(line.text) is not None
+
+    return wanted
+
+
+def _moment(text: str) -> float:
+    """Return a moment in seconds since 1970; without a zone it is local time."""
+    from datetime import datetime
+
+    from relayd.clock import SystemClock
+    from relayd.errors import UsageError
+
+    if ago := _AGO.fullmatch(text.strip()):
+        return SystemClock().wall() - float(ago[1]) * _UNIT_SECONDS[ago[2]]
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"--since {text!r} is no time", remedy="say 10m, 2h or 1d (ago), or 2026-11-20T09:00:00Z"
+        ) from error
+
+
+def _files(target: str | None) -> list[Path]:
+    """Return the logs a target names; the demo's when there is no other.
+
+    Raises:
+        ModelNotFoundError: There is none.
+    """
+    from relayd.cli.door import own_paths
+    from relayd.errors import ModelNotFoundError
+    from relayd.supervisor.logs import replica_of
+
+    known: set[str] = set()
+    for folder in (own_paths(demo=demo).state / "logs" for demo in (False, True)):
+        files = {replica_of(file): file for file in sorted(folder.glob("*.log"))}
+        if found := [file for name, file in files.items() if (target or "relayd") in _names(name)]:
+            return found
+        known |= files.keys()
+    raise ModelNotFoundError(
+        f"there is no log of {target or 'the daemon'}",
+        remedy=f"there are logs of: {', '.join(sorted(known))}"
+        if known
+        else "start something: relayd serve --demo",
+    )
+
+
+def _names(replica: str) -> tuple[str, ...]:
+    model, number, _ = replica.rpartition("#")
+    return (replica, model) if number else (replica,)
+
+
+def _last(
+    readers: "dict[Path, LogReader]",
+    wanted: "Callable[[Line], bool]",
+    most: int | None,
+    *,
+    unfinished: bool,
+) -> "Iterable[tuple[Path, Line]]":
+    """Return the last wanted lines of all logs together, in the order of time."""
+    import heapq
+    from collections import deque
+
+    def one(file: Path, reader: "LogReader") -> "Iterator[tuple[Path, Line]]":
+        lines = filter(wanted, reader.read(last=unfinished))
+        return ((file, line) for line in (lines if most is None else deque(lines, most)))
+
+    streams = [one(file, reader) for file, reader in readers.items()]
+    merged = heapq.merge(*streams, key=lambda pair: pair[1].time or 0.0)
+    return merged if most is None else deque(merged, most)
+
+
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """Shows lines, as they are or as a JSON object each."""
+
+    raw: bool
+    as_json: bool
+
+    def show(self, file: Path, line: "Line", *, several: bool) -> None:
+        """Print a line, and whose it is if there are several logs."""
+        from relayd.supervisor.logs import printable, replica_of, show_time
+
+        replica = replica_of(file)
+        if self.as_json:
+            import json
+
+            time = {} if line.time is None else {"time": show_time(line.time)}
+            print(json.dumps({"replica": replica, **time, "line": line.text}))
+            return
+        text = line.text if self.raw else printable(line.text)
+        print(f"{replica}: {text}" if several else text)
+
+
+def _follow(
+    target: str | None,
+    readers: "dict[Path, LogReader]",
+    wanted: "Callable[[Line], bool]",
+    printer: _Printer,
+) -> None:
+    """Show what is written until interrupted; replicas that come later join in."""
+    import contextlib
+    import sys
+    from threading import Event
+
+    from relayd.errors import ModelNotFoundError
+    from relayd.supervisor.logs import LogReader
+
+    never = Event()
+    while True:
+        sys.stdout.flush()
+        never.wait(_FOLLOW_SECONDS)
+        with contextlib.suppress(ModelNotFoundError):  # deleted; another may be written
+            readers |= {file: LogReader(file) for file in _files(target) if file not in readers}
+        for file, reader in readers.items():
+            for line in filter(wanted, reader.read()):
+                printer.show(file, line, several=len(readers) > 1)

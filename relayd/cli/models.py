@@ -1,0 +1,289 @@
+"""Commands about models: on disk, in the catalogue, running; import, remove, check."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from relayd.cli.ondisk import fits_here, known_models, models_on_disk, own_shelf, served_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relayd.catalog import CatalogEntry
+    from relayd.catalog.ondisk import Found
+    from relayd.catalog.shelf import Record, Shelf
+    from relayd.ui.models import ModelRow
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+PIPE_COLUMNS = 200
+"""Out of a terminal a model is one line, for grep."""
+
+
+class _ListByDefault(TyperGroup):
+    """`relayd models FILTER` lists: what begins like no command belongs to `list`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` before arguments that name no command."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="models",
+    cls=_ListByDefault,
+    help="Show models; relayd models [FILTER] is short for relayd models list [FILTER].",
+)
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name or of a store.")] = "",
+    tag: Annotated[str, typer.Option(help="Only models for this: chat, code, vision, tools …")] = "",
+    every: Annotated[bool, typer.Option("--all", help="The whole catalogue too, without a filter.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the models on disk, whatever program brought them, and those of the catalogue."""
+    from relayd.ui.models import models_table
+
+    entries, found = known_models(), models_on_disk()
+    rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
+    rows = [row for row in rows if _wanted(row, pattern.casefold(), _capability_of(tag))]
+    unfinished = [record for record in own_shelf().records() if not record.finished]
+    if as_json:
+        print_json(
+            {
+                "models": [_described(row, found) for row in rows],
+                "unfinished": [_pending(record) for record in unfinished],
+            }
+        )
+        return
+    if rows:
+        _print(models_table(rows))
+    else:
+        typer.echo("No model is like that." if pattern or tag else "No model is on this disk.")
+    if not (pattern or tag or every):
+        typer.echo(f"The catalogue has {len(entries)} models: relayd models --all")
+    for record in unfinished:
+        typer.echo(f"Unfinished: {record.name}. Go on with: relayd pull {_again(record)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|LINE", help="A .gguf, a .llamafile, or a catalogue line.")
+    ],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a file that is here: a GGUF where it lies, the model in a llamafile as a copy.
+
+    A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
+    """
+    from rich.console import Console
+
+    from relayd.catalog.bring import bring
+    from relayd.catalog.choice import MODEL_SUFFIXES
+    from relayd.clock import SystemClock
+    from relayd.ui.models import shown_pull
+
+    if not file.endswith((*MODEL_SUFFIXES, ".exe")):
+        from relayd.cli import catalog
+
+        catalog.import_(file, replace=False, as_json=as_json)
+        return
+    clock = SystemClock()
+    with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
+        record = bring(Path(file).expanduser(), own_shelf(), clock, progress.at)
+    if as_json:
+        print_json({"name": record.name, "path": record.parts[0].path, "kind": record.kind})
+    else:
+        typer.echo(f"{record.name} is here: {record.parts[0].path}")
+
+
+@app.command()
+def rm(
+    name: Annotated[str, typer.Argument(help="A name, an alias, or the beginning of one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Remove a model that relayd fetched; files that other programs brought stay."""
+    from relayd.errors import UsageError
+    from relayd.units import show_bytes
+
+    shelf = own_shelf()
+    record = _record_to_remove(shelf, name)
+    if {os.path.realpath(kept.path) for kept in record.parts} & served_files():
+        raise UsageError(f"{record.name} is being served", remedy="Stop it first: relayd stop MODEL")
+    freed = shelf.remove(record)
+    if as_json:
+        print_json({"name": record.name, "freed_bytes": freed})
+    elif record.kind == "imported":
+        typer.echo(f"{record.name} is forgotten; its file stays: {record.parts[0].path}")
+    else:
+        typer.echo(f"{record.name} is removed, {show_bytes(freed)} are free.")
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="One model; all without it.")] = "",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read models and compare them with the SHA-256 that the hub, the store or their record says."""
+    from rich.console import Console
+
+    from relayd.catalog.ondisk import find_on_disk
+    from relayd.catalog.verify import verify as check
+    from relayd.clock import SystemClock
+    from relayd.ui.models import shown_pull, verdicts_table
+
+    found = models_on_disk()
+    chosen = [find_on_disk(found, name)] if name else found
+    with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
+        verdicts = [check(one, progress.at) for one in chosen]
+    if as_json:
+        print_json([{"name": one.name, "outcome": one.outcome, "problems": one.problems} for one in verdicts])
+    else:
+        _print(verdicts_table((one.name, one.outcome, one.problems) for one in verdicts))
+    if any(one.outcome == "damaged" for one in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def du(as_json: AsJson = False) -> None:
+    """Show how much disk models take, by whose they are."""
+    from relayd.catalog.ondisk import STORES
+    from relayd.ui.models import usage_table
+
+    found = models_on_disk()
+    by_store = {store: [one for one in found if one.store == store] for store in STORES}
+    rows = [(STORES[store], len(own), _disk_bytes(own)) for store, own in by_store.items() if own]
+    pending = [record for record in own_shelf().records() if not record.finished]
+    if pending:
+        rows.append(("unfinished pulls", len(pending), sum(_arrived(record) for record in pending)))
+    if as_json:
+        print_json([{"where": where, "models": count, "bytes": size} for where, count, size in rows])
+    else:
+        _print(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
+
+
+def _capability_of(tag: str) -> str:
+    """Return a tag that models can have.
+
+    Raises:
+        UsageError: There is no such tag.
+    """
+    from relayd.cli.catalog import capability_of
+
+    return capability_of(tag)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _rows(
+    found: "Sequence[Found]", entries: "Sequence[CatalogEntry]", *, catalogue: bool
+) -> "list[ModelRow]":
+    """Return models on disk, then those of the catalogue that are not."""
+    from relayd.catalog.choice import preferred_file
+    from relayd.catalog.ondisk import STORES
+    from relayd.ui.models import ModelRow
+
+    fits, running = fits_here(), served_files()
+    tags = {entry.name: entry.capabilities for entry in entries}
+    rows = []
+    for one in found:
+        state = "running" if os.path.realpath(one.files[0]) in running else ""
+        where = STORES[one.store] + (" (llamafile)" if one.embedded else "")
+        kinds = tags.get(one.model, ())
+        rows.append(ModelRow(one.name, one.bytes, one.quant, where, state, fits(one.bytes), kinds))
+    here = {one.model for one in found}
+    for entry in entries if catalogue else ():
+        if entry.name not in here:
+            file = preferred_file(entry)
+            size, quant = (file.bytes, file.quant) if file else (None, "")
+            fit = fits(size) if size else None
+            rows.append(ModelRow(entry.name, size, quant, "catalogue", "", fit, entry.capabilities))
+    return rows
+
+
+def _wanted(row: "ModelRow", pattern: str, tag: str) -> bool:
+    texts = (row.name, row.where)
+    return (not tag or tag in row.tags) and any(pattern in text.casefold() for text in texts)
+
+
+def _record_to_remove(shelf: "Shelf", name: str) -> "Record":
+    """Return the record of what may be removed.
+
+    Raises:
+        UsageError: No such model, or relayd did not bring it.
+    """
+    from relayd.catalog.ondisk import STORES, find_on_disk
+    from relayd.errors import UsageError
+
+    records = shelf.records()
+    exact = [record for record in records if record.name.casefold() == name.casefold()]
+    if len(exact) == 1:
+        return exact[0]
+    found = find_on_disk(models_on_disk(), name)
+    record = shelf.record_of(found.source)
+    if record is None:
+        raise UsageError(
+            f"{found.name} was not brought by relayd, it is in: {STORES[found.store]}",
+            remedy=f"Remove it with the program that did: {found.files[0]}",
+        )
+    return record
+
+
+def _described(row: "ModelRow", found: "Sequence[Found]") -> dict[str, Any]:
+    import dataclasses
+
+    one = next((one for one in found if (one.name, one.bytes) == (row.name, row.bytes)), None)
+    shown = dataclasses.asdict(row) | {"on_disk": one is not None, "running": row.state == "running"}
+    if one:
+        shown |= {
+            "path": str(one.files[0]),
+            "store": one.store,
+            "model": one.model,
+            "repo": one.repo,
+            "aliases": one.aliases,
+            "projectors": [str(path) for path in one.projectors],
+            "embedded": one.embedded,
+        }
+    return shown
+
+
+def _disk_bytes(found: "Sequence[Found]") -> int:
+    """Return what models and all that belongs to them take, files that two share once."""
+    paths = (path for one in found for path in (*one.files, *one.projectors, *one.drafts))
+    return sum(path.stat().st_size for path in {Path(os.path.realpath(path)) for path in paths})
+
+
+def _pending(record: "Record") -> dict[str, Any]:
+    return {"name": record.name, "source": record.source, "bytes": _arrived(record)}
+
+
+def _arrived(record: "Record") -> int:
+    return sum(kept.here_bytes for kept in record.files)
+
+
+def _again(record: "Record") -> str:
+    return record.name if record.model else record.source
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    console.print(renderable)

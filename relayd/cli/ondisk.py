@@ -1,0 +1,108 @@
+"""Which models and folders does a command look at?"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relayd.advice import Pick
+    from relayd.catalog import CatalogEntry
+    from relayd.catalog.ondisk import Found
+    from relayd.catalog.shelf import Shelf
+    from relayd.engine import Engine
+
+
+def own_shelf() -> "Shelf":
+    """Return relayd's own folder of models."""
+    from relayd.catalog.shelf import Shelf
+    from relayd.config.paths import data_dir
+
+    return Shelf(data_dir() / "models")
+
+
+def known_models() -> "tuple[CatalogEntry, ...]":
+    """Return the catalogue."""
+    from relayd.cli.catalog import known_catalog
+
+    return known_catalog()
+
+
+def models_on_disk() -> "list[Found]":
+    """Return every model on this disk, with what the catalogue calls it."""
+    from relayd.catalog.ondisk import identified
+    from relayd.catalog.stores import places_of, scan
+    from relayd.config.paths import data_dir
+
+    places = places_of(os.environ, Path.home(), data_dir(), _configured_folders())
+    return identified(scan(places), known_models())
+
+
+def servable_files(name: str) -> tuple[Path, Path | None]:
+    """Return what to serve for a model on this disk, taken out of a llamafile if need be, and its projector.
+
+    Raises:
+        UsageError: No model on this disk has that name, or more than one.
+    """
+    from rich.console import Console
+
+    from relayd.catalog.bring import servable
+    from relayd.catalog.ondisk import find_on_disk
+    from relayd.clock import SystemClock
+    from relayd.ui.models import shown_pull
+
+    found, clock = find_on_disk(models_on_disk(), name), SystemClock()
+    projector = next(iter(found.projectors), None)
+    if not found.embedded:
+        return found.files[0], projector
+    with shown_pull(Console(stderr=True), clock.monotonic) as progress:
+        return servable(found, own_shelf(), clock, progress.at), projector
+
+
+def models_to_serve(engine: "Engine") -> "Pick":
+    """Return the models on this disk that this machine serves when nobody says which."""
+    from relayd.advice import Pick, budget, pick
+    from relayd.cli.recommend import this_machine
+
+    found: dict[str, list[Path]] = {}
+    for one in models_on_disk():
+        if not one.embedded:
+            found.setdefault(one.model or one.name, []).append(one.files[0])
+    return pick(found, budget(this_machine()), engine.features) if found else Pick((), ())
+
+
+def limit_of() -> tuple[int, int]:
+    """Return what this machine can ever hold, in RAM and on devices of their own."""
+    from relayd.hardware import probe
+
+    machine = probe()
+    return machine.memory.ceiling, sum(gpu.memory_total for gpu in machine.gpus if not gpu.unified)
+
+
+def fits_here() -> "Callable[[int], bool]":
+    """Return what tells whether this machine can ever hold so many bytes of weights."""
+    limit = sum(limit_of())
+    return lambda size: size <= limit
+
+
+def served_files() -> set[str]:
+    """Return the files that a daemon serves now; none when no daemon answers."""
+    from relayd.cli.door import daemon_client
+    from relayd.errors import DaemonError
+
+    try:
+        report = daemon_client().get("status")
+    except DaemonError:
+        return set()
+    return {
+        os.path.realpath(model["file"])
+        for model in report["models"]
+        if any(replica["pid"] for replica in model["replicas"])
+    }
+
+
+def _configured_folders() -> "Sequence[str]":
+    from relayd.config import load
+
+    return load(None, os.environ, Path.home(), Path.cwd()).config.models.folders

@@ -1,0 +1,120 @@
+"""relayd pull: have a model come to this disk."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relayd.cli.models import AsJson, Quiet, print_json
+from relayd.cli.ondisk import known_models, limit_of, own_shelf
+
+if TYPE_CHECKING:
+    from relayd.catalog.order import Order
+    from relayd.catalog.shelf import Record
+
+
+def pull(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME[:QUANT]|hf:REPO[/FILE][:QUANT]|URL", help="What to fetch.")
+    ],
+    mmproj: Annotated[bool, typer.Option(help="Fetch what a vision model sees with, too.")] = True,
+    draft: Annotated[bool, typer.Option(help="Fetch the draft model published with it, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also a model this machine cannot hold.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fetched.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model; an interrupted pull goes on where it stopped.
+
+    Files of the Hugging Face hub go to its cache, where llama.cpp finds them too; HF_TOKEN, HF_HOME and
+    HF_ENDPOINT are respected. What comes from elsewhere goes to relayd's own folder of models.
+    """
+    order, record = obtain(
+        model,
+        mmproj=mmproj,
+        draft=draft,
+        force=force,
+        dry_run=dry_run,
+        quiet=quiet,
+        announce=not (as_json or quiet),
+    )
+    if as_json:
+        print_json(_described(order, record))
+    elif record:
+        typer.echo(f"{record.name} is here: {record.parts[0].path}")
+        typer.echo(f"Serve it: relayd serve {record.name}")
+
+
+def obtain(
+    model: str,
+    *,
+    mmproj: bool = True,
+    draft: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    quiet: bool = False,
+    announce: bool = True,
+) -> "tuple[Order, Record | None]":
+    """Fetch what is missing of a model, with progress on standard error; the record is None after a dry run.
+
+    Raises:
+        RelaydError: It is not clear what is meant, or it did not come; see `Sources.order` and `Puller.pull`.
+    """
+    from rich.console import Console
+
+    from relayd.catalog.hub import hub_of
+    from relayd.catalog.order import Sources
+    from relayd.catalog.pull import Puller
+    from relayd.clock import SystemClock
+    from relayd.ui.models import shown_pull
+
+    clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()
+    with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
+        sources = Sources(hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft)
+        order = sources.order(model)
+        if announce:
+            _announce(order)
+        puller = Puller(hub, shelf, clock, progress, too_large)
+        return order, None if dry_run else puller.pull(order, force=force)
+
+
+def too_large(size: int) -> str:
+    """Return why this machine can never hold a model of `size` bytes, or "".
+
+    Weights alone are compared with all memory: what fits well is for `relayd recommend` to say.
+    """
+    from relayd.units import show_bytes
+
+    if not size:
+        return ""
+    ram, devices = limit_of()
+    if size <= ram + devices:
+        return ""
+    held = f"{show_bytes(ram)} of RAM" + (f" and {show_bytes(devices)} of device memory" if devices else "")
+    return f"its weights take {show_bytes(size)}, this machine has {held}"
+
+
+def _announce(order: "Order") -> None:
+    from relayd.units import show_bytes
+
+    size = show_bytes(order.bytes) if order.bytes else "of unknown size"
+    here = order.bytes - order.missing_bytes
+    rest = f", {show_bytes(here)} of it are here" if here else ""
+    typer.echo(f"{order.record.name}: {len(order.pieces)} file(s), {size}{rest}", err=True)
+    for piece in order.pieces:
+        typer.echo(f"  {piece.url.partition('?')[0]}", err=True)
+
+
+def _described(order: "Order", record: "Record | None") -> dict[str, object]:
+    import msgspec
+
+    shown = record or order.record
+    return msgspec.structs.asdict(shown) | {
+        "parts": [msgspec.structs.asdict(kept) for kept in shown.parts],
+        "companions": [msgspec.structs.asdict(kept) for kept in shown.companions],
+        "older": [msgspec.structs.asdict(kept) for kept in shown.older],
+        "bytes": order.bytes,
+        "finished": record is not None,
+        "path": shown.parts[0].path,
+    }

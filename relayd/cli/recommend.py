@@ -1,0 +1,208 @@
+"""relayd recommend: which models should this machine run, how exactly, and why?"""
+
+import contextlib
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
+
+    from relayd.advice import Adviser, Answer
+    from relayd.engine import Engine
+    from relayd.hardware import Machine
+
+PIPE_COLUMNS = 100
+"""Out of a terminal: every column, and narrow enough for a mail."""
+
+EACH, SHOWN = 2, 10
+"""Models shown for each use, and for one that is named."""
+
+
+class For(StrEnum):
+    """What a model is wanted for."""
+
+    CHAT = "chat"
+    CODE = "code"
+    REASONING = "reasoning"
+    VISION = "vision"
+    EMBEDDING = "embedding"
+
+
+def recommend(
+    use: Annotated[For | None, typer.Option("--for", help="What for; all of them without it.")] = None,
+    model: Annotated[str, typer.Option(help="One model: why, and what would make it fit.")] = "",
+    min_context: Annotated[int, typer.Option(min=0, help="Tokens a slot must hold.")] = 0,
+    min_speed: Annotated[float | None, typer.Option(min=0, help="Tokens a second it must reach.")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, max=256, help="Requests at once.")] = None,
+    simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
+    command: Annotated[bool, typer.Option("--command", help="Print the llama-server line.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Add the best to relayd's models.toml.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")] = False,
+) -> None:
+    """Recommend models for this machine, with memory, speed and reasons."""
+    from relayd.advice import Question, Use, answer
+    from relayd.config.paths import state_dir
+
+    question = Question(
+        use=Use(use) if use else None,
+        model=model,
+        min_context=min_context,
+        min_speed=min_speed,
+        slots=slots,
+        count=SHOWN if use else EACH,
+    )
+    with telling("Asking the engine about the best …"):
+        found = answer(gather(simulate), question)
+    if command:
+        typer.echo(found.command_line())
+    elif write:
+        typer.echo(found.keep(state_dir()))
+    elif json:
+        print_json(found.document())
+    else:
+        _show(found)
+
+
+def gather(simulated: str = "") -> "Adviser":
+    """Return everything that advice is made from: machine, catalogue, files and engine.
+
+    Args:
+        simulated: Another machine, as `--simulate` describes it; "" is this one.
+
+    Raises:
+        UsageError: That machine cannot be understood.
+        ConfigError: The configuration or the catalogue is wrong.
+    """
+    import os
+    from pathlib import Path
+
+    from relayd.advice import Adviser, MemoryProbe, catalogued, find_files
+    from relayd.advice import simulate as described
+    from relayd.catalog import Folders, load_catalog, shipped_folder
+    from relayd.cli.ondisk import models_on_disk
+    from relayd.config import load
+    from relayd.config.paths import cache_dir, config_dir, data_dir, state_dir
+    from relayd.store import remembered_runs
+
+    machine = catalogued(described(simulated)) if simulated else this_machine()
+    config = load(None, os.environ, Path.home(), Path.cwd()).config
+    entries = load_catalog(
+        Folders(
+            shipped_folder(), state_dir() / "catalog", config_dir() / "catalog", cache_dir() / "catalog.json"
+        )
+    )
+    engine = _engine(config.engine.path)
+    return Adviser(
+        machine=machine,
+        entries=entries,
+        files=find_files(entries, models_on_disk(), [Path(model.file) for model in config.model]),
+        models=data_dir() / "models",
+        engine=engine,
+        probe=MemoryProbe(engine, cache_dir() / "engine", os.environ) if engine else None,
+        simulated=bool(simulated),
+        runs=() if simulated else tuple(remembered_runs(state_dir())),
+    )
+
+
+def best_command() -> str:
+    """Return the command that gets the best chat model for this machine."""
+    from relayd.advice import Placement, Question, Use, answer
+
+    found = answer(gather(), Question(use=Use.CHAT, count=1))
+    for advice in found.groups[Use.CHAT]:
+        if advice.good and isinstance(advice.outcome, Placement):
+            return f"relayd pull {advice.known.name}:{advice.outcome.form.quantization.name}"
+    return "relayd recommend"
+
+
+def this_machine() -> "Machine":
+    """Return this machine as its engine sees it; how fast it reads RAM is measured once."""
+    from relayd.cli.hardware import as_the_engine_sees
+    from relayd.clock import SystemClock
+    from relayd.config.paths import cache_dir
+    from relayd.hardware import probe
+    from relayd.hardware.measure import measured, remembered
+
+    cache = cache_dir() / "hardware"
+    machine = remembered(probe(), cache)
+    if machine.ram_bandwidth is None:
+        with telling("Measuring how fast RAM is read …"):
+            machine = measured(machine, cache, SystemClock())
+    return as_the_engine_sees(machine)
+
+
+def _engine(configured: str) -> "Engine | None":
+    from relayd.cli.engine import find
+    from relayd.errors import EngineError
+
+    try:
+        return find(configured)
+    except EngineError:
+        return None
+
+
+def _show(found: "Answer") -> None:
+    from rich.text import Text
+
+    from relayd.ui.recommend import advice_page, advice_table
+
+    adviser = found.adviser
+    if found.parts:
+        (use, (advice,)), *_ = found.groups.items()
+        extra = [("Would fit", found.needs), *(("Note", note) for note in found.notes)]
+        show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra))
+        _tell_next(found)
+        return
+    show(lambda width: advice_table(found.groups, found.confirmed, width))
+    notes = (*found.notes, *adviser.machine.notes)
+    if notes:
+        show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)))
+    _tell_next(found)
+
+
+def _tell_next(found: "Answer") -> None:
+    """Say what to type to have the first recommendation; of another machine, or of none, nothing."""
+    from relayd.errors import UsageError
+
+    with contextlib.suppress(UsageError):
+        name, placement = found.best
+        if found.adviser.simulated:
+            return
+        if found.adviser.file(name, placement):
+            typer.echo(f"\nServe it: relayd serve {name}")
+        else:
+            typer.echo(f"\nGet it: relayd pull {name}:{placement.form.quantization.name}")
+
+
+def show(render: "Callable[[int], RenderableType]") -> None:
+    """Print what `render` makes of the columns there are."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    console.print(render(console.width), soft_wrap=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def telling(what: str) -> "Iterator[None]":
+    """Show on the terminal what is being done, as long as it is."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield

@@ -1,0 +1,129 @@
+"""What does a first start need besides a model: an engine, room in the configuration, a service?"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relayd.cli.guide import Guide
+    from relayd.service.plan import Kind, Run, Step
+
+
+def install_engine(*, quiet: bool) -> None:
+    """Install a llama-server, with progress on standard error.
+
+    Raises:
+        EngineError: There is none for this machine.
+        FetchError: It did not arrive.
+    """
+    from relayd.cli.engine import lend_installer
+    from relayd.config import load
+
+    settings = load(None, os.environ, Path.home(), Path.cwd()).config.engine
+    with lend_installer(quiet=quiet, release_sha256=settings.release_sha256) as installer:
+        installer.install()
+
+
+def configured_by_hand(name: str) -> bool:
+    """Return whether a relay.toml has a model of this name: one more in models.toml would be a conflict."""
+    import tomllib
+
+    from relayd.config import load
+    from relayd.config.paths import state_dir
+
+    config = load(None, os.environ, Path.home(), Path.cwd()).config
+    ours = state_dir() / "models.toml"
+    written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
+    own = {model["name"] for model in written}
+    return any(name in (one.name, *one.aliases) for one in config.model if one.name not in own)
+
+
+def offer_service(guide: "Guide") -> str:
+    """Install the service of this session if that is wanted and possible.
+
+    Returns:
+        "installed", "running" where a relayd runs already, or "" where there is none.
+
+    Raises:
+        StateError: A file is in the way, or a command failed; what was installed until then is undone.
+    """
+    if why := no_service():
+        guide.tell(f"No service is installed: {why}.")
+        return "running" if is_running() else ""
+    if not guide.agrees("\nRun relayd as a service, from login on?"):
+        return ""
+    from relayd.cli.guest import places, program_of, require_program, service_kind, service_of
+    from relayd.cli.service import run_step
+    from relayd.service.plan import plan_install, plan_uninstall
+
+    kind = service_kind(user=False, system=False, launchd=False)
+    service = service_of(kind, None, None)
+    require_program(kind, Path(service.command[0]))
+    steps = plan_install(kind, service, places(), os.getuid())
+    uid, relayd = os.getuid(), program_of(None)
+    undo = None if _is_installed(kind) else lambda: plan_uninstall(kind, places(), uid, relayd=relayd)
+    carry_out_or_undo(steps, undo, run_step, lambda step: guide.tell(str(step)))
+    return "installed"
+
+
+def no_service() -> str:
+    """Return why no service can be installed now, or ""."""
+    from relayd.cli.guest import service_kind
+    from relayd.service.install import missing_manager
+
+    kind = service_kind(user=False, system=False, launchd=False)
+    if is_running():
+        return "a relayd is running already"
+    if kind.system:
+        return "root's would be that of the machine, with models of its own (relayd service install)"
+    return missing_manager(kind, os.environ)
+
+
+def carry_out_or_undo(
+    steps: "Sequence[Step]",
+    undo: "Callable[[], Sequence[Step]] | None",
+    run: "Callable[[Run], int]",
+    tell: "Callable[[Step], None]",
+) -> None:
+    """Do every step in order; after a failure, or Ctrl-C, take back what was done.
+
+    Args:
+        steps: What to do.
+        undo: Returns what takes it back, as things are then; None when it was there before.
+        run: Runs a command and returns its exit status.
+        tell: Called before each step.
+
+    Raises:
+        StateError: A step failed.
+    """
+    from relayd.errors import RelaydError
+    from relayd.service.install import carry_out
+
+    try:
+        carry_out(steps, run, tell)
+    except (KeyboardInterrupt, RelaydError):
+        if undo:
+            carry_out(undo(), run, tell)
+        raise
+
+
+def is_running() -> bool:
+    """Return whether a daemon answers, or holds its socket and does not."""
+    from relayd.cli.door import daemon_client
+    from relayd.errors import DaemonError, NoDaemonError
+
+    try:
+        daemon_client().get("status")
+    except NoDaemonError:
+        return False
+    except DaemonError:
+        pass
+    return True
+
+
+def _is_installed(kind: "Kind") -> bool:
+    from relayd.cli.guest import places
+
+    return any(path.exists() for path in places().files(kind).values())

@@ -1,0 +1,84 @@
+"""How do chat, test and bench reach the door of the running daemon?"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+    from pathlib import Path
+
+    from relayd.conversation import Conversation
+
+_PATIENCE_SECONDS = 600.0
+"""How long a model may be silent: it reads a long prompt first."""
+
+
+def open_conversation() -> tuple["Conversation", dict[str, Any]]:
+    """Return a client of the running daemon's door, and its status report.
+
+    The key comes from the same configuration and variables that the daemon reads.
+
+    Raises:
+        NoDaemonError: No daemon runs.
+    """
+    import os
+    from functools import partial
+    from pathlib import Path
+
+    from relayd.cli.door import daemon_client
+    from relayd.config import load
+    from relayd.conversation import Conversation
+
+    report = daemon_client().get("status")
+    key = load(None, os.environ, Path.home(), Path.cwd()).config.server.api_key
+    return Conversation(partial(_connect, report["url"]), key), report
+
+
+def open_replica(replica: dict[str, Any], runtime: "Path") -> "Conversation":
+    """Return a client of one replica of a status report, past the door.
+
+    Raises:
+        NoDaemonError: It has no process.
+    """
+    from functools import partial
+    from pathlib import Path
+
+    from relayd.client import UnixConnection
+    from relayd.conversation import Conversation
+    from relayd.errors import NoDaemonError
+    from relayd.secret import Secret
+    from relayd.supervisor.child import Files
+
+    address, key_file = replica["address"], Files.of(runtime, replica["name"]).key
+    if address is None or not key_file.exists():
+        raise NoDaemonError(f"{replica['name']} is {replica['state']}: it has no process to ask")
+    key = Secret(key_file.read_text().strip())
+    if address.startswith("unix:"):
+        return Conversation(
+            partial(UnixConnection, Path(address.removeprefix("unix:")), _PATIENCE_SECONDS), key
+        )
+    return Conversation(partial(_connect, f"http://{address}"), key)
+
+
+def _connect(url: str) -> "HTTPConnection":
+    from http.client import HTTPConnection
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(parts.hostname), parts.hostname)  # noqa: S104 - no bind
+    return HTTPConnection(str(host), parts.port, timeout=_PATIENCE_SECONDS)
+
+
+def choose_model(name: str | None, report: dict[str, Any]) -> str:
+    """Return the model that is meant: the one named, or the only one there is.
+
+    Raises:
+        UsageError: There are several, or none.
+    """
+    from relayd.errors import UsageError
+
+    names = [model["name"] for model in report["models"]]
+    if name is not None:
+        return name
+    if len(names) == 1:
+        return str(names[0])
+    raise UsageError("which model?", remedy=f"name one of: {', '.join(names) or 'none is configured'}")

@@ -1,0 +1,74 @@
+"""relayd test: does a model answer, from every replica and through the door?"""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relayd.cli import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relayd.conversation import Conversation
+
+
+def try_models(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Without it, every model.", autocompletion=complete.models),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask models for a few words, as a client would, and check what comes back."""
+    from relayd.cli.talk import open_conversation
+
+    conversation, report = open_conversation()
+    models = [one for one in report["models"] if model in (None, one["name"], *one["aliases"])]
+    if not models:
+        from relayd.errors import ModelNotFoundError
+
+        known = ", ".join(one["name"] for one in report["models"]) or "none"
+        raise ModelNotFoundError(f"no model is called {model!r}", remedy=f"there are: {known}")
+    runtime = Path(report["runtime"])
+    results = [result for one in models for result in _try(conversation, one, runtime)]
+    if as_json:
+        import json
+
+        print(json.dumps(results))
+    else:
+        for result in results:
+            _print(result)
+    if not all(result["ok"] for result in results):
+        raise typer.Exit(1)
+
+
+def _try(conversation: "Conversation", model: dict[str, Any], runtime: Path) -> list[dict[str, Any]]:
+    """Return a result for each replica, asked past the door, and one for an answer through it."""
+    from relayd.cli.talk import open_replica
+
+    asked = [
+        _ask(f"{replica['name']} itself", model["name"], partial(open_replica, replica, runtime))
+        for replica in model["replicas"]
+    ]
+    return [*asked, _ask(f"{model['name']} through the door", model["name"], lambda: conversation)]
+
+
+def _ask(what: str, name: str, connect: "Callable[[], Conversation]") -> dict[str, Any]:
+    from relayd.cli.chat import describe
+    from relayd.errors import RelaydError
+
+    try:
+        turn = connect().ask(name, [{"role": "user", "content": "Say hello."}], max_tokens=16)
+    except RelaydError as error:
+        return {"what": what, "ok": False, "detail": error.message}
+    if turn.tokens == 0:
+        return {"what": what, "ok": False, "detail": "it has no words"}
+    return {"what": what, "ok": True, "detail": describe(turn)}
+
+
+def _print(result: dict[str, Any]) -> None:
+    mark, color = ("ok", "green") if result["ok"] else ("FAIL", "red")
+    typer.secho(f"{mark:4} ", fg=color, nl=False)
+    print(f"{result['what']}: {result['detail']}")

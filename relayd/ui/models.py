@@ -1,0 +1,168 @@
+"""How do models on disk, and one that is coming, look in a terminal and out of one?"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from relayd.units import show_bytes, show_seconds
+
+LINE_SECONDS = 5.0
+"""How often a line is printed where there is no terminal."""
+
+_STYLES = {"running": "green", "damaged": "bold red", "ok": "green", "no": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model, as the table shows it.
+
+    Attributes:
+        name: What people type.
+        bytes: Its size; None while unknown.
+        quant: Its quantisation; "" when not known.
+        where: Whose folder it is in, or that it is only in the catalogue.
+        state: Whether it runs.
+        fits: Whether this machine can hold it; None when not known.
+        tags: What it can be used for.
+    """
+
+    name: str
+    bytes: int | None
+    quant: str
+    where: str
+    state: str
+    fits: bool | None
+    tags: tuple[str, ...] = ()
+
+
+def models_table(rows: Iterable[ModelRow]) -> Table:
+    """Return a line for each model."""
+    table = _table("NAME", "QUANT", "SIZE", "FITS", "STATE", "WHERE", "TAGS")
+    for row in rows:
+        fits = {True: "yes", False: "no", None: ""}[row.fits]
+        table.add_row(
+            Text(row.name),
+            Text(row.quant),
+            Text("" if row.bytes is None else show_bytes(row.bytes)),
+            Text(fits, style=_STYLES.get(fits, "")),
+            Text(row.state, style=_STYLES.get(row.state, "")),
+            Text(row.where),
+            Text(" ".join(row.tags)),
+        )
+    return table
+
+
+def usage_table(rows: Iterable[tuple[str, int, int]]) -> Table:
+    """Return a line for each store: its name, how many models it has, and their bytes."""
+    table = _table("WHERE", "MODELS", "SIZE")
+    for where, count, size in rows:
+        table.add_row(Text(where), str(count), show_bytes(size))
+    return table
+
+
+def verdicts_table(rows: Iterable[tuple[str, str, Sequence[str]]]) -> Table:
+    """Return a line for each checked model: its name, the outcome, and what is wrong."""
+    table = _table("NAME", "BYTES", "")
+    for name, outcome, problems in rows:
+        table.add_row(Text(name), Text(outcome, style=_STYLES.get(outcome, "")), Text("\n".join(problems)))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        numeric = heading in {"SIZE", "MODELS"}
+        table.add_column(heading, overflow="fold", justify="right" if numeric else "left", no_wrap=numeric)
+    return table
+
+
+class Pace:
+    """How fast bytes come, and how long the rest takes.
+
+    Args:
+        now: Monotonic seconds.
+        done: Bytes that were here at the beginning: they cost no time now.
+    """
+
+    def __init__(self, now: float, done: int) -> None:
+        self._began, self._before = now, done
+
+    def line(self, now: float, done: int, total: int | None) -> str:
+        """Return `1.2 GiB of 4.7 GiB (25 %), 85 MiB/s, 42 s left`."""
+        passed, arrived = now - self._began, done - self._before
+        rate = arrived / passed if passed > 0 else 0.0
+        share = (
+            f"{show_bytes(done)} of {show_bytes(total)} ({done / total:.0%})" if total else show_bytes(done)
+        )
+        speed = f"{show_bytes(int(rate))}/s" if rate else ""
+        left = f"{show_seconds((total - done) / rate)} left" if rate and total and done < total else ""
+        return ", ".join(filter(None, (share, speed, left)))
+
+
+@contextlib.contextmanager
+def shown_pull(console: Console, monotonic: Callable[[], float]) -> "Iterator[PullLines | PullBars]":
+    """Lend a progress: bars on a terminal, elsewhere a line every few seconds."""
+    if not console.is_terminal:
+        yield PullLines(console, monotonic)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    with Bars(
+        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bars:
+        yield PullBars(bars)
+
+
+class PullLines:
+    """Prints plain lines, few enough for a log."""
+
+    def __init__(self, console: Console, monotonic: Callable[[], float]) -> None:
+        self._console = console
+        self._monotonic = monotonic
+        self._name = ""
+        self._pace = Pace(0.0, 0)
+        self._printed_at = 0.0
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def at(self, name: str, done: int, total: int | None) -> None:
+        """Print a line if the last one is old, or the file is whole."""
+        now = self._monotonic()
+        if name != self._name:
+            self._name, self._pace, self._printed_at = name, Pace(now, done), now
+        if now - self._printed_at >= LINE_SECONDS or done == total:
+            self._printed_at = now
+            self.say(f"{name}: {self._pace.line(now, done, total)}")
+
+
+class PullBars:
+    """Moves a bar for each file; lines appear above them."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._bars.console.print(Text(text), soft_wrap=True)
+
+    def at(self, name: str, done: int, total: int | None) -> None:
+        """Move the bar of a file."""
+        if name not in self._tasks:
+            # Begins where the last attempt stopped: what was here before says nothing about the rate.
+            self._tasks[name] = self._bars.add_task(Text(name).markup, total=total, completed=done)
+        self._bars.update(self._tasks[name], completed=done, total=total)

@@ -1,0 +1,80 @@
+"""How does `relayd status` look?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from relayd.units import show_seconds
+
+_STYLES = {"ready": "green", "fatal": "bold red", "backoff": "yellow", "unhealthy": "yellow"}
+
+
+def render_status(report: dict[str, Any], now: float) -> RenderableType:
+    """Return the report of `relayd status` for a terminal of 80 columns or more.
+
+    Args:
+        report: Schema 1.
+        now: Wall-clock seconds.
+    """
+    engine, age = report["engine"], _age(report["since"], now)
+    lines = [
+        Text(f"relayd {report['version']} (pid {report['pid']}) at {report['url']}, up {age}"),
+        Text(f"llama.cpp {engine['version']}: {engine['path']}", overflow="fold"),
+    ]
+    if report["stopping"]:
+        lines.append(Text("stopping: running requests are finished first", style="yellow"))
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in report["warnings"]]
+    if not report["models"]:
+        return Group(*lines, Text("no model is configured"))
+    return Group(*lines, Text(), _table(report, now), *_notes(report, now))
+
+
+def _table(report: dict[str, Any], now: float) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("REPLICA", "STATE"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("FOR", "PID", "SLOTS", "RESTARTS"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("MODEL BUSY", no_wrap=True)
+    for model in report["models"]:
+        for number, replica in enumerate(model["replicas"]):
+            name = replica["name"] + (" (demo)" if model["demo"] else "")
+            busy = f"{model['running']}/{model['slots']} slots, {model['waiting']} waiting"
+            table.add_row(
+                Text(name),
+                Text(replica["state"], style=_STYLES.get(replica["state"], "")),
+                _age(replica["since"], now),
+                str(replica["pid"] or "-"),
+                str(replica["slots"]),
+                str(replica["restarts"]),
+                busy if number == 0 else "",
+            )
+    return table
+
+
+def _notes(report: dict[str, Any], now: float) -> Iterator[Text]:
+    """Yield why a replica that is not ready is not."""
+    for model in report["models"]:
+        for replica in model["replicas"]:
+            last = replica["last_exit"]
+            if replica["reduced"]:
+                yield Text(f"{replica['name']} was made smaller to fit: {'; '.join(replica['reduced'])}")
+            if replica["state"] in ("backoff", "fatal") and last:
+                retry = (
+                    f", next try in {show_seconds(max(0.0, replica['retry_at'] - now))}"
+                    if replica["retry_at"]
+                    else ""
+                )
+                yield Text(f"{replica['name']}: {last['cause']}: {last['message']}{retry}", style="yellow")
+                if last["remedy"]:
+                    yield Text(f"  {last['remedy']}")
+                if replica["state"] == "fatal":
+                    yield from (Text(f"  | {line}", style="dim") for line in last["last_words"][-5:])
+                yield Text(f"  more: relayd logs {replica['name']}")
+
+
+def _age(since: float, now: float) -> str:
+    return show_seconds(max(0.0, now - since))

@@ -1,0 +1,125 @@
+"""What `relayd logs` shows of which files, to whom."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relayd.cli import logs
+from relayd.errors import ModelNotFoundError, UsageError
+from relayd.supervisor.logs import mark, open_log
+from tests.daemons import home_environ
+
+pytestmark = pytest.mark.system
+
+NINE = 1795165200.0
+"""2026-11-20T09:00:00Z."""
+
+
+@pytest.fixture
+def folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the logs, in a home of its own."""
+    for name, value in home_environ(home).items():
+        monkeypatch.setenv(name, value)
+    made = home / "state" / "relayd" / "logs"
+    made.mkdir(parents=True)
+    return made
+
+
+def write(folder: Path, replica: str, *lines: str, wall: float = NINE) -> None:
+    descriptor = open_log(folder / f"{replica.replace('#', '.')}.log")
+    mark(descriptor, replica, 1, wall)
+    os.write(descriptor, "".join(f"{line}\n" for line in lines).encode())
+    os.close(descriptor)
+
+
+def shown(capsys: pytest.CaptureFixture[str], target: str | None = None, **options: object) -> list[str]:
+    logs.logs(target, **{"lines": None, "since": None, "grep": None, **options})  # type: ignore[arg-type]  # as typed
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_model_is_all_of_its_replicas_in_the_order_of_time(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, "m#0", "0.01.000.000 first", "0.03.000.000 third")
+    write(folder, "m#1", "0.02.000.000 second")
+    write(folder, "m.5#0", "0.01.500.000 another model's")
+
+    words = [line.split()[-1] for line in shown(capsys, "m", lines=3)]
+    assert ["first", "second", "third"] == words
+    assert "second" in shown(capsys, "m#1")[-1]
+    assert not shown(capsys, "m#1")[-1].startswith("m#1: "), "one log needs no name on each line"
+
+
+def test_without_a_target_it_is_the_daemon(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "relayd.log").write_text("2026-11-20T09:00:00.000Z INFO    daemon.listening\n")
+
+    assert ["2026-11-20T09:00:00.000Z INFO    daemon.listening"] == shown(capsys)
+
+
+def test_since_and_grep_choose_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "m#0", "0.01.000.000 an error", "1.00.000.000 fine", "2.00.000.000 an error again")
+
+    assert 2 == len(shown(capsys, "m", since="2026-11-20T09:00:30Z"))
+    assert ["2.00.000.000 an error again"] == shown(
+        capsys, "m", since="2026-11-20T09:01:30+00:00", grep="err"
+    )
+    assert [] == shown(capsys, "m", since="1m")
+    assert 4 == len(shown(capsys, "m", since="9000d ago"))
+    assert ["2.00.000.000 an error again"] == shown(capsys, "m", grep="error", lines=1)
+
+
+def test_json_tells_replica_time_and_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "m.0.log").write_text("from before\n")
+    write(folder, "m#0", "0.01.250.000 \x1b[31mred")
+    first, *_, last = map(json.loads, shown(capsys, "m", as_json=True))
+
+    assert {"replica": "m#0", "line": "from before"} == first
+    expected = {"replica": "m#0", "time": "2026-11-20T09:00:01.250Z", "line": "0.01.250.000 \x1b[31mred"}
+    assert expected == last
+
+
+@pytest.mark.parametrize("options", [{"since": "yesterday"}, {"since": "10"}, {"grep": "("}])
+def test_what_makes_no_sense_is_a_usage_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: dict[str, str]
+) -> None:
+    write(folder, "m#0")
+
+    with pytest.raises(UsageError, match="--"):
+        shown(capsys, "m", **options)
+
+
+def test_an_unknown_model_names_those_that_have_logs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, "m#0")
+
+    with pytest.raises(ModelNotFoundError, match="m#0"):
+        shown(capsys, "n")
+
+
+@pytest.mark.parametrize(("options", "kept"), [((), False), (("--raw",), True)])
+def test_a_terminal_is_commanded_by_nobody_who_was_not_asked(
+    folder: Path, home: Path, options: tuple[str, ...], kept: bool
+) -> None:
+    write(folder, "m#0", "evil \x1b]0;title\x07\u202ebidi")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "relayd", "logs", "m", *options]
+    subprocess.run(command, stdout=theirs, env=home_environ(home), check=True)
+    os.close(theirs)
+    text = os.read(ours, 10_000)
+    os.close(ours)
+
+    assert b"evil" in text
+    assert kept == (b"\x1b]0" in text)
+    assert kept == ("\u202e".encode() in text)
+
+
+def test_what_is_no_terminal_gets_every_byte(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "m#0", "evil \x1b]0;title\x07")
+
+    assert "evil \x1b]0;title\x07" == shown(capsys, "m")[-1]

@@ -1,0 +1,158 @@
+"""Does `relayd recommend` answer within its width, with reasons, and with a line that starts?"""
+
+import json
+import shlex
+import subprocess
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from relayd.advice.known import catalogue_header
+from relayd.cli.plan import plan
+from relayd.cli.recommend import recommend
+from relayd.engine import Engine
+from relayd.engine.memory import breakdown
+from relayd.errors import ModelFileError
+from relayd.gguf.writer import write_sparse
+from tests.planner.models import catalogue
+
+pytestmark = pytest.mark.real
+
+GPU = "gpu=4090:24,ram=64"
+
+
+Run = Callable[..., Result]
+
+app = typer.Typer()
+app.command()(recommend)
+app.command()(plan)
+
+
+@pytest.fixture
+def run(home: Path, engine: Engine) -> Run:
+    """Run a command in a home of its own, whose relay.toml may be written first."""
+    folders = {f"XDG_{one}_HOME": str(home / one.lower()) for one in ("STATE", "DATA", "CONFIG", "CACHE")}
+    env = folders | {"LLAMA_SERVER_PATH": str(engine.path)}
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env=env)
+
+    return invoke
+
+
+def configure(home: Path, model: Path, more: str = "") -> None:
+    folder = home / "config" / "relayd"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "relay.toml").write_text(f'[[model]]\nname = "mine"\nfile = "{model}"\n{more}')
+    (folder / "relay.toml").chmod(0o600)
+
+
+def test_the_best_of_each_use_come_in_a_table_of_100_columns(run: Run) -> None:
+    said = run("recommend", "--simulate", GPU).output
+
+    assert all(f"for {use}:" in said for use in ("chat", "code", "reasoning", "vision", "embedding"))
+    assert 100 >= max(map(len, said.splitlines()))
+    assert "\x1b" not in said
+
+
+def test_every_number_has_its_tag(run: Run) -> None:
+    said = json.loads(run("recommend", "--for", "code", "--simulate", GPU, "--json").output)
+
+    first = said["recommendations"]["code"][0]
+    placement = first["placement"]
+    assert {"value", "low", "high", "tag"} == placement["tokens_per_second"]["alone"].keys()
+    assert all(one["tag"] in {"modelled", "measured"} for one in placement["memory"].values())
+    assert "catalogue" == placement["file_bytes"]["tag"]
+    assert "modelled" == first["quality"]["tag"]
+
+
+def test_a_no_shows_need_and_have_and_what_would_fit(run: Run) -> None:
+    said = run("recommend", "--model", "llama-3.3-70b-instruct", "--simulate", "gpu=4060:8,ram=16").output
+
+    assert "Verdict    no" in said
+    assert "Q4_K_M needs at least 36 GiB of cpu, 14 GiB can be used" in " ".join(said.split())
+    assert "Would fit  Q4_K_M with 1 x 4096 tokens takes 40 GiB of one GPU" in " ".join(said.split("\n"))
+
+
+def test_a_context_and_a_speed_are_demanded(run: Run) -> None:
+    said = json.loads(
+        run("recommend", "--for", "chat", "--simulate", GPU, "--min-context", "65536", "--min-speed", "40",
+            "--slots", "2", "--json").output
+    )  # fmt: skip
+
+    good = [one["placement"] for one in said["recommendations"]["chat"] if one["recommended"]]
+    assert good
+    assert all(one["context"] >= 65536 and one["slots"] == 2 for one in good)
+    assert all(one["tokens_per_second"]["each"]["value"] >= 40 for one in good)
+
+
+def test_a_file_that_is_not_here_is_not_written_but_can_be_pulled(run: Run) -> None:
+    found = run("recommend", "--for", "chat", "--simulate", GPU, "--write").exception
+
+    assert isinstance(found, ModelFileError)
+    assert "relayd pull " in found.remedy
+
+
+def test_a_file_on_disk_is_written_as_a_model(run: Run, home: Path, tiny_model: Path) -> None:
+    configure(home, tiny_model)
+
+    said = run("recommend", "--model", tiny_model.stem, "--write").output
+    path = Path(said.split(" to ")[1].split(";")[0])
+
+    (written,) = tomllib.loads(path.read_text())["model"]
+    assert (tiny_model.stem, str(tiny_model)) == (written["name"], written["file"])
+    assert ["--gpu-layers", "0", "--device", "none"] == written["args"][:4]
+
+
+def test_the_plan_tells_what_every_device_is_left_with(run: Run, home: Path, tiny_model: Path) -> None:
+    configure(home, tiny_model, "replicas = 2\ncache_ram_mib = 64\n")
+
+    said = json.loads(run("plan", "--json").output)
+
+    assert ["mine#0", "mine#1"] == [one["name"] for one in said["replicas"]]
+    (cpu,) = said["devices"]
+    assert cpu["planned_bytes"] == sum(one["placement"]["memory"]["cpu"]["bytes"] for one in said["replicas"])
+    assert "LEFT" in run("plan").output
+
+
+def test_nothing_to_plan_says_what_to_do(run: Run) -> None:
+    assert "relayd recommend" in run("plan").output
+
+
+def test_the_printed_line_starts(run: Run, home: Path, tiny_model: Path) -> None:
+    configure(home, tiny_model)
+    line = run("recommend", "--model", tiny_model.stem, "--command").output.strip()
+    command = shlex.split(line)
+    command[command.index("--port") + 1] = "0"
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    assert process.stderr
+    try:
+        assert any("listening on" in said for said in process.stderr)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_the_engine_takes_every_flag_of_a_printed_line(run: Run, engine: Engine, tmp_path: Path) -> None:
+    """A header without weights is enough for the engine to read the flags and the shape."""
+    line = run("recommend", "--for", "chat", "--simulate", "ram=32", "--command").output.splitlines()[-1]
+    command = shlex.split(line)
+    name = command[command.index("--alias") + 1]
+    entry = next(one for one in catalogue() if one.name == name)
+    path = tmp_path / "header.gguf"
+    write_sparse(path, catalogue_header(entry, "Q4_K_M"))
+    given = command[command.index("--parallel") :]
+    place = given.index("--fit")
+    flags = [one for index, one in enumerate(given) if index not in {place, place + 1}]
+
+    assert breakdown(engine.path, path, flags, {})

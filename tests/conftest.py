@@ -1,0 +1,71 @@
+"""What tests share: the real engine, models, and a daemon of one's own."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relayd.cli.engine import lend_installer
+from relayd.config import cache_dir
+from relayd.engine import Engine, ensure
+from tests.daemons import Daemon
+from tests.models import SLOW, TINY, make_model
+
+
+def pytest_configure() -> None:
+    """Let SIGINT reach what tests start, also where a shell in the background had us ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def engine(pytestconfig: pytest.Config) -> Engine:
+    """The llama-server of this machine; installed first, by the code that users run, if there is none."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled(), lend_installer() as installer:
+        return ensure(installer, cache=cache_dir() / "engine")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is ready in 10 ms."""
+    return make_model(tmp_path_factory.mktemp("models") / "tiny.gguf", TINY)
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes 4 ms a token."""
+    return make_model(tmp_path_factory.mktemp("models") / "slow.gguf", SLOW)
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home, with a path short enough for sockets."""
+    return tmp_path_factory.mktemp("h")
+
+
+@pytest.fixture
+def start_daemon(engine: Engine, home: Path) -> Iterator[Callable[..., Daemon]]:
+    """Start `relayd serve` as users do; at the end nothing of it may be left."""
+    daemons: list[Daemon] = []
+
+    def start(config: str = "", *arguments: str, wait: bool = True, **environ: str) -> Daemon:
+        daemon = Daemon(home, engine.path, config, arguments, environ)
+        daemons.append(daemon)
+        if wait:
+            daemon.await_event("try")
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.end()
+    leftovers = [name for daemon in daemons for name in daemon.leftovers()]
+    assert [] == leftovers
+
+
+@pytest.fixture
+def demo(start_daemon: Callable[..., Daemon]) -> Daemon:
+    """A daemon that serves the demo model."""
+    return start_daemon("", "--demo")

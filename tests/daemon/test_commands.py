@@ -1,0 +1,129 @@
+"""The commands as a person types them: words, JSON and exit status."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.daemons import Daemon, home_environ, run_relayd
+
+pytestmark = pytest.mark.real
+
+
+def test_status_tells_people_and_programs_the_same(demo: Daemon) -> None:
+    shown = demo.run("status")
+    report = json.loads(demo.run("status", "--json").stdout)
+
+    assert 0 == shown.returncode
+    assert 1 == report["schema"]
+    assert demo.url in shown.stdout
+    replica = report["models"][0]["replicas"][0]
+    assert "ready" == replica["state"]
+    assert "demo#0 (demo)  ready" in shown.stdout
+    assert str(replica["pid"]) in shown.stdout
+
+
+def test_logs_show_the_replica_and_the_daemon(demo: Daemon) -> None:
+    assert "listening" in demo.run("logs", "demo", "-n", "500").stdout + demo.run("logs").stdout
+    lines = demo.run("logs", "demo", "--json", "-n", "3").stdout.splitlines()
+    assert {"demo#0"} == {json.loads(line)["replica"] for line in lines}
+
+
+def test_stop_ends_the_daemon_and_leaves_nothing(demo: Daemon) -> None:
+    stopped = demo.run("stop", "--json")
+
+    assert {"stopped": "daemon", "pid": demo.process.pid} == json.loads(stopped.stdout)
+    assert 0 == demo.process.wait()
+    assert [] == demo.leftovers()
+
+
+def test_a_second_daemon_is_told_who_runs(demo: Daemon) -> None:
+    second = demo.run("serve", "--demo", "--llama-server", demo.environ["LLAMA_SERVER_PATH"])
+
+    assert 5 == second.returncode
+    assert str(demo.process.pid) in second.stderr
+    assert "ready" == demo.replicas()["demo#0"]["state"]
+
+
+def test_the_control_socket_is_for_the_owner_only(demo: Daemon) -> None:
+    control = demo.runtime / "control.sock"
+
+    assert 0o600 == stat.S_IMODE(control.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(control.parent.stat().st_mode)
+
+
+def test_no_secret_is_in_any_command_line_log_or_state_file(start_daemon: Callable[..., Daemon]) -> None:
+    canary = "canary-key-0123456789-0123456789"
+    daemon = start_daemon(f'[server]\napi_key = "{canary}"\n', "--demo")
+    keys = [key.read_text().strip() for key in daemon.runtime.glob("*.key")]
+    command_lines = [
+        Path(f"/proc/{replica['pid']}/cmdline").read_bytes().decode()
+        for replica in daemon.replicas().values()
+    ]
+    shown = daemon.run("status", "--json").stdout + daemon.run("status").stdout
+    files = [
+        file.read_text()
+        for file in daemon.home.rglob("*")
+        if file.is_file() and file.suffix in (".log", ".lock")
+    ]
+
+    assert 1 == len(keys)
+    for secret in (canary, *keys):
+        assert not any(secret in text for text in (*command_lines, *files, shown))
+
+
+def test_a_replica_listens_on_nothing_but_its_socket(demo: Daemon) -> None:
+    process = psutil.Process(demo.replicas()["demo#0"]["pid"])
+
+    assert [] == process.net_connections("inet")
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "stop demo"])
+def test_without_a_daemon_a_command_says_so_quickly(home: Path, command: str) -> None:
+    started = time.monotonic()
+    done = run_relayd(home_environ(home), home, *command.split())
+
+    assert 3 == done.returncode
+    assert "no relayd is running" in done.stderr
+    assert "relayd serve" in done.stderr
+    assert time.monotonic() - started < 5
+
+
+def test_a_hung_daemon_is_called_silent(home: Path) -> None:
+    environ = home_environ(home)
+    (home / "r").mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(home / "r" / "control.sock"))
+        hung.listen()
+        done = run_relayd(environ, home, "status", "--json")
+
+    assert 4 == done.returncode
+    assert "daemon_silent" == json.loads(done.stdout)["error"]["code"]
+
+
+def test_version_and_help_answer_without_loading_much() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "relayd", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+
+    for heavy in ("aiohttp", "psutil", "rich", "msgspec", "asyncio", "numpy"):
+        assert f" {heavy}\n" not in loaded, f"--help imports {heavy}"
+
+
+def test_a_file_can_be_served_by_its_path(
+    start_daemon: Callable[..., Daemon], home: Path, tiny_model: Path
+) -> None:
+    daemon = start_daemon("", os.path.relpath(tiny_model, home))
+
+    assert ["tiny"] == [model["name"] for model in daemon.status()["models"]]

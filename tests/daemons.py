@@ -1,0 +1,178 @@
+"""A daemon under test: the real program, in a home of its own."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from relayd.client import Client
+
+DEADLINE_SECONDS = 60.0
+
+FAST = """
+[probe]
+slow_seconds = 0.05
+ready_seconds = 0.25
+timeout_seconds = 1
+hung_seconds = 1.5
+[restart]
+first_delay_seconds = 0.05
+max_delay_seconds = 0.5
+"""
+"""Intervals at about a twentieth of their defaults."""
+
+
+class Daemon:
+    """`relayd serve --json` in a subprocess.
+
+    Args:
+        home: Everything it keeps goes in here.
+        engine: The llama-server to run.
+        config: Text of its relay.toml.
+        arguments: What follows `relayd serve`.
+        environ: Variables besides.
+    """
+
+    def __init__(
+        self, home: Path, engine: Path, config: str, arguments: Sequence[str], environ: dict[str, str]
+    ) -> None:
+        self.home = home
+        self.config = home / "relay.toml"
+        self.config.write_text(config)
+        self.config.chmod(0o600)
+        self.environ = home_environ(home) | {"LLAMA_SERVER_PATH": str(engine)} | environ
+        listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
+        command = [sys.executable, "-m", "relayd", "serve", "--json", "--config", str(self.config)]
+        self.process = subprocess.Popen(
+            [*command, *listen, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=home,
+            env=self.environ,
+            text=True,
+        )
+        self.stderr = ""
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._seen: list[dict[str, Any]] = []
+        self._readers = [threading.Thread(target=read) for read in (self._read_events, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def runtime(self) -> Path:
+        """The runtime folder of the daemon, or of the demo's."""
+        demo = self.home / "r" / "demo"
+        return demo if demo.exists() else self.home / "r"
+
+    @property
+    def client(self) -> Client:
+        return Client([self.runtime / "control.sock"])
+
+    @property
+    def url(self) -> str:
+        return str(self.await_event("listening")["url"])
+
+    def status(self) -> dict[str, Any]:
+        return self.client.get("status")
+
+    def replicas(self) -> dict[str, dict[str, Any]]:
+        """Every replica of the status by name."""
+        models = self.status()["models"]
+        return {replica["name"]: replica for model in models for replica in model["replicas"]}
+
+    def await_event(self, name: str) -> dict[str, Any]:
+        """Wait for an event of `serve --json`."""
+        for event in self._seen:
+            if event["event"] == name:
+                return event
+        while True:
+            try:
+                event = self._events.get(timeout=DEADLINE_SECONDS)
+            except queue.Empty:
+                raise AssertionError(f"no event {name!r}: {self._seen} {self.stderr}") from None
+            self._seen.append(event)
+            if event["event"] == name:
+                return event
+            assert event["event"] != "end", f"the daemon ended: {self._seen} {self.stderr}"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another relayd command in the same home."""
+        return run_relayd(self.environ, self.home, *arguments)
+
+    def end(self) -> int:
+        """Stop it as an operator would, at last by force, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        for reader in self._readers:
+            reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+        return status
+
+    def leftovers(self) -> list[str]:
+        """Processes and sockets that outlived the daemon; they are ended here."""
+        found = [f"socket {path}" for path in self.home.rglob("*.sock")]
+        for process in tagged_processes(self.home):
+            found.append(f"process {process.pid}")
+            process.kill()
+        return found
+
+    def _read_events(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._events.put(json.loads(line))
+        self._events.put({"event": "end"})
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.stderr += line
+
+
+def home_environ(home: Path) -> dict[str, str]:
+    """Return an environment whose every folder of relayd lies in `home`."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    return kept | folders | {"HOME": str(home), "RELAYD_RUNTIME_DIR": str(home / "r"), "NO_COLOR": "1"}
+
+
+def run_relayd(environ: dict[str, str], cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "relayd", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=cwd,
+        env=environ,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def tagged_processes(home: Path) -> list[psutil.Process]:
+    """Return every process that a daemon of this home started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            tag = process.environ().get("RELAYD_INSTANCE", "")
+        except (psutil.Error, OSError):
+            continue
+        if tag.startswith(str(home)) and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found

@@ -1,0 +1,131 @@
+"""Are the files in extras/ current, and do their readers understand them?"""
+
+import importlib
+import plistlib
+import re
+import shlex
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from relayd.config.load import SYSTEM_FILE
+from relayd.config.schema import Config, Server
+from relayd.service.units import is_ours, stop_budget_seconds
+from tests.extras import COMMANDS, EXTRAS, regenerated
+
+pytestmark = pytest.mark.system
+
+DOCKER_INSTRUCTIONS = frozenset(
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL RUN SHELL STOPSIGNAL USER VOLUME "
+    "WORKDIR".split()
+)
+PATHS = {
+    "XDG_CONFIG_HOME": "/etc",
+    "XDG_DATA_HOME": "/var/lib",
+    "XDG_STATE_HOME": "/var/lib",
+    "XDG_CACHE_HOME": "/var/cache",
+    "RELAYD_RUNTIME_DIR": "/run/relayd",
+}
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    """Return instructions and their arguments, lines joined and comments gone."""
+    text = re.sub(r"^#.*\n", "", (EXTRAS / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines if line]
+
+
+def compose() -> dict[str, Any]:
+    # The engine's own GGUF library needs it, so it is there; without types of its own.
+    document = importlib.import_module("yaml").safe_load((EXTRAS / "compose.yaml").read_text())
+    assert isinstance(document, dict)
+    return document
+
+
+def budget_seconds() -> float:
+    replicas = Config().replicas
+    return stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
+
+
+@pytest.mark.skipif(SYSTEM_FILE.exists(), reason=f"{SYSTEM_FILE} of this machine would be read")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_units_are_what_the_command_prints(name: str) -> None:
+    assert regenerated(name) == (EXTRAS / name).read_text(), "run: python -m tests.extras"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_whoever_copies_a_unit_can_have_relayd_replace_it(name: str) -> None:
+    assert is_ours((EXTRAS / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name.endswith(".plist")])
+def test_s80_the_property_lists_are_valid(name: str) -> None:
+    file = EXTRAS / name
+    content = plistlib.loads(file.read_bytes())
+
+    assert "dev.relayd" == content["Label"]
+    assert content["AbandonProcessGroup"] is True
+    assert content["ExitTimeOut"] >= budget_seconds()
+    if plutil := shutil.which("plutil"):
+        subprocess.run([plutil, "-lint", str(file)], check=True, timeout=30)
+
+
+def test_the_image_is_built_from_what_is_there() -> None:
+    instructions = dockerfile()
+
+    assert "FROM" == instructions[0][0]
+    assert {name for name, _ in instructions} <= DOCKER_INSTRUCTIONS
+    for name, arguments in instructions:
+        if name == "COPY":
+            *sources, _ = arguments.split()
+            assert [] == [one for one in sources if not (EXTRAS.parent / one).exists()]
+
+
+def test_the_image_runs_as_a_user_in_the_services_folders() -> None:
+    instructions = dict(dockerfile())
+    variables = dict(pair.split("=", 1) for pair in shlex.split(instructions["ENV"]))
+
+    assert "relayd" == instructions["USER"]
+    assert PATHS == variables
+    assert '["relayd"]' == instructions["ENTRYPOINT"]
+    assert '["serve", "--listen", "0.0.0.0:8080"]' == instructions["CMD"]
+
+
+def test_the_image_asks_for_its_health_where_anybody_may() -> None:
+    check = dict(dockerfile())["HEALTHCHECK"]
+
+    assert "http://127.0.0.1:8080/healthz" in check
+    (program,) = re.findall(r'"-c", "(.*)"\]', check)
+    compile(program, "HEALTHCHECK", "exec")
+
+
+def test_the_container_has_time_to_stop_and_a_key() -> None:
+    relayd = compose()["services"]["relayd"]
+
+    assert float(relayd["stop_grace_period"].rstrip("s")) >= budget_seconds()
+    assert relayd["environment"]["RELAYD_API_KEY"].startswith("${RELAYD_API_KEY:?")
+    assert relayd["init"] is True
+    assert ["127.0.0.1:8080:8080"] == relayd["ports"]
+    assert (EXTRAS / relayd["build"]["context"] / relayd["build"]["dockerfile"]).exists()
+
+
+def test_the_container_writes_only_where_relayd_keeps_things() -> None:
+    document = compose()
+    relayd = document["services"]["relayd"]
+    places = {one.split(":")[0] for one in relayd["tmpfs"]} | {one.split(":")[1] for one in relayd["volumes"]}
+
+    assert relayd["read_only"] is True
+    assert {"/run/relayd", "/var/cache/relayd", "/tmp", "/var/lib/relayd"} <= places
+    assert {"state"} == document["volumes"].keys()
+
+
+def test_nginx_knows_relayds_limits() -> None:
+    text = (EXTRAS / "nginx.conf").read_text()
+    server = Server()
+
+    assert f"client_max_body_size {server.max_body_mib:g}m;" in text
+    (keepalive,) = re.findall(r"keepalive_timeout (\d+)s;", text)
+    assert float(keepalive) < server.keep_alive_seconds
+    assert f"server {server.listen};" in text

@@ -1,0 +1,211 @@
+"""Does the nginx example pass streams on as they are?"""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.extras import EXTRAS
+
+T = TypeVar("T")
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+pytestmark = [
+    pytest.mark.fake,
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)"),
+]
+
+MAIN = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+REQUEST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: models.example.org\r\nAuthorization: Bearer k\r\n"
+    b"Accept-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"
+)
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+    b"X-Request-ID: r1\r\n\r\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class Exchange:
+    """One connection that nginx opened to relayd's stand-in."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def head(self) -> str:
+        return (await self.reader.readuntil(b"\r\n\r\n")).decode()
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+@dataclass
+class Site:
+    """nginx with the example's site, and the exchanges that reach the other side."""
+
+    port: int
+    exchanges: asyncio.Queue[Exchange]
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect as soon as nginx listens."""
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+
+    async def exchange(self) -> Exchange:
+        return await self.exchanges.get()
+
+
+def write_site(folder: Path, port: int, upstream: int) -> Path:
+    """Write the example with ports that are free here, and without the certificate that is not."""
+    site = (EXTRAS / "nginx.conf").read_text()
+    for old, new in (("443 ssl", f"127.0.0.1:{port}"), ("127.0.0.1:8080", f"127.0.0.1:{upstream}")):
+        assert old in site
+        site = site.replace(old, new)
+    (folder / "site.conf").write_text(re.sub(r" *ssl_certificate.*\n", "", site))
+    (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
+    return folder / "nginx.conf"
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Site]:
+    exchanges: asyncio.Queue[Exchange] = asyncio.Queue()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await exchanges.put(Exchange(reader, writer))
+
+    upstream = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = free_port()
+    conf = write_site(folder, port, upstream.sockets[0].getsockname()[1])
+    assert NGINX
+    nginx = await asyncio.create_subprocess_exec(
+        NGINX, "-p", str(folder), "-c", str(conf), "-e", str(folder / "error.log")
+    )
+    try:
+        async with asyncio.timeout(20):
+            yield Site(port, exchanges)
+    finally:
+        nginx.terminate()
+        await nginx.wait()
+        for writer in writers:
+            writer.close()
+        upstream.close()
+
+
+def play(scene: Callable[[Site], Coroutine[None, None, T]], folder: Path) -> T:
+    async def whole() -> T:
+        async with opened(folder) as site:
+            return await scene(site)
+
+    return asyncio.run(whole())
+
+
+def test_a_token_reaches_the_client_before_the_next_one_is_made(tmp_path: Path) -> None:
+    async def scene(site: Site) -> list[bytes]:
+        reader, writer = await site.connect()
+        writer.write(REQUEST)
+        relayd = await site.exchange()
+        await relayd.head()
+        await relayd.send(HEAD)
+        seen = []
+        for token in (b"data: a\n\n", b"data: b\n\n"):
+            await relayd.send(chunk(token))
+            await reader.readuntil(token)
+            seen.append(token)
+        writer.close()
+        return seen
+
+    assert [b"data: a\n\n", b"data: b\n\n"] == play(scene, tmp_path)
+
+
+def test_a_client_that_leaves_is_missed_by_relayd(tmp_path: Path) -> None:
+    async def scene(site: Site) -> bytes:
+        reader, writer = await site.connect()
+        writer.write(REQUEST)
+        relayd = await site.exchange()
+        await relayd.head()
+        await relayd.send(HEAD + chunk(b"data: a\n\n"))
+        await reader.readuntil(b"data: a\n\n")
+        writer.close()
+        return await relayd.reader.read()
+
+    assert play(scene, tmp_path) == b"{}"
+
+
+def test_relayd_sees_a_host_it_lets_in_and_the_key(tmp_path: Path) -> None:
+    async def scene(site: Site) -> str:
+        _, writer = await site.connect()
+        writer.write(REQUEST)
+        head = await (await site.exchange()).head()
+        writer.close()
+        return head
+
+    head = play(scene, tmp_path)
+    assert "\r\nHost: 127.0.0.1\r\n" in head
+    assert "\r\nAuthorization: Bearer k\r\n" in head
+    assert "\r\nConnection:" not in head
+
+
+def test_a_request_that_fails_is_not_sent_a_second_time(tmp_path: Path) -> None:
+    async def scene(site: Site) -> tuple[bytes, bool]:
+        reader, writer = await site.connect()
+        writer.write(REQUEST)
+        relayd = await site.exchange()
+        await relayd.head()
+        relayd.writer.transport.abort()
+        status = await reader.readline()
+        writer.close()
+        return status, site.exchanges.empty()
+
+    assert (b"HTTP/1.1 502 Bad Gateway\r\n", True) == play(scene, tmp_path)
+
+
+def test_nginx_finds_nothing_to_say_of_the_site(tmp_path: Path) -> None:
+    assert NGINX
+    conf = write_site(tmp_path, free_port(), free_port())
+    command = [NGINX, "-t", "-p", str(tmp_path), "-c", str(conf), "-e", str(tmp_path / "error.log")]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    assert 0 == done.returncode, done.stderr
+    assert "warn" not in done.stderr
