@@ -1,0 +1,192 @@
+"""Replicas without a daemon around them: the supervisor, real processes, and a llama-server of any faults."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from relayd.clock import SystemClock
+from relayd.config.schema import Probe, Replicas, Restart
+from relayd.endpoint import Address, Endpoint, TcpAddress
+from relayd.engine import environment
+from relayd.planner import ReplicaSpec
+from relayd.supervisor import EngineLauncher, Replica, Settings, World
+
+FAST = Settings(
+    Replicas(ready_seconds=10, load_stall_seconds=10, drain_seconds=0.01, stop_seconds=2),
+    Restart(first_delay_seconds=0.02, max_delay_seconds=0.05),
+    Probe(fast_seconds=0.01, slow_seconds=0.02, ready_seconds=0.05, timeout_seconds=0.2, hung_seconds=0.6),
+)
+"""Intervals at about a fiftieth of their defaults."""
+
+
+def quick(**changes: float) -> Settings:
+    """Return the fast settings with some of them changed, each named as only one section names it."""
+    sections = {name: getattr(FAST, name) for name in ("replicas", "restart", "probe")}
+    for key, value in changes.items():
+        (name,) = (name for name, section in sections.items() if key in section.__struct_fields__)
+        sections[name] = msgspec.structs.replace(sections[name], **{key: value})
+    return Settings(**sections)
+
+
+class SteppedClock(SystemClock):
+    """The system's clock, moved on by a test."""
+
+    def __init__(self) -> None:
+        self.monotonic_ahead = 0.0
+        self.wall_ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.monotonic_ahead
+
+    def wall(self) -> float:
+        return super().wall() + self.wall_ahead
+
+
+@dataclass
+class Listener:
+    """Notes what replicas say of themselves."""
+
+    heard: list[str] = field(default_factory=list)
+
+    def expected(self, replica: str, model: str) -> None:
+        self.heard.append(f"{replica} expected")
+
+    def ready(self, spec: ReplicaSpec, endpoint: Endpoint) -> None:
+        self.heard.append(f"{spec.name} ready {endpoint.incarnation}")
+
+    def draining(self, replica: str) -> None:
+        self.heard.append(f"{replica} draining")
+
+    def lost(self, endpoint: Endpoint) -> None:
+        self.heard.append(f"{endpoint.replica} lost {endpoint.incarnation}")
+
+    def gone(self, replica: str, reason: str) -> None:
+        self.heard.append(f"{replica} gone: {reason}")
+
+    def forgotten(self, replica: str) -> None:
+        self.heard.append(f"{replica} forgotten")
+
+
+@dataclass
+class Stage:
+    """Where replicas live: a folder, an engine, a clock.
+
+    Attributes:
+        engine: The program that is started.
+        home: Folder of everything.
+        program: What is started instead, if not the engine.
+    """
+
+    engine: Path
+    home: Path
+    program: tuple[str, ...] = ()
+    clock: SteppedClock = field(default_factory=SteppedClock)
+    listener: Listener = field(default_factory=Listener)
+
+    @property
+    def runtime(self) -> Path:
+        return self.home / "r"
+
+    def launcher(self, **options: Any) -> EngineLauncher:
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
+        return EngineLauncher(
+            self._command,
+            lambda replica: environment(
+                {"PATH": "/usr/bin:/bin"},
+                instance=str(self.runtime),
+                replica=replica,
+                empty_config_home=self.home / "xdg",
+            ),
+            runtime=self.runtime,
+            logs=self.home / "logs",
+            engine="fake",
+            clock=self.clock,
+            **options,
+        )
+
+    def spec(self, faults: str = "", name: str = "m", **fields: Any) -> ReplicaSpec:
+        model = self.home / f"{name}.gguf"
+        model.touch()
+        return ReplicaSpec(name, 0, model, extra_args=("--fault", faults) if faults else (), **fields)
+
+    def replica(
+        self, faults: str = "", name: str = "m", settings: Settings = FAST, *, busy: bool = False
+    ) -> Replica:
+        world = World(self.launcher(), self.listener, self.clock, busy=lambda _: busy)
+        return Replica(self.spec(faults, name), world, settings)
+
+    def log(self, name: str = "m") -> str:
+        return (self.home / "logs" / f"{name}.0.log").read_text()
+
+    def living(self) -> dict[int, str]:
+        """Return every process that was started here and lives, with the replica it is for."""
+        found = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                tags = process.environ()
+                if tags.get("RELAYD_INSTANCE") == str(self.runtime) and process.status() != "zombie":
+                    found[process.pid] = tags["RELAYD_REPLICA"]
+        return found
+
+    def play(self, story: Callable[[], Awaitable[None]], *replicas: Replica) -> None:
+        """Tell a story, bring its replicas down, and see that nothing is left."""
+
+        async def tell() -> None:
+            async with asyncio.timeout(20):
+                await story()
+                for replica in replicas:
+                    replica.stop(drain=False)
+                for replica in replicas:
+                    await replica.down()
+
+        try:
+            asyncio.run(tell())
+        finally:
+            left = self.living()
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+        assert {} == left
+        assert not list(self.runtime.glob("*.sock"))
+
+    def _command(self, spec: ReplicaSpec, address: Address, key_file: Path) -> tuple[str, ...]:
+        if self.program:
+            return self.program
+        if isinstance(address, TcpAddress):
+            where: tuple[str, ...] = (address.host, "--port", str(address.port))
+        else:
+            where = (address.path.name,)
+        flags = ("--model", str(spec.file), "--api-key-file", str(key_file), "--parallel", str(spec.slots))
+        return (str(self.engine), *flags, "--host", *where, *spec.extra_args)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def pid_of(replica: Replica) -> int:
+    """Return the pid of a replica that has a process."""
+    pid = replica.status().pid
+    assert pid is not None
+    return pid

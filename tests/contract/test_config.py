@@ -1,0 +1,68 @@
+"""S68 to S70: a configuration that changes while the daemon runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relayd.config import Config, changed_settings
+from relayd.config.schema import Model, Server
+from relayd.planner import ReplicaSpec, compare
+from tests.daemons import Daemon
+
+
+@pytest.mark.fake
+def test_s68_a_bad_file_is_told_with_its_line_and_changes_nothing(
+    start_faked: Callable[..., Daemon], faulty: Callable[..., str]
+) -> None:
+    daemon = start_faked(faulty("", m=""))
+    before = daemon.replicas()
+    daemon.config.write_text(faulty("\n\n[server]\nlistne = 3\n", m="", other=""))
+    refused = daemon.run("reload")
+
+    assert 1 == refused.returncode
+    assert f"{daemon.config}:4: unknown key" in refused.stderr
+    assert "listne" in refused.stderr
+    assert before == daemon.replicas()
+
+
+def spec(model: str, **fields: int) -> ReplicaSpec:
+    return ReplicaSpec(model, 0, Path("/m.gguf"), **fields)  # type: ignore[arg-type]  # fields that are numbers
+
+
+@pytest.mark.pure
+def test_s69_a_plan_is_compared_replica_by_replica() -> None:
+    old = [spec("same"), spec("gone"), spec("other", slots=1)]
+    new = [spec("new"), spec("other", slots=2), spec("same")]
+    changes = compare(old, new)
+
+    assert ((spec("new"),), (spec("gone"),), (spec("same"),)) == (
+        changes.added,
+        changes.removed,
+        changes.unchanged,
+    )
+    assert [(spec("other", slots=2), ("slots: 1 → 2",))] == [
+        (change.spec, change.reasons) for change in changes.changed
+    ]
+    assert not compare(old, old)
+
+
+@pytest.mark.pure
+def test_s70_settings_that_need_no_restart_are_told_from_those_that_do() -> None:
+    old = Config(model=(Model(name="m", file="/m.gguf"),))
+    new = msgspec.structs.replace(old, server=Server(listen="127.0.0.1:1", max_body_mib=1))
+
+    assert {"server.listen": False, "server.max_body_mib": True} == {
+        setting.key: setting.live for setting in changed_settings(old, new)
+    }
+    assert () == changed_settings(old, msgspec.structs.replace(old, model=()))
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("field", ["context", "slots", "threads", "cache_ram_mib"])
+def test_s70_what_a_process_is_started_from_needs_a_new_process(field: str) -> None:
+    before, after = spec("m"), spec("m", **{field: 7})
+
+    assert before.digest != after.digest
+    assert compare([before], [after]).changed

@@ -1,0 +1,1 @@
+"""Does anything break when everything breaks at once? `python -m tests.soak`."""

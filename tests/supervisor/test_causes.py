@@ -1,0 +1,61 @@
+"""What an exit code and the engine's last words mean."""
+
+import signal
+
+import pytest
+
+from relayd.supervisor.causes import Cause, classify
+
+pytestmark = pytest.mark.pure
+
+WORDS = {
+    "couldn't bind HTTP server socket, hostname: x\nexiting due to HTTP server error": Cause.ADDRESS_IN_USE,
+    "error: invalid argument: --nope": Cause.REFUSED,
+    "the argument has been removed. use --spec-draft-n-max": Cause.REFUSED,
+    "llama_model_load: error loading model: invalid magic characters: 'XXXX'": Cause.REFUSED,
+    "data is not within the file bounds, model is corrupted or incomplete": Cause.REFUSED,
+    "unknown model architecture: 'mystery'": Cause.REFUSED,
+    "allocating 9000 MiB on device 0: cudaMalloc failed: out of memory\n"
+    "exiting due to model loading error": Cause.DEVICE_OOM,
+    "failed to allocate buffer for kv cache\nexiting due to model loading error": Cause.DEVICE_OOM,
+    "failed to allocate compute pp buffers": Cause.DEVICE_OOM,
+    "something else": Cause.CRASH,
+}
+
+
+@pytest.mark.parametrize(("words", "cause"), WORDS.items())
+def test_the_engines_last_words_tell_the_cause(words: str, cause: Cause) -> None:
+    assert cause is classify(1, words).cause
+
+
+def test_a_refusal_is_hopeless_and_repeats_the_engines_words() -> None:
+    found = classify(1, "0.00.1 E error: invalid argument: --nope\n")
+
+    assert found.hopeless
+    assert "invalid argument: --nope" == found.message
+    assert "args" in found.remedy
+
+
+def test_a_port_that_is_taken_is_worth_another_try() -> None:
+    assert not classify(1, "couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1").hopeless
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (0, Cause.CLEAN),
+        (-signal.SIGSEGV, Cause.CRASH),
+        (-signal.SIGABRT, Cause.CRASH),
+        (-signal.SIGKILL, Cause.HOST_OOM),
+        (-signal.SIGILL, Cause.WRONG_CPU),
+        (7, Cause.CRASH),
+        (None, Cause.VANISHED),
+    ],
+)
+def test_an_exit_code_tells_the_cause_when_there_are_no_words(code: int | None, cause: Cause) -> None:
+    assert cause is classify(code, "").cause
+
+
+def test_running_out_of_host_memory_counts_double() -> None:
+    assert 2 == classify(-signal.SIGKILL, "").weight
+    assert 1 == classify(-signal.SIGSEGV, "").weight
