@@ -1,0 +1,397 @@
+"""Does the code keep the house rules that a machine can see?
+
+Every message names a place as `file:line` and says what to do there.
+"""
+
+import ast
+import io
+import re
+import shutil
+import statistics
+import subprocess
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.pure
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MODULE_LINES = 400
+FUNCTION_LINES = 60
+MEDIAN_FUNCTION_LINES = 10
+
+VAGUE_NAMES = frozenset({"common", "helper", "helpers", "manager", "managers", "util", "utils"})
+"""Words that say nothing of what is inside."""
+
+WALL_CLOCK_IN = frozenset({"relayd/clock.py"})
+"""Where the time of day may be asked; everything else is handed a `Clock`."""
+
+CATCH_ALL: Mapping[str, str] = {
+    "relayd/fetch.py:attempt": "carries an error from its thread to the caller's, where it is raised",
+}
+"""`file:function` -> why any error at all is caught there: the edge of what one failure may end."""
+
+FORBIDDEN_CALLS: Mapping[str, str] = {
+    "time.sleep": "wait for the event itself, with a deadline",
+    "os.system": "start programs by an argument list",
+    "os.popen": "start programs by an argument list",
+    "subprocess.getoutput": "start programs by an argument list",
+    "asyncio.create_subprocess_shell": "start programs by an argument list",
+}
+
+MARKERS = frozenset({"pure", "fake", "real", "system"})
+
+BINARIES: Mapping[str, int] = {"relayd/demo.gguf": 1_000_000}
+"""Binary file the repository may hold -> its size limit in bytes."""
+
+TEST_COMMANDS = ("python3 -m venv .venv", ".venv/bin/pip install -e '.[dev]'", ".venv/bin/python -m pytest")
+
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root)/|\.\./shared")
+
+UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
+
+REASONLESS = re.compile(
+    r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w, -]+\])?)\s*$"
+)
+"""A silenced warning without the reason after it."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One Python file; `name` is its path from the root, with forward slashes."""
+
+    name: str
+    text: str
+    tree: ast.Module
+
+    def at(self, line: int) -> str:
+        return f"{self.name}:{line}"
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """Return what git knows or would add; in an unpacked archive, everything that is not a cache."""
+    git = shutil.which("git")
+    if not git or not (ROOT / ".git").exists():
+        return tuple(sorted(walk(ROOT)))
+    listing = [git, "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
+    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split("\0")
+    return tuple(sorted({name for name in names if (ROOT / name).is_file()}))
+
+
+def walk(folder: Path) -> Iterator[str]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") and path.name not in {".ci", ".github", ".gitignore"}:
+            continue
+        if path.is_file():
+            yield path.relative_to(ROOT).as_posix()
+        elif path.name not in {"__pycache__", "build", "dist"}:
+            yield from walk(path)
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    return tuple(read(name) for name in files() if name.endswith(".py"))
+
+
+def read(name: str) -> Source:
+    text = (ROOT / name).read_text("utf-8")
+    return Source(name, text, ast.parse(text, name))
+
+
+def ours() -> list[Source]:
+    return [source for source in sources() if source.name.startswith("relayd/")]
+
+
+def every_node(among: Iterable[Source]) -> Iterator[tuple[Source, ast.AST]]:
+    return ((source, node) for source in among for node in ast.walk(source.tree))
+
+
+def every_function(among: Iterable[Source]) -> Iterator[tuple[Source, Function]]:
+    return ((source, node) for source, node in every_node(among) if isinstance(node, Function))
+
+
+def every_token(kind: int) -> Iterator[tuple[Source, tokenize.TokenInfo]]:
+    for source in sources():
+        for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
+            if token.type == kind:
+                yield source, token
+
+
+def lines_of(node: Function) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def report(problems: Iterable[str]) -> None:
+    found = list(dict.fromkeys(problems))
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_module_says_which_question_it_answers() -> None:
+    report(
+        f"{source.at(1)} the docstring's first line is no sentence: say which question the module answers"
+        for source in ours()
+        if not (ast.get_docstring(source.tree) or "").partition("\n")[0].endswith((".", "?"))
+    )
+
+
+def test_modules_stay_short() -> None:
+    report(
+        f"{source.name} has {count} lines: split it by question; the ceiling is {MODULE_LINES}"
+        for source in sources()
+        if (count := len(source.text.splitlines())) > MODULE_LINES
+    )
+
+
+def test_functions_stay_short() -> None:
+    report(
+        f"{source.at(node.lineno)} {node.name} has {lines_of(node)} lines: the ceiling is {FUNCTION_LINES}"
+        for source, node in every_function(sources())
+        if lines_of(node) > FUNCTION_LINES
+    )
+
+
+def test_the_median_function_is_short() -> None:
+    median = statistics.median(lines_of(node) for _, node in every_function(ours()))
+
+    assert median <= MEDIAN_FUNCTION_LINES
+
+
+def test_modules_are_named_for_what_is_inside() -> None:
+    report(
+        f"{source.name} has a name that says nothing: name what is inside"
+        for source in sources()
+        if VAGUE_NAMES & words(source.name)
+    )
+
+
+def test_classes_are_named_for_what_they_are() -> None:
+    report(
+        f"{source.at(node.lineno)} class {node.name} has a name that says nothing: name what it is"
+        for source, node in every_node(sources())
+        if isinstance(node, ast.ClassDef) and VAGUE_NAMES & words(node.name)
+    )
+
+
+def words(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_time_of_day_comes_from_the_clock() -> None:
+    report(
+        f"{source.at(node.lineno)} asks the time of day: take a Clock; durations are monotonic"
+        for source, node in every_node(ours())
+        if isinstance(node, ast.Attribute | ast.ImportFrom)
+        and "time.time" in spelled(node)
+        and source.name not in WALL_CLOCK_IN
+    )
+
+
+def spelled(node: ast.Attribute | ast.ImportFrom) -> set[str]:
+    """Return the dotted names an expression or an import brings in."""
+    if isinstance(node, ast.Attribute):
+        return {ast.unparse(node)}
+    return {f"{node.module}.{alias.name}" for alias in node.names}
+
+
+def test_nothing_sleeps_and_nothing_goes_through_a_shell() -> None:
+    report(
+        f"{source.at(node.lineno)} uses {name}: {FORBIDDEN_CALLS[name]}"
+        for source, node in every_node(sources())
+        if isinstance(node, ast.Attribute | ast.ImportFrom)
+        for name in spelled(node) & FORBIDDEN_CALLS.keys()
+    )
+
+
+def test_children_start_without_a_shell_and_without_code_after_fork() -> None:
+    report(
+        f"{source.at(node.lineno)} passes {keyword.arg}: pass an argument list, and run nothing after fork"
+        for source, node in every_node(sources())
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "preexec_fn" or (keyword.arg == "shell" and ast.unparse(keyword.value) != "False")
+    )
+
+
+def test_only_listed_boundaries_catch_every_error() -> None:
+    report(
+        f"{source.at(line)} catches every error: name the errors, or list {place} in CATCH_ALL"
+        for source in sources()
+        for line, place in catch_alls(source, source.tree)
+        if place not in CATCH_ALL
+    )
+
+
+def test_the_list_of_boundaries_is_current() -> None:
+    places = {place for source in sources() for _, place in catch_alls(source, source.tree)}
+
+    gone = sorted(CATCH_ALL.keys() - places)
+
+    assert not gone, f"CATCH_ALL lists functions that catch every error no more: {gone}"
+
+
+def catch_alls(source: Source, within: ast.AST, function: str = "") -> Iterator[tuple[int, str]]:
+    for node in ast.iter_child_nodes(within):
+        if isinstance(node, ast.ExceptHandler | ast.Call) and catches_all(node):
+            yield node.lineno, f"{source.name}:{function}"
+        yield from catch_alls(source, node, node.name if isinstance(node, Function) else function)
+
+
+def catches_all(node: ast.ExceptHandler | ast.Call) -> bool:
+    """Tell whether any error ends here; a handler that tidies up and raises it again does not count."""
+    if isinstance(node, ast.Call):
+        kinds: list[ast.expr] = node.args if ast.unparse(node.func).endswith("suppress") else []
+    elif ast.unparse(node.body[-1]) == "raise":
+        kinds = []
+    elif node.type is None:
+        return True
+    else:
+        kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(ast.unparse(kind) in {"Exception", "BaseException"} for kind in kinds)
+
+
+def test_errors_that_leave_a_room_are_on_the_one_tree() -> None:
+    report(
+        f"{source.at(node.lineno)} class {node.name}: move it to relayd/errors.py, or make it private"
+        for source, node in every_node(ours())
+        if isinstance(node, ast.ClassDef)
+        and source.name != "relayd/errors.py"
+        and not node.name.startswith("_")
+        if any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
+    )
+
+
+def test_nothing_is_left_unfinished() -> None:
+    names = {"NotImplementedError", "xfail"}
+    report(
+        f"{source.at(token.start[0])} {token.string}: finish it, or take it out"
+        for kind in (tokenize.NAME, tokenize.COMMENT)
+        for source, token in every_token(kind)
+        if (token.string in names if kind == tokenize.NAME else UNFINISHED.search(token.string))
+    )
+
+
+def test_a_silenced_warning_gives_its_reason() -> None:
+    report(
+        f"{source.at(token.start[0])} {token.string}: name the rule and add the reason after it"
+        for source, token in every_token(tokenize.COMMENT)
+        if REASONLESS.search(token.string)
+    )
+
+
+def test_comments_are_sentences_not_banners() -> None:
+    report(
+        f"{source.at(token.start[0])} {token.string[:40]}: a module that needs banners is two modules"
+        for source, token in every_token(tokenize.COMMENT)
+        if re.search(r"[-=#*~_]{4,}|^#\s*[-=#*~_]{2,}", token.string)
+    )
+
+
+def test_no_code_is_commented_out() -> None:
+    report(
+        f"{source.at(token.start[0])} {token.string}: delete it, git remembers"
+        for source, token in every_token(tokenize.COMMENT)
+        if is_code(token.string.lstrip("# "))
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["call(1)", "import os", "x = call()", "return call()", "if x:", "def f():", "x += 1"]
+)
+def test_commented_out_code_is_recognised(text: str) -> None:
+    assert is_code(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["noqa: S603", "return code", "why", "slots * width", "if it fits:", "(see above)"]
+)
+def test_sentences_are_not_taken_for_code(text: str) -> None:
+    assert not is_code(text)
+
+
+def is_code(text: str) -> bool:
+    """Tell whether a comment can only be Python: it parses, and does more than name or compare things."""
+    opens_a_block = re.match(r"(if|for|while|with|def|class|async)\b.*:$", text)
+    try:
+        tree = ast.parse(f"{text} ..." if opens_a_block else text)
+    except SyntaxError:
+        return False
+    return any(does_something(node) for node in tree.body)
+
+
+def does_something(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Call | ast.Await | ast.Yield)
+    if isinstance(node, ast.Assign | ast.Return | ast.Raise):
+        return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
+    return not isinstance(node, ast.AnnAssign | ast.Pass | ast.Break | ast.Continue)
+
+
+def test_every_test_says_what_it_meets() -> None:
+    report(
+        f"{source.at(node.lineno)} {node.name} has {found or 'no marker'}: give it, or its module through "
+        f"pytestmark, exactly one of {sorted(MARKERS)}"
+        for source in sources()
+        if Path(source.name).name.startswith("test_")
+        for _, node in every_function([source])
+        if node.name.startswith("test_") and len(found := marks_of(source.tree.body, node)) != 1
+    )
+
+
+def marks_of(body: list[ast.stmt], test: Function) -> list[str]:
+    module_marks = [
+        node.value
+        for node in body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["pytestmark"]
+    ]
+    spelling = " ".join(ast.unparse(node) for node in (*module_marks, *test.decorator_list))
+    return [mark for mark in re.findall(r"pytest\.mark\.(\w+)", spelling) if mark in MARKERS]
+
+
+def test_tests_are_free_functions() -> None:
+    report(
+        f"{source.at(node.lineno)} class {node.name}: write its tests as functions"
+        for source, node in every_node(sources())
+        if isinstance(node, ast.ClassDef)
+        and source.name.startswith("tests/")
+        and node.name.startswith("Test")
+    )
+
+
+def test_the_repository_holds_one_small_binary() -> None:
+    report(
+        f"{name} is a binary file of {size} bytes: build it where it is needed, or list it in BINARIES"
+        for name in files()
+        if is_binary(data := (ROOT / name).read_bytes()) and (size := len(data)) > BINARIES.get(name, -1)
+    )
+
+
+def is_binary(data: bytes) -> bool:
+    return b"\0" in data[:8192]
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    report(
+        f"{name}:{number} {line.strip()[:80]}: say it without a path of one machine"
+        for name in files()
+        if not is_binary(data := (ROOT / name).read_bytes())
+        for number, line in enumerate(data.decode("utf-8").splitlines(), start=1)
+        if MACHINE_PATH.search(line)
+    )
+
+
+def test_ci_runs_the_commands_that_the_documents_tell() -> None:
+    report(
+        f"{name} lacks `{command}`: people and CI run the same tests in the same way"
+        for name in ("README.md", ".github/CONTRIBUTING.md", ".ci/run")
+        if name in files()
+        for command in TEST_COMMANDS
+        if command not in (ROOT / name).read_text("utf-8")
+    )
