@@ -6,17 +6,16 @@ what is still being fetched has another name in every store.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayd.catalog.choice import IMATRIX, base_name, companions_of, quant_of
 from relayd.catalog.embedded import SUFFIXES, find_embedded
-from relayd.catalog.entry import CatalogEntry
 from relayd.catalog.hub import hub_caches
 from relayd.catalog.lmstudio import lmstudio_folders
 from relayd.catalog.ollama import ollama_folders, ollama_models
-from relayd.catalog.ondisk import Found, Store, find_on_disk, identified
+from relayd.catalog.ondisk import Found, Store
 from relayd.catalog.shelf import Record, Shelf
 from relayd.errors import ModelFileError
 from relayd.gguf.companions import PART, PROJECTOR_MARK, is_companion, part_names
@@ -91,15 +90,6 @@ def scan(places: Places) -> list[Found]:
         if not (one.embedded and real in taken_out):
             seen.setdefault(real, one)
     return list(seen.values())
-
-
-def find_model(places: Places, entries: Sequence[CatalogEntry], name: str) -> Found:
-    """Return the model on disk that a name means (`ondisk.find_on_disk`).
-
-    Raises:
-        UsageError: No model is meant, or more than one; the candidates are listed.
-    """
-    return find_on_disk(identified(scan(places), entries), name)
 
 
 def begins_as_gguf(path: Path) -> bool:

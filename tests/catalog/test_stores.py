@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from relayd.catalog.entry import CatalogEntry
-from relayd.catalog.ondisk import Found
+from relayd.catalog.ondisk import Found, find_on_disk, identified
 from relayd.catalog.shelf import Kept, Record, Shelf
-from relayd.catalog.stores import Places, find_model, places_of, scan
+from relayd.catalog.stores import Places, places_of, scan
 from relayd.errors import UsageError
 from tests.fakes.hub import sha256
 from tests.llamafiles import make_llamafile
@@ -269,7 +269,8 @@ def test_a_record_that_makes_no_sense_is_passed_over(tmp_path: Path) -> None:
 def test_a_model_on_disk_is_found_by_what_the_catalogue_calls_it(tmp_path: Path) -> None:
     put(tmp_path / ".lmstudio/models/maker/Tiny-Model-3B-GGUF/Tiny-Model-3B-Q4_K_M.gguf")
     entry = CatalogEntry(name="tiny-3b", title="Tiny Model 3B", license="mit", capabilities=("chat",))
+    here = identified(scan(places(tmp_path)), [entry])
     for name in ("tiny-3b", "TINY-3B:q4_k_m", "tiny-model", "Tiny-Model-3B-Q4_K_M"):
-        assert "tiny-3b" == find_model(places(tmp_path), [entry], name).model
+        assert "tiny-3b" == find_on_disk(here, name).model
     with pytest.raises(UsageError, match="no model on this disk"):
-        find_model(places(tmp_path), [entry], "other")
+        find_on_disk(here, "other")
