@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import AsJson, print_json
 
 _PATIENCE_SECONDS = 3600.0
 """A load may take long, and a drain as long as its requests."""
@@ -17,7 +18,6 @@ Target = Annotated[
         autocompletion=complete.targets,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def start(target: Target = None, as_json: AsJson = False) -> None:
@@ -53,9 +53,7 @@ def show_states(answer: dict[str, object], *, as_json: bool) -> None:
     """Print an answer with replicas in it; exit with 1 if one of them was given up."""
     states = answer.get("replicas")
     if as_json:
-        import json
-
-        print(json.dumps(answer))
+        print_json(answer)
     elif isinstance(states, dict):
         for name, state in states.items():
             print(f"{name} is {state}")

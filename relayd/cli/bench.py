@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
     from relayd.benchmark import Benchmark
@@ -20,8 +21,8 @@ def bench(
     prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 256,
     tokens: Annotated[int, typer.Option(min=2, help="Tokens of every answer.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements of the model alone.")] = 3,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure prompt and answer speed of a running model, alone and at every number of its slots.
 
@@ -74,9 +75,8 @@ def _remember(result: "Benchmark", model: dict[str, Any]) -> None:
 def _show(result: "Benchmark", *, as_json: bool) -> None:
     if as_json:
         import dataclasses
-        import json
 
-        print(json.dumps(dataclasses.asdict(result)))
+        print_json(dataclasses.asdict(result))
         return
     print(f"prompt  {result.prefill_per_second:10.1f} tokens/s ({result.prompt_tokens} tokens)")
     print(f"answer  {result.decode_per_second:10.1f} tokens/s")

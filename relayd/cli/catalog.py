@@ -4,17 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relayd.cli.output import AsJson, print_json, show
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relayd.catalog import CatalogEntry, Folders
 
 app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")]
-
-PIPE_COLUMNS = 200
-"""Enough for the longest line: out of a terminal a model is one line, for grep."""
 
 
 @app.command("list")
@@ -28,15 +25,15 @@ def list_(
 
     entries = [entry for entry in known_catalog() if _wanted(entry, pattern.casefold(), capability_of(tag))]
     if as_json:
-        _print_json([_summary(entry) for entry in entries])
+        print_json([_summary(entry) for entry in entries])
     elif entries:
-        _print(models_table(entries))
+        show(models_table(entries))
     else:
         typer.echo("No model of the catalogue is like that. See all: relayd catalog list")
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_(
     name: Annotated[str, typer.Argument(help="A name, an alias, or the beginning of one.")],
     as_json: AsJson = False,
 ) -> None:
@@ -48,9 +45,9 @@ def show(
 
     match = find_entry(known_catalog(), name)
     if as_json:
-        _print_json(msgspec.to_builtins(match.entry) | _summary(match.entry) | {"quant": match.quant or None})
+        print_json(msgspec.to_builtins(match.entry) | _summary(match.entry) | {"quant": match.quant or None})
     else:
-        _print(model_page(match.entry))
+        show(model_page(match.entry))
 
 
 @app.command()
@@ -70,7 +67,7 @@ def update(
     updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
     names = [entry.name for entry in updated]
     if as_json:
-        _print_json({"updated": names})
+        print_json({"updated": names})
     else:
         typer.echo(f"The update has {len(names)} models.")
 
@@ -91,7 +88,7 @@ def import_(
     taken = [entry for entry in entries if entry.name not in skipped]
     keep_imported(taken, _folders().state)
     if as_json:
-        _print_json({"imported": [entry.name for entry in taken], "skipped": skipped})
+        print_json({"imported": [entry.name for entry in taken], "skipped": skipped})
         return
     typer.echo(f"Imported {len(taken)}: {_listed(entry.name for entry in taken)}")
     if skipped:
@@ -181,18 +178,3 @@ def _summary(entry: "CatalogEntry") -> dict[str, Any]:
 
 def _listed(names: "Iterable[str]") -> str:
     return ", ".join(names) or "nothing"
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
-    console.print(renderable)
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import print_json
 
 if TYPE_CHECKING:
     from relayd.conversation import Conversation, Message, Turn
@@ -60,10 +61,9 @@ def _once(
 ) -> None:
     if as_json:
         import dataclasses
-        import json
 
         turn = conversation.ask(name, messages, max_tokens=max_tokens)
-        print(json.dumps({"model": name, **dataclasses.asdict(turn)}))
+        print_json({"model": name, **dataclasses.asdict(turn)})
         return
     turn = conversation.ask(name, messages, max_tokens=max_tokens, on_text=_show)
     print()

@@ -1,25 +1,24 @@
 """relayd doctor: what would keep relayd from working well, and what helps?"""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from relayd.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from relayd.checkup import Finding, Patient
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Look at everything that has hurt people before; exits with 1 if there is a problem."""
     from relayd.checkup import Level, check_up
 
     findings = list(check_up(_patient()))
     if as_json:
         import dataclasses
-        import json
 
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         for finding in findings:
             _print(finding)

@@ -1,9 +1,11 @@
 """Commands about llama-server itself: install, list, path, update, rollback."""
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from relayd.cli.output import AsJson, Quiet, print_json, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="engine", help="Install and choose the llama-server that models run on.", no_args_is_help=True
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @app.command()
@@ -47,17 +46,15 @@ def rollback(as_json: AsJson = False) -> None:
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show the installed llama-servers."""
-    from rich.console import Console
-
     from relayd.ui.engine import EngineRow, engines_table
 
     shelf = _shelf()
     engines, now = shelf.engines(), shelf.current()
     if as_json:
-        _print_json([_described(shelf, engine) for engine in engines])
+        print_json([_described(shelf, engine) for engine in engines])
     elif engines:
         rows = [EngineRow(one.id, one.source, one.size_bytes, one == now) for one in engines]
-        Console().print(engines_table(rows))
+        show(engines_table(rows))
     else:
         typer.echo("No engine is installed. Install one: relayd engine install")
 
@@ -68,7 +65,7 @@ def path(as_json: AsJson = False) -> None:
     engine = find(_settings().path)
     if as_json:
         found = {"path": str(engine.path), "source": engine.source, "version": engine.version}
-        _print_json(found | {"build": engine.build})
+        print_json(found | {"build": engine.build})
     else:
         typer.echo(engine.path)
 
@@ -126,7 +123,7 @@ def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> "Iterato
 
 def _print_engine(shelf: "Shelf", engine: "Installed", *, as_json: bool) -> None:
     if as_json:
-        _print_json(_described(shelf, engine))
+        print_json(_described(shelf, engine))
     else:
         typer.echo(f"llama.cpp {engine.version} ({engine.backend}): {shelf.binary(engine)}")
 
@@ -139,9 +136,3 @@ def _described(shelf: "Shelf", engine: "Installed") -> dict[str, object]:
         "current": current is not None and current.id == engine.id,
         "path": str(shelf.binary(engine)),
     }
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2))

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relayd.cli.output import AsJson, print_json, show
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -11,9 +13,6 @@ if TYPE_CHECKING:
     from relayd.engine.explain import Explanation, ModelMetadata
     from relayd.engine.memory import MemoryProbe
     from relayd.hardware import Machine
-
-PIPE_COLUMNS = 160
-"""Out of a terminal a term is one line, for grep."""
 
 
 def explain(
@@ -27,7 +26,7 @@ def explain(
     cache_ram: Annotated[int, typer.Option(help="MiB of RAM for earlier prompts.", min=0)] = 8192,
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
     no_probe: Annotated[bool, typer.Option("--no-probe", help="Predict only; ask no engine.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document; sizes are bytes.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what memory a model takes and why, predicted and confirmed by the engine on its header."""
     import os
@@ -59,9 +58,7 @@ def explain(
         probe, why_not = None, "another machine is described, and its GPUs are not here"
     found = explained(source, setup, probe, SystemClock())
     if as_json:
-        import json
-
-        typer.echo(json.dumps(found.document(), indent=2))
+        print_json(found.document())
     else:
         _show(model, found, why_not, machine)
 
@@ -122,10 +119,6 @@ def _probe(cpu_key: str, environ: "Mapping[str, str]") -> "tuple[MemoryProbe | N
 
 
 def _show(name: str, found: "Explanation", why_not: str, machine: "Machine") -> None:
-    import sys
-
-    from rich.console import Console
-
     from relayd.ui.explain import Compared, render_memory
 
     cells = [Compared(cell.device, cell.part, cell.predicted, cell.confirmed) for cell in found.cells()]
@@ -142,8 +135,7 @@ def _show(name: str, found: "Explanation", why_not: str, machine: "Machine") -> 
         f"predicted in {found.predict_seconds * 1000:.1f} ms, "
         f"confirmed in {found.confirm_seconds * 1000:.1f} ms."
     )
-    width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    Console(width=width).print(render_memory(title, found.prediction, cells, notes))
+    show(render_memory(title, found.prediction, cells, notes))
 
 
 def _room(found: "Explanation", machine: "Machine") -> "Iterator[str]":

@@ -5,28 +5,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show
+
 if TYPE_CHECKING:
     from relayd.hardware import Machine
 
 
 def hardware(
     measure: Annotated[bool, typer.Option("--measure", help="Measure how fast RAM is read; 0.3 s.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON document; sizes are bytes.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the CPU, the memory and the devices that models can run on."""
     from relayd.hardware import document
 
     machine = _this_machine(measure=measure)
-    if json:
+    if as_json:
         import msgspec
 
-        print(msgspec.json.format(msgspec.json.encode(document(machine)), indent=2).decode())
+        print_json(msgspec.to_builtins(document(machine)))
     else:
-        from rich.console import Console
-
         from relayd.ui.hardware import render_machine
 
-        Console().print(render_machine(machine))
+        show(render_machine(machine), MAIL_COLUMNS)
 
 
 def _this_machine(*, measure: bool) -> "Machine":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relayd.cli.guide import Guide
-from relayd.cli.recommend import For, gather, print_json, show, telling
+from relayd.cli.output import MAIL_COLUMNS, Quiet, print_json, show, telling
+from relayd.cli.recommend import For, gather
 
 if TYPE_CHECKING:
     from relayd.advice import Adviser, Answer, Use
@@ -22,7 +23,7 @@ def init(
     model: Annotated[str, typer.Option(metavar="NAME[:QUANT]", help="This model.")] = "",
     no_pull: Annotated[bool, typer.Option("--no-pull", help="Fetch nothing.")] = False,
     no_service: Annotated[bool, typer.Option("--no-service", help="Install no service.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --yes: print JSON; sizes are bytes.")] = False,
 ) -> None:
     """Set relayd up: find a model for this machine, fetch it, and have it served.
@@ -169,7 +170,7 @@ def _choose(adviser: "Adviser", guide: Guide, use: For | None, model: str) -> _C
     with telling("Looking for the best …"):
         found = answer(adviser, Question(use=wanted, count=SHOWN))
     if guide.asks:
-        show(lambda width: advice_table(found.groups, found.confirmed, width))
+        show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
     names = [one.known.name for one in found.groups[wanted] if one.good][:SHOWN]
     if not names and not guide.asks:
         raise UsageError(f"no model for {wanted} suits this machine", remedy="see: relayd recommend")

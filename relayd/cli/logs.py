@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import print_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -168,10 +169,8 @@ class _Printer:
 
         replica = replica_of(file)
         if self.as_json:
-            import json
-
             time = {} if line.time is None else {"time": show_time(line.time)}
-            print(json.dumps({"replica": replica, **time, "line": line.text}))
+            print_event({"replica": replica, **time, "line": line.text})
             return
         text = line.text if self.raw else printable(line.text)
         print(f"{replica}: {text}" if several else text)

@@ -4,7 +4,6 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon s
 5 another daemon holds the lock, 130 interrupted.
 """
 
-import json
 import os
 import sys
 from typing import NoReturn
@@ -34,7 +33,11 @@ from relayd.cli import (
     test,
     version,
 )
+from relayd.cli.output import print_event, print_json
 from relayd.errors import RelaydError
+
+STREAMS = frozenset({"serve", "logs"})
+"""Commands whose `--json` is a line for each event; that of all others is one document."""
 
 app = typer.Typer(
     name="relayd",
@@ -89,7 +92,8 @@ def run() -> NoReturn:
 
 def _tell(error: RelaydError) -> None:
     if "--json" in sys.argv:
-        print(json.dumps({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}))
+        document = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
+        (print_event if sys.argv[1] in STREAMS else print_json)(document)
         return
     color = False if os.environ.get("NO_COLOR") else None
     typer.secho("relayd: ", fg="red", bold=True, nl=False, err=True, color=color)

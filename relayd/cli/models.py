@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from relayd.cli.ondisk import fits_here, known_models, models_on_disk, own_shelf, served_files
+from relayd.cli.output import AsJson, Quiet, print_json, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from relayd.catalog.ondisk import Found
     from relayd.catalog.shelf import Record, Shelf
     from relayd.ui.models import ModelRow
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-
-PIPE_COLUMNS = 200
-"""Out of a terminal a model is one line, for grep."""
 
 
 class _ListByDefault(TyperGroup):
@@ -64,7 +59,7 @@ def list_(
         )
         return
     if rows:
-        _print(models_table(rows))
+        show(models_table(rows))
     else:
         typer.echo("No model is like that." if pattern or tag else "No model is on this disk.")
     if not (pattern or tag or every):
@@ -149,7 +144,7 @@ def verify(
     if as_json:
         print_json([{"name": one.name, "outcome": one.outcome, "problems": one.problems} for one in verdicts])
     else:
-        _print(verdicts_table((one.name, one.outcome, one.problems) for one in verdicts))
+        show(verdicts_table((one.name, one.outcome, one.problems) for one in verdicts))
     if any(one.outcome == "damaged" for one in verdicts):
         raise typer.Exit(1)
 
@@ -169,7 +164,7 @@ def du(as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"where": where, "models": count, "bytes": size} for where, count, size in rows])
     else:
-        _print(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
+        show(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
 
 
 def _capability_of(tag: str) -> str:
@@ -181,13 +176,6 @@ def _capability_of(tag: str) -> str:
     from relayd.cli.catalog import capability_of
 
     return capability_of(tag)
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _rows(
@@ -278,12 +266,3 @@ def _arrived(record: "Record") -> int:
 
 def _again(record: "Record") -> str:
     return record.name if record.model else record.source
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
-    console.print(renderable)

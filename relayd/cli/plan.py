@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from relayd.cli.recommend import gather, print_json, show
+from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show
+from relayd.cli.recommend import gather
 
 
 def plan(
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show where the configured models go, and what each device is left with."""
     import os
@@ -20,13 +21,13 @@ def plan(
     from relayd.ui.recommend import plan_page
 
     config = load(None, os.environ, Path.home(), Path.cwd()).config
-    if not config.model:
+    if not config.model and not as_json:
         typer.echo("No model is configured. Find one: relayd recommend")
         return
     found = gather(simulate).plan(config)
-    if json:
+    if as_json:
         print_json(plan_document(found))
     else:
-        show(lambda _: plan_page(found))
+        show(plan_page(found), MAIL_COLUMNS)
     if not found.complete:
         raise typer.Exit(1)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relayd.cli.models import AsJson, Quiet, print_json
 from relayd.cli.ondisk import known_models, limit_of, own_shelf
+from relayd.cli.output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
     from relayd.catalog.order import Order

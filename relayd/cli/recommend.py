@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show, telling
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from rich.console import RenderableType
-
     from relayd.advice import Adviser, Answer
     from relayd.engine import Engine
     from relayd.hardware import Machine
-
-PIPE_COLUMNS = 100
-"""Out of a terminal: every column, and narrow enough for a mail."""
 
 EACH, SHOWN = 2, 10
 """Models shown for each use, and for one that is named."""
@@ -41,7 +36,7 @@ def recommend(
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
     command: Annotated[bool, typer.Option("--command", help="Print the llama-server line.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Add the best to relayd's models.toml.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON; sizes are bytes.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Recommend models for this machine, with memory, speed and reasons."""
     from relayd.advice import Question, Use, answer
@@ -61,7 +56,7 @@ def recommend(
         typer.echo(found.command_line())
     elif write:
         typer.echo(found.keep(state_dir()))
-    elif json:
+    elif as_json:
         print_json(found.document())
     else:
         _show(found)
@@ -154,13 +149,13 @@ def _show(found: "Answer") -> None:
     if found.parts:
         (use, (advice,)), *_ = found.groups.items()
         extra = [("Would fit", found.needs), *(("Note", note) for note in found.notes)]
-        show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra))
+        show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra), MAIL_COLUMNS)
         _tell_next(found)
         return
-    show(lambda width: advice_table(found.groups, found.confirmed, width))
+    show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
     notes = (*found.notes, *adviser.machine.notes)
     if notes:
-        show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)))
+        show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)), MAIL_COLUMNS)
     _tell_next(found)
 
 
@@ -176,33 +171,3 @@ def _tell_next(found: "Answer") -> None:
             typer.echo(f"\nServe it: relayd serve {name}")
         else:
             typer.echo(f"\nGet it: relayd pull {name}:{placement.form.quantization.name}")
-
-
-def show(render: "Callable[[int], RenderableType]") -> None:
-    """Print what `render` makes of the columns there are."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
-    console.print(render(console.width), soft_wrap=False)
-
-
-def print_json(value: object) -> None:
-    """Print a value as indented JSON."""
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-@contextlib.contextmanager
-def telling(what: str) -> "Iterator[None]":
-    """Show on the terminal what is being done, as long as it is."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield

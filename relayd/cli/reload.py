@@ -4,12 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from relayd.cli.output import AsJson
+
 _PATIENCE_SECONDS = 3600.0
 
 
 def reload(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read the configuration again; only replicas that it changes are started anew."""
     from relayd.cli.act import show_states

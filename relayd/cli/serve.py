@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relayd.cli.output import print_event
+
 if TYPE_CHECKING:
     from relayd.config import Config
     from relayd.engine import Engine
@@ -145,9 +147,7 @@ class Voice:
 
     def _tell(self, text: str, **fields: object) -> None:
         if self._as_json:
-            import json
-
-            print(json.dumps(fields), flush=True)
+            print_event(fields)
         elif not self._quiet:
             print(text, flush=True)
 

@@ -1,9 +1,11 @@
 """Commands about relayd as a service of systemd or launchd: install, uninstall, show."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from relayd.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +22,6 @@ Launchd = Annotated[bool, typer.Option("--launchd", help="For launchd.  [default
 Program = Annotated[Path | None, typer.Option(metavar="FILE", help="The relayd to run.  [default: this one]")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The relay.toml to use.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -113,7 +114,7 @@ def show(
     if file and file not in texts:
         raise UsageError(f"there is no file {file!r}", remedy=f"there are: {', '.join(texts)}")
     if as_json:
-        _print_json({name: {"path": str(paths[name]), "text": text} for name, text in texts.items()})
+        print_json({name: {"path": str(paths[name]), "text": text} for name, text in texts.items()})
     elif file:
         typer.echo(texts[file], nl=False)
     else:
@@ -127,7 +128,7 @@ def _follow(steps: "list[Step]", *, dry_run: bool, as_json: bool, left: "Iterabl
     if not dry_run:
         carry_out(steps, run_step, lambda step: None if as_json else typer.echo(str(step)))
     if as_json:
-        _print_json({"done": not dry_run, "steps": _listed(steps), "left": _listed(left)})
+        print_json({"done": not dry_run, "steps": _listed(steps), "left": _listed(left)})
         return
     if dry_run:
         typer.echo("\n".join(f"would {step}" for step in steps) or "nothing to do")
@@ -159,9 +160,3 @@ def run_step(step: "Run") -> int:
     except OSError as error:
         raise StateError(f"{step.command[0]} cannot be run: {error.strerror}") from error
     return done.returncode
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2))

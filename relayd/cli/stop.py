@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from relayd.client import Client
@@ -23,7 +24,7 @@ def stop(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop every replica and the daemon.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Stop a model, a replica, or the daemon; running requests are finished first."""
     from relayd.cli.door import daemon_client
@@ -41,9 +42,7 @@ def stop(
         answer = {"stopped": "daemon", "pid": answer["stopping"]}
         done = f"stopped relayd (pid {answer['pid']})"
     if as_json:
-        import json
-
-        print(json.dumps(answer))
+        print_json(answer)
     else:
         print(done)
 

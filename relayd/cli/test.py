@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relayd.cli import complete
+from relayd.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ def try_models(
         str | None,
         typer.Argument(metavar="MODEL", help="Without it, every model.", autocompletion=complete.models),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask models for a few words, as a client would, and check what comes back."""
     from relayd.cli.talk import open_conversation
@@ -34,9 +35,7 @@ def try_models(
     runtime = Path(report["runtime"])
     results = [result for one in models for result in _try(conversation, one, runtime)]
     if as_json:
-        import json
-
-        print(json.dumps(results))
+        print_json(results)
     else:
         for result in results:
             _print(result)

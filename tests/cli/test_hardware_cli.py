@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from relayd.cli.main import app
+from relayd.cli.output import MAIL_COLUMNS
 from relayd.engine import Engine
 
 
@@ -37,7 +38,7 @@ def test_without_an_engine_a_note_says_that_it_was_not_asked(runner: CliRunner) 
 
     assert 0 == shown.exit_code
     assert "The engine was not asked for its devices: no llama-server was found" in shown.output
-    assert max(map(len, shown.output.splitlines())) <= 80
+    assert max(map(len, shown.output.splitlines())) <= MAIL_COLUMNS
 
 
 @pytest.mark.real
