@@ -39,7 +39,7 @@ from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
 from relayd.service import Notifier, Pulse, counts, inherited_socket, stop_budget_seconds
 from relayd.store import Lock, holder
 from relayd.supervisor import EngineLauncher, Fleet, Settings, State, Status, World
-from relayd.supervisor.orphans import end_processes, find_orphans, remove_files
+from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
 from relayd.wish import Wish, smaller
@@ -224,13 +224,9 @@ class Daemon:
         )
 
     async def _end_orphans(self, adopted: set[int]) -> None:
-        """End what is left of an earlier daemon; an adopted replica may die and start again meanwhile."""
-        runtime, patience = self._wish.paths.runtime, self._wish.config.replicas.stop_seconds
-        orphans = find_orphans(runtime, adopted)
-        await asyncio.to_thread(end_processes, orphans, patience_seconds=patience)
-        remove_files(runtime)
-        if orphans:
-            self._journal.warning("daemon.ended_orphans", pids=" ".join(str(each.pid) for each in orphans))
+        patience = self._wish.config.replicas.stop_seconds
+        if pids := await end_orphans(self._wish.paths.runtime, adopted, patience_seconds=patience):
+            self._journal.warning("daemon.ended_orphans", pids=" ".join(map(str, pids)))
 
     def _open_logs(self) -> list[tuple[Path, int]]:
         return [(status.log, status.pid) for status in self._fleet.statuses() if status.log and status.pid]

@@ -3,6 +3,7 @@
 The tag in a process's environment decides, never a pid from a file: pids are reused.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Collection, Iterator
@@ -21,28 +22,26 @@ REPLICA_VARIABLE = "RELAYD_REPLICA"
 _STEM = "[0-9a-f]" * 8
 
 
-def end_orphans(runtime: Path, adopted: Collection[int], *, patience_seconds: float) -> list[int]:
-    """End what an earlier daemon left behind and return the pids; blocks until they are gone.
-
-    For as long as this takes nothing may be started: use its three steps where something may.
+async def end_orphans(runtime: Path, adopted: Collection[int], *, patience_seconds: float) -> list[int]:
+    """End what an earlier daemon left behind, and return the pids; replicas may die and start meanwhile.
 
     Args:
         runtime: The runtime folder; the caller holds its lock, so no other daemon lives.
         adopted: Processes that stay, by their group: what they started stays with them.
-        patience_seconds: How long they have between TERM and KILL.
+        patience_seconds: How long the others have between TERM and KILL.
     """
-    orphans = find_orphans(runtime, adopted)
-    end_processes(orphans, patience_seconds=patience_seconds)
+    orphans = _find_orphans(runtime, adopted)
+    await asyncio.to_thread(_end_processes, orphans, patience_seconds=patience_seconds)
     remove_files(runtime)
     return [process.pid for process in orphans]
 
 
-def find_orphans(runtime: Path, adopted: Collection[int]) -> list[psutil.Process]:
+def _find_orphans(runtime: Path, adopted: Collection[int]) -> list[psutil.Process]:
     """Return what an earlier daemon left behind, less the adopted; what starts later is not among it."""
     return [process for process, _ in _tagged(runtime) if _group(process) not in adopted]
 
 
-def end_processes(processes: list[psutil.Process], *, patience_seconds: float) -> None:
+def _end_processes(processes: list[psutil.Process], *, patience_seconds: float) -> None:
     """End processes by TERM, then by KILL; blocks until they are gone."""
     for process in processes:
         with contextlib.suppress(psutil.Error):

@@ -230,7 +230,7 @@ def come_back(stage: Stage, *, adopting: bool) -> None:
 
     async def story() -> None:
         assert adopting == replica.adopt()
-        end_orphans(stage.runtime, {pid_of(replica)} if adopting else (), patience_seconds=5)
+        await end_orphans(stage.runtime, {pid_of(replica)} if adopting else (), patience_seconds=5)
         replica.start()
         await replica.reached(State.READY)
         assert [pid_of(replica)] == list(stage.living())
