@@ -15,7 +15,8 @@ class Commands:
     Args:
         fleet: The replicas.
         report: Makes the answer of `status`.
-        reload: Reads the configuration again; told whether only to say what would change.
+        reload: Reads the configuration again and follows it.
+        preview: Says what a reload would change.
         end: Ends the daemon and every replica.
     """
 
@@ -24,13 +25,15 @@ class Commands:
         fleet: Fleet,
         *,
         report: Callable[[], dict[str, Any]],
-        reload: Callable[[bool], Awaitable[dict[str, Any]]],
+        reload: Callable[[], Awaitable[dict[str, Any]]],
+        preview: Callable[[], Awaitable[dict[str, Any]]],
         end: Callable[[], int],
         check_staying: Callable[[], None],
     ) -> None:
         self._fleet = fleet
         self._report = report
         self._reload = reload
+        self._preview = preview
         self._end = end
         self._check_staying = check_staying
 
@@ -78,7 +81,7 @@ class Commands:
         return {"replicas": {name: state.value for name, state in states.items()}}
 
     async def _reload_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._reload(arguments.get("dry_run") is True)
+        return await (self._preview() if arguments.get("dry_run") is True else self._reload())
 
     def _select(self, arguments: dict[str, Any]) -> list[Replica]:
         target = arguments.get("target")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
@@ -26,6 +26,7 @@ from relayd.api import (
 from relayd.api.control import control_app, control_socket
 from relayd.bridge import Bridge, FleetView
 from relayd.clock import SystemClock
+from relayd.coalesce import Coalesced
 from relayd.commands import Commands
 from relayd.config import Config, changed_settings, parse_listen, parse_ports
 from relayd.endpoint import Endpoint
@@ -69,6 +70,7 @@ class Daemon:
         self._wish = wish
         self._refresh = refresh
         self._reloading = asyncio.Lock()
+        self._reload = Coalesced(self._reload_once)
         self._keep_replicas = False
         self._on_listening = on_listening
         self._on_settled: Callable[[list[Status]], None] | None = on_settled
@@ -147,7 +149,8 @@ class Daemon:
         commands = Commands(
             self._fleet,
             report=self._status,
-            reload=self._reload,
+            reload=self._reload.ask,
+            preview=partial(self._follow_files, dry_run=True),
             end=self._end,
             check_staying=self._check_staying,
         )
@@ -267,12 +270,17 @@ class Daemon:
             raise DaemonError("this daemon is stopping", remedy="wait for its end, then: relayd serve")
 
     async def _reload_quietly(self) -> None:
+        with suppress(RelaydError):  # it is in the log, and nobody waits for an answer
+            await self._reload.ask()
+
+    async def _reload_once(self) -> dict[str, Any]:
         try:
-            await self._reload(dry_run=False)
+            return await self._follow_files(dry_run=False)
         except RelaydError as error:
             self._journal.error("reload.refused", message=str(error))
+            raise
 
-    async def _reload(self, dry_run: bool) -> dict[str, Any]:
+    async def _follow_files(self, *, dry_run: bool) -> dict[str, Any]:
         """Read the configuration again and follow it; a bad one changes nothing.
 
         Raises:

@@ -51,8 +51,9 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "bridge": {"api", "config", "planner", "scheduler", "supervisor", "wish"},
     "report": {"config", "planner", "scheduler", "supervisor", "wish"},
     "commands": {"supervisor"},
+    "coalesce": NOTHING,
     "daemon": {
-        "bridge", "commands", "report",
+        "bridge", "coalesce", "commands", "report",
         "hardware", "gguf", "catalog", "config", "planner", "engine", "store", "service", "scheduler",
         "supervisor", "router", "batch", "remote", "api", "wish", "actor",
     },

@@ -1,7 +1,10 @@
 """S68 to S70: a configuration that changes while the daemon runs."""
 
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from relayd.config import Config, changed_settings
 from relayd.config.schema import Model, Server
 from relayd.planner import ReplicaSpec, compare
-from tests.daemons import Daemon
+from tests.daemons import DEADLINE_SECONDS, Daemon
 
 
 @pytest.mark.fake
@@ -25,6 +28,35 @@ def test_s68_a_bad_file_is_told_with_its_line_and_changes_nothing(
     assert f"{daemon.config}:4: unknown key" in refused.stderr
     assert "listne" in refused.stderr
     assert before == daemon.replicas()
+
+
+@pytest.mark.fake
+def test_a_storm_of_sighups_during_a_reload_makes_one_more(
+    start_faked: Callable[..., Daemon], faulty: Callable[..., str]
+) -> None:
+    daemon = start_faked(faulty(m="trap=5"))
+    log = daemon.home / "state" / "relayd" / "logs" / "relayd.log"
+
+    def count(event: str) -> int:
+        return log.read_text().count(f" {event} ")
+
+    def await_count(event: str, number: int) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while count(event) < number:
+            assert time.monotonic() < deadline
+            Event().wait(0.005)
+
+    daemon.config.write_text(faulty(slots=2, m="trap=5"))
+    daemon.process.send_signal(signal.SIGHUP)
+    await_count("reload.begins", 1)
+    for number in range(20):
+        daemon.process.send_signal(signal.SIGHUP)
+        await_count("daemon.signal", 2 + number)
+    assert "nothing has changed" in daemon.run("reload").stdout
+
+    assert 21 == count("daemon.signal")
+    assert 2 <= count("reload.begins") <= 5, "one that runs, one that waits, and some time for a busy machine"
+    assert 2 == daemon.replicas()["m#0"]["slots"]
 
 
 def spec(model: str, **fields: int) -> ReplicaSpec:
