@@ -1,6 +1,7 @@
 """relayd chat: talk with a model."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,8 @@ from relayd.cli import complete
 from relayd.cli.output import print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relayd.conversation import Conversation, Message, Turn
 
 
@@ -25,30 +28,51 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --message: print a JSON object.")] = False,
 ) -> None:
-    """Talk with a model; an empty line or Ctrl-D ends. What each answer took is shown below it."""
+    """Talk with a model; an empty line or Ctrl-D ends, Ctrl-C cuts an answer short.
+
+    Where each answer came from and what it took is shown below it.
+    """
     from relayd.cli.talk import choose_model, open_conversation
     from relayd.errors import UsageError
 
     if as_json and message is None:
         raise UsageError("--json is for one answer", remedy="ask it with --message")
     conversation, report = open_conversation()
-    name = choose_model(model, report)
+    line = _Line(conversation, report, choose_model(model, report), max_tokens)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
-    if message is not None:
-        _once(conversation, name, [*messages, {"role": "user", "content": message}], max_tokens, as_json)
-        return
-    while words := _prompt():
-        messages.append({"role": "user", "content": words})
-        turn = conversation.ask(name, messages, max_tokens=max_tokens, on_text=_show)
-        messages.append({"role": "assistant", "content": turn.text})
-        typer.secho(f"\n{describe(turn)}\n", dim=True)
+    if message is None:
+        _converse(line, messages)
+    else:
+        _once(line, [*messages, {"role": "user", "content": message}], as_json=as_json)
 
 
-def describe(turn: "Turn") -> str:
-    """Return what an answer took, on one line."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The line to one model."""
+
+    conversation: "Conversation"
+    report: dict[str, Any]
+    model: str
+    max_tokens: int | None
+
+    def ask(self, messages: "Sequence[Message]", *, silent: bool = False) -> "Turn":
+        """Return the answer, shown as it comes unless it shall be silent."""
+        show = _hide if silent else _show
+        return self.conversation.ask(self.model, messages, max_tokens=self.max_tokens, on_text=show)
+
+    def devices(self, turn: "Turn") -> tuple[str, ...]:
+        """Return where the replica works that gave an answer."""
+        from relayd.cli.talk import devices_of
+
+        return devices_of(turn.replica, self.report)
+
+
+def describe(turn: "Turn", devices: "Sequence[str]" = ()) -> str:
+    """Return where an answer came from and what it took, on one line."""
     speed = f", {turn.per_second:.1f} tokens/s" if turn.per_second else ""
     cached = f" ({turn.cached_tokens} cached)" if turn.cached_tokens else ""
-    where = f"{turn.replica}: queued {turn.queue_seconds * 1000:.0f} ms, " if turn.replica else ""
+    on = f" on {', '.join(devices)}" if devices else ""
+    where = f"{turn.replica}{on}: queued {turn.queue_seconds * 1000:.0f} ms, " if turn.replica else ""
     return (
         f"[{where}first word after "
         f"{turn.first_token_seconds * 1000:.0f} ms, prompt {turn.prompt_tokens}{cached}, "
@@ -56,18 +80,42 @@ def describe(turn: "Turn") -> str:
     )
 
 
-def _once(
-    conversation: "Conversation", name: str, messages: "list[Message]", max_tokens: int | None, as_json: bool
-) -> None:
+def _once(line: _Line, messages: "Sequence[Message]", *, as_json: bool) -> None:
+    turn = line.ask(messages, silent=as_json)
+    devices = line.devices(turn)
     if as_json:
         import dataclasses
 
-        turn = conversation.ask(name, messages, max_tokens=max_tokens)
-        print_json({"model": name, **dataclasses.asdict(turn)})
+        print_json({"model": line.model, "devices": devices, **dataclasses.asdict(turn)})
         return
-    turn = conversation.ask(name, messages, max_tokens=max_tokens, on_text=_show)
-    print()
-    typer.secho(describe(turn), dim=True, err=True)
+    print(flush=True)
+    typer.secho(describe(turn, devices), dim=True, err=True)
+
+
+def _converse(line: _Line, messages: "list[Message]") -> None:
+    """Ask and answer until the person ends it; what failed or was cut short is no part of it."""
+    from relayd.errors import NoDaemonError, RelaydError
+
+    while words := _prompt():
+        messages.append({"role": "user", "content": words})
+        try:
+            turn = line.ask(messages)
+        except KeyboardInterrupt:
+            messages.pop()
+            typer.secho("\n[cut short]\n", dim=True)
+            continue
+        except NoDaemonError:
+            raise
+        except RelaydError as error:
+            messages.pop()
+            typer.echo(f"relayd: {error.message}\n", err=True)
+            continue
+        messages.append({"role": "assistant", "content": turn.text})
+        typer.secho(f"\n{describe(turn, line.devices(turn))}\n", dim=True)
+
+
+def _hide(_: str) -> None:
+    """Show nothing: a program waits for the whole."""
 
 
 def _show(piece: str) -> None:
@@ -78,8 +126,14 @@ def _show(piece: str) -> None:
 
 
 def _prompt() -> str:
+    """Return what is typed, or the next line of what is piped in; "" at the end."""
+    import sys
+
+    if sys.stdin.isatty():
+        import readline  # noqa: F401 - arrow keys work once it is imported
     try:
-        return input("> ").strip()
+        return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:
-        print()
+        if sys.stdin.isatty():
+            print()
         return ""

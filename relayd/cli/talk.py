@@ -59,6 +59,28 @@ def open_replica(replica: dict[str, Any], runtime: "Path") -> "Conversation":
     return Conversation(partial(_connect, f"http://{address}"), key)
 
 
+def devices_of(replica: str, report: dict[str, Any]) -> tuple[str, ...]:
+    """Return the devices that a replica of a status report works on; none if it is not in there."""
+    from pathlib import Path
+
+    from relayd.cli.hardware import as_the_engine_sees
+    from relayd.engine.explain import read_metadata
+    from relayd.errors import ModelFileError
+    from relayd.hardware import probe, residence
+
+    replicas = ((model, one) for model in report["models"] for one in model["replicas"])
+    model, found = next(((model, one) for model, one in replicas if one["name"] == replica), (None, None))
+    if model is None or found is None:
+        return ()
+    machine = probe()
+    try:
+        layers = read_metadata(Path(model["file"])).whole("block_count")
+    except ModelFileError:
+        layers = None
+    seen = as_the_engine_sees(machine) if machine.gpus else machine
+    return residence(seen, found["pid"] or 0, found["command"], layers)
+
+
 def _connect(url: str) -> "HTTPConnection":
     from http.client import HTTPConnection
     from urllib.parse import urlsplit

@@ -18,6 +18,7 @@ from relayd.hardware.machine import (
     NumaNode,
 )
 from relayd.hardware.probe import Sources, probe, this_machine
+from relayd.hardware.residence import residence
 
 __all__ = [
     "Bandwidth",
@@ -35,5 +36,6 @@ __all__ = [
     "merge_engine_devices",
     "parse_devices",
     "probe",
+    "residence",
     "this_machine",
 ]
