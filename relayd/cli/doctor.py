@@ -4,24 +4,28 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from relayd.cli.output import AsJson, print_json
+from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show, telling
 
 if TYPE_CHECKING:
-    from relayd.checkup import Finding, Patient
+    from collections.abc import Iterator
+
+    from relayd.checkup import Patient, Process
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at everything that has hurt people before; exits with 1 if there is a problem."""
     from relayd.checkup import Level, check_up
+    from relayd.ui.doctor import findings_page
 
-    findings = list(check_up(_patient()))
+    with telling("Looking …"):
+        findings = list(check_up(_patient()))
     if as_json:
         import dataclasses
 
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        for finding in findings:
-            _print(finding)
+        rows = [(one.level.value, one.subject, one.detail, one.remedy) for one in findings]
+        show(findings_page(rows), MAIL_COLUMNS)
     if any(finding.level is Level.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
@@ -30,18 +34,38 @@ def _patient() -> "Patient":
     import os
     from pathlib import Path
 
+    from relayd.catalog.hub import hub_of
     from relayd.checkup import Patient
     from relayd.cli.door import own_paths
     from relayd.cli.engine import find
-    from relayd.config import load
+    from relayd.cli.hardware import as_the_engine_sees
+    from relayd.cli.ondisk import own_shelf
+    from relayd.config import Config, load
     from relayd.errors import RelaydError
     from relayd.hardware import probe
 
+    found: Config | RelaydError
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     try:
-        config = load(None, os.environ, Path.home(), Path.cwd()).config
+        loaded = load(None, os.environ, Path.home(), Path.cwd())
+        found, sources, warnings = loaded.config, loaded.sources, loaded.warnings
     except RelaydError as error:
-        return Patient(error, lambda: find(""), probe(), own_paths(), _runs())
-    return Patient(config, lambda: find(config.engine.path), probe(), own_paths(), _runs())
+        found = error
+    path = found.engine.path if isinstance(found, Config) else ""
+    machine = probe()
+    return Patient(
+        config=found,
+        engine=lambda: find(path),
+        machine=as_the_engine_sees(machine) if machine.gpus else machine,
+        paths=own_paths(),
+        running=_runs(),
+        environ=os.environ,
+        sources=sources,
+        warnings=warnings,
+        models=(own_shelf().root, hub_of(os.environ, Path.home()).cache),
+        servers=_servers,
+    )
 
 
 def _runs() -> bool:
@@ -55,9 +79,20 @@ def _runs() -> bool:
     return True
 
 
-def _print(finding: "Finding") -> None:
-    color = {"ok": "green", "note": "yellow", "problem": "red"}[finding.level.value]
-    typer.secho(f"{finding.level.value:8}", fg=color, nl=False)
-    print(f"{finding.subject}: {finding.detail}")
-    for line in finding.remedy.splitlines():
-        print(f"        {line}")
+def _servers() -> "Iterator[Process]":
+    """Yield every llama-server of this machine; of one of another user, whose it is stays unknown."""
+    import contextlib
+
+    import psutil
+
+    from relayd.checkup import Process
+    from relayd.units import Bytes
+
+    for process in psutil.process_iter(["name", "memory_info"]):
+        if "llama-server" not in (process.info["name"] or ""):
+            continue
+        instance = "?"
+        with contextlib.suppress(psutil.Error, OSError):
+            instance = process.environ().get("RELAYD_INSTANCE", "")
+        memory = process.info["memory_info"]
+        yield Process(process.pid, Bytes(memory.rss if memory else 0), instance)

@@ -1,0 +1,21 @@
+"""What on this machine would keep relayd from working well, and what helps?"""
+
+from collections.abc import Iterator
+
+from relayd.checkup.configuration import check_configuration
+from relayd.checkup.devices import check_devices
+from relayd.checkup.engine import check_engine
+from relayd.checkup.finding import Finding, Level, Patient, Process
+from relayd.checkup.folders import check_folders
+from relayd.checkup.system import check_system
+
+__all__ = ["Finding", "Level", "Patient", "Process", "check_up"]
+
+
+def check_up(patient: Patient) -> Iterator[Finding]:
+    """Yield a finding for everything that has hurt people before."""
+    yield from check_configuration(patient)
+    yield from check_engine(patient)
+    yield from check_devices(patient)
+    yield from check_folders(patient)
+    yield from check_system(patient)

@@ -1,0 +1,111 @@
+"""Does the configuration ask for what this machine can give?"""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd.checkup.finding import Finding, Level, Patient, problem, tried
+from relayd.config import Config, check_exposure, check_model_files, parse_listen, parse_ports
+from relayd.errors import RelaydError
+from relayd.hardware import Machine
+from relayd.secret import Secret
+from relayd.units import MIB, show_bytes
+
+
+def check_configuration(patient: Patient) -> Iterator[Finding]:
+    """Yield what is wrong with the configuration, by itself and on this machine."""
+    config = patient.config
+    if isinstance(config, RelaydError):
+        yield problem("configuration", config)
+        return
+    count, sources = len(config.model), ", ".join(patient.sources) or "no file, so all defaults"
+    yield Finding("configuration", Level.OK, f"{count} model{'' if count == 1 else 's'} ({sources})")
+    for warning in patient.warnings:
+        yield Finding("configuration", Level.NOTE, warning)
+    yield tried("model files", lambda: check_model_files(config), "they are there, and GGUF")
+    yield from _sizes(config, patient.machine)
+    yield from _prompt_caches(config, patient.machine)
+    yield from _door(config)
+    if not patient.running:
+        yield from _ports(config)
+
+
+def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
+    """Yield models whose weights alone are too large; on the CPU the engine's own fit overlooks that."""
+    ceiling = machine.memory.ceiling + sum(gpu.memory_total for gpu in machine.gpus if not gpu.unified)
+    free = machine.usable_ram + sum(gpu.memory_free for gpu in machine.gpus if not gpu.unified)
+    for model in config.model:
+        size = _size(Path(model.file))
+        if size > ceiling:
+            held, remedy = (
+                show_bytes(ceiling),
+                "choose a smaller one: relayd recommend",
+            )
+            detail = f"{model.name}: its weights take {show_bytes(size)}, this machine has {held}"
+            yield Finding("model size", Level.PROBLEM, detail, remedy)
+        elif size > free:
+            detail = f"{model.name}: its weights take {show_bytes(size)}, {show_bytes(free)} are free now"
+            yield Finding("model size", Level.NOTE, detail, "free some memory first, or see: relayd plan")
+
+
+def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
+    """Yield a note where prompts of earlier requests may fill the RAM; each replica keeps its own."""
+    caches = sum(model.cache_ram_mib * model.replicas for model in config.model) * MIB
+    if caches > machine.memory.ceiling / 2:
+        of = f"{show_bytes(caches)} of {show_bytes(machine.memory.ceiling)} RAM"
+        remedy = "lower cache_ram_mib of the models; it is for each replica"
+        yield Finding("prompt caches", Level.NOTE, f"they may grow to {of}", remedy)
+
+
+def _door(config: Config) -> Iterator[Finding]:
+    server = config.server
+    yield tried(
+        "exposure", lambda: check_exposure(server.listen, server.api_key), "nobody gets in without leave"
+    )
+    name = socket.gethostname()
+    if _is_exposed(server.listen) and name not in server.allowed_hosts:
+        remedy = f'[server] allowed_hosts = ["{name}"], and every other name that clients use'
+        yield Finding("host names", Level.NOTE, f"clients that call this machine {name} are refused", remedy)
+
+
+def _is_exposed(listen: str) -> bool:
+    try:
+        check_exposure(listen, Secret(""))
+    except RelaydError:
+        return True
+    return False
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    address = parse_listen(config.server.listen)
+    if why := _taken(address.host, address.port):
+        remedy = "stop what listens there, or set server.listen"
+        yield Finding("port", Level.PROBLEM, f"{address}: {why}", remedy)
+    else:
+        yield Finding("port", Level.OK, f"{address} is free")
+    needed = sum(model.replicas for model in config.model)
+    if config.replicas.listen == "tcp" and needed:
+        ports = parse_ports(config.replicas.ports)
+        free = sum(not _taken("127.0.0.1", port) for port in ports)
+        level = Level.OK if free >= needed else Level.PROBLEM
+        remedy = "" if free >= needed else 'widen [replicas] ports, or set [replicas] listen = "unix"'
+        detail = f"{free} of {config.replicas.ports} are free, for {needed} replicas"
+        yield Finding("replica ports", level, detail, remedy)
+
+
+def _taken(host: str, port: int) -> str:
+    """Return why nobody can listen there now, or ""."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return str(error.strerror)
+    return ""
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

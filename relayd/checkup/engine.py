@@ -1,0 +1,62 @@
+"""Does the llama-server do what relayd and the configuration need of it?"""
+
+from collections.abc import Iterator
+
+from relayd.checkup.finding import Finding, Level, Patient, problem
+from relayd.config import Config
+from relayd.engine import Engine, check_extra_args
+from relayd.engine.reserved import canonical
+from relayd.errors import RelaydError
+
+OLDEST_BUILD = 9000
+"""llama.cpp builds before this lack flags that relayd passes where they exist (`--log-jsonl`, `--fit`)."""
+
+NEEDED = ("--api-key-file", "--metrics", "--cache-ram", "--fit")
+
+
+def check_engine(patient: Patient) -> Iterator[Finding]:
+    """Yield which llama-server would run, and what it lacks."""
+    try:
+        engine = patient.engine()
+    except RelaydError as error:
+        yield problem("engine", error)
+        return
+    yield Finding("engine", Level.OK, f"llama.cpp {engine.version} at {engine.path}")
+    update = "relayd engine update"
+    if engine.build is not None and engine.build < OLDEST_BUILD:
+        yield Finding("engine age", Level.NOTE, f"build {engine.build} is old", update)
+    if missing := [flag for flag in NEEDED if flag not in engine.features.flags]:
+        yield Finding("engine features", Level.NOTE, f"it lacks {', '.join(missing)}", update)
+    config = patient.config
+    unix = isinstance(config, RelaydError) or config.replicas.listen == "unix"
+    if unix and not engine.features.unix_sockets:
+        remedy = f'{update}, or set [replicas] listen = "tcp"'
+        yield Finding("engine sockets", Level.PROBLEM, "it cannot listen on unix sockets", remedy)
+    if not isinstance(config, RelaydError):
+        yield from _flags(config, engine)
+    system = patient.root / "etc/llama.cpp/config.ini"
+    if system.exists():
+        remedy = f"move {system} away; relayd cannot switch it off"
+        yield Finding("engine configuration", Level.PROBLEM, "llama-server reads flags from it", remedy)
+
+
+def _flags(config: Config, engine: Engine) -> Iterator[Finding]:
+    """Yield flags of models that are relayd's own, or that this build does not know."""
+    for model in config.model:
+        where = f"args of {model.name}"
+        try:
+            check_extra_args(model.args, where)
+        except RelaydError as error:
+            yield problem("flags", error)
+        flags = [canonical(arg) for arg in model.args if arg.startswith("-") and not _is_number(arg)]
+        if unknown := [flag for flag in flags if flag not in engine.features.flags]:
+            detail = f"{where}: llama.cpp {engine.version} does not know {', '.join(unknown)}"
+            yield Finding("flags", Level.PROBLEM, detail, f"correct them; it knows: {engine.path} --help")
+
+
+def _is_number(arg: str) -> bool:
+    try:
+        float(arg)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""What is looked at in a check-up, and how is what was found told?"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from relayd.config import Config, Paths
+from relayd.engine import Engine
+from relayd.errors import RelaydError
+from relayd.hardware import Machine
+from relayd.units import Bytes
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: What was looked at.
+        level: How it is.
+        detail: What was found.
+        remedy: What helps; empty when nothing needs help.
+    """
+
+    subject: str
+    level: Level
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A llama-server that runs on this machine.
+
+    Attributes:
+        pid: Its process id.
+        memory: RAM that it holds, files it shares with others included.
+        instance: The runtime folder of the relayd that started it; empty for one that none did, `?` where
+            that cannot be read.
+    """
+
+    pid: int
+    memory: Bytes
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What a check-up looks at.
+
+    Attributes:
+        config: What the operator wants, or why it cannot be read.
+        engine: Finds the llama-server; raises `RelaydError` when there is none.
+        machine: The hardware, as the engine sees it where there is one.
+        paths: relayd's folders.
+        running: Whether a daemon answers.
+        environ: The environment of this process.
+        sources: Files and variables the configuration came from.
+        warnings: What reading it gave to think about.
+        models: Folders that models are fetched to; they need not exist.
+        servers: Returns every llama-server that runs here.
+        root: The folder that holds `proc`, `dev`, `etc` and `var`.
+    """
+
+    config: Config | RelaydError
+    engine: Callable[[], Engine]
+    machine: Machine
+    paths: Paths
+    running: bool
+    environ: Mapping[str, str]
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    models: tuple[Path, ...] = ()
+    servers: Callable[[], Iterable[Process]] = tuple
+    root: Path = Path("/")
+
+
+def tried(subject: str, check: Callable[[], object], well: str) -> Finding:
+    """Return how a check went that raises `RelaydError` where something is wrong."""
+    try:
+        check()
+    except RelaydError as error:
+        return problem(subject, error)
+    return Finding(subject, Level.OK, well)
+
+
+def problem(subject: str, error: RelaydError) -> Finding:
+    """Return an error as a finding."""
+    return Finding(subject, Level.PROBLEM, error.message, error.remedy)

@@ -1,0 +1,64 @@
+"""Are the folders of relayd and of models where they work well, with room in them?"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from relayd.checkup.finding import Finding, Level, Patient, tried
+from relayd.config import Config, make_folders
+from relayd.units import GIB, show_bytes
+
+LITTLE_DISK = 5 * GIB
+
+REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "virtiofs", "vboxsf", "fuse.sshfs", "ceph", "glusterfs", "afs")
+"""How Linux calls file systems that lie elsewhere; those of a host under a virtual machine are slow too."""
+
+
+def check_folders(patient: Patient) -> Iterator[Finding]:
+    """Yield whether folders can be used, how full their disks are, and where models load slowly."""
+    paths = patient.paths
+    well = f"state in {paths.state}, sockets in {paths.runtime}"
+    yield tried("folders", lambda: make_folders(paths), well)
+    mounts = _mounts(patient.root)
+    if _file_system(paths.runtime, mounts).startswith("nfs"):
+        remedy = "set RELAYD_RUNTIME_DIR to a local folder: locks on NFS do not hold"
+        yield Finding("runtime folder", Level.PROBLEM, f"{paths.runtime} is on NFS", remedy)
+    yield from _room({"state": paths.state, "data": paths.data}, patient.models)
+    if isinstance(patient.config, Config):
+        for model in patient.config.model:
+            kind = _file_system(Path(model.file), mounts)
+            if kind.startswith(REMOTE):
+                remedy = "copy it to a local disk"
+                detail = f"{model.name} is read over {kind}: it loads slowly, and stalls where that does"
+                yield Finding("model files", Level.NOTE, detail, remedy)
+
+
+def _room(own: dict[str, Path], models: tuple[Path, ...]) -> Iterator[Finding]:
+    """Yield how much is free on every disk that relayd or a model may be written to, each disk once."""
+    seen = set()
+    for name, folder in (*own.items(), *(("models", folder) for folder in models)):
+        place = next((one for one in (folder, *folder.parents) if one.exists()), None)
+        if place is None or (disk := place.stat().st_dev) in seen:
+            continue
+        seen.add(disk)
+        free = shutil.disk_usage(place).free
+        level = Level.NOTE if free < LITTLE_DISK else Level.OK
+        remedy = f"free some space, or move {folder}" if level is Level.NOTE else ""
+        yield Finding(f"disk of {name}", level, f"{show_bytes(free)} free at {folder}", remedy)
+
+
+def _mounts(root: Path) -> list[tuple[str, str]]:
+    """Return where file systems are mounted and of which type they are; nothing where there is no /proc."""
+    try:
+        lines = (root / "proc/mounts").read_text().splitlines()
+    except OSError:
+        return []
+    return [
+        (fields[1].replace("\\040", " "), fields[2]) for fields in map(str.split, lines) if len(fields) > 2
+    ]
+
+
+def _file_system(path: Path, mounts: list[tuple[str, str]]) -> str:
+    """Return the type of the file system a path is on, as Linux names it; empty elsewhere."""
+    holders = [(len(place), kind) for place, kind in mounts if path.is_relative_to(place)]
+    return max(holders, default=(0, ""))[1]

@@ -1,0 +1,225 @@
+"""Is everything found that has hurt people, and nothing else?"""
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from relayd.checkup import Finding, Level, Patient, Process, check_up
+from relayd.config import Config, Model, Paths
+from relayd.config.schema import Replicas, Server
+from relayd.engine import Engine, Features
+from relayd.errors import ConfigError, EngineMissing
+from relayd.hardware import Cpu, Device, DeviceKind, Holder, Machine, Memory, MemoryLimit, NumaNode
+from relayd.secret import Secret
+from relayd.units import GIB, Bytes
+
+pytestmark = pytest.mark.system
+
+FLAGS = frozenset({"--api-key-file", "--metrics", "--cache-ram", "--fit", "--numa", "-ngl"})
+FEATURES = Features("b11434", 11434, FLAGS, {}, unix_sockets=True)
+ENGINE = Engine(Path("/e/llama-server"), "installed", FEATURES)
+CARD = Device(
+    DeviceKind.CUDA, 0, "GPU-1", "card", Bytes(24 * GIB), Bytes(20 * GIB),
+    holders=(Holder(50, "train.py", Bytes(3 * GIB)), Holder(51, "Xorg", Bytes(GIB // 4)),
+             Holder(52, "llama-server", Bytes(9 * GIB))),
+)  # fmt: skip
+RAM = Memory(Bytes(16 * GIB), Bytes(12 * GIB))
+MACHINE = Machine("linux", "x86_64", Cpu("c", 8, 16, 8), RAM)
+
+Examine = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """Return what is found that is not in order, by its subject."""
+    own = {name: tmp_path / name for name in ("config", "data", "cache", "state", "runtime")}
+    sockets = {name: own["runtime"] / name for name in ("control_socket", "lock")}
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"GGUF" + b"x" * 96)
+
+    def examine(config: Config | ConfigError | None = None, **more: Any) -> dict[str, Finding]:
+        wanted = Config(server=Server(listen="127.0.0.1:0")) if config is None else config
+        if isinstance(wanted, Config):
+            models = tuple(Model(**{**one, "file": str(model)}) for one in more.pop("models", ()))
+            wanted = Config(server=wanted.server, replicas=wanted.replicas, model=models)
+        patient = Patient(
+            config=wanted,
+            engine=lambda: ENGINE,
+            machine=MACHINE,
+            paths=Paths(**own, **sockets),
+            running=False,
+            environ={},
+            models=(own["data"] / "models",),
+            root=tmp_path,
+        )
+        free = more.pop("free", 100 * GIB)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+        findings = check_up(replace(patient, **more))
+        given = {"descriptors", "user"}  # what the machine of the tests is
+        return {
+            one.subject: one for one in findings if one.level is not Level.OK and one.subject not in given
+        }
+
+    return examine
+
+
+def put(file: Path, text: str = "") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_a_good_machine_has_nothing(examine: Examine) -> None:
+    assert {} == examine(models=[{"name": "m"}])
+
+
+def test_a_configuration_that_cannot_be_read_hides_nothing_else(examine: Examine) -> None:
+    def missing() -> Engine:
+        raise EngineMissing("no llama-server was found", remedy="relayd engine install")
+
+    found = examine(ConfigError("relay.toml:3: nonsense"), engine=missing)
+    assert ["configuration", "engine"] == list(found)
+    assert "relayd engine install" == found["engine"].remedy
+
+
+def test_models_larger_than_the_machine_are_a_problem_and_than_its_free_memory_a_note(
+    examine: Examine,
+) -> None:
+    small = replace(MACHINE, memory=Memory(Bytes(99), Bytes(50)))
+    assert (
+        Level.PROBLEM
+        is examine(models=[{"name": "m", "cache_ram_mib": 0}], machine=small)["model size"].level
+    )
+    busy = replace(MACHINE, memory=Memory(Bytes(16 * GIB), Bytes(99)))
+    assert Level.NOTE is examine(models=[{"name": "m", "cache_ram_mib": 0}], machine=busy)["model size"].level
+
+
+def test_prompt_caches_of_all_replicas_are_added_up(examine: Examine) -> None:
+    assert {} == examine(models=[{"name": "m", "replicas": 4, "cache_ram_mib": 2048}])
+    found = examine(models=[{"name": "m", "replicas": 5, "cache_ram_mib": 2048}])
+    assert "they may grow to 10 GiB of 16 GiB RAM" == found["prompt caches"].detail
+
+
+def test_a_door_for_others_needs_the_names_they_call_it_by(examine: Examine) -> None:
+    key = Secret("x" * 32)
+    name = socket.gethostname()
+    assert name in examine(Config(server=Server(listen="0.0.0.0:0", api_key=key)))["host names"].remedy
+    named = Server(listen="0.0.0.0:0", api_key=key, allowed_hosts=(name,))
+    assert {} == examine(Config(server=named))
+    assert "RELAYD_API_KEY" in examine(Config(server=Server(listen="0.0.0.0:0")))["exposure"].remedy
+
+
+def test_ports_that_others_hold_are_found(examine: Examine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        tcp = Replicas(listen="tcp", ports=f"{port}-{port}")
+        found = examine(
+            Config(server=Server(listen=f"127.0.0.1:{port}"), replicas=tcp), models=[{"name": "m"}]
+        )
+    assert Level.PROBLEM is found["port"].level
+    assert f"0 of {port}-{port} are free, for 1 replicas" == found["replica ports"].detail
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--gpu_layer", "3"), "--gpu-layer"),
+        (("-ngl", "-1", "--numa", "x"), None),
+        (("--port", "1"), "--port"),
+    ],
+)
+def test_flags_are_held_against_the_engine(examine: Examine, args: Sequence[str], said: str | None) -> None:
+    found = examine(models=[{"name": "m", "args": args}])
+    assert (said is None) == ("flags" not in found)
+    assert said is None or said in found["flags"].detail
+
+
+def test_an_engine_that_lacks_something_is_told_with_what_helps(examine: Examine) -> None:
+    old = replace(ENGINE, features=Features("b1", 1, frozenset({"--metrics"}), {}, unix_sockets=False))
+    found = examine(engine=lambda: old)
+    assert {"engine age", "engine features", "engine sockets"} == set(found)
+    assert "engine sockets" not in examine(Config(replicas=Replicas(listen="tcp")), engine=lambda: old)
+
+
+def test_a_file_that_the_engine_reads_flags_from_is_a_problem(examine: Examine, tmp_path: Path) -> None:
+    put(tmp_path / "etc/llama.cpp/config.ini")
+    assert Level.PROBLEM is examine()["engine configuration"].level
+
+
+def test_what_others_hold_of_a_gpu_is_told_and_what_is_ours_or_little_is_not(examine: Examine) -> None:
+    ours = Process(52, Bytes(GIB), "/r")
+    found = examine(machine=replace(MACHINE, gpus=(CARD,)), servers=lambda: [ours])
+    assert ["train.py (pid 50) holds 3.0 GiB"] == [one.detail for one in found.values()]
+
+
+def test_what_the_machine_notes_is_told_with_its_remedy(examine: Examine) -> None:
+    note = "The engine does not list cuda0, card, so no model runs on it: relayd engine install"
+    found = examine(machine=replace(MACHINE, notes=(note,)), environ={"ROCR_VISIBLE_DEVICES": "GPU-7"})
+    assert "unset ROCR_VISIBLE_DEVICES" == found["devices"].remedy
+    assert "relayd engine install" == examine(machine=replace(MACHINE, notes=(note,)))["devices"].remedy
+
+
+def test_files_of_drivers_that_cannot_be_opened_are_a_problem(
+    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "dev/dri/renderD128")
+    put(tmp_path / "dev/kfd")
+    assert {} == examine()
+    monkeypatch.setattr("relayd.checkup.devices.os.access", lambda file, _: file.name != "kfd")  # root may
+    found = examine()["permissions"]
+    assert (Level.PROBLEM, f"this user may not open {tmp_path}/dev/kfd") == (found.level, found.detail)
+
+
+def test_limits_of_a_control_group_are_told(examine: Examine) -> None:
+    limited = Memory(Bytes(16 * GIB), Bytes(12 * GIB), MemoryLimit(Bytes(4 * GIB), Bytes(0), Bytes(0)))
+    assert "control group" in examine(machine=replace(MACHINE, memory=limited))
+    slow = replace(MACHINE, cpu=Cpu("c", 8, 16, 8, quota_cores=1.5))
+    assert "CPU time of 1.5 cores" in examine(machine=slow)["control group"].detail
+
+
+@pytest.mark.parametrize(("balancing", "told"), [("0\n", False), ("1\n", True)])
+def test_pages_that_move_between_nodes_are_told(
+    examine: Examine, tmp_path: Path, balancing: str, *, told: bool
+) -> None:
+    put(tmp_path / "proc/sys/kernel/numa_balancing", balancing)
+    nodes = tuple(NumaNode(index, Bytes(8 * GIB), Bytes(GIB), frozenset({index})) for index in range(2))
+    assert told == ("memory nodes" in examine(machine=replace(MACHINE, nodes=nodes)))
+    assert {} == examine(machine=replace(MACHINE, nodes=nodes[:1]))
+
+
+def test_models_and_sockets_on_file_systems_of_elsewhere_are_told(examine: Examine, tmp_path: Path) -> None:
+    put(tmp_path / "proc/mounts", f"/dev/sda / ext4 rw 0 0\nhost:/x {tmp_path} nfs4 rw 0 0\n")
+    found = examine(models=[{"name": "m"}])
+    assert "m is read over nfs4" in found["model files"].detail
+    assert Level.PROBLEM is found["runtime folder"].level
+
+
+def test_servers_that_nobody_looks_after_are_told(examine: Examine, tmp_path: Path) -> None:
+    stray, orphan = Process(7, Bytes(GIB), ""), Process(8, Bytes(GIB), str(tmp_path / "runtime"))
+    strangers = [Process(9, Bytes(GIB), "/another/runtime"), Process(10, Bytes(GIB), "?")]
+    assert "kill 7" in examine(servers=lambda: [stray, *strangers])["left over"].remedy
+    assert "takes it over" in examine(servers=lambda: [orphan])["left over"].remedy
+    assert {} == examine(servers=lambda: [orphan, *strangers], running=True)
+
+
+def test_a_service_that_ends_at_logout_is_told(examine: Examine, tmp_path: Path) -> None:
+    put(tmp_path / "systemd/user/relayd.service")
+    user = examine()["service"].remedy.rpartition(" ")[2]
+    put(tmp_path / "var/lib/systemd/linger" / user)
+    assert {} == examine()
+
+
+def test_a_disk_that_is_nearly_full_is_told_once(examine: Examine) -> None:
+    found = examine(free=GIB)
+    assert ["disk of state"] == list(found)
+    assert found["disk of state"].detail.startswith("1.0 GiB free")
+
+
+def test_a_virtual_machine_of_windows_is_told(examine: Examine, tmp_path: Path) -> None:
+    put(tmp_path / "proc/sys/kernel/osrelease", "6.6.0-microsoft-standard-WSL2")
+    assert ".wslconfig" in examine()["WSL"].remedy
