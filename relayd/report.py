@@ -61,6 +61,7 @@ def _replica(status: Status) -> dict[str, Any]:
         "budget_left": status.budget_left,
         "reduced": list(status.reduced),
         "retry_at": status.retry_at,
+        "health_fault": status.health_fault,
         "last_exit": exit_
         and {
             "cause": exit_.cause.value,

@@ -21,6 +21,7 @@ class Verdict(Enum):
     FAILING = "failing"
     HUNG = "hung"
     IMPOSTOR = "impostor"
+    FAULT = "fault of our own"
 
 
 Report = Callable[[Verdict, str], None]
@@ -56,7 +57,8 @@ class HealthCheck:
 
     A load may take as long as it moves: it is called hung only when neither memory, bytes
     read nor log have changed for `load_stall_seconds`. Later it hangs when it does not answer,
-    or when its requests get nowhere.
+    or when its requests get nowhere. A look that fails by a fault of ours says nothing of the
+    replica: it is told, and repeated.
 
     Args:
         child: The process.
@@ -64,6 +66,7 @@ class HealthCheck:
         probe: How often it is asked.
         replicas: How long a load may stand still.
         clock: Time.
+        adopted: Whether an earlier daemon started it, so that it should answer already.
     """
 
     def __init__(
@@ -83,11 +86,12 @@ class HealthCheck:
         self._replicas = replicas
         self._awake = AwakeTime(clock, 2 * (probe.ready_seconds + probe.timeout_seconds))
         self._task: asyncio.Task[None] | None = None
+        self._was_ready = False
+        self._faults = 0
 
     def begin(self, report: Report) -> None:
         """Start looking; `report` is called from the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(report))
-        self._task.add_done_callback(_tell_fault)
+        self._task = asyncio.get_running_loop().create_task(self._watch(report))
 
     def end(self) -> None:
         """Stop looking; nothing is reported any more."""
@@ -95,10 +99,29 @@ class HealthCheck:
             self._task.cancel()
             self._task = None
 
-    async def _run(self, report: Report) -> None:
+    async def _watch(self, report: Report) -> None:
+        """Look for as long as the replica lives, whatever befalls a look."""
+        while True:
+            try:
+                await self._look(report)
+            except Exception as fault:  # noqa: BLE001 - whatever it is, a replica must not be left unwatched
+                self._faults += 1
+                self._tell_fault(report, repr(fault))
+            else:
+                return
+            await asyncio.sleep(self._probe.slow_seconds)
+
+    def _tell_fault(self, report: Report, fault: str) -> None:
+        if self._faults == 1:  # one trace says it all: the next may come every second
+            replica = self._child.endpoint.replica
+            Journal("supervisor").error("health.fault", trace=True, replica=replica, message=fault)
+        report(Verdict.FAULT, f"{fault}, {self._faults} so far")
+
+    async def _look(self, report: Report) -> None:
         prober = Prober(self._child.endpoint, timeout_seconds=self._probe.timeout_seconds)
         try:
-            if await self._until_ready(prober, report):
+            self._was_ready = self._was_ready or await self._until_ready(prober, report)
+            if self._was_ready:
                 await self._while_ready(prober, report)
         finally:
             await prober.close()
@@ -140,11 +163,9 @@ class HealthCheck:
         failures, last_answer = 0, self._awake.seconds()
         stall = StallWatch(self._probe.stall_seconds)
         while True:
-            failing = failures >= self._probe.failures
             await asyncio.sleep(self._probe.slow_seconds if failures else self._probe.ready_seconds)
             if await prober.health() is Answer.READY:
-                if failing:
-                    report(Verdict.READY, "")
+                report(Verdict.READY, "")
                 failures, last_answer = 0, self._awake.seconds()
                 counters = await prober.counters() if self._busy() else None
                 hung = stall.observe(last_answer, counters, cpu_seconds(self._child.pid))
@@ -165,8 +186,3 @@ class HealthCheck:
         if age_seconds < 2:
             return self._probe.fast_seconds
         return min(0.1, self._probe.slow_seconds) if age_seconds < 20 else self._probe.slow_seconds
-
-
-def _tell_fault(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (fault := task.exception()):
-        Journal("supervisor").error("health.fault", message=repr(fault))

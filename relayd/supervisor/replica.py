@@ -57,6 +57,7 @@ class Replica:
         self._drain_for_ever = False
         self._changed = asyncio.Event()
         self._verdict: Exit | None = None
+        self._health_fault: str | None = None
         self._ready_since: float | None = None
         self._failures = 0
         self._restarts = 0
@@ -157,6 +158,7 @@ class Replica:
             last_exit_at=self._last_exit_at,
             last_words=self._last_words,
             retry_at=self._retry_at,
+            health_fault=self._health_fault,
             log=last.log if last else None,
             command=last.command if last else (),
         )
@@ -232,6 +234,7 @@ class Replica:
     def _attend(self, child: Child, *, adopted: bool = False) -> None:
         """Watch a process for its end, and ask it how it is."""
         self._child, self._last_child = child, child
+        self._health_fault = None
         self._watch = ExitWatch(child.pid, self._exited)
         busy = partial(self._world.busy, self.spec.name)
         probe, replicas = self._settings.probe, self._settings.replicas
@@ -245,7 +248,9 @@ class Replica:
             Verdict.READY: Event.ANSWERED_READY,
             Verdict.FAILING: Event.PROBE_FAILED,
         }.get(verdict)
-        if event is not None:
+        if verdict is Verdict.FAULT:
+            self._health_fault = message
+        elif event is not None:
             if knows(self.state, event):
                 self._handle(event)
         elif self._child and self.state in ALIVE:

@@ -24,7 +24,8 @@ class Status:
 
     Attributes:
         last_words: What the engine wrote last before it ended on its own.
-        reduced: The steps that were taken down to fit into a device's memory.
+        reduced: The steps that were taken down to fit into memory.
+        health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
     """
 
     spec: ReplicaSpec
@@ -40,5 +41,6 @@ class Status:
     last_exit_at: float | None
     last_words: tuple[str, ...]
     retry_at: float | None
+    health_fault: str | None
     log: Path | None
     command: tuple[str, ...]

@@ -62,6 +62,10 @@ def _notes(report: dict[str, Any], now: float) -> Iterator[Text]:
             last = replica["last_exit"]
             if replica["reduced"]:
                 yield Text(f"{replica['name']} was made smaller to fit: {'; '.join(replica['reduced'])}")
+            if replica["health_fault"]:
+                told = f"{replica['name']}: relayd failed to look at it, and tries again"
+                yield Text(f"{told}: {replica['health_fault']}", style="yellow")
+                yield Text("  Report it as a fault of relayd, with its place in: relayd logs")
             if replica["state"] in ("backoff", "fatal") and last:
                 retry = (
                     f", next try in {show_seconds(max(0.0, replica['retry_at'] - now))}"

@@ -118,11 +118,9 @@ class Stage:
         model.touch()
         return ReplicaSpec(name, 0, model, extra_args=("--fault", faults) if faults else (), **fields)
 
-    def replica(
-        self, faults: str = "", name: str = "m", settings: Settings = FAST, *, busy: bool = False
-    ) -> Replica:
-        world = World(self.launcher(), self.listener, self.clock, busy=lambda _: busy)
-        return Replica(self.spec(faults, name), world, settings)
+    def replica(self, faults: str = "", name: str = "m", settings: Settings = FAST, **world: Any) -> Replica:
+        known = World(self.launcher(), self.listener, self.clock, **world)
+        return Replica(self.spec(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:
         return (self.home / "logs" / f"{name}.0.log").read_text()

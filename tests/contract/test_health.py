@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def ask(stage: Stage) -> None:
 
 @pytest.mark.fake
 def test_s48_a_replica_that_answers_health_and_decodes_nothing_is_replaced(stage: Stage) -> None:
-    replica = stage.replica("wedge,lives=1", settings=quick(stall_seconds=0.4), busy=True)
+    replica = stage.replica("wedge,lives=1", settings=quick(stall_seconds=0.4), busy=lambda _: True)
 
     async def story() -> None:
         replica.start()
@@ -75,7 +76,7 @@ def test_s48_a_replica_that_answers_health_and_decodes_nothing_is_replaced(stage
 
 @pytest.mark.fake
 def test_s49_a_replica_that_reads_a_long_prompt_is_left_alone(stage: Stage) -> None:
-    replica = stage.replica("prefill=1.5", settings=quick(stall_seconds=0.4), busy=True)
+    replica = stage.replica("prefill=1.5", settings=quick(stall_seconds=0.4), busy=lambda _: True)
 
     async def story() -> None:
         replica.start()
@@ -84,6 +85,40 @@ def test_s49_a_replica_that_reads_a_long_prompt_is_left_alone(stage: Stage) -> N
         assert (State.READY, 1) == (replica.state, replica.status().incarnation)
 
     stage.play(story, replica)
+
+
+@pytest.mark.fake
+def test_a_fault_of_our_own_in_a_look_is_told_and_the_next_look_comes(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [ZeroDivisionError("ours"), ZeroDivisionError("again")]
+
+    def busy(_replica: str) -> bool:
+        if faults:
+            raise faults.pop(0)
+        return False
+
+    replica = stage.replica(settings=quick(hung_seconds=1.5), busy=busy)
+
+    async def story() -> None:
+        replica.start()
+        await replica.reached(State.READY)
+        await until(lambda: not faults)
+        await until(lambda: "2 so far" in (replica.status().health_fault or ""))
+        assert (State.READY, 1) == (replica.state, replica.status().incarnation)
+        os.kill(pid_of(replica), signal.SIGSTOP)
+        await replica.reached(State.UNHEALTHY)
+        os.kill(pid_of(replica), signal.SIGCONT)
+        await replica.reached(State.READY)
+        os.kill(pid_of(replica), signal.SIGSTOP)
+        await until(lambda: replica.status().incarnation == 2)
+        await replica.reached(State.READY)
+        assert replica.status().health_fault is None
+
+    with caplog.at_level(logging.ERROR):
+        stage.play(story, replica)
+    (told,) = (record for record in caplog.records if "health.fault" in record.message)
+    assert told.exc_info, "where it happened is told, once"
 
 
 @pytest.mark.fake
