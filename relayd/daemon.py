@@ -32,6 +32,7 @@ from relayd.config import Config, changed_settings, parse_listen, parse_ports
 from relayd.endpoint import Endpoint
 from relayd.engine import command, environment
 from relayd.errors import DaemonError, DaemonRunningError, ListenError, RelaydError, StateError
+from relayd.hardware import OomKills
 from relayd.journal import Journal
 from relayd.planner import ReplicaSpec, compare
 from relayd.report import SCHEMA, fleet_report, reload_report
@@ -83,7 +84,8 @@ class Daemon:
         self._actor = Actor(self._scheduler, clock)
         self._dispatcher = Dispatcher(self._actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
         self._bridge = Bridge(self._actor.post, self._pools.retire, self._changed)
-        world = World(self._launcher(), self._bridge, clock, self._is_busy, smaller)
+        starved = OomKills().ended
+        world = World(self._launcher(), self._bridge, clock, self._is_busy, smaller, starved)
         self._fleet = Fleet(wish.specs, world, _settings(config))
         self._view = FleetView(config, self._started, self._fleet.statuses)
         self._actor.on(Dispatch, self._dispatcher.on_dispatch)

@@ -130,12 +130,13 @@ def _spec(model: Model, index: int, threads: int) -> ReplicaSpec:
     )
 
 
-def smaller(spec: ReplicaSpec, rung: int) -> Step | None:
-    """Return the next spec to try when a device is too small for one; None when nothing is left.
+def smaller(spec: ReplicaSpec, rung: int, *, host: bool) -> Step | None:
+    """Return the next spec to try when memory is too small for one; None when nothing is left.
 
     Args:
         spec: What did not fit.
         rung: Where on the ladder to go on (`planner.smaller`).
+        host: Whether it was RAM that ran out, and not a device's memory.
     """
     try:
         metadata = read_metadata(spec.file)
@@ -143,7 +144,7 @@ def smaller(spec: ReplicaSpec, rung: int) -> Step | None:
         facts = Facts(context, metadata.whole("block_count"), _smaller_files(spec.file))
     except ModelFileError:
         return None
-    return step_down(spec, facts, rung)
+    return step_down(spec, facts, rung, host=host)
 
 
 def _smaller_files(file: Path) -> list[Path]:

@@ -151,7 +151,8 @@ class Restart(Section, frozen=True):
         first_delay_seconds: Wait before the first restart; it doubles with every further one.
         max_delay_seconds: Longest wait before a restart.
         stable_seconds: Time in service after which the wait starts over.
-        budget: Unexpected exits within `budget_seconds` after which the replica is given up.
+        budget: Unexpected exits that are borne within `budget_seconds`; with one more the replica is
+            given up. One that the kernel ends for want of memory counts as two.
         budget_seconds: The window in which exits are counted.
     """
 

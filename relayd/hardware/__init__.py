@@ -17,6 +17,7 @@ from relayd.hardware.machine import (
     MemoryLimit,
     NumaNode,
 )
+from relayd.hardware.oom import OomKills
 from relayd.hardware.probe import Sources, probe, this_machine
 from relayd.hardware.residence import residence
 
@@ -31,6 +32,7 @@ __all__ = [
     "Memory",
     "MemoryLimit",
     "NumaNode",
+    "OomKills",
     "Sources",
     "document",
     "merge_engine_devices",

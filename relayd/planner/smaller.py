@@ -1,7 +1,8 @@
-"""What is tried next when a replica does not fit into the memory of its device?
+"""What is tried next when a replica does not fit into memory, a device's or the host's?
 
-The rungs of the ladder, from what costs least: fewer slots, a shorter context, fewer layers on
-the device, a smaller quantization that is on disk.
+The rungs of the ladder, from what costs least: less RAM for earlier prompts (for the host only), fewer
+slots, a shorter context, fewer layers on the device (for a device only), a smaller quantization that is
+on disk.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,16 +45,32 @@ class Step:
     what: str
 
 
-def step_down(spec: ReplicaSpec, facts: Facts, rung: int = 0) -> Step | None:
-    """Return the next smaller spec from a rung on, or None when nothing is left to try."""
+def step_down(spec: ReplicaSpec, facts: Facts, rung: int = 0, *, host: bool = False) -> Step | None:
+    """Return the next smaller spec from a rung on, or None when nothing is left to try.
+
+    Args:
+        spec: What did not fit.
+        facts: What is known of its model.
+        rung: The first one to try.
+        host: Whether it was RAM that ran out, and not a device's memory.
+    """
+    useless = _fewer_layers if host else _smaller_prompt_cache
     for number, change in enumerate(_RUNGS[rung:], start=rung):
-        if found := change(spec, facts):
+        if change is not useless and (found := change(spec, facts)):
             smaller, what = found
             return Step(smaller, number + 1, what)
     return None
 
 
 _Change = tuple[ReplicaSpec, str] | None
+
+
+def _smaller_prompt_cache(spec: ReplicaSpec, _facts: Facts) -> _Change:
+    if not spec.cache_ram_mib:
+        return None
+    mib = spec.cache_ram_mib // 4
+    what = f"RAM for earlier prompts: {spec.cache_ram_mib} → {mib} MiB"
+    return replace(spec, cache_ram_mib=mib), what
 
 
 def _fewer_slots(spec: ReplicaSpec, _facts: Facts) -> _Change:
@@ -87,6 +104,7 @@ def _smaller_file(spec: ReplicaSpec, facts: Facts) -> _Change:
 
 
 _RUNGS: tuple[Callable[[ReplicaSpec, Facts], _Change], ...] = (
+    _smaller_prompt_cache,
     _fewer_slots,
     _shorter_context,
     _fewer_layers,

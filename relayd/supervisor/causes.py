@@ -12,6 +12,7 @@ class Cause(Enum):
     COMMANDED = "commanded"
     CLEAN = "clean"
     CRASH = "crash"
+    KILLED = "killed"
     REFUSED = "refused"
     ADDRESS_IN_USE = "address in use"
     HOST_OOM = "out of host memory"
@@ -51,8 +52,8 @@ class Exit:
     def weight(self) -> int:
         """What it costs of the restart budget.
 
-        The host running out of memory counts double; a system that is short of descriptors or
-        processes is no fault of the replica.
+        The host running out of memory counts double, for every try endangers all that runs there;
+        a system that is short of descriptors or processes is no fault of the replica.
         """
         return {Cause.HOST_OOM: 2, Cause.SPAWN_FAILED: 0}.get(self.cause, 1)
 
@@ -95,16 +96,22 @@ _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
 )
 
 
-def classify(code: int | None, log_tail: str, *, killed_by_us: bool = False) -> Exit:
+def may_be_oom(code: int | None) -> bool:
+    """Return whether an exit code leaves it open that the kernel ended the process, or what it wrapped."""
+    return code in (None, -signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False) -> Exit:
     """Return why a process ended that was not told to.
 
     Args:
         code: What `waitpid` said; None for a process that is not our child.
         log_tail: The last lines the engine wrote in this incarnation.
-        killed_by_us: Whether the supervisor killed it because it did not answer.
+        out_of_memory: Whether the kernel ended it because memory ran out.
     """
-    if killed_by_us:
-        return Exit(Cause.NOT_ANSWERING, code, "it did not answer and was killed")
+    if out_of_memory:
+        remedy = "Lower `cache_ram_mib`, `slots` or `context`, or choose a smaller quantization."
+        return Exit(Cause.HOST_OOM, code, "the kernel killed it because memory ran out", remedy)
     for pattern, cause, remedy in _SIGNATURES:
         if found := re.search(pattern, log_tail):
             return Exit(cause, code, found.group(0).strip()[:300], remedy)
@@ -123,6 +130,6 @@ def _signalled(number: int) -> Exit:
         remedy = "Build it for this one: `relayd engine install`."
         return Exit(Cause.WRONG_CPU, -number, "the engine was built for another CPU (SIGILL)", remedy)
     if number == signal.SIGKILL:
-        message = "it was killed from outside (SIGKILL); the system may be short of memory"
-        return Exit(Cause.HOST_OOM, -number, message, "`dmesg` tells whether it was the kernel.")
+        remedy = "If nobody did that by hand, `dmesg` may tell."
+        return Exit(Cause.KILLED, -number, "it was killed from outside (SIGKILL)", remedy)
     return Exit(Cause.CRASH, -number, f"it was ended by {name}")

@@ -11,7 +11,7 @@ from relayd.errors import RelaydError
 from relayd.journal import Journal
 from relayd.planner import ReplicaSpec, Step
 from relayd.supervisor.backoff import Budget, backoff_seconds
-from relayd.supervisor.causes import Cause, Exit, classify
+from relayd.supervisor.causes import Cause, Exit, classify, may_be_oom
 from relayd.supervisor.child import Child
 from relayd.supervisor.health import HealthCheck, Verdict
 from relayd.supervisor.logs import since
@@ -272,7 +272,8 @@ class Replica:
         else:
             words = since(child.log, child.log_offset)
             self._last_words = tuple(words.splitlines()[-_LAST_WORDS:])
-            self._end_unexpected(self._verdict or classify(code, words))
+            starved = may_be_oom(code) and self._world.out_of_memory(child.pid)
+            self._end_unexpected(self._verdict or classify(code, words, out_of_memory=starved))
         if self._child is child:
             self._child = None
 
@@ -284,16 +285,18 @@ class Replica:
         )
         self._failures = 1 if stable else self._failures + 1
         self._note_exit(exit_)
-        if exit_.cause is Cause.DEVICE_OOM and self._step_down():
+        # What has served for a while fits: there it is something else that has grown.
+        too_large = exit_.cause is Cause.DEVICE_OOM or (exit_.cause is Cause.HOST_OOM and not stable)
+        if too_large and self._step_down(host=exit_.cause is Cause.HOST_OOM):
             self._handle(Event.EXITED_TO_RETRY)
             return
         allowed = self._budget.spend(now, exit_.weight)
         self._handle(Event.EXITED_TO_RETRY if allowed and not exit_.hopeless else Event.EXITED_FOR_GOOD)
 
-    def _step_down(self) -> bool:
+    def _step_down(self, *, host: bool) -> bool:
         """Choose a smaller spec for the next start, and return whether there is one to try."""
         rung = self._steps[-1].rung if self._steps else 0
-        step = self._world.smaller(self.spec, rung) if len(self._steps) < _MOST_STEPS else None
+        step = self._world.smaller(self.spec, rung, host=host) if len(self._steps) < _MOST_STEPS else None
         if step is None:
             return False
         self._journal.warning("replica.smaller", replica=self.spec.name, change=step.what)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from relayd.clock import Clock
 from relayd.planner import ReplicaSpec, Step
@@ -13,8 +14,26 @@ def _never_busy(_replica: str) -> bool:
     return False
 
 
-def _nothing_smaller(_spec: ReplicaSpec, _rung: int) -> Step | None:
+def _nothing_smaller(_spec: ReplicaSpec, _rung: int, *, host: bool) -> Step | None:  # noqa: ARG001 - the name is the protocol's
     return None
+
+
+def _never_out_of_memory(_pid: int) -> bool:
+    return False
+
+
+class Smaller(Protocol):
+    """Names the next spec to try when memory does not hold one."""
+
+    def __call__(self, spec: ReplicaSpec, rung: int, /, *, host: bool) -> Step | None:
+        """Return the next step from a rung of the ladder on; None when nothing is left.
+
+        Args:
+            spec: What did not fit.
+            rung: Where on the ladder to go on.
+            host: Whether it was RAM that ran out, and not a device's memory.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +45,13 @@ class World:
         audience: Told which replicas take requests.
         clock: Time.
         busy: Tells whether a replica, by its name, has requests to work on.
-        smaller: Names the next spec to try, from a rung of the ladder on, when a device's memory
-            does not hold one; None when nothing is left.
+        smaller: Names what to try when memory does not hold a replica.
+        out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory.
     """
 
     launcher: Launcher
     audience: Audience
     clock: Clock
     busy: Callable[[str], bool] = _never_busy
-    smaller: Callable[[ReplicaSpec, int], Step | None] = _nothing_smaller
+    smaller: Smaller = _nothing_smaller
+    out_of_memory: Callable[[int], bool] = _never_out_of_memory

@@ -137,7 +137,7 @@ PROVED: Mapping[int, tuple[str, ...]] = {
     63: ("contract/test_clock.py::test_s63_a_daemon_out_of_descriptors_is_back_when_there_are_some",),
     64: ("contract/test_clock.py::test_s64_a_replica_goes_before_the_daemon_and_leaves_no_core",),
     65: (
-        "contract/test_clock.py::test_s65_a_kill_from_outside_counts_double",
+        "contract/test_clock.py::test_s65_a_kill_by_the_kernel_counts_double_and_another_does_not",
         "supervisor/test_causes.py::test_running_out_of_host_memory_counts_double",
     ),
     66: (
@@ -189,6 +189,8 @@ DIFFERENT: Mapping[int, str] = {
     48: "By the counters that stand still while requests run, and never by a decode of our own: that would "
     "evict a prompt cache and wake a GPU.",
     62: "Ten minutes and 10,000 requests are measured by the soak; the test looks at three seconds.",
+    65: "A SIGKILL from outside is called the kernel's only if its log names the process, or its control "
+    "group counts a kill: `kill -9` by hand is a crash like any other.",
     72: "In CPU time of the command, as a busy machine says nothing about it.",
 }
 """Number -> in what the promise differs from the statement, and why."""

@@ -101,19 +101,31 @@ def test_s64_a_replica_goes_before_the_daemon_and_leaves_no_core(stage: Stage) -
 
 
 @pytest.mark.fake
-def test_s65_a_kill_from_outside_counts_double(stage: Stage) -> None:
-    replica = stage.replica()
+@pytest.mark.parametrize(
+    ("by_kernel", "cause", "cost"), [(True, Cause.HOST_OOM, 2), (False, Cause.KILLED, 1)]
+)
+def test_s65_a_kill_by_the_kernel_counts_double_and_another_does_not(
+    stage: Stage, by_kernel: bool, cause: Cause, cost: int
+) -> None:
+    asked: list[int] = []
+
+    def out_of_memory(pid: int) -> bool:
+        asked.append(pid)
+        return by_kernel
+
+    replica = stage.replica(out_of_memory=out_of_memory)
 
     async def story() -> None:
         replica.start()
         await replica.reached(State.READY)
-        left = replica.status().budget_left
-        os.kill(pid_of(replica), signal.SIGKILL)
+        left, pid = replica.status().budget_left, pid_of(replica)
+        os.kill(pid, signal.SIGKILL)
         await replica.reached(State.BACKOFF)
         last = replica.status().last_exit
         assert last
-        assert Cause.HOST_OOM is last.cause
-        assert left - 2 == replica.status().budget_left
+        assert cause is last.cause
+        assert left - cost == replica.status().budget_left
+        assert [pid] == asked
 
     stage.play(story, replica)
 

@@ -27,6 +27,21 @@ def test_the_rungs_come_in_order_and_each_once() -> None:
     assert (2, 4096, 24, Path("/m-q4_k_m.gguf")) == (spec.slots, spec.context, spec.gpu_layers, spec.file)
 
 
+def test_for_the_host_the_prompt_cache_goes_first_and_no_layer_comes_to_it() -> None:
+    steps, spec, rung = [], SPEC, 0
+    while step := step_down(spec, FACTS, rung, host=True):
+        steps.append(step.what)
+        spec, rung = step.spec, step.rung
+
+    assert [
+        "RAM for earlier prompts: 8192 → 2048 MiB",
+        "slots: 4 → 2",
+        "context: 8192 → 4096",
+        "file: m-q8_0.gguf → m-q4_k_m.gguf",
+    ] == steps
+    assert (2048, None) == (spec.cache_ram_mib, spec.gpu_layers)
+
+
 def test_a_rung_that_changes_nothing_is_skipped() -> None:
     spec = ReplicaSpec("m", 0, Path("/m.gguf"), context=2048, slots=1, gpu_layers=1)
 

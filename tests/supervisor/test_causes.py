@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from relayd.supervisor.causes import Cause, classify
+from relayd.supervisor.causes import Cause, classify, may_be_oom
 
 pytestmark = pytest.mark.pure
 
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_worth_another_try() -> None:
         (0, Cause.CLEAN),
         (-signal.SIGSEGV, Cause.CRASH),
         (-signal.SIGABRT, Cause.CRASH),
-        (-signal.SIGKILL, Cause.HOST_OOM),
+        (-signal.SIGKILL, Cause.KILLED),
         (-signal.SIGILL, Cause.WRONG_CPU),
         (7, Cause.CRASH),
         (None, Cause.VANISHED),
@@ -57,5 +57,14 @@ def test_an_exit_code_tells_the_cause_when_there_are_no_words(code: int | None, 
 
 
 def test_running_out_of_host_memory_counts_double() -> None:
-    assert 2 == classify(-signal.SIGKILL, "").weight
+    found = classify(-signal.SIGKILL, "failed to allocate CUDA0 buffer", out_of_memory=True)
+
+    assert (Cause.HOST_OOM, 2) == (found.cause, found.weight)
+    assert 1 == classify(-signal.SIGKILL, "").weight
     assert 1 == classify(-signal.SIGSEGV, "").weight
+
+
+def test_only_a_kill_or_an_unknown_end_may_be_the_kernels() -> None:
+    codes = [None, -signal.SIGKILL, 137, -signal.SIGSEGV, 1, 0]
+
+    assert [None, -signal.SIGKILL, 137] == [code for code in codes if may_be_oom(code)]

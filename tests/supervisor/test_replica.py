@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relayd.clock import SystemClock
+from relayd.clock import Clock, SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import EngineError
@@ -17,6 +18,7 @@ from relayd.planner import Facts, ReplicaSpec, Step, step_down
 from relayd.secret import Secret
 from relayd.supervisor import Replica, Settings, State, World
 from relayd.supervisor.causes import Cause
+from relayd.supervisor.health import Verdict
 
 pytestmark = pytest.mark.fake
 
@@ -67,6 +69,15 @@ class Launcher:
         return self.children[0] if self.children else None
 
 
+class LaterClock(SystemClock):
+    """The system's clock, moved on by a test."""
+
+    later_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later_seconds
+
+
 @dataclass
 class Listener:
     """Notes what a replica says of itself."""
@@ -98,6 +109,8 @@ def live(
     *,
     ready_seconds: float = 60,
     facts: Facts | None = None,
+    clock: Clock | None = None,
+    **world: Any,
 ) -> None:
     """Tell a story of one replica, with short intervals, and end it."""
     settings = Settings(
@@ -106,12 +119,14 @@ def live(
         Probe(fast_seconds=0.005),
     )
 
-    def smaller(spec: ReplicaSpec, rung: int) -> Step | None:
-        return step_down(spec, facts, rung) if facts else None
+    def smaller(spec: ReplicaSpec, rung: int, *, host: bool) -> Step | None:
+        return step_down(spec, facts, rung, host=host) if facts else None
 
     async def tell() -> None:
         listener = Listener()
-        replica = Replica(SPEC, World(launcher, listener, SystemClock(), smaller=smaller), settings)
+        replica = Replica(
+            SPEC, World(launcher, listener, clock or SystemClock(), smaller=smaller, **world), settings
+        )
         async with asyncio.timeout(20):
             await story(replica, listener)
             replica.stop()
@@ -270,6 +285,26 @@ def test_a_device_that_is_too_small_gets_smaller_specs_and_then_none(tmp_path: P
 
     live(launcher, story, facts=facts)
     assert 5 == len(launcher.children)
+
+
+@pytest.mark.parametrize(("served_seconds", "reduced"), [(0, 1), (120, 0)])
+def test_only_what_the_kernel_ends_soon_comes_back_smaller(
+    tmp_path: Path, served_seconds: float, reduced: int
+) -> None:
+    launcher = Launcher(tmp_path)
+    clock = LaterClock()
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.start()
+        replica._judge(Verdict.READY, "")
+        clock.later_seconds = served_seconds
+        launcher.children[0].process.kill()
+        await until(lambda: replica.state is State.BACKOFF)
+        assert reduced == len(replica.status().reduced)
+        assert (3 if reduced else 1) == replica.status().budget_left
+
+    facts = Facts(trained_context=8192, layers=32)
+    live(launcher, story, clock=clock, facts=facts, out_of_memory=lambda _: True)
 
 
 def test_a_replica_given_up_shows_its_last_words(tmp_path: Path) -> None:
