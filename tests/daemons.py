@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ from relayd.client import Client
 
 DEADLINE_SECONDS = 60.0
 
+SETTLE_SECONDS = 5.0
+"""How long the kernel may take to remove what was killed."""
+
 FAST = """
 [probe]
 slow_seconds = 0.05
 ready_seconds = 0.25
 timeout_seconds = 1
-hung_seconds = 1.5
+hung_seconds = 10
 [restart]
 first_delay_seconds = 0.05
 max_delay_seconds = 0.5
 """
-"""Intervals at about a twentieth of their defaults."""
+"""Intervals at about a twentieth of their defaults; a replica that a busy machine holds up is not killed."""
 
 
 class Daemon:
@@ -46,8 +50,9 @@ class Daemon:
     ) -> None:
         self.home = home
         self.config = home / "relay.toml"
-        self.config.write_text(config)
-        self.config.chmod(0o600)
+        if not self.config.exists() or self.config.read_text() != config:  # another daemon may be reading it
+            self.config.write_text(config)
+            self.config.chmod(0o600)
         self.environ = home_environ(home) | {"LLAMA_SERVER_PATH": str(engine)} | environ
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         command = [sys.executable, "-m", "relayd", "serve", "--json", "--config", str(self.config)]
@@ -82,7 +87,7 @@ class Daemon:
         return str(self.await_event("listening")["url"])
 
     def status(self) -> dict[str, Any]:
-        return self.client.get("status")
+        return self.client.get("status", patience_seconds=DEADLINE_SECONDS)
 
     def replicas(self) -> dict[str, dict[str, Any]]:
         """Every replica of the status by name."""
@@ -127,7 +132,7 @@ class Daemon:
     def leftovers(self) -> list[str]:
         """Processes and sockets that outlived the daemon; they are ended here."""
         found = [f"socket {path}" for path in self.home.rglob("*.sock")]
-        for process in tagged_processes(self.home):
+        for process in lasting_processes(self.home):
             found.append(f"process {process.pid}")
             process.kill()
         return found
@@ -165,14 +170,30 @@ def run_relayd(environ: dict[str, str], cwd: Path, *arguments: str) -> subproces
     )
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        threading.Event().wait(0.01)
+
+
+def lasting_processes(home: Path) -> list[psutil.Process]:
+    """Return what runs of this home, but for what was killed and takes a moment to be gone."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (found := tagged_processes(home)) and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
+    return found
+
+
 def tagged_processes(home: Path) -> list[psutil.Process]:
     """Return every process that a daemon of this home started."""
     found = []
     for process in psutil.process_iter():
         try:
-            tag = process.environ().get("RELAYD_INSTANCE", "")
+            tag = Path(process.environ().get("RELAYD_INSTANCE", "/"))
+            if tag.is_relative_to(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
         except (psutil.Error, OSError):
-            continue
-        if tag.startswith(str(home)) and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
+            continue  # it has just ended, or is not ours to look into
     return found

@@ -19,13 +19,14 @@ from relayd.endpoint import Address, Endpoint, TcpAddress
 from relayd.engine import environment
 from relayd.planner import ReplicaSpec
 from relayd.supervisor import EngineLauncher, Replica, Settings, World
+from tests.daemons import DEADLINE_SECONDS
 
 FAST = Settings(
     Replicas(ready_seconds=10, load_stall_seconds=10, drain_seconds=0.01, stop_seconds=2),
     Restart(first_delay_seconds=0.02, max_delay_seconds=0.05),
-    Probe(fast_seconds=0.01, slow_seconds=0.02, ready_seconds=0.05, timeout_seconds=0.2, hung_seconds=0.6),
+    Probe(fast_seconds=0.01, slow_seconds=0.02, ready_seconds=0.05, timeout_seconds=1, hung_seconds=2),
 )
-"""Intervals at about a fiftieth of their defaults."""
+"""Intervals at about a fiftieth of their defaults, but for those that kill what a busy machine holds up."""
 
 
 def quick(**changes: float) -> Settings:
@@ -125,6 +126,10 @@ class Stage:
     def log(self, name: str = "m") -> str:
         return (self.home / "logs" / f"{name}.0.log").read_text()
 
+    def go(self, name: str = "m") -> None:
+        """Let a replica that is held load to the end."""
+        (self.home / f"{name}.gguf.go").touch()
+
     def living(self) -> dict[int, str]:
         """Return every process that was started here and lives, with the replica it is for."""
         found = {}
@@ -139,7 +144,7 @@ class Stage:
         """Tell a story, bring its replicas down, and see that nothing is left."""
 
         async def tell() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 await story()
                 for replica in replicas:
                     replica.stop(drain=False)

@@ -86,18 +86,13 @@ def test_s32_s33_s34_replicas_outlive_the_daemon_and_serve_the_next_one(
 
     second = start_daemon(text, wait=False)
     answer = complete(through(second))
-    answered = time.time()
-    report = second.status()
-    assert answered - report["since"] < 2
     assert answer["timings"]["cache_n"] > 400, "its prompt cache is still warm"
     assert {name: one["pid"] for name, one in before.items()} == pids(second)
     assert 1 == log.read_text().count("model loaded")
 
-    killed = time.time()
     os.kill(before["slow#0"]["pid"], signal.SIGKILL)
     replica = await_incarnation(second, "slow#0", 2)
     assert "vanished" == replica["last_exit"]["cause"]
-    assert replica["last_exit"]["at"] - killed < 1
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
+from threading import Event
 
 import pytest
 
@@ -76,12 +77,15 @@ def test_s48_a_replica_that_answers_health_and_decodes_nothing_is_replaced(stage
 
 @pytest.mark.fake
 def test_s49_a_replica_that_reads_a_long_prompt_is_left_alone(stage: Stage) -> None:
-    replica = stage.replica("prefill=1.5", settings=quick(stall_seconds=0.4), busy=lambda _: True)
+    asking = Event()
+    replica = stage.replica("prefill=3", settings=quick(stall_seconds=1), busy=lambda _: asking.is_set())
 
     async def story() -> None:
         replica.start()
         await replica.reached(State.READY)
+        asking.set()
         await asyncio.to_thread(ask, stage)
+        asking.clear()
         assert (State.READY, 1) == (replica.state, replica.status().incarnation)
 
     stage.play(story, replica)
@@ -98,7 +102,7 @@ def test_a_fault_of_our_own_in_a_look_is_told_and_the_next_look_comes(
             raise faults.pop(0)
         return False
 
-    replica = stage.replica(settings=quick(hung_seconds=1.5), busy=busy)
+    replica = stage.replica(settings=quick(timeout_seconds=0.2, hung_seconds=1.5), busy=busy)
 
     async def story() -> None:
         replica.start()
@@ -123,7 +127,7 @@ def test_a_fault_of_our_own_in_a_look_is_told_and_the_next_look_comes(
 
 @pytest.mark.fake
 def test_s50_a_replica_that_hangs_delays_no_look_at_another(stage: Stage) -> None:
-    settings = quick(timeout_seconds=5)
+    settings = quick(timeout_seconds=DEADLINE_SECONDS)
     hung, other = (stage.replica(name=name, settings=settings) for name in ("hung", "other"))
 
     async def story() -> None:

@@ -57,13 +57,12 @@ def test_s54_a_log_that_is_written_all_the_time_stays_bounded(stage: Stage) -> N
         looking = [(log, pid_of(replica))]
         rotation = Rotation(lambda: looking, lambda: (20_000, 2), stage.clock, every_seconds=0.01)
         task = asyncio.create_task(rotation.run())
-        for _ in range(100):
+        while sum(later < earlier for earlier, later in pairwise(sizes)) < 3:
             sizes.append(log.stat().st_size)
             await asyncio.sleep(0.005)
         task.cancel()
 
     stage.play(story, replica)
-    assert sum(later < earlier for earlier, later in pairwise(sizes)) > 2
     assert {"m.0.log", "m.0.log.1", "m.0.log.2"} >= {file.name for file in log.parent.iterdir()}
     assert b"\0" not in log.read_bytes()
 

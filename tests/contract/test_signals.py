@@ -13,7 +13,7 @@ from relayd.engine import Engine
 from relayd.supervisor.state import State
 from tests.contract.stage import Stage, no_descriptor_left, pid_of, until
 from tests.contract.test_adoption import await_incarnation
-from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, tagged_processes
+from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, lasting_processes, tagged_processes, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,8 @@ WRAPPER = """#!/bin/sh
 case "$*" in
 *"--alias forked"*) {engine} "$@" & wait ;;
 *"--alias deaf"*) trap '' TERM; {engine} "$@" & while :; do sleep 0.05; done ;;
-*"--alias slow"*) trap 'sleep 0.6; echo trap finished; exit' TERM; {engine} "$@" & while :; do wait; done ;;
+*"--alias slow"*)
+  trap 'wait $!; sleep 0.6; echo trap finished; exit' TERM; {engine} "$@" & while :; do wait; done ;;
 *) exec {engine} "$@" ;;
 esac
 """
@@ -71,34 +72,33 @@ def test_s22_what_a_wrapper_has_forked_ends_with_it(start_wrapped: Callable[...,
     assert 2 == len(before)
     os.kill(daemon.replicas()["forked#0"]["pid"], signal.SIGKILL)
     await_incarnation(daemon, "forked#0", 2)
-    after = {process.pid for process in tagged_processes(daemon.home)}
-    assert 2 == len(after)
-    assert not before & after
+    wait_until(lambda: not before & {process.pid for process in tagged_processes(daemon.home)})
+    assert 2 == len(tagged_processes(daemon.home))
 
     stop(daemon, "forked")
-    assert [] == tagged_processes(daemon.home)
+    assert [] == lasting_processes(daemon.home)
 
 
 @pytest.mark.real
 def test_s23_what_ignores_term_is_killed_in_time_and_what_tidies_up_may_finish(
     start_wrapped: Callable[..., Daemon],
 ) -> None:
-    daemon = start_wrapped("deaf", "slow", stop_seconds=1.2)
+    daemon = start_wrapped("deaf", "slow", stop_seconds=4)
     log = Path(daemon.replicas()["slow#0"]["log"])
 
-    assert 0.6 <= stop(daemon, "slow") < 1.2
+    assert stop(daemon, "slow") >= 0.6
     assert "trap finished" in log.read_text()
     assert "cleaning up before exit" in log.read_text(), "the engine under the wrapper was told too"
-    assert 1.2 <= stop(daemon, "deaf") < 1.7
-    assert [] == tagged_processes(daemon.home)
+    assert stop(daemon, "deaf") >= 4
+    assert [] == lasting_processes(daemon.home)
 
 
 @pytest.mark.real
 def test_s24_a_stopped_child_stops(start_wrapped: Callable[..., Daemon]) -> None:
-    daemon = start_wrapped("plain", stop_seconds=5)
+    daemon = start_wrapped("plain", stop_seconds=600)
     os.kill(daemon.replicas()["plain#0"]["pid"], signal.SIGSTOP)
 
-    assert stop(daemon, "plain") < 1
+    stop(daemon, "plain")
     assert "commanded" == daemon.replicas()["plain#0"]["last_exit"]["cause"]
     assert -signal.SIGKILL != daemon.replicas()["plain#0"]["last_exit"]["code"]
 
@@ -127,18 +127,14 @@ def test_s25_what_has_left_the_group_is_ended_too(stage: Stage) -> None:
 def test_s26_the_first_ctrl_c_is_for_the_daemon_alone_and_the_second_one_kills(
     start_faked: Callable[..., Daemon], faulty: Callable[..., str]
 ) -> None:
-    daemon = start_faked(faulty(m="ignore-term"))
+    daemon = start_faked(faulty(FAST + "[replicas]\nstop_seconds = 600\n", m="ignore-term"))
     pid = daemon.replicas()["m#0"]["pid"]
     assert pid == os.getsid(pid), "the terminal signals a session that replicas are not in"
     daemon.process.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while daemon.replicas()["m#0"]["state"] != "stopping":
-        assert time.monotonic() < deadline
-    started = time.monotonic()
+    wait_until(lambda: daemon.replicas()["m#0"]["state"] == "stopping")
     daemon.process.send_signal(signal.SIGINT)
 
     assert 0 == daemon.process.wait(DEADLINE_SECONDS)
-    assert time.monotonic() - started < 5, "the default patience is 10 s"
     assert not psutil.pid_exists(pid)
 
 
@@ -146,12 +142,12 @@ def test_s26_the_first_ctrl_c_is_for_the_daemon_alone_and_the_second_one_kills(
 def test_s29_replicas_are_stopped_at_once_and_not_one_after_the_other(
     start_faked: Callable[..., Daemon], faulty: Callable[..., str]
 ) -> None:
-    daemon = start_faked(faulty(m="trap=1", replicas=4))
+    daemon = start_faked(faulty(m="trap=3", replicas=4))
     started = time.monotonic()
     daemon.process.send_signal(signal.SIGTERM)
 
     assert 0 == daemon.process.wait(DEADLINE_SECONDS)
-    assert 1 <= time.monotonic() - started < 3
+    assert 3 <= time.monotonic() - started < 12
 
 
 @pytest.mark.fake

@@ -3,6 +3,7 @@
 It is started like the real one. `--fault a,b=2` among the model's `args` says what is wrong with it:
 
     load=S       loads for S seconds, and something moves meanwhile
+    hold         loads until the file MODEL.go is there, and something moves meanwhile
     stall        loads for ever, and nothing moves
     mute         listens on nothing
     ignore-term  SIGTERM does nothing
@@ -59,8 +60,9 @@ def say(text: str) -> None:
 class Engine:
     """What the requests share."""
 
-    def __init__(self, key: str, slots: int, faults: dict[str, str]) -> None:
+    def __init__(self, key: str, slots: int, faults: dict[str, str], go: Path) -> None:
         self.key = key
+        self.go = go
         self.slots = slots
         self.faults = faults
         self.ready_at = BEGAN + float(faults.get("load", 0))
@@ -70,7 +72,8 @@ class Engine:
 
     @property
     def loading(self) -> bool:
-        return "stall" in self.faults or time.monotonic() < self.ready_at
+        held = "hold" in self.faults and not self.go.exists()
+        return held or "stall" in self.faults or time.monotonic() < self.ready_at
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -236,7 +239,8 @@ def main() -> None:
     heed(faults)
     if "mute" in faults:
         signal.pause()
-    engine = Handler.engine = Engine(Path(told.api_key_file).read_text().strip(), told.parallel, faults)
+    key, go = Path(told.api_key_file).read_text().strip(), Path(f"{told.model}.go")
+    engine = Handler.engine = Engine(key, told.parallel, faults, go)
     with Server(told.host, told.port) as server:
         say(f"listening on {told.host}")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 3600}, daemon=True).start()
