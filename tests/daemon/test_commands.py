@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,14 +86,12 @@ def test_a_replica_listens_on_nothing_but_its_socket(demo: Daemon) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "stop", "stop demo"])
-def test_without_a_daemon_a_command_says_so_quickly(home: Path, command: str) -> None:
-    started = time.monotonic()
+def test_without_a_daemon_a_command_says_so(home: Path, command: str) -> None:
     done = run_relayd(home_environ(home), home, *command.split())
 
     assert 3 == done.returncode
     assert "no relayd is running" in done.stderr
     assert "relayd serve" in done.stderr
-    assert time.monotonic() - started < 5
 
 
 def test_a_hung_daemon_is_called_silent(home: Path) -> None:

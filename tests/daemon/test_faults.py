@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -25,6 +26,7 @@ def config(model: Path, listen: str = "unix", **settings: int) -> str:
     lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
     return f"""{FAST}
 [replicas]
+drain_seconds = 600
 listen = "{listen}"
 ports = "18100-18199"
 [[model]]
@@ -119,16 +121,18 @@ def test_a_client_that_leaves_ends_the_generation(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1))
     host, port = daemon.url.removeprefix("http://").split(":")
-    body = json.dumps({"prompt": "x", "max_tokens": 2000, "ignore_eos": True, "stream": True}).encode()
+    tokens = 2000
+    body = json.dumps({"prompt": "x", "max_tokens": tokens, "ignore_eos": True, "stream": True}).encode()
     with socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS) as client:
         head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         client.sendall(f"{head}Content-Length: {len(body)}\r\nX-Conversation-Id: 7\r\n\r\n".encode() + body)
         assert client.recv(12).endswith(b"200")
         assert 1 == daemon.status()["models"][0]["running"]
 
-    started = time.monotonic()
     assert ask(daemon.url, 1).done
-    assert time.monotonic() - started < 4, "the slot was still generating for nobody"
+    released = re.search(r"stop processing: n_tokens = (\d+)", daemon.run("logs", "slow").stdout)
+    assert released
+    assert int(released[1]) < tokens / 2, "the slot was still generating for nobody"
 
 
 def test_a_client_that_leaves_the_queue_is_forgotten(
@@ -136,7 +140,7 @@ def test_a_client_that_leaves_the_queue_is_forgotten(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1))
     host, port = daemon.url.removeprefix("http://").split(":")
-    body = json.dumps({"prompt": "x", "max_tokens": 150, "ignore_eos": True}).encode()
+    body = json.dumps({"prompt": "x", "max_tokens": 2000, "ignore_eos": True, "stream": True}).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
     message = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     clients = [socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS) for _ in range(3)]
@@ -166,7 +170,7 @@ def test_a_replica_never_holds_more_than_its_slots(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=2))
     with ThreadPoolExecutor(8) as pool:
-        requests = [pool.submit(ask, daemon.url, 30, stream=number % 2 == 0) for number in range(8)]
+        requests = [pool.submit(ask, daemon.url, 100, stream=number % 2 == 0) for number in range(8)]
         seen = set()
         while not all(request.done() for request in requests):
             seen.add(daemon.status()["models"][0]["running"])
@@ -177,12 +181,10 @@ def test_a_replica_never_holds_more_than_its_slots(
 
 
 def test_a_hung_replica_is_replaced(start_daemon: Callable[..., Daemon], slow_model: Path) -> None:
-    daemon = start_daemon(
-        config(slow_model, replicas=2).replace("timeout_seconds = 1", "timeout_seconds = 0.2")
-    )
+    daemon = start_daemon(config(slow_model, replicas=2).replace("hung_seconds = 10", "hung_seconds = 1.5"))
     pid = daemon.replicas()["slow#0"]["pid"]
     os.kill(pid, signal.SIGSTOP)
-    await_replicas(daemon, lambda replica: replica["name"] != "slow#0" or replica["incarnation"] == 2)
+    await_replicas(daemon, lambda replica: replica["name"] != "slow#0" or replica["incarnation"] > 1)
     replica = await_replicas(daemon, is_ready)["slow#0"]
 
     assert "not answering" == replica["last_exit"]["cause"]
@@ -208,7 +210,7 @@ def test_running_requests_are_finished_before_the_daemon_ends(
 ) -> None:
     daemon = start_daemon(config(slow_model))
     with ThreadPoolExecutor(1) as pool:
-        request = pool.submit(ask, daemon.url, 100)
+        request = pool.submit(ask, daemon.url, 400)
         await_load(daemon, waiting=0, running=1)
         stopped = daemon.run("stop")
         assert request.result().done
@@ -229,10 +231,8 @@ def test_replicas_of_a_killed_daemon_are_adopted_by_the_next_one(
     first.process.wait()
     assert all(psutil.pid_exists(replica["pid"]) for replica in before.values())
 
-    started = time.monotonic()
     second = start_daemon(text)
     outcome = ask(second.url, 1, prompt=prompt, stream=False)
-    assert time.monotonic() - started < 10
     after = second.replicas()
     for name, replica in before.items():
         assert (replica["pid"], replica["incarnation"]) == (after[name]["pid"], after[name]["incarnation"])

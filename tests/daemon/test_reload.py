@@ -23,7 +23,7 @@ def test_a_reload_replaces_what_changed_and_touches_nothing_else(
     daemon = start_daemon(config(slow_model) + tiny)
     before = daemon.replicas()
     with ThreadPoolExecutor(1) as pool:
-        stream = pool.submit(ask, daemon.url, 120)
+        stream = pool.submit(ask, daemon.url, 500)
         await_load(daemon, waiting=0, running=1)
         daemon.config.write_text(config(slow_model) + tiny.replace("slots = 1", "slots = 2"))
         dry = json.loads(daemon.run("reload", "--dry-run", "--json").stdout)
@@ -117,7 +117,7 @@ def test_requests_wait_while_their_only_replica_restarts(
 ) -> None:
     daemon = start_daemon(config(slow_model))
     with ThreadPoolExecutor(2) as pool:
-        running = pool.submit(ask, daemon.url, 60)
+        running = pool.submit(ask, daemon.url, 400)
         await_load(daemon, waiting=0, running=1)
         restarted = pool.submit(daemon.run, "restart", "slow#0")
         outcomes = [ask(daemon.url, 3) for _ in range(5)]
@@ -131,7 +131,7 @@ def test_a_drained_replica_finishes_and_a_start_brings_it_back(
 ) -> None:
     daemon = start_daemon(config(slow_model, replicas=2))
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(ask, daemon.url, 100)
+        running = pool.submit(ask, daemon.url, 400)
         await_load(daemon, waiting=0, running=1)
         drained = daemon.run("drain", "slow#0")
         assert running.result().done
