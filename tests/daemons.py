@@ -16,7 +16,7 @@ import psutil
 
 from relayd.client import Client
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 SETTLE_SECONDS = 5.0
 """How long the kernel may take to remove what was killed."""

@@ -192,7 +192,7 @@ def test_a_host_that_stops_in_the_middle_is_asked_again(site: Site, tmp_path: Pa
 
     site.answers["/file"] = stall_once
 
-    fetch(site.url("/file"), tmp_path / "file", sha256=SHA256, timeout_seconds=0.5)
+    fetch(site.url("/file"), tmp_path / "file", sha256=SHA256, timeout_seconds=2)
 
     assert BODY == (tmp_path / "file").read_bytes()
     assert "bytes=100-" == site.asked[1][1]["range"]

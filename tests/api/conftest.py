@@ -22,6 +22,7 @@ from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.units import Bytes
+from tests.daemons import DEADLINE_SECONDS
 
 KEY = "a-key-that-is-long-enough"
 BODY_LIMIT = Bytes(100_000)
@@ -132,10 +133,10 @@ def doors() -> Doors:
 
 
 def run_with(scene: Callable[[], Coroutine[None, None, T]]) -> T:
-    """Play a scene that ends by itself; ten seconds mean that it hangs."""
+    """Play a scene that ends by itself."""
 
     async def play() -> T:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             return await scene()
 
     return asyncio.run(play())

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, Features, command, environment
 from relayd.errors import ConfigError, EngineError
 from relayd.planner.plan import Allocation, Lora, ReplicaSpec
+from tests.daemons import DEADLINE_SECONDS
 
 SOCKET = UnixAddress(Path("/run/relayd/0123abcd.sock"))
 KEY = Path("/run/relayd/qwen.key")
@@ -127,7 +129,7 @@ class _Socket(http.client.HTTPConnection):
     """HTTP over a socket file."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=5)
+        super().__init__("localhost", timeout=DEADLINE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -138,14 +140,15 @@ class _Socket(http.client.HTTPConnection):
 def _props(path: Path, key: str) -> tuple[int, Any]:
     """Ask until the engine has loaded its model."""
     pause = threading.Event()
-    for _ in range(500):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
         with contextlib.closing(_Socket(path)) as connection, contextlib.suppress(OSError):
             connection.request("GET", "/props", headers={"Authorization": f"Bearer {key}"})
             response = connection.getresponse()
             if response.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
                 return response.status, json.loads(response.read())
         pause.wait(0.02)
-    raise AssertionError("the engine did not answer within 10 s")
+    raise AssertionError("the engine did not answer")
 
 
 @pytest.mark.real

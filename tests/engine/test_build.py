@@ -2,7 +2,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from relayd.engine.build import Which, backend_for, build, check_tools, describe, jobs_for, run_logged
 from relayd.engine.host import Cuda, Host
 from relayd.errors import EngineBuildError
+from tests.daemons import DEADLINE_SECONDS
 
 CARD = Cuda(driver=(12, 8), capability=(9, 0))
 
@@ -206,13 +207,12 @@ def test_an_interrupted_build_takes_its_compilers_with_it(tmp_path: Path) -> Non
 
 def _is_gone(pid: int) -> bool:
     """Wait until a process that is not our child has ended; a zombie has."""
-    over = threading.Event()
-    for _ in range(500):
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
         state = subprocess.run(
             ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
         )
         if not state.stdout.strip() or state.stdout.strip().startswith("Z"):
             return True
-        over.wait(0.01)
     os.kill(pid, signal.SIGKILL)
     return False

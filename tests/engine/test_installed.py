@@ -6,6 +6,7 @@ import pytest
 
 from relayd.engine import Installed, Shelf
 from relayd.errors import EngineMissing
+from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -112,9 +113,9 @@ def test_a_second_installer_waits_and_says_so(shelf: Shelf, messages: Any) -> No
     thread = threading.Thread(target=second)
     with shelf.locked(messages):
         thread.start()
-        assert waiting.wait(5)
+        assert waiting.wait(DEADLINE_SECONDS)
         assert not done.is_set()
-    assert done.wait(5)
+    assert done.wait(DEADLINE_SECONDS)
     thread.join()
     assert ["Another relayd is installing an engine; waiting for it."] == messages.said
 

@@ -9,10 +9,9 @@ import pytest
 import uvloop
 
 from relayd.router import Pools
+from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import Act, fake_replica
 from tests.router.front import Front, Opener, serving
-
-DEADLINE_SECONDS = 20
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

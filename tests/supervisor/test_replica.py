@@ -19,6 +19,7 @@ from relayd.secret import Secret
 from relayd.supervisor import Replica, Settings, State, World
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.health import Verdict
+from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.fake
 
@@ -127,7 +128,7 @@ def live(
         replica = Replica(
             SPEC, World(launcher, listener, clock or SystemClock(), smaller=smaller, **world), settings
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await story(replica, listener)
             replica.stop()
             await replica.down()

@@ -8,6 +8,7 @@ import pytest
 
 from relayd.supervisor.watch import ExitWatch
 from tests.contract.stage import no_descriptor_left
+from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +19,7 @@ def await_end(begin: Callable[[asyncio.Event], ExitWatch]) -> None:
     async def story() -> None:
         ended = asyncio.Event()
         watch = begin(ended)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await ended.wait()
         watch.close()
 
