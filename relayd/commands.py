@@ -24,7 +24,7 @@ class Commands:
         self,
         fleet: Fleet,
         *,
-        report: Callable[[], dict[str, Any]],
+        report: Callable[[], Awaitable[dict[str, Any]]],
         reload: Callable[[], Awaitable[dict[str, Any]]],
         preview: Callable[[], Awaitable[dict[str, Any]]],
         end: Callable[[], int],
@@ -49,7 +49,7 @@ class Commands:
         }
 
     async def _status(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return self._report()
+        return await self._report()
 
     async def _start(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._check_staying()

@@ -32,6 +32,7 @@ from relayd.config import Config, changed_settings, parse_listen, parse_ports
 from relayd.endpoint import Endpoint
 from relayd.engine import command, environment
 from relayd.errors import DaemonError, DaemonRunningError, ListenError, RelaydError, StateError
+from relayd.footprint import Footprints
 from relayd.hardware import OomKills
 from relayd.journal import Journal
 from relayd.planner import ReplicaSpec, compare
@@ -87,6 +88,7 @@ class Daemon:
         starved = OomKills().ended
         world = World(self._launcher(), self._bridge, clock, self._is_busy, smaller, starved)
         self._fleet = Fleet(wish.specs, world, _settings(config))
+        self._footprints = Footprints(clock)
         self._view = FleetView(config, self._started, self._fleet.statuses)
         self._actor.on(Dispatch, self._dispatcher.on_dispatch)
         self._actor.on(Refuse, self._dispatcher.on_refuse)
@@ -346,8 +348,9 @@ class Daemon:
     def _is_busy(self, replica: str) -> bool:
         return self._scheduler.running_on(replica) > 0
 
-    def _status(self) -> dict[str, Any]:
-        wish = self._wish
+    async def _status(self) -> dict[str, Any]:
+        wish, statuses = self._wish, self._fleet.statuses()
+        footprints = await self._footprints.read(statuses)
         return {
             "schema": SCHEMA,
             "version": __version__,
@@ -365,7 +368,7 @@ class Daemon:
             "logs": str(wish.paths.state / "logs"),
             "runtime": str(wish.paths.runtime),
             "stopping": self._stop.is_set(),
-            "models": fleet_report(wish.config, self._fleet.statuses(), self._scheduler.load),
+            "models": fleet_report(wish.config, statuses, self._scheduler.load, footprints),
         }
 
 

@@ -3,10 +3,11 @@
 Schema 1. Members are added, never renamed; times are seconds since 1970.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from relayd.config import Config, Setting
+from relayd.footprint import Footprint
 from relayd.planner import Changes
 from relayd.scheduler import ModelLoad
 from relayd.supervisor import Status
@@ -17,9 +18,13 @@ SCHEMA = 1
 
 
 def fleet_report(
-    config: Config, statuses: Sequence[Status], load: Callable[[str], ModelLoad]
+    config: Config,
+    statuses: Sequence[Status],
+    load: Callable[[str], ModelLoad],
+    footprints: Mapping[str, Footprint],
 ) -> list[dict[str, Any]]:
     """Return every configured model with its load and its replicas."""
+    unknown = Footprint()
     return [
         {
             "name": model.name,
@@ -29,7 +34,11 @@ def fleet_report(
             "waiting": load(model.name).waiting,
             "running": load(model.name).running,
             "slots": load(model.name).slots,
-            "replicas": [_replica(status) for status in statuses if status.spec.model == model.name],
+            "replicas": [
+                _replica(status, footprints.get(status.spec.name, unknown))
+                for status in statuses
+                if status.spec.model == model.name
+            ],
         }
         for model in config.model
     ]
@@ -47,7 +56,7 @@ def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: boo
     }
 
 
-def _replica(status: Status) -> dict[str, Any]:
+def _replica(status: Status, footprint: Footprint) -> dict[str, Any]:
     exit_ = status.last_exit
     return {
         "name": status.spec.name,
@@ -59,6 +68,7 @@ def _replica(status: Status) -> dict[str, Any]:
         "slots": status.spec.slots,
         "restarts": status.restarts,
         "budget_left": status.budget_left,
+        "memory": footprint.document(),
         "reduced": list(status.reduced),
         "retry_at": status.retry_at,
         "health_fault": status.health_fault,

@@ -26,13 +26,10 @@ FOUNDATION = frozenset({"errors", "units", "clock", "secret", "endpoint", "files
 NOTHING: frozenset[str] = frozenset()
 
 MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
-    "hardware": NOTHING,
-    "gguf": NOTHING,
-    "config": NOTHING,
-    "store": NOTHING,
-    "service": NOTHING,
-    "scheduler": NOTHING,
-    "client": NOTHING,
+    **dict.fromkeys(
+        ("hardware", "gguf", "config", "store", "service", "scheduler", "client", "coalesce", "conversation"),
+        NOTHING,
+    ),
     "catalog": {"gguf"},
     "advice": {"config", "hardware", "gguf", "catalog", "planner", "engine"},
     "planner": {
@@ -49,11 +46,11 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "wish": {"config", "hardware", "gguf", "catalog", "planner", "engine"},
     "ui": {"hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner"},
     "bridge": {"api", "config", "planner", "scheduler", "supervisor", "wish"},
-    "report": {"config", "planner", "scheduler", "supervisor", "wish"},
+    "footprint": {"gguf", "hardware", "planner", "supervisor"},
+    "report": {"config", "footprint", "planner", "scheduler", "supervisor", "wish"},
     "commands": {"supervisor"},
-    "coalesce": NOTHING,
     "daemon": {
-        "bridge", "coalesce", "commands", "report",
+        "bridge", "coalesce", "commands", "footprint", "report",
         "hardware", "gguf", "catalog", "config", "planner", "engine", "store", "service", "scheduler",
         "supervisor", "router", "batch", "remote", "api", "wish", "actor",
     },
@@ -68,7 +65,6 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.recommend": {"store"},
     "benchmark": {"conversation"},
     "cli.bench": {"benchmark", "store"},
-    "conversation": NOTHING,
     "__main__": {"cli.main"},
 }  # fmt: skip
 """Room (or one module of it, which adds to its room) -> rooms or modules it may import."""

@@ -5,6 +5,7 @@ without touching the operating system.
 """
 
 from relayd.hardware.document import document
+from relayd.hardware.held import Held, held
 from relayd.hardware.listing import Listed, merge_engine_devices, parse_devices
 from relayd.hardware.machine import (
     Bandwidth,
@@ -26,6 +27,7 @@ __all__ = [
     "Cpu",
     "Device",
     "DeviceKind",
+    "Held",
     "Holder",
     "Listed",
     "Machine",
@@ -35,6 +37,7 @@ __all__ = [
     "OomKills",
     "Sources",
     "document",
+    "held",
     "merge_engine_devices",
     "parse_devices",
     "probe",

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relayd.units import show_seconds
+from relayd.units import show_bytes, show_seconds
 
 _STYLES = {"ready": "green", "fatal": "bold red", "backoff": "yellow", "unhealthy": "yellow"}
 
@@ -29,7 +29,7 @@ def render_status(report: dict[str, Any], now: float) -> RenderableType:
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report["warnings"]]
     if not report["models"]:
         return Group(*lines, Text("no model is configured"))
-    return Group(*lines, Text(), _table(report, now), *_notes(report, now))
+    return Group(*lines, Text(), _table(report, now), Text(), _memory(report), *_notes(report, now))
 
 
 def _table(report: dict[str, Any], now: float) -> Table:
@@ -53,6 +53,38 @@ def _table(report: dict[str, Any], now: float) -> Table:
                 busy if number == 0 else "",
             )
     return table
+
+
+def _memory(report: dict[str, Any]) -> Table:
+    """Return what each replica should hold and does, a line for each of its devices."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("MEMORY", overflow="fold")
+    for heading in ("DEVICE", "PLANNED", "HELD"):
+        table.add_column(heading, justify="right" if heading != "DEVICE" else "left", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for model in report["models"]:
+        for replica in model["replicas"]:
+            planned, held = replica["memory"]["planned"], replica["memory"]["held"]
+            sizes = [one["bytes"] if one else {} for one in (planned, held)]
+            for device in sorted({*sizes[0], *sizes[1]}):
+                shown = [show_bytes(size[device]) if device in size else "-" for size in sizes]
+                remark = _remark(planned, held) if device == "cpu" else ""
+                table.add_row(Text(replica["name"]), device, *shown, Text(remark))
+    return table
+
+
+def _remark(planned: dict[str, Any] | None, held: dict[str, Any] | None) -> str:
+    remarks = []
+    if planned:
+        if planned["prompt_cache_bytes"] > 0:
+            remarks.append(f"and {show_bytes(planned['prompt_cache_bytes'])} at most for earlier prompts")
+        if planned["basis"] == "prediction":
+            remarks.append("predicted")
+        if planned["rough"]:
+            remarks.append("roughly")
+    if held and held["source"] == "rss":
+        remarks.append("held with all shared pages")
+    return ", ".join(remarks)
 
 
 def _notes(report: dict[str, Any], now: float) -> Iterator[Text]:

@@ -15,19 +15,24 @@ from relayd.planner import ReplicaSpec, compare
 from tests.daemons import DEADLINE_SECONDS, Daemon
 
 
+def lives(daemon: Daemon) -> dict[str, object]:
+    """Return everything of every replica but its memory, which moves by itself."""
+    return {name: one | {"memory": None} for name, one in daemon.replicas().items()}
+
+
 @pytest.mark.fake
 def test_s68_a_bad_file_is_told_with_its_line_and_changes_nothing(
     start_faked: Callable[..., Daemon], faulty: Callable[..., str]
 ) -> None:
     daemon = start_faked(faulty("", m=""))
-    before = daemon.replicas()
+    before = lives(daemon)
     daemon.config.write_text(faulty("\n\n[server]\nlistne = 3\n", m="", other=""))
     refused = daemon.run("reload")
 
     assert 1 == refused.returncode
     assert f"{daemon.config}:4: unknown key" in refused.stderr
     assert "listne" in refused.stderr
-    assert before == daemon.replicas()
+    assert before == lives(daemon)
 
 
 @pytest.mark.fake

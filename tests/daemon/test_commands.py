@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from relayd.units import MIB, show_bytes
 from tests.daemons import Daemon, home_environ, run_relayd
 
 pytestmark = pytest.mark.real
@@ -28,6 +29,21 @@ def test_status_tells_people_and_programs_the_same(demo: Daemon) -> None:
     assert "ready" == replica["state"]
     assert "demo#0 (demo)  ready" in shown.stdout
     assert str(replica["pid"]) in shown.stdout
+
+
+def test_status_tells_memory_as_planned_and_as_held(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    model = f'name = "slow"\nfile = "{slow_model}"\nslots = 2\ncontext = 1024\ncache_ram_mib = 64\n'
+    daemon = start_daemon(f"[[model]]\n{model}")
+    memory = daemon.replicas()["slow#0"]["memory"]
+    shown = daemon.run("status").stdout
+
+    assert ("prediction", 64 * MIB) == (memory["planned"]["basis"], memory["planned"]["prompt_cache_bytes"])
+    assert [] == memory["planned"]["rough"]
+    assert "pss" == memory["held"]["source"]
+    assert 1 == pytest.approx(memory["held"]["bytes"]["cpu"] / memory["planned"]["bytes"]["cpu"], abs=0.4)
+    assert show_bytes(memory["planned"]["bytes"]["cpu"]) in shown
 
 
 def test_logs_show_the_replica_and_the_daemon(demo: Daemon) -> None:

@@ -1,0 +1,50 @@
+"""How much memory does a process hold, in RAM and on devices?"""
+
+import contextlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from relayd.hardware.kernel import read_text
+from relayd.hardware.machine import Machine
+from relayd.units import KIB, Bytes
+
+_PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds.
+
+    Attributes:
+        by_device: Device → bytes; of GPUs what their driver says.
+        source: Where the figure for RAM is from: `pss`, its share of each page that others have too
+            (Linux, Documentation/filesystems/proc.rst); `rss`, all of them, where no share is told.
+    """
+
+    by_device: dict[str, Bytes]
+    source: Literal["pss", "rss"]
+
+
+def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
+    """Return what a process holds; None if it is gone.
+
+    Args:
+        pid: The process.
+        machine: As it is now, with who holds the memory of its devices.
+        root: The folder that holds `proc`.
+    """
+    on_gpus = {
+        gpu.key: holder.memory
+        for gpu in machine.gpus
+        for holder in gpu.holders
+        if holder.pid == pid and holder.memory is not None
+    }
+    if share := _PSS.search(read_text(root / f"proc/{pid}/smaps_rollup")):
+        return Held(on_gpus | {"cpu": Bytes(int(share[1]) * KIB)}, "pss")
+    with contextlib.suppress(psutil.Error):
+        return Held(on_gpus | {"cpu": Bytes(psutil.Process(pid).memory_info().rss)}, "rss")
+    return None
