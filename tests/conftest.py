@@ -5,12 +5,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
 from relayd.engine import Engine, ensure
 from tests.daemons import Daemon
 from tests.models import SLOW, TINY, make_model
+
+settings.register_profile(
+    "proof", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", settings.get_profile("proof"), derandomize=False, max_examples=2000)
+settings.load_profile("proof")
+"""A commit is judged by the same examples at any speed; `--hypothesis-profile search` looks for new ones."""
 
 
 def pytest_configure() -> None:

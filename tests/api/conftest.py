@@ -88,7 +88,7 @@ def view(name: str = "qwen", ready: int = 1, *, replicas: int = 1, demo: bool = 
 
 
 async def echo(request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
-    body = await read_body(request, limit=BODY_LIMIT, progress_seconds=0.2)
+    body = await read_body(request, limit=BODY_LIMIT, progress_seconds=0.5)
     return json_answer({"bytes": len(body)})
 
 

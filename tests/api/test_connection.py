@@ -11,12 +11,13 @@ from aiohttp.streams import StreamReader
 from relayd.api.connection import Census, Connection, Limits, require_c_parser
 from relayd.errors import ListenError
 from tests.api.conftest import Doors, Response, read_response, run_with
+from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-QUICK = Limits(header_seconds=0.2, idle_seconds=5)
+QUICK = Limits(header_seconds=0.5, idle_seconds=DEADLINE_SECONDS)
 
 
 async def drip(writer: asyncio.StreamWriter, raw: bytes) -> None:
@@ -65,7 +66,7 @@ def test_the_second_head_has_a_deadline_from_its_first_byte(doors: Doors) -> Non
             for _ in range(2):
                 writer.write(HEALTH)
                 assert 200 == (await read_response(reader)).status
-                await asyncio.sleep(0.25)  # idle for longer than a head may take
+                await asyncio.sleep(0.6)  # idle for longer than a head may take
             writer.write(HEALTH[:10])
             rest = await reader.read()
             writer.close()

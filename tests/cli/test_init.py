@@ -93,7 +93,7 @@ class Person:
         while self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=2)
+                self.process.wait(timeout=10)
         return self.end()
 
     def end(self) -> int:

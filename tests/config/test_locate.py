@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.config.locate import KeyPath, lines, locate
@@ -126,7 +126,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), VALUES, max_size=4), st.booleans())
 def test_every_key_and_item_of_any_document_is_found(data: dict[str, Any], multiline: bool) -> None:
     text = tomli_w.dumps(data, multiline_strings=multiline)
@@ -134,7 +133,6 @@ def test_every_key_and_item_of_any_document_is_found(data: dict[str, Any], multi
     assert set(every_path(tomllib.loads(text))) == lines(text).keys()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab\n", max_size=6), min_size=1, max_size=6))
 def test_the_line_found_is_the_line_of_the_key(values: list[str]) -> None:
     text = tomli_w.dumps({f"key{index}": value for index, value in enumerate(values)}, multiline_strings=True)

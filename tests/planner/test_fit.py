@@ -170,7 +170,7 @@ def test_a_placement_becomes_a_replica_whose_engine_decides_nothing() -> None:
     assert (("CUDA0", "CUDA1"), 65) == (replica.allocation.devices, replica.gpu_layers)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(models, gib, some.integers(8, 96), some.integers(1, 3))
 def test_what_is_placed_never_exceeds_the_budget(name: str, gpu: int, ram: int, count: int) -> None:
     there = room(f"gpu={count}x3090:{gpu},ram={ram}")
@@ -182,7 +182,7 @@ def test_what_is_placed_never_exceeds_the_budget(name: str, gpu: int, ram: int, 
         assert all(one.free >= one.margin for one in there.minus(found.needs).rooms)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(models, gib, some.integers(8, 64), some.integers(0, 16), some.integers(0, 32), some.integers(1, 2))
 def test_more_memory_never_makes_the_answer_worse(
     name: str, gpu: int, ram: int, more_gpu: int, more_ram: int, count: int
@@ -194,7 +194,7 @@ def test_more_memory_never_makes_the_answer_worse(
     assert rung(name, more, aim) <= rung(name, less, aim)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(models, some.integers(512, 65536), some.integers(0, 65536), some.integers(1, 4))
 def test_a_bigger_context_never_needs_less(name: str, context: int, more: int, slots: int) -> None:
     demand = forms(name)[-1].build()

@@ -78,7 +78,7 @@ def test_replicas_on_one_gpu_are_compared_with_slots() -> None:
 names = some.sampled_from(["qwen3-8b", "qwen3.5-4b", "gpt-oss-20b", "qwen3.5-9b"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some.lists(names, min_size=1, max_size=4), some.integers(8, 32), some.integers(1, 2))
 def test_no_device_is_promised_more_than_it_has(chosen: list[str], gib: int, count: int) -> None:
     plan = plan_fleet([wanted(name) for name in chosen], room(f"gpu={count}x3090:{gib},ram=48"))

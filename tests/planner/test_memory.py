@@ -79,7 +79,7 @@ def test_every_term_names_its_source() -> None:
     assert all(term.source and term.nbytes >= 0 for term in prediction.terms)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shares=st.lists(st.floats(0.1, 10), min_size=1, max_size=4), layers=st.integers(0, 40))
 def test_a_split_moves_weights_and_cache_but_changes_no_sum(shares: list[float], layers: int) -> None:
     model = shape_of("llama-3.1-8b-instruct")
@@ -95,7 +95,7 @@ def test_a_split_moves_weights_and_cache_but_changes_no_sum(shares: list[float],
         assert sums[0] == sums[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(context=st.integers(256, 200_000), more=st.integers(0, 50_000))
 def test_a_longer_context_never_takes_less(context: int, more: int) -> None:
     model = shape_of("gemma-3-27b-it")

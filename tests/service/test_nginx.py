@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.daemons import DEADLINE_SECONDS
 from tests.extras import EXTRAS
 
 T = TypeVar("T")
@@ -54,12 +54,6 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @dataclass
 class Exchange:
     """One connection that nginx opened to relayd's stand-in."""
@@ -79,25 +73,25 @@ class Exchange:
 class Site:
     """nginx with the example's site, and the exchanges that reach the other side."""
 
-    port: int
+    socket: Path
     exchanges: asyncio.Queue[Exchange]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect as soon as nginx listens."""
         while True:
             try:
-                return await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionRefusedError:
+                return await asyncio.open_unix_connection(self.socket)
+            except (FileNotFoundError, ConnectionRefusedError):
                 await asyncio.sleep(0.01)
 
     async def exchange(self) -> Exchange:
         return await self.exchanges.get()
 
 
-def write_site(folder: Path, port: int, upstream: int) -> Path:
-    """Write the example with ports that are free here, and without the certificate that is not."""
+def write_site(folder: Path, upstream: int) -> Path:
+    """Write the example with addresses of our own, and without the certificate that is not here."""
     site = (EXTRAS / "nginx.conf").read_text()
-    for old, new in (("443 ssl", f"127.0.0.1:{port}"), ("127.0.0.1:8080", f"127.0.0.1:{upstream}")):
+    for old, new in (("443 ssl", f"unix:{folder}/nginx.sock"), ("127.0.0.1:8080", f"127.0.0.1:{upstream}")):
         assert old in site
         site = site.replace(old, new)
     (folder / "site.conf").write_text(re.sub(r" *ssl_certificate.*\n", "", site))
@@ -115,15 +109,14 @@ async def opened(folder: Path) -> AsyncIterator[Site]:
         await exchanges.put(Exchange(reader, writer))
 
     upstream = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = free_port()
-    conf = write_site(folder, port, upstream.sockets[0].getsockname()[1])
+    conf = write_site(folder, upstream.sockets[0].getsockname()[1])
     assert NGINX
     nginx = await asyncio.create_subprocess_exec(
         NGINX, "-p", str(folder), "-c", str(conf), "-e", str(folder / "error.log")
     )
     try:
-        async with asyncio.timeout(20):
-            yield Site(port, exchanges)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            yield Site(folder / "nginx.sock", exchanges)
     finally:
         nginx.terminate()
         await nginx.wait()
@@ -140,7 +133,7 @@ def play(scene: Callable[[Site], Coroutine[None, None, T]], folder: Path) -> T:
     return asyncio.run(whole())
 
 
-def test_a_token_reaches_the_client_before_the_next_one_is_made(tmp_path: Path) -> None:
+def test_a_token_reaches_the_client_before_the_next_one_is_made(home: Path) -> None:
     async def scene(site: Site) -> list[bytes]:
         reader, writer = await site.connect()
         writer.write(REQUEST)
@@ -155,10 +148,10 @@ def test_a_token_reaches_the_client_before_the_next_one_is_made(tmp_path: Path) 
         writer.close()
         return seen
 
-    assert [b"data: a\n\n", b"data: b\n\n"] == play(scene, tmp_path)
+    assert [b"data: a\n\n", b"data: b\n\n"] == play(scene, home)
 
 
-def test_a_client_that_leaves_is_missed_by_relayd(tmp_path: Path) -> None:
+def test_a_client_that_leaves_is_missed_by_relayd(home: Path) -> None:
     async def scene(site: Site) -> bytes:
         reader, writer = await site.connect()
         writer.write(REQUEST)
@@ -169,10 +162,10 @@ def test_a_client_that_leaves_is_missed_by_relayd(tmp_path: Path) -> None:
         writer.close()
         return await relayd.reader.read()
 
-    assert play(scene, tmp_path) == b"{}"
+    assert play(scene, home) == b"{}"
 
 
-def test_relayd_sees_a_host_it_lets_in_and_the_key(tmp_path: Path) -> None:
+def test_relayd_sees_a_host_it_lets_in_and_the_key(home: Path) -> None:
     async def scene(site: Site) -> str:
         _, writer = await site.connect()
         writer.write(REQUEST)
@@ -180,13 +173,13 @@ def test_relayd_sees_a_host_it_lets_in_and_the_key(tmp_path: Path) -> None:
         writer.close()
         return head
 
-    head = play(scene, tmp_path)
+    head = play(scene, home)
     assert "\r\nHost: 127.0.0.1\r\n" in head
     assert "\r\nAuthorization: Bearer k\r\n" in head
     assert "\r\nConnection:" not in head
 
 
-def test_a_request_that_fails_is_not_sent_a_second_time(tmp_path: Path) -> None:
+def test_a_request_that_fails_is_not_sent_a_second_time(home: Path) -> None:
     async def scene(site: Site) -> tuple[bytes, bool]:
         reader, writer = await site.connect()
         writer.write(REQUEST)
@@ -197,15 +190,15 @@ def test_a_request_that_fails_is_not_sent_a_second_time(tmp_path: Path) -> None:
         writer.close()
         return status, site.exchanges.empty()
 
-    assert (b"HTTP/1.1 502 Bad Gateway\r\n", True) == play(scene, tmp_path)
+    assert (b"HTTP/1.1 502 Bad Gateway\r\n", True) == play(scene, home)
 
 
-def test_nginx_finds_nothing_to_say_of_the_site(tmp_path: Path) -> None:
+def test_nginx_finds_nothing_to_say_of_the_site(home: Path) -> None:
     assert NGINX
-    conf = write_site(tmp_path, free_port(), free_port())
-    command = [NGINX, "-t", "-p", str(tmp_path), "-c", str(conf), "-e", str(tmp_path / "error.log")]
+    conf = write_site(home, 8080)
+    command = [NGINX, "-t", "-p", str(home), "-c", str(conf), "-e", str(home / "error.log")]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
 
     assert 0 == done.returncode, done.stderr
     assert "warn" not in done.stderr
