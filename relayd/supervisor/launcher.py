@@ -30,7 +30,8 @@ Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
 
 
 _PASSING = frozenset({
-    errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.ETXTBSY,
+    errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS,
+    errno.ETXTBSY,
 })  # fmt: skip
 """What the system may have again in a moment."""
 
