@@ -110,8 +110,8 @@ async def _end(world: World, timeline: Timeline, load: Load, watch: Watch) -> No
 
 async def _stop(world: World, timeline: Timeline) -> None:
     """Stop it while a request runs, and have others ask for the opposite meanwhile."""
-    question = Question("slow", "!", 480, stream=True, chat=False)
-    last = asyncio.create_task(ask(world.port, question, answer("!", 480)))
+    question = Question("slow", "!", 240, stream=True, chat=False)
+    last = asyncio.create_task(ask(world.port, question, answer("!", 240)))
     await asyncio.sleep(0.2)
     stopping = asyncio.create_task(asyncio.to_thread(world.run, "stop"))
     while (status := await world.status()) and not status["stopping"]:

@@ -46,7 +46,8 @@ class DaemonFaults(Injector):
             world.daemon.process.kill()
             await world.ended()
             before = {name: pid for pid, name in world.tagged().items()}
-            between()
+            async with world.writable:
+                between()
             began = clock()
             await world.start()
         await self.recovered("the next daemon started")
@@ -88,8 +89,9 @@ class DaemonFaults(Injector):
 
     async def second_daemon(self) -> str:
         """Start a daemon beside the one there is: it must say no and disturb nothing."""
-        second = self.world.new_daemon()
-        status = await asyncio.to_thread(second.process.wait, 60)
+        async with self.world.writable:
+            second = self.world.new_daemon()
+            status = await asyncio.to_thread(second.process.wait, 60)
         await asyncio.to_thread(second.end)
         if status != 5:
             self.timeline.violate(
@@ -164,7 +166,8 @@ class DaemonFaults(Injector):
             still = [name for name in self.world.tagged().values() if model_of(name) == model]
             if first is not None and still:
                 self.timeline.violate(f"{still} live after a stop of {model}")
-            meanwhile()
+            async with self.world.writable:
+                meanwhile()
             await asyncio.sleep(self.chance.uniform(0, 1))
             second = await self.command("start", target=model)
         return f"stop of {model}: {outcome_of(first)}; start: {outcome_of(second)}"
@@ -185,7 +188,8 @@ class DaemonFaults(Injector):
 
         with self.timeline.window(kinds.FILES_DAMAGED):
             done = await self._next_daemon(damage, strict=False)
-        (self.world.runtime / "0123abcd.json").unlink(missing_ok=True)
+        async with self.world.writable:
+            (self.world.runtime / "0123abcd.json").unlink(missing_ok=True)
         return f"records damaged, {done}"
 
     async def wipe_runtime(self) -> str:
@@ -206,15 +210,16 @@ class DaemonFaults(Injector):
         with self.timeline.window(kinds.DAEMON_KILLED), self.timeline.window(kinds.DISK_FULL):
             world.daemon.process.kill()
             await world.ended()
-            fillers = [world.fill(folder) for folder in (world.runtime, world.state)]
-            starter = world.new_daemon()
-            try:
-                await asyncio.to_thread(starter.await_event, "listening")
-                alive = True
-            except AssertionError:
-                alive = False
-            for filler in fillers:
-                filler.unlink(missing_ok=True)
+            async with world.writable:
+                fillers = [world.fill(folder) for folder in (world.runtime, world.state)]
+                starter = world.new_daemon()
+                try:
+                    await asyncio.to_thread(starter.await_event, "listening")
+                    alive = True
+                except AssertionError:
+                    alive = False
+                for filler in fillers:
+                    filler.unlink(missing_ok=True)
             if alive:
                 world.daemon = starter
             else:

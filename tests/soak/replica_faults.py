@@ -7,9 +7,11 @@ from contextlib import suppress
 
 import psutil
 
+from relayd.errors import DaemonError
 from relayd.supervisor.child import Files
 from tests.soak import timeline as kinds
 from tests.soak.injector import Fault, Injector, model_of, send
+from tests.soak.surroundings import read_only
 
 
 class ReplicaFaults(Injector):
@@ -19,7 +21,11 @@ class ReplicaFaults(Injector):
         found: list[Fault] = [self.kill_child, self.kill_child, self.terminate_child, self.crash_child]
         found += [self.abort_child, self.hang_child, self.pause_child, self.kill_model, self.kill_twice]
         found += [self.delete_log, self.exhaust_descriptors, self.remove_socket, self.obstruct_files]
-        return [*found, self.fill_disk] if self.world.has_small_disk else found
+        if self.world.has_small_disk:
+            found += [self.fill_disk, self.lock_folder]
+        if self.world.memory_group:
+            found.append(self.starve_child)
+        return [*found, self.step_clock] if self.world.clock else found
 
     async def _signal(self, number: signal.Signals, kind: str = kinds.CHILD_DIED) -> str:
         pid, replica = self.choose()
@@ -83,6 +89,44 @@ class ReplicaFaults(Injector):
         log = self.chance.choice(sorted((self.world.state / "relayd" / "logs").glob("*.?.log")))
         log.unlink(missing_ok=True)
         return f"deleted {log.name}"
+
+    async def step_clock(self) -> str:
+        """Step the daemon's wall clock by a day and back: nothing may come of it, so nothing excuses it."""
+        assert self.world.clock
+        day = self.chance.choice((86_400, -86_400))
+        for step in (day, 0):
+            self.world.clock.step(step)
+            await asyncio.sleep(self.chance.uniform(1, 3))
+        return f"the daemon's clock was off by {day} s and is right again"
+
+    async def starve_child(self) -> str:
+        """Leave a replica no memory, so that the kernel ends it, and see that this is told."""
+        assert self.world.memory_group
+        pid, replica = self.choose()
+        with self.timeline.window(kinds.CHILD_DIED, model_of(replica)):
+            self.world.memory_group.take(pid, 1 << 16)
+            seconds = await self.replaced(replica, pid)
+            one = (await self.world.replicas()).get(replica, {})
+            cause, reduced = (one.get("last_exit") or {}).get("cause"), one.get("reduced")
+            if cause == "out of host memory":
+                self.timeline.findings["kills by the kernel, told as such"] += 1
+            if reduced:
+                with suppress(DaemonError):  # it may be killed meanwhile; the next one starts it whole
+                    await self.world.command("restart", target=replica)
+        return f"no memory for {replica} (pid {pid}){seconds}, told: {cause}, reduced: {reduced}"
+
+    async def lock_folder(self) -> str:
+        """Let nobody write to the runtime or state folder, and kill a replica meanwhile."""
+        folder = self.chance.choice([self.world.runtime, self.world.state])
+        seconds = self.chance.uniform(0.5, 2)
+        pid, replica = self.choose()
+        with self.timeline.window(kinds.DISK_FULL), self.timeline.window(kinds.CHILD_DIED, model_of(replica)):
+            async with self.world.writable:
+                with read_only(folder):
+                    send(pid, signal.SIGKILL)
+                    await asyncio.sleep(seconds)
+            took = await self.replaced(replica, pid)
+        return f"{folder.name} read-only for {seconds:.1f} s, {replica} killed meanwhile{took}"
 
     async def remove_socket(self) -> str:
         """Take the socket from under a living replica: it answers no more, and must be replaced."""

@@ -13,10 +13,7 @@ from tests.soak.watch import Watch
 from tests.soak.world import World
 
 _NOT_INJECTED = {
-    "clock step": "would move the clock of the whole machine; pure tests step an injected clock",
-    "suspend": "same; the pure tests freeze an injected clock",
-    "memory limit of the kernel": "needs a cgroup of its own; SIGKILL from outside is what it looks like",
-    "read-only state folder": "root may write everywhere; the full disk fails the same calls",
+    "suspend": "would stop the whole machine; pure tests move an injected clock on",
     "stalled load, wedged decode, broken HTTP of a replica": "the real engine does none on demand: fakes do",
 }
 
@@ -27,7 +24,11 @@ def lines(world: World, timeline: Timeline, load: Load, watch: Watch) -> Iterato
     yield from (f"  {count:5}  {name}" for name, count in timeline.faults.most_common())
     yield from (f"  not injected: {name} ({why})" for name, why in _NOT_INJECTED.items())
     if not world.has_small_disk:
-        yield "  not injected: full disk (only root may mount a small one)"
+        yield "  not injected: full disk, read-only folders (only root may mount)"
+    if not world.clock:
+        yield "  not injected: clock steps (needs a C compiler)"
+    if not world.memory_group:
+        yield "  not injected: a kill by the kernel's OOM killer (needs a memory cgroup of our own)"
     sent = ", ".join(f"{count} {kind}" for kind, count in load.sent.items())
     yield f"requests: {load.sent.total()} ({sent}), whole {load.outcomes[WHOLE]}"
     failed = Counter({name: count for name, count in load.outcomes.items() if name != WHOLE})

@@ -21,6 +21,7 @@ from relayd.store import Lock
 from tests.daemons import Daemon, run_relayd, tagged_processes
 from tests.models import SLOW, TINY, Shape
 from tests.soak.certain import make_certain_model
+from tests.soak.surroundings import MemoryGroup, WallClock
 from tests.soak.timeline import Timeline
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -97,6 +98,8 @@ class World:
         self.home = Path(tempfile.mkdtemp(prefix="soak"))
         self.runtime, self.state = self.home / "r", self.home / "state"
         self.has_small_disk = self._mount()
+        self.clock = WallClock.make(self.home)
+        self.memory_group = MemoryGroup.make()
         for model in models:
             make_certain_model(self.home / f"{model.name}.gguf", model.shape)
         self.extra_slots = 0
@@ -107,6 +110,8 @@ class World:
         self.daemon: Daemon | None = None
         self._daemons: list[Daemon] = []
         self.stderr: list[str] = []
+        self.writable = asyncio.Lock()
+        """Held while folders are read-only, and while a daemon or the soak itself needs to write there."""
 
     def config(self) -> str:
         """Return relay.toml as it shall be now."""
@@ -144,15 +149,16 @@ class World:
     def new_daemon(self) -> Daemon:
         """Start `relayd serve` of this checkout, and no more than that."""
         listen = ("--listen", f"127.0.0.1:{self.port}")
-        environ = {"PYTHONPATH": str(_CHECKOUT)}
+        environ = {"PYTHONPATH": str(_CHECKOUT), **(self.clock.environ() if self.clock else {})}
         daemon = Daemon(self.home, self._engine, self.config(), listen, environ)
         self._daemons.append(daemon)
         return daemon
 
     async def start(self) -> None:
         """Start the next daemon and wait until it listens."""
-        self.daemon = self.new_daemon()
-        await asyncio.to_thread(self.daemon.await_event, "listening")
+        async with self.writable:
+            self.daemon = self.new_daemon()
+            await asyncio.to_thread(self.daemon.await_event, "listening")
 
     async def ended(self) -> int:
         """Wait for the end of the daemon of the moment, which is coming, and return its exit status."""
@@ -251,6 +257,8 @@ class World:
         for process in tagged_processes(self.home):
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
+        if self.memory_group:
+            self.memory_group.close()
         if self.has_small_disk:
             for folder in (self.runtime, self.state):
                 subprocess.run(["umount", "-l", folder], check=False)
