@@ -4,17 +4,17 @@ From configuration and command line to one `ReplicaSpec` for each process.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-from relayd.config import Config, Model, Paths, check_model_files
+from relayd.config import Config, Model, Paths, check_model_files, model_name, told_apart
 from relayd.engine import Engine, check_extra_args
 from relayd.errors import ModelFileError
-from relayd.gguf import read_metadata
+from relayd.gguf import find_companions, read_metadata
 from relayd.hardware import DeviceKind, Machine
 from relayd.planner import Facts, Lora, ReplicaSpec, Step, step_down
 
@@ -49,7 +49,7 @@ class Wish:
     any_port: bool = False
 
 
-Find = Callable[[str], tuple[Path, Path | None]]
+Find = Callable[[str], Model]
 
 DEMO = "demo"
 """What clients call the demo model."""
@@ -68,8 +68,7 @@ def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) ->
         config: What the files and the environment say.
         targets: Names of configured models, GGUF files, or names of models on disk; empty for all
             that are configured.
-        find: Returns the file of a model on disk, and its projector if it has one; raises
-            `UsageError` when none is meant.
+        find: Returns a model on disk with its names; raises `UsageError` when none is meant.
         demo: Whether the demo model runs, alone unless targets name others.
 
     Raises:
@@ -77,9 +76,12 @@ def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) ->
     """
     if not targets and not demo:
         return config
-    models = [demo_model()] if demo else []
-    models += [_model(config, target, find) for target in targets]
-    return msgspec.structs.replace(config, model=tuple(models))
+    known = {name: model for model in config.model for name in (model.name, *model.aliases)}
+    configured = {model.name: model for target in targets if (model := known.get(target))}
+    others = [demo_model()] if demo else []
+    others += [_unconfigured(target, find) for target in targets if target not in known]
+    models = (*configured.values(), *told_apart(others, known))
+    return msgspec.structs.replace(config, model=models)
 
 
 def overridden(config: Config, *, listen: str | None = None, engine: str | None = None) -> Config:
@@ -165,19 +167,12 @@ def is_demo(file: str) -> bool:
     return file == demo_model().file
 
 
-def _model(config: Config, target: str, find: Find) -> Model:
-    for model in config.model:
-        if target == model.name or target in model.aliases:
-            return model
-    path = Path(target).expanduser()
-    if path.suffix == ".gguf" or path.is_file():
-        return Model(name=_name_of(path.stem, config.model), file=str(path.absolute()))
-    file, projector = find(target)
-    return Model(name=_name_of(target, config.model), file=str(file), projector=str(projector or ""))
-
-
-def _name_of(text: str, others: Iterable[Model]) -> str:
-    """Return a model name made from the name of something, unlike every configured one."""
-    name = re.sub(r"[^A-Za-z0-9._:-]+", "-", text).strip("-._:")[:120] or "model"
-    taken = {name for model in others for name in (model.name, *model.aliases)}
-    return name if name not in taken else f"{name}-file"
+def _unconfigured(target: str, find: Find) -> Model:
+    path = Path(target).expanduser().absolute()
+    if path.suffix != ".gguf" and not path.is_file():
+        found = find(target)
+        typed = () if target == found.name else (target,)
+        return msgspec.structs.replace(found, aliases=(*found.aliases, *typed))
+    projectors = find_companions(path).projectors if path.is_file() else ()
+    projector = str(next(iter(projectors), ""))
+    return Model(name=model_name(path.stem), file=str(path), projector=projector)

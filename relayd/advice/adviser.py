@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from relayd.advice.files import File, file_of
 from relayd.advice.known import configured_form, known_models
 from relayd.advice.measured import calibrated
 from relayd.catalog import CatalogEntry, find_entry
-from relayd.config import Config, Model
+from relayd.config import Config, Model, model_name
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, Features, command
 from relayd.engine.argv import placed_flags
@@ -114,7 +114,13 @@ class Adviser:
 
     def file(self, name: str, placement: Placement) -> Path | None:
         """Return where the file of a placement is on disk; None if it is not."""
-        return file_of(self.files, name, placement)
+        found = file_of(self.files, name, placement)
+        return found.path if found else None
+
+    def called(self, name: str, placement: Placement) -> str:
+        """Return what people type for a placement: `NAME:QUANT` of the catalogue, or the name of a file."""
+        known = any(entry.name == name for entry in self.entries)
+        return f"{name}:{placement.form.quantization.name}" if known else name
 
     def confirmation(self, name: str, placement: Placement) -> Confirmation:
         """Return what the engine says of a placement; remembered by model, engine and flags."""
@@ -127,8 +133,14 @@ class Adviser:
         entry = next((one for one in self.entries if one.name == name), None)
         listed = entry.file(quant) if entry else None
         expected = Path(listed.file).name if listed and listed.file else f"{name}-{quant}.gguf"
-        file = self.file(name, placement) or self.models / expected
-        return spec(placement, self.budget, name, 0, file)
+        here = file_of(self.files, name, placement)
+        file, projector = (here.path, here.projector) if here else (self.models / expected, None)
+        if self.engine and self.engine.features.first("--mmproj") is None:
+            projector = None
+        called = self.called(name, placement)
+        aliases = () if called == name else (name,)
+        replica = spec(placement, self.budget, model_name(called), 0, file)
+        return replace(replica, projector=projector, aliases=aliases)
 
     def command_line(self, name: str, placement: Placement) -> str:
         """Return the llama-server line that runs a placement, as a shell takes it.
@@ -158,7 +170,7 @@ class Adviser:
 
 
 def _wanted(model: Model) -> Wanted:
-    form = configured_form(Path(model.file))
+    form = configured_form(Path(model.file), Path(model.projector) if model.projector else None)
     trained = form.build().shape.context_trained
     context = model.context or trained
     aim = Aim(
@@ -190,6 +202,10 @@ def settings(replica: ReplicaSpec, features: Features) -> Mapping[str, object]:
         "cache_ram_mib": replica.cache_ram_mib,
         "fit": replica.fit and not replica.allocation,
     }
+    if replica.projector:
+        found["projector"] = str(replica.projector)
+    if replica.aliases:
+        found["aliases"] = list(replica.aliases)
     if replica.embeddings:
         found["embeddings"] = True
     return {**found, "args": flags}

@@ -107,8 +107,9 @@ class Answer:
             )
         if engine is None:
             raise UsageError("without an engine its flags are not known", remedy="relayd engine install")
-        path = keep(settings(self.adviser.replica(name, placement), engine.features), state)
-        return f"Added {name} to {path}; run it with: relayd serve {name}"
+        replica = self.adviser.replica(name, placement)
+        path = keep(settings(replica, engine.features), state)
+        return f"Added {replica.model} to {path}; run it with: relayd serve {replica.model}"
 
     def document(self) -> dict[str, Any]:
         """Return the answer as JSON-ready values."""

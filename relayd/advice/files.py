@@ -19,15 +19,19 @@ class File:
 
     Attributes:
         path: The file, of a split model its first part.
+        name: What it is called on disk where the catalogue does not know it.
         entry: What the catalogue calls it; None if it does not know it.
         quant: How it is quantised, as the catalogue or its header says.
         metadata: Its header.
+        projector: What it sees or hears with; None if there is nothing.
     """
 
     path: Path
+    name: str
     entry: CatalogEntry | None
     quant: str
     metadata: ModelMetadata
+    projector: Path | None = None
 
 
 def find_files(entries: Sequence[CatalogEntry], found: Iterable[Found], named: Iterable[Path]) -> list[File]:
@@ -55,22 +59,23 @@ def _file(path: Path, entries: Sequence[CatalogEntry], found: Found | None) -> F
         metadata = read_metadata(path)
     except ModelFileError:
         return None
+    name, projector = (found.name, found.projector) if found else (path.stem, None)
     kind = metadata.values.get("general.file_type")
     said = FILE_TYPES.get(kind, "") if isinstance(kind, int) else ""
     if found and (known := next((entry for entry in entries if entry.name == found.model), None)):
-        return File(path, known, found.quant or said, metadata)
+        return File(path, name, known, found.quant or said, metadata, projector)
     for entry in entries:
         for listed in entry.files:
             if listed.file and Path(listed.file).name == path.name:
-                return File(path, entry, listed.quant, metadata)
-    return File(path, identify(entries, metadata), said, metadata)
+                return File(path, name, entry, listed.quant, metadata, projector)
+    return File(path, name, identify(entries, metadata), said, metadata, projector)
 
 
-def file_of(files: Iterable[File], name: str, placement: Placement) -> Path | None:
-    """Return where the file of a placement is on disk; None if it is not."""
+def file_of(files: Iterable[File], name: str, placement: Placement) -> File | None:
+    """Return the file of a placement on disk; None if it is not there."""
     quant = placement.form.quantization.name
     for file in files:
-        called = file.entry.name if file.entry else file.path.stem
+        called = file.entry.name if file.entry else file.name
         if (called, file.quant) == (name, quant):
-            return file.path
+            return file
     return None

@@ -14,7 +14,7 @@ FILE_NAME = "models.toml"
 
 
 def keep(model: Mapping[str, object], state: Path) -> Path:
-    """Write a model into models.toml, in place of one of the same name, and return the file.
+    """Write a model into models.toml, in place of those that answer to one of its names, and return the file.
 
     What else is in it stays. It is relayd's own file: comments in it are lost, relay.toml is never touched.
 
@@ -27,11 +27,15 @@ def keep(model: Mapping[str, object], state: Path) -> Path:
     """
     path = state / FILE_NAME
     document = _read(path)
-    others = [one for one in document.get("model", []) if one.get("name") != model["name"]]
+    others = [one for one in document.get("model", []) if not _names(one) & _names(model)]
     document["model"] = [*others, dict(model)]
     private_folder(state)
     write_atomic(path, tomli_w.dumps(document).encode())
     return path
+
+
+def _names(model: Mapping[str, Any]) -> set[Any]:
+    return {model.get("name"), *model.get("aliases", ())}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from relayd.units import GIB, Bytes
 PROJECTOR_RESERVE = Bytes(1 * GIB)
 """For a vision projector whose size nobody knows: most have 0.6 to 0.9 GiB; images take the rest."""
 
+IMAGES = Bytes(GIB // 4)
+"""For the images of a projector that lies here: what that leaves them with a projector of usual size."""
+
 SHORT_CONTEXT = 4096
 """Tokens that a model is taken to be trained on where the catalogue does not say."""
 
@@ -48,10 +51,10 @@ def known_models(
 def _known(entry: CatalogEntry, files: Sequence[File], build: int | None, use: Use) -> Known:
     here = {file.quant: file for file in files if file.entry is entry}
     computed: dict[Pass, Bytes] = {}
-    beside = PROJECTOR_RESERVE if use is Use.VISION else Bytes(0)
-    forms = [_form(entry, listed, here.get(listed.quant), computed, beside) for listed in entry.files]
+    reserve = PROJECTOR_RESERVE if use is Use.VISION else Bytes(0)
+    forms = [_form(entry, listed, here.get(listed.quant), computed, reserve) for listed in entry.files]
     listed_too = {listed.quant for listed in entry.files}
-    forms += [_disk_form(file, entry, beside) for quant, file in here.items() if quant not in listed_too]
+    forms += [_disk_form(file, entry, reserve) for quant, file in here.items() if quant not in listed_too]
     needed = entry.min_engine_build
     old = needed is not None and build is not None and build < needed
     return Known(
@@ -74,7 +77,7 @@ def facts_of(entry: CatalogEntry) -> ModelFacts:
 
 
 def _form(
-    entry: CatalogEntry, listed: ModelFile, file: File | None, computed: dict[Pass, Bytes], beside: Bytes
+    entry: CatalogEntry, listed: ModelFile, file: File | None, computed: dict[Pass, Bytes], reserve: Bytes
 ) -> Form:
     size = file.metadata.file_bytes if file else listed.bytes
     parameters = entry.parameters or entry.published_parameters or 0
@@ -89,9 +92,10 @@ def _form(
     @functools.cache
     def build() -> Demand:
         if file:
+            beside = projector_bytes(file.projector) or reserve
             return Demand(file.metadata, beside=beside, computed=computed)
         return Demand(
-            catalogue_header(entry, listed.quant), file_bytes=listed.bytes, beside=beside, computed=computed
+            catalogue_header(entry, listed.quant), file_bytes=listed.bytes, beside=reserve, computed=computed
         )
 
     read = size * LOADED_SHARE * _read_share(entry)
@@ -121,23 +125,35 @@ def catalogue_header(entry: CatalogEntry, quant: str) -> ModelMetadata:
     return header(entry.dimensions, entry.context or SHORT_CONTEXT, weights=weights, head=head)
 
 
-def _disk_form(file: File, entry: CatalogEntry | None, beside: Bytes) -> Form:
+def _disk_form(file: File, entry: CatalogEntry | None, reserve: Bytes) -> Form:
     parameters = (entry.parameters if entry else None) or _elements(file.metadata)
     quantization = Quantization(file.quant, bits_per_weight=file.metadata.file_bytes * 8 / parameters)
+    beside = projector_bytes(file.projector) or reserve
     build = functools.cache(functools.partial(Demand, file.metadata, beside=beside))
     return Form(quantization, file.metadata.file_bytes, 0.0, build)
 
 
-def configured_form(path: Path) -> Form:
-    """Return a configured file, ready to be fitted.
+def projector_bytes(projector: Path | None) -> Bytes:
+    """Return what a projector takes on the first device; 0 without one.
 
     Raises:
         ModelFileError: It is missing or damaged.
     """
+    if projector is None:
+        return Bytes(0)
+    return Bytes(sum(tensor.nbytes for tensor in read_metadata(projector).tensors) + IMAGES)
+
+
+def configured_form(path: Path, projector: Path | None = None) -> Form:
+    """Return a file and its projector, ready to be fitted.
+
+    Raises:
+        ModelFileError: One of them is missing or damaged.
+    """
     metadata = read_metadata(path)
     kind = metadata.values.get("general.file_type")
     quantization = Quantization(FILE_TYPES.get(kind, "") if isinstance(kind, int) else "")
-    build = functools.cache(functools.partial(Demand, metadata))
+    build = functools.cache(functools.partial(Demand, metadata, beside=projector_bytes(projector)))
     return Form(quantization, metadata.file_bytes, 0.0, build)
 
 
@@ -149,7 +165,7 @@ def _own(file: File) -> Known:
     """Return a model that only the disk has."""
     embeds = f"{file.metadata.architecture}.pooling_type" in file.metadata.values
     return Known(
-        file.path.stem,
+        file.name,
         ModelFacts(_elements(file.metadata), capabilities=frozenset({"embedding" if embeds else "chat"})),
         (_disk_form(file, None, Bytes(0)),),
         has_template="tokenizer.chat_template" in file.metadata.values,

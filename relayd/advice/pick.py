@@ -1,19 +1,19 @@
 """Which of the models on disk does this machine serve, when nobody says?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from relayd.advice.adviser import settings
 from relayd.advice.known import configured_form
-from relayd.config import Model
+from relayd.catalog.ondisk import Found
+from relayd.config import Model, model_name, told_apart
 from relayd.engine import Features
 from relayd.errors import ModelFileError
 from relayd.gguf import read_metadata
 from relayd.planner.budget import Budget
-from relayd.planner.fleet import Assignment, Wanted, plan_fleet
+from relayd.planner.fleet import Wanted, plan_fleet
 from relayd.planner.placement import Aim, Form, Placement, spec
 from relayd.planner.quality import Use
 
@@ -31,43 +31,52 @@ class Pick:
     left_out: tuple[str, ...]
 
 
-def pick(found: Mapping[str, Sequence[Path]], budget: Budget, features: Features) -> Pick:
+def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
     """Return the models that fit together, those with the largest files first.
 
     Size stands for quality here: of what somebody chose to keep on a disk, the largest model that
-    runs well is most often the one they want.
+    runs well is most often the one they want. Of a model in several quantizations one is served.
 
     Args:
-        found: What a model is called -> its files, one for each quantization.
+        found: What is on disk, none of it inside a llamafile.
         budget: What may be used of the machine.
         features: What the engine knows.
     """
-    offers = {name: offer for name, files in found.items() if (offer := _offer(name, files))}
+    sees = features.first("--mmproj") is not None
+    offers = {name: offer for name, files in _by_model(found).items() if (offer := _offer(name, files, sees))}
     largest_first = sorted(offers.values(), key=lambda offer: -offer.wanted.forms[0].nbytes)
     plan = plan_fleet([offer.wanted for offer in largest_first], budget)
     models, left_out = [], []
     for one in plan.assignments:
         if isinstance(one.outcome, Placement):
-            models.append(_model(one, one.outcome, offers[one.model], budget, features))
+            models.append(_model(one.outcome, offers[one.model], budget, features))
         else:
             left_out.append(f"{one.model} is not served: {one.outcome}")
-    return Pick(tuple(models), tuple(left_out))
+    return Pick(told_apart(models), tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
     wanted: Wanted
-    files: Sequence[tuple[Form, Path]]
+    files: Sequence[tuple[Form, Found]]
+    sees: bool
 
 
-def _offer(name: str, files: Sequence[Path]) -> _Offer | None:
+def _by_model(found: Iterable[Found]) -> Mapping[str, list[Found]]:
+    files: dict[str, list[Found]] = {}
+    for one in found:
+        files.setdefault(one.model or one.name, []).append(one)
+    return files
+
+
+def _offer(name: str, files: Sequence[Found], sees: bool) -> _Offer | None:
     """Return a model with its files, the largest first; None if none of them can be read."""
     forms = []
     embeds = False
-    for file in files:
+    for one in files:
         try:
-            metadata = read_metadata(file)
-            forms.append((configured_form(file), file))
+            metadata = read_metadata(one.files[0])
+            forms.append((configured_form(one.files[0], one.projector if sees else None), one))
         except ModelFileError:
             continue
         embeds = f"{metadata.architecture}.pooling_type" in metadata.values
@@ -75,9 +84,12 @@ def _offer(name: str, files: Sequence[Path]) -> _Offer | None:
         return None
     forms.sort(key=lambda form: -form[0].nbytes)
     aim = Aim(use=Use.EMBEDDING) if embeds else Aim()
-    return _Offer(Wanted(name, tuple(form for form, _ in forms), aim), forms)
+    return _Offer(Wanted(name, tuple(form for form, _ in forms), aim), forms, sees)
 
 
-def _model(one: Assignment, placement: Placement, offer: _Offer, budget: Budget, features: Features) -> Model:
-    file = next(file for form, file in offer.files if form is placement.form)
-    return msgspec.convert(settings(spec(placement, budget, one.model, 0, file), features), Model)
+def _model(placement: Placement, offer: _Offer, budget: Budget, features: Features) -> Model:
+    found = next(found for form, found in offer.files if form is placement.form)
+    replica = spec(placement, budget, model_name(found.name), 0, found.files[0])
+    model = msgspec.convert(settings(replica, features), Model)
+    projector = str((offer.sees and found.projector) or "")
+    return msgspec.structs.replace(model, aliases=found.aliases, projector=projector)

@@ -61,15 +61,21 @@ class Found:
     source: str = ""
 
     @property
+    def projector(self) -> Path | None:
+        """What it sees or hears with best; None if there is nothing."""
+        return next(iter(self.projectors), None)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name it answers to, its own first."""
         return (self.name, *self.aliases)
 
 
 def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[Found]:
-    """Return models with what the catalogue calls them, as `NAME` and `NAME:QUANT`.
+    """Return models by the names that the catalogue has for them: `NAME:QUANT`, and `NAME` as an alias.
 
-    A record of relayd, the repository and file, or the whole of a file's name tells which entry it is.
+    A record of relayd, the repository and file, or the whole of a file's name tells which entry it is. Of
+    different files of one name the first has it; the others are called by their repository, or as they lie.
     """
     by_name = {entry.name: entry for entry in entries}
     by_file = {(file.repo, file.file): entry for entry in entries for file in entry.files if file.file}
@@ -80,7 +86,17 @@ def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[
         spelled = by_spelling.get(_plain(_without_quant(one)))
         return by_name.get(one.model) or next(filter(None, placed), None) or spelled
 
-    return [_known_as(one, entry) if (entry := entry_of(one)) else one for one in found]
+    sizes: dict[str, int] = {}
+    named = []
+    for one in found:
+        known = _known_as(one, entry) if (entry := entry_of(one)) else one
+        if known.bytes != sizes.setdefault(known.name.casefold(), known.bytes):
+            own = f"{one.repo}:{one.quant}" if one.repo and one.quant else one.name
+            known = replace(
+                known, name=own, aliases=tuple(a for a in known.aliases if a not in {own, known.name})
+            )
+        named.append(known)
+    return named
 
 
 def find_on_disk(found: Sequence[Found], name: str) -> Found:
@@ -122,9 +138,9 @@ def _only(candidates: Sequence[Found], name: str) -> Found:
 def _known_as(one: Found, entry: CatalogEntry) -> Found:
     names = [name for name in entry.names if name not in entry.quant_aliases]
     implied = [name for name, quant in entry.quant_aliases.items() if same_quant(quant, one.quant)]
-    aliases = [*(f"{name}:{one.quant}" for name in names if one.quant), *names, *implied]
-    kept = tuple(alias for alias in dict.fromkeys((*one.aliases, *aliases)) if alias != one.name)
-    return replace(one, model=entry.name, aliases=kept)
+    name, *aliases = [*(f"{name}:{one.quant}" for name in names if one.quant), *names, *implied]
+    kept = tuple(alias for alias in dict.fromkeys((*aliases, one.name, *one.aliases)) if alias != name)
+    return replace(one, name=name, model=entry.name, aliases=kept)
 
 
 def _without_quant(one: Found) -> str:

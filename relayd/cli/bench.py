@@ -33,19 +33,17 @@ def bench(
 
     conversation, report = open_conversation()
     name = choose_model(model, report)
-    found = next((one for one in report["models"] if name in (one["name"], *one["aliases"])), None)
-    slots = found["slots"] if found else 1
+    found = next(one for one in report["models"] if one["name"] == name)
     result = run_benchmark(
         lambda: conversation,
         name,
         prompt_words=prompt_words,
         tokens=tokens,
         rounds=rounds,
-        at_once=_sweep(slots),
+        at_once=_sweep(found["slots"]),
         tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
     )
-    if found:
-        _remember(result, found)
+    _remember(result, found)
     _show(result, as_json=as_json)
 
 

@@ -1,5 +1,6 @@
 """relayd init: from nothing to a model that runs, step by step."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,17 +56,14 @@ def init(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """The model that was chosen, in the quantization that suits this machine."""
+    """The model that was chosen, in the quantization that suits this machine; `called` names both."""
 
     name: str
     quant: str
+    called: str
     size: int
     use: "Use"
     file: Path | None
-
-    @property
-    def full(self) -> str:
-        return f"{self.name}:{self.quant}"
 
 
 @dataclass(slots=True)
@@ -83,10 +81,10 @@ class _Done:
         """What to type now."""
         if self.choice is None:
             return ("relayd recommend", "relayd serve --demo")
-        name = self.choice.name
+        name = shlex.quote(self.choice.called)
         talk = f"relayd chat {name}" if self.choice.use != "embedding" else "relayd status"
         if self.file is None:
-            return (f"relayd pull {self.choice.full}", f"relayd serve {name}")
+            return (f"relayd pull {name}", f"relayd serve {name}")
         if self.service and self.written:
             return ("relayd reload" if self.service == "running" else "relayd status", talk)
         return (f"relayd serve {name}", f"{talk}    # in another terminal")
@@ -139,9 +137,9 @@ def _explain(
     choice = _choose(adviser, Guide(None, tell), use, model)
     tell("Without questions, relayd init would")
     if choice and pull and not choice.file:
-        tell(f"  fetch {choice.full}, {show_bytes(choice.size)}")
+        tell(f"  fetch {choice.called}, {show_bytes(choice.size)}")
     if choice and (pull or choice.file):
-        tell(f"  add {choice.name} to {state_dir() / 'models.toml'}")
+        tell(f"  add {choice.called} to {state_dir() / 'models.toml'}")
     why_not = no_service() if service else "--no-service"
     tell(f"  install no service: {why_not}" if why_not else "  install a service that serves it")
     raise UsageError(
@@ -198,7 +196,8 @@ def _named(adviser: "Adviser", name: str, use: "Use | None") -> _Choice:
         )
     form, known = placement.form, advice.known.name
     file = adviser.file(known, placement)
-    return _Choice(known, form.quantization.name, form.nbytes, meant, file)
+    called = adviser.called(known, placement)
+    return _Choice(known, form.quantization.name, called, form.nbytes, meant, file)
 
 
 def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: bool) -> None:
@@ -208,12 +207,12 @@ def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: boo
 
     done.file = choice.file
     if choice.file:
-        guide.tell(f"{choice.full} is on this disk: {choice.file}")
-    elif pull and guide.agrees(f"\nFetch {choice.full}, {show_bytes(choice.size)}?"):
-        order, record = obtain(choice.full, quiet=quiet, announce=False)
+        guide.tell(f"{choice.called} is on this disk: {choice.file}")
+    elif pull and guide.agrees(f"\nFetch {choice.called}, {show_bytes(choice.size)}?"):
+        order, record = obtain(choice.called, quiet=quiet, announce=False)
         done.size = order.bytes
         done.file = Path(record.parts[0].path) if record else None
-        guide.tell(f"{choice.full} is here: {done.file}")
+        guide.tell(f"{choice.called} is here: {done.file}")
 
 
 def _keep(done: _Done, choice: _Choice, adviser: "Adviser", guide: Guide, *, quiet: bool) -> None:
@@ -221,14 +220,14 @@ def _keep(done: _Done, choice: _Choice, adviser: "Adviser", guide: Guide, *, qui
     from relayd.cli.start import configured_by_hand, install_engine
     from relayd.config.paths import state_dir
 
-    if configured_by_hand(choice.name):
-        guide.tell(f"{choice.name} is in your relay.toml already, which stays as it is.")
+    if configured_by_hand(choice.called, choice.name):
+        guide.tell(f"{choice.called} is in your relay.toml already, which stays as it is.")
         return
     if adviser.engine is None:
         if not guide.agrees("\nThere is no llama-server here. Install it?"):
             return
         install_engine(quiet=quiet)
-    if guide.agrees(f"\nAdd {choice.name} to the models that relayd serves?"):
+    if guide.agrees(f"\nAdd {choice.called} to the models that relayd serves?"):
         guide.tell(_planned(choice).keep(state_dir()))
         done.written = state_dir() / "models.toml"
 
@@ -238,4 +237,4 @@ def _planned(choice: _Choice) -> "Answer":
     from relayd.advice import Question, answer
 
     with telling("Asking the engine …"):
-        return answer(gather(), Question(use=choice.use, model=choice.full))
+        return answer(gather(), Question(use=choice.use, model=choice.called))

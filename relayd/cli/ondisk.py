@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from relayd.catalog import CatalogEntry
     from relayd.catalog.ondisk import Found
     from relayd.catalog.shelf import Shelf
+    from relayd.config import Model
     from relayd.engine import Engine
 
 
@@ -39,8 +40,8 @@ def models_on_disk() -> "list[Found]":
     return identified(scan(places), known_models())
 
 
-def servable_files(name: str) -> tuple[Path, Path | None]:
-    """Return what to serve for a model on this disk, taken out of a llamafile if need be, and its projector.
+def servable_model(name: str) -> "Model":
+    """Return how a model on this disk is served, with its names; out of a llamafile it is taken first.
 
     Raises:
         UsageError: No model on this disk has that name, or more than one.
@@ -50,14 +51,16 @@ def servable_files(name: str) -> tuple[Path, Path | None]:
     from relayd.catalog.bring import servable
     from relayd.catalog.ondisk import find_on_disk
     from relayd.clock import SystemClock
+    from relayd.config import Model, model_name
     from relayd.ui.models import shown_pull
 
     found, clock = find_on_disk(models_on_disk(), name), SystemClock()
-    projector = next(iter(found.projectors), None)
-    if not found.embedded:
-        return found.files[0], projector
-    with shown_pull(Console(stderr=True), clock.monotonic) as progress:
-        return servable(found, own_shelf(), clock, progress.at), projector
+    file = found.files[0]
+    if found.embedded:
+        with shown_pull(Console(stderr=True), clock.monotonic) as progress:
+            file = servable(found, own_shelf(), clock, progress.at)
+    projector = str(found.projector or "")
+    return Model(name=model_name(found.name), file=str(file), projector=projector, aliases=found.aliases)
 
 
 def models_to_serve(engine: "Engine") -> "Pick":
@@ -65,10 +68,7 @@ def models_to_serve(engine: "Engine") -> "Pick":
     from relayd.advice import Pick, budget, pick
     from relayd.cli.recommend import this_machine
 
-    found: dict[str, list[Path]] = {}
-    for one in models_on_disk():
-        if not one.embedded:
-            found.setdefault(one.model or one.name, []).append(one.files[0])
+    found = [one for one in models_on_disk() if not one.embedded]
     return pick(found, budget(this_machine()), engine.features) if found else Pick((), ())
 
 

@@ -1,12 +1,13 @@
 """relayd pull: have a model come to this disk."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relayd.cli.ondisk import known_models, limit_of, own_shelf
+from relayd.cli.ondisk import known_models, limit_of, models_on_disk, own_shelf
 from relayd.cli.output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def pull(
     if as_json:
         print_json(_described(order, record))
     elif record:
-        typer.echo(f"{record.name} is here: {record.parts[0].path}")
-        typer.echo(f"Serve it: relayd serve {record.name}")
+        name = _called(record)
+        typer.echo(f"{name} is here: {record.parts[0].path}")
+        typer.echo(f"Serve it: relayd serve {shlex.quote(name)}")
 
 
 def obtain(
@@ -93,6 +95,12 @@ def too_large(size: int) -> str:
         return ""
     held = f"{show_bytes(ram)} of RAM" + (f" and {show_bytes(devices)} of device memory" if devices else "")
     return f"its weights take {show_bytes(size)}, this machine has {held}"
+
+
+def _called(record: "Record") -> str:
+    """Return what a model that has come is called now, as `relayd models` lists it."""
+    here = Path(record.parts[0].path)
+    return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
 
 
 def _announce(order: "Order") -> None:

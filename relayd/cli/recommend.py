@@ -1,6 +1,7 @@
 """relayd recommend: which models should this machine run, how exactly, and why?"""
 
 import contextlib
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,11 +56,29 @@ def recommend(
     if command:
         typer.echo(found.command_line())
     elif write:
+        _check_unconfigured(found)
         typer.echo(found.keep(state_dir()))
     elif as_json:
         print_json(found.document())
     else:
         _show(found)
+
+
+def _check_unconfigured(found: "Answer") -> None:
+    """Refuse to add a model of a name that the operator gave to one.
+
+    Raises:
+        UsageError: relay.toml has it.
+    """
+    from relayd.cli.start import configured_by_hand
+    from relayd.errors import UsageError
+
+    name, placement = found.best
+    called = found.adviser.called(name, placement)
+    if configured_by_hand(called, name):
+        raise UsageError(
+            f"your relay.toml has {called} already", remedy="It stays as it is; change it there."
+        )
 
 
 def gather(simulated: str = "") -> "Adviser":
@@ -167,7 +186,6 @@ def _tell_next(found: "Answer") -> None:
         name, placement = found.best
         if found.adviser.simulated:
             return
-        if found.adviser.file(name, placement):
-            typer.echo(f"\nServe it: relayd serve {name}")
-        else:
-            typer.echo(f"\nGet it: relayd pull {name}:{placement.form.quantization.name}")
+        here = found.adviser.file(name, placement)
+        called = shlex.quote(found.adviser.called(name, placement))
+        typer.echo(f"\nServe it: relayd serve {called}" if here else f"\nGet it: relayd pull {called}")

@@ -73,12 +73,12 @@ class _Choice:
 
         from relayd import wish
         from relayd.cli.door import own_paths
-        from relayd.cli.ondisk import models_to_serve, servable_files
+        from relayd.cli.ondisk import models_to_serve, servable_model
         from relayd.config import check_exposure, load, make_folders
         from relayd.hardware import probe
 
         loaded = load(self.config, os.environ, Path.home(), Path.cwd())
-        wanted = wish.chosen(loaded.config, self.targets, servable_files, demo=self.demo)
+        wanted = wish.chosen(loaded.config, self.targets, servable_model, demo=self.demo)
         wanted = wish.overridden(wanted, listen=self.listen, engine=self.llama_server)
         check_exposure(wanted.server.listen, wanted.server.api_key, insecure=self.insecure_bind)
         engine, notes = _engine(wanted, quiet=quiet), [*loaded.warnings]

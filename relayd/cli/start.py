@@ -26,8 +26,8 @@ def install_engine(*, quiet: bool) -> None:
         installer.install()
 
 
-def configured_by_hand(name: str) -> bool:
-    """Return whether a relay.toml has a model of this name: one more in models.toml would be a conflict."""
+def configured_by_hand(*names: str) -> bool:
+    """Return whether a relay.toml has a model of such a name: one more in models.toml would be a conflict."""
     import tomllib
 
     from relayd.config import load
@@ -37,7 +37,7 @@ def configured_by_hand(name: str) -> bool:
     ours = state_dir() / "models.toml"
     written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
     own = {model["name"] for model in written}
-    return any(name in (one.name, *one.aliases) for one in config.model if one.name not in own)
+    return any({*names} & {one.name, *one.aliases} for one in config.model if one.name not in own)
 
 
 def offer_service(guide: "Guide") -> str:

@@ -91,16 +91,26 @@ def _connect(url: str) -> "HTTPConnection":
 
 
 def choose_model(name: str | None, report: dict[str, Any]) -> str:
-    """Return the model that is meant: the one named, or the only one there is.
+    """Return the name of the model that is meant; without a name, of the only one there is.
 
     Raises:
-        UsageError: There are several, or none.
+        UsageError: It could be several, or there is none.
+        ModelNotFoundError: None is called so.
     """
-    from relayd.errors import UsageError
+    from relayd.errors import ModelNotFoundError, UsageError
 
-    names = [model["name"] for model in report["models"]]
-    if name is not None:
-        return name
-    if len(names) == 1:
-        return str(names[0])
-    raise UsageError("which model?", remedy=f"name one of: {', '.join(names) or 'none is configured'}")
+    names = {model["name"]: (model["name"], *model["aliases"]) for model in report["models"]}
+    known = ", ".join(names) or "none is configured"
+    if name is None:
+        if len(names) == 1:
+            return str(next(iter(names)))
+        raise UsageError("which model?", remedy=f"name one of: {known}")
+    wanted = name.casefold()
+    exact = [one for one, said in names.items() if wanted in map(str.casefold, said)]
+    begun = [one for one, said in names.items() if any(word.casefold().startswith(wanted) for word in said)]
+    meant = exact or begun
+    if len(meant) > 1:
+        raise UsageError(f"{name!r} could be {len(meant)} models", remedy=f"name one of: {', '.join(meant)}")
+    if not meant or not wanted:
+        raise ModelNotFoundError(f"no running model is called {name!r}", remedy=f"there are: {known}")
+    return str(meant[0])

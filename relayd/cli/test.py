@@ -23,15 +23,14 @@ def try_models(
     as_json: AsJson = False,
 ) -> None:
     """Ask models for a few words, as a client would, and check what comes back."""
-    from relayd.cli.talk import open_conversation
+    from relayd.cli.talk import choose_model, open_conversation
+    from relayd.errors import ModelNotFoundError
 
     conversation, report = open_conversation()
-    models = [one for one in report["models"] if model in (None, one["name"], *one["aliases"])]
+    name = None if model is None else choose_model(model, report)
+    models = [one for one in report["models"] if name in (None, one["name"])]
     if not models:
-        from relayd.errors import ModelNotFoundError
-
-        known = ", ".join(one["name"] for one in report["models"]) or "none"
-        raise ModelNotFoundError(f"no model is called {model!r}", remedy=f"there are: {known}")
+        raise ModelNotFoundError("no model is configured", remedy="see what suits: relayd recommend")
     runtime = Path(report["runtime"])
     results = [result for one in models for result in _try(conversation, one, runtime)]
     if as_json:

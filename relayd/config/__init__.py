@@ -5,6 +5,7 @@ from relayd.config.exposure import check_exposure
 from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files
+from relayd.config.naming import model_name, told_apart
 from relayd.config.paths import (
     Paths,
     cache_dir,
@@ -36,10 +37,12 @@ __all__ = [
     "find_config",
     "load",
     "make_folders",
+    "model_name",
     "parse_listen",
     "parse_ports",
     "paths",
     "runtime_dir",
     "state_dir",
+    "told_apart",
     "with_socket_room",
 ]

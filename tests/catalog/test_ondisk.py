@@ -54,28 +54,47 @@ def test_different_files_of_one_name_are_told_apart_by_the_person() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "aliases"),
+    ("model", "names"),
     [
         (
             found("Tiny-3B-Instruct-Q4_K_M", quant="Q4_K_M"),
-            ("tiny-3b:Q4_K_M", "small:Q4_K_M", "tiny-3b", "small"),
+            ("tiny-3b:Q4_K_M", "small:Q4_K_M", "tiny-3b", "small", "Tiny-3B-Instruct-Q4_K_M"),
         ),
-        (found("Small", quant=""), ("tiny-3b", "small")),
-        (found("tiny:3b", store="ollama"), ("tiny-3b", "small")),
+        (found("Small", quant=""), ("tiny-3b", "small", "Small")),
+        (found("tiny:3b", store="ollama"), ("tiny-3b", "small", "tiny:3b")),
         (
             found("tiny:3b-q4_K_M", store="ollama", quant="Q4_K_M"),
-            ("tiny-3b:Q4_K_M", "small:Q4_K_M", "tiny-3b", "small"),
+            ("tiny-3b:Q4_K_M", "small:Q4_K_M", "tiny-3b", "small", "tiny:3b-q4_K_M"),
         ),
         (
             found("Tiny-3B-Instruct-Q8_0", quant="Q8_0"),
-            ("tiny-3b:Q8_0", "small:Q8_0", "tiny-3b", "small", "tiny-q8"),
+            ("tiny-3b:Q8_0", "small:Q8_0", "tiny-3b", "small", "tiny-q8", "Tiny-3B-Instruct-Q8_0"),
         ),
     ],
 )
-def test_a_name_of_a_file_is_known_by_the_names_of_its_entry(model: Found, aliases: tuple[str, ...]) -> None:
+def test_a_file_is_called_as_its_entry_and_known_by_all_its_names(
+    model: Found, names: tuple[str, ...]
+) -> None:
     known = entry("tiny-3b", "Tiny 3B Instruct", aliases=("small",), quant_aliases={"tiny-q8": "Q8_0"})
     (one,) = identified([model], [known])
-    assert ("tiny-3b", aliases) == (one.model, one.aliases)
+    assert ("tiny-3b", names) == (one.model, one.names)
+
+
+def test_of_different_files_of_one_name_the_first_has_it() -> None:
+    lying = [
+        found("Tiny-3B-Q4_0", quant="Q4_0", size=size, repo=repo)
+        for size, repo in ((1, ""), (2, "a/b"), (3, ""))
+    ]
+    models = identified(lying, [entry("tiny-3b", "Tiny 3B")])
+    assert ["tiny-3b:Q4_0", "a/b:Q4_0", "Tiny-3B-Q4_0"] == [one.name for one in models]
+    assert models[0] == find_on_disk(models, "tiny-3b:q4_0")
+    with pytest.raises(UsageError, match="could be 3"):
+        find_on_disk(models, "tiny-3b")
+
+
+def test_equal_files_in_two_stores_have_one_name() -> None:
+    lying = [found("Tiny-3B-Q4_0", quant="Q4_0", store=store) for store in ("ollama", "lmstudio")]
+    assert ["tiny-3b:Q4_0"] * 2 == [one.name for one in identified(lying, [entry("tiny-3b", "Tiny 3B")])]
 
 
 @pytest.mark.parametrize("name", ["Tiny-3B-Instruct-Finetuned-Q4_K_M", "My-Tiny-3B-Instruct"])

@@ -29,7 +29,7 @@ class Model:
 
 def converse(monkeypatch: pytest.MonkeyPatch, model: Model, typed: str, **options: Any) -> None:
     monkeypatch.setattr(
-        talk, "open_conversation", lambda: (model, {"models": [{"name": "m", "replicas": []}]})
+        talk, "open_conversation", lambda: (model, {"models": [{"name": "m", "aliases": [], "replicas": []}]})
     )
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     chat(**{"model": None, "message": None, "system": None, "max_tokens": None, "as_json": False, **options})

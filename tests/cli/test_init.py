@@ -24,6 +24,7 @@ pytestmark = pytest.mark.real
 
 REPO = "bartowski/SmolLM2-135M-Instruct-GGUF"
 NAME, QUANT = "smollm2-135m-instruct", "Q8_0"
+CALLED = f"{NAME}:{QUANT}"
 INIT = "import typer; from relayd.cli.main import app; from relayd.cli.init import init; app.command()(init)"
 COMMAND = [sys.executable, "-c", f"{INIT}; from relayd.cli.main import run; run()", "init"]
 
@@ -120,34 +121,34 @@ def written(home: Path) -> list[dict[str, Any]]:
 
 
 def test_a_model_is_fetched_planned_and_written(init: Init, home: Path) -> None:
-    done = init("--yes", "--model", f"{NAME}:{QUANT}", "--no-service")
+    done = init("--yes", "--model", CALLED, "--no-service")
 
     assert 0 == done.returncode, done.stderr
     assert done.stdout.startswith("CPU: ")
     assert "\nGPU: " in done.stdout
-    assert f"\n  relayd serve {NAME}\n  relayd chat {NAME} " in done.stdout
+    assert f"\n  relayd serve {CALLED}\n  relayd chat {CALLED} " in done.stdout
     (model,) = written(home)
-    assert NAME == model["name"]
+    assert (CALLED, [NAME]) == (model["name"], model["aliases"])
     assert f"SmolLM2-135M-Instruct-{QUANT}.gguf" == Path(model["file"]).name
     assert "--gpu-layers" in model["args"]
 
 
 def test_once_more_fetches_nothing_and_writes_the_same(init: Init, home: Path, fake: FakeHub) -> None:
-    wanted = ("--yes", "--model", f"{NAME}:{QUANT}", "--no-service", "--json")
+    wanted = ("--yes", "--model", CALLED, "--no-service", "--json")
     first, before, asked = json.loads(init(*wanted).stdout), written(home), len(fake.downloads())
     second = json.loads(init(*wanted).stdout)
 
     assert first == second
     assert (before, asked) == (written(home), len(fake.downloads()))
-    assert [f"relayd serve {NAME}", f"relayd chat {NAME}"] == second["next"]
+    assert [f"relayd serve {CALLED}", f"relayd chat {CALLED}"] == second["next"]
 
 
 def test_without_a_terminal_it_says_what_it_would_do(init: Init, home: Path, fake: FakeHub) -> None:
-    done = init("--model", f"{NAME}:{QUANT}")
+    done = init("--model", CALLED)
 
     assert 2 == done.returncode
-    assert f"  fetch {NAME}:{QUANT}, " in done.stdout
-    assert f"  add {NAME} to {home / 'state/relayd/models.toml'}" in done.stdout
+    assert f"  fetch {CALLED}, " in done.stdout
+    assert f"  add {CALLED} to {home / 'state/relayd/models.toml'}" in done.stdout
     assert "relayd init --yes" in done.stderr
     assert ([], []) == (written(home), fake.asked)
 
@@ -155,7 +156,8 @@ def test_without_a_terminal_it_says_what_it_would_do(init: Init, home: Path, fak
 def test_without_a_pull_it_says_how_to_get_the_model(init: Init, home: Path, fake: FakeHub) -> None:
     told = json.loads(init("--yes", "--for", "chat", "--no-pull", "--no-service", "--json").stdout)
 
-    assert [f"relayd pull {told['model']}:{told['quant']}", f"relayd serve {told['model']}"] == told["next"]
+    called = f"{told['model']}:{told['quant']}"
+    assert [f"relayd pull {called}", f"relayd serve {called}"] == told["next"]
     assert ([], []) == (written(home), fake.asked)
 
 
@@ -172,7 +174,7 @@ def test_a_model_of_relay_toml_stays_as_it_is(init: Init, home: Path, tiny_model
     config.parent.mkdir(parents=True, mode=0o700)
     config.write_text(f'[[model]]\nname = "{NAME}"\nfile = "{tiny_model}"\n')
     config.chmod(0o600)
-    done = init("--yes", "--model", f"{NAME}:{QUANT}", "--no-service")
+    done = init("--yes", "--model", CALLED, "--no-service")
 
     assert "relay.toml already" in done.stdout
     assert [] == written(home)
@@ -197,7 +199,7 @@ def test_a_person_chooses_step_by_step(home: Path, environ: dict[str, str]) -> N
 
     assert 0 == person.end(), person.screen
     assert "no model 'no-such-model'" in person.screen
-    assert [NAME] == [model["name"] for model in written(home)]
+    assert [CALLED] == [model["name"] for model in written(home)]
 
 
 def test_every_step_can_be_left_out(home: Path, environ: dict[str, str], fake: FakeHub) -> None:
@@ -214,7 +216,7 @@ def test_every_step_can_be_left_out(home: Path, environ: dict[str, str], fake: F
 def test_ctrl_c_at_a_question_ends_with_nothing_written(
     home: Path, environ: dict[str, str], step: str
 ) -> None:
-    named = () if step == "What for?" else ("--model", f"{NAME}:{QUANT}")
+    named = () if step == "What for?" else ("--model", CALLED)
     person = Person(home, environ, *named)
     if step == "Add ":
         person.await_text("Fetch ")
@@ -232,11 +234,11 @@ def test_ctrl_c_while_a_model_comes_writes_nothing_and_the_next_one_goes_on(
     home: Path, environ: dict[str, str], fake: FakeHub, init: Init
 ) -> None:
     fake.faults.append(Fault(300_000, "hold"))
-    person = Person(home, environ, "--yes", "--model", f"{NAME}:{QUANT}", "--no-service")
+    person = Person(home, environ, "--yes", "--model", CALLED, "--no-service")
     assert fake.held.wait(DEADLINE_SECONDS)
 
     assert 130 == person.interrupts(), person.screen
     assert "Traceback" not in person.screen
     assert [] == written(home)
-    assert 0 == init("--yes", "--model", f"{NAME}:{QUANT}", "--no-service").returncode
-    assert [NAME] == [model["name"] for model in written(home)]
+    assert 0 == init("--yes", "--model", CALLED, "--no-service").returncode
+    assert [CALLED] == [model["name"] for model in written(home)]

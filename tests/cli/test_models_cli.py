@@ -67,24 +67,24 @@ def test_an_empty_disk_says_where_models_are(run: Run) -> None:
 @pytest.mark.usefixtures("theirs")
 def test_models_on_disk_are_listed_with_their_tags(run: Run) -> None:
     lines = run().stdout.splitlines()
-    assert "Qwen3-8B-Q8_0 Q8_0".split() == lines[1].split()[:2]
+    assert "qwen3-8b:Q8_0 Q8_0".split() == lines[1].split()[:2]
     for word in ("yes", "LM Studio", "chat", "tools"):
         assert word in lines[1]
 
 
 def test_a_filter_lists_the_catalogue_too(run: Run, theirs: Path) -> None:
     models = json.loads(run("qwen3-8", "--json").stdout)["models"]
-    assert ["Qwen3-8B-Q8_0", "deepseek-r1-0528-qwen3-8b"] == [one["name"] for one in models]
+    assert ["qwen3-8b:Q8_0", "deepseek-r1-0528-qwen3-8b"] == [one["name"] for one in models]
     assert [True, False] == [one["on_disk"] for one in models]
     assert str(theirs) == models[0]["path"]
-    assert ["qwen3-8b:Q8_0", "qwen3-8b"] == models[0]["aliases"]
+    assert ["qwen3-8b", "Qwen3-8B-Q8_0"] == models[0]["aliases"]
 
 
 @pytest.mark.usefixtures("theirs")
 def test_a_tag_narrows_the_list(run: Run) -> None:
     models = json.loads(run("--tag", "rerank", "--json").stdout)["models"]
     assert all("rerank" in one["tags"] for one in models)
-    assert "Qwen3-8B-Q8_0" not in [one["name"] for one in models]
+    assert "qwen3-8b:Q8_0" not in [one["name"] for one in models]
     assert isinstance(run("--tag", "poetry").exception, UsageError)
     assert "No model is like that." in run("no such thing").stdout
 

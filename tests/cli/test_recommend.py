@@ -148,7 +148,7 @@ def test_the_engine_takes_every_flag_of_a_printed_line(run: Run, engine: Engine,
     line = run("recommend", "--for", "chat", "--simulate", "ram=32", "--command").output.splitlines()[-1]
     command = shlex.split(line)
     name = command[command.index("--alias") + 1]
-    entry = next(one for one in catalogue() if one.name == name)
+    entry = next(one for one in catalogue() if one.name == name.partition(":")[0])
     path = tmp_path / "header.gguf"
     write_sparse(path, catalogue_header(entry, "Q4_K_M"))
     given = command[command.index("--parallel") :]

@@ -127,8 +127,8 @@ def test_from_an_empty_home_to_an_answer(newcomer: Newcomer) -> None:
     assert f"relayd pull {NAME}:Q8_0" == get
     pulled = newcomer.types(get)
     serve = pulled.splitlines()[-1].removeprefix("Serve it: ")
-    assert serve.startswith("relayd serve ")
-    assert NAME in newcomer.types("relayd models")
+    assert f"relayd serve {NAME}:Q8_0" == serve
+    assert f"\n{NAME}:Q8_0 " in newcomer.types("relayd models")
 
     screen = newcomer.serves(serve)
     found = re.search(r"listens on (http://\S+)", screen)
@@ -136,6 +136,7 @@ def test_from_an_empty_home_to_an_answer(newcomer: Newcomer) -> None:
     began = time.monotonic()
     with OpenAI(base_url=f"{found[1]}/v1", api_key="unused", max_retries=0) as client:
         model = client.models.list().data[0].id
+        assert f"{NAME}:Q8_0" == model == client.models.retrieve(NAME).id
         answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
     text = answer.choices[0].message.content or ""
     newcomer.keep(f"an OpenAI client asks {model}", text, time.monotonic() - began)
@@ -149,8 +150,9 @@ def test_from_an_empty_home_to_an_answer(newcomer: Newcomer) -> None:
 def test_what_is_on_the_disk_is_served_without_a_word(newcomer: Newcomer) -> None:
     newcomer.types(f"relayd pull {NAME}:Q8_0 --quiet")
 
-    assert f"{NAME}#0 is ready" in newcomer.serves("relayd serve")
-    assert "Hello from relayd!" in newcomer.types("relayd chat -m hello")
+    assert f"{NAME}:Q8_0#0 is ready" in newcomer.serves("relayd serve")
+    for name in ("", NAME, f"{NAME}:Q8_0", "smoll"):
+        assert "Hello from relayd!" in newcomer.types(f"relayd chat {name} -m hello")
     newcomer.types("relayd stop")
 
 
@@ -159,6 +161,6 @@ def test_a_recommendation_is_written_and_served(newcomer: Newcomer) -> None:
     written = newcomer.types(f"relayd recommend --model {NAME}:Q8_0 --write")
     serve = written.strip().rpartition(": ")[2]
 
-    assert f"relayd serve {NAME}" == serve
-    assert f"{NAME}#0 is ready" in newcomer.serves(serve)
+    assert f"relayd serve {NAME}:Q8_0" == serve
+    assert f"{NAME}:Q8_0#0 is ready" in newcomer.serves(serve)
     newcomer.types("relayd stop")

@@ -25,8 +25,9 @@ def models(home: Path, tiny_model: Path) -> Path:
 def test_a_model_on_disk_is_served_by_its_name(start_daemon: Callable[..., Daemon], models: Path) -> None:
     daemon = start_daemon("", "two")
 
-    assert ["two"] == [model["name"] for model in daemon.status()["models"]]
-    assert str(models / "two-F32.gguf") == daemon.status()["models"][0]["file"]
+    (model,) = daemon.status()["models"]
+    assert ("two-F32", ["two"]) == (model["name"], model["aliases"])
+    assert str(models / "two-F32.gguf") == model["file"]
     assert ask(daemon.url, 3, model="two").done
 
 

@@ -1,0 +1,88 @@
+"""Does what is served without a word fit, with everything that goes with it?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relayd.advice.adviser import Adviser, settings
+from relayd.advice.files import find_files
+from relayd.advice.known import IMAGES, configured_form, known_models
+from relayd.advice.pick import pick
+from relayd.catalog.ondisk import Found
+from relayd.engine import Engine, Features
+from relayd.gguf import ModelMetadata
+from relayd.gguf.metadata import Tensor
+from relayd.gguf.writer import write_sparse
+from relayd.planner.placement import Placement
+from relayd.planner.quality import Use
+from relayd.planner.rank import Request
+from relayd.units import GIB, Bytes
+from tests.planner.models import machine, room
+
+pytestmark = pytest.mark.system
+
+FLAGS = frozenset({"--device", "--mmproj", "--flash-attn", "--kv-unified", "--n-cpu-moe"})
+FEATURES = Features("b11434", 11434, FLAGS, {}, unix_sockets=True)
+WEIGHTS = 4 * GIB
+
+
+@pytest.fixture
+def projector(tmp_path: Path) -> Path:
+    """A projector of 4 GiB, none of it on the disk."""
+    table = (Tensor("v.blk.0.attn_q.weight", (1024, 1024 * 1024), 0, 0),)
+    write_sparse(tmp_path / "mmproj-F32.gguf", ModelMetadata("clip", {}, table, Bytes(0)))
+    return tmp_path / "mmproj-F32.gguf"
+
+
+@pytest.fixture
+def seeing(tiny_model: Path, projector: Path) -> Found:
+    return Found("tiny", (tiny_model,), tiny_model.stat().st_size, "folder", projectors=(projector,))
+
+
+def test_a_model_is_served_with_its_projector(seeing: Found, projector: Path) -> None:
+    (model,) = pick([seeing], room("ram=16,cores=4"), FEATURES).models
+    assert str(projector) == model.projector
+
+
+def test_the_memory_of_a_projector_is_counted(seeing: Found, tiny_model: Path, projector: Path) -> None:
+    plain, with_it = (configured_form(tiny_model, one).build().beside for one in (None, projector))
+    assert (0, WEIGHTS + IMAGES) == (plain, with_it)
+    small = room("ram=4,cores=4")
+    assert ["tiny"] == [
+        model.name for model in pick([replace(seeing, projectors=())], small, FEATURES).models
+    ]
+    assert ["tiny"] == [line.partition(" ")[0] for line in pick([seeing], small, FEATURES).left_out]
+
+
+def test_an_engine_that_knows_no_projectors_goes_without(seeing: Found) -> None:
+    old = msgspec.structs.replace(FEATURES, flags=FLAGS - {"--mmproj"})
+    (model,) = pick([seeing], room("ram=4,cores=4"), old).models
+    assert "" == model.projector
+
+
+def test_of_two_quantizations_one_is_served_by_both_names(tiny_model: Path) -> None:
+    size = tiny_model.stat().st_size
+    lying = [
+        Found(
+            f"m:{quant}", (tiny_model,), size, "folder", quant=quant, model="m", aliases=("m", f"M-{quant}")
+        )
+        for quant in ("F32", "Q8_0")
+    ]
+    (model,) = pick(lying, room("ram=16,cores=4"), FEATURES).models
+    assert "m:F32" == model.name
+    assert ("m", "M-F32") == model.aliases
+
+
+def test_advice_that_is_written_names_the_projector_and_counts_it(seeing: Found, projector: Path) -> None:
+    files = find_files((), [seeing], [])
+    (known,) = known_models((), files, None, Use.CHAT)
+    assert WEIGHTS + IMAGES == known.forms[0].build().beside
+
+    engine = Engine(Path("/engine"), "installed", FEATURES)
+    adviser = Adviser(machine("ram=16,cores=4"), (), files, Path("/models"), engine)
+    advice, _ = adviser.about("tiny", Request(use=Use.CHAT))
+    assert isinstance(advice.outcome, Placement)
+    written = settings(adviser.replica("tiny", advice.outcome), FEATURES)
+    assert ("tiny", str(projector)) == (written["name"], written["projector"])
