@@ -55,6 +55,12 @@ CACHELESS = frozenset({
 })  # fmt: skip
 """Encoders and diffusion models: `create_memory` gives them no cache."""
 
+HEADLESS = frozenset({
+    "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert",
+    "nomic-bert", "nomic-bert-moe",
+})  # fmt: skip
+"""Encoders whose graph ends in embeddings (`t_embd`): no head multiplies them with the vocabulary."""
+
 RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
 """Architectures without attention (`llm_arch_is_recurrent`)."""
 

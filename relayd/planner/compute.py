@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from relayd.gguf.metadata import ModelMetadata
-from relayd.planner.architectures import REPLAYED, WITHOUT_FLASH
+from relayd.planner.architectures import HEADLESS, REPLAYED, WITHOUT_FLASH
 from relayd.planner.blocks import Pass, Weights, norm
 from relayd.planner.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
 from relayd.planner.graph import Graph, Tensor, allocate
@@ -75,7 +75,8 @@ def record(
     if stream.shape[1] != extent.outputs:
         stream = graph.make((stream.shape[0], extent.outputs), stream, outputs)
     stream = stream if late else norm(graph, weights, "output_norm", stream)
-    graph.expand(graph.matmul(max(1, shape.n_vocab), stream))
+    headless = shape.architecture in HEADLESS
+    graph.expand(stream if headless else graph.matmul(max(1, shape.n_vocab), stream))
     return graph
 
 

@@ -16,6 +16,7 @@ from relayd.errors import EngineError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
+from relayd.planner.architectures import HEADLESS
 from relayd.planner.memory import predict
 from relayd.planner.setup import Setup
 from relayd.planner.synthetic import header
@@ -72,6 +73,23 @@ def test_the_prediction_is_the_engines_own_number_for_forty_architectures(
 
     assert [] == misses
     assert 40 <= len(compared)
+
+
+@pytest.mark.parametrize("micro_batch", [512, 2048])
+def test_an_encoder_has_no_head_and_takes_what_the_engine_says(
+    engine: Engine, tmp_path: Path, micro_batch: int
+) -> None:
+    encoders = {name: model for name, model in smallest_of_each_architecture(tmp_path) if name in HEADLESS}
+    setup = Setup(context=2048, slots=4, micro_batch=micro_batch, embeddings=True)
+    predicted, said = {}, {}
+    for name, model in encoders.items():
+        file = tmp_path / f"{name}.gguf"
+        write_sparse(file, model)
+        predicted[name] = predict(model, setup).part("cpu", "compute") // MIB
+        said[name] = breakdown(engine.path, file, probe_flags(setup), os.environ)[0].compute
+
+    assert {"bert", "gemma-embedding", "nomic-bert"} <= encoders.keys()
+    assert said == predicted
 
 
 def test_a_header_with_a_hole_takes_what_the_file_takes(
