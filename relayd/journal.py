@@ -24,10 +24,6 @@ class Journal:
     def __init__(self, room: str) -> None:
         self._logger = logging.getLogger(f"relayd.{room}")
 
-    def debug(self, event: str, **fields: object) -> None:
-        """Record what only helps in a search for a fault."""
-        self._write(logging.DEBUG, event, fields)
-
     def info(self, event: str, **fields: object) -> None:
         """Record what an operator wants to have read."""
         self._write(logging.INFO, event, fields)

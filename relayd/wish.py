@@ -93,11 +93,8 @@ def overridden(config: Config, *, listen: str | None = None, engine: str | None 
     return config
 
 
-def specs(config: Config, machine: Machine) -> tuple[ReplicaSpec, ...]:
-    """Return what shall run, a spec for each replica.
-
-    Without a GPU, replicas that leave their threads to us share the cores: each llama-server
-    would take all of them, and spin while it waits for its turn.
+def check_models(config: Config) -> None:
+    """Check what a configuration says of its models beyond its form.
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.
@@ -106,6 +103,17 @@ def specs(config: Config, machine: Machine) -> tuple[ReplicaSpec, ...]:
     check_model_files(config)
     for model in config.model:
         check_extra_args(model.args, f"model {model.name!r}")
+
+
+def specs(config: Config, machine: Machine) -> tuple[ReplicaSpec, ...]:
+    """Return what shall run, a spec for each replica.
+
+    Without a GPU, replicas that leave their threads to us share the cores: each llama-server
+    would take all of them, and spin while it waits for its turn.
+
+    Raises what `check_models` raises.
+    """
+    check_models(config)
     replicas = sum(model.replicas for model in config.model)
     # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
     has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)

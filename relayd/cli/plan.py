@@ -19,11 +19,13 @@ def plan(
     from relayd.advice import plan_document
     from relayd.config import load
     from relayd.ui.recommend import plan_page
+    from relayd.wish import check_models
 
     config = load(None, os.environ, Path.home(), Path.cwd()).config
     if not config.model and not as_json:
         typer.echo("No model is configured. Find one: relayd recommend")
         return
+    check_models(config)
     found = gather(simulate).plan(config)
     if as_json:
         print_json(plan_document(found))

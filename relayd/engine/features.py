@@ -71,7 +71,9 @@ def ask(binary: Path, parent: Mapping[str, str]) -> Features:
     text = _run(binary, "--help", parent)
     hints = parse_help(text)
     if "--port" not in hints:
-        raise EngineError(f"{binary} is no llama-server: its --help has no --port")
+        raise EngineError(
+            f"{binary} is no llama-server: its --help has no --port", remedy="Name llama.cpp's llama-server."
+        )
     return Features(
         version=version,
         build=build,

@@ -60,7 +60,7 @@ def find_engine(shelf: Shelf, *, cache: Path, environ: Mapping[str, str], config
         EngineError: The one that was found may not be trusted, or does not run here.
     """
     if configured:
-        return _engine(_named(configured, "the configuration"), "configured", cache, environ)
+        return _engine(_named(configured, "--llama-server, or [engine] path,"), "configured", cache, environ)
     if named := environ.get(VARIABLE):
         return _engine(_named(named, f"${VARIABLE}"), "environment", cache, environ)
     if installed := shelf.current():

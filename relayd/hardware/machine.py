@@ -276,11 +276,6 @@ class Machine:
             bandwidth=self.ram_bandwidth,
         )
 
-    @property
-    def is_x86_64(self) -> bool:
-        """Whether 64-bit x86 code runs natively."""
-        return self.arch == "x86_64"
-
     def cpu_key(self) -> str:
         """Return `linux-x86_64-1f0c2a9b`: equal on machines that can run each other's builds."""
         digest = hashlib.sha256(" ".join(self.cpu.instruction_sets).encode()).hexdigest()[:8]

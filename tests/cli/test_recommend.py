@@ -17,7 +17,7 @@ from relayd.cli.plan import plan
 from relayd.cli.recommend import recommend
 from relayd.engine import Engine
 from relayd.engine.memory import breakdown
-from relayd.errors import ModelFileError
+from relayd.errors import ConfigError, ModelFileError
 from relayd.gguf.writer import write_sparse
 from tests.planner.models import catalogue
 
@@ -118,6 +118,12 @@ def test_the_plan_tells_what_every_device_is_left_with(run: Run, home: Path, tin
     (cpu,) = said["devices"]
     assert cpu["planned_bytes"] == sum(one["placement"]["memory"]["cpu"]["bytes"] for one in said["replicas"])
     assert "LEFT" in run("plan").output
+
+
+def test_what_serve_would_refuse_is_not_planned(run: Run, home: Path, tiny_model: Path) -> None:
+    configure(home, tiny_model, 'args = ["--port", "1"]\n')
+
+    assert isinstance(run("plan").exception, ConfigError)
 
 
 def test_nothing_to_plan_says_what_to_do(run: Run) -> None:
