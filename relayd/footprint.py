@@ -102,7 +102,10 @@ class Footprints:
         return aged or self._pids != [status.pid for status in statuses]
 
     def _read(self, statuses: Sequence[Status]) -> dict[str, Footprint]:
-        machine = self._look()
+        try:
+            machine = self._look()
+        except OSError:  # out of descriptors: what was known must do
+            return self._known
         commands = {status.command for status in statuses}
         self._planned = {command: one for command, one in self._planned.items() if command in commands}
         return {

@@ -1,6 +1,7 @@
 """Memory is read when somebody asks, seldom, and never makes an answer wait for long."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -34,10 +35,13 @@ class Looks:
 
     count: int = 0
     free: Event = field(default_factory=Event)
+    refusal: OSError | None = None
 
     def look(self) -> Machine:
         self.count += 1
         self.free.wait()
+        if self.refusal:
+            raise self.refusal
         memory = Memory(Bytes(64 * GIB), Bytes(60 * GIB))
         return Machine("linux", "x86_64", Cpu("c", 8, 16, 8), memory)
 
@@ -90,6 +94,17 @@ def test_a_driver_that_hangs_holds_no_answer_up_and_is_asked_once(tiny_model: Pa
         assert found["m#0"].held
 
     play(story, patience_seconds=0.01)
+
+
+def test_without_descriptors_what_was_known_must_do(tiny_model: Path) -> None:
+    async def story(looks: Looks, clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        known = await footprints.read([status(tiny_model, os.getpid())])
+        clock.now, looks.refusal = 10, OSError(errno.EMFILE, "Too many open files")
+        assert known == await footprints.read([status(tiny_model, os.getpid())])
+        assert 2 == looks.count
+
+    play(story, patience_seconds=30)
 
 
 def test_a_model_that_cannot_be_read_has_no_plan(tmp_path: Path) -> None:

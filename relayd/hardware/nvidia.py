@@ -146,8 +146,9 @@ def _failure(nvml: Any, error: Any, root: Path) -> tuple[str, ...]:
 
 def _absence(root: Path, note: str) -> tuple[str, ...]:
     """Return the note if there is an NVIDIA display controller on the bus; else nobody misses NVML."""
-    for device in (root / "sys/bus/pci/devices").glob("*"):
-        vendor, kind = (read_text(device / name).strip() for name in ("vendor", "class"))
-        if vendor == "0x10de" and kind.startswith("0x03"):  # PCI codes: NVIDIA; display controller
-            return (f"An NVIDIA GPU is present but unusable: {note}",)
+    with contextlib.suppress(OSError):  # a daemon out of descriptors asks again later
+        for device in (root / "sys/bus/pci/devices").glob("*"):
+            vendor, kind = (read_text(device / name).strip() for name in ("vendor", "class"))
+            if vendor == "0x10de" and kind.startswith("0x03"):  # PCI codes: NVIDIA; display controller
+                return (f"An NVIDIA GPU is present but unusable: {note}",)
     return ()
