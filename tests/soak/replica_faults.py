@@ -105,6 +105,8 @@ class ReplicaFaults(Injector):
         pid, replica = self.choose()
         with self.timeline.window(kinds.CHILD_DIED, model_of(replica)):
             self.world.memory_group.take(pid, 1 << 16)
+            if not await self._gone(pid):
+                send(pid, signal.SIGKILL)  # it had nothing to do that takes memory
             seconds = await self.replaced(replica, pid)
             one = (await self.world.replicas()).get(replica, {})
             cause, reduced = (one.get("last_exit") or {}).get("cause"), one.get("reduced")
@@ -114,6 +116,14 @@ class ReplicaFaults(Injector):
                 with suppress(DaemonError):  # it may be killed meanwhile; the next one starts it whole
                     await self.world.command("restart", target=replica)
         return f"no memory for {replica} (pid {pid}){seconds}, told: {cause}, reduced: {reduced}"
+
+    async def _gone(self, pid: int) -> bool:
+        """Wait until a process has ended, and return whether it has."""
+        for _ in range(150):
+            if pid not in self.world.tagged():
+                return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def lock_folder(self) -> str:
         """Let nobody write to the runtime or state folder, and kill a replica meanwhile."""
@@ -131,8 +141,11 @@ class ReplicaFaults(Injector):
     async def remove_socket(self) -> str:
         """Take the socket from under a living replica: it answers no more, and must be replaced."""
         pid, replica = self.choose()
+        file = Files.of(self.world.runtime, replica).socket
+        if not file.exists():
+            return f"{replica} has no socket yet that could be removed"
         with self.timeline.window(kinds.CHILD_HUNG, model_of(replica)):
-            Files.of(self.world.runtime, replica).socket.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
             seconds = await self.replaced(replica, pid)
         return f"removed the socket of {replica}{seconds}"
 

@@ -82,4 +82,4 @@ def _journal(folder: Path) -> Iterator[str]:
     yield from (f"  {count:5}  trace: {name}" for name, count in traces.most_common(10))
 
 
-_DETAILED = {"health.fault", "record.not_written", "log.not_rotated", "replica.unkillable"}
+_DETAILED = {"health.fault", "footprint.fault", "record.not_written", "log.not_rotated", "replica.unkillable"}

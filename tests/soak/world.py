@@ -157,8 +157,9 @@ class World:
     async def start(self) -> None:
         """Start the next daemon and wait until it listens."""
         async with self.writable:
-            self.daemon = self.new_daemon()
-            await asyncio.to_thread(self.daemon.await_event, "listening")
+            daemon = self.new_daemon()
+            await asyncio.to_thread(daemon.await_event, "listening")
+            self.daemon = daemon
 
     async def ended(self) -> int:
         """Wait for the end of the daemon of the moment, which is coming, and return its exit status."""
