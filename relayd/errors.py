@@ -42,7 +42,7 @@ from typing import ClassVar
 
 
 class RelaydError(Exception):
-    """Say what failed, which value, and what to do next.
+    """A fault of relayd itself; each kind that can be told apart has a class below.
 
     Args:
         message: What failed and which value, one sentence.

@@ -238,6 +238,7 @@ def test_an_end_that_is_told_twice_changes_nothing() -> None:
 
     assert [] == play(scheduler, Finished(1), Returned(1))
     assert 0 == scheduler.load("m").running
+    assert [0, 0] == [scheduler.running_on(replica) for replica in ("m#0", "unknown#0")]
 
 
 OPERATIONS = st.lists(
