@@ -138,7 +138,14 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes the request, which nobody needs back
     ) -> web.StreamResponse:
-        """Answer a request that never reached the door, or that failed behind it."""
+        """Answer a request that never reached the door, or that failed behind it.
+
+        Raises:
+            ConnectionResetError: The client has left.
+            ConnectionAbortedError: The answer has begun.
+        """
+        if isinstance(exc, ConnectionResetError):
+            raise exc
         request_id = request.get(REQUEST_ID) or name_request(request)
         if status >= 500:
             Journal("api").error("request_failed", trace=exc is not None, request_id=request_id)

@@ -282,6 +282,22 @@ def test_an_error_after_the_first_byte_closes_instead_of_answering_again(doors: 
     assert everything.endswith(b"first\r\n")
 
 
+def test_a_client_that_has_left_is_no_failure(doors: Doors, caplog: pytest.LogCaptureFixture) -> None:
+    async def leaves(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+        raise ConnectionResetError("the client left")
+
+    async def scene() -> bytes:
+        async with doors([Route("GET", "/left", leaves)]) as client:
+            reader, writer = await client.connect()
+            writer.write(get("/left"))
+            everything = await reader.read()
+            writer.close()
+            return everything
+
+    assert b"" == run_with(scene)
+    assert "request_failed" not in caplog.text
+
+
 def test_an_upgrade_is_ignored_and_the_body_still_read(doors: Doors) -> None:
     """Java's HttpClient offers h2c with every first request."""
     answer = ask(
