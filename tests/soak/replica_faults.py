@@ -103,6 +103,8 @@ class ReplicaFaults(Injector):
         """Leave a replica no memory, so that the kernel ends it, and see that this is told."""
         assert self.world.memory_group
         pid, replica = self.choose()
+        if not pid:  # to the kernel, that is us
+            return "no replica that could be starved"
         with self.timeline.window(kinds.CHILD_DIED, model_of(replica)):
             self.world.memory_group.take(pid, 1 << 16)
             if not await self._gone(pid):
