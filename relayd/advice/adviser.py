@@ -25,6 +25,7 @@ from relayd.planner.plan import ReplicaSpec
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, Known, advise, aim_of, recommend
+from relayd.units import Bytes
 
 PORT = 8100
 """Where a printed command listens: the first port that relayd gives to replicas."""
@@ -58,6 +59,7 @@ class Adviser:
     runs: Sequence[Mapping[str, Any]] = ()
     _known: dict[bool, list[Known]] = field(default_factory=dict)
     _budget: list[Budget] = field(default_factory=list)
+    _unforeseen: dict[str, Bytes] = field(default_factory=dict)
 
     @property
     def budget(self) -> Budget:
@@ -68,7 +70,7 @@ class Adviser:
 
     def best(self, request: Request, slots: int | None = None, count: int = 10) -> tuple[Advice, ...]:
         """Return the models to choose from for a request, the best first, then some that were refused."""
-        known = self._models(request.use)
+        known = [self._as_learned(one) for one in self._models(request.use)]
         return recommend(known, self.budget, request, aim_of(request, slots=slots), count)
 
     def about(self, name: str, request: Request, slots: int | None = None) -> tuple[Advice, list[Advice]]:
@@ -83,11 +85,8 @@ class Adviser:
             UsageError: No such model is known, or it has no file of known size.
         """
         aim = aim_of(request, slots=slots)
-        known = self._named(name, request.use)
-        alone = [
-            Known(known.name, known.facts, (form,), known.license, known.obstacle, known.has_template)
-            for form in known.forms
-        ]
+        known = self._as_learned(self._named(name, request.use))
+        alone = [replace(known, forms=(form,)) for form in known.forms]
         parts = [advise(one, self.budget, request, aim) for one in alone]
         return advise(known, self.budget, request, aim), parts
 
@@ -103,7 +102,10 @@ class Adviser:
                 remedy=f"See what it knows: relayd catalog show {match.entry.name}",
             )
         forms = tuple(form for form in known.forms if match.quant in {"", form.quantization.name})
-        return Known(known.name, known.facts, forms, known.license, known.obstacle, known.has_template)
+        return replace(known, forms=forms)
+
+    def _as_learned(self, known: Known) -> Known:
+        return replace(known, unforeseen=self._unforeseen.get(known.name, known.unforeseen))
 
     def _models(self, use: Use) -> list[Known]:
         vision = use is Use.VISION
@@ -126,6 +128,18 @@ class Adviser:
         """Return what the engine says of a placement; remembered by model, engine and flags."""
         here = not self.simulated or not placement.setup.gpus
         return confirm(self.probe, placement, self.file(name, placement), here=here)
+
+    def learns(self, name: str, said: Confirmation) -> bool:
+        """Note what the engine says a model takes beyond its prediction; return whether that is news.
+
+        What is asked later leaves room for it.
+        """
+        more = Bytes(said.reported - said.predicted)
+        known = self._unforeseen.get(name, 0)
+        if said.note or said.on_cpu or said.agrees or more <= known:
+            return False
+        self._unforeseen[name] = more
+        return True
 
     def replica(self, name: str, placement: Placement) -> ReplicaSpec:
         """Return the replica that a placement means; a file that is not here is where `pull` will put it."""

@@ -1,7 +1,8 @@
 """What is the answer to one question about models, with its winners confirmed?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, aim_of, best_first
 from relayd.units import show_bytes
+
+ROUNDS = 4
+"""How often a search is repeated because the engine said that its winner takes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +168,43 @@ def answer(adviser: Adviser, question: Question) -> Answer:
     if question.model:
         return _about(adviser, question)
     uses = [question.use] if question.use else list(Use)
-    groups = {}
+    groups: dict[Use, tuple[Advice, ...]] = {}
+    told: dict[str, Confirmation] = {}
     for use in uses:
-        found = adviser.best(question.request(use), question.slots, question.count)
-        good = [one for one in found if one.good][: question.count]
-        groups[use] = (*good, *(one for one in found if not one.good))
-    winners = [advices[0] for advices in groups.values() if advices and advices[0].good]
-    return Answer(adviser, groups, (), _confirmations(adviser, winners))
+        groups[use], said = _settled(adviser, partial(_best, adviser, question, use))
+        told |= said
+    return Answer(adviser, groups, (), told)
+
+
+def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:
+    found = adviser.best(question.request(use), question.slots, question.count)
+    good = [one for one in found if one.good][: question.count]
+    return (*good, *(one for one in found if not one.good))
+
+
+def _settled(
+    adviser: Adviser, find: Callable[[], tuple[Advice, ...]]
+) -> tuple[tuple[Advice, ...], dict[str, Confirmation]]:
+    """Return what is found, and what the engine says of the first.
+
+    Where it says more than was predicted, the search is repeated with room for that.
+    """
+    for _ in range(ROUNDS):
+        found = find()
+        told = _confirmations(adviser, [one for one in found[:1] if one.good])
+        if not [name for name, said in told.items() if adviser.learns(name, said)]:
+            break
+    return found, told
 
 
 def _about(adviser: Adviser, question: Question) -> Answer:
     use = question.use or _own_use(adviser, question)
     request = question.request(use)
     advice, parts = adviser.about(question.model, request, question.slots)
+    told = _confirmations(adviser, [advice])
+    if [name for name, said in told.items() if adviser.learns(name, said)]:
+        advice, parts = adviser.about(question.model, request, question.slots)
+        told = _confirmations(adviser, [advice])
     aim = aim_of(request, slots=question.slots)
     smallest = min(best_first(advice.known), key=lambda form: form.nbytes)
     demand = smallest.build()
@@ -184,7 +212,7 @@ def _about(adviser: Adviser, question: Question) -> Answer:
         f"{smallest.quantization.name} with {aim.least_slots} x {aim.least_context} tokens takes "
         f"{show_bytes(least_gpu(demand, aim))} of one GPU, or {show_bytes(least_ram(demand, aim))} of RAM"
     )
-    return Answer(adviser, {use: (advice,)}, tuple(parts), _confirmations(adviser, [advice]), needs)
+    return Answer(adviser, {use: (advice,)}, tuple(parts), told, needs)
 
 
 def _own_use(adviser: Adviser, question: Question) -> Use:
@@ -205,9 +233,10 @@ def _note(name: str, said: Confirmation) -> str:
     if said.note:
         return f"Memory is predicted, {said.note}"
     if not said.agrees:
+        planned = "; its plan leaves room for that" if said.reported > said.predicted else ""
         return (
             f"Of {name} the engine says {show_bytes(said.reported)}, predicted were "
-            f"{show_bytes(said.predicted)}"
+            f"{show_bytes(said.predicted)}{planned}"
         )
     if said.on_cpu:
         return "The engine here was asked about weights, cache and buffers on a CPU, and agrees"

@@ -121,6 +121,12 @@ class Budget:
         """How fast each device is, by key."""
         return {room.key: room.processor for room in self.rooms}
 
+    def keeping(self, nbytes: Bytes) -> "Budget":
+        """Return the machine with so much more kept free on every device."""
+        gpus = tuple(replace(room, margin=Bytes(room.margin + nbytes)) for room in self.gpus)
+        host = replace(self.host, margin=Bytes(self.host.margin + nbytes))
+        return replace(self, gpus=gpus, host=host)
+
     def room(self, key: str) -> Room:
         """Return the device of a key."""
         return next(room for room in self.rooms if room.key == key)

@@ -24,6 +24,9 @@ from relayd.planner.processor import Tag
 from relayd.planner.quality import ModelFacts, Use, quality
 from relayd.planner.rank import PROFILES, Candidate, Profile, Ranked, Request, judge, rank, speed_score
 from relayd.planner.speed import Estimate
+from relayd.units import Bytes
+
+NOTHING = Bytes(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Known:
         license: As the catalogue spells it.
         obstacle: Why this engine cannot load it; "" when it can.
         has_template: Whether its file tells how a conversation is written.
+        unforeseen: What the engine said it takes beyond what is predicted.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Known:
     license: str = ""
     obstacle: str = ""
     has_template: bool = True
+    unforeseen: Bytes = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,8 @@ def recommend(
 
 def advise(known: Known, budget: Budget, request: Request, aim: Aim) -> Advice:
     """Return how one model runs here, and what to think of it."""
-    outcome = fit(best_first(known), budget, aim)
+    room = budget.keeping(known.unforeseen) if known.unforeseen else budget
+    outcome = fit(best_first(known), room, aim)
     return Advice(known, outcome, judge(_candidate(known, outcome, request), request))
 
 
