@@ -87,6 +87,15 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Inherited:
+    """A request that an earlier daemon sent to a replica of `slots` slots still runs there."""
+
+    ticket: Ticket
+    endpoint: Endpoint
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Returned:
     """An attempt failed before its first byte; the request may run elsewhere."""
 
@@ -105,7 +114,9 @@ class Tick:
     """Time passed; deadlines may have."""
 
 
-Event = Expected | Ready | Draining | Lost | Gone | Forgotten | Arrived | Returned | Finished | Tick
+Event = (
+    Expected | Ready | Draining | Lost | Gone | Forgotten | Arrived | Inherited | Returned | Finished | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)

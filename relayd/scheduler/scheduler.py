@@ -16,6 +16,7 @@ from relayd.scheduler.events import (
     Forgotten,
     Gone,
     Idle,
+    Inherited,
     Lost,
     Ready,
     Refusal,
@@ -83,6 +84,8 @@ class Scheduler:
         match event:
             case Arrived(ticket):
                 return self._arrive(ticket, now)
+            case Inherited():
+                return self._inherit(event, now)
             case Finished(ticket_id):
                 return self._finish(ticket_id, now)
             case Returned(ticket_id):
@@ -131,6 +134,18 @@ class Scheduler:
         known = self._replicas.get(replica)
         return len(known.capacity.running) if known and known.capacity else 0
 
+    def running(self) -> list[Inherited]:
+        """Return the requests that run, as an heir would be told of them."""
+        return [
+            Inherited(one.waiting.ticket, one.capacity.endpoint, one.capacity.slots)
+            for one in self._running.values()
+        ]
+
+    def waiting(self) -> list[Ticket]:
+        """Return the tickets that wait, the longest first."""
+        tickets = (entry.ticket for queue in self._queues.values() for entry in queue)
+        return sorted(tickets, key=lambda ticket: ticket.id)
+
     # Every handler below leaves the ledger exact before it returns effects.
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
@@ -144,6 +159,20 @@ class Scheduler:
             reason = f"{len(queue)} requests already wait for {ticket.model!r}"
             effects.append(self._refuse(ticket, Refusal.QUEUE_FULL, reason))
         return effects
+
+    def _inherit(self, event: Inherited, now: float) -> list[Effect]:
+        replica = self._replicas.get(event.endpoint.replica)
+        capacity = replica.capacity if replica else None
+        if capacity is None or capacity.endpoint != event.endpoint:
+            capacity = Capacity(event.endpoint, event.slots)
+            if replica and replica.capacity is None:
+                capacity.accepting = False  # until this daemon finds it ready
+                replica.capacity = capacity
+        ticket = event.ticket
+        capacity.take(ticket.id, ticket.width, self._dispatches)
+        self._models[ticket.id] = ticket.model
+        self._running[ticket.id] = _Running(Waiting(ticket, attempts=1), capacity, now)
+        return []
 
     def _finish(self, ticket_id: int, now: float) -> list[Effect]:
         model = self._models.pop(ticket_id, None)

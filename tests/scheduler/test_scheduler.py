@@ -19,6 +19,7 @@ from relayd.scheduler import (
     Finished,
     Gone,
     Idle,
+    Inherited,
     Lost,
     Ready,
     Refusal,
@@ -153,6 +154,63 @@ def test_a_model_that_cannot_come_refuses_with_its_reason() -> None:
 
     assert [(1, Refusal.UNAVAILABLE), (2, Refusal.UNAVAILABLE)] == refused(effects)
     assert all("out of memory" in each.reason for each in effects if isinstance(each, Refuse))
+
+
+def inherited(ticket_id: int, replica: str, slots: int = 1, incarnation: int = 1) -> Inherited:
+    ticket = arrived(ticket_id, replica.split("#", maxsplit=1)[0]).ticket
+    return Inherited(ticket, endpoint(replica, incarnation), slots)
+
+
+@pytest.mark.parametrize("ready_first", [True, False])
+def test_what_runs_since_an_earlier_daemon_holds_its_slots_until_it_ends(ready_first: bool) -> None:
+    scheduler = Scheduler(depth=4)
+    told: list[Event] = [ready("m#0", slots=2), inherited(1, "m#0", slots=2), inherited(2, "m#0", slots=2)]
+    play(scheduler, Expected("m#0", "m"), *(told if ready_first else told[::-1]))
+
+    assert [] == play(scheduler, arrived(3))
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(1)))
+
+
+def test_what_runs_on_a_process_that_is_not_ours_holds_no_slot_of_ours() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0", incarnation=2), inherited(1, "m#0"), inherited(2, "gone#0"))
+
+    assert [(3, "m#0")] == placed(play(scheduler, arrived(3)))
+    assert [] == play(scheduler, Finished(1), Finished(2))
+
+
+def test_what_an_earlier_daemon_returns_runs_elsewhere() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, Expected("m#0", "m"), inherited(1, "m#0"), ready("m#1"))
+
+    assert [(1, "m#1")] == placed(play(scheduler, Returned(1)))
+
+
+def test_a_replica_that_drains_waits_for_what_runs_since_an_earlier_daemon() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), inherited(1, "m#0"))
+
+    assert [] == play(scheduler, Draining("m#0"))
+    assert [Idle("m#0")] == play(scheduler, Finished(1))
+
+
+def test_an_heir_is_told_what_runs_and_what_waits_in_the_order_they_came() -> None:
+    scheduler = Scheduler(depth=4)
+    play(
+        scheduler,
+        ready("m#0", slots=2),
+        ready("n#0"),
+        arrived(1),
+        arrived(2, "n"),
+        arrived(3),
+        arrived(4, "n"),
+    )
+    play(scheduler, arrived(5))
+
+    assert [(1, "m#0", 2), (2, "n#0", 1), (3, "m#0", 2)] == [
+        (one.ticket.id, one.endpoint.replica, one.slots) for one in scheduler.running()
+    ]
+    assert [4, 5] == [ticket.id for ticket in scheduler.waiting()]
 
 
 def test_a_returned_ticket_runs_elsewhere_and_before_those_that_came_later() -> None:
