@@ -18,6 +18,8 @@ class Commands:
         reload: Reads the configuration again and follows it.
         preview: Says what a reload would change.
         end: Ends the daemon and every replica.
+        upgrade: Puts a new daemon in this one's place; told how long streams may take, in seconds.
+        check_staying: Raises `RelaydError` when this daemon is about to end.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Commands:
         reload: Callable[[], Awaitable[dict[str, Any]]],
         preview: Callable[[], Awaitable[dict[str, Any]]],
         end: Callable[[], int],
+        upgrade: Callable[[float | None], Awaitable[dict[str, Any]]],
         check_staying: Callable[[], None],
     ) -> None:
         self._fleet = fleet
@@ -35,6 +38,7 @@ class Commands:
         self._reload = reload
         self._preview = preview
         self._end = end
+        self._upgrade = upgrade
         self._check_staying = check_staying
 
     def verbs(self) -> Mapping[tuple[str, str], Verb]:
@@ -46,6 +50,7 @@ class Commands:
             ("POST", "drain"): self._drain,
             ("POST", "restart"): self._restart,
             ("POST", "reload"): self._reload_now,
+            ("POST", "upgrade"): self._upgrade_now,
         }
 
     async def _status(self, _arguments: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +87,12 @@ class Commands:
 
     async def _reload_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return await (self._preview() if arguments.get("dry_run") is True else self._reload())
+
+    async def _upgrade_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        drain = arguments.get("drain_seconds")
+        if drain is not None and not (isinstance(drain, int | float) and drain >= 0):
+            raise UsageError(f"{drain!r} is no number of seconds", remedy="give one of at least 0")
+        return await self._upgrade(drain)
 
     def _select(self, arguments: dict[str, Any]) -> list[Replica]:
         target = arguments.get("target")

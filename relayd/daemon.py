@@ -3,48 +3,39 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
-from aiohttp import web
-
-from relayd import __version__
 from relayd.actor import Actor
-from relayd.api import (
-    Door,
-    FailedKeys,
-    Keyring,
-    Limits,
-    health_routes,
-    listen,
-    make_policy,
-    openai_routes,
-)
-from relayd.api.control import control_app, control_socket
+from relayd.api import Door
+from relayd.api.control import open_control
 from relayd.bridge import Bridge, FleetView
 from relayd.clock import SystemClock
 from relayd.coalesce import Coalesced
 from relayd.commands import Commands
-from relayd.config import Config, changed_settings, parse_listen, parse_ports
-from relayd.endpoint import Endpoint
-from relayd.engine import command, environment
-from relayd.errors import DaemonError, DaemonRunningError, ListenError, RelaydError, StateError
+from relayd.config import Config, changed_settings, parse_listen
+from relayd.doors import Doors
+from relayd.errors import DaemonError, RelaydError, UpgradeError
 from relayd.footprint import Footprints
+from relayd.handover import Predecessor, predecessor_of
 from relayd.hardware import OomKills
 from relayd.journal import Journal
-from relayd.planner import ReplicaSpec, compare
-from relayd.report import SCHEMA, fleet_report, reload_report
-from relayd.router import Dispatcher, Pools, Proxy
+from relayd.launch import launcher
+from relayd.planner import compare
+from relayd.report import daemon_report, fleet_report, reload_report
+from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
 from relayd.service import Notifier, Pulse, counts, inherited_socket, stop_budget_seconds
-from relayd.store import Lock, holder
-from relayd.supervisor import EngineLauncher, Fleet, Settings, State, Status, World
+from relayd.store import Lock, lock_of_daemon
+from relayd.supervisor import Fleet, Settings, State, Status, World
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
+from relayd.upgrade import Estate, Upgrade, check_replaceable, check_settled
 from relayd.wish import Wish, smaller
 
 _UNSETTLED = frozenset({State.STOPPED, State.STARTING, State.LOADING})
@@ -78,7 +69,6 @@ class Daemon:
         self._on_settled: Callable[[list[Status]], None] | None = on_settled
         self._journal = Journal("daemon")
         self._started = clock.wall()
-        self._url = ""
         self._stop = asyncio.Event()
         self._scheduler = Scheduler(**_limits(config))
         self._pools = Pools()
@@ -86,41 +76,100 @@ class Daemon:
         self._dispatcher = Dispatcher(self._actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
         self._bridge = Bridge(self._actor.post, self._pools.retire, self._changed)
         starved = OomKills().ended
-        world = World(self._launcher(), self._bridge, clock, self._is_busy, smaller, starved)
+        world = World(launcher(wish), self._bridge, clock, self._is_busy, smaller, starved)
         self._fleet = Fleet(wish.specs, world, _settings(config))
         self._footprints = Footprints(clock)
         self._view = FleetView(config, self._started, self._fleet.statuses)
-        self._actor.on(Dispatch, self._dispatcher.on_dispatch)
-        self._actor.on(Refuse, self._dispatcher.on_refuse)
+        self._doors = Doors(self._view, self._dispatcher, self._pools, clock)
+        self._actor.on(Dispatch, self._dispatcher.on_answer)
+        self._actor.on(Refuse, self._dispatcher.on_answer)
         self._actor.on(Idle, self._fleet.on_idle)
-        self._failed_keys = FailedKeys(clock)
         self._notifier = Notifier(wish.environ, clock)
+        self._predecessor: Predecessor | None = None
+        self._upgrade: Upgrade | None = None
+        self._drain_seconds = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until a signal or a command ends it.
 
         Raises:
             DaemonRunningError: Another daemon holds the runtime folder.
+            UpgradeError: The daemon that started this one to take over has changed its mind.
             ListenError: The address cannot be listened on.
             StateError: A folder cannot be used.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(Pulse(SystemClock()))
-            self._take_lock(stack)
             self._watch_signals(stack)
-            await self._open_control(stack)
-            await self._open_door(stack)
-            for spec in self._wish.specs:
-                self._bridge.expected(spec.name, spec.model)
-            await self._end_orphans(self._fleet.adopt())
+            predecessor = predecessor_of(self._wish.environ)
+            await (self._take_over(stack, predecessor) if predecessor else self._begin(stack))
             rotation = Rotation(self._open_logs, self._log_limits, SystemClock())
-            stack.callback(asyncio.create_task(rotation.run()).cancel)
-            self._fleet.start()
+            _run_aside(stack, rotation.run())
             self._notifier.ready(self._counts())
-            stack.callback(asyncio.create_task(self._notifier.keep_alive(self._counts)).cancel)
+            _run_aside(stack, self._notifier.keep_alive(self._counts))
             await self._stop.wait()
-            await self._wind_down()
+            if self._upgrade:
+                await self._upgrade.finish(self._drain_seconds)
+            else:
+                await self._wind_down()
         self._journal.info("daemon.stopped")
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        """Take what is free, and what a daemon that died has left."""
+        self._lock = lock_of_daemon(self._wish.paths.lock)
+        stack.callback(self._lock.close)
+        server = parse_listen(self._wish.config.server.listen)
+        await self._open_control(stack)
+        opened = inherited_socket(self._wish.environ, server.host, server.port)
+        await self._open_doors(stack, [opened] if opened else [])
+        adopted = self._adopt()
+        await self._end_orphans(adopted.values())
+        self._fleet.start()
+
+    async def _take_over(self, stack: AsyncExitStack, predecessor: Predecessor) -> None:
+        """Take the place of a daemon that lives.
+
+        Raises:
+            UpgradeError: It has changed its mind, and goes on.
+        """
+        self._predecessor = predecessor
+        self._on_settled = None  # whoever started the first daemon was told
+        stack.callback(predecessor.close)
+        try:
+            offer = await predecessor.offer(self._wish.config.server.listen)
+            self._lock = self._share_lock(offer.lock)
+            stack.callback(self._lock.close)
+            adopted = self._adopt()
+            await self._fleet.settled(adopted)
+            heritage = await predecessor.heritage()
+        except ConnectionError as error:
+            raise UpgradeError(f"the daemon to take over from is gone: {error}") from error
+        self._lock.sign(os.getpid())
+        await self._open_control(stack)
+        await self._open_doors(stack, offer.listening)
+        predecessor.succeed(heritage, self._dispatcher, self._take_connection)
+        kept = heritage.in_use - adopted.keys()
+        await self._end_orphans(adopted.values(), spared=kept)
+        self._fleet.start(leave=heritage.stopped | kept)
+        _run_aside(stack, self._outlive(predecessor, kept))
+
+    async def _outlive(self, predecessor: Predecessor, kept: frozenset[str]) -> None:
+        """Replace what the old daemon still used and this one could not adopt, once it has ended."""
+        await predecessor.gone()
+        self._journal.info("upgrade.done", old_pid=predecessor.pid)
+        running = {status.pid for status in self._fleet.statuses() if status.pid}
+        await self._end_orphans(running)
+        self._fleet.start(leave={spec.name for spec in self._fleet.specs} - kept)
+
+    def _take_connection(self, descriptor: int) -> None:
+        self._tasks.add(task := asyncio.create_task(self._doors.listener.take(descriptor)))
+        task.add_done_callback(self._tasks.discard)
+
+    def _adopt(self) -> dict[str, int]:
+        for spec in self._wish.specs:
+            self._bridge.expected(spec.name, spec.model)
+        return self._fleet.adopt()
 
     async def _wind_down(self) -> None:
         """Let requests finish, and bring the replicas down unless they shall stay."""
@@ -129,110 +178,46 @@ class Daemon:
         replicas = self._wish.config.replicas
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         self._notifier.stopping(budget, open_requests=self._dispatcher.open_count)
-        closing = self._listener.close(replicas.drain_seconds)
+        closing = self._doors.listener.close(replicas.drain_seconds)
         await asyncio.gather(closing, self._fleet.stop([] if keep else self._fleet.select(None)))
         self._actor.close()
 
-    def _take_lock(self, stack: AsyncExitStack) -> None:
+    def _share_lock(self, descriptor: int) -> Lock:
         path = self._wish.paths.lock
-        try:
-            lock = Lock.try_take(path)
-        except OSError as error:
-            raise StateError(f"the lock {path} cannot be made: {error.strerror}") from error
-        if lock is None:
-            pid = holder(path)
-            raise DaemonRunningError(
-                f"another relayd{f' (pid {pid})' if pid else ''} runs here already",
-                remedy="see it with `relayd status`, end it with `relayd stop`",
+        if (lock := Lock.inherited(path, descriptor)) is None:
+            raise UpgradeError(
+                f"the runtime folder is {path.parent} now, and the running daemon has another",
+                remedy="restart the service instead",
             )
-        lock.sign(os.getpid())
-        stack.callback(lock.close)
+        return lock
 
     async def _open_control(self, stack: AsyncExitStack) -> None:
-        path = self._wish.paths.control_socket
         commands = Commands(
             self._fleet,
             report=self._status,
             reload=self._reload.ask,
             preview=partial(self._follow_files, dry_run=True),
             end=self._end,
+            upgrade=self._hand_over,
             check_staying=self._check_staying,
         )
-        runner = web.AppRunner(control_app(commands.verbs()), access_log=None)
-        await runner.setup()
+        path = self._wish.paths.control_socket
+        runner = await open_control(path, commands.verbs())
         stack.push_async_callback(runner.cleanup)
-        bound = control_socket(path)
-        stack.callback(partial(path.unlink, missing_ok=True))
-        await web.SockSite(runner, bound).start()
+        stack.callback(self._remove_control, path)
 
-    async def _open_door(self, stack: AsyncExitStack) -> None:
-        server = self._wish.config.server
-        address = parse_listen(server.listen)
-        self._door = self._make_door(self._wish.config)
-        limits = Limits(header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds)
+    def _remove_control(self, path: Path) -> None:
+        if self._upgrade is None:
+            path.unlink(missing_ok=True)
 
-        async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._door(request)  # looked up each time: a reload makes another
+    async def _open_doors(self, stack: AsyncExitStack, inherited: Sequence[socket.socket]) -> None:
+        url = await self._doors.open(self._wish.config, inherited, any_port=self._wish.any_port)
+        stack.push_async_callback(self._doors.listener.close, 0)
+        self._on_listening(url)
 
-        opened = inherited_socket(self._wish.environ, address.host, address.port)
-        try:
-            self._listener = await listen(answer, address.host, address.port, limits, sock=opened)
-        except ListenError:
-            if not self._wish.any_port:
-                raise
-            self._listener = await listen(answer, address.host, 0, limits)
-        stack.push_async_callback(self._listener.close, 0)
-        host, port = self._listener.addresses[0]
-        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._journal.info("daemon.listening", url=self._url, version=__version__, pid=os.getpid())
-        self._on_listening(self._url)
-
-    def _make_door(self, config: Config) -> Door:
-        server = config.server
-        keys = {server.api_key.digest(): "configured"} if server.api_key else {}
-        policy = make_policy(
-            parse_listen(server.listen).host,
-            allowed_hosts=server.allowed_hosts,
-            cors_origins=server.cors_origins,
-            keyed=bool(keys),
-        )
-        proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
-        openai = openai_routes(
-            self._view,
-            self._dispatcher,
-            proxy,
-            max_body=mib(server.max_body_mib),
-            body_seconds=server.body_seconds,
-        )
-        return Door((*openai, *health_routes(self._view)), policy, Keyring(keys, self._failed_keys))
-
-    def _launcher(self) -> EngineLauncher:
-        wish = self._wish
-        features, binary = wish.engine.features, wish.engine.path
-        empty = wish.paths.runtime / "xdg"
-
-        def argv(spec: ReplicaSpec, address: Any, key_file: Path) -> tuple[str, ...]:
-            return (str(binary), *command(spec, features, address, key_file))
-
-        def child_environment(replica: str) -> dict[str, str]:
-            return environment(
-                wish.environ, instance=str(wish.paths.runtime), replica=replica, empty_config_home=empty
-            )
-
-        tcp = wish.config.replicas.listen == "tcp"
-        return EngineLauncher(
-            argv,
-            child_environment,
-            runtime=wish.paths.runtime,
-            logs=wish.paths.state / "logs",
-            engine=f"{binary} {wish.engine.version}",
-            clock=SystemClock(),
-            ports=parse_ports(wish.config.replicas.ports) if tcp else (),
-        )
-
-    async def _end_orphans(self, adopted: set[int]) -> None:
-        patience = self._wish.config.replicas.stop_seconds
-        if pids := await end_orphans(self._wish.paths.runtime, adopted, patience_seconds=patience):
+    async def _end_orphans(self, adopted: Collection[int], spared: Collection[str] = ()) -> None:
+        runtime, patience = self._wish.paths.runtime, self._wish.config.replicas.stop_seconds
+        if pids := await end_orphans(runtime, adopted, patience_seconds=patience, spared=spared):
             self._journal.warning("daemon.ended_orphans", pids=" ".join(map(str, pids)))
 
     def _open_logs(self) -> list[tuple[Path, int]]:
@@ -253,10 +238,46 @@ class Daemon:
         if number is signal.SIGHUP and not self._wish.on_terminal:
             self._reload_task = asyncio.create_task(self._reload_quietly())
             return
+        if self._upgrade:
+            return  # nothing is left to end but streams, which have their time
         if self._stop.is_set() and not self._keep_replicas:
             self._fleet.kill()
         self._keep_replicas = self._wish.config.replicas.on_daemon_exit == "keep"
         self._stop.set()
+
+    async def _hand_over(self, drain_seconds: float | None) -> dict[str, Any]:
+        """Start a new daemon, leave everything to it, and end with the last answer that is under way.
+
+        Raises:
+            RelaydError: It did not come up, or had better not be started; nothing has changed.
+        """
+        self._check_staying()
+        if self._predecessor and self._predecessor.lives:
+            count, pid = self._predecessor.open_count, self._predecessor.pid
+            raise UpgradeError(
+                f"the daemon before this one (pid {pid}) has {count} requests to finish",
+                remedy="upgrade when it has ended",
+            )
+        check_replaceable(self._wish.environ, os.getpid())
+        check_settled(self._fleet)
+        config = self._wish.config
+        async with self._reloading:
+            estate = Estate(
+                self._lock,
+                self._doors.listener,
+                config.server.listen,
+                self._fleet,
+                self._scheduler,
+                self._dispatcher,
+                self._actor,
+                self._notifier,
+            )
+            upgrade = Upgrade(estate, self._wish.environ)
+            left = await upgrade.hand_over(self._check_staying, config.server.takeover_seconds)
+        self._upgrade = upgrade
+        self._drain_seconds = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
+        self._stop.set()
+        return left | {"drain_seconds": self._drain_seconds}
 
     def _end(self) -> int:
         """End the daemon and every replica, whatever `on_daemon_exit` says; return our pid."""
@@ -298,7 +319,7 @@ class Daemon:
             report = reload_report(settings, changes, dry_run=dry_run)
             if dry_run:
                 return report
-            door = self._make_door(wish.config)
+            door = self._doors.make(wish.config)
             self._journal.info("reload.begins", settings=len(settings), replicas=len(changes.changed))
             self._notifier.reloading()
             try:
@@ -312,7 +333,8 @@ class Daemon:
     def _follow(self, wish: Wish, door: Door) -> None:
         """Take over what needs no restart of a replica."""
         config = wish.config
-        self._wish, self._door = wish, door
+        self._wish = wish
+        self._doors.follow(door)
         self._scheduler.configure(**_limits(config))
         self._dispatcher.configure(max_wait_seconds=config.queue.max_wait_seconds)
         self._fleet.configure(_settings(config))
@@ -330,11 +352,6 @@ class Daemon:
             self._on_settled(statuses)
             self._on_settled = None
 
-    def _note_fault(self, endpoint: Endpoint, message: str) -> None:
-        self._journal.warning(
-            "request.fault", replica=endpoint.replica, incarnation=endpoint.incarnation, message=message
-        )
-
     def _counts(self) -> str:
         states = [status.state for status in self._fleet.statuses()]
         loads = [self._scheduler.load(model.name) for model in self._wish.config.model]
@@ -349,27 +366,20 @@ class Daemon:
         return self._scheduler.running_on(replica) > 0
 
     async def _status(self) -> dict[str, Any]:
-        wish, statuses = self._wish, self._fleet.statuses()
+        before, statuses = self._predecessor, self._fleet.statuses()
+        lives = before is not None and before.lives
         footprints = await self._footprints.read(statuses)
-        return {
-            "schema": SCHEMA,
-            "version": __version__,
-            "pid": os.getpid(),
+        return daemon_report(self._wish) | {
             "since": self._started,
-            "url": self._url,
-            "keyed": bool(wish.config.server.api_key),
-            "config": list(wish.sources),
-            "warnings": list(wish.warnings),
-            "engine": {
-                "path": str(wish.engine.path),
-                "version": wish.engine.version,
-                "source": wish.engine.source,
-            },
-            "logs": str(wish.paths.state / "logs"),
-            "runtime": str(wish.paths.runtime),
+            "url": self._doors.url,
             "stopping": self._stop.is_set(),
-            "models": fleet_report(wish.config, statuses, self._scheduler.load, footprints),
+            "predecessor": {"pid": before.pid, "requests": before.open_count} if before and lives else None,
+            "models": fleet_report(self._wish.config, statuses, self._scheduler.load, footprints),
         }
+
+
+def _run_aside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    stack.callback(asyncio.create_task(work).cancel)
 
 
 class _Limits(TypedDict):

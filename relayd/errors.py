@@ -154,6 +154,12 @@ class DaemonError(RelaydError):
     code = "daemon_error"
 
 
+class UpgradeError(DaemonError):
+    """A new daemon did not take over; the old one goes on."""
+
+    code = "upgrade_failed"
+
+
 class NoDaemonError(DaemonError):
     """No daemon is running."""
 

@@ -3,18 +3,39 @@
 Schema 1. Members are added, never renamed; times are seconds since 1970.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from relayd import __version__
 from relayd.config import Config, Setting
 from relayd.footprint import Footprint
 from relayd.planner import Changes
 from relayd.scheduler import ModelLoad
 from relayd.supervisor import Status
 from relayd.supervisor.logs import printable
-from relayd.wish import is_demo
+from relayd.wish import Wish, is_demo
 
 SCHEMA = 1
+
+
+def daemon_report(wish: Wish) -> dict[str, Any]:
+    """Return what this daemon is and was told."""
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "pid": os.getpid(),
+        "keyed": bool(wish.config.server.api_key),
+        "config": list(wish.sources),
+        "warnings": list(wish.warnings),
+        "engine": {
+            "path": str(wish.engine.path),
+            "version": wish.engine.version,
+            "source": wish.engine.source,
+        },
+        "logs": str(wish.paths.state / "logs"),
+        "runtime": str(wish.paths.runtime),
+    }
 
 
 def fleet_report(

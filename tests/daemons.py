@@ -1,5 +1,6 @@
 """A daemon under test: the real program, in a home of its own."""
 
+import contextlib
 import json
 import os
 import queue
@@ -117,17 +118,31 @@ class Daemon:
         """Stop it as an operator would, at last by force, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+        for heir in self.heirs():
+            heir.terminate()
         try:
             status = self.process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
+        _, alive = psutil.wait_procs(self.heirs(), DEADLINE_SECONDS)
+        for heir in alive:
+            heir.kill()
         for reader in self._readers:
             reader.join()
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
         return status
+
+    def heirs(self) -> list[psutil.Process]:
+        """Daemons that have taken over from the one that was started."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(self.config) in process.cmdline() and "RELAYD_HANDOVER" in process.environ():
+                    found.append(process)
+        return found
 
     def leftovers(self) -> list[str]:
         """Processes and sockets that outlived the daemon; they are ended here."""
@@ -147,6 +162,11 @@ class Daemon:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.stderr += line
+
+
+def sabotage_heirs(folder: Path, line: str = "os.abort()") -> None:
+    """Have every daemon that shall take over, and has this folder in PYTHONPATH, run a line first."""
+    (folder / "sitecustomize.py").write_text(f'import os\nif "RELAYD_HANDOVER" in os.environ:\n    {line}\n')
 
 
 def home_environ(home: Path) -> dict[str, str]:

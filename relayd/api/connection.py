@@ -7,6 +7,7 @@ header. This is the only place in this room that touches names it does not docum
 """
 
 import asyncio
+import os
 from collections import Counter
 from dataclasses import dataclass
 
@@ -77,10 +78,16 @@ class Census:
 class Connection(web.RequestHandler):
     """aiohttp's connection, with a deadline for heads, a place in the census, and our errors."""
 
-    __slots__ = ("_census", "_head_timer", "_limits", "_peer")
+    __slots__ = ("_census", "_head_timer", "_kept", "_limits", "_mid_head", "_peer")
 
     def __init__(
-        self, server: web.Server, census: Census, limits: Limits, loop: asyncio.AbstractEventLoop
+        self,
+        server: web.Server,
+        census: Census,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        kept: bool = False,
     ) -> None:
         super().__init__(
             server,
@@ -92,6 +99,8 @@ class Connection(web.RequestHandler):
         )
         self._census = census
         self._limits = limits
+        self._kept = kept  # it has carried requests elsewhere, and may wait for its next one
+        self._mid_head = False
         self._peer: str | None = None
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -101,7 +110,7 @@ class Connection(web.RequestHandler):
         peer = str(self.peername[0]) if self.peername else ""
         if self._census.enter(peer):
             self._peer = peer
-            self._expect_head()
+            self._expect_head(self._limits.idle_seconds if self._kept else self._limits.header_seconds)
         elif self.transport is not None:
             self.transport.write(_FULL)
             self.force_close()
@@ -116,10 +125,14 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; the first ones after a pause begin a head, which has its deadline."""
-        heads = self._request_count
-        if self._head_timer is None and self._is_idle():
-            self._expect_head()
+        heads, idle = self._request_count, self._is_idle()
+        if self._kept:
+            self._kept = False
+            self._forget_head()
+        if self._head_timer is None and idle:
+            self._expect_head(self._limits.header_seconds)
         super().data_received(data)
+        self._mid_head = idle and self._request_count == heads
         if self._request_count != heads:
             self._forget_head()
             self._break_body()
@@ -130,6 +143,18 @@ class Connection(web.RequestHandler):
             self.force_close()
         else:
             super().close()
+
+    def let_go(self) -> int | None:
+        """Return a descriptor of an idle connection, now the caller's, and end here; None while it is in use.
+
+        For the client nothing happens: what it sends next waits in the socket. Half a head that
+        follows a body in one read is lost; only a client that pipelines sends one.
+        """
+        if not self._is_idle() or self._mid_head or self.transport is None:
+            return None
+        descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+        self.transport.abort()
+        return descriptor
 
     def handle_error(
         self,
@@ -166,8 +191,8 @@ class Connection(web.RequestHandler):
         """Say whether the next byte is the first of a head."""
         return self._waiter is not None and not self._waiter.done()
 
-    def _expect_head(self) -> None:
-        self._head_timer = self._loop.call_later(self._limits.header_seconds, self.force_close)
+    def _expect_head(self, seconds: float) -> None:
+        self._head_timer = self._loop.call_later(seconds, self.force_close)
 
     def _forget_head(self) -> None:
         if self._head_timer is not None:

@@ -35,17 +35,34 @@ def control_app(verbs: Mapping[tuple[str, str], Verb]) -> web.Application:
     return app
 
 
-def control_socket(path: Path) -> socket.socket:
-    """Return a socket bound at `path` with mode 0600; the caller holds the daemon's lock.
+async def open_control(path: Path, verbs: Mapping[tuple[str, str], Verb]) -> web.AppRunner:
+    """Carry out what comes in at `path` until the runner is cleaned up.
 
     Raises:
         StateError: The socket cannot be made.
     """
-    path.unlink(missing_ok=True)
+    runner = web.AppRunner(control_app(verbs), access_log=None)
+    await runner.setup()
+    await web.SockSite(runner, control_socket(path)).start()
+    return runner
+
+
+def control_socket(path: Path) -> socket.socket:
+    """Return a socket bound at `path` with mode 0600, in place of one that is there.
+
+    The caller holds the daemon's lock.
+
+    Raises:
+        StateError: The socket cannot be made.
+    """
+    made = path.with_suffix(".new")
     bound = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
-        bound.bind(str(path))
+        made.unlink(missing_ok=True)
+        bound.bind(str(made))
+        bound.listen()  # nobody finds a socket that refuses
+        made.replace(path)
     except OSError as error:
         bound.close()
         raise StateError(f"the control socket {path} cannot be made: {error.strerror}") from error

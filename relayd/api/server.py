@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 from aiohttp import web
@@ -37,9 +38,40 @@ class Listener:
     """
 
     addresses: tuple[tuple[str, int], ...]
-    _listening: asyncio.Server
+    _listening: tuple[asyncio.Server, ...]
     _server: web.Server
     _census: Census
+    _connection: Callable[..., Connection]
+
+    def descriptors(self) -> list[int]:
+        """Return the listening sockets; another process that gets copies can go on with them."""
+        return [one.fileno() for server in self._listening for one in server.sockets]
+
+    def stop_listening(self) -> None:
+        """Accept no more; who knocks waits as long as another process has the socket."""
+        for server in self._listening:
+            server.close()
+
+    def let_go(self) -> Iterator[int]:
+        """Yield the descriptors of all connections that no request uses, each now the caller's."""
+        for connection in self._server.connections:
+            if isinstance(connection, Connection) and (descriptor := connection.let_go()) is not None:
+                yield descriptor
+
+    async def take(self, descriptor: int) -> None:
+        """Serve a connection that another process has let go."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # its client has left meanwhile
+            kept = partial(self._connection, kept=True)
+            await loop.connect_accepted_socket(kept, socket.socket(fileno=descriptor))
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until no connection is open, and return whether that is so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._census.empty()
+                return True
+        return False
 
     async def close(self, drain_seconds: float) -> None:
         """Accept no more, let requests that run finish, and cut off those that take too long.
@@ -47,13 +79,12 @@ class Listener:
         Args:
             drain_seconds: How long they may take.
         """
-        self._listening.close()
+        self.stop_listening()
         self._server.pre_shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain_seconds):
-                await self._census.empty()
+        await self.drained(drain_seconds)
         await self._server.shutdown(_CANCEL_SECONDS)
-        await self._listening.wait_closed()
+        for server in self._listening:
+            await server.wait_closed()
 
 
 async def listen(
@@ -62,7 +93,7 @@ async def listen(
     port: int,
     limits: Limits | None = None,
     *,
-    sock: socket.socket | None = None,
+    socks: Sequence[socket.socket] = (),
 ) -> Listener:
     """Open the doors.
 
@@ -71,7 +102,7 @@ async def listen(
         host: Name or address to listen on.
         port: Port, 0 for any free one.
         limits: What clients may hold open.
-        sock: A socket that listens there already; the listener closes it.
+        socks: Sockets that listen there already; the listener closes them.
 
     Raises:
         ListenError: The address cannot be listened on, or aiohttp lacks its C parser.
@@ -83,18 +114,17 @@ async def listen(
     loop, census = asyncio.get_running_loop(), Census(limits)
     server = web.Server(handler, handler_cancellation=True)
 
-    def connection() -> Connection:
-        return Connection(server, census, limits, loop)
-
+    connection = partial(Connection, server, census, limits, loop)
     try:
-        if sock is None:
-            listening = await loop.create_server(connection, host, port, backlog=_BACKLOG)
+        if socks:
+            opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in socks]
         else:
-            listening = await loop.create_server(connection, sock=sock, backlog=_BACKLOG)
+            opened = [await loop.create_server(connection, host, port, backlog=_BACKLOG)]
     except OSError as error:
         raise _refused(host, port, error) from error
-    names = (one.getsockname() for one in listening.sockets)
-    return Listener(tuple((str(name[0]), int(name[1])) for name in names), listening, server, census)
+    names = (one.getsockname() for listening in opened for one in listening.sockets)
+    addresses = tuple((str(name[0]), int(name[1])) for name in names)
+    return Listener(addresses, tuple(opened), server, census, connection)
 
 
 def _refused(host: str, port: int, error: OSError) -> ListenError:

@@ -31,6 +31,7 @@ from relayd.cli import (
     status,
     stop,
     test,
+    upgrade,
     version,
 )
 from relayd.cli.output import print_event, print_json
@@ -65,6 +66,7 @@ app.command()(stop.stop)
 app.command()(act.drain)
 app.command()(act.restart)
 app.command()(reload.reload)
+app.command()(upgrade.upgrade)
 app.command()(hardware.hardware)
 app.command()(explain.explain)
 app.command()(doctor.doctor)

@@ -89,6 +89,7 @@ class Server(Section, frozen=True):
         body_seconds: Longest pause while a request body arrives.
         write_stall_seconds: Longest time a client may read nothing of what waits for it.
         keep_alive_seconds: How long an unused connection stays open.
+        takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
     """
 
     listen: str = "127.0.0.1:8080"
@@ -100,6 +101,7 @@ class Server(Section, frozen=True):
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60
     keep_alive_seconds: Interval = 75
+    takeover_seconds: Interval = 60
 
 
 class Queue(Section, frozen=True):

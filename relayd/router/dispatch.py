@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from relayd.clock import Clock
 from relayd.endpoint import Endpoint
 from relayd.errors import QueueFullError, QueueTimeoutError, RequestError, UnavailableError, UpstreamError
-from relayd.scheduler import Arrived, Dispatch, Event, Finished, Refusal, Refuse, Returned, Ticket
+from relayd.scheduler import Arrived, Dispatch, Event, Finished, Inherited, Refusal, Refuse, Returned, Ticket
 
 _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
     Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
@@ -57,14 +57,14 @@ class Lease:
         self._place = asyncio.get_running_loop().create_future()
         self._dispatcher.post(Returned(self._ticket.id))
 
-    def settle(self, outcome: Endpoint | RequestError) -> None:
+    def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
         if self._place.done():
             return
-        if isinstance(outcome, RequestError):
-            self._place.set_exception(outcome)
+        if isinstance(answer, Dispatch):
+            self._place.set_result(answer.endpoint)
         else:
-            self._place.set_result(outcome)
+            self._place.set_exception(_refusal(answer))
 
     def __enter__(self) -> Self:
         self._dispatcher.enter(self._ticket, self)
@@ -76,6 +76,14 @@ class Lease:
         if self._place.done() and not self._place.cancelled():
             self._place.exception()  # a refusal nobody waited for is not an unhandled error
         self._dispatcher.leave(self._ticket)
+
+
+class Holder(Protocol):
+    """Who holds a ticket, and wants to know what becomes of it."""
+
+    def settle(self, answer: Dispatch | Refuse) -> None:
+        """Take the scheduler's answer."""
+        ...
 
 
 class Dispatcher:
@@ -92,12 +100,16 @@ class Dispatcher:
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
         self._ids = count(1)
-        self._leases: dict[int, Lease] = {}
+        self._holders: dict[int, Holder] = {}
 
     def open(self, model: str, width: int) -> Lease:
         """Return a lease that asks for `width` slots of one replica of `model`."""
         deadline = self._clock.monotonic() + self._max_wait_seconds
-        return Lease(self, Ticket(next(self._ids), model, width, deadline))
+        return Lease(self, self.ticket(model, width, deadline))
+
+    def ticket(self, model: str, width: int, deadline: float) -> Ticket:
+        """Return a new ticket; it is behind all that were made before."""
+        return Ticket(next(self._ids), model, width, deadline)
 
     def configure(self, *, max_wait_seconds: float) -> None:
         """Take a new limit, for requests that come from now on."""
@@ -106,26 +118,30 @@ class Dispatcher:
     @property
     def open_count(self) -> int:
         """How many requests wait or run."""
-        return len(self._leases)
+        return len(self._holders)
 
-    def enter(self, ticket: Ticket, lease: Lease) -> None:
-        """Register a lease and ask for its slot."""
-        self._leases[ticket.id] = lease
+    def enter(self, ticket: Ticket, holder: Holder) -> None:
+        """Ask for a ticket's slot on behalf of its holder."""
+        self._holders[ticket.id] = holder
         self.post(Arrived(ticket))
 
+    def inherit(self, running: Inherited, holder: Holder) -> None:
+        """Take note of a request that runs already."""
+        self._holders[running.ticket.id] = holder
+        self.post(running)
+
     def leave(self, ticket: Ticket) -> None:
-        """Forget a lease and give its slot back."""
-        del self._leases[ticket.id]
+        """Forget a ticket and give its slot back."""
+        del self._holders[ticket.id]
         self.post(Finished(ticket.id))
 
-    def on_dispatch(self, effect: Dispatch) -> None:
-        """Carry out the scheduler's yes."""
-        if lease := self._leases.get(effect.ticket_id):
-            lease.settle(effect.endpoint)
+    def on_answer(self, effect: Dispatch | Refuse) -> None:
+        """Carry out what the scheduler has decided of a ticket."""
+        if holder := self._holders.get(effect.ticket_id):
+            holder.settle(effect)
 
-    def on_refuse(self, effect: Refuse) -> None:
-        """Carry out the scheduler's no."""
-        if lease := self._leases.get(effect.ticket_id):
-            kind, summary, remedy = _REFUSALS[effect.refusal]
-            message = f"{summary}: {effect.reason}."
-            lease.settle(kind(message, remedy=remedy, retry_after_seconds=effect.retry_after_seconds))
+
+def _refusal(refuse: Refuse) -> RequestError:
+    kind, summary, remedy = _REFUSALS[refuse.refusal]
+    message = f"{summary}: {refuse.reason}."
+    return kind(message, remedy=remedy, retry_after_seconds=refuse.retry_after_seconds)

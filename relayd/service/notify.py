@@ -78,6 +78,11 @@ class Notifier:
         self._status = f"stopping, {open_requests} requests to finish"
         self.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=microseconds(budget_seconds), STATUS=self._status)
 
+    def hand_over(self, pid: int) -> None:
+        """Name the daemon that speaks from now on, and fall silent."""
+        self.tell(MAINPID=pid)
+        self._address = None
+
     def status(self, text: str) -> None:
         """Tell how things are, if that has changed."""
         if text != self._status:

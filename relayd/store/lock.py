@@ -9,6 +9,8 @@ from threading import Event
 
 import psutil
 
+from relayd.errors import DaemonRunningError, StateError
+
 
 class Lock:
     """An exclusive lock on a file, held as long as any process keeps its descriptor open.
@@ -44,6 +46,11 @@ class Lock:
                 return cls(path, descriptor)
             os.close(descriptor)
 
+    @classmethod
+    def inherited(cls, path: Path, descriptor: int) -> "Lock | None":
+        """Return the share of a lock that another process passed, or None when it is on another file."""
+        return cls(path, descriptor) if _is_at(path, descriptor) else None
+
     def sign(self, pid: int) -> None:
         """Write who holds it, for people; a full disk leaves it out."""
         with contextlib.suppress(OSError):
@@ -51,8 +58,31 @@ class Lock:
             os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
 
     def close(self) -> None:
-        """Give up this process's share; a child that inherited it still holds the lock."""
-        os.close(self.descriptor)
+        """Give up this process's share, once; a child that inherited it still holds the lock."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def lock_of_daemon(path: Path) -> Lock:
+    """Return the lock that makes this process the daemon of a runtime folder.
+
+    Raises:
+        DaemonRunningError: Another one is.
+        StateError: The lock cannot be made.
+    """
+    try:
+        lock = Lock.try_take(path)
+    except OSError as error:
+        raise StateError(f"the lock {path} cannot be made: {error.strerror}") from error
+    if lock is None:
+        pid = holder(path)
+        raise DaemonRunningError(
+            f"another relayd{f' (pid {pid})' if pid else ''} runs here already",
+            remedy="see it with `relayd status`, end it with `relayd stop`",
+        )
+    lock.sign(os.getpid())
+    return lock
 
 
 def is_held(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Protocol
 
 from relayd.errors import ModelNotFoundError
@@ -41,15 +41,26 @@ class Fleet:
         """What every replica is meant to be; it may be smaller to fit."""
         return tuple(replica.wanted for replica in self._replicas.values())
 
-    def adopt(self) -> set[int]:
-        """Take over what an earlier daemon left running, and return its pids."""
+    def adopt(self) -> dict[str, int]:
+        """Take over what an earlier daemon left running, and return the pids by replica."""
         adopted = [replica for replica in self._replicas.values() if replica.adopt()]
-        return {pid for replica in adopted if (pid := replica.status().pid)}
+        return {replica.spec.name: pid for replica in adopted if (pid := replica.status().pid)}
 
-    def start(self) -> None:
-        """Bring every replica up that is not."""
+    def start(self, leave: Container[str] = ()) -> None:
+        """Bring every replica up that is not, but for some."""
+        for name, replica in self._replicas.items():
+            if name not in leave:
+                replica.start()
+
+    async def settled(self, names: Iterable[str]) -> None:
+        """Wait until none of these replicas is on its way up."""
+        for name in names:
+            await self._replicas[name].reached(*_SETTLED)
+
+    def release(self) -> None:
+        """Leave every process as it is to another daemon."""
         for replica in self._replicas.values():
-            replica.start()
+            replica.release()
 
     def select(self, target: str | None) -> list[Replica]:
         """Return the replicas that `MODEL`, one of its aliases, or `MODEL#N` names; None names all.

@@ -22,23 +22,23 @@ REPLICA_VARIABLE = "RELAYD_REPLICA"
 _STEM = "[0-9a-f]" * 8
 
 
-async def end_orphans(runtime: Path, adopted: Collection[int], *, patience_seconds: float) -> list[int]:
+async def end_orphans(
+    runtime: Path, adopted: Collection[int], *, patience_seconds: float, spared: Collection[str] = ()
+) -> list[int]:
     """End what an earlier daemon left behind, and return the pids; replicas may die and start meanwhile.
 
     Args:
         runtime: The runtime folder; the caller holds its lock, so no other daemon lives.
         adopted: Processes that stay, by their group: what they started stays with them.
+        spared: Replicas whose processes stay too.
         patience_seconds: How long the others have between TERM and KILL.
     """
-    orphans = _find_orphans(runtime, adopted)
+    orphans = [
+        process for process, name in _tagged(runtime) if _group(process) not in adopted and name not in spared
+    ]
     await asyncio.to_thread(_end_processes, orphans, patience_seconds=patience_seconds)
     remove_files(runtime)
     return [process.pid for process in orphans]
-
-
-def _find_orphans(runtime: Path, adopted: Collection[int]) -> list[psutil.Process]:
-    """Return what an earlier daemon left behind, less the adopted; what starts later is not among it."""
-    return [process for process, _ in _tagged(runtime) if _group(process) not in adopted]
 
 
 def _end_processes(processes: list[psutil.Process], *, patience_seconds: float) -> None:

@@ -122,6 +122,14 @@ class Replica:
         if self._child:
             self._child.signal(signal.SIGKILL)
 
+    def release(self) -> None:
+        """Leave the process as it is to another daemon."""
+        self._cancel_timer()
+        if self._watch:
+            self._watch.close()
+        if self._health:
+            self._health.end()
+
     def idle(self) -> None:
         """Take note that a draining replica has nothing left to do."""
         if knows(self.state, Event.IDLE):

@@ -43,9 +43,9 @@ class Stage:
         if not isinstance(event, Arrived):
             return
         if self.refusal is None:
-            self.dispatcher.on_dispatch(Dispatch(event.ticket.id, ENDPOINT))
+            self.dispatcher.on_answer(Dispatch(event.ticket.id, ENDPOINT))
         else:
-            self.dispatcher.on_refuse(Refuse(event.ticket.id, self.refusal, "so it is", 2.5))
+            self.dispatcher.on_answer(Refuse(event.ticket.id, self.refusal, "so it is", 2.5))
 
     async def forward(
         self,

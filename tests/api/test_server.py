@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from relayd.api.answer import json_answer
+from relayd.api.connection import Connection
 from relayd.api.server import Listener, listen
 from relayd.errors import ListenError
 from tests.api.conftest import Client, read_response, run_with
@@ -74,7 +75,7 @@ def test_the_address_is_the_one_asked_for_and_its_port_the_one_assigned() -> Non
 
 def test_a_socket_that_listens_already_is_served_and_other_holders_of_it_keep_listening() -> None:
     async def scene(given: socket.socket) -> tuple[tuple[str, int], int]:
-        listener = await listen(answer_ok, "ignored.invalid", 1, sock=given.dup())
+        listener = await listen(answer_ok, "ignored.invalid", 1, socks=[given.dup()])
         answer = await Client(listener.addresses[0][1]).ask(GET)
         await listener.close(0)
         _, waiting = await Client(listener.addresses[0][1]).connect()
@@ -161,3 +162,58 @@ def test_a_client_that_leaves_cancels_its_request() -> None:
         return cancelled.is_set()
 
     assert run_with(scene)
+
+
+def test_only_a_connection_that_nothing_runs_on_is_let_go() -> None:
+    async def scene() -> tuple[int, int]:
+        entered, may_end = asyncio.Event(), asyncio.Event()
+
+        async def slow(_request: web.BaseRequest) -> web.StreamResponse:
+            entered.set()
+            await may_end.wait()
+            return json_answer("done")
+
+        listener = await listen(slow, "127.0.0.1", 0)
+        client = Client(listener.addresses[0][1])
+        busy, in_head = await client.connect(), await client.connect()
+        busy[1].write(GET)
+        in_head[1].write(GET[:-2])
+        await entered.wait()
+        while not any(one._mid_head for one in listener._server.connections if isinstance(one, Connection)):
+            await asyncio.sleep(0)
+        at_first = list(listener.let_go())
+        in_head[1].write(GET[-2:])
+        may_end.set()
+        for reader, _ in (busy, in_head):
+            assert 200 == (await read_response(reader)).status
+        later: list[int] = []
+        while len(later) < 2:
+            later += listener.let_go()
+            await asyncio.sleep(0)
+        for descriptor in (*at_first, *later):
+            os.close(descriptor)
+        for _, writer in (busy, in_head):
+            writer.close()
+        await listener.close(0)
+        return len(at_first), len(later)
+
+    assert (0, 2) == run_with(scene)
+
+
+def test_a_connection_that_was_let_go_is_served_by_who_takes_it() -> None:
+    async def scene() -> list[int]:
+        old, new = await listen(answer_ok, "127.0.0.1", 0), await listen(answer_ok, "127.0.0.1", 0)
+        reader, writer = await Client(old.addresses[0][1]).connect()
+        statuses = []
+        for listener in (old, new):
+            writer.write(GET)
+            statuses.append((await read_response(reader)).status)
+            while listener is old and not await old.drained(0.01):
+                for descriptor in old.let_go():
+                    await new.take(descriptor)
+        await old.close(0)
+        await new.close(0)
+        writer.close()
+        return statuses
+
+    assert [200, 200] == run_with(scene)

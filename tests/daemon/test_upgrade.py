@@ -1,0 +1,186 @@
+"""A daemon gives its place to a new one, and clients do not notice."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.test_faults import ask, await_load, await_replicas, config, is_ready
+from tests.daemons import DEADLINE_SECONDS, Daemon, sabotage_heirs
+
+pytestmark = pytest.mark.real
+
+HEIR = "import relayd.handover.predecessor as heir; heir.Predecessor."
+STEPS = {
+    "before it knows what to run": "os.abort()",
+    "once it has the lock": f"{HEIR}heritage = lambda self: os.abort()",
+}
+
+
+def upgrade(daemon: Daemon, *options: str) -> int:
+    """Return the pid of the daemon that has taken over."""
+    done = daemon.run("upgrade", "--json", *options)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return int(json.loads(done.stdout)["pid"])
+
+
+def refused_upgrade(daemon: Daemon) -> str:
+    done = daemon.run("upgrade", "--json")
+    assert 1 == done.returncode, done.stdout
+    return str(json.loads(done.stdout)["error"]["message"])
+
+
+def pids(daemon: Daemon) -> dict[str, int]:
+    return {name: one["pid"] for name, one in daemon.replicas().items()}
+
+
+def test_under_load_no_request_fails_and_no_replica_restarts(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=4, replicas=2))
+    before = pids(daemon)
+    with ThreadPoolExecutor(30) as pool:
+        streams = [pool.submit(ask, daemon.url, 60) for _ in range(20)]
+        await_load(daemon, waiting=12, running=8)
+        new = upgrade(daemon)
+        requests = [pool.submit(ask, daemon.url, 3, stream=False) for _ in range(10)]
+        outcomes = [stream.result() for stream in streams]
+        assert all(outcome.done for outcome in outcomes), outcomes
+        assert {200} == {request.result().status for request in requests}
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+
+    assert before == pids(daemon)
+    assert new == daemon.status()["pid"]
+    assert ask(daemon.url, 3).done
+
+
+def test_connections_that_are_kept_go_over(start_daemon: Callable[..., Daemon], tiny_model: Path) -> None:
+    daemon = start_daemon(config(tiny_model))
+    host, port = daemon.url.removeprefix("http://").split(":")
+    used, unused = (HTTPConnection(host, int(port), timeout=DEADLINE_SECONDS) for _ in range(2))
+    used.request("GET", "/healthz")
+    used.getresponse().read()
+    unused.connect()
+    opened = [used.sock, unused.sock]
+    upgrade(daemon)
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+    for connection in (used, unused, used):
+        connection.request("GET", "/v1/models")
+        answer = connection.getresponse()
+        assert (200, True) == (answer.status, b"slow" in answer.read())
+
+    assert opened == [used.sock, unused.sock], "a connection was opened again"
+    used.close()
+    unused.close()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_new_daemon_that_crashes_changes_nothing(
+    start_daemon: Callable[..., Daemon], slow_model: Path, home: Path, step: str
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1), PYTHONPATH=str(home))
+    before = pids(daemon)
+    sabotage_heirs(home, STEPS[step])
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(ask, daemon.url, 60) for _ in range(2)]
+        await_load(daemon, waiting=1, running=1)
+        message = refused_upgrade(daemon)
+        assert all(stream.result().done for stream in streams)
+
+    assert message == "the new daemon did not come up: it ended by SIGABRT"
+    assert before == pids(daemon)
+    assert daemon.process.pid == daemon.status()["pid"]
+    assert [] == daemon.heirs()
+
+
+def test_a_new_daemon_that_hangs_is_given_up(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
+) -> None:
+    text = f"[server]\ntakeover_seconds = 0.5\n{config(tiny_model)}"
+    daemon = start_daemon(text, PYTHONPATH=str(home))
+    sabotage_heirs(home, "import signal; signal.pause()")
+
+    assert refused_upgrade(daemon) == "the new daemon did not come up in 0.5 s"
+    assert ask(daemon.url, 3).done
+    assert [] == daemon.heirs()
+
+
+def test_a_bad_configuration_is_told_and_changes_nothing(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(config(tiny_model))
+    daemon.config.write_text("[server]\nlistne = 1\n")
+
+    assert f'did not come up: {daemon.config}:2: unknown key "listne"' in refused_upgrade(daemon)
+    assert daemon.process.pid == daemon.status()["pid"]
+    assert ask(daemon.url, 3).done
+
+
+def test_what_an_operator_has_stopped_stays_stopped(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(config(tiny_model, replicas=2))
+    assert 0 == daemon.run("stop", "slow#1").returncode
+    upgrade(daemon)
+
+    assert {"slow#0": "ready", "slow#1": "stopped"} == {
+        name: one["state"] for name, one in daemon.replicas().items()
+    }
+
+
+def test_a_replica_that_dies_while_the_old_daemon_lives_is_started_by_the_new_one(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1, replicas=2))
+    before = pids(daemon)
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(ask, daemon.url, 900) for _ in range(2)]
+        await_load(daemon, waiting=0, running=2)
+        upgrade(daemon)
+        assert 2 == daemon.status()["predecessor"]["requests"]
+        assert f"(pid {daemon.process.pid}) has 2 requests to finish" in refused_upgrade(daemon)
+        os.kill(before["slow#0"], signal.SIGKILL)
+        after = await_replicas(daemon, lambda one: one["name"] != "slow#0" or one["pid"] != before["slow#0"])
+        assert [False, True] == sorted(stream.result().done for stream in streams)
+
+    assert before["slow#1"] == after["slow#1"]["pid"]
+    await_replicas(daemon, is_ready)
+
+
+def test_the_slots_of_an_old_daemon_that_is_killed_become_free(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1))
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(ask, daemon.url, 1000) for _ in range(2)]
+        await_load(daemon, waiting=1, running=1)
+        upgrade(daemon)
+        await_load(daemon, waiting=1, running=1)
+        daemon.process.kill()
+        assert ask(daemon.url, 3).done
+        assert not any(stream.result().done for stream in streams)
+
+    await_load(daemon, waiting=0, running=0)
+
+
+def test_streams_of_an_old_daemon_outlive_the_new_one(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1))
+    with ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(ask, daemon.url, 200)]
+        await_load(daemon, waiting=0, running=1)
+        streams.append(pool.submit(ask, daemon.url, 200))
+        await_load(daemon, waiting=1, running=1)
+        os.kill(upgrade(daemon), signal.SIGKILL)
+        outcomes = [stream.result() for stream in streams]
+
+    assert outcomes[0].done
+    assert (503, True) == (outcomes[1].status, "the daemon that took over has ended" in outcomes[1].text)
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+    assert ask(start_daemon(config(slow_model, slots=1)).url, 3).done, "a third one adopts the replica"
