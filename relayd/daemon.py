@@ -29,7 +29,7 @@ from relayd.planner import compare
 from relayd.report import daemon_report, fleet_report, reload_report
 from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
-from relayd.service import Notifier, Pulse, counts, inherited_socket, stop_budget_seconds
+from relayd.service import Notifier, Pulse, counts, inherited_socket, managed, stop_budget_seconds
 from relayd.store import Lock, lock_of_daemon
 from relayd.supervisor import Fleet, Settings, State, Status, World
 from relayd.supervisor.orphans import end_orphans
@@ -369,7 +369,8 @@ class Daemon:
         before, statuses = self._predecessor, self._fleet.statuses()
         lives = before is not None and before.lives
         footprints = await self._footprints.read(statuses)
-        return daemon_report(self._wish) | {
+        service = managed(self._wish.environ, os.getpid())
+        return daemon_report(self._wish, service) | {
             "since": self._started,
             "url": self._doors.url,
             "stopping": self._stop.is_set(),

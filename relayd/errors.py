@@ -18,6 +18,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
     ├── ListenError                 listen_failed           1     500
     ├── StateError                  state_unusable          1     500
     ├── DaemonError                 daemon_error            1     500
+    │   ├── UpgradeError            upgrade_failed          1     500
     │   ├── NoDaemonError           no_daemon               3     503
     │   ├── DaemonSilentError       daemon_silent           4     504
     │   └── DaemonRunningError      daemon_running          5     409

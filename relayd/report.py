@@ -5,6 +5,7 @@ Schema 1. Members are added, never renamed; times are seconds since 1970.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from relayd import __version__
@@ -12,6 +13,7 @@ from relayd.config import Config, Setting
 from relayd.footprint import Footprint
 from relayd.planner import Changes
 from relayd.scheduler import ModelLoad
+from relayd.service import Managed
 from relayd.supervisor import Status
 from relayd.supervisor.logs import printable
 from relayd.wish import Wish, is_demo
@@ -19,8 +21,8 @@ from relayd.wish import Wish, is_demo
 SCHEMA = 1
 
 
-def daemon_report(wish: Wish) -> dict[str, Any]:
-    """Return what this daemon is and was told."""
+def daemon_report(wish: Wish, service: Managed | None) -> dict[str, Any]:
+    """Return what this daemon is, who manages it, and what it was told."""
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -35,6 +37,7 @@ def daemon_report(wish: Wish) -> dict[str, Any]:
         },
         "logs": str(wish.paths.state / "logs"),
         "runtime": str(wish.paths.runtime),
+        "service": asdict(service) if service else None,
     }
 
 

@@ -47,7 +47,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "ui": {"hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner"},
     "bridge": {"api", "config", "planner", "scheduler", "supervisor", "wish"},
     "footprint": {"gguf", "hardware", "planner", "supervisor"},
-    "report": {"config", "footprint", "planner", "scheduler", "supervisor", "wish"},
+    "report": {"config", "footprint", "planner", "scheduler", "service", "supervisor", "wish"},
     "doors": {"api", "bridge", "config", "router"},
     "launch": {"config", "engine", "planner", "supervisor", "wish"},
     "handover": {"scheduler", "service"},

@@ -24,12 +24,30 @@ def render_status(report: dict[str, Any], now: float) -> RenderableType:
         Text(f"relayd {report['version']} (pid {report['pid']}) at {report['url']}, up {age}"),
         Text(f"llama.cpp {engine['version']}: {engine['path']}", overflow="fold"),
     ]
+    if service := report.get("service"):  # a daemon of an earlier version says nothing of it
+        lines.append(_service(service))
+    if before := report.get("predecessor"):
+        text = f"the daemon before (pid {before['pid']}) has {before['requests']} requests to finish"
+        lines.append(Text(text))
     if report["stopping"]:
         lines.append(Text("stopping: running requests are finished first", style="yellow"))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report["warnings"]]
     if not report["models"]:
         return Group(*lines, Text("no model is configured"))
     return Group(*lines, Text(), _table(report, now), Text(), _memory(report), *_notes(report, now))
+
+
+def _service(service: dict[str, Any]) -> Text:
+    """Return who manages the daemon, what it allows, and where its journal is."""
+    allowed = [f"{service['open_files']:,} files"]
+    if service["tasks"]:
+        allowed.append(f"{service['tasks']:,} tasks")
+    if service["memory"]:
+        allowed.append(show_bytes(service["memory"]))
+    if service["watchdog_seconds"]:
+        allowed.append(f"watchdog {show_seconds(service['watchdog_seconds'])}")
+    journal = f"; {service['journal']}" if service["journal"] else ""
+    return Text(f"{service['manager']} runs it as {service['name']}: {', '.join(allowed)}{journal}")
 
 
 def _table(report: dict[str, Any], now: float) -> Table:

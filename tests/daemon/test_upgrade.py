@@ -22,6 +22,10 @@ STEPS = {
 }
 
 
+LONG = 1900
+"""Tokens of a stream that surely outlasts an upgrade: 8 s of one thread, the upgrade takes 1.5 s of it."""
+
+
 def upgrade(daemon: Daemon, *options: str) -> int:
     """Return the pid of the daemon that has taken over."""
     done = daemon.run("upgrade", "--json", *options)
@@ -45,7 +49,7 @@ def test_under_load_no_request_fails_and_no_replica_restarts(
     daemon = start_daemon(config(slow_model, slots=4, replicas=2))
     before = pids(daemon)
     with ThreadPoolExecutor(30) as pool:
-        streams = [pool.submit(ask, daemon.url, 60) for _ in range(20)]
+        streams = [pool.submit(ask, daemon.url, 150) for _ in range(20)]
         await_load(daemon, waiting=12, running=8)
         new = upgrade(daemon)
         requests = [pool.submit(ask, daemon.url, 3, stream=False) for _ in range(10)]
@@ -87,7 +91,7 @@ def test_a_new_daemon_that_crashes_changes_nothing(
     before = pids(daemon)
     sabotage_heirs(home, STEPS[step])
     with ThreadPoolExecutor(2) as pool:
-        streams = [pool.submit(ask, daemon.url, 60) for _ in range(2)]
+        streams = [pool.submit(ask, daemon.url, 150) for _ in range(2)]
         await_load(daemon, waiting=1, running=1)
         message = refused_upgrade(daemon)
         assert all(stream.result().done for stream in streams)
@@ -139,7 +143,7 @@ def test_a_replica_that_dies_while_the_old_daemon_lives_is_started_by_the_new_on
     daemon = start_daemon(config(slow_model, slots=1, replicas=2))
     before = pids(daemon)
     with ThreadPoolExecutor(2) as pool:
-        streams = [pool.submit(ask, daemon.url, 900) for _ in range(2)]
+        streams = [pool.submit(ask, daemon.url, LONG) for _ in range(2)]
         await_load(daemon, waiting=0, running=2)
         upgrade(daemon)
         assert 2 == daemon.status()["predecessor"]["requests"]
@@ -157,7 +161,7 @@ def test_the_slots_of_an_old_daemon_that_is_killed_become_free(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1))
     with ThreadPoolExecutor(2) as pool:
-        streams = [pool.submit(ask, daemon.url, 1000) for _ in range(2)]
+        streams = [pool.submit(ask, daemon.url, LONG) for _ in range(2)]
         await_load(daemon, waiting=1, running=1)
         upgrade(daemon)
         await_load(daemon, waiting=1, running=1)
@@ -173,9 +177,9 @@ def test_streams_of_an_old_daemon_outlive_the_new_one(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1))
     with ThreadPoolExecutor(2) as pool:
-        streams = [pool.submit(ask, daemon.url, 200)]
+        streams = [pool.submit(ask, daemon.url, LONG)]
         await_load(daemon, waiting=0, running=1)
-        streams.append(pool.submit(ask, daemon.url, 200))
+        streams.append(pool.submit(ask, daemon.url, 3))
         await_load(daemon, waiting=1, running=1)
         os.kill(upgrade(daemon), signal.SIGKILL)
         outcomes = [stream.result() for stream in streams]

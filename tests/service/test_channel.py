@@ -11,7 +11,7 @@ from relayd.service import Channel
 
 pytestmark = pytest.mark.system
 
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 
 
 class Side:

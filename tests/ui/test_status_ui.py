@@ -53,3 +53,20 @@ def test_a_fault_of_relayd_is_told_as_such() -> None:
     told = "m#0: relayd failed to look at it, and tries again: ValueError(), 3 so far"
 
     assert told in shown(health_fault="ValueError(), 3 so far")
+
+
+def test_the_service_is_shown_with_what_it_allows_and_where_its_journal_is() -> None:
+    service = {
+        "manager": "systemd", "name": "relayd.service", "journal": "journalctl -u relayd.service",
+        "open_files": 65536, "tasks": 4915, "memory": 3 * GIB, "watchdog_seconds": 30,
+    }  # fmt: skip
+    out = io.StringIO()
+    told = report() | {"service": service, "predecessor": {"pid": 6, "requests": 2}}
+    Console(file=out, width=140, _environ={}).print(render_status(told, 9.0))
+
+    allowed = "65,536 files, 4,915 tasks, 3.0 GiB, watchdog 30 s"
+    assert (
+        f"systemd runs it as relayd.service: {allowed}; journalctl -u relayd.service"
+        in out.getvalue().splitlines()
+    )
+    assert "the daemon before (pid 6) has 2 requests to finish" in out.getvalue()
