@@ -13,7 +13,7 @@ import msgspec
 
 from relayd.config import Config, Model, Paths, check_model_files, model_name, told_apart
 from relayd.engine import Engine, check_extra_args
-from relayd.errors import ModelFileError
+from relayd.errors import ModelFileError, UsageError
 from relayd.gguf import find_companions, read_metadata
 from relayd.hardware import DeviceKind, Machine
 from relayd.planner import Facts, Lora, ReplicaSpec, Step, step_down
@@ -177,6 +177,9 @@ def is_demo(file: str) -> bool:
 
 def _unconfigured(target: str, find: Find) -> Model:
     path = Path(target).expanduser().absolute()
+    if path.is_dir() and target.startswith((".", "/", "~")):
+        remedy = "Name a .gguf file in it, or add it to `folders` in [models] and serve its models by name."
+        raise UsageError(f"{path} is a folder, not a model", remedy=remedy)
     if path.suffix != ".gguf" and not path.is_file():
         found = find(target)
         typed = () if target == found.name else (target,)

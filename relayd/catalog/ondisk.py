@@ -119,7 +119,7 @@ def find_on_disk(found: Sequence[Found], name: str) -> Found:
         names[key] for key in get_close_matches(wanted, names)
     ]
     hint = f"On disk: {', '.join(dict.fromkeys(alike))}." if alike else "See what is: relayd models"
-    raise UsageError(f"no model on this disk is called {name!r}", remedy=f"{hint} Get one: relayd pull NAME")
+    raise UsageError(f"no model on this disk is called {name!r}", remedy=f"{hint}\nGet one: relayd pull NAME")
 
 
 def _only(candidates: Sequence[Found], name: str) -> Found:

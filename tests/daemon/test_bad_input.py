@@ -36,6 +36,13 @@ def test_a_missing_model_file(serve: Callable[..., tuple[int, str]], home: Path)
     assert "there.gguf" in words
 
 
+def test_a_folder_is_no_model(serve: Callable[..., tuple[int, str]], home: Path) -> None:
+    status, words = serve(str(home))
+
+    assert 2 == status
+    assert f"{home} is a folder, not a model\n  Name a .gguf file in it" in words
+
+
 def test_an_unknown_key_names_line_and_nearest(serve: Callable[..., tuple[int, str]], home: Path) -> None:
     config = home / "relay.toml"
     config.write_text("[server]\n\nlistne = '127.0.0.1:8080'\n")
