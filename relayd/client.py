@@ -79,7 +79,9 @@ class Client:
                 raise DaemonSilentError(f"the daemon at {path} hung up: {error}") from error
             finally:
                 connection.close()
-        raise NoDaemonError("no relayd is running", remedy="start one: relayd serve --demo")
+        raise NoDaemonError(
+            "no relayd is running", remedy="start one: relayd serve (to look around: relayd serve --demo)"
+        )
 
 
 def _exchange(

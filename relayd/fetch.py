@@ -260,7 +260,8 @@ def _request(url: str, headers: dict[str, str], timeout_seconds: float) -> http.
         if isinstance(reason, TimeoutError):
             raise _silent(url, timeout_seconds) from error
         why = getattr(reason, "strerror", None) or reason
-        raise FetchError(f"{_show(url)} cannot be reached: {why}") from error
+        remedy = "Is there a network? A proxy is named by HTTPS_PROXY, a mirror of the hub by HF_ENDPOINT."
+        raise FetchError(f"{_show(url)} cannot be reached: {why}", remedy=remedy) from error
     return response
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from relayd.catalog.entry import CatalogEntry, ModelFile
 from relayd.errors import UsageError
@@ -64,11 +65,12 @@ def _by_prefix(names: Mapping[str, CatalogEntry], name: str) -> CatalogEntry:
         return next(iter(found.values()))
     if found:
         raise UsageError(
-            f"{name!r} could be {len(found)} models of the catalogue: {_shown(found)}",
-            remedy="Write more of the name.",
+            f"{name!r} could be {len(found)} models of the catalogue",
+            remedy=f"{_shown(found)}\nWrite more of the name.",
         )
     alike = [known for known in names if beginning and beginning in known]
-    hint = f"Names like it: {_shown(alike)}." if alike else "See all: relayd catalog list"
+    alike = alike or get_close_matches(beginning, list(names))
+    hint = f"Names like it: {_shown(alike)}." if alike else "See all: relayd models --all"
     raise UsageError(f"the catalogue has no model {name!r}", remedy=hint)
 
 

@@ -26,7 +26,7 @@ def start(target: Target = None, as_json: AsJson = False) -> None:
 
 
 def drain(target: Target = None, as_json: AsJson = False) -> None:
-    """Take replicas out of service and stop them after their last request, however long it takes."""
+    """Stop replicas after their last request, however long it takes."""
     _act("drain", as_json=as_json, target=target)
 
 

@@ -24,8 +24,9 @@ def bench(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure prompt and answer speed of a running model, alone and at every number of its slots.
+    """Measure how fast a running model is.
 
+    That is prompt and answer speed, for one request and for as many at once as the model has slots.
     The result is kept, and corrects what `relayd recommend` expects of this machine.
     """
     from relayd.benchmark import run_benchmark

@@ -78,7 +78,10 @@ def import_(
     replace: Annotated[bool, typer.Option("--replace", help="Also models that are known already.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add models from lines of a llamafile catalogue, as ModelRelay keeps them."""
+    """Add models from lines of a llamafile catalogue.
+
+    Each is `slug|name|bytes|size|licence|…`, as ModelRelay keeps them.
+    """
     from relayd.catalog.llamafile import read_lines
     from relayd.catalog.update import keep_imported
 

@@ -28,9 +28,10 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --message: print a JSON object.")] = False,
 ) -> None:
-    """Talk with a model; an empty line or Ctrl-D ends, Ctrl-C cuts an answer short.
+    """Talk with a model.
 
-    Where each answer came from and what it took is shown below it.
+    An empty line or Ctrl-D ends, Ctrl-C cuts an answer short. Where each answer came from and what it took is
+    shown below it.
     """
     from relayd.cli.talk import choose_model, open_conversation
     from relayd.errors import UsageError

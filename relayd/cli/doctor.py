@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at everything that has hurt people before; exits with 1 if there is a problem."""
+    """Look for everything that has hurt people before.
+
+    Exits with 1 if there is a problem.
+    """
     from relayd.checkup import Level, check_up
     from relayd.ui.doctor import findings_page
 

@@ -30,7 +30,10 @@ def install(quiet: Quiet = False, as_json: AsJson = False) -> None:
 
 @app.command()
 def update(quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """Install the newest llama-server and switch to it; the one before stays."""
+    """Install the newest llama-server and switch to it.
+
+    The one before stays.
+    """
     with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
         engine = installer.update()
     _print_engine(installer.shelf, engine, as_json=as_json)

@@ -28,7 +28,10 @@ def explain(
     no_probe: Annotated[bool, typer.Option("--no-probe", help="Predict only; ask no engine.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what memory a model takes and why, predicted and confirmed by the engine on its header."""
+    """Show what memory a model takes, where, and why.
+
+    It is predicted, and confirmed by the engine on the header of the file.
+    """
     import os
 
     from relayd.advice import simulate as described

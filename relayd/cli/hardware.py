@@ -15,7 +15,7 @@ def hardware(
     measure: Annotated[bool, typer.Option("--measure", help="Measure how fast RAM is read; 0.3 s.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the CPU, the memory and the devices that models can run on."""
+    """Show the CPU, the memory and the devices for models."""
     from relayd.hardware import document
 
     machine = _this_machine(measure=measure)

@@ -27,7 +27,7 @@ def init(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --yes: print JSON; sizes are bytes.")] = False,
 ) -> None:
-    """Set relayd up: find a model for this machine, fetch it, and have it served.
+    """Set relayd up: find a model for this machine, and serve it.
 
     Each step can be left out. Ctrl-C ends it at any point: what came of a model is kept for the next time,
     nothing else is half done.

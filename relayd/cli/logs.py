@@ -49,7 +49,10 @@ def logs(
         bool, typer.Option("--json", help="Print a JSON object a line: replica, time, line.")
     ] = False,
 ) -> None:
-    """Show what replicas or the daemon have said, with rotated logs; works without a daemon too."""
+    """Show what replicas, or the daemon, have said.
+
+    Rotated logs are read too, and no daemon is needed.
+    """
     import sys
     from io import TextIOWrapper
 

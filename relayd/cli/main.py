@@ -46,7 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help loads no rich: `--help` stays fast
     pretty_exceptions_enable=False,
-    context_settings={"color": False} if os.environ.get("NO_COLOR") else {},
+    context_settings={"max_content_width": 100} | ({"color": False} if os.environ.get("NO_COLOR") else {}),
     epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent, "
     "5 another daemon runs, 130 interrupted.",
 )

@@ -32,7 +32,7 @@ class _ListByDefault(TyperGroup):
 app = typer.Typer(
     name="models",
     cls=_ListByDefault,
-    help="Show models; relayd models [FILTER] is short for relayd models list [FILTER].",
+    help="Show, import, check and remove models; alone it lists them.",
 )
 
 
@@ -43,7 +43,10 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="The whole catalogue too, without a filter.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the models on disk, whatever program brought them, and those of the catalogue."""
+    """Show the models on disk, whoever brought them, or the catalogue.
+
+    `relayd models FILTER` is short for `relayd models list FILTER`.
+    """
     from relayd.ui.models import models_table
 
     entries, found = known_models(), models_on_disk()
@@ -76,7 +79,9 @@ def import_(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a file that is here: a GGUF where it lies, the model in a llamafile as a copy.
+    """Take in a file that is on this disk.
+
+    A GGUF stays where it lies, the model in a llamafile is copied.
 
     A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
     """
@@ -106,7 +111,10 @@ def rm(
     name: Annotated[str, typer.Argument(help="A name, an alias, or the beginning of one.")],
     as_json: AsJson = False,
 ) -> None:
-    """Remove a model that relayd fetched; files that other programs brought stay."""
+    """Remove a model that relayd fetched.
+
+    Files that other programs brought stay.
+    """
     from relayd.errors import UsageError
     from relayd.units import show_bytes
 
@@ -129,7 +137,10 @@ def verify(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read models and compare them with the SHA-256 that the hub, the store or their record says."""
+    """Read models, and compare them with their SHA-256.
+
+    That is what the hub, the store or their record says.
+    """
     from rich.console import Console
 
     from relayd.catalog.ondisk import find_on_disk
@@ -161,7 +172,9 @@ def du(as_json: AsJson = False) -> None:
     pending = [record for record in own_shelf().records() if not record.finished]
     if pending:
         rows.append(("unfinished pulls", len(pending), sum(_arrived(record) for record in pending)))
-    if as_json:
+    if not rows and not as_json:
+        typer.echo("No model is on this disk.")
+    elif as_json:
         print_json([{"where": where, "models": count, "bytes": size} for where, count, size in rows])
     else:
         show(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))

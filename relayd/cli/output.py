@@ -48,6 +48,10 @@ def show(
     console = Console()
     if not console.is_terminal:
         console = Console(width=pipe_columns)
+        with console.capture() as text:
+            console.print(render(console.width) if callable(render) else render)
+        typer.echo("\n".join(map(str.rstrip, text.get().splitlines())))
+        return
     console.print(render(console.width) if callable(render) else render)
 
 

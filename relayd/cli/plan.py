@@ -12,7 +12,7 @@ def plan(
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show where the configured models go, and what each device is left with."""
+    """Show where the configured models go, and what is left."""
     import os
     from pathlib import Path
 

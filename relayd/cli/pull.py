@@ -4,6 +4,7 @@ import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -109,9 +110,12 @@ def _announce(order: "Order") -> None:
     size = show_bytes(order.bytes) if order.bytes else "of unknown size"
     here = order.bytes - order.missing_bytes
     rest = f", {show_bytes(here)} of it are here" if here else ""
-    typer.echo(f"{order.record.name}: {len(order.pieces)} file(s), {size}{rest}", err=True)
+    count = f"{len(order.pieces)} files, " if len(order.pieces) > 1 else ""
+    typer.echo(f"{order.record.name}: {count}{size}{rest}", err=True)
     for piece in order.pieces:
-        typer.echo(f"  {piece.url.partition('?')[0]}", err=True)
+        place = urlsplit(piece.url)
+        where = f"{place.netloc}/{piece.repo}" if piece.repo else place.netloc
+        typer.echo(f"  {Path(piece.kept.path).name} from {where}", err=True)
 
 
 def _described(order: "Order", record: "Record | None") -> dict[str, object]:

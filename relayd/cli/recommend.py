@@ -39,7 +39,7 @@ def recommend(
     write: Annotated[bool, typer.Option("--write", help="Add the best to relayd's models.toml.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend models for this machine, with memory, speed and reasons."""
+    """Recommend models for this machine, with the reasons."""
     from relayd.advice import Question, Use, answer
     from relayd.config.paths import state_dir
 

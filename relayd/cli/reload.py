@@ -13,7 +13,10 @@ def reload(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read the configuration again; only replicas that it changes are started anew."""
+    """Follow the configuration as it is now.
+
+    Only replicas that it changes are started anew.
+    """
     from relayd.cli.act import show_states
     from relayd.cli.door import daemon_client
 

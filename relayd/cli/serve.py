@@ -142,8 +142,9 @@ class Voice:
             )
         ready = next((status for status in statuses if status.state.value == "ready"), None)
         if ready:
-            curl = _curl(self._url, ready.spec.model, words_only=ready.spec.demo)
-            self._tell(f"Try it:\n\n  {curl}\n", event="try", command=curl)
+            spec, curl = ready.spec, _curl(self._url, ready)
+            talk = "" if spec.demo or spec.embeddings else f"  relayd chat {spec.model}\n"
+            self._tell(f"Try it:\n\n{talk}  {curl}\n", event="try", command=curl)
 
     def _tell(self, text: str, **fields: object) -> None:
         if self._as_json:
@@ -152,11 +153,15 @@ class Voice:
             print(text, flush=True)
 
 
-def _curl(url: str, model: str, *, words_only: bool) -> str:
-    """Return a line for a shell that streams an answer, as events or as their words alone."""
-    body = f'{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
-    curl = f"curl -sN {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
-    return f"{curl} | {_WORDS}" if words_only else curl
+def _curl(url: str, status: "Status") -> str:
+    """Return a line for a shell that has an answer: streamed, of the demo its words alone; or a vector."""
+    spec = status.spec
+    kind, asked = "chat/completions", '"stream": true, "messages": [{"role": "user", "content": "Hello!"}]'
+    if spec.embeddings and not spec.demo:
+        kind, asked = "embeddings", '"input": "Hello!"'
+    body = f'{{"model": "{spec.model}", {asked}}}'
+    curl = f"curl -sN {url}/v1/{kind} -H 'Content-Type: application/json' -d '{body}'"
+    return f"{curl} | {_WORDS}" if spec.demo else curl
 
 
 def _engine(config: "Config", *, quiet: bool) -> "Engine":

@@ -37,7 +37,7 @@ def install(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the service's files, start it, and have it started from now on."""
+    """Install the service, and start it now and from now on."""
     import os
 
     from relayd.cli.guest import places, require_program, require_rights, service_kind, service_of
@@ -67,7 +67,10 @@ def uninstall(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """End the service with its replicas, and remove what `install` wrote."""
+    """End the service, and remove what `install` wrote.
+
+    Its replicas end too.
+    """
     import os
 
     from relayd.cli.guest import folders_of, places, program_of, require_rights, service_kind

@@ -26,7 +26,10 @@ def stop(
     everything: Annotated[bool, typer.Option("--all", help="Stop every replica and the daemon.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop a model, a replica, or the daemon; running requests are finished first."""
+    """Stop a model, a replica, or the daemon with all of them.
+
+    Running requests are finished first.
+    """
     from relayd.cli.door import daemon_client
     from relayd.errors import UsageError
 

@@ -22,7 +22,7 @@ def try_models(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask models for a few words, as a client would, and check what comes back."""
+    """Ask models for a few words, and check what comes back."""
     from relayd.cli.talk import choose_model, open_conversation
     from relayd.errors import ModelNotFoundError
 

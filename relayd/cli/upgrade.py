@@ -21,10 +21,10 @@ def upgrade(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the running daemon by the relayd that is installed now; clients do not notice.
+    """Replace the running daemon by the relayd installed now.
 
-    Replicas stay loaded, answers under way are finished by the old daemon, new requests go to the
-    new one. If that does not come up, nothing has changed.
+    Clients do not notice: replicas stay loaded, answers under way are finished by the old daemon, new
+    requests go to the new one. If that does not come up, nothing has changed.
     """
     from relayd.cli.door import daemon_client
 

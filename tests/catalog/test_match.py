@@ -84,7 +84,7 @@ def test_a_beginning_of_several_models_is_an_error_that_lists_them() -> None:
     with pytest.raises(UsageError) as caught:
         find_entry(MODELS, "qwen")
     assert "2 models" in caught.value.message
-    assert "qwen2.5-7b-instruct, qwen2.5-coder-7b-instruct" in caught.value.message
+    assert "qwen2.5-7b-instruct, qwen2.5-coder-7b-instruct" in caught.value.remedy
 
 
 @pytest.mark.parametrize("text", ["7b-instruct", "llama", "", ":Q8_0"])

@@ -120,6 +120,11 @@ def written(home: Path) -> list[dict[str, Any]]:
     return list(tomllib.loads(file.read_text())["model"]) if file.exists() else []
 
 
+def names(home: Path) -> list[tuple[str, str]]:
+    """Return names and files of models.toml: the plan beside them follows the memory that is free."""
+    return [(model["name"], model["file"]) for model in written(home)]
+
+
 def test_a_model_is_fetched_planned_and_written(init: Init, home: Path) -> None:
     done = init("--yes", "--model", CALLED, "--no-service")
 
@@ -135,11 +140,11 @@ def test_a_model_is_fetched_planned_and_written(init: Init, home: Path) -> None:
 
 def test_once_more_fetches_nothing_and_writes_the_same(init: Init, home: Path, fake: FakeHub) -> None:
     wanted = ("--yes", "--model", CALLED, "--no-service", "--json")
-    first, before, asked = json.loads(init(*wanted).stdout), written(home), len(fake.downloads())
+    first, before, asked = json.loads(init(*wanted).stdout), names(home), len(fake.downloads())
     second = json.loads(init(*wanted).stdout)
 
     assert first == second
-    assert (before, asked) == (written(home), len(fake.downloads()))
+    assert (before, asked) == (names(home), len(fake.downloads()))
     assert [f"relayd serve {CALLED}", f"relayd chat {CALLED}"] == second["next"]
 
 

@@ -10,6 +10,7 @@ import pytest
 import typer
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
+from typer.testing import CliRunner
 
 from relayd.cli import main, output
 from tests.daemons import Daemon, home_environ
@@ -57,6 +58,17 @@ def is_stream(text: str) -> bool:
 def test_every_command_can_speak_json() -> None:
     spoken = {path: [flag for one in command.params for flag in one.opts] for path, command in commands()}
     assert [] == [path for path, flags in spoken.items() if "--json" not in flags]
+
+
+@pytest.mark.pure
+def test_the_lists_of_commands_cut_no_sentence_short() -> None:
+    groups = {path.rpartition(" ")[0] for path, _ in commands()}
+    shown = {
+        group: CliRunner().invoke(main.app, [*group.split(), "--help"], terminal_width=80) for group in groups
+    }
+    assert {} == {
+        group: one.stdout for group, one in shown.items() if "..." in one.stdout.partition("Commands:")[2]
+    }
 
 
 @pytest.mark.pure

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_a_pull_tells_where_the_model_is_and_how_to_serve_it(run: Run, home: Pat
     path, serve = result.stdout.splitlines()
     assert str(home / "hf/hub/models--maker--tiny-GGUF") in path
     assert "Serve it: relayd serve tiny-Q8_0" == serve
-    assert "tiny-Q8_0: 1 file(s)" in result.stderr
+    assert "tiny-Q8_0: " in result.stderr
     assert "(100%)" in result.stderr
 
 
@@ -64,7 +65,7 @@ def test_a_pull_as_json_is_its_record(run: Run) -> None:
 
 def test_a_dry_run_shows_what_would_come_and_fetches_nothing(run: Run, fake: FakeHub, home: Path) -> None:
     result = run(f"hf:{REPO}", "--dry-run")
-    assert f"/{REPO}/resolve/" in result.stderr
+    assert re.search(rf" from [\d.:]+/{REPO}\n", result.stderr)
     assert ([], []) == (fake.downloads(), list((home / "data").rglob("*")))
 
 
