@@ -90,6 +90,7 @@ def service_of(kind: "Kind", program: Path | None, file: Path | None) -> "Servic
         local=_is_loopback(address.host),
         log=f"{folders['XDG_STATE_HOME']}/relayd/service.log",
         home=str(Path.home()),
+        installs_engine=not config.engine.path,
     )
 
 

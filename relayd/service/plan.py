@@ -129,9 +129,8 @@ def plan_install(kind: Kind, service: Service, places: Places, uid: int) -> list
     writes: list[Step] = [
         Write(files[name], text) for name, text in texts.items() if _content(files[name]) != text.encode()
     ]
-    engine = (*service.command[: service.command.index("serve")], "engine", "install")
     if kind.launchd:
-        return [*writes, *_launchd_start(kind, service, engine, files[f"{LABEL}.plist"], uid)]
+        return [*writes, *_launchd_start(kind, service, files[f"{LABEL}.plist"], uid)]
     stale = [path for name, path in files.items() if name not in texts and path.exists()]
     systemctl = _systemctl(kind)
     units = [name for name in (SOCKET, UNIT) if name in texts]
@@ -141,7 +140,7 @@ def plan_install(kind: Kind, service: Service, places: Places, uid: int) -> list
         *writes,
         *([Run(("systemd-sysusers", str(files["sysusers.conf"])))] if kind.system else []),
         Run((*systemctl, "daemon-reload")),
-        Run(_as_service(service, engine) if kind.system else engine),
+        *(Run(_as_service(service, one) if kind.system else one) for one in _engine(service)),
         Run((*systemctl, "enable", *units)),
         Run((*systemctl, "restart" if writes or stale else "start", *units)),
     ]
@@ -186,19 +185,25 @@ def plan_uninstall(
     ]
 
 
-def _launchd_start(
-    kind: Kind, service: Service, engine: tuple[str, ...], plist: Path, uid: int
-) -> list[Step]:
+def _engine(service: Service) -> list[tuple[str, ...]]:
+    """Return the command that gets the service its engine; none where the configuration names one."""
+    relayd = service.command[: service.command.index("serve")]
+    return [(*relayd, "engine", "install")] if service.installs_engine else []
+
+
+def _launchd_start(kind: Kind, service: Service, plist: Path, uid: int) -> list[Step]:
     domain = _domain(kind, uid)
     folders: list[Step] = []
+    engine = _engine(service)
     if kind.system:
         variables = (f"{name}={value}" for name, value in service.environment.items())
-        engine = ("sudo", "-u", LAUNCHD_USER, "env", *variables, *engine)
+        as_user = ("sudo", "-u", LAUNCHD_USER, "env", *variables)
+        engine = [(*as_user, *one) for one in engine]
         own = ("/var/lib/relayd", "/var/cache/relayd")
         folders = [Run(("install", "-d", "-o", LAUNCHD_USER, "-m", "0700", *own))]
     return [
         *folders,
-        Run(engine),
+        *map(Run, engine),
         Run(("launchctl", "bootout", f"{domain}/{LABEL}"), may_fail=True),
         Run(("launchctl", "bootstrap", domain, str(plist))),
     ]

@@ -46,6 +46,7 @@ class Service:
         local: Whether only this machine reaches it; then it reaches nothing else either.
         log: File for what launchd would throw away.
         home: Home of the person whose session runs it.
+        installs_engine: Whether it gets an engine of its own; not where the configuration names one.
     """
 
     command: tuple[str, ...]
@@ -57,6 +58,7 @@ class Service:
     local: bool = True
     log: str = ""
     home: str = ""
+    installs_engine: bool = True
 
 
 def systemd_service(service: Service) -> str:

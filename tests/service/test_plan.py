@@ -82,6 +82,14 @@ def test_uninstalling_leaves_no_file(kind: Kind, places: Places) -> None:
     assert not (places.config_home / "systemd").exists()
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_an_engine_that_the_configuration_names_is_not_installed_again(places: Places, kind: Kind) -> None:
+    commands = install(kind, of(kind, installs_engine=False), places)
+
+    assert commands
+    assert not [command for command in commands if command.endswith("engine install")]
+
+
 def test_the_machine_gets_a_user_an_engine_and_a_socket_before_it_starts(places: Places) -> None:
     commands = install(Kind.SYSTEM, of(Kind.SYSTEM), places)
 
