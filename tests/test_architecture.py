@@ -63,7 +63,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.chat": {"conversation", "supervisor.logs"},
     "cli.logs": {"supervisor.logs"},
     "cli.talk": {"conversation", "supervisor.child"},
-    "cli.test": {"conversation"},
+    "cli.test": {"conversation"}, "cli.picked": {"store", "supervisor.child"},
     "checkup": {"config", "engine", "hardware"},
     "cli.doctor": {"checkup"},
     "cli.recommend": {"store"},

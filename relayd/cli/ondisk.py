@@ -63,13 +63,23 @@ def servable_model(name: str) -> "Model":
     return Model(name=model_name(found.name), file=str(file), projector=projector, aliases=found.aliases)
 
 
-def models_to_serve(engine: "Engine") -> "Pick":
-    """Return the models on this disk that this machine serves when nobody says which."""
+def models_to_serve(engine: "Engine", running: "tuple[Model, ...]" = ()) -> "Pick":
+    """Return the models on this disk that this machine serves when nobody says which.
+
+    Args:
+        engine: What runs them.
+        running: What was chosen earlier and stays; the others get the memory that is left.
+    """
     from relayd.advice import Pick, budget, pick
     from relayd.cli.recommend import this_machine
+    from relayd.config import told_apart
 
-    found = [one for one in models_on_disk() if not one.embedded]
-    return pick(found, budget(this_machine()), engine.features) if found else Pick((), ())
+    here = [one for one in models_on_disk() if not one.embedded]
+    served = {one.file for one in running}
+    kept = {one.model or one.name for one in here if str(one.files[0]) in served}
+    others = [one for one in here if (one.model or one.name) not in kept]
+    picked = pick(others, budget(this_machine()), engine.features) if others else Pick((), ())
+    return Pick(told_apart([*running, *picked.models]), picked.left_out)
 
 
 def limit_of() -> tuple[int, int]:

@@ -74,6 +74,7 @@ class _Choice:
         from relayd import wish
         from relayd.cli.door import own_paths
         from relayd.cli.ondisk import models_to_serve, servable_model
+        from relayd.cli.picked import remember, still_running
         from relayd.config import check_exposure, load, make_folders
         from relayd.hardware import probe
 
@@ -82,13 +83,14 @@ class _Choice:
         wanted = wish.overridden(wanted, listen=self.listen, engine=self.llama_server)
         check_exposure(wanted.server.listen, wanted.server.api_key, insecure=self.insecure_bind)
         engine, notes = _engine(wanted, quiet=quiet), [*loaded.warnings]
-        if not wanted.model:
-            picked = models_to_serve(engine)
-            wanted = msgspec.structs.replace(wanted, model=picked.models)
-            notes += picked.left_out
-        specs = wish.specs(wanted, probe())
         own = own_paths(demo=self.demo and not self.targets)
         make_folders(own)
+        if not wanted.model:
+            picked = models_to_serve(engine, still_running(own.runtime))
+            wanted = msgspec.structs.replace(wanted, model=picked.models)
+            notes += picked.left_out
+            remember(own.runtime, picked.models)
+        specs = wish.specs(wanted, probe())
         return wish.Wish(
             config=wanted,
             specs=specs,

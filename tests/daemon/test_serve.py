@@ -1,5 +1,7 @@
 """What `relayd serve` serves when it is told a name, or nothing at all."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,3 +50,34 @@ def test_with_nothing_on_disk_the_way_to_a_model_is_shown(start_daemon: Callable
 
     assert daemon.await_event("nothing_to_serve")["command"].startswith("relayd pull ")
     daemon.await_event("listening")
+
+
+def test_what_was_chosen_stays_as_it_is_while_it_runs(
+    start_daemon: Callable[..., Daemon], models: Path, tiny_model: Path
+) -> None:
+    daemon = start_daemon("")
+    before = {name: one["pid"] for name, one in daemon.replicas().items()}
+    chosen = daemon.home / "r" / "picked.json"
+    assert '"context":' in chosen.read_text()
+    chosen.write_text(re.sub('"context":[0-9]+', '"context":768', chosen.read_text()))
+    shutil.copyfile(tiny_model, models / "three-F32.gguf")
+    done = daemon.run("reload", "--json")
+    after = daemon.replicas()
+
+    assert 0 == done.returncode, done.stdout
+    assert ["three-F32#0"] == json.loads(done.stdout)["added"]
+    assert before.keys() | {"three-F32#0"} == after.keys()
+    for name in before:
+        command = after[name]["command"]
+        context = int(command[command.index("--ctx-size") + 1])
+        assert 768 * after[name]["slots"] == context, "what was written down is what is planned"
+
+
+def test_what_was_chosen_is_chosen_anew_once_it_has_ended(
+    start_daemon: Callable[..., Daemon], models: Path
+) -> None:
+    daemon = start_daemon("")
+    assert 0 == daemon.run("stop").returncode
+    (models / "one-F32.gguf").unlink()
+
+    assert ["two-F32#0"] == list(start_daemon("").replicas())
