@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -68,7 +69,7 @@ class Successor:
         with theirs:
             try:
                 process = subprocess.Popen(  # noqa: S603 - our own command line
-                    [sys.executable, *sys.orig_argv[1:]],
+                    _own_command(),
                     env=own | {CHANNEL_VARIABLE: str(theirs.fileno())},
                     stdout=said,
                     stderr=said,
@@ -172,6 +173,14 @@ class Successor:
         for ticket_id in list(self._open):
             reason = "the daemon that took over has ended"
             self._answer(Refuse(ticket_id, Refusal.UNAVAILABLE, reason, 1.0))
+
+
+def _own_command() -> list[str]:
+    """Return the command that started this process; a program that was started by its name keeps it."""
+    program = sys.orig_argv[1]
+    if Path(program).is_file() and os.access(program, os.X_OK):
+        return sys.orig_argv[1:]
+    return [sys.executable, *sys.orig_argv[1:]]
 
 
 def _last_words(said: str) -> str:
