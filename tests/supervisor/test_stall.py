@@ -10,9 +10,9 @@ pytestmark = pytest.mark.pure
 def test_counters_that_stand_still_without_cpu_are_a_hang() -> None:
     watch = StallWatch(120)
 
-    assert None is watch.observe(0, (5, 100), cpu_seconds=1.0)
-    assert None is watch.observe(119, (5, 100), cpu_seconds=1.1)
-    assert 121 == watch.observe(121, (5, 100), cpu_seconds=1.2)
+    assert None is watch.observe(0, (5, 100), cpu_seconds=500.0)
+    assert None is watch.observe(119, (5, 100), cpu_seconds=500.1)
+    assert 121 == watch.observe(121, (5, 100), cpu_seconds=500.2)
 
 
 def test_any_counter_that_moves_is_progress() -> None:
