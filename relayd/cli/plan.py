@@ -14,10 +14,12 @@ def plan(
 ) -> None:
     """Show where the configured models go, and what is left."""
     import os
+    from dataclasses import replace
     from pathlib import Path
 
     from relayd.advice import plan_document
     from relayd.config import load
+    from relayd.hardware.freed import freed
     from relayd.ui.recommend import plan_page
     from relayd.wish import check_models
 
@@ -26,10 +28,30 @@ def plan(
         typer.echo("No model is configured. Find one: relayd recommend")
         return
     check_models(config)
-    found = gather(simulate).plan(config)
+    adviser = gather(simulate)
+    if not simulate:
+        adviser = replace(
+            adviser, machine=freed(adviser.machine, running({one.name for one in config.model}))
+        )
+    found = adviser.plan(config)
     if as_json:
         print_json(plan_document(found))
     else:
         show(plan_page(found), MAIL_COLUMNS)
     if not found.complete:
         raise typer.Exit(1)
+
+
+def running(models: set[str]) -> list[int]:
+    """Return the processes that serve some models now: their memory is the plan's own."""
+    from relayd.cli.door import daemon_client
+    from relayd.errors import RelaydError
+
+    try:
+        report = daemon_client().get("status")
+    except RelaydError:
+        return []
+    found = (
+        replica for model in report["models"] if model["name"] in models for replica in model["replicas"]
+    )
+    return [replica["pid"] for replica in found if replica["pid"]]
