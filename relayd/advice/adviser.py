@@ -194,6 +194,7 @@ def _wanted(model: Model) -> Wanted:
         least_slots=model.slots,
         use=Use.EMBEDDING if model.embeddings else Use.CHAT,
         extend=False,
+        beyond_trained=True,
         prompt_cache_mib=model.cache_ram_mib,
     )
     return Wanted(model.name, (form,), aim, model.replicas)

@@ -146,7 +146,7 @@ class _Search:
     def _shapes(self, demand: Demand) -> Iterator[tuple[int, int]]:
         """Yield slots and context, from what is wanted: first the slots go down, then the context."""
         trained = demand.shape.context_trained or self.aim.context
-        context = max(min(self.aim.context, trained), 1)
+        context = max(self.aim.context if self.aim.beyond_trained else min(self.aim.context, trained), 1)
         slots = self.aim.slots
         yield slots, context
         while slots > self.aim.least_slots:

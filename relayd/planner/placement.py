@@ -48,6 +48,7 @@ class Aim:
         min_speed: Tokens a second of one sequence that are enough; for embedding, of a prompt.
         use: What for.
         extend: Whether memory that is left over makes the context longer.
+        beyond_trained: Whether the context is as long as asked for where the model was trained on less.
         prompt_cache_mib: RAM for earlier prompts, in MiB; None takes a share of what is left.
     """
 
@@ -58,6 +59,7 @@ class Aim:
     min_speed: float = 0.0
     use: Use = Use.CHAT
     extend: bool = True
+    beyond_trained: bool = False
     prompt_cache_mib: int | None = None
 
 

@@ -120,6 +120,15 @@ def test_the_plan_tells_what_every_device_is_left_with(run: Run, home: Path, tin
     assert "LEFT" in run("plan").output
 
 
+def test_a_context_that_is_configured_is_planned_as_it_will_run(
+    run: Run, home: Path, tiny_model: Path
+) -> None:
+    configure(home, tiny_model, "context = 16384\nslots = 2\n")
+
+    (replica,) = json.loads(run("plan", "--json").output)["replicas"]
+    assert (16384, 2) == (replica["placement"]["context"], replica["placement"]["slots"])
+
+
 def test_what_serve_would_refuse_is_not_planned(run: Run, home: Path, tiny_model: Path) -> None:
     configure(home, tiny_model, 'args = ["--port", "1"]\n')
 
