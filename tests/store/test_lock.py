@@ -21,6 +21,16 @@ def test_a_lock_is_held_until_it_is_closed(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "lock")
 
 
+def test_a_lock_that_is_not_got_leaves_no_descriptor(tmp_path: Path) -> None:
+    lock = Lock.try_take(tmp_path / "lock")
+    assert lock
+    before = sorted(Path("/dev/fd").iterdir())
+
+    assert [None] * 5 == [Lock.try_take(tmp_path / "lock") for _ in range(5)]
+    assert before == sorted(Path("/dev/fd").iterdir())
+    lock.close()
+
+
 def test_a_lock_whose_file_is_replaced_while_it_is_taken_is_taken_on_the_new_file(tmp_path: Path) -> None:
     path = RemovedOnce(tmp_path / "lock")
     lock = Lock.try_take(path)
