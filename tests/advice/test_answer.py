@@ -30,7 +30,8 @@ class Teller(MemoryProbe):
     more: Callable[[ModelMetadata], int]
 
     def ask(self, file: Path, model: ModelMetadata, setup: Setup) -> tuple[Row, ...]:
-        return (Row("host", "Host", (predicted(model, setup) + self.more(model)) // MIB, 0, 0),)
+        third, rest = divmod((predicted(model, setup) + self.more(model)) // MIB, 3)
+        return (Row("host", "Host", third + rest, third, 0), Row("buffer_type", "CPU_REPACK", 0, 0, third))
 
 
 def ask(folder: Path, more: Callable[[ModelMetadata], int], question: Question) -> Answer:
