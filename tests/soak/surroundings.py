@@ -90,9 +90,13 @@ def read_only(folder: Path) -> Iterator[None]:
     Raises:
         CalledProcessError: This user may not mount.
     """
-    subprocess.run(("mount", "--bind", folder, folder), check=True)
+    # In the moment between the two calls somebody may open a file for writing, which makes the second fail.
+    while True:
+        subprocess.run(("mount", "--bind", folder, folder), check=True)
+        if not subprocess.run(("mount", "-o", "remount,bind,ro", folder), check=False).returncode:
+            break
+        subprocess.run(("umount", "-l", folder), check=True)
     try:
-        subprocess.run(("mount", "-o", "remount,bind,ro", folder), check=True)
         yield
     finally:
         subprocess.run(("umount", "-l", folder), check=True)
