@@ -45,6 +45,6 @@ def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
     }
     if share := _PSS.search(read_text(root / f"proc/{pid}/smaps_rollup")):
         return Held(on_gpus | {"cpu": Bytes(int(share[1]) * KIB)}, "pss")
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):  # gone, or no descriptor to ask with
         return Held(on_gpus | {"cpu": Bytes(psutil.Process(pid).memory_info().rss)}, "rss")
     return None
