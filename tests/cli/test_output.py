@@ -71,6 +71,10 @@ def test_the_lists_of_commands_cut_no_sentence_short() -> None:
     }
 
 
+KEEPERS = {"picked.py"}
+"""Modules that keep a file of JSON, and print nothing."""
+
+
 @pytest.mark.pure
 def test_only_one_module_of_the_command_line_writes_json() -> None:
     folder = Path(output.__file__).parent
@@ -81,7 +85,7 @@ def test_only_one_module_of_the_command_line_writes_json() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"dump", "dumps", "encode"}
         and isinstance(node.value, ast.Name | ast.Attribute) and "json" in ast.unparse(node.value)
     ]  # fmt: skip
-    assert ["output.py", "output.py"] == writers
+    assert ["output.py", "output.py"] == [name for name in writers if name not in KEEPERS]
 
 
 @pytest.mark.system
