@@ -124,6 +124,23 @@ def test_s75_beats_meant_for_another_process_are_left_to_it(
     assert all("WATCHDOG" not in message for message in manager.hear_until(STOPPING="1"))
 
 
+def test_an_upgrade_names_the_new_daemon_which_says_the_rest(
+    start_daemon: Callable[..., Daemon], manager: Ear
+) -> None:
+    daemon = start_daemon("", "--demo", NOTIFY_SOCKET=manager.path, WATCHDOG_USEC="400000")
+    manager.hear_until(STATUS="^1 of 1")
+    done = daemon.run("upgrade", "--json")
+    assert 0 == done.returncode, done.stdout
+    *_, named = manager.hear_until(MAINPID=".")
+    assert str(json.loads(done.stdout)["pid"]) == named["MAINPID"]
+
+    heard = [*manager.hear_until(READY="1"), *manager.hear_until(WATCHDOG="1")]
+    assert "1 of 1 replicas ready, 0 requests running, 0 waiting" == next(
+        message["STATUS"] for message in heard if "READY" in message
+    )
+    assert not [message for message in heard if "STOPPING" in message], "the old daemon is silent"
+
+
 def test_s76_a_reload_is_told_from_its_beginning_to_its_end(
     start_daemon: Callable[..., Daemon], manager: Ear, tiny_model: Path
 ) -> None:
