@@ -35,6 +35,22 @@ max_delay_seconds = 0.5
 """Intervals at about a twentieth of their defaults; a replica that a busy machine holds up is not killed."""
 
 
+class Heir(psutil.Process):
+    """A daemon that another one started: what `subprocess.Popen` offers, but for its exit status."""
+
+    returncode = 0
+
+    def poll(self) -> int | None:
+        return None if self.is_running() and self.status() != psutil.STATUS_ZOMBIE else self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        try:
+            super().wait(timeout)
+        except psutil.TimeoutExpired as error:
+            raise subprocess.TimeoutExpired("relayd", timeout or 0) from error
+        return self.returncode
+
+
 class Daemon:
     """`relayd serve --json` in a subprocess.
 
@@ -57,7 +73,7 @@ class Daemon:
         self.environ = home_environ(home) | {"LLAMA_SERVER_PATH": str(engine)} | environ
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         command = [sys.executable, "-m", "relayd", "serve", "--json", "--config", str(self.config)]
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[str] | Heir = subprocess.Popen(
             [*command, *listen, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -66,6 +82,7 @@ class Daemon:
             env=self.environ,
             text=True,
         )
+        self._streams = (self.process.stdout, self.process.stderr)
         self.stderr = ""
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._seen: list[dict[str, Any]] = []
@@ -130,7 +147,7 @@ class Daemon:
             heir.kill()
         for reader in self._readers:
             reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in self._streams:
             assert stream is not None
             stream.close()
         return status
@@ -153,14 +170,16 @@ class Daemon:
         return found
 
     def _read_events(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        output, _ = self._streams
+        assert output is not None
+        for line in output:
             self._events.put(json.loads(line))
         self._events.put({"event": "end"})
 
     def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        _, errors = self._streams
+        assert errors is not None
+        for line in errors:
             self.stderr += line
 
 

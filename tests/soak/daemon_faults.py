@@ -11,6 +11,7 @@ from typing import Any
 
 from relayd.errors import DaemonError
 from relayd.supervisor.child import Files
+from tests.daemons import Heir
 from tests.soak import timeline as kinds
 from tests.soak.injector import Fault, Injector, model_of, outcome_of, send
 from tests.soak.world import KNOBS
@@ -21,7 +22,15 @@ class DaemonFaults(Injector):
 
     def faults(self) -> list[Fault]:
         found: list[Fault] = [self.kill_daemon, self.kill_daemon, self.kill_daemon_at_spawn, self.end_daemon]
-        found += [self.pause_daemon, self.second_daemon, self.reload, self.reload_bad, self.reload_storm]
+        found += [
+            self.upgrade_daemon,
+            self.upgrade_daemon,
+            self.pause_daemon,
+            self.second_daemon,
+            self.reload,
+            self.reload_bad,
+            self.reload_storm,
+        ]
         found += [self.restart_rolling, self.restart_all, self.stop_and_start, self.drain_replica]
         found += [self.damage_stopped, self.damage_records, self.wipe_runtime]
         return [*found, self.start_on_full_disk] if self.world.has_small_disk else found
@@ -76,6 +85,25 @@ class DaemonFaults(Injector):
         await self.recovered("the next daemon started")
         after = {one["pid"] for one in (await world.replicas()).values()}
         return f"SIGTERM to the daemon, {len(before & after)} of {len(before)} adopted by the next"
+
+    async def upgrade_daemon(self) -> str:
+        """Put a new daemon in the place of the old one: nobody may notice, so nothing excuses a failure."""
+        world, clock = self.world, asyncio.get_running_loop().time
+        old, began = world.daemon, clock()
+        if old is None:
+            return "no daemon to upgrade"
+        async with world.writable:
+            answer = await self.command("upgrade", drain_seconds=90)
+        if answer is None:
+            return outcome_of(answer)
+        took, before = clock() - began, old.process
+        old.process = Heir(answer["pid"])
+        await asyncio.to_thread(before.wait, 120)
+        self.timeline.findings["upgrades"] += 1
+        return (
+            f"upgrade with {answer['running']} answers under way and {answer['waiting']} waiting: "
+            f"{took:.2f} s, both daemons for {clock() - began:.2f} s"
+        )
 
     async def pause_daemon(self) -> str:
         daemon, seconds = self.world.daemon, self.chance.uniform(0.5, 6)
