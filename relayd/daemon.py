@@ -35,7 +35,7 @@ from relayd.supervisor import Fleet, Settings, State, Status, World
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
-from relayd.upgrade import Estate, Upgrade, check_replaceable, check_settled
+from relayd.upgrade import Estate, Upgrade, check_upgradable
 from relayd.wish import Wish, smaller
 
 _UNSETTLED = frozenset({State.STOPPED, State.STARTING, State.LOADING})
@@ -87,7 +87,7 @@ class Daemon:
         self._notifier = Notifier(wish.environ, clock)
         self._predecessor: Predecessor | None = None
         self._upgrade: Upgrade | None = None
-        self._drain_seconds = 0.0
+        self._upgrading: Upgrade | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -110,7 +110,7 @@ class Daemon:
             _run_aside(stack, self._notifier.keep_alive(self._counts))
             await self._stop.wait()
             if self._upgrade:
-                await self._upgrade.finish(self._drain_seconds)
+                await self._upgrade.finish()
             else:
                 await self._wind_down()
         self._journal.info("daemon.stopped")
@@ -140,14 +140,15 @@ class Daemon:
             offer = await predecessor.offer(self._wish.config.server.listen)
             self._lock = self._share_lock(offer.lock)
             stack.callback(self._lock.close)
-            adopted = self._adopt()
-            await self._fleet.settled(adopted)
             heritage = await predecessor.heritage()
         except ConnectionError as error:
             raise UpgradeError(f"the daemon to take over from is gone: {error}") from error
         self._lock.sign(os.getpid())
         await self._open_control(stack)
         await self._open_doors(stack, offer.listening)
+        adopted = self._adopt()
+        for name in heritage.stopped & {spec.name for spec in self._fleet.specs}:
+            self._bridge.gone(name, f"{name} is stopped")
         predecessor.succeed(heritage, self._dispatcher, self._take_connection)
         kept = heritage.in_use - adopted.keys()
         await self._end_orphans(adopted.values(), spared=kept)
@@ -173,6 +174,8 @@ class Daemon:
 
     async def _wind_down(self) -> None:
         """Let requests finish, and bring the replicas down unless they shall stay."""
+        if self._upgrading:
+            self._upgrading.give_up()
         keep = self._keep_replicas
         self._journal.info("daemon.stopping", open_requests=self._dispatcher.open_count, keep=keep)
         replicas = self._wish.config.replicas
@@ -221,6 +224,8 @@ class Daemon:
             self._journal.warning("daemon.ended_orphans", pids=" ".join(map(str, pids)))
 
     def _open_logs(self) -> list[tuple[Path, int]]:
+        if self._upgrade:
+            return []  # the new daemon rotates them
         return [(status.log, status.pid) for status in self._fleet.statuses() if status.log and status.pid]
 
     def _log_limits(self) -> tuple[int, int]:
@@ -251,33 +256,23 @@ class Daemon:
         Raises:
             RelaydError: It did not come up, or had better not be started; nothing has changed.
         """
-        self._check_staying()
-        if self._predecessor and self._predecessor.lives:
-            count, pid = self._predecessor.open_count, self._predecessor.pid
-            raise UpgradeError(
-                f"the daemon before this one (pid {pid}) has {count} requests to finish",
-                remedy="upgrade when it has ended",
-            )
-        check_replaceable(self._wish.environ, os.getpid())
-        check_settled(self._fleet)
-        config = self._wish.config
         async with self._reloading:
-            estate = Estate(
-                self._lock,
-                self._doors.listener,
-                config.server.listen,
-                self._fleet,
-                self._scheduler,
-                self._dispatcher,
-                self._actor,
-                self._notifier,
-            )
-            upgrade = Upgrade(estate, self._wish.environ)
-            left = await upgrade.hand_over(self._check_staying, config.server.takeover_seconds)
-        self._upgrade = upgrade
-        self._drain_seconds = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
-        self._stop.set()
-        return left | {"drain_seconds": self._drain_seconds}
+            self._check_upgradable()
+            drain = self._wish.config.replicas.drain_seconds if drain_seconds is None else drain_seconds
+            rooms = (self._fleet, self._scheduler, self._dispatcher, self._actor, self._notifier)
+            estate = Estate(self._lock, self._doors, *rooms)
+            self._upgrading = upgrade = Upgrade(estate, self._wish.environ, drain)
+
+            def leave() -> None:
+                self._upgrade = upgrade
+                self._stop.set()
+
+            patience = self._wish.config.server.takeover_seconds
+            return await upgrade.hand_over(self._check_upgradable, leave, patience)
+
+    def _check_upgradable(self) -> None:
+        self._check_staying()
+        check_upgradable(self._wish.environ, os.getpid(), self._fleet, self._predecessor)
 
     def _end(self) -> int:
         """End the daemon and every replica, whatever `on_daemon_exit` says; return our pid."""
@@ -291,6 +286,8 @@ class Daemon:
         Raises:
             DaemonError: It is.
         """
+        if self._upgrade:
+            raise DaemonError("a new daemon has taken over meanwhile", remedy="ask again")
         if self._stop.is_set():
             raise DaemonError("this daemon is stopping", remedy="wait for its end, then: relayd serve")
 

@@ -39,7 +39,8 @@ class Doors:
     """
 
     listener: Listener
-    """What is open; set by `open`."""
+    listen: str
+    """What is open, and where, as configured; set by `open`."""
 
     def __init__(self, view: FleetView, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
         self._view = view
@@ -63,7 +64,8 @@ class Doors:
             ListenError: The address cannot be listened on.
         """
         server = config.server
-        address = parse_listen(server.listen)
+        self.listen = server.listen
+        address = parse_listen(self.listen)
         self._door = self.make(config)
         limits = Limits(header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds)
         try:
@@ -82,7 +84,7 @@ class Doors:
         server = config.server
         keys = {server.api_key.digest(): "configured"} if server.api_key else {}
         policy = make_policy(
-            parse_listen(server.listen).host,
+            parse_listen(self.listen).host,  # a reload moves nobody: the next start does
             allowed_hosts=server.allowed_hosts,
             cors_origins=server.cors_origins,
             keyed=bool(keys),

@@ -4,13 +4,14 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from relayd import __version__
 from relayd.actor import Actor
-from relayd.api import Listener
+from relayd.doors import Doors
 from relayd.errors import UpgradeError
-from relayd.handover import Successor
+from relayd.handover import Predecessor, Prepared, Successor
 from relayd.journal import Journal
 from relayd.router import Dispatcher
 from relayd.scheduler import Scheduler
@@ -21,7 +22,8 @@ from relayd.supervisor import Fleet, State
 _LOOK_SECONDS = 0.05
 """How often connections that have become idle are passed on."""
 
-_REPLACED_BY_RESTART = "nothing has changed; restart the service instead"
+_AT_ONCE = 32
+"""How many of them at a time: what the pair of sockets does not hold would hold the loop up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,11 @@ class Estate:
 
     Attributes:
         lock: Its right to this runtime folder.
-        listener: The open doors.
-        listen: Where they are, as configured.
+        doors: Open ones.
     """
 
     lock: Lock
-    listener: Listener
-    listen: str
+    doors: Doors
     fleet: Fleet
     scheduler: Scheduler
     dispatcher: Dispatcher
@@ -50,58 +50,86 @@ class Upgrade:
     Args:
         estate: What there is to leave.
         environ: The new daemon's environment.
+        drain_seconds: How long requests that are under way may take.
     """
 
-    def __init__(self, estate: Estate, environ: Mapping[str, str]) -> None:
+    def __init__(self, estate: Estate, environ: Mapping[str, str], drain_seconds: float) -> None:
         self._estate = estate
+        self._drain_seconds = drain_seconds
         self._successor = Successor.start(environ, estate.dispatcher.on_answer)
+        self._taken = False
+        self._settled = asyncio.Event()
         self._journal = Journal("daemon")
         self._journal.info("upgrade.begins", pid=self._successor.pid)
 
-    async def hand_over(self, check: Callable[[], None], patience_seconds: float) -> dict[str, Any]:
+    async def hand_over(
+        self, check: Callable[[], None], leave: Callable[[], None], patience_seconds: float
+    ) -> dict[str, Any]:
         """Wait until the new daemon is there, leave everything to it, and say what was left.
 
         Args:
             check: Raises `RelaydError` when this daemon had better stay.
-            patience_seconds: How long the new one may take.
+            leave: Called when there is no way back: this daemon is to `finish` and nothing else.
+            patience_seconds: How long the new one may take to get ready, and again to take over.
 
         Raises:
-            RelaydError: It did not come up, and nothing has changed.
+            RelaydError: It did not come up; nothing has changed unless `leave` was called.
         """
+        successor = self._successor
+        new = await self._await_ready(check, patience_seconds)
+        leave()
+        left = self._commit()
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await successor.taken()
+        except (TimeoutError, ConnectionError) as error:
+            successor.kill()  # one that hangs has the lock
+            raise UpgradeError("the new daemon ended as it took over", remedy="relayd serve") from error
+        else:
+            self._taken = True
+            self._estate.notifier.hand_over(successor.pid)
+        finally:
+            self._settled.set()
+        versions = {"version": new.version, "old_version": __version__}
+        return left | {"pid": successor.pid, **versions, "drain_seconds": self._drain_seconds}
+
+    async def _await_ready(self, check: Callable[[], None], patience_seconds: float) -> Prepared:
         successor, estate = self._successor, self._estate
         try:
             async with asyncio.timeout(patience_seconds):
                 new = await successor.prepared()
-                if new.listen != estate.listen:
+                if new.listen != estate.doors.listen:
                     raise UpgradeError(
-                        f"server.listen is {new.listen} now, and clients are connected to {estate.listen}",
-                        remedy=_REPLACED_BY_RESTART,
+                        f"server.listen is {new.listen} now, and clients connect to {estate.doors.listen}",
+                        remedy="restart the service instead",
                     )
-                await successor.ready(estate.lock.descriptor, estate.listener.descriptors())
-            check_settled(estate.fleet)
+                await successor.ready(estate.lock.descriptor, estate.doors.listener.descriptors())
             check()
         except TimeoutError as error:
             await successor.abandon()
             raise UpgradeError(f"the new daemon did not come up in {patience_seconds:g} s") from error
         except ConnectionError as error:
-            raise UpgradeError(f"the new daemon did not come up: {await successor.abandon()}") from error
+            words = await successor.abandon()
+            check()
+            raise UpgradeError(f"the new daemon did not come up: {words}") from error
         except BaseException:
             await successor.abandon()
             raise
-        left = self._commit()
-        await successor.taken()
-        return left | {"pid": successor.pid, "version": new.version, "old_version": __version__}
+        return new
+
+    def give_up(self) -> None:
+        """Go no further: this daemon is about to end."""
+        self._successor.give_up()
 
     def _commit(self) -> dict[str, Any]:
         """Let go of everything within one turn of the loop."""
         estate, successor = self._estate, self._successor
-        estate.listener.stop_listening()
+        estate.doors.listener.stop_listening()
         estate.fleet.release()
         running, waiting = estate.scheduler.running(), estate.scheduler.waiting()
         stopped = [one.spec.name for one in estate.fleet.statuses() if one.state is State.STOPPED]
         estate.dispatcher.post = successor.post
         estate.actor.close()
-        estate.notifier.hand_over(successor.pid)
         estate.lock.close()
         # The replicas stay our children; one that ends must be gone for the new daemon to see, no zombie.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -109,31 +137,43 @@ class Upgrade:
         self._journal.info("upgrade.handed_over", running=len(running), waiting=len(waiting))
         return {"running": len(running), "waiting": len(waiting)}
 
-    async def finish(self, drain_seconds: float) -> None:
+    async def finish(self) -> None:
         """Let the requests that are here end, and pass on every connection that none of them uses.
 
-        Args:
-            drain_seconds: How long they may take.
+        Raises:
+            UpgradeError: The new daemon ended as it took over, so nobody serves.
         """
-        listener, loop = self._estate.listener, asyncio.get_running_loop()
-        deadline = loop.time() + drain_seconds
-        while loop.time() < deadline:
-            for connection in listener.let_go():
-                self._successor.pass_on(connection)
-            if await listener.drained(_LOOK_SECONDS):
+        await self._settled.wait()
+        listener, successor, loop = self._estate.doors.listener, self._successor, asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_seconds
+        while True:
+            for connection in () if successor.gone else islice(listener.let_go(), _AT_ONCE):
+                successor.pass_on(connection)
+            if await listener.drained(_LOOK_SECONDS) or loop.time() >= deadline:
                 break
         await listener.close(0)
-        self._successor.close()
+        successor.close()
+        if not self._taken:
+            raise UpgradeError("the new daemon ended as it took over", remedy="relayd serve")
 
 
-def check_replaceable(environ: Mapping[str, str], pid: int) -> None:
-    """Make sure that nobody watches this very process and would take its end for a failure.
+def check_upgradable(
+    environ: Mapping[str, str], pid: int, fleet: Fleet, predecessor: Predecessor | None
+) -> None:
+    """Make sure that a new daemon could take the place of this one now.
 
-    systemd can be told of another process; launchd and a container cannot.
+    Nobody may watch this very process and take its end for a failure: systemd can be told of another
+    process, launchd and a container cannot. A replica that is being stopped would be a riddle to it.
 
     Raises:
-        UpgradeError: Somebody does.
+        UpgradeError: It could not.
     """
+    if predecessor and predecessor.lives:
+        before = f"the daemon before this one (pid {predecessor.pid})"
+        raise UpgradeError(
+            f"{before} has {predecessor.open_count} requests to finish",
+            remedy="upgrade when it has ended",
+        )
     if pid == 1:
         raise UpgradeError(
             "this daemon is the first process of its container, which ends with it",
@@ -144,14 +184,6 @@ def check_replaceable(environ: Mapping[str, str], pid: int) -> None:
             "launchd starts its own daemon as soon as this one ends",
             remedy='set replicas.on_daemon_exit = "keep", then: launchctl kickstart -k',
         )
-
-
-def check_settled(fleet: Fleet) -> None:
-    """Make sure that no replica is being stopped: the new daemon would not know why.
-
-    Raises:
-        UpgradeError: One is.
-    """
     for status in fleet.statuses():
         if status.state in (State.DRAINING, State.STOPPING):
             raise UpgradeError(

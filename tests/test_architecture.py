@@ -50,8 +50,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "report": {"config", "footprint", "planner", "scheduler", "service", "supervisor", "wish"},
     "doors": {"api", "bridge", "config", "router"},
     "launch": {"config", "engine", "planner", "supervisor", "wish"},
-    "handover": {"scheduler", "service"},
-    "upgrade": {"actor", "api", "handover", "router", "scheduler", "service", "store", "supervisor"},
+    "handover": {"router", "scheduler", "service"},
+    "upgrade": {"actor", "doors", "handover", "router", "scheduler", "service", "store", "supervisor"},
     "commands": {"supervisor"},
     "daemon": {
         "bridge", "coalesce", "commands", "doors", "footprint", "handover", "launch", "report", "upgrade",

@@ -150,10 +150,14 @@ class Connection(web.RequestHandler):
         For the client nothing happens: what it sends next waits in the socket. Half a head that
         follows a body in one read is lost; only a client that pipelines sends one.
         """
-        if not self._is_idle() or self._mid_head or self.transport is None:
+        transport = self.transport
+        if not self._is_idle() or self._mid_head or transport is None or transport.get_write_buffer_size():
             return None
-        descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
-        self.transport.abort()
+        try:
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:  # no descriptor is free: it stays
+            return None
+        transport.abort()
         return descriptor
 
     def handle_error(

@@ -86,6 +86,12 @@ def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Res
         except RelaydError as error:
             answer = {"code": error.code, "message": error.message, "remedy": error.remedy}
             return _answer(error.http_status, answer)
+        except Exception:  # noqa: BLE001 - who asks is told, whatever it is
+            journal.error("control.failed", trace=True, verb=name)
+            message = f"relayd itself failed at {name!r}"
+            return _answer(
+                500, {"code": "internal_error", "message": message, "remedy": "relayd logs relayd"}
+            )
 
     return handle
 

@@ -5,9 +5,9 @@ The old daemon starts the new one. They talk over a pair of sockets that only th
     old                                  new
     starts it                            reads the configuration, finds the engine
                                     <-   Prepared
-    Offer: lock, listening sockets  ->   adopts the replicas, waits until they answer
+    Offer: lock, listening sockets  ->   finds that it could go on with them
                                     <-   Ready
-    Commit: what runs, what waits   ->   counts it, opens control socket and doors
+    Commit: what runs, what waits   ->   opens control socket and doors, adopts the replicas
                                     <-   Taken
     Connection: one that is idle    ->   serves it
     Arrive, Return, Finish          ->   schedules the old daemon's requests with its own
@@ -18,7 +18,8 @@ Until `Commit` the old daemon serves as ever: a new one that does not come up ch
 From then on it may neither start, ask nor stop a replica, and only the new scheduler decides.
 """
 
+from relayd.handover.messages import Prepared
 from relayd.handover.predecessor import Heritage, Offer, Predecessor, predecessor_of
 from relayd.handover.successor import Successor
 
-__all__ = ["Heritage", "Offer", "Predecessor", "Successor", "predecessor_of"]
+__all__ = ["Heritage", "Offer", "Predecessor", "Prepared", "Successor", "predecessor_of"]

@@ -63,15 +63,15 @@ class Offer(_Message, frozen=True):
 
 
 class Ready(_Message, frozen=True):
-    """New: the replicas answer me."""
+    """New: I could take over."""
 
 
 class Commit(_Message, frozen=True):
     """Old: all yours.
 
     Attributes:
-        running: Requests that run, in the order they came.
-        waiting: Requests that wait, likewise.
+        running: Requests that run.
+        waiting: Requests that wait.
         stopped: Replicas an operator has stopped.
     """
 
@@ -157,6 +157,8 @@ class Handshake:
             ConnectionError: It is another one, or the other side is gone.
         """
         message = await self._came.get()
+        if message is None:
+            raise ConnectionError("the other daemon has ended")
         if not isinstance(message, kind):
-            raise ConnectionError(f"{kind.__name__} was to come, not {message!r}")
+            raise ConnectionError(f"{kind.__name__} was to come, not {type(message).__name__}")
         return message

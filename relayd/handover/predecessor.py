@@ -6,41 +6,16 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from relayd import __version__
 from relayd.handover import messages
 from relayd.handover.messages import Handshake, Place
-from relayd.scheduler import Dispatch, Event, Inherited, Refuse, Returned, Ticket
+from relayd.router import Dispatcher
+from relayd.scheduler import Dispatch, Inherited, Refuse, Returned, Ticket
 from relayd.service import Channel
 
 CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
-
-
-class Desk(Protocol):
-    """Where tickets are held on behalf of somebody: the router's dispatcher."""
-
-    def ticket(self, model: str, width: int, deadline: float) -> Ticket:
-        """Return a new ticket."""
-        ...
-
-    def enter(self, ticket: Ticket, holder: "_Absent") -> None:
-        """Ask for its slot."""
-        ...
-
-    def inherit(self, running: Inherited, holder: "_Absent") -> None:
-        """Take note that it runs."""
-        ...
-
-    def leave(self, ticket: Ticket) -> None:
-        """Give its slot back."""
-        ...
-
-    @property
-    def post(self) -> Callable[[Event], None]:
-        """Tells the scheduler what happened."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +36,7 @@ class Heritage:
     """What goes over.
 
     Attributes:
-        running: Requests that run, in the order they came; their tickets are the old daemon's.
+        running: Requests that run; their tickets are the old daemon's.
         waiting: Those that wait.
         stopped: Replicas that an operator has stopped.
     """
@@ -88,8 +63,9 @@ class Predecessor:
         self.pid = pid
         self._handshake = Handshake()
         self._channel = Channel(end, self._receive, self._lose)
-        self._desk: Desk | None = None
+        self._dispatcher: Dispatcher | None = None
         self._take: Callable[[int], None] = os.close
+        self._early: list[tuple[messages.FromOld, list[int]]] = []
         self._tickets: dict[int, Ticket] = {}
         self._gone = asyncio.Event()
         self._voice: tuple[int, int] = (1, 2)
@@ -104,13 +80,13 @@ class Predecessor:
         """Whether it has not ended yet."""
         return not self._gone.is_set()
 
-    def close(self) -> None:
-        """Say no more to it."""
-        self._channel.close()
-
     async def gone(self) -> None:
         """Wait until it has ended."""
         await self._gone.wait()
+
+    def close(self) -> None:
+        """Say no more to it."""
+        self._channel.close()
 
     async def offer(self, listen: str) -> Offer:
         """Say that this daemon knows what to run, and return what it is offered.
@@ -127,7 +103,7 @@ class Predecessor:
         return Offer(lock, tuple(socket.socket(fileno=one) for one in listening))
 
     async def heritage(self) -> Heritage:
-        """Say that the replicas answer, and return what goes over; there is no way back.
+        """Say that this daemon could take over, and return what goes over; there is no way back.
 
         Raises:
             ConnectionError: The old daemon has ended, or changed its mind.
@@ -141,55 +117,69 @@ class Predecessor:
         running = (Inherited(one.ticket, one.place.endpoint(), one.slots) for one in told.running)
         return Heritage(tuple(running), tuple(told.waiting), frozenset(told.stopped))
 
-    def succeed(self, heritage: Heritage, desk: Desk, take: Callable[[int], None]) -> None:
+    def succeed(self, heritage: Heritage, dispatcher: Dispatcher, take: Callable[[int], None]) -> None:
         """Go on with what the old daemon left, and say that clients reach this one.
 
         Args:
             heritage: What goes over.
-            desk: Holds tickets for the old daemon's requests; they are older than any of ours.
+            dispatcher: Holds tickets for the old daemon's requests; they are older than any of ours.
             take: Serves a connection that it passes on.
         """
-        self._desk, self._take = desk, take
+        self._dispatcher, self._take = dispatcher, take
         runs = {one.ticket.id: one for one in heritage.running}
         tickets = [*(one.ticket for one in heritage.running), *heritage.waiting]
         for theirs in sorted(tickets, key=lambda ticket: ticket.id):
-            ticket, holder = self._hold(theirs)
+            ticket, holder = self._hold(dispatcher, theirs)
             if (running := runs.get(theirs.id)) is not None:
-                desk.inherit(Inherited(ticket, running.endpoint, running.slots), holder)
+                dispatcher.inherit(Inherited(ticket, running.endpoint, running.slots), holder)
             else:
-                desk.enter(ticket, holder)
+                dispatcher.enter(ticket, holder)
+        for message, descriptors in self._early:
+            self._follow(dispatcher, message, descriptors)
+        if not self.lives:
+            self._leave_all(dispatcher)
         self._say(messages.Taken())
 
-    def _hold(self, theirs: Ticket) -> "tuple[Ticket, _Absent]":
-        assert self._desk is not None  # noqa: S101 - it speaks of requests only after `succeed`
-        ticket = self._desk.ticket(theirs.model, theirs.width, theirs.deadline)
+    def _hold(self, dispatcher: Dispatcher, theirs: Ticket) -> "tuple[Ticket, _Absent]":
+        ticket = dispatcher.ticket(theirs.model, theirs.width, theirs.deadline)
         self._tickets[theirs.id] = ticket
         return ticket, _Absent(theirs.id, self._say)
+
+    def _leave_all(self, dispatcher: Dispatcher) -> None:
+        while self._tickets:
+            dispatcher.leave(self._tickets.popitem()[1])
 
     def _say(self, message: messages.FromNew) -> None:
         self._channel.send(messages.encode(message))
 
-    def _receive(self, message: bytes, descriptors: list[int]) -> None:
-        match messages.decode_from_old(message):
-            case messages.Offer():
-                self._handshake.put(descriptors)
+    def _receive(self, raw: bytes, descriptors: list[int]) -> None:
+        message = messages.decode_from_old(raw)
+        if isinstance(message, messages.Offer):
+            self._handshake.put(descriptors)
+        elif isinstance(message, messages.Commit):
+            self._handshake.put(message)
+        elif self._dispatcher:
+            self._follow(self._dispatcher, message, descriptors)
+        else:
+            self._early.append((message, descriptors))
+
+    def _follow(self, dispatcher: Dispatcher, message: messages.FromOld, descriptors: list[int]) -> None:
+        """Do what the old daemon says of its requests and connections once it has left them."""
+        match message:
             case messages.Connection():
                 self._take(descriptors[0])
-            case messages.Arrive(theirs) if self._desk:
-                self._desk.enter(*self._hold(theirs))
-            case messages.Return(ticket_id) if self._desk:
-                self._desk.post(Returned(self._tickets[ticket_id].id))
-            case messages.Finish(ticket_id) if self._desk:
-                self._desk.leave(self._tickets.pop(ticket_id))
-            case step:
-                self._handshake.put(step)
+            case messages.Arrive(theirs):
+                dispatcher.enter(*self._hold(dispatcher, theirs))
+            case messages.Return(ticket_id) if ticket := self._tickets.get(ticket_id):
+                dispatcher.post(Returned(ticket.id))
+            case messages.Finish(ticket_id) if ticket := self._tickets.pop(ticket_id, None):
+                dispatcher.leave(ticket)
 
     def _lose(self) -> None:
-        self._handshake.put(None)
-        if self._desk:
-            while self._tickets:
-                self._desk.leave(self._tickets.popitem()[1])
         self._gone.set()
+        self._handshake.put(None)
+        if self._dispatcher:
+            self._leave_all(self._dispatcher)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +207,8 @@ def predecessor_of(environ: Mapping[str, str]) -> Predecessor | None:
     number = environ.get(CHANNEL_VARIABLE, "")
     if not number.isdecimal():
         return None
-    os.set_inheritable(int(number), False)
-    return Predecessor(socket.socket(fileno=int(number)), os.getppid())
+    try:
+        os.set_inheritable(int(number), False)
+        return Predecessor(socket.socket(fileno=int(number)), os.getppid())
+    except OSError:  # inherited from somewhere as a word alone
+        return None

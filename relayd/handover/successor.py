@@ -54,7 +54,7 @@ class Successor:
         self._handshake = Handshake()
         self._open: set[int] = set()
         self._channel = Channel(end, self._receive, self._lose)
-        self._gone = False
+        self.gone = False
 
     @classmethod
     def start(cls, environ: Mapping[str, str], answer: Callable[[Dispatch | Refuse], None]) -> "Successor":
@@ -63,11 +63,11 @@ class Successor:
         Raises:
             UpgradeError: The system refused.
         """
-        ours, theirs = socket.socketpair()
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the successor
         own = {name: value for name, value in environ.items() if name not in _NOT_FOR_IT}
-        with theirs:
+        with contextlib.ExitStack() as kept:
             try:
+                ours, theirs = map(kept.enter_context, socket.socketpair())
+                said = kept.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(  # noqa: S603 - our own command line
                     _own_command(),
                     env=own | {CHANNEL_VARIABLE: str(theirs.fileno())},
@@ -76,9 +76,9 @@ class Successor:
                     pass_fds=(theirs.fileno(),),
                 )
             except OSError as error:
-                ours.close()
-                said.close()
                 raise UpgradeError(f"a new daemon cannot be started: {error.strerror}") from error
+            kept.pop_all()
+        theirs.close()
         return cls(process, ours, said, answer)
 
     @property
@@ -91,7 +91,7 @@ class Successor:
         return await self._handshake.expect(messages.Prepared)
 
     async def ready(self, lock: int, listening: Sequence[int]) -> None:
-        """Offer what it needs, and wait until the replicas answer it.
+        """Offer what it needs, and wait until it could go on with that.
 
         Args:
             lock: Descriptor of the lock.
@@ -128,7 +128,7 @@ class Successor:
             case _:
                 raise TypeError(f"{event!r} is none of a daemon that has handed over")
         self._channel.send(messages.encode(told))
-        if self._gone:
+        if self.gone:
             self._refuse_all()
 
     def pass_on(self, connection: int) -> None:
@@ -139,8 +139,9 @@ class Successor:
     async def abandon(self) -> str:
         """End it, and return its last words or how it ended."""
         self._channel.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            await asyncio.to_thread(self._process.wait, _END_SECONDS)
+        if self.gone:  # it ends by itself, and says why
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, _END_SECONDS)
         if self._process.poll() is None:
             self._process.kill()
         status = await asyncio.to_thread(self._process.wait)
@@ -150,6 +151,14 @@ class Successor:
         if status < 0:
             return f"it ended by {signal.Signals(-status).name}{words and f' after: {words}'}"
         return words or f"it ended with status {status}"
+
+    def give_up(self) -> None:
+        """End whoever waits for its next word."""
+        self._handshake.put(None)
+
+    def kill(self) -> None:
+        """End it at once: it has the lock, and does not go on."""
+        self._process.kill()
 
     def close(self) -> None:
         """Say no more to it."""
@@ -164,7 +173,7 @@ class Successor:
                 self._handshake.put(step)
 
     def _lose(self) -> None:
-        self._gone = True
+        self.gone = True
         self._handshake.put(None)
         self._refuse_all()
 

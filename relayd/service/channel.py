@@ -5,10 +5,13 @@ belong to it.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 _MOST_BYTES = 1 << 16
 _MOST_DESCRIPTORS = 16
@@ -20,6 +23,8 @@ _SEND_SECONDS = 5.0
 
 class Channel:
     """One end of a pair; everything is called on the event loop's thread.
+
+    A message that cannot be understood ends it: nothing after it could be trusted.
 
     Args:
         end: A connected unix stream socket, owned from here on.
@@ -57,6 +62,8 @@ class Channel:
             sent = socket.send_fds(self._end, [line], descriptors)
             self._end.sendall(line[sent:])
         except OSError:
+            with contextlib.suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)  # half a message may be under way: no further one
             self._loop.call_soon(self._lose)
 
     def close(self) -> None:
@@ -83,7 +90,14 @@ class Channel:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             number, _, message = line.partition(b" ")
-            self._receive(message, [self._descriptors.popleft() for _ in range(int(number))])
+            try:
+                self._receive(message, [self._descriptors.popleft() for _ in range(int(number))])
+            except (
+                IndexError,
+                msgspec.DecodeError,
+            ):  # no descriptor was free here; or another version speaks
+                self._lose()
+                return
 
     def _lose(self) -> None:
         if self._open:

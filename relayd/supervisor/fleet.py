@@ -52,11 +52,6 @@ class Fleet:
             if name not in leave:
                 replica.start()
 
-    async def settled(self, names: Iterable[str]) -> None:
-        """Wait until none of these replicas is on its way up."""
-        for name in names:
-            await self._replicas[name].reached(*_SETTLED)
-
     def release(self) -> None:
         """Leave every process as it is to another daemon."""
         for replica in self._replicas.values():

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from relayd.errors import RelaydError
+from relayd.errors import DaemonError, RelaydError
 from relayd.journal import Journal
 from relayd.planner import ReplicaSpec, Step
 from relayd.supervisor.backoff import Budget, backoff_seconds
@@ -55,6 +55,7 @@ class Replica:
         self._steps: list[Step] = []
         self._last_words: tuple[str, ...] = ()
         self._drain_for_ever = False
+        self._released = False
         self._changed = asyncio.Event()
         self._verdict: Exit | None = None
         self._health_fault: str | None = None
@@ -119,11 +120,13 @@ class Replica:
     def kill(self) -> None:
         """End the process without another word."""
         self.stop(drain=False)
-        if self._child:
+        if self._child and not self._released:
             self._child.signal(signal.SIGKILL)
 
     def release(self) -> None:
-        """Leave the process as it is to another daemon."""
+        """Leave the process as it is to another daemon; from here on nothing happens to this value."""
+        self._released = True
+        self._changed.set()
         self._cancel_timer()
         if self._watch:
             self._watch.close()
@@ -140,8 +143,14 @@ class Replica:
         await self.reached(State.STOPPED, State.FATAL)
 
     async def reached(self, *states: State) -> State:
-        """Wait until it is in one of some states, and return that one."""
+        """Wait until it is in one of some states, and return that one.
+
+        Raises:
+            DaemonError: Another daemon looks after it now.
+        """
         while self.state not in states:
+            if self._released:
+                raise DaemonError("a new daemon has taken over meanwhile", remedy="ask again")
             await self._changed.wait()
         return self.state
 
@@ -173,6 +182,8 @@ class Replica:
 
     def _handle(self, event: Event) -> None:
         """Take an event; one that arises while another is handled waits for its turn."""
+        if self._released:
+            return
         self._inbox.append(event)
         if len(self._inbox) > 1:
             return

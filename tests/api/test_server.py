@@ -217,3 +217,27 @@ def test_a_connection_that_was_let_go_is_served_by_who_takes_it() -> None:
         return statuses
 
     assert [200, 200] == run_with(scene)
+
+
+def test_a_connection_whose_client_has_not_taken_its_answer_is_not_let_go() -> None:
+    size = 8_000_000
+
+    async def large(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=b"x" * size)
+
+    async def scene() -> tuple[int, int]:
+        listener = await listen(large, "127.0.0.1", 0)
+        reader, writer = await Client(listener.addresses[0][1]).connect()
+        writer.write(GET)
+        head = await reader.readuntil(b"\r\n\r\n")
+        at_first = len(list(listener.let_go()))
+        assert b"200" in head
+        body = await reader.readexactly(size)
+        while not (later := list(listener.let_go())):
+            await asyncio.sleep(0)
+        os.close(*later)
+        writer.close()
+        await listener.close(0)
+        return at_first, len(body)
+
+    assert (0, size) == run_with(scene)

@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -20,10 +23,19 @@ STEPS = {
     "before it knows what to run": "os.abort()",
     "once it has the lock": f"{HEIR}heritage = lambda self: os.abort()",
 }
+HESITANT = """import asyncio, pathlib, relayd.handover.predecessor as heir
+    take = heir.Predecessor.heritage
+    async def heritage(self):
+        pathlib.Path(FOLDER, "hesitates").touch()
+        while pathlib.Path(FOLDER, "hesitates").exists():
+            await asyncio.sleep(0.01)
+        return await take(self)
+    heir.Predecessor.heritage = heritage"""
+"""Has the lock, and takes no further step as long as a file is there."""
 
 
-LONG = 1900
-"""Tokens of a stream that surely outlasts an upgrade: 8 s of one thread, the upgrade takes 1.5 s of it."""
+LONG = 1000
+"""Tokens of a stream that outlasts an upgrade: 4 to 8 s of one thread, where the upgrade takes 1.5 s."""
 
 
 def upgrade(daemon: Daemon, *options: str) -> int:
@@ -41,6 +53,17 @@ def refused_upgrade(daemon: Daemon) -> str:
 
 def pids(daemon: Daemon) -> dict[str, int]:
     return {name: one["pid"] for name, one in daemon.replicas().items()}
+
+
+def is_settled(replica: dict[str, Any]) -> bool:
+    return replica["state"] in ("ready", "stopped")
+
+
+def await_file(path: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        Event().wait(0.01)
 
 
 def test_under_load_no_request_fails_and_no_replica_restarts(
@@ -63,15 +86,18 @@ def test_under_load_no_request_fails_and_no_replica_restarts(
     assert ask(daemon.url, 3).done
 
 
-def test_connections_that_are_kept_go_over(start_daemon: Callable[..., Daemon], tiny_model: Path) -> None:
-    daemon = start_daemon(config(tiny_model))
+@pytest.mark.parametrize("options", [(), ("--drain", "0")])
+def test_connections_that_are_kept_go_over(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, options: tuple[str, ...]
+) -> None:
+    daemon = start_daemon(f"[server]\nheader_seconds = 300\n{config(tiny_model)}")
     host, port = daemon.url.removeprefix("http://").split(":")
     used, unused = (HTTPConnection(host, int(port), timeout=DEADLINE_SECONDS) for _ in range(2))
     used.request("GET", "/healthz")
     used.getresponse().read()
     unused.connect()
     opened = [used.sock, unused.sock]
-    upgrade(daemon)
+    upgrade(daemon, *options)
     assert 0 == daemon.process.wait(DEADLINE_SECONDS)
     for connection in (used, unused, used):
         connection.request("GET", "/v1/models")
@@ -133,8 +159,73 @@ def test_what_an_operator_has_stopped_stays_stopped(
     upgrade(daemon)
 
     assert {"slow#0": "ready", "slow#1": "stopped"} == {
-        name: one["state"] for name, one in daemon.replicas().items()
+        name: one["state"] for name, one in await_replicas(daemon, is_settled).items()
     }
+
+
+def test_a_model_that_is_stopped_still_refuses_at_once(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(config(tiny_model))
+    assert 0 == daemon.run("stop", "slow").returncode
+    upgrade(daemon)
+    refused = ask(daemon.url, 3)
+
+    assert (503, True) == (refused.status, "slow#0 is stopped" in refused.text)
+
+
+def test_what_an_operator_does_while_the_new_daemon_comes_up_is_done_by_the_old_one(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
+) -> None:
+    daemon = start_daemon(config(tiny_model), PYTHONPATH=str(home))
+    sabotage_heirs(home, HESITANT.replace("FOLDER", repr(str(home))))
+    with ThreadPoolExecutor(1) as pool:
+        upgrading = pool.submit(daemon.run, "upgrade", "--json")
+        await_file(home / "hesitates")
+        restarted = daemon.run("restart", "slow", "--json")
+        pid = daemon.replicas()["slow#0"]["pid"]
+        (home / "hesitates").unlink()
+        done = upgrading.result()
+
+    assert {"slow#0": "ready"} == json.loads(restarted.stdout)["replicas"]
+    assert 0 == done.returncode, done.stdout
+    assert pid == await_replicas(daemon, is_ready)["slow#0"]["pid"]
+    assert "ended_orphans" not in (home / "state/relayd/logs/relayd.log").read_text()
+
+
+def test_a_daemon_that_is_stopped_while_the_new_one_comes_up_leaves_nothing(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
+) -> None:
+    daemon = start_daemon(config(tiny_model), PYTHONPATH=str(home))
+    sabotage_heirs(home, HESITANT.replace("FOLDER", repr(str(home))))
+    with ThreadPoolExecutor(1) as pool:
+        upgrading = pool.submit(daemon.run, "upgrade", "--json")
+        await_file(home / "hesitates")
+        stopped = daemon.run("stop")
+        done = upgrading.result()
+
+    assert 0 == stopped.returncode, stopped.stderr
+    assert "this daemon is stopping" == json.loads(done.stdout)["error"]["message"]
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+    assert [] == daemon.leftovers()
+    assert [] == daemon.heirs()
+
+
+def test_a_new_daemon_that_dies_as_it_takes_over_is_told_and_streams_end_whole(
+    start_daemon: Callable[..., Daemon], slow_model: Path, home: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1), PYTHONPATH=str(home))
+    sabotage_heirs(home, f"{HEIR}succeed = lambda *_: os.abort()")
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(ask, daemon.url, LONG)
+        await_load(daemon, waiting=0, running=1)
+        message = refused_upgrade(daemon)
+        assert stream.result().done
+
+    assert "the new daemon ended as it took over" == message
+    assert 1 == daemon.process.wait(DEADLINE_SECONDS), "a service manager starts it again"
+    (home / "sitecustomize.py").unlink()
+    assert ask(start_daemon(config(slow_model, slots=1)).url, 3).done
 
 
 def test_a_replica_that_dies_while_the_old_daemon_lives_is_started_by_the_new_one(

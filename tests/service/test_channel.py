@@ -5,6 +5,7 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relayd.service import Channel
@@ -18,15 +19,17 @@ class Side:
     """One end, and what came to it."""
 
     def __init__(self, end: socket.socket) -> None:
-        self.heard: list[tuple[bytes, list[int]]] = []
+        self.came: asyncio.Queue[tuple[bytes, list[int]]] = asyncio.Queue()
         self.gone = asyncio.Event()
-        self.channel = Channel(end, lambda message, files: self.heard.append((message, files)), self.gone.set)
+        self.channel = Channel(end, self._receive, self.gone.set)
+
+    def _receive(self, message: bytes, files: list[int]) -> None:
+        msgspec.json.decode(message)
+        self.came.put_nowait((message, files))
 
     async def hears(self, number: int) -> list[tuple[bytes, list[int]]]:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while len(self.heard) < number:
-                await asyncio.sleep(0)
-        return self.heard
+            return [await self.came.get() for _ in range(number)]
 
 
 def pair() -> tuple[Side, Side]:
@@ -40,11 +43,12 @@ def test_messages_come_in_order_each_with_its_own_files(tmp_path: Path) -> None:
         for name in ("a", "b", "c"):
             (tmp_path / name).write_text(name)
         files = [os.open(tmp_path / name, os.O_RDONLY) for name in ("a", "b", "c")]
-        old.channel.send(b"{1}", files[:2])
-        old.channel.send(b"{2}")
-        old.channel.send(b"{3}", files[2:])
-        heard = [(message, [os.read(one, 9) for one in passed]) for message, passed in await new.hears(3)]
-        for descriptor in (*files, *(one for _, passed in new.heard for one in passed)):
+        old.channel.send(b"1", files[:2])
+        old.channel.send(b"2")
+        old.channel.send(b"3", files[2:])
+        came = await new.hears(3)
+        heard = [(message, [os.read(one, 9) for one in passed]) for message, passed in came]
+        for descriptor in (*files, *(one for _, passed in came for one in passed)):
             assert not os.get_inheritable(descriptor)
             os.close(descriptor)
         old.channel.close()
@@ -52,13 +56,13 @@ def test_messages_come_in_order_each_with_its_own_files(tmp_path: Path) -> None:
             await new.gone.wait()
         return heard
 
-    assert [(b"{1}", [b"a", b"b"]), (b"{2}", []), (b"{3}", [b"c"])] == asyncio.run(scene())
+    assert [(b"1", [b"a", b"b"]), (b"2", []), (b"3", [b"c"])] == asyncio.run(scene())
 
 
 def test_a_message_larger_than_the_socket_holds_comes_whole() -> None:
     async def scene() -> bytes:
         old, new = pair()
-        large = b"x" * 2_000_000
+        large = b'"%b"' % (b"x" * 2_000_000)
         sending = asyncio.to_thread(old.channel.send, large)
         _, ((message, _), *_) = await asyncio.gather(sending, new.hears(1))
         for side in (old, new):
@@ -66,7 +70,7 @@ def test_a_message_larger_than_the_socket_holds_comes_whole() -> None:
         assert message == large
         return message
 
-    assert 2_000_000 == len(asyncio.run(scene()))
+    assert 2_000_002 == len(asyncio.run(scene()))
 
 
 def test_the_end_of_one_side_is_told_once_and_what_is_said_to_it_is_lost() -> None:
@@ -78,6 +82,20 @@ def test_the_end_of_one_side_is_told_once_and_what_is_said_to_it_is_lost() -> No
         async with asyncio.timeout(DEADLINE_SECONDS):
             await old.gone.wait()
         old.channel.send(b"{}")
-        return len(new.heard)
+        return new.came.qsize()
+
+    assert 0 == asyncio.run(scene())
+
+
+@pytest.mark.parametrize("line", [b"0 no JSON\n", b"1 {}\n"])
+def test_what_cannot_be_understood_ends_it_with_all_that_follows(line: bytes) -> None:
+    async def scene() -> int:
+        ours, theirs = socket.socketpair()
+        side = Side(ours)
+        with theirs:
+            theirs.sendall(line + b"0 {}\n")
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await side.gone.wait()
+        return side.came.qsize()
 
     assert 0 == asyncio.run(scene())
