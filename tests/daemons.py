@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
@@ -71,6 +72,7 @@ class Daemon:
             self.config.write_text(config)
             self.config.chmod(0o600)
         self.environ = home_environ(home) | {"LLAMA_SERVER_PATH": str(engine)} | environ
+        self.environ["LINEAGE"] = secrets.token_hex(8)  # heirs are told by it
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         command = [sys.executable, "-m", "relayd", "serve", "--json", "--config", str(self.config)]
         self.process: subprocess.Popen[str] | Heir = subprocess.Popen(
@@ -157,7 +159,8 @@ class Daemon:
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if str(self.config) in process.cmdline() and "RELAYD_HANDOVER" in process.environ():
+                own = process.environ()
+                if own.get("LINEAGE") == self.environ["LINEAGE"] and "RELAYD_HANDOVER" in own:
                     found.append(process)
         return found
 
