@@ -31,19 +31,27 @@ def bench(
     """
     from relayd.benchmark import run_benchmark
     from relayd.cli.talk import choose_model, open_conversation
+    from relayd.errors import RequestError
 
     conversation, report = open_conversation()
     name = choose_model(model, report)
     found = next(one for one in report["models"] if one["name"] == name)
-    result = run_benchmark(
-        lambda: conversation,
-        name,
-        prompt_words=prompt_words,
-        tokens=tokens,
-        rounds=rounds,
-        at_once=_sweep(found["slots"]),
-        tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
-    )
+    try:
+        result = run_benchmark(
+            lambda: conversation,
+            name,
+            prompt_words=prompt_words,
+            tokens=tokens,
+            rounds=rounds,
+            at_once=_sweep(found["slots"]),
+            tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
+        )
+    except RequestError as error:
+        if error.code == "context_length_exceeded":
+            error.remedy = (
+                f"take shorter prompts: relayd bench {name} --prompt-words {prompt_words // 4 or 1}"
+            )
+        raise
     _remember(result, found)
     _show(result, as_json=as_json)
 

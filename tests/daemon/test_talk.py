@@ -88,3 +88,14 @@ def test_doctor_finds_nothing_wrong_with_a_good_machine(demo: Daemon) -> None:
 
     assert 0 == done.returncode, done.stdout
     assert re.search(r"^ok +engine +llama\.cpp ", done.stdout, re.MULTILINE)
+
+
+def test_a_benchmark_whose_prompts_are_too_long_names_shorter_ones(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(f'[[model]]\nname = "tiny"\nfile = "{tiny_model}"\ncontext = 512\n')
+    done = daemon.run("bench", "--quiet")
+
+    assert 1 == done.returncode
+    assert "exceeds the available context size" in done.stderr
+    assert "relayd bench tiny --prompt-words 64" in done.stderr
