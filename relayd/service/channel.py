@@ -60,11 +60,14 @@ class Channel:
         line = b"%d %b\n" % (len(descriptors), message)
         try:
             sent = socket.send_fds(self._end, [line], descriptors)
-            self._end.sendall(line[sent:])
-        except OSError:
+            if rest := line[sent:]:
+                self._end.sendall(rest)
+        except TimeoutError:
             with contextlib.suppress(OSError):
                 self._end.shutdown(socket.SHUT_RDWR)  # half a message may be under way: no further one
             self._loop.call_soon(self._lose)
+        except OSError:
+            return  # it has closed: what it said before is still to be read, and then its end
 
     def close(self) -> None:
         """Say no more; the other side hears that."""

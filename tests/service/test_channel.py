@@ -87,6 +87,20 @@ def test_the_end_of_one_side_is_told_once_and_what_is_said_to_it_is_lost() -> No
     assert 0 == asyncio.run(scene())
 
 
+def test_what_the_other_side_said_before_it_ended_is_heard_even_after_a_send_failed() -> None:
+    async def scene() -> list[tuple[bytes, list[int]]]:
+        old, new = pair()
+        old.channel.send(b"1")
+        old.channel.close()
+        new.channel.send(b"2")
+        heard = await new.hears(1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await new.gone.wait()
+        return heard
+
+    assert [(b"1", [])] == asyncio.run(scene())
+
+
 @pytest.mark.parametrize("line", [b"0 no JSON\n", b"1 {}\n"])
 def test_what_cannot_be_understood_ends_it_with_all_that_follows(line: bytes) -> None:
     async def scene() -> int:
