@@ -86,26 +86,36 @@ def test_a_socket_that_listens_already_is_served_and_other_holders_of_it_keep_li
         assert (given.getsockname(), 200) == run_with(lambda: scene(given))
 
 
+class Held:
+    """A handler that answers when it may, and tells when it is entered and when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.entered, self.may_end, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _request: web.BaseRequest) -> web.StreamResponse:
+        self.entered.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return json_answer("done")
+
+
 def test_a_closed_door_lets_running_requests_finish_and_takes_no_new_ones() -> None:
     async def scene() -> tuple[int, str]:
-        entered, may_end = asyncio.Event(), asyncio.Event()
-
-        async def slow(_request: web.BaseRequest) -> web.StreamResponse:
-            entered.set()
-            await may_end.wait()
-            return json_answer("done")
-
-        listener = await listen(slow, "127.0.0.1", 0)
+        handler = Held()
+        listener = await listen(handler, "127.0.0.1", 0)
         client = Client(listener.addresses[0][1])
         idle_reader, idle_writer = await client.connect()
         reader, writer = await client.connect()
         writer.write(GET)
-        await entered.wait()
+        await handler.entered.wait()
         closing = asyncio.create_task(listener.close(5))
         assert b"" == await idle_reader.read()
         with pytest.raises(ConnectionRefusedError):
             await client.connect()
-        may_end.set()
+        handler.may_end.set()
         answer = await read_response(reader)
         await closing
         idle_writer.close()
@@ -117,73 +127,49 @@ def test_a_closed_door_lets_running_requests_finish_and_takes_no_new_ones() -> N
 
 def test_a_request_that_outlives_the_drain_is_cut_off() -> None:
     async def scene() -> bool:
-        entered, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def endless(_request: web.BaseRequest) -> web.StreamResponse:
-            entered.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
-            return json_answer("never")
-
-        listener = await listen(endless, "127.0.0.1", 0)
+        handler = Held()
+        listener = await listen(handler, "127.0.0.1", 0)
         reader, writer = await Client(listener.addresses[0][1]).connect()
         writer.write(GET)
-        await entered.wait()
+        await handler.entered.wait()
         await listener.close(0.05)
         assert b"" == await reader.read()
         writer.close()
-        await cancelled.wait()
-        return cancelled.is_set()
+        await handler.cancelled.wait()
+        return handler.cancelled.is_set()
 
     assert run_with(scene)
 
 
 def test_a_client_that_leaves_cancels_its_request() -> None:
     async def scene() -> bool:
-        entered, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def endless(_request: web.BaseRequest) -> web.StreamResponse:
-            entered.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
-            return json_answer("never")
-
-        listener = await listen(endless, "127.0.0.1", 0)
+        handler = Held()
+        listener = await listen(handler, "127.0.0.1", 0)
         _, writer = await Client(listener.addresses[0][1]).connect()
         writer.write(GET)
-        await entered.wait()
+        await handler.entered.wait()
         writer.close()
-        await cancelled.wait()
+        await handler.cancelled.wait()
         await listener.close(0)
-        return cancelled.is_set()
+        return handler.cancelled.is_set()
 
     assert run_with(scene)
 
 
 def test_only_a_connection_that_nothing_runs_on_is_let_go() -> None:
     async def scene() -> tuple[int, int]:
-        entered, may_end = asyncio.Event(), asyncio.Event()
-
-        async def slow(_request: web.BaseRequest) -> web.StreamResponse:
-            entered.set()
-            await may_end.wait()
-            return json_answer("done")
-
-        listener = await listen(slow, "127.0.0.1", 0)
+        handler = Held()
+        listener = await listen(handler, "127.0.0.1", 0)
         client = Client(listener.addresses[0][1])
         busy, in_head = await client.connect(), await client.connect()
         busy[1].write(GET)
         in_head[1].write(GET[:-2])
-        await entered.wait()
+        await handler.entered.wait()
         while not any(one._mid_head for one in listener._server.connections if isinstance(one, Connection)):
             await asyncio.sleep(0)
         at_first = list(listener.let_go())
         in_head[1].write(GET[-2:])
-        may_end.set()
+        handler.may_end.set()
         for reader, _ in (busy, in_head):
             assert 200 == (await read_response(reader)).status
         later: list[int] = []
