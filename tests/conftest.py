@@ -11,7 +11,7 @@ from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
 from relayd.engine import Engine, ensure
 from tests.daemons import Daemon
-from tests.models import SLOW, TINY, make_model
+from tests.ggufs import SLOW, TINY, make_model
 
 settings.register_profile(
     "proof", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from relayd.client import Client
+from relayd.client.control import Client
 
 DEADLINE_SECONDS = 120.0
 

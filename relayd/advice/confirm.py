@@ -10,9 +10,9 @@ from relayd.engine.memory import MemoryProbe, Row
 from relayd.errors import EngineError, ModelFileError
 from relayd.gguf import ModelMetadata
 from relayd.gguf.writer import write_sparse
-from relayd.planner.memory import predict
+from relayd.memory.predict import predict
+from relayd.memory.setup import Setup
 from relayd.planner.placement import Placement
-from relayd.planner.setup import Setup
 from relayd.units import MIB, Bytes
 
 NONE = Bytes(0)

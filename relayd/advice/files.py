@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.catalog import CatalogEntry, identify
-from relayd.catalog.ondisk import Found
 from relayd.errors import ModelFileError
 from relayd.gguf import ModelMetadata, is_companion, read_metadata
 from relayd.gguf.companions import PART
 from relayd.gguf.quants import FILE_TYPES
+from relayd.models.ondisk import Found
 from relayd.planner.placement import Placement
 
 

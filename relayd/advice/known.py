@@ -9,12 +9,12 @@ from relayd.catalog import CatalogEntry, ModelFile
 from relayd.errors import ModelFileError
 from relayd.gguf import ModelMetadata, read_metadata
 from relayd.gguf.quants import FILE_TYPES
+from relayd.memory.synthetic import F16, Q4_K, Q6_K, Q8_0, header
 from relayd.planner.demand import Demand, Pass
 from relayd.planner.divergence import Quantization
 from relayd.planner.placement import LOADED_SHARE, Form
 from relayd.planner.quality import ModelFacts, Use
 from relayd.planner.recommend import Known
-from relayd.planner.synthetic import F16, Q4_K, Q6_K, Q8_0, header
 from relayd.units import GIB, Bytes
 
 PROJECTOR_RESERVE = Bytes(1 * GIB)

@@ -7,10 +7,10 @@ from typing import Any
 
 from relayd.errors import ModelFileError
 from relayd.gguf import read_metadata
+from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget
 from relayd.planner.calibration import Run, calibrate
 from relayd.planner.demand import Demand
-from relayd.planner.setup import Gpu, Setup
 from relayd.units import MIB
 
 _LEAST_BYTES = 64 * MIB

@@ -7,11 +7,11 @@ import msgspec
 
 from relayd.advice.adviser import settings
 from relayd.advice.known import configured_form
-from relayd.catalog.ondisk import Found
 from relayd.config import Model, model_name, told_apart
 from relayd.engine import Features
 from relayd.errors import ModelFileError
 from relayd.gguf import read_metadata
+from relayd.models.ondisk import Found
 from relayd.planner.budget import Budget
 from relayd.planner.fleet import Wanted, plan_fleet
 from relayd.planner.placement import Aim, Form, Placement, spec

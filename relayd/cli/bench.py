@@ -8,7 +8,7 @@ from relayd.cli import complete
 from relayd.cli.output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
-    from relayd.benchmark import Benchmark
+    from relayd.client.benchmark import Benchmark
 
 
 def bench(
@@ -29,8 +29,8 @@ def bench(
     That is prompt and answer speed, for one request and for as many at once as the model has slots.
     The result is kept, and corrects what `relayd recommend` expects of this machine.
     """
-    from relayd.benchmark import run_benchmark
     from relayd.cli.talk import choose_model, open_conversation
+    from relayd.client.benchmark import run_benchmark
     from relayd.errors import RequestError
 
     conversation, report = open_conversation()

@@ -11,7 +11,7 @@ from relayd.cli.output import print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relayd.conversation import Conversation, Message, Turn
+    from relayd.client.chat import Conversation, Message, Turn
 
 
 def chat(

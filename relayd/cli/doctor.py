@@ -37,7 +37,6 @@ def _patient() -> "Patient":
     import os
     from pathlib import Path
 
-    from relayd.catalog.hub import hub_of
     from relayd.checkup import Patient
     from relayd.cli.door import own_paths
     from relayd.cli.engine import find
@@ -46,6 +45,7 @@ def _patient() -> "Patient":
     from relayd.config import Config, load
     from relayd.errors import RelaydError
     from relayd.hardware import probe
+    from relayd.models.hub import hub_of
 
     found: Config | RelaydError
     sources: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relayd.client import Client
+    from relayd.client.control import Client
     from relayd.config.paths import Paths
 
 
@@ -37,6 +37,6 @@ def own_paths(*, demo: bool = False) -> "Paths":
 
 def daemon_client() -> "Client":
     """Return a client of the daemon; of the demo, or the machine's service, when only that runs."""
-    from relayd.client import Client
+    from relayd.client.control import Client
 
     return Client([own_paths().control_socket, own_paths(demo=True).control_socket, SYSTEM_SOCKET])

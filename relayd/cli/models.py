@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relayd.catalog import CatalogEntry
-    from relayd.catalog.ondisk import Found
-    from relayd.catalog.shelf import Record, Shelf
+    from relayd.models.ondisk import Found
+    from relayd.models.shelf import Record, Shelf
     from relayd.ui.models import ModelRow
 
 
@@ -87,9 +87,9 @@ def import_(
     """
     from rich.console import Console
 
-    from relayd.catalog.bring import bring
-    from relayd.catalog.choice import MODEL_SUFFIXES
     from relayd.clock import SystemClock
+    from relayd.models.bring import bring
+    from relayd.models.choice import MODEL_SUFFIXES
     from relayd.ui.models import shown_pull
 
     if not file.endswith((*MODEL_SUFFIXES, ".exe")):
@@ -143,9 +143,9 @@ def verify(
     """
     from rich.console import Console
 
-    from relayd.catalog.ondisk import find_on_disk
-    from relayd.catalog.verify import verify as check
     from relayd.clock import SystemClock
+    from relayd.models.ondisk import find_on_disk
+    from relayd.models.verify import verify as check
     from relayd.ui.models import shown_pull, verdicts_table
 
     found = models_on_disk()
@@ -163,7 +163,7 @@ def verify(
 @app.command()
 def du(as_json: AsJson = False) -> None:
     """Show how much disk models take, by whose they are."""
-    from relayd.catalog.ondisk import STORES
+    from relayd.models.ondisk import STORES
     from relayd.ui.models import usage_table
 
     found = models_on_disk()
@@ -195,8 +195,8 @@ def _rows(
     found: "Sequence[Found]", entries: "Sequence[CatalogEntry]", *, catalogue: bool
 ) -> "list[ModelRow]":
     """Return models on disk, then those of the catalogue that are not."""
-    from relayd.catalog.choice import preferred_file
-    from relayd.catalog.ondisk import STORES
+    from relayd.models.choice import preferred_file
+    from relayd.models.ondisk import STORES
     from relayd.ui.models import ModelRow
 
     fits, running = fits_here(), served_files()
@@ -228,8 +228,8 @@ def _record_to_remove(shelf: "Shelf", name: str) -> "Record":
     Raises:
         UsageError: No such model, or relayd did not bring it.
     """
-    from relayd.catalog.ondisk import STORES, find_on_disk
     from relayd.errors import UsageError
+    from relayd.models.ondisk import STORES, find_on_disk
 
     records = shelf.records()
     exact = [record for record in records if record.name.casefold() == name.casefold()]

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
     from relayd.advice import Pick
     from relayd.catalog import CatalogEntry
-    from relayd.catalog.ondisk import Found
-    from relayd.catalog.shelf import Shelf
     from relayd.config import Model
     from relayd.engine import Engine
+    from relayd.models.ondisk import Found
+    from relayd.models.shelf import Shelf
 
 
 def own_shelf() -> "Shelf":
     """Return relayd's own folder of models."""
-    from relayd.catalog.shelf import Shelf
     from relayd.config.paths import data_dir
+    from relayd.models.shelf import Shelf
 
     return Shelf(data_dir() / "models")
 
@@ -32,9 +32,9 @@ def known_models() -> "tuple[CatalogEntry, ...]":
 
 def models_on_disk() -> "list[Found]":
     """Return every model on this disk, with what the catalogue calls it."""
-    from relayd.catalog.ondisk import identified
-    from relayd.catalog.stores import places_of, scan
     from relayd.config.paths import data_dir
+    from relayd.models.ondisk import identified
+    from relayd.models.stores import places_of, scan
 
     places = places_of(os.environ, Path.home(), data_dir(), _configured_folders())
     return identified(scan(places), known_models())
@@ -48,10 +48,10 @@ def servable_model(name: str) -> "Model":
     """
     from rich.console import Console
 
-    from relayd.catalog.bring import servable
-    from relayd.catalog.ondisk import find_on_disk
     from relayd.clock import SystemClock
     from relayd.config import Model, model_name
+    from relayd.models.bring import servable
+    from relayd.models.ondisk import find_on_disk
     from relayd.ui.models import shown_pull
 
     found, clock = find_on_disk(models_on_disk(), name), SystemClock()

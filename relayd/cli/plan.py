@@ -19,9 +19,9 @@ def plan(
 
     from relayd.advice import plan_document
     from relayd.config import load
+    from relayd.desired.wish import check_models
     from relayd.hardware.freed import freed
     from relayd.ui.recommend import plan_page
-    from relayd.wish import check_models
 
     config = load(None, os.environ, Path.home(), Path.cwd()).config
     if not config.model and not as_json:

@@ -12,8 +12,8 @@ from relayd.cli.ondisk import known_models, limit_of, models_on_disk, own_shelf
 from relayd.cli.output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
-    from relayd.catalog.order import Order
-    from relayd.catalog.shelf import Record
+    from relayd.models.order import Order
+    from relayd.models.shelf import Record
 
 
 def pull(
@@ -66,10 +66,10 @@ def obtain(
     """
     from rich.console import Console
 
-    from relayd.catalog.hub import hub_of
-    from relayd.catalog.order import Sources
-    from relayd.catalog.pull import Puller
     from relayd.clock import SystemClock
+    from relayd.models.hub import hub_of
+    from relayd.models.order import Sources
+    from relayd.models.pull import Puller
     from relayd.ui.models import shown_pull
 
     clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()

@@ -10,9 +10,9 @@ from relayd.cli.output import print_event
 
 if TYPE_CHECKING:
     from relayd.config import Config
+    from relayd.desired.wish import Wish
     from relayd.engine import Engine
     from relayd.supervisor import Status
-    from relayd.wish import Wish
 
 _WORDS = """awk -F'"content":"' 'NF > 1 { sub(/".*/, "", $2); printf "%s", $2 } END { print "" }'"""
 """Shows the text of a stream of events; enough for the demo model, whose words have no quotes."""
@@ -71,11 +71,11 @@ class _Choice:
 
         import msgspec
 
-        from relayd import wish
         from relayd.cli.door import own_paths
         from relayd.cli.ondisk import models_to_serve, servable_model
         from relayd.cli.picked import remember, still_running
         from relayd.config import check_exposure, load, make_folders
+        from relayd.desired import wish
         from relayd.hardware import probe
 
         loaded = load(self.config, os.environ, Path.home(), Path.cwd())
@@ -196,7 +196,7 @@ def _run(told: "Wish", choice: _Choice, voice: Voice) -> None:
 
     import uvloop
 
-    from relayd.daemon import Daemon
+    from relayd.daemon.life import Daemon
     from relayd.journal import Journal, open_journal
     from relayd.units import mib
 

@@ -8,7 +8,7 @@ from relayd.cli import complete
 from relayd.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
-    from relayd.client import Client
+    from relayd.client.control import Client
 
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 120.0

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
     from pathlib import Path
 
-    from relayd.conversation import Conversation
+    from relayd.client.chat import Conversation
 
 _PATIENCE_SECONDS = 600.0
 """How long a model may be silent: it reads a long prompt first."""
@@ -25,8 +25,8 @@ def open_conversation() -> tuple["Conversation", dict[str, Any]]:
     from pathlib import Path
 
     from relayd.cli.door import daemon_client
+    from relayd.client.chat import Conversation
     from relayd.config import load
-    from relayd.conversation import Conversation
 
     report = daemon_client().get("status")
     key = load(None, os.environ, Path.home(), Path.cwd()).config.server.api_key
@@ -42,8 +42,8 @@ def open_replica(replica: dict[str, Any], runtime: "Path") -> "Conversation":
     from functools import partial
     from pathlib import Path
 
-    from relayd.client import UnixConnection
-    from relayd.conversation import Conversation
+    from relayd.client.chat import Conversation
+    from relayd.client.control import UnixConnection
     from relayd.errors import NoDaemonError
     from relayd.secret import Secret
     from relayd.supervisor.child import Files

@@ -12,7 +12,7 @@ from relayd.cli.output import AsJson, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relayd.conversation import Conversation
+    from relayd.client.chat import Conversation
 
 
 def try_models(

@@ -12,10 +12,10 @@ from relayd.errors import EngineError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
-from relayd.planner.memory import Basis, Part, Prediction, predict
-from relayd.planner.setup import Gpu, Setup
-from relayd.planner.synthetic import header
-from relayd.planner.weights import CPU, repacked_types
+from relayd.memory.predict import Basis, Part, Prediction, predict
+from relayd.memory.setup import Gpu, Setup
+from relayd.memory.synthetic import header
+from relayd.memory.weights import CPU, repacked_types
 from relayd.units import MIB, Bytes
 
 __all__ = [

@@ -20,7 +20,7 @@ from relayd.engine.find import Engine
 from relayd.errors import EngineError, StateError
 from relayd.files import private_folder, write_atomic
 from relayd.gguf.metadata import ModelMetadata
-from relayd.planner.setup import EVERY_LAYER, Setup
+from relayd.memory.setup import EVERY_LAYER, Setup
 
 TIMEOUT_SECONDS = 30.0
 """How long an engine may take to answer; on one CPU it takes 10 to 300 ms."""

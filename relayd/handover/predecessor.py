@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from relayd import __version__
 from relayd.handover import messages
+from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, Place
 from relayd.router import Dispatcher
 from relayd.scheduler import Dispatch, Inherited, Refuse, Returned, Ticket
-from relayd.service import Channel
 
 CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""

@@ -16,10 +16,10 @@ import msgspec
 
 from relayd.errors import UpgradeError
 from relayd.handover import messages
+from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, Running
 from relayd.handover.predecessor import CHANNEL_VARIABLE
 from relayd.scheduler import Arrived, Dispatch, Event, Finished, Inherited, Refusal, Refuse, Returned, Ticket
-from relayd.service import Channel
 
 _NOT_FOR_IT = frozenset({"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"})
 """Meant for this process alone; the new daemon gets the listening sockets from it."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from relayd.hardware.machine import Device, DeviceKind, Holder, Machine
+from relayd.memory.weights import CPU, repacked_types
 from relayd.planner.processor import Processor, device_class
-from relayd.planner.weights import CPU, repacked_types
 from relayd.units import GIB, MIB, Bytes, show_bytes
 
 CUDA_MARGIN = Bytes(512 * MIB)

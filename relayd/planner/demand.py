@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relayd.gguf.metadata import ModelMetadata, Tensor
-from relayd.planner.cache import cache_bytes, indexer_bytes, state_bytes
-from relayd.planner.compute import compute_bytes, unknown_compute
-from relayd.planner.memory import CUDA_OVERHEAD, beside
+from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
+from relayd.memory.compute import compute_bytes, unknown_compute
+from relayd.memory.predict import CUDA_OVERHEAD, beside
+from relayd.memory.setup import Extent, Setup, extent
+from relayd.memory.shape import Layer, Shape, read_shape
+from relayd.memory.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
 from relayd.planner.processor import Processor
-from relayd.planner.setup import Extent, Setup, extent
-from relayd.planner.shape import Layer, Shape, read_shape
 from relayd.planner.speed import Part, Workload
-from relayd.planner.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
 from relayd.units import Bytes
 
 CUDA = "cuda"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
+from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.placement import (
@@ -24,7 +25,6 @@ from relayd.planner.placement import (
 )
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
-from relayd.planner.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.speed import (
     Decoding,
     Estimate,

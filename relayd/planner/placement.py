@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from relayd.memory.setup import Gpu, Setup
+from relayd.memory.weights import CPU
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.divergence import Quantization
 from relayd.planner.plan import Allocation, ReplicaSpec
 from relayd.planner.quality import Use
-from relayd.planner.setup import Gpu, Setup
 from relayd.planner.speed import (
     Decoding,
     Estimate,
 )
-from relayd.planner.weights import CPU
 from relayd.units import Bytes, show_bytes
 
 LOADED_SHARE = 0.9

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
-from relayd.planner.setup import Gpu, Setup
 
 
 def groups(budget: Budget) -> Iterator[tuple[Room, ...]]:

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Ticket
-from relayd.scheduler.ledger import Capacity
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from relayd.scheduler.capacity import Capacity, Replica
 from relayd.scheduler.events import (
     Arrived,
     Dispatch,
@@ -25,7 +26,6 @@ from relayd.scheduler.events import (
     Tick,
     Ticket,
 )
-from relayd.scheduler.ledger import Capacity, Replica
 from relayd.scheduler.queue import Queue, Waiting
 
 _OPERATOR_SECONDS = 30.0
@@ -146,7 +146,7 @@ class Scheduler:
         tickets = (entry.ticket for queue in self._queues.values() for entry in queue)
         return sorted(tickets, key=lambda ticket: ticket.id)
 
-    # Every handler below leaves the ledger exact before it returns effects.
+    # Every handler below leaves the capacities exact before it returns effects.
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
         if self._hopeless(ticket.model):

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relayd.planner.memory import Prediction
+from relayd.memory.predict import Prediction
 from relayd.units import MIB
 
 

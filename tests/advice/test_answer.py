@@ -13,9 +13,9 @@ from relayd.catalog import Folders, load_catalog, shipped_folder
 from relayd.engine import Engine, Features
 from relayd.engine.memory import MemoryProbe, Row
 from relayd.gguf import ModelMetadata
+from relayd.memory.setup import Setup
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
-from relayd.planner.setup import Setup
 from relayd.units import GIB, MIB
 from tests.planner.models import machine
 

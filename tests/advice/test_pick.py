@@ -10,11 +10,11 @@ from relayd.advice.adviser import Adviser, settings
 from relayd.advice.files import find_files
 from relayd.advice.known import IMAGES, configured_form, known_models
 from relayd.advice.pick import pick
-from relayd.catalog.ondisk import Found
 from relayd.engine import Engine, Features
 from relayd.gguf import ModelMetadata
 from relayd.gguf.metadata import Tensor
 from relayd.gguf.writer import write_sparse
+from relayd.models.ondisk import Found
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request

@@ -20,7 +20,7 @@ from relayd.engine import ensure
 from relayd.units import show_bytes
 from tests.daemon.test_faults import ask, await_load, await_replicas, config, is_ready
 from tests.daemons import Daemon
-from tests.models import SLOW, make_model
+from tests.ggufs import SLOW, make_model
 
 STREAMS = 50
 TOKENS = 60

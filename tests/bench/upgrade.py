@@ -22,7 +22,7 @@ from relayd.config import cache_dir
 from relayd.engine import ensure
 from tests.daemon.test_faults import config
 from tests.daemons import Daemon, sabotage_heirs
-from tests.models import SLOW, make_model
+from tests.ggufs import SLOW, make_model
 
 STREAMS = 100
 STREAM_TOKENS = 40

@@ -6,7 +6,7 @@ import pytest
 
 from relayd.cli import talk
 from relayd.cli.chat import chat
-from relayd.conversation import Message, Turn
+from relayd.client.chat import Message, Turn
 from relayd.errors import NoDaemonError, UpstreamError
 
 pytestmark = pytest.mark.fake

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from relayd.desired.wish import demo_model
 from relayd.engine import Engine
-from relayd.wish import demo_model
 from tests.daemons import DEADLINE_SECONDS, home_environ
 from tests.fakes.hub import FakeHub, Fault, running_hub
 

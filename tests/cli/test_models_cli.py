@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from relayd.catalog.shelf import Kept, Record, Shelf
 from relayd.cli.models import app
 from relayd.errors import UsageError
+from relayd.models.shelf import Kept, Record, Shelf
 from tests.llamafiles import make_llamafile
 
 pytestmark = pytest.mark.system

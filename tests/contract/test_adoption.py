@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from relayd.client import UnixConnection
+from relayd.client.control import UnixConnection
 from relayd.endpoint import UnixAddress
 from relayd.store import Lock
 from relayd.supervisor.child import Files

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.service.pulse import Pulse
+from relayd.daemon.watchdog import Pulse
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import State
 from tests.contract.stage import Stage, pid_of, quick

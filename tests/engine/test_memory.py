@@ -16,10 +16,10 @@ from relayd.errors import EngineError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
-from relayd.planner.architectures import HEADLESS
-from relayd.planner.memory import predict
-from relayd.planner.setup import Setup
-from relayd.planner.synthetic import header
+from relayd.memory.architectures import HEADLESS
+from relayd.memory.predict import predict
+from relayd.memory.setup import Setup
+from relayd.memory.synthetic import header
 from relayd.units import MIB
 
 pytestmark = pytest.mark.real

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.actor import Actor
 from relayd.clock import SystemClock
+from relayd.daemon.actor import Actor
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.handover import Predecessor, messages
 from relayd.router import Dispatcher

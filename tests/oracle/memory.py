@@ -27,9 +27,9 @@ from relayd.errors import EngineError, ModelFileError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
-from relayd.planner.memory import predict
-from relayd.planner.setup import Setup
-from relayd.planner.synthetic import header
+from relayd.memory.predict import predict
+from relayd.memory.setup import Setup
+from relayd.memory.synthetic import header
 from relayd.units import MIB
 
 CONTEXTS = (4096, 8193, 32768, 131072)

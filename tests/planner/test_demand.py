@@ -2,10 +2,10 @@
 
 import pytest
 
+from relayd.memory.predict import predict
+from relayd.memory.setup import Gpu, Setup
+from relayd.memory.synthetic import header
 from relayd.planner.demand import Demand
-from relayd.planner.memory import predict
-from relayd.planner.setup import Gpu, Setup
-from relayd.planner.synthetic import header
 from tests.planner.models import catalogue
 
 pytestmark = pytest.mark.pure

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from relayd.hardware.machine import Holder, MemoryLimit
+from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import budget
 from relayd.planner.fit import fit
 from relayd.planner.placement import Aim, Place, Placement, Refusal, least_gpu, least_ram, spec
 from relayd.planner.quality import Use
-from relayd.planner.setup import Gpu, Setup
 from relayd.units import GIB, Bytes
 from tests.planner.models import forms, machine, room
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.models import Shape
+from tests.ggufs import Shape
 
 _CYCLE = [chr(code) for code in range(33, 127)]
 _BYTES = 256

@@ -19,7 +19,7 @@ from relayd.engine import ensure
 from relayd.errors import DaemonError
 from relayd.store import Lock
 from tests.daemons import Daemon, run_relayd, tagged_processes
-from tests.models import SLOW, TINY, Shape
+from tests.ggufs import SLOW, TINY, Shape
 from tests.soak.certain import make_certain_model
 from tests.soak.surroundings import MemoryGroup, WallClock
 from tests.soak.timeline import Timeline

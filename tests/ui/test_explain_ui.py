@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from relayd.planner.memory import Prediction, Term
+from relayd.memory.predict import Prediction, Term
 from relayd.ui.explain import Compared, render_memory
 from relayd.units import MIB, Bytes
 

@@ -1,0 +1,1 @@
+"""Clients of a running daemon: its control socket, conversations with its models, benchmarks."""

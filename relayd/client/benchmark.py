@@ -1,0 +1,117 @@
+"""How fast does a running model read and write, alone and with company?"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+
+from relayd.client.chat import Conversation, Turn
+
+_WORDS = ("river", "stone", "lamp", "winter", "garden", "paper", "window", "cloud", "table", "music")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a number of requests at once came to.
+
+    Attributes:
+        requests: How many ran at the same time.
+        tokens_per_second: What all of them wrote together, from the first request to the last word.
+        each_per_second: The median of what one of them wrote while it was writing.
+        first_token_seconds: The median time to the first word.
+    """
+
+    requests: int
+    tokens_per_second: float
+    each_per_second: float
+    first_token_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What a model did.
+
+    Attributes:
+        model: Its name.
+        prompt_tokens: Length of the prompt that was read.
+        prefill_per_second: Prompt tokens a second, alone: the median of the rounds.
+        decode_per_second: Tokens a second, alone: the median of the rounds.
+        levels: The sweep over requests at once.
+    """
+
+    model: str
+    prompt_tokens: int
+    prefill_per_second: float
+    decode_per_second: float
+    levels: tuple[Level, ...]
+
+
+def run_benchmark(
+    connect: Callable[[], Conversation],
+    model: str,
+    *,
+    prompt_words: int,
+    tokens: int,
+    rounds: int,
+    at_once: Sequence[int],
+    tell: Callable[[str], None],
+) -> Benchmark:
+    """Measure a model.
+
+    Args:
+        connect: Returns a client; called once for each request that runs beside others.
+        model: Its name.
+        prompt_words: Length of every prompt; each prompt is new, so that no cache answers.
+        tokens: Length of every answer.
+        rounds: Measurements of the model alone, after one that warms it up.
+        at_once: The numbers of requests of the sweep.
+        tell: Told what is about to happen.
+
+    Raises:
+        RequestError: A request was refused, or its answer broke off.
+    """
+    prompts = _prompts(prompt_words)
+
+    def ask(_: int = 0) -> Turn:
+        message = [{"role": "user", "content": next(prompts)}]
+        return connect().ask(model, message, max_tokens=tokens, ignore_eos=True, cache_prompt=False)
+
+    tell("warming up")
+    ask()
+    alone = []
+    for number in range(1, rounds + 1):
+        tell(f"alone, round {number} of {rounds}")
+        alone.append(ask())
+    levels = []
+    for count in at_once:
+        tell(f"{count} at once")
+        with ThreadPoolExecutor(count) as pool:
+            levels.append(_level(list(pool.map(ask, range(count)))))
+    return Benchmark(
+        model=model,
+        prompt_tokens=round(median(turn.prompt_tokens for turn in alone)),
+        prefill_per_second=median(turn.prompt_per_second for turn in alone),
+        decode_per_second=median(turn.per_second for turn in alone),
+        levels=tuple(levels),
+    )
+
+
+def _level(turns: Sequence[Turn]) -> Level:
+    """Return what turns that began together came to."""
+    longest = max(turn.seconds for turn in turns)
+    return Level(
+        requests=len(turns),
+        tokens_per_second=sum(turn.tokens for turn in turns) / longest,
+        each_per_second=median(turn.per_second for turn in turns),
+        first_token_seconds=median(turn.first_token_seconds for turn in turns),
+    )
+
+
+def _prompts(words: int) -> Iterator[str]:
+    """Yield prompts of the same length, no two with the same beginning."""
+    chooser = random.Random(0)  # noqa: S311 - the same prompts each time make runs comparable
+    number = 0
+    while True:
+        number += 1
+        yield f"{number} " + " ".join(chooser.choices(_WORDS, k=words))

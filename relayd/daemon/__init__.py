@@ -1,0 +1,1 @@
+"""The daemon: its parts, their order of start and stop, and what carries decisions between them."""

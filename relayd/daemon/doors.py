@@ -1,0 +1,112 @@
+"""Through which doors do clients' requests come in?"""
+
+import os
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from relayd import __version__
+from relayd.api import (
+    Door,
+    FailedKeys,
+    Keyring,
+    Limits,
+    Listener,
+    health_routes,
+    listen,
+    make_policy,
+    openai_routes,
+)
+from relayd.clock import Clock
+from relayd.config import Config, parse_listen
+from relayd.daemon.events import FleetView
+from relayd.endpoint import Endpoint
+from relayd.errors import ListenError
+from relayd.journal import Journal
+from relayd.router import Dispatcher, Pools, Proxy
+from relayd.units import mib
+
+
+class Doors:
+    """The HTTP side of a daemon.
+
+    Args:
+        view: What clients may see of the models.
+        dispatcher: Finds requests their replica.
+        pools: Connections to replicas.
+        clock: Time.
+    """
+
+    listener: Listener
+    listen: str
+    """What is open, and where, as configured; set by `open`."""
+
+    def __init__(self, view: FleetView, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
+        self._view = view
+        self._dispatcher = dispatcher
+        self._pools = pools
+        self._failed_keys = FailedKeys(clock)
+        self._journal = Journal("daemon")
+        self.url = ""
+
+    async def open(
+        self, config: Config, inherited: Sequence[socket.socket] = (), *, any_port: bool = False
+    ) -> str:
+        """Let clients in, and return the base URL.
+
+        Args:
+            config: Where, and whom.
+            inherited: Sockets that listen there already.
+            any_port: Whether a port that is taken is replaced by a free one.
+
+        Raises:
+            ListenError: The address cannot be listened on.
+        """
+        server = config.server
+        self.listen = server.listen
+        address = parse_listen(self.listen)
+        self._door = self.make(config)
+        limits = Limits(header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds)
+        try:
+            self.listener = await listen(self._serve, address.host, address.port, limits, socks=inherited)
+        except ListenError:
+            if not any_port:
+                raise
+            self.listener = await listen(self._serve, address.host, 0, limits)
+        host, port = self.listener.addresses[0]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._journal.info("daemon.listening", url=self.url, version=__version__, pid=os.getpid())
+        return self.url
+
+    def make(self, config: Config) -> Door:
+        """Return a door by other rules; `follow` lets clients through it."""
+        server = config.server
+        keys = {server.api_key.digest(): "configured"} if server.api_key else {}
+        policy = make_policy(
+            parse_listen(self.listen).host,  # a reload moves nobody: the next start does
+            allowed_hosts=server.allowed_hosts,
+            cors_origins=server.cors_origins,
+            keyed=bool(keys),
+        )
+        proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
+        openai = openai_routes(
+            self._view,
+            self._dispatcher,
+            proxy,
+            max_body=mib(server.max_body_mib),
+            body_seconds=server.body_seconds,
+        )
+        return Door((*openai, *health_routes(self._view)), policy, Keyring(keys, self._failed_keys))
+
+    def follow(self, door: Door) -> None:
+        """Judge requests that come from now on by the rules of another door."""
+        self._door = door
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._door(request)
+
+    def _note_fault(self, endpoint: Endpoint, message: str) -> None:
+        self._journal.warning(
+            "request.fault", replica=endpoint.replica, incarnation=endpoint.incarnation, message=message
+        )

@@ -1,0 +1,184 @@
+"""What does one layer make of the residual stream?"""
+
+from relayd.gguf.metadata import ModelMetadata
+from relayd.memory.architectures import (
+    NORM_FIRST,
+    PARALLEL,
+    PRE_FEED,
+    ROUTED_EARLY,
+    STREAM_AHEAD,
+    STREAM_FIRST,
+    UNROTATED,
+    WINDOW_ROTATED,
+)
+from relayd.memory.blocks import (
+    Experts,
+    Heads,
+    Pass,
+    Weights,
+    attention,
+    feed_forward,
+    linear,
+    mixture,
+    norm,
+)
+from relayd.memory.graph import Tensor
+from relayd.memory.latent import latent_attention, latent_of
+from relayd.memory.recurrent import recurrence_of, recurrent
+from relayd.memory.shape import Shape
+
+
+class Transformer:
+    """The layers of one model, recorded one after another.
+
+    Args:
+        run: The pass they belong to.
+        model: The model's header.
+        shape: Its shape.
+        weights: All of its weights.
+        outputs: Which tokens go on to the head; an input of the pass.
+    """
+
+    def __init__(
+        self, run: Pass, model: ModelMetadata, shape: Shape, weights: Weights, outputs: Tensor
+    ) -> None:
+        self._run = run
+        self._graph = run.graph
+        self._model = model
+        self._shape = shape
+        self._weights = weights
+        self._outputs = outputs
+        self._entered = outputs
+
+    def layer(self, index: int, stream: Tensor, *, last: bool) -> Tensor:
+        """Return the stream after layer `index`; after the last one only tokens with an output remain."""
+        block = self._weights.block(index)
+        self._entered = stream
+        normed = self._first_norm(block, stream)
+        mixed = self._mix(block, index, normed)
+        if self._is_parallel(block):
+            return self._parallel(block, index, stream, normed, mixed, last=last)
+        if last:
+            mixed, stream = self._chosen(mixed), self._chosen(stream)
+        if _both_post_norms(block):
+            mixed = norm(self._graph, block, "post_attention_norm", mixed)
+        ahead = self._shape.architecture in STREAM_AHEAD
+        after = self._graph.change(stream, mixed) if ahead else self._graph.change(mixed, stream)
+        return self._second_half(block, index, after, ahead=ahead)
+
+    def _first_norm(self, block: Weights, stream: Tensor) -> Tensor:
+        after_only = _both_post_norms(block) or block.has("layer_output_norm.weight")
+        if after_only and not block.has("attn_norm.weight"):
+            return stream
+        name = "attn_norm_2" if block.has("attn_norm_2.weight") else "attn_norm"
+        normed = norm(self._graph, block, name, stream)
+        if self._shape.architecture in NORM_FIRST:
+            self._graph.expand(normed)
+        return normed
+
+    def _is_parallel(self, block: Weights) -> bool:
+        named = any(block.has(f"{name}.weight") for name in PRE_FEED)
+        return self._shape.architecture in PARALLEL and not named
+
+    def _chosen(self, source: Tensor) -> Tensor:
+        """Return the rows of the tokens that have an output."""
+        return self._graph.make((source.shape[0], self._run.extent.outputs), source, self._outputs)
+
+    def _parallel(
+        self, block: Weights, index: int, stream: Tensor, normed: Tensor, mixed: Tensor, *, last: bool
+    ) -> Tensor:
+        graph = self._graph
+        if block.has("attn_norm_2.weight"):
+            normed = norm(graph, block, "attn_norm", stream)
+        if last:
+            mixed, stream, normed = self._chosen(mixed), self._chosen(stream), self._chosen(normed)
+        done = self._fed(block, index, normed)
+        if self._shape.architecture in STREAM_FIRST:
+            return graph.change(graph.change(done, stream), mixed)
+        return graph.change(graph.change(done, mixed), stream)
+
+    def _second_half(self, block: Weights, index: int, after: Tensor, *, ahead: bool) -> Tensor:
+        graph = self._graph
+        if block.has("layer_output_norm.weight"):
+            after = norm(graph, block, "attn_output_norm", after, rms=False)
+            done = graph.change(self._fed(block, index, after), after)
+            return norm(graph, block, "layer_output_norm", done, rms=False)
+        if self._has_one_half(block, index):
+            return after
+        done = self._fed(block, index, self._pre_feed(block, after))
+        if block.has("post_ffw_norm.weight"):
+            done = norm(graph, block, "post_ffw_norm", done)
+        return graph.change(after, done) if ahead else graph.change(done, after)
+
+    def _has_one_half(self, block: Weights, index: int) -> bool:
+        """Tell whether a layer is attention, a recurrent layer or a feed-forward part alone."""
+        fed_only = not block.has("attn_output.weight") and not self._shape.layers[index].state
+        return fed_only or not (block.has("ffn_down.weight") or block.has("ffn_down_exps.weight"))
+
+    def _pre_feed(self, block: Weights, after: Tensor) -> Tensor:
+        name = next((name for name in PRE_FEED if block.has(f"{name}.weight")), "ffn_norm")
+        if _both_post_norms(block) and name == "post_attention_norm":
+            return after
+        return norm(self._graph, block, name, after)
+
+    def _mix(self, block: Weights, index: int, normed: Tensor) -> Tensor:
+        """Return what the first half of a layer adds: attention, a recurrent layer, or both."""
+        kept, run = self._shape.layers[index], self._run
+        if kept.state and not kept.key:
+            return recurrent(run, block, recurrence_of(self._model), normed)
+        if block.has("attn_kv_a_mqa.weight"):
+            rotated = self._shape.architecture not in UNROTATED
+            return latent_attention(run, block, latent_of(self._model, index, rotated=rotated), normed)
+        if not block.has("attn_output.weight"):
+            return self._fed(block, index, normed)
+        own = kept.key > 0 or not self._shape.cached
+        mixed = attention(run, block, heads_of(self._model, self._shape, index), normed, own=own)
+        if not kept.state:
+            return mixed
+        again = norm(self._graph, block, "attn_norm", normed.sources[0].sources[0])
+        return self._graph.change(mixed, recurrent(run, block, recurrence_of(self._model), again))
+
+    def _fed(self, block: Weights, index: int, source: Tensor) -> Tensor:
+        """Return the feed-forward part of a layer: dense, or experts with what is shared among them."""
+        graph = self._graph
+        if not block.has("ffn_gate_inp.weight"):
+            return feed_forward(graph, block, source)
+        experts = experts_of(self._model, index)
+        early = self._shape.architecture in ROUTED_EARLY
+        logits = graph.matmul(experts.total, self._entered) if early else None
+        done = mixture(graph, block, experts, source, logits)
+        if not block.has("ffn_up_shexp.weight"):
+            return done
+        shared = feed_forward(graph, block, source, "_shexp")
+        if block.has("ffn_gate_inp_shexp.weight"):
+            shared = graph.change(shared, graph.change(linear(graph, block, "ffn_gate_inp_shexp", source, 1)))
+        return graph.change(done, shared)
+
+
+def _both_post_norms(block: Weights) -> bool:
+    return block.has("post_attention_norm.weight") and block.has("post_ffw_norm.weight")
+
+
+def experts_of(model: ModelMetadata, index: int) -> Experts:
+    """Return how a layer routes."""
+    return Experts(
+        model.whole("expert_count"),
+        model.per_layer("expert_used_count", index + 1, 0)[index],
+        softmax_after=model.architecture == "gpt-oss",
+        normalised=model.architecture != "gpt-oss",
+        first=model.architecture == "llama4",
+    )
+
+
+def heads_of(model: ModelMetadata, shape: Shape, index: int) -> Heads:
+    """Return the heads of a layer."""
+    window = shape.layers[index].window
+    heads = model.per_layer("attention.head_count", index + 1, 0)[index]
+    key = model.whole("attention.key_length", shape.n_embd // max(1, heads))
+    value = model.whole("attention.value_length", shape.n_embd // max(1, heads))
+    if window:
+        key = model.whole("attention.key_length_swa", key)
+        value = model.whole("attention.value_length_swa", value)
+    rotated = shape.architecture not in UNROTATED and (window or shape.architecture not in WINDOW_ROTATED)
+    shared = model.per_layer("attention.head_count_kv", index + 1, heads)[index]
+    return Heads(heads, shared, key, value, window=window, rotated=rotated)

@@ -1,0 +1,132 @@
+"""How does a file that is on this disk become a model of relayd's: as it lies, or out of a llamafile?"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from relayd.clock import Clock
+from relayd.errors import ModelFileError, StateError, UsageError
+from relayd.gguf import find_companions, part_names, read_metadata
+from relayd.gguf.companions import PART
+from relayd.models.choice import base_name, quant_of
+from relayd.models.embedded import SUFFIXES, extract, find_embedded
+from relayd.models.ondisk import Found
+from relayd.models.shelf import Kept, Record, Shelf
+from relayd.models.source import safe_file_name
+from relayd.models.verify import digest_of
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a file's name, the bytes done and the bytes in all."""
+
+
+def bring(file: Path, shelf: Shelf, clock: Clock, progress: Progress) -> Record:
+    """Make a file a model of relayd's, and return its record.
+
+    A GGUF stays where it is. The model in a llamafile is taken out, once.
+
+    Raises:
+        UsageError: Its name is taken.
+        ModelFileError: It is no model, or parts of it are missing.
+        NoSpaceError: The disk is too small for what is taken out.
+        StateError: Our folder cannot be written.
+    """
+    file = file.resolve()
+    if file.name.endswith(SUFFIXES):
+        record = _taken_out(file, shelf, progress)
+    else:
+        read_metadata(file)
+        part = PART.fullmatch(file.name)
+        names = part_names(file.name, int(part["count"])) if part else (file.name,)
+        beside = find_companions(file)
+        record = Record(
+            name=base_name(file.name),
+            source=str(file),
+            kind="imported",
+            parts=tuple(_as_it_lies(file.with_name(name)) for name in names),
+            companions=tuple(_as_it_lies(one) for one in beside.projectors[:1]),
+            quant=quant_of(file.name),
+        )
+    record = msgspec.structs.replace(record, at=clock.wall())
+    shelf.write(record)
+    return record
+
+
+def servable(found: Found, shelf: Shelf, clock: Clock, progress: Progress) -> Path:
+    """Return the file that llama-server opens for a model on disk, taken out of a llamafile if need be.
+
+    Raises:
+        RelaydError: As `bring` does.
+    """
+    if not found.embedded:
+        return found.files[0]
+    return Path(bring(found.files[0], shelf, clock, progress).parts[0].path)
+
+
+def take_out(llamafile: Path, kept: Kept, progress: Progress) -> tuple[Kept, ...]:
+    """Take the model, and a projector if there is one, out of a llamafile into our folder.
+
+    Args:
+        llamafile: The file around them.
+        kept: The model as it will be; its folder exists.
+        progress: Told as bytes are copied.
+
+    Returns:
+        What is there now, the model first, with sizes and digests.
+
+    Raises:
+        ModelFileError: There is no model inside, or it is damaged.
+        NoSpaceError: The disk is too small.
+        StateError: Our folder cannot be written.
+    """
+    model = Path(kept.data)
+    taken = []
+    for inside, name in zip(find_embedded(llamafile), (model.name, f"mmproj-{model.name}"), strict=False):
+        staged, target = kept.arrival.with_name(name), model.with_name(name)
+        extract(llamafile, inside, staged, partial(progress, name))
+        try:
+            read_metadata(staged)
+        except ModelFileError:
+            staged.unlink()
+            raise
+        settle(staged, target)
+        size, digest = target.stat().st_size, digest_of(target)
+        taken.append(Kept(path=str(target), data=str(target), bytes=size, sha256=digest))
+    return tuple(taken)
+
+
+def settle(staged: Path, target: Path) -> None:
+    """Move a file that is whole to its place on the same disk.
+
+    Raises:
+        StateError: It cannot be moved.
+    """
+    try:
+        staged.replace(target)
+    except OSError as error:
+        raise StateError(f"{target} cannot be made: {error.strerror}") from error
+
+
+def _taken_out(file: Path, shelf: Shelf, progress: Progress) -> Record:
+    name = file.name.removesuffix(".exe").removesuffix(".llamafile")
+    target = shelf.root / safe_file_name(f"{name}.gguf")
+    before = shelf.record_of(str(file))
+    if before and before.whole:
+        return before
+    if target.exists():
+        raise UsageError(f"{target} is there already and from elsewhere", remedy="Move it away first.")
+    kept = Kept(path=str(target), data=str(target), arrives=str(shelf.incoming / target.name))
+    parts = take_out(file, kept, progress)
+    return Record(
+        name=name,
+        source=str(file),
+        kind="extracted",
+        parts=parts[:1],
+        companions=parts[1:],
+        quant=quant_of(name) or quant_of(target.name),
+    )
+
+
+def _as_it_lies(path: Path) -> Kept:
+    return Kept(path=str(path), data=str(path), bytes=path.stat().st_size, ours=False)

@@ -1,0 +1,154 @@
+"""Which model on this disk does a name mean?"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from relayd.catalog.entry import CatalogEntry
+from relayd.errors import UsageError
+from relayd.models.choice import base_name, quant_of, same_quant
+from relayd.units import show_bytes
+
+Store = Literal["relayd", "folder", "huggingface", "lmstudio", "ollama", "llama.cpp"]
+"""Whose folder a model lies in."""
+
+STORES: Mapping[Store, str] = {
+    "relayd": "relayd",
+    "folder": "your folders",
+    "huggingface": "Hugging Face cache",
+    "lmstudio": "LM Studio",
+    "ollama": "Ollama",
+    "llama.cpp": "llama.cpp cache",
+}
+"""In the order in which they are preferred where two have the same model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model on this disk.
+
+    Attributes:
+        name: What it is called where it lies.
+        files: The model, its first part first: what llama-server opens, or the llamafile around it.
+        bytes: Of all parts.
+        store: Whose folder it is in.
+        projectors: What it sees or hears with, the best first.
+        drafts: Models that draft tokens for it, the best first.
+        repo: `OWNER/NAME` on the hub, if that is known.
+        quant: Its quantisation, if its name tells.
+        model: Name of its entry in the catalogue; "" when there is none.
+        aliases: Other names it answers to.
+        digests: Files with what they must hash to, as far as somebody said.
+        embedded: Whether it is inside a llamafile, and has to come out before it can be served.
+        source: Where relayd has it from; "" when relayd did not bring it.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    bytes: int
+    store: Store
+    projectors: tuple[Path, ...] = ()
+    drafts: tuple[Path, ...] = ()
+    repo: str = ""
+    quant: str = ""
+    model: str = ""
+    aliases: tuple[str, ...] = ()
+    digests: tuple[tuple[Path, str], ...] = ()
+    embedded: bool = False
+    source: str = ""
+
+    @property
+    def projector(self) -> Path | None:
+        """What it sees or hears with best; None if there is nothing."""
+        return next(iter(self.projectors), None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name it answers to, its own first."""
+        return (self.name, *self.aliases)
+
+
+def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[Found]:
+    """Return models by the names that the catalogue has for them: `NAME:QUANT`, and `NAME` as an alias.
+
+    A record of relayd, the repository and file, or the whole of a file's name tells which entry it is. Of
+    different files of one name the first has it; the others are called by their repository, or as they lie.
+    """
+    by_name = {entry.name: entry for entry in entries}
+    by_file = {(file.repo, file.file): entry for entry in entries for file in entry.files if file.file}
+    by_spelling = {_plain(name): entry for entry in entries for name in (*entry.names, entry.title)}
+
+    def entry_of(one: Found) -> CatalogEntry | None:
+        placed = (by_file.get((one.repo, path.name)) for path in one.files)
+        spelled = by_spelling.get(_plain(_without_quant(one)))
+        return by_name.get(one.model) or next(filter(None, placed), None) or spelled
+
+    sizes: dict[str, int] = {}
+    named = []
+    for one in found:
+        known = _known_as(one, entry) if (entry := entry_of(one)) else one
+        if known.bytes != sizes.setdefault(known.name.casefold(), known.bytes):
+            own = f"{one.repo}:{one.quant}" if one.repo and one.quant else one.name
+            known = replace(
+                known, name=own, aliases=tuple(a for a in known.aliases if a not in {own, known.name})
+            )
+        named.append(known)
+    return named
+
+
+def find_on_disk(found: Sequence[Found], name: str) -> Found:
+    """Return the model that a name means: exactly, by an alias, or by the beginning of one model's names.
+
+    Case does not matter. Of equal files in several stores the first in the order of `STORES` is meant.
+
+    Raises:
+        UsageError: No model is meant, or more than one; the candidates are listed.
+    """
+    wanted = name.strip().casefold()
+    exact = [one for one in found if wanted == one.name.casefold()]
+    known = [one for one in found if wanted in map(str.casefold, one.names)]
+    begun = [one for one in found if wanted and any(n.casefold().startswith(wanted) for n in one.names)]
+    for candidates in (exact, known, begun):
+        if candidates:
+            return _only(candidates, name)
+    names = {alias.casefold(): one.name for one in found for alias in one.names}
+    alike = [names[key] for key in names if wanted and wanted in key] or [
+        names[key] for key in get_close_matches(wanted, names)
+    ]
+    hint = f"On disk: {', '.join(dict.fromkeys(alike))}." if alike else "See what is: relayd models"
+    raise UsageError(f"no model on this disk is called {name!r}", remedy=f"{hint}\nGet one: relayd pull NAME")
+
+
+def _only(candidates: Sequence[Found], name: str) -> Found:
+    first = min(candidates, key=lambda one: list(STORES).index(one.store))
+    if all((one.name.casefold(), one.bytes) == (first.name.casefold(), first.bytes) for one in candidates):
+        return first
+    lines = [
+        f"{one.name}  {show_bytes(one.bytes)}  {STORES[one.store]}: {one.files[0]}" for one in candidates
+    ]
+    raise UsageError(
+        f"{name!r} could be {len(candidates)} models",
+        remedy="\n".join([*lines, "Write more of the name, or the path of the file."]),
+    )
+
+
+def _known_as(one: Found, entry: CatalogEntry) -> Found:
+    names = [name for name in entry.names if name not in entry.quant_aliases]
+    implied = [name for name, quant in entry.quant_aliases.items() if same_quant(quant, one.quant)]
+    name, *aliases = [*(f"{name}:{one.quant}" for name in names if one.quant), *names, *implied]
+    kept = tuple(alias for alias in dict.fromkeys((*aliases, one.name, *one.aliases)) if alias != name)
+    return replace(one, name=name, model=entry.name, aliases=kept)
+
+
+def _without_quant(one: Found) -> str:
+    """Return the name of the first file, or of the tag in Ollama's store, without its quantisation."""
+    stem = one.name.replace(":", "-") if one.store == "ollama" else base_name(one.files[0].name)
+    quant = quant_of(stem)
+    return re.sub(rf"[-_.:]?{re.escape(quant)}$", "", stem, flags=re.IGNORECASE) if quant else stem
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", name.casefold())

@@ -1,0 +1,197 @@
+"""How does what was ordered come to this disk: whole, checked, listed, or else not at all?"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from relayd.clock import Clock
+from relayd.errors import FetchError, HashMismatchError, ModelFileError, NoSpaceError, StateError, UsageError
+from relayd.fetch import fetch
+from relayd.gguf import read_metadata
+from relayd.models.bring import settle, take_out
+from relayd.models.embedded import SUFFIXES
+from relayd.models.hub import Hub
+from relayd.models.order import Order, Piece
+from relayd.models.shelf import Kept, Record, Shelf, size_of
+from relayd.models.verify import digest_of
+from relayd.units import show_bytes
+
+SILENCE_SECONDS = 30.0
+"""Longest pause while bytes arrive: a CDN that gets a file from its origin first may take this long."""
+
+
+class PullProgress(Protocol):
+    """Told by a pull; shows bars, prints a line now and then, or keeps quiet."""
+
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
+        ...
+
+    def at(self, name: str, done: int, total: int | None) -> None:
+        """Show how many bytes of a file are here, and of how many; called as often as one likes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Puller:
+    """Everything a pull needs from outside.
+
+    Attributes:
+        hub: Whose cache and token are used.
+        shelf: Where other files go, and records.
+        clock: Dates the record.
+        progress: Told what happens.
+        too_large: Returns why a model of so many bytes cannot run on this machine, or "".
+        silence_seconds: Longest pause while bytes arrive.
+    """
+
+    hub: Hub
+    shelf: Shelf
+    clock: Clock
+    progress: PullProgress
+    too_large: Callable[[int], str]
+    silence_seconds: float = SILENCE_SECONDS
+
+    def pull(self, order: Order, *, force: bool = False) -> Record:
+        """Fetch what is missing of an order, and return the record of it.
+
+        Args:
+            order: What to do.
+            force: Whether a model too large for the memory of this machine is fetched all the same.
+
+        Raises:
+            UsageError: It is too large for the memory of this machine, or its repository is closed.
+            NoSpaceError: It is too large for the disk.
+            FetchError: It did not arrive; what did is kept for the next time.
+            ModelFileError: What arrived is no model.
+            StateError: A folder cannot be written.
+        """
+        if not force and not all(piece.is_here for piece in order.pieces):
+            self._check_memory(order.bytes)
+        _check_space(order)
+        before = self.shelf.record_of(order.record.source)
+        if before and before.whole and not order.published:
+            return before  # nothing newer is known of an address than what came from it
+        if before is None or not before.whole:
+            self._write(order.record, before, finished=False)
+        for piece in order.pieces:
+            self._get(piece, force=force)
+        for repository, paths in order.published:
+            self.hub.publish(repository, paths)
+        record = order.record if order.published else self._settled(order)
+        record = self._write(record, before, finished=True)
+        for piece in order.pieces:
+            if piece.kept.arrives:
+                piece.kept.arrival.unlink(missing_ok=True)  # the llamafile around the model
+        return record
+
+    def _write(self, record: Record, before: Record | None, *, finished: bool) -> Record:
+        """Keep a record; files of an earlier commit stay on it, so that they can be removed with it."""
+        now = {kept.path for kept in record.files}
+        older = (
+            tuple(kept for kept in (*before.files, *before.older) if kept.path not in now) if before else ()
+        )
+        record = msgspec.structs.replace(record, finished=finished, at=self.clock.wall(), older=older)
+        self.shelf.write(record)
+        return record
+
+    def _check_memory(self, size: int) -> None:
+        if reason := self.too_large(size):
+            raise UsageError(reason, remedy="Choose a smaller one, or fetch it all the same with --force.")
+
+    def _get(self, piece: Piece, *, force: bool) -> None:
+        """Fetch one file to where it arrives, as long as every attempt brings more of it."""
+        arrival = piece.kept.arrival
+        with self.shelf.locked(piece.lock):
+            if piece.is_here:
+                return
+            try:
+                arrival.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StateError(f"{arrival.parent} cannot be made: {error.strerror}") from error
+            arrived = False
+            while not arrived:
+                before = size_of(piece.kept.part)
+                try:
+                    self._fetch(piece, force=force)
+                    arrived = True
+                except (HashMismatchError, NoSpaceError):
+                    raise
+                except FetchError as error:
+                    if size_of(piece.kept.part) <= before:
+                        raise (self.hub.explained(error, piece.repo) if piece.repo else error) from error
+
+    def _fetch(self, piece: Piece, *, force: bool) -> None:
+        name = piece.kept.arrival.name if not piece.sha256 else Path(piece.kept.path).name
+
+        def told(done: int, total: int | None) -> None:
+            if not piece.bytes and not force:
+                self._check_memory(total or done)
+            self.progress.at(name, done, total)
+
+        fetch(
+            piece.url,
+            piece.kept.arrival,
+            sha256=piece.sha256,
+            max_bytes=piece.bytes or None,
+            headers=self.hub.headers if piece.repo else None,
+            progress=told,
+            timeout_seconds=self.silence_seconds,
+        )
+
+    def _settled(self, order: Order) -> Record:
+        """Move files from where they arrived to where they belong, the first part last."""
+        first = order.record.parts[0]
+        if first.arrival.name.endswith(SUFFIXES):
+            taken = take_out(first.arrival, first, self.progress.at)
+            return msgspec.structs.replace(order.record, parts=taken[:1], companions=taken[1:])
+        arrived = [piece for piece in order.pieces if piece.kept.arrival.exists()]
+        if len(arrived) == len(
+            order.pieces
+        ):  # else they were checked before, and moving them was interrupted
+            self._check_model(order)
+        for piece in reversed(arrived):
+            settle(piece.kept.arrival, Path(piece.kept.data))
+        return msgspec.structs.replace(order.record, parts=tuple(map(_as_kept, order.pieces)))
+
+    def _check_model(self, order: Order) -> None:
+        """Remove what arrived, and its record, unless it is a model."""
+        try:
+            read_metadata(order.record.parts[0].arrival)
+        except ModelFileError as error:
+            self.shelf.remove(order.record)
+            raise ModelFileError(
+                f"what {order.record.source} sent is no model: {error.message}", remedy="Check the address."
+            ) from error
+
+
+def _as_kept(piece: Piece) -> Kept:
+    """Return what is known of a file in our folder now that it is there."""
+    path = Path(piece.kept.data)
+    digest = piece.sha256 or digest_of(path)
+    return Kept(path=str(path), data=str(path), bytes=size_of(path), sha256=digest)
+
+
+def _check_space(order: Order) -> None:
+    """Refuse what the disk cannot hold, before the first byte."""
+    needed: dict[Path, int] = {}
+    for piece in order.pieces:
+        folder = _nearest(piece.kept.arrival.parent)
+        needed[folder] = needed.get(folder, 0) + piece.missing_bytes
+    for folder, size in needed.items():
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise NoSpaceError(
+                f"{order.record.name} needs {show_bytes(size)} more, the disk of {folder} has "
+                f"{show_bytes(free)} free",
+                remedy="Free some space, or choose a smaller quantisation.",
+            )
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the first folder up from one that exists."""
+    return next(one for one in (folder, *folder.parents) if one.exists())

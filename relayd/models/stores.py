@@ -1,0 +1,216 @@
+"""Which models lie on this disk, whoever brought them?
+
+Every store is read and never written. A model is listed when all its parts are there and begin as a GGUF;
+what is still being fetched has another name in every store.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relayd.errors import ModelFileError
+from relayd.gguf.companions import PART, PROJECTOR_MARK, is_companion, part_names
+from relayd.models.choice import IMATRIX, base_name, companions_of, quant_of
+from relayd.models.embedded import SUFFIXES, find_embedded
+from relayd.models.hub import hub_caches
+from relayd.models.lmstudio import lmstudio_folders
+from relayd.models.ollama import ollama_folders, ollama_models
+from relayd.models.ondisk import Found, Store
+from relayd.models.shelf import Record, Shelf
+
+DEPTH = 6
+"""How many folders deep models are looked for; LM Studio needs two."""
+
+MAGIC = b"GGUF"
+
+SHA256_DIGITS = 64
+"""Blobs of large files are called by their SHA-256, those of small ones by their git hash of 40."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where models may lie; folders need not exist.
+
+    Attributes:
+        own: relayd's folder of models.
+        folders: Those the operator names.
+        hubs: Caches of huggingface_hub and llama.cpp.
+        lmstudio: Folders of LM Studio.
+        ollama: Folders of Ollama, each with `manifests` and `blobs`.
+        llama_cpp: Where llama.cpp kept downloads before it used the hub's cache; a flat folder.
+    """
+
+    own: Path
+    folders: tuple[Path, ...] = ()
+    hubs: tuple[Path, ...] = ()
+    lmstudio: tuple[Path, ...] = ()
+    ollama: tuple[Path, ...] = ()
+    llama_cpp: tuple[Path, ...] = ()
+
+
+def places_of(environ: Mapping[str, str], home: Path, data: Path, folders: Iterable[str] = ()) -> Places:
+    """Return where models may lie for this user.
+
+    Args:
+        environ: Tells where other programs were told to keep theirs.
+        home: Home of the user.
+        data: relayd's data folder.
+        folders: Those the configuration names.
+    """
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    old = (cache / "llama.cpp", home / "Library/Caches/llama.cpp")
+    given = [Path(environ["LLAMA_CACHE"])] if environ.get("LLAMA_CACHE") else []
+    return Places(
+        own=data / "models",
+        folders=tuple(Path(folder).expanduser() for folder in folders),
+        hubs=hub_caches(environ, home),
+        lmstudio=lmstudio_folders(home),
+        ollama=ollama_folders(environ, home),
+        llama_cpp=(*given, *old),
+    )
+
+
+def scan(places: Places) -> list[Found]:
+    """Return every model, each once: what relayd brought first, then by store and name."""
+    every = [
+        *_recorded(Shelf(places.own)),
+        *_in_folder(places.own, "relayd", depth=0),
+        *(one for folder in places.folders for one in _in_folder(folder, "folder", DEPTH)),
+        *(one for cache in places.hubs for one in _in_hub(cache)),
+        *(one for folder in places.lmstudio for one in _in_folder(folder, "lmstudio", DEPTH)),
+        *(one for folder in places.ollama for one in ollama_models(folder)),
+        *(one for folder in places.llama_cpp for one in _in_folder(folder, "llama.cpp", depth=0)),
+    ]
+    taken_out = {one.source for one in every}
+    seen: dict[str, Found] = {}
+    for one in every:
+        real = os.path.realpath(one.files[0])
+        if not (one.embedded and real in taken_out):
+            seen.setdefault(real, one)
+    return list(seen.values())
+
+
+def begins_as_gguf(path: Path) -> bool:
+    """Tell whether a file's first bytes are those of a GGUF."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _recorded(shelf: Shelf) -> Iterator[Found]:
+    for record in shelf.records():
+        if record.whole and begins_as_gguf(Path(record.parts[0].path)):
+            yield _from_record(record)
+
+
+def _from_record(record: Record) -> Found:
+    files = tuple(Path(kept.path) for kept in record.parts)
+    companions = [Path(kept.path) for kept in record.companions]
+    stem = base_name(files[0].name)
+    repo = (
+        "/".join(record.source.removeprefix("hf:").split("/")[:2]) if record.source.startswith("hf:") else ""
+    )
+    return Found(
+        name=record.name,
+        files=files,
+        bytes=sum(kept.bytes for kept in record.parts),
+        store="relayd",
+        projectors=tuple(path for path in companions if PROJECTOR_MARK in path.name.lower()),
+        drafts=tuple(path for path in companions if PROJECTOR_MARK not in path.name.lower()),
+        repo=repo,
+        quant=record.quant,
+        model=record.model,
+        aliases=() if stem == record.name else (stem,),
+        digests=tuple((Path(kept.path), kept.sha256) for kept in record.files if kept.sha256),
+        source=record.source,
+    )
+
+
+def _in_folder(folder: Path, store: Store, depth: int) -> Iterator[Found]:
+    """Return the models in a folder with companions beside them, in a repository also above them."""
+    paths = {str(path.relative_to(folder)): path for path in _model_files(folder, depth)}
+    accompanied = any(is_companion(path.name) for path in paths.values())
+    for relative, path in paths.items():
+        found = _model(path, store)
+        if found and accompanied and not found.embedded:
+            near = [one for one in paths if store == "huggingface" or paths[one].parent == path.parent]
+            projector, draft = companions_of(near, relative)
+            found = replace(
+                found,
+                projectors=(paths[projector],) if projector else (),
+                drafts=(paths[draft],) if draft else (),
+            )
+        if found:
+            yield found
+
+
+def _in_hub(cache: Path) -> Iterator[Found]:
+    """Return the models of a hub's cache; of a path that several commits have, the one of `refs/main`."""
+    for folder in sorted(cache.glob("models--*--*")):
+        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
+        seen: set[Path] = set()
+        for snapshot in _newest_first(folder):
+            for found in _in_folder(snapshot, "huggingface", DEPTH):
+                path = found.files[0].relative_to(snapshot)
+                if path not in seen:
+                    seen.add(path)
+                    yield replace(found, repo=repo, digests=_blob_names(found))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    try:
+        main = (folder / "refs" / "main").read_text().strip()
+    except OSError:
+        main = ""
+    return sorted(folder.glob("snapshots/*"), key=lambda one: (one.name != main, one.name))
+
+
+def _blob_names(found: Found) -> tuple[tuple[Path, str], ...]:
+    """Return the digests by which a hub's cache calls the bytes of large files."""
+    named = ((path, path.resolve().name) for path in (*found.files, *found.projectors, *found.drafts))
+    return tuple((path, name) for path, name in named if len(name) == SHA256_DIGITS)
+
+
+def _model_files(folder: Path, depth: int) -> Iterator[Path]:
+    """Return files that could be models by their names, sorted; hidden folders are left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.name.isprintable():  # names are shown on terminals
+            continue
+        if entry.name.endswith((".gguf", *SUFFIXES)):
+            yield Path(entry.path)
+        elif depth and entry.is_dir(follow_symlinks=False):
+            yield from _model_files(Path(entry.path), depth - 1)
+
+
+def _model(path: Path, store: Store) -> Found | None:
+    """Return the model whose first file this is; None if it is none, or not all there."""
+    if path.name.endswith(SUFFIXES):
+        return _llamafile(path, store)
+    part = PART.fullmatch(path.name)
+    if is_companion(path.name) or IMATRIX in path.name.lower() or (part and int(part["number"]) != 1):
+        return None
+    with contextlib.suppress(OSError, ModelFileError):
+        names = part_names(path.name, int(part["count"])) if part else (path.name,)
+        files = tuple(path.with_name(name) for name in names)
+        size = sum(file.stat().st_size for file in files)
+        if all(file.is_file() and begins_as_gguf(file) for file in files):
+            stem = base_name(path.name)
+            return Found(stem, files, size, store, quant=quant_of(stem))
+    return None
+
+
+def _llamafile(path: Path, store: Store) -> Found | None:
+    with contextlib.suppress(ModelFileError):
+        model = find_embedded(path)[0]
+        name = path.name.removesuffix(".exe").removesuffix(".llamafile")
+        quant = quant_of(path.name.removesuffix(".exe")) or quant_of(model.name)
+        return Found(name, (path,), model.bytes, store, quant=quant, embedded=True)
+    return None

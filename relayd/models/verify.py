@@ -1,0 +1,69 @@
+"""Are the bytes of a model still the ones that were promised?"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from relayd.errors import ModelFileError
+from relayd.models.ondisk import Found
+from relayd.units import MIB
+
+_CHUNK = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        name: The model.
+        outcome: `unknown` when nobody said what its bytes must be.
+        problems: What is wrong, a line a file.
+    """
+
+    name: str
+    outcome: Literal["ok", "damaged", "unknown"]
+    problems: tuple[str, ...] = ()
+
+
+def verify(found: Found, progress: Callable[[str, int, int | None], None]) -> Verdict:
+    """Read every file of a model whose digest is known, and compare.
+
+    Args:
+        found: The model.
+        progress: Told the file, the bytes read and the bytes in all.
+    """
+    problems = []
+    for path, promised in found.digests:
+        try:
+            actual = digest_of(path, progress)
+        except ModelFileError as error:
+            problems.append(error.message)
+            continue
+        if actual != promised:
+            problems.append(f"{path} has the SHA-256 {actual}, expected {promised}")
+    if problems:
+        return Verdict(found.name, "damaged", tuple(problems))
+    return Verdict(found.name, "ok" if found.digests else "unknown")
+
+
+def digest_of(path: Path, progress: Callable[[str, int, int | None], None] | None = None) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    digest, done = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as stream:
+            total = path.stat().st_size
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(path.name, done, total)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""Memory is read when somebody asks, seldom, and never makes an answer wait for long."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from relayd.clock import SystemClock
+from relayd.daemon.footprint import Footprint, Footprints
+from relayd.hardware import Cpu, Machine, Memory
+from relayd.planner import ReplicaSpec
+from relayd.supervisor import State, Status
+from relayd.units import GIB, Bytes
+
+pytestmark = pytest.mark.system
+
+
+class LaterClock(SystemClock):
+    """The system's clock, stopped, and moved on by a test."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Looks:
+    """A machine that is looked at, and counts that; a look may be held up."""
+
+    count: int = 0
+    free: Event = field(default_factory=Event)
+    refusal: OSError | None = None
+
+    def look(self) -> Machine:
+        self.count += 1
+        self.free.wait()
+        if self.refusal:
+            raise self.refusal
+        memory = Memory(Bytes(64 * GIB), Bytes(60 * GIB))
+        return Machine("linux", "x86_64", Cpu("c", 8, 16, 8), memory)
+
+
+def status(model: Path, pid: int | None) -> Status:
+    return Status(
+        ReplicaSpec("m", 0, model), State.READY, 0, pid, 1, None, 0, 5, (), None, None, (), None, None, None,
+        command=("llama-server", "--model", str(model), "--parallel", "1", "--ctx-size", "512"),
+    )  # fmt: skip
+
+
+def play(story: Callable[[Looks, LaterClock, Footprints], Awaitable[None]], patience_seconds: float) -> None:
+    async def tell() -> None:
+        looks, clock = Looks(), LaterClock()
+        try:
+            async with asyncio.timeout(60):
+                await story(looks, clock, Footprints(clock, looks.look, patience_seconds=patience_seconds))
+        finally:
+            looks.free.set()
+
+    asyncio.run(tell())
+
+
+def test_a_reading_serves_for_two_seconds_unless_a_process_is_another(tiny_model: Path) -> None:
+    async def story(looks: Looks, clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        for _ in range(3):
+            found = await footprints.read([status(tiny_model, os.getpid())])
+        assert found["m#0"].planned
+        assert found["m#0"].held
+        assert 1 == looks.count
+        assert await footprints.read([status(tiny_model, None)]) != found
+        assert 2 == looks.count
+        clock.now = 2
+        await footprints.read([status(tiny_model, None)])
+        assert 3 == looks.count
+
+    play(story, patience_seconds=30)
+
+
+def test_a_driver_that_hangs_holds_no_answer_up_and_is_asked_once(tiny_model: Path) -> None:
+    async def story(looks: Looks, clock: LaterClock, footprints: Footprints) -> None:
+        for now in (0, 10, 20):
+            clock.now = now
+            assert {} == await footprints.read([status(tiny_model, os.getpid())])
+        assert 1 == looks.count
+        looks.free.set()
+        while not (found := await footprints.read([status(tiny_model, os.getpid())])):
+            pass
+        assert found["m#0"].held
+
+    play(story, patience_seconds=0.01)
+
+
+def test_without_descriptors_what_was_known_must_do(tiny_model: Path) -> None:
+    async def story(looks: Looks, clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        known = await footprints.read([status(tiny_model, os.getpid())])
+        clock.now, looks.refusal = 10, OSError(errno.EMFILE, "Too many open files")
+        assert known == await footprints.read([status(tiny_model, os.getpid())])
+        assert 2 == looks.count
+
+    play(story, patience_seconds=30)
+
+
+def test_a_model_that_cannot_be_read_has_no_plan(tmp_path: Path) -> None:
+    async def story(looks: Looks, _clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        (tmp_path / "m.gguf").write_bytes(b"GGUF")
+        assert {"m#0": Footprint()} == await footprints.read([status(tmp_path / "m.gguf", None)])
+
+    play(story, patience_seconds=30)

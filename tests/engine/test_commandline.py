@@ -1,0 +1,77 @@
+"""The flags of a running server say the setup that was planned for it."""
+
+from pathlib import Path
+
+import pytest
+
+from relayd.endpoint import TcpAddress
+from relayd.engine import Features, command
+from relayd.engine.commandline import projector_of, setup_of
+from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
+from relayd.planner.plan import Allocation, ReplicaSpec
+
+pytestmark = pytest.mark.pure
+
+NONE = frozenset[int]()
+FLAGS = """--parallel --ctx-size --cache-ram --fit --gpu-layers --device --n-cpu-moe --cache-type-k
+--cache-type-v --flash-attn --batch-size --ubatch-size --kv-unified --embeddings --mmproj --threads
+--api-key-file"""
+FEATURES = Features("b1", 1, frozenset(FLAGS.split()), {"--flash-attn": "[on|off|auto]"}, unix_sockets=True)
+
+
+def started(spec: ReplicaSpec) -> tuple[str, ...]:
+    return command(spec, FEATURES, TcpAddress(1), Path("/key"))
+
+
+def test_what_a_plan_placed_is_read_back_from_its_flags() -> None:
+    allocation = Allocation(
+        devices=("CUDA0", "CUDA1"), shares=(3, 1), experts_on_cpu=5, type_k="q8_0", type_v="q8_0", batch=1024,
+        unified=True,
+    )  # fmt: skip
+    spec = ReplicaSpec(
+        "m", 0, Path("/m.gguf"), Path("/p.gguf"), context=4096, slots=3, gpu_layers=20, embeddings=True,
+        cache_ram_mib=512, allocation=allocation,
+    )  # fmt: skip
+
+    assert Setup(
+        context=12288,
+        slots=3,
+        unified=True,
+        type_k="q8_0",
+        type_v="q8_0",
+        batch=1024,
+        embeddings=True,
+        gpus=(Gpu("cuda0", 3), Gpu("cuda1", 1)),
+        gpu_layers=20,
+        experts_on_cpu=5,
+        cache_ram_mib=512,
+    ) == setup_of(started(spec), 32768, (), NONE)
+    assert "/p.gguf" == projector_of(started(spec))
+
+
+def test_what_is_not_said_is_what_the_engine_takes() -> None:
+    gpus = (Gpu("cuda0"),)
+    setup = setup_of(started(ReplicaSpec("m", 0, Path("/m.gguf"), slots=2)), 32768, gpus, frozenset({2}))
+
+    assert (65536, gpus, EVERY_LAYER) == (setup.context, setup.gpus, setup.gpu_layers)
+    assert frozenset({2}) == setup.repacked
+
+
+@pytest.mark.parametrize("flags", [("--device", "none"), ("-ngl", "0")])
+def test_a_server_may_leave_the_gpus_alone(flags: tuple[str, ...]) -> None:
+    assert () == setup_of(flags, 4096, (Gpu("cuda0"),), NONE).gpus
+
+
+def test_the_last_of_two_equal_flags_holds() -> None:
+    assert 8192 == setup_of(("-c", "4096", "--parallel", "1", "--ctx-size", "8192"), 1, (), NONE).context
+
+
+def test_flags_may_forbid_what_is_usual() -> None:
+    setup = setup_of(("--no-repack", "--swa-full", "-cmoe", "-fa", "off"), 4096, (), frozenset({2}))
+
+    assert (NONE, True, EVERY_LAYER, False) == (
+        setup.repacked,
+        setup.window_full,
+        setup.experts_on_cpu,
+        setup.flash_attention,
+    )

@@ -1,0 +1,70 @@
+"""What a pull needs, in one folder: a hub, its cache, a folder of models."""
+
+from pathlib import Path
+
+from relayd.catalog.entry import CatalogEntry
+from relayd.models.hub import Hub
+from relayd.models.order import Sources
+from relayd.models.pull import Puller
+from relayd.models.shelf import Record, Shelf
+from relayd.models.stores import Places, scan
+from relayd.secret import Secret
+from tests.fakes.hub import FakeHub
+
+REPO = "maker/tiny-GGUF"
+BLOB = b"GGUF" + bytes(range(256)) * 40
+
+
+class Fixed:
+    """A clock that stands still."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wall(self) -> float:
+        return 1000.0
+
+
+class Silent:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.last: dict[str, tuple[int, int | None]] = {}
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def at(self, name: str, done: int, total: int | None) -> None:
+        self.last[name] = (done, total)
+
+
+class Desk:
+    """Everything a pull needs, in one folder."""
+
+    def __init__(self, fake: FakeHub, root: Path, entries: tuple[CatalogEntry, ...] = ()) -> None:
+        self.fake, self.root = fake, root
+        self.progress = Silent()
+        self.shelf = Shelf(root / "models")
+        self.cache = root / "hub"
+        self.entries = entries
+        self.token = Secret("")
+        self.limit = 1 << 40
+
+    @property
+    def hub(self) -> Hub:
+        return Hub(self.cache, self.fake.endpoint, self.token)
+
+    def pull(self, text: str, *, force: bool = False, drafts: bool = False) -> Record:
+        sources = Sources(self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts)
+        puller = Puller(self.hub, self.shelf, Fixed(), self.progress, self.too_large, silence_seconds=5)
+        return puller.pull(sources.order(text), force=force)
+
+    def too_large(self, size: int) -> str:
+        return f"{size} bytes are too many" if size > self.limit else ""
+
+    def listed(self) -> list[str]:
+        return [found.name for found in scan(Places(own=self.shelf.root, hubs=(self.cache,)))]
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.root.rglob("*") if path.is_file() and ".lock" not in path.name}
