@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import AsJson, print_json
+from relayd.cli.support import completion
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson, print_json
 
 _PATIENCE_SECONDS = 3600.0
 """A load may take long, and a drain as long as its requests."""
@@ -15,7 +16,7 @@ Target = Annotated[
     typer.Argument(
         metavar="MODEL[#N]",
         help="A model or one replica; without it, all.",
-        autocompletion=complete.targets,
+        autocompletion=completion.targets,
     ),
 ]
 
@@ -43,8 +44,6 @@ def restart(
 
 def _act(verb: str, *, as_json: bool, **arguments: object) -> None:
     """Send a verb, print how each replica came out, and exit with 1 if one was given up."""
-    from relayd.cli.door import daemon_client
-
     answer = daemon_client().post(verb, patience_seconds=_PATIENCE_SECONDS, **arguments)
     show_states(answer, as_json=as_json)
 

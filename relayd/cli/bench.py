@@ -1,21 +1,25 @@
 """relayd bench: how fast is a model on this machine?"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import dataclasses
+from typing import Annotated, Any
 
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import AsJson, Quiet, print_json
-
-if TYPE_CHECKING:
-    from relayd.client.benchmark import Benchmark
+from relayd.cli.support import completion
+from relayd.cli.support.conversation import choose_model, open_conversation
+from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.client.benchmark import Benchmark, run_benchmark
+from relayd.clock import SystemClock
+from relayd.config import own_paths
+from relayd.errors import RequestError
+from relayd.store import remember_run
 
 
 def bench(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="Needed when there are several.", autocompletion=complete.models
+            metavar="MODEL", help="Needed when there are several.", autocompletion=completion.models
         ),
     ] = None,
     prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 256,
@@ -29,10 +33,6 @@ def bench(
     That is prompt and answer speed, for one request and for as many at once as the model has slots.
     The result is kept, and corrects what `relayd recommend` expects of this machine.
     """
-    from relayd.cli.talk import choose_model, open_conversation
-    from relayd.client.benchmark import run_benchmark
-    from relayd.errors import RequestError
-
     conversation, report = open_conversation()
     name = choose_model(model, report)
     found = next(one for one in report["models"] if one["name"] == name)
@@ -62,12 +62,7 @@ def _sweep(slots: int) -> list[int]:
     return counts if counts[-1] == slots else [*counts, slots]
 
 
-def _remember(result: "Benchmark", model: dict[str, Any]) -> None:
-    import dataclasses
-
-    from relayd.cli.door import own_paths
-    from relayd.clock import SystemClock
-    from relayd.store import remember_run
+def _remember(result: Benchmark, model: dict[str, Any]) -> None:
 
     command: list[str] = next((replica["command"] for replica in model["replicas"]), [])
     run = {
@@ -79,10 +74,8 @@ def _remember(result: "Benchmark", model: dict[str, Any]) -> None:
     remember_run(own_paths().state, run)
 
 
-def _show(result: "Benchmark", *, as_json: bool) -> None:
+def _show(result: Benchmark, *, as_json: bool) -> None:
     if as_json:
-        import dataclasses
-
         print_json(dataclasses.asdict(result))
         return
     print(f"prompt  {result.prefill_per_second:10.1f} tokens/s ({result.prompt_tokens} tokens)")

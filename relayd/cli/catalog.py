@@ -1,15 +1,23 @@
 """Commands about the models that are known: list, show, update, import."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
+import msgspec
 import typer
 
-from relayd.cli.output import AsJson, print_json, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from relayd.catalog import CatalogEntry, Folders
+from relayd.catalog import CatalogEntry, Folders, find_entry, load_catalog, shipped_folder
+from relayd.catalog.entry import Capability
+from relayd.catalog.llamafile import read_lines
+from relayd.catalog.update import keep_imported, update_catalog
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import show
+from relayd.config import load
+from relayd.config.paths import cache_dir, config_dir, state_dir
+from relayd.errors import UsageError
+from relayd.ui.catalog import model_page, models_table
 
 app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)
 
@@ -21,8 +29,6 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Show the models of the catalogue."""
-    from relayd.ui.catalog import models_table
-
     entries = [entry for entry in known_catalog() if _wanted(entry, pattern.casefold(), capability_of(tag))]
     if as_json:
         print_json([_summary(entry) for entry in entries])
@@ -38,11 +44,6 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """Show everything known of a model, and from where."""
-    import msgspec
-
-    from relayd.catalog import find_entry
-    from relayd.ui.catalog import model_page
-
     match = find_entry(known_catalog(), name)
     if as_json:
         print_json(msgspec.to_builtins(match.entry) | _summary(match.entry) | {"quant": match.quant or None})
@@ -57,12 +58,6 @@ def update(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a newer catalogue; relayd's own stays beneath it."""
-    import os
-    from pathlib import Path
-
-    from relayd.catalog.update import update_catalog
-    from relayd.config import load
-
     known = load(None, os.environ, Path.home(), Path.cwd()).config.catalog
     updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
     names = [entry.name for entry in updated]
@@ -82,9 +77,6 @@ def import_(
 
     Each is `slug|name|bytes|size|licence|…`, as ModelRelay keeps them.
     """
-    from relayd.catalog.llamafile import read_lines
-    from relayd.catalog.update import keep_imported
-
     entries = list(read_lines(_text(line)))
     known = {name for entry in known_catalog() if entry.origin != "imported" for name in entry.names}
     skipped = [entry.name for entry in entries if entry.name in known and not replace]
@@ -98,9 +90,7 @@ def import_(
         typer.echo(f"Known already, with more facts: {_listed(skipped)} (--replace takes them too)")
 
 
-def _folders() -> "Folders":
-    from relayd.catalog import Folders, shipped_folder
-    from relayd.config.paths import cache_dir, config_dir, state_dir
+def _folders() -> Folders:
 
     return Folders(
         shipped=shipped_folder(),
@@ -110,10 +100,8 @@ def _folders() -> "Folders":
     )
 
 
-def known_catalog() -> "tuple[CatalogEntry, ...]":
+def known_catalog() -> tuple[CatalogEntry, ...]:
     """Return every model there is knowledge of, imported and updated ones included."""
-    from relayd.catalog import load_catalog
-
     return load_catalog(_folders())
 
 
@@ -123,18 +111,13 @@ def capability_of(tag: str) -> str:
     Raises:
         UsageError: There is no such tag.
     """
-    from typing import get_args
-
-    from relayd.catalog.entry import Capability
-    from relayd.errors import UsageError
-
     known = get_args(Capability)
     if tag and tag.casefold() not in known:
         raise UsageError(f"no model has the tag {tag!r}", remedy=f"Tags are: {', '.join(known)}.")
     return tag.casefold()
 
 
-def _wanted(entry: "CatalogEntry", pattern: str, tag: str) -> bool:
+def _wanted(entry: CatalogEntry, pattern: str, tag: str) -> bool:
     texts = (*entry.names, entry.title, entry.family, entry.publisher)
     return (not tag or tag in entry.capabilities) and any(pattern in text.casefold() for text in texts)
 
@@ -145,10 +128,6 @@ def _text(line: str) -> str:
     Raises:
         UsageError: It is neither, or the file cannot be read.
     """
-    from pathlib import Path
-
-    from relayd.errors import UsageError
-
     if "|" in line:
         return line
     try:
@@ -160,7 +139,7 @@ def _text(line: str) -> str:
         ) from error
 
 
-def _summary(entry: "CatalogEntry") -> dict[str, Any]:
+def _summary(entry: CatalogEntry) -> dict[str, Any]:
     """Return the facts that every model has, as JSON."""
     return {
         "name": entry.name,
@@ -179,5 +158,5 @@ def _summary(entry: "CatalogEntry") -> dict[str, Any]:
     }
 
 
-def _listed(names: "Iterable[str]") -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"

@@ -1,24 +1,26 @@
 """relayd chat: talk with a model."""
 
+import dataclasses
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relayd.client.chat import Conversation, Message, Turn
+from relayd.cli.support import completion
+from relayd.cli.support.conversation import choose_model, devices_of, open_conversation
+from relayd.cli.support.output import print_json
+from relayd.client.chat import Conversation, Message, Turn
+from relayd.errors import NoDaemonError, RelaydError, UsageError
+from relayd.supervisor.logs import printable
 
 
 def chat(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="Needed when there are several.", autocompletion=complete.models
+            metavar="MODEL", help="Needed when there are several.", autocompletion=completion.models
         ),
     ] = None,
     message: Annotated[
@@ -33,9 +35,6 @@ def chat(
     An empty line or Ctrl-D ends, Ctrl-C cuts an answer short. Where each answer came from and what it took is
     shown below it.
     """
-    from relayd.cli.talk import choose_model, open_conversation
-    from relayd.errors import UsageError
-
     if as_json and message is None:
         raise UsageError("--json is for one answer", remedy="ask it with --message")
     conversation, report = open_conversation()
@@ -51,24 +50,22 @@ def chat(
 class _Line:
     """The line to one model."""
 
-    conversation: "Conversation"
+    conversation: Conversation
     report: dict[str, Any]
     model: str
     max_tokens: int | None
 
-    def ask(self, messages: "Sequence[Message]", *, silent: bool = False) -> "Turn":
+    def ask(self, messages: Sequence[Message], *, silent: bool = False) -> Turn:
         """Return the answer, shown as it comes unless it shall be silent."""
         show = _hide if silent else _show
         return self.conversation.ask(self.model, messages, max_tokens=self.max_tokens, on_text=show)
 
-    def devices(self, turn: "Turn") -> tuple[str, ...]:
+    def devices(self, turn: Turn) -> tuple[str, ...]:
         """Return where the replica works that gave an answer."""
-        from relayd.cli.talk import devices_of
-
         return devices_of(turn.replica, self.report)
 
 
-def describe(turn: "Turn", devices: "Sequence[str]" = ()) -> str:
+def describe(turn: Turn, devices: Sequence[str] = ()) -> str:
     """Return where an answer came from and what it took, on one line."""
     speed = f", {turn.per_second:.1f} tokens/s" if turn.per_second else ""
     cached = f" ({turn.cached_tokens} cached)" if turn.cached_tokens else ""
@@ -81,22 +78,18 @@ def describe(turn: "Turn", devices: "Sequence[str]" = ()) -> str:
     )
 
 
-def _once(line: _Line, messages: "Sequence[Message]", *, as_json: bool) -> None:
+def _once(line: _Line, messages: Sequence[Message], *, as_json: bool) -> None:
     turn = line.ask(messages, silent=as_json)
     devices = line.devices(turn)
     if as_json:
-        import dataclasses
-
         print_json({"model": line.model, "devices": devices, **dataclasses.asdict(turn)})
         return
     print(flush=True)
     typer.secho(describe(turn, devices), dim=True, err=True)
 
 
-def _converse(line: _Line, messages: "list[Message]") -> None:
+def _converse(line: _Line, messages: list[Message]) -> None:
     """Ask and answer until the person ends it; what failed or was cut short is no part of it."""
-    from relayd.errors import NoDaemonError, RelaydError
-
     while words := _prompt():
         messages.append({"role": "user", "content": words})
         try:
@@ -120,7 +113,6 @@ def _hide(_: str) -> None:
 
 
 def _show(piece: str) -> None:
-    from relayd.supervisor.logs import printable
 
     # A line break is text; any other control character could command the terminal.
     print("\n".join(map(printable, piece.split("\n"))), end="", flush=True)
@@ -128,8 +120,6 @@ def _show(piece: str) -> None:
 
 def _prompt() -> str:
     """Return what is typed, or the next line of what is piped in; "" at the end."""
-    import sys
-
     if sys.stdin.isatty():
         import readline  # noqa: F401 - arrow keys work once it is imported
     try:

@@ -1,15 +1,27 @@
 """relayd doctor: what would keep relayd from working well, and what helps?"""
 
-from typing import TYPE_CHECKING
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import typer
 
-from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show, telling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from relayd.checkup import Patient, Process
+from relayd.checkup import Level, Patient, Process, check_up
+from relayd.cli.engine import find
+from relayd.cli.hardware import as_the_engine_sees
+from relayd.cli.ondisk import own_shelf
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
+from relayd.config import Config, load, own_paths
+from relayd.errors import DaemonError, RelaydError
+from relayd.hardware import probe
+from relayd.models.hub import hub_of
+from relayd.ui.doctor import findings_page
+from relayd.units import Bytes
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -17,14 +29,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     Exits with 1 if there is a problem.
     """
-    from relayd.checkup import Level, check_up
-    from relayd.ui.doctor import findings_page
-
-    with telling("Looking …"):
+    with working("Looking …"):
         findings = list(check_up(_patient()))
     if as_json:
-        import dataclasses
-
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         rows = [(one.level.value, one.subject, one.detail, one.remedy) for one in findings]
@@ -33,19 +40,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _patient() -> "Patient":
-    import os
-    from pathlib import Path
-
-    from relayd.checkup import Patient
-    from relayd.cli.door import own_paths
-    from relayd.cli.engine import find
-    from relayd.cli.hardware import as_the_engine_sees
-    from relayd.cli.ondisk import own_shelf
-    from relayd.config import Config, load
-    from relayd.errors import RelaydError
-    from relayd.hardware import probe
-    from relayd.models.hub import hub_of
+def _patient() -> Patient:
 
     found: Config | RelaydError
     sources: tuple[str, ...] = ()
@@ -72,8 +67,6 @@ def _patient() -> "Patient":
 
 
 def _runs() -> bool:
-    from relayd.cli.door import daemon_client
-    from relayd.errors import DaemonError
 
     try:
         daemon_client().get("status")
@@ -82,15 +75,8 @@ def _runs() -> bool:
     return True
 
 
-def _servers() -> "Iterator[Process]":
+def _servers() -> Iterator[Process]:
     """Yield every llama-server of this machine; of one of another user, whose it is stays unknown."""
-    import contextlib
-
-    import psutil
-
-    from relayd.checkup import Process
-    from relayd.units import Bytes
-
     for process in psutil.process_iter(["name", "memory_info"]):
         if "llama-server" not in (process.info["name"] or ""):
             continue

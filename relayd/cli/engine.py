@@ -1,19 +1,26 @@
 """Commands about llama-server itself: install, list, path, update, rollback."""
 
 import contextlib
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import msgspec
 import typer
+from rich.console import Console
 
-from relayd.cli.output import AsJson, Quiet, print_json, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from relayd.config.schema import Engine as EngineSettings
-    from relayd.engine.find import Engine
-    from relayd.engine.install import Installer
-    from relayd.engine.installed import Installed, Shelf
+from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.cli.support.terminal import show
+from relayd.clock import SystemClock
+from relayd.config import load
+from relayd.config.paths import cache_dir, data_dir
+from relayd.config.schema import Engine as EngineSettings
+from relayd.engine.find import Engine, find_engine
+from relayd.engine.host import host_of
+from relayd.engine.install import Installer
+from relayd.engine.installed import Installed, Shelf
+from relayd.hardware import probe
+from relayd.ui.engine import EngineRow, engines_table, shown_progress
 
 app = typer.Typer(
     name="engine", help="Install and choose the llama-server that models run on.", no_args_is_help=True
@@ -49,8 +56,6 @@ def rollback(as_json: AsJson = False) -> None:
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Show the installed llama-servers."""
-    from relayd.ui.engine import EngineRow, engines_table
-
     shelf = _shelf()
     engines, now = shelf.engines(), shelf.current()
     if as_json:
@@ -73,66 +78,42 @@ def path(as_json: AsJson = False) -> None:
         typer.echo(engine.path)
 
 
-def find(configured: str) -> "Engine":
+def find(configured: str) -> Engine:
     """Return the llama-server that would run.
 
     Raises:
         EngineMissing: There is none.
         EngineError: It does not run here.
     """
-    import os
-
-    from relayd.config.paths import cache_dir
-    from relayd.engine.find import find_engine
-
     return find_engine(_shelf(), cache=cache_dir() / "engine", environ=os.environ, configured=configured)
 
 
-def _settings() -> "EngineSettings":
+def _settings() -> EngineSettings:
     """Return what the configuration says of the engine."""
-    import os
-    from pathlib import Path
-
-    from relayd.config import load
-
     return load(None, os.environ, Path.home(), Path.cwd()).config.engine
 
 
-def _shelf() -> "Shelf":
-    from relayd.config.paths import data_dir
-    from relayd.engine.installed import Shelf
-    from relayd.hardware import probe
+def _shelf() -> Shelf:
 
     return Shelf(data_dir() / "engines", probe().cpu_key())
 
 
 @contextlib.contextmanager
-def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> "Iterator[Installer]":
+def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> Iterator[Installer]:
     """Lend an installer that shows its progress on standard error."""
-    import os
-
-    from rich.console import Console
-
-    from relayd.cli.host import host_of
-    from relayd.clock import SystemClock
-    from relayd.engine.install import Installer
-    from relayd.hardware import probe
-    from relayd.ui.engine import shown_progress
-
     clock = SystemClock()
     with shown_progress(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
         yield Installer(_shelf(), lambda: host_of(probe()), os.environ, progress, clock, release_sha256)
 
 
-def _print_engine(shelf: "Shelf", engine: "Installed", *, as_json: bool) -> None:
+def _print_engine(shelf: Shelf, engine: Installed, *, as_json: bool) -> None:
     if as_json:
         print_json(_described(shelf, engine))
     else:
         typer.echo(f"llama.cpp {engine.version} ({engine.backend}): {shelf.binary(engine)}")
 
 
-def _described(shelf: "Shelf", engine: "Installed") -> dict[str, object]:
-    import msgspec
+def _described(shelf: Shelf, engine: Installed) -> dict[str, object]:
 
     current = shelf.current()
     return msgspec.structs.asdict(engine) | {

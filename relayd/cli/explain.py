@@ -1,18 +1,36 @@
 """relayd explain: how much memory will a model take, where, and why?"""
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from relayd.cli.output import AsJson, print_json, show
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from relayd.engine.explain import Explanation, ModelMetadata
-    from relayd.engine.memory import MemoryProbe
-    from relayd.hardware import Machine
+from relayd.advice import simulate as described
+from relayd.catalog import Folders, find_entry, load_catalog, shipped_folder
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import show
+from relayd.clock import SystemClock
+from relayd.config.paths import cache_dir, config_dir, data_dir, state_dir
+from relayd.engine.explain import (
+    Explanation,
+    Gpu,
+    ModelMetadata,
+    Setup,
+    header,
+    read_metadata,
+    repacked_types,
+)
+from relayd.engine.explain import explain as explained
+from relayd.engine.find import find_engine
+from relayd.engine.installed import Shelf
+from relayd.engine.memory import MemoryProbe
+from relayd.errors import EngineError, UsageError
+from relayd.hardware import Machine
+from relayd.hardware import probe as probe_hardware
+from relayd.ui.explain import Compared, render_memory
+from relayd.units import show_bytes
 
 
 def explain(
@@ -32,15 +50,6 @@ def explain(
 
     It is predicted, and confirmed by the engine on the header of the file.
     """
-    import os
-
-    from relayd.advice import simulate as described
-    from relayd.clock import SystemClock
-    from relayd.engine.explain import Gpu, Setup, repacked_types
-    from relayd.engine.explain import explain as explained
-    from relayd.errors import UsageError
-    from relayd.hardware import probe as probe_hardware
-
     if flash_attention not in {"on", "off"}:
         raise UsageError(f"--flash-attn is {flash_attention}: expected on or off")
     source, trained = _source(model)
@@ -66,27 +75,19 @@ def explain(
         _show(model, found, why_not, machine)
 
 
-def _source(model: str) -> "tuple[Path | ModelMetadata, int]":
+def _source(model: str) -> tuple[Path | ModelMetadata, int]:
     """Return the file, or the header that a catalogue entry's dimensions make; and its trained context.
 
     Raises:
         UsageError: It is neither, or the catalogue does not know its dimensions.
     """
-    from pathlib import Path
-
-    from relayd.engine.explain import read_metadata
-
     path = Path(model).expanduser()
     if path.suffix == ".gguf" or path.is_file():
         return path, read_metadata(path).whole("context_length")
     return _known(model)
 
 
-def _known(name: str) -> "tuple[ModelMetadata, int]":
-    from relayd.catalog import Folders, find_entry, load_catalog, shipped_folder
-    from relayd.config.paths import cache_dir, config_dir, state_dir
-    from relayd.engine.explain import header
-    from relayd.errors import UsageError
+def _known(name: str) -> tuple[ModelMetadata, int]:
 
     folders = Folders(
         shipped=shipped_folder(),
@@ -105,14 +106,8 @@ def _known(name: str) -> "tuple[ModelMetadata, int]":
     return header(entry.dimensions, context), context
 
 
-def _probe(cpu_key: str, environ: "Mapping[str, str]") -> "tuple[MemoryProbe | None, str]":
+def _probe(cpu_key: str, environ: Mapping[str, str]) -> tuple[MemoryProbe | None, str]:
     """Return a way to ask the installed engine, or why there is none."""
-    from relayd.config.paths import cache_dir, data_dir
-    from relayd.engine.find import find_engine
-    from relayd.engine.installed import Shelf
-    from relayd.engine.memory import MemoryProbe
-    from relayd.errors import EngineError
-
     try:
         shelf = Shelf(data_dir() / "engines", cpu_key)
         engine = find_engine(shelf, cache=cache_dir() / "engine", environ=environ)
@@ -121,8 +116,7 @@ def _probe(cpu_key: str, environ: "Mapping[str, str]") -> "tuple[MemoryProbe | N
     return MemoryProbe(engine, cache_dir() / "engine", environ), ""
 
 
-def _show(name: str, found: "Explanation", why_not: str, machine: "Machine") -> None:
-    from relayd.ui.explain import Compared, render_memory
+def _show(name: str, found: Explanation, why_not: str, machine: Machine) -> None:
 
     cells = [Compared(cell.device, cell.part, cell.predicted, cell.confirmed) for cell in found.cells()]
     setup = found.setup
@@ -141,10 +135,8 @@ def _show(name: str, found: "Explanation", why_not: str, machine: "Machine") -> 
     show(render_memory(title, found.prediction, cells, notes))
 
 
-def _room(found: "Explanation", machine: "Machine") -> "Iterator[str]":
+def _room(found: Explanation, machine: Machine) -> Iterator[str]:
     """Yield what each device would be left with."""
-    from relayd.units import show_bytes
-
     for device in machine.devices:
         if device.key in found.prediction.devices:
             need, have = found.prediction.total(device.key), device.memory_free

@@ -1,14 +1,23 @@
 """relayd hardware: what is this machine, as relayd plans for it."""
 
+import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+import msgspec
 import typer
 
-from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show
-
-if TYPE_CHECKING:
-    from relayd.hardware import Machine
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import MAIL_COLUMNS, show
+from relayd.clock import SystemClock
+from relayd.config.paths import cache_dir, data_dir
+from relayd.engine.devices import list_devices
+from relayd.engine.find import find_engine
+from relayd.engine.installed import Shelf
+from relayd.errors import EngineError
+from relayd.hardware import Machine, document, merge_engine_devices, parse_devices, probe
+from relayd.hardware.measure import measured, remembered
+from relayd.ui.hardware import render_machine
 
 
 def hardware(
@@ -16,24 +25,14 @@ def hardware(
     as_json: AsJson = False,
 ) -> None:
     """Show the CPU, the memory and the devices for models."""
-    from relayd.hardware import document
-
     machine = _this_machine(measure=measure)
     if as_json:
-        import msgspec
-
         print_json(msgspec.to_builtins(document(machine)))
     else:
-        from relayd.ui.hardware import render_machine
-
         show(render_machine(machine), MAIL_COLUMNS)
 
 
-def _this_machine(*, measure: bool) -> "Machine":
-    from relayd.clock import SystemClock
-    from relayd.config.paths import cache_dir
-    from relayd.hardware import probe
-    from relayd.hardware.measure import measured, remembered
+def _this_machine(*, measure: bool) -> Machine:
 
     cache = cache_dir() / "hardware"
     machine = probe()
@@ -41,21 +40,12 @@ def _this_machine(*, measure: bool) -> "Machine":
     return as_the_engine_sees(machine)
 
 
-def as_the_engine_sees(machine: "Machine") -> "Machine":
+def as_the_engine_sees(machine: Machine) -> Machine:
     """Return the machine corrected by the engine's own list of devices, or with a note why it is not.
 
     Args:
         machine: What the drivers say.
     """
-    import os
-
-    from relayd.config.paths import cache_dir, data_dir
-    from relayd.engine.devices import list_devices
-    from relayd.engine.find import find_engine
-    from relayd.engine.installed import Shelf
-    from relayd.errors import EngineError
-    from relayd.hardware import merge_engine_devices, parse_devices
-
     shelf = Shelf(data_dir() / "engines", machine.cpu_key())
     try:
         engine = find_engine(shelf, cache=cache_dir() / "engine", environ=os.environ)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relayd.cli.guide import Guide
-from relayd.cli.output import MAIL_COLUMNS, Quiet, print_json, show, telling
 from relayd.cli.recommend import For, gather
+from relayd.cli.support.guide import Guide
+from relayd.cli.support.output import Quiet, print_json
+from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 
 if TYPE_CHECKING:
     from relayd.advice import Adviser, Answer, Use
@@ -33,7 +34,7 @@ def init(
     nothing else is half done.
     """
     guide = Guide(None if yes else input, _silent if as_json else typer.echo)
-    with telling("Looking at this machine …"):
+    with working("Looking at this machine …"):
         adviser = gather()
     _tell_machine(adviser, guide)
     if not yes and not _can_answer(as_json=as_json):
@@ -165,7 +166,7 @@ def _choose(adviser: "Adviser", guide: Guide, use: For | None, model: str) -> _C
     if picked is None:
         return None
     wanted = Use(picked)
-    with telling("Looking for the best …"):
+    with working("Looking for the best …"):
         found = answer(adviser, Question(use=wanted, count=SHOWN))
     if guide.asks:
         show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
@@ -236,5 +237,5 @@ def _planned(choice: _Choice) -> "Answer":
     """Return the advice about a model, now that its file is here."""
     from relayd.advice import Question, answer
 
-    with telling("Asking the engine …"):
+    with working("Asking the engine …"):
         return answer(gather(), Question(use=choice.use, model=choice.called))

@@ -1,19 +1,26 @@
 """relayd logs: what a replica, or the daemon, has said."""
 
+import contextlib
+import heapq
 import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from threading import Event
+from typing import Annotated
 
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import print_event
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from relayd.supervisor.logs import Line, LogReader
+from relayd.cli.support import completion
+from relayd.cli.support.output import print_event
+from relayd.clock import SystemClock
+from relayd.config import own_paths
+from relayd.errors import ModelNotFoundError, UsageError
+from relayd.supervisor.logs import Line, LogReader, printable, replica_of, show_time
 
 _FOLLOW_SECONDS = 0.2
 _LINES = 50
@@ -27,7 +34,7 @@ def logs(
         typer.Argument(
             metavar="MODEL[#N]",
             help="A model or one replica; without it, the daemon.",
-            autocompletion=complete.targets,
+            autocompletion=completion.targets,
         ),
     ] = None,
     lines: Annotated[
@@ -53,11 +60,6 @@ def logs(
 
     Rotated logs are read too, and no daemon is needed.
     """
-    import sys
-    from io import TextIOWrapper
-
-    from relayd.supervisor.logs import LogReader
-
     wanted = _filter(since, grep)
     most = lines if lines is not None or since is not None else _LINES
     readers = {
@@ -72,21 +74,19 @@ def logs(
         _follow(target, readers, wanted, printer)
 
 
-def _filter(since: str | None, grep: str | None) -> "Callable[[Line], bool]":
+def _filter(since: str | None, grep: str | None) -> Callable[[Line], bool]:
     """Return whether a line is wanted.
 
     Raises:
         UsageError: The time or the pattern makes no sense.
     """
-    from relayd.errors import UsageError
-
     start = None if since is None else _moment(since)
     try:
         pattern = re.compile(grep or "")
     except re.error as error:
         raise UsageError(f"--grep {grep!r} is no regular expression: {error}") from error
 
-    def wanted(line: "Line") -> bool:
+    def wanted(line: Line) -> bool:
         recent = start is None or (line.time is not None and line.time >= start)
         return recent and pattern.search(line.text) is not None
 
@@ -95,11 +95,6 @@ def _filter(since: str | None, grep: str | None) -> "Callable[[Line], bool]":
 
 def _moment(text: str) -> float:
     """Return a moment in seconds since 1970; without a zone it is local time."""
-    from datetime import datetime
-
-    from relayd.clock import SystemClock
-    from relayd.errors import UsageError
-
     if ago := _AGO.fullmatch(text.strip()):
         return SystemClock().wall() - float(ago[1]) * _UNIT_SECONDS[ago[2]]
     try:
@@ -116,10 +111,6 @@ def _files(target: str | None) -> list[Path]:
     Raises:
         ModelNotFoundError: There is none.
     """
-    from relayd.cli.door import own_paths
-    from relayd.errors import ModelNotFoundError
-    from relayd.supervisor.logs import replica_of
-
     known: set[str] = set()
     for folder in (own_paths(demo=demo).state / "logs" for demo in (False, True)):
         files = {replica_of(file): file for file in sorted(folder.glob("*.log"))}
@@ -140,17 +131,15 @@ def _names(replica: str) -> tuple[str, ...]:
 
 
 def _last(
-    readers: "dict[Path, LogReader]",
-    wanted: "Callable[[Line], bool]",
+    readers: dict[Path, LogReader],
+    wanted: Callable[[Line], bool],
     most: int | None,
     *,
     unfinished: bool,
-) -> "Iterable[tuple[Path, Line]]":
+) -> Iterable[tuple[Path, Line]]:
     """Return the last wanted lines of all logs together, in the order of time."""
-    import heapq
-    from collections import deque
 
-    def one(file: Path, reader: "LogReader") -> "Iterator[tuple[Path, Line]]":
+    def one(file: Path, reader: LogReader) -> Iterator[tuple[Path, Line]]:
         lines = filter(wanted, reader.read(last=unfinished))
         return ((file, line) for line in (lines if most is None else deque(lines, most)))
 
@@ -166,10 +155,8 @@ class _Printer:
     raw: bool
     as_json: bool
 
-    def show(self, file: Path, line: "Line", *, several: bool) -> None:
+    def show(self, file: Path, line: Line, *, several: bool) -> None:
         """Print a line, and whose it is if there are several logs."""
-        from relayd.supervisor.logs import printable, replica_of, show_time
-
         replica = replica_of(file)
         if self.as_json:
             time = {} if line.time is None else {"time": show_time(line.time)}
@@ -181,18 +168,11 @@ class _Printer:
 
 def _follow(
     target: str | None,
-    readers: "dict[Path, LogReader]",
-    wanted: "Callable[[Line], bool]",
+    readers: dict[Path, LogReader],
+    wanted: Callable[[Line], bool],
     printer: _Printer,
 ) -> None:
     """Show what is written until interrupted; replicas that come later join in."""
-    import contextlib
-    import sys
-    from threading import Event
-
-    from relayd.errors import ModelNotFoundError
-    from relayd.supervisor.logs import LogReader
-
     never = Event()
     while True:
         sys.stdout.flush()

@@ -10,38 +10,55 @@ from typing import NoReturn
 
 import typer
 
-from relayd.cli import (
-    act,
-    bench,
-    catalog,
-    chat,
-    doctor,
-    engine,
-    explain,
-    hardware,
-    init,
-    logs,
-    models,
-    plan,
-    pull,
-    recommend,
-    reload,
-    serve,
-    service,
-    status,
-    stop,
-    test,
-    upgrade,
-    version,
-)
-from relayd.cli.output import print_event, print_json
+from relayd.cli.support.lazy import LazyCommand, LazyGroup
+from relayd.cli.support.output import print_event, print_json
 from relayd.errors import RelaydError
 
 STREAMS = frozenset({"serve", "logs"})
 """Commands whose `--json` is a line for each event; that of all others is one document."""
 
+
+def _command(place: str, summary: str) -> LazyCommand:
+    module, _, attribute = place.partition(".")
+    return LazyCommand(f"relayd.cli.{module}", attribute, summary)
+
+
+COMMANDS = {
+    "serve": _command("serve.serve", "Serve models in the foreground until Ctrl-C or `relayd stop`."),
+    "init": _command("init.init", "Set relayd up: find a model for this machine, and serve it."),
+    "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
+    "plan": _command("plan.plan", "Show where the configured models go, and what is left."),
+    "pull": _command("pull.pull", "Fetch a model; an interrupted pull goes on where it stopped."),
+    "status": _command("status.status", "Show the daemon, its models and every replica."),
+    "chat": _command("chat.chat", "Talk with a model."),
+    "bench": _command("bench.bench", "Measure how fast a running model is."),
+    "test": _command("test.try_models", "Ask models for a few words, and check what comes back."),
+    "logs": _command("logs.logs", "Show what replicas, or the daemon, have said."),
+    "start": _command("act.start", "Start what is stopped or was given up."),
+    "stop": _command("stop.stop", "Stop a model, a replica, or the daemon with all of them."),
+    "drain": _command("act.drain", "Stop replicas after their last request, however long it takes."),
+    "restart": _command("act.restart", "Stop replicas after their requests, and start them again."),
+    "reload": _command("reload.reload", "Follow the configuration as it is now."),
+    "upgrade": _command("upgrade.upgrade", "Replace the running daemon by the relayd installed now."),
+    "hardware": _command("hardware.hardware", "Show the CPU, the memory and the devices for models."),
+    "explain": _command("explain.explain", "Show what memory a model takes, where, and why."),
+    "doctor": _command("doctor.doctor", "Look for everything that has hurt people before."),
+    "version": _command("version.version", "Show the version of relayd and of the Python it runs on."),
+    "models": _command("models.app", "Show, import, check and remove models; alone it lists them."),
+    "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),
+    "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
+    "service": _command("service.app", "Run relayd from boot or login on, by systemd or launchd."),
+}
+"""Name -> module and function of a command, and its summary, in the order of `--help`."""
+
+
+class _Commands(LazyGroup):
+    lazy = COMMANDS
+
+
 app = typer.Typer(
     name="relayd",
+    cls=_Commands,
     help="Run llama.cpp on your own machines: plan, supervise, route.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help loads no rich: `--help` stays fast
@@ -50,30 +67,11 @@ app = typer.Typer(
     epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent, "
     "5 another daemon runs, 130 interrupted.",
 )
-app.command()(serve.serve)
-app.command()(init.init)
-app.command()(recommend.recommend)
-app.command()(plan.plan)
-app.command()(pull.pull)
-app.add_typer(models.app)
-app.command()(status.status)
-app.command()(chat.chat)
-app.command()(bench.bench)
-app.command("test")(test.try_models)
-app.command()(logs.logs)
-app.command()(act.start)
-app.command()(stop.stop)
-app.command()(act.drain)
-app.command()(act.restart)
-app.command()(reload.reload)
-app.command()(upgrade.upgrade)
-app.command()(hardware.hardware)
-app.command()(explain.explain)
-app.command()(doctor.doctor)
-app.add_typer(catalog.app)
-app.add_typer(engine.app)
-app.add_typer(service.app)
-app.command()(version.version)
+
+
+@app.callback()
+def _relayd() -> None:
+    """Have a group, though no command is registered before it is used."""
 
 
 def run() -> NoReturn:

@@ -1,22 +1,30 @@
 """Commands about models: on disk, in the catalogue, running; import, remove, check."""
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperGroup
 
+from relayd.catalog import CatalogEntry
+from relayd.cli import catalog
+from relayd.cli.catalog import capability_of
 from relayd.cli.ondisk import fits_here, known_models, models_on_disk, own_shelf, served_files
-from relayd.cli.output import AsJson, Quiet, print_json, show
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relayd.catalog import CatalogEntry
-    from relayd.models.ondisk import Found
-    from relayd.models.shelf import Record, Shelf
-    from relayd.ui.models import ModelRow
+from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.cli.support.terminal import show
+from relayd.clock import SystemClock
+from relayd.errors import UsageError
+from relayd.models.bring import bring
+from relayd.models.choice import MODEL_SUFFIXES, preferred_file
+from relayd.models.ondisk import STORES, Found, find_on_disk
+from relayd.models.shelf import Record, Shelf
+from relayd.models.verify import verify as check
+from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
+from relayd.units import show_bytes
 
 
 class _ListByDefault(TyperGroup):
@@ -47,8 +55,6 @@ def list_(
 
     `relayd models FILTER` is short for `relayd models list FILTER`.
     """
-    from relayd.ui.models import models_table
-
     entries, found = known_models(), models_on_disk()
     rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
     rows = [row for row in rows if _wanted(row, pattern.casefold(), _capability_of(tag))]
@@ -85,16 +91,7 @@ def import_(
 
     A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
     """
-    from rich.console import Console
-
-    from relayd.clock import SystemClock
-    from relayd.models.bring import bring
-    from relayd.models.choice import MODEL_SUFFIXES
-    from relayd.ui.models import shown_pull
-
     if not file.endswith((*MODEL_SUFFIXES, ".exe")):
-        from relayd.cli import catalog
-
         catalog.import_(file, replace=False, as_json=as_json)
         return
     clock = SystemClock()
@@ -115,9 +112,6 @@ def rm(
 
     Files that other programs brought stay.
     """
-    from relayd.errors import UsageError
-    from relayd.units import show_bytes
-
     shelf = own_shelf()
     record = _record_to_remove(shelf, name)
     if {os.path.realpath(kept.path) for kept in record.parts} & served_files():
@@ -141,13 +135,6 @@ def verify(
 
     That is what the hub, the store or their record says.
     """
-    from rich.console import Console
-
-    from relayd.clock import SystemClock
-    from relayd.models.ondisk import find_on_disk
-    from relayd.models.verify import verify as check
-    from relayd.ui.models import shown_pull, verdicts_table
-
     found = models_on_disk()
     chosen = [find_on_disk(found, name)] if name else found
     with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
@@ -163,9 +150,6 @@ def verify(
 @app.command()
 def du(as_json: AsJson = False) -> None:
     """Show how much disk models take, by whose they are."""
-    from relayd.models.ondisk import STORES
-    from relayd.ui.models import usage_table
-
     found = models_on_disk()
     by_store = {store: [one for one in found if one.store == store] for store in STORES}
     rows = [(STORES[store], len(own), _disk_bytes(own)) for store, own in by_store.items() if own]
@@ -186,19 +170,11 @@ def _capability_of(tag: str) -> str:
     Raises:
         UsageError: There is no such tag.
     """
-    from relayd.cli.catalog import capability_of
-
     return capability_of(tag)
 
 
-def _rows(
-    found: "Sequence[Found]", entries: "Sequence[CatalogEntry]", *, catalogue: bool
-) -> "list[ModelRow]":
+def _rows(found: Sequence[Found], entries: Sequence[CatalogEntry], *, catalogue: bool) -> list[ModelRow]:
     """Return models on disk, then those of the catalogue that are not."""
-    from relayd.models.choice import preferred_file
-    from relayd.models.ondisk import STORES
-    from relayd.ui.models import ModelRow
-
     fits, running = fits_here(), served_files()
     tags = {entry.name: entry.capabilities for entry in entries}
     rows = []
@@ -217,20 +193,17 @@ def _rows(
     return rows
 
 
-def _wanted(row: "ModelRow", pattern: str, tag: str) -> bool:
+def _wanted(row: ModelRow, pattern: str, tag: str) -> bool:
     texts = (row.name, row.where)
     return (not tag or tag in row.tags) and any(pattern in text.casefold() for text in texts)
 
 
-def _record_to_remove(shelf: "Shelf", name: str) -> "Record":
+def _record_to_remove(shelf: Shelf, name: str) -> Record:
     """Return the record of what may be removed.
 
     Raises:
         UsageError: No such model, or relayd did not bring it.
     """
-    from relayd.errors import UsageError
-    from relayd.models.ondisk import STORES, find_on_disk
-
     records = shelf.records()
     exact = [record for record in records if record.name.casefold() == name.casefold()]
     if len(exact) == 1:
@@ -245,8 +218,7 @@ def _record_to_remove(shelf: "Shelf", name: str) -> "Record":
     return record
 
 
-def _described(row: "ModelRow", found: "Sequence[Found]") -> dict[str, Any]:
-    import dataclasses
+def _described(row: ModelRow, found: Sequence[Found]) -> dict[str, Any]:
 
     one = next((one for one in found if (one.name, one.bytes) == (row.name, row.bytes)), None)
     shown = dataclasses.asdict(row) | {"on_disk": one is not None, "running": row.state == "running"}
@@ -263,19 +235,19 @@ def _described(row: "ModelRow", found: "Sequence[Found]") -> dict[str, Any]:
     return shown
 
 
-def _disk_bytes(found: "Sequence[Found]") -> int:
+def _disk_bytes(found: Sequence[Found]) -> int:
     """Return what models and all that belongs to them take, files that two share once."""
     paths = (path for one in found for path in (*one.files, *one.projectors, *one.drafts))
     return sum(path.stat().st_size for path in {Path(os.path.realpath(path)) for path in paths})
 
 
-def _pending(record: "Record") -> dict[str, Any]:
+def _pending(record: Record) -> dict[str, Any]:
     return {"name": record.name, "source": record.source, "bytes": _arrived(record)}
 
 
-def _arrived(record: "Record") -> int:
+def _arrived(record: Record) -> int:
     return sum(kept.here_bytes for kept in record.files)
 
 
-def _again(record: "Record") -> str:
+def _again(record: Record) -> str:
     return record.name if record.model else record.source

@@ -98,7 +98,7 @@ def fits_here() -> "Callable[[int], bool]":
 
 def served_files() -> set[str]:
     """Return the files that a daemon serves now; none when no daemon answers."""
-    from relayd.cli.door import daemon_client
+    from relayd.cli.support.control import daemon_client
     from relayd.errors import DaemonError
 
     try:

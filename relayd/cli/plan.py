@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show
 from relayd.cli.recommend import gather
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import MAIL_COLUMNS, show
 
 
 def plan(
@@ -44,7 +45,7 @@ def plan(
 
 def running(models: set[str]) -> list[int]:
     """Return the processes that serve some models now: their memory is the plan's own."""
-    from relayd.cli.door import daemon_client
+    from relayd.cli.support.control import daemon_client
     from relayd.errors import RelaydError
 
     try:

@@ -3,17 +3,22 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
+from rich.console import Console
 
 from relayd.cli.ondisk import known_models, limit_of, models_on_disk, own_shelf
-from relayd.cli.output import AsJson, Quiet, print_json
-
-if TYPE_CHECKING:
-    from relayd.models.order import Order
-    from relayd.models.shelf import Record
+from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.clock import SystemClock
+from relayd.models.hub import hub_of
+from relayd.models.order import Order, Sources
+from relayd.models.pull import Puller
+from relayd.models.shelf import Record
+from relayd.ui.models import shown_pull
+from relayd.units import show_bytes
 
 
 def pull(
@@ -58,20 +63,12 @@ def obtain(
     dry_run: bool = False,
     quiet: bool = False,
     announce: bool = True,
-) -> "tuple[Order, Record | None]":
+) -> tuple[Order, Record | None]:
     """Fetch what is missing of a model, with progress on standard error; the record is None after a dry run.
 
     Raises:
         RelaydError: It is not clear what is meant, or it did not come; see `Sources.order` and `Puller.pull`.
     """
-    from rich.console import Console
-
-    from relayd.clock import SystemClock
-    from relayd.models.hub import hub_of
-    from relayd.models.order import Sources
-    from relayd.models.pull import Puller
-    from relayd.ui.models import shown_pull
-
     clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
         sources = Sources(hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft)
@@ -87,8 +84,6 @@ def too_large(size: int) -> str:
 
     Weights alone are compared with all memory: what fits well is for `relayd recommend` to say.
     """
-    from relayd.units import show_bytes
-
     if not size:
         return ""
     ram, devices = limit_of()
@@ -98,14 +93,13 @@ def too_large(size: int) -> str:
     return f"its weights take {show_bytes(size)}, this machine has {held}"
 
 
-def _called(record: "Record") -> str:
+def _called(record: Record) -> str:
     """Return what a model that has come is called now, as `relayd models` lists it."""
     here = Path(record.parts[0].path)
     return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
 
 
-def _announce(order: "Order") -> None:
-    from relayd.units import show_bytes
+def _announce(order: Order) -> None:
 
     size = show_bytes(order.bytes) if order.bytes else "of unknown size"
     here = order.bytes - order.missing_bytes
@@ -118,8 +112,7 @@ def _announce(order: "Order") -> None:
         typer.echo(f"  {Path(piece.kept.path).name} from {where}", err=True)
 
 
-def _described(order: "Order", record: "Record | None") -> dict[str, object]:
-    import msgspec
+def _described(order: Order, record: Record | None) -> dict[str, object]:
 
     shown = record or order.record
     return msgspec.structs.asdict(shown) | {

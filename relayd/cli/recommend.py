@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relayd.cli.output import MAIL_COLUMNS, AsJson, print_json, show, telling
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 
 if TYPE_CHECKING:
     from relayd.advice import Adviser, Answer
@@ -51,7 +52,7 @@ def recommend(
         slots=slots,
         count=SHOWN if use else EACH,
     )
-    with telling("Asking the engine about the best …"):
+    with working("Asking the engine about the best …"):
         found = answer(gather(simulate), question)
     if command:
         typer.echo(found.command_line())
@@ -144,7 +145,7 @@ def this_machine() -> "Machine":
     cache = cache_dir() / "hardware"
     machine = remembered(probe(), cache)
     if machine.ram_bandwidth is None:
-        with telling("Measuring how fast RAM is read …"):
+        with working("Measuring how fast RAM is read …"):
             machine = measured(machine, cache, SystemClock())
     return as_the_engine_sees(machine)
 

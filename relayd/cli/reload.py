@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from relayd.cli.output import AsJson
+from relayd.cli.act import show_states
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson
 
 _PATIENCE_SECONDS = 3600.0
 
@@ -17,9 +19,6 @@ def reload(
 
     Only replicas that it changes are started anew.
     """
-    from relayd.cli.act import show_states
-    from relayd.cli.door import daemon_client
-
     answer = daemon_client().post("reload", patience_seconds=_PATIENCE_SECONDS, dry_run=dry_run)
     if not as_json:
         for line in _lines(answer):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relayd.cli.output import print_event
+from relayd.cli.support.output import print_event
 
 if TYPE_CHECKING:
     from relayd.config import Config
@@ -71,10 +71,9 @@ class _Choice:
 
         import msgspec
 
-        from relayd.cli.door import own_paths
         from relayd.cli.ondisk import models_to_serve, servable_model
         from relayd.cli.picked import remember, still_running
-        from relayd.config import check_exposure, load, make_folders
+        from relayd.config import check_exposure, load, make_folders, own_paths
         from relayd.desired import wish
         from relayd.hardware import probe
 

@@ -1,16 +1,27 @@
 """Commands about relayd as a service of systemd or launchd: install, uninstall, show."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from relayd.cli.output import AsJson, print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from relayd.service.plan import Run, Step
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.service import (
+    folders_of,
+    places,
+    program_of,
+    require_program,
+    require_rights,
+    service_kind,
+    service_of,
+)
+from relayd.errors import StateError, UsageError
+from relayd.service.install import carry_out, missing_manager, require_manager
+from relayd.service.plan import Kind, Run, Step, Write, plan_install, plan_uninstall, rendered
 
 app = typer.Typer(
     name="service", help="Run relayd from boot or login on, by systemd or launchd.", no_args_is_help=True
@@ -38,12 +49,6 @@ def install(
     as_json: AsJson = False,
 ) -> None:
     """Install the service, and start it now and from now on."""
-    import os
-
-    from relayd.cli.guest import places, require_program, require_rights, service_kind, service_of
-    from relayd.service.install import require_manager
-    from relayd.service.plan import Write, plan_install
-
     kind = service_kind(user=user, system=system, launchd=launchd)
     service = service_of(kind, program, config)
     steps = plan_install(kind, service, places(), os.getuid())
@@ -71,13 +76,6 @@ def uninstall(
 
     Its replicas end too.
     """
-    import os
-
-    from relayd.cli.guest import folders_of, places, program_of, require_rights, service_kind
-    from relayd.errors import UsageError
-    from relayd.service.install import missing_manager
-    from relayd.service.plan import Kind, Run, plan_uninstall
-
     kind = service_kind(user=user, system=system, launchd=launchd)
     if purge and kind is not Kind.SYSTEM:
         raise UsageError("--purge is for the system service of systemd", remedy="say --system as well")
@@ -107,10 +105,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the files that `install` would write."""
-    from relayd.cli.guest import places, service_kind, service_of
-    from relayd.errors import UsageError
-    from relayd.service.plan import rendered
-
     kind = service_kind(user=user, system=system, launchd=launchd)
     texts = rendered(kind, service_of(kind, program, config))
     paths = places().files(kind)
@@ -124,10 +118,8 @@ def show(
         typer.echo("\n".join(f"==> {paths[name]} <==\n{text}" for name, text in texts.items()), nl=False)
 
 
-def _follow(steps: "list[Step]", *, dry_run: bool, as_json: bool, left: "Iterable[Step]" = ()) -> None:
+def _follow(steps: list[Step], *, dry_run: bool, as_json: bool, left: Iterable[Step] = ()) -> None:
     """Carry steps out, telling each, and say which are left to the reader."""
-    from relayd.service.install import carry_out
-
     if not dry_run:
         carry_out(steps, run_step, lambda step: None if as_json else typer.echo(str(step)))
     if as_json:
@@ -141,17 +133,12 @@ def _follow(steps: "list[Step]", *, dry_run: bool, as_json: bool, left: "Iterabl
         typer.echo(f"left to you: {step}")
 
 
-def _listed(steps: "Iterable[Step]") -> list[str]:
+def _listed(steps: Iterable[Step]) -> list[str]:
     return [str(step) for step in steps]
 
 
-def run_step(step: "Run") -> int:
+def run_step(step: Run) -> int:
     """Run a command; its words go to standard error, and where it may fail, those of its failure nowhere."""
-    import subprocess
-    import sys
-
-    from relayd.errors import StateError
-
     try:
         done = subprocess.run(  # noqa: S603 - an argument list of ours; the programs are the system's own
             step.command,

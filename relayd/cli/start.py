@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from relayd.cli.guide import Guide
+    from relayd.cli.support.guide import Guide
     from relayd.service.plan import Kind, Run, Step
 
 
@@ -54,8 +54,8 @@ def offer_service(guide: "Guide") -> str:
         return "running" if is_running() else ""
     if not guide.agrees("\nRun relayd as a service, from login on?"):
         return ""
-    from relayd.cli.guest import places, program_of, require_program, service_kind, service_of
     from relayd.cli.service import run_step
+    from relayd.cli.support.service import places, program_of, require_program, service_kind, service_of
     from relayd.service.plan import plan_install, plan_uninstall
 
     kind = service_kind(user=False, system=False, launchd=False)
@@ -70,7 +70,7 @@ def offer_service(guide: "Guide") -> str:
 
 def no_service() -> str:
     """Return why no service can be installed now, or ""."""
-    from relayd.cli.guest import service_kind
+    from relayd.cli.support.service import service_kind
     from relayd.service.install import missing_manager
 
     kind = service_kind(user=False, system=False, launchd=False)
@@ -111,7 +111,7 @@ def carry_out_or_undo(
 
 def is_running() -> bool:
     """Return whether a daemon answers, or holds its socket and does not."""
-    from relayd.cli.door import daemon_client
+    from relayd.cli.support.control import daemon_client
     from relayd.errors import DaemonError, NoDaemonError
 
     try:
@@ -124,6 +124,6 @@ def is_running() -> bool:
 
 
 def _is_installed(kind: "Kind") -> bool:
-    from relayd.cli.guest import places
+    from relayd.cli.support.service import places
 
     return any(path.exists() for path in places().files(kind).values())

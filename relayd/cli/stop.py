@@ -1,14 +1,16 @@
 """relayd stop: end a model, a replica, or the daemon with all of them."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import contextlib
+from typing import Annotated, Any
 
+import psutil
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import AsJson, print_json
-
-if TYPE_CHECKING:
-    from relayd.client.control import Client
+from relayd.cli.support import completion
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson, print_json
+from relayd.client.control import Client
+from relayd.errors import DaemonError, UsageError
 
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 120.0
@@ -20,7 +22,7 @@ def stop(
         typer.Argument(
             metavar="MODEL[#N]",
             help="A model or one replica; without it, everything.",
-            autocompletion=complete.targets,
+            autocompletion=completion.targets,
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Stop every replica and the daemon.")] = False,
@@ -30,9 +32,6 @@ def stop(
 
     Running requests are finished first.
     """
-    from relayd.cli.door import daemon_client
-    from relayd.errors import UsageError
-
     if target and everything:
         raise UsageError(f"--all and {target!r} exclude each other", remedy="give one of them")
     client = daemon_client()
@@ -50,14 +49,8 @@ def stop(
         print(done)
 
 
-def _await_end(client: "Client", pid: int) -> None:
+def _await_end(client: Client, pid: int) -> None:
     """Wait until the daemon's process is gone, telling on the way what it waits for."""
-    import contextlib
-
-    import psutil
-
-    from relayd.errors import DaemonError
-
     shown = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)

@@ -1,31 +1,28 @@
 """relayd test: does a model answer, from every replica and through the door?"""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from relayd.cli import complete
-from relayd.cli.output import AsJson, print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from relayd.client.chat import Conversation
+from relayd.cli.chat import describe
+from relayd.cli.support import completion
+from relayd.cli.support.conversation import choose_model, open_conversation, open_replica
+from relayd.cli.support.output import AsJson, print_json
+from relayd.client.chat import Conversation
+from relayd.errors import ModelNotFoundError, RelaydError
 
 
 def try_models(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="Without it, every model.", autocompletion=complete.models),
+        typer.Argument(metavar="MODEL", help="Without it, every model.", autocompletion=completion.models),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask models for a few words, and check what comes back."""
-    from relayd.cli.talk import choose_model, open_conversation
-    from relayd.errors import ModelNotFoundError
-
     conversation, report = open_conversation()
     name = None if model is None else choose_model(model, report)
     models = [one for one in report["models"] if name in (None, one["name"])]
@@ -42,10 +39,8 @@ def try_models(
         raise typer.Exit(1)
 
 
-def _try(conversation: "Conversation", model: dict[str, Any], runtime: Path) -> list[dict[str, Any]]:
+def _try(conversation: Conversation, model: dict[str, Any], runtime: Path) -> list[dict[str, Any]]:
     """Return a result for each replica, asked past the door, and one for an answer through it."""
-    from relayd.cli.talk import open_replica
-
     asked = [
         _ask(f"{replica['name']} itself", model["name"], partial(open_replica, replica, runtime))
         for replica in model["replicas"]
@@ -53,9 +48,7 @@ def _try(conversation: "Conversation", model: dict[str, Any], runtime: Path) -> 
     return [*asked, _ask(f"{model['name']} through the door", model["name"], lambda: conversation)]
 
 
-def _ask(what: str, name: str, connect: "Callable[[], Conversation]") -> dict[str, Any]:
-    from relayd.cli.chat import describe
-    from relayd.errors import RelaydError
+def _ask(what: str, name: str, connect: Callable[[], Conversation]) -> dict[str, Any]:
 
     try:
         turn = connect().ask(name, [{"role": "user", "content": "Say hello."}], max_tokens=16)

@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-from relayd.cli.output import AsJson, print_json, telling
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import working
 
 _PATIENCE_SECONDS = 3600.0
 """The daemon has its own limit: server.takeover_seconds."""
@@ -26,9 +28,7 @@ def upgrade(
     Clients do not notice: replicas stay loaded, answers under way are finished by the old daemon, new
     requests go to the new one. If that does not come up, nothing has changed.
     """
-    from relayd.cli.door import daemon_client
-
-    with telling("Starting the new daemon"):
+    with working("Starting the new daemon"):
         answer = daemon_client().post("upgrade", patience_seconds=_PATIENCE_SECONDS, drain_seconds=drain)
     if as_json:
         print_json(answer)

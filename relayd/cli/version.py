@@ -3,7 +3,7 @@
 import platform
 
 from relayd import __version__
-from relayd.cli.output import AsJson, print_json
+from relayd.cli.support.output import AsJson, print_json
 
 
 def version(as_json: AsJson = False) -> None:

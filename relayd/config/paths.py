@@ -6,7 +6,7 @@ The XDG base directories, on Linux and macOS alike: command-line programs are lo
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayd.errors import ConfigError, StateError
@@ -112,6 +112,21 @@ def paths(environ: Mapping[str, str], home: Path) -> Paths:
         runtime=runtime,
         control_socket=runtime / "control.sock",
         lock=runtime / "relayd.lock",
+    )
+
+
+def own_paths(*, demo: bool = False) -> Paths:
+    """Return the folders of the daemon, or of the demo's own daemon."""
+    own = paths(os.environ, Path.home())
+    if not demo:
+        return own
+    runtime = with_socket_room(own.runtime / "demo")
+    return replace(
+        own,
+        state=own.state / "demo",
+        runtime=runtime,
+        control_socket=runtime / own.control_socket.name,
+        lock=runtime / own.lock.name,
     )
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from relayd.cli import talk
 from relayd.cli.chat import chat
 from relayd.client.chat import Message, Turn
 from relayd.errors import NoDaemonError, UpstreamError
@@ -29,7 +28,8 @@ class Model:
 
 def converse(monkeypatch: pytest.MonkeyPatch, model: Model, typed: str, **options: Any) -> None:
     monkeypatch.setattr(
-        talk, "open_conversation", lambda: (model, {"models": [{"name": "m", "aliases": [], "replicas": []}]})
+        "relayd.cli.chat.open_conversation",
+        lambda: (model, {"models": [{"name": "m", "aliases": [], "replicas": []}]}),
     )
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     chat(**{"model": None, "message": None, "system": None, "max_tokens": None, "as_json": False, **options})

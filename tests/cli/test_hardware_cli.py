@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from relayd.cli.main import app
-from relayd.cli.output import MAIL_COLUMNS
+from relayd.cli.support.terminal import MAIL_COLUMNS
 from relayd.engine import Engine
 
 

@@ -12,7 +12,9 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from relayd.cli import main, output
+from relayd.cli import main
+from relayd.cli.support import terminal
+from relayd.cli.support.lazy import LazyGroup
 from tests.daemons import Daemon, home_environ
 
 ARGUMENTS: Mapping[str, str] = MappingProxyType({
@@ -39,7 +41,10 @@ DOWNLOADS = frozenset({"engine install", "engine update"})
 def commands(app: object = None, path: str = "") -> Iterator[tuple[str, TyperCommand]]:
     """Yield every command of relayd with the words that call it."""
     command = app or typer.main.get_command(main.app)
-    if isinstance(command, TyperGroup):
+    if isinstance(command, LazyGroup):
+        for name, listed in command.lazy.items():
+            yield from commands(listed.load(name), name)
+    elif isinstance(command, TyperGroup):
         for name, one in command.commands.items():
             yield from commands(one, f"{path} {name}".strip())
     elif isinstance(command, TyperCommand):
@@ -77,10 +82,10 @@ KEEPERS = {"picked.py"}
 
 @pytest.mark.pure
 def test_only_one_module_of_the_command_line_writes_json() -> None:
-    folder = Path(output.__file__).parent
+    folder = Path(main.__file__).parent
     writers = [
         module.name
-        for module in sorted(folder.glob("*.py"))
+        for module in sorted(folder.rglob("*.py"))
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"dump", "dumps", "encode"}
         and isinstance(node.value, ast.Name | ast.Attribute) and "json" in ast.unparse(node.value)
@@ -123,7 +128,7 @@ def test_a_running_relayd_answers_every_command_in_the_same_format(demo: Daemon)
 def test_out_of_a_terminal_a_thing_is_one_line(
     render: Text | Callable[[int], Text], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output.show(render)
+    terminal.show(render)
     assert ["x" * 150] == capsys.readouterr().out.splitlines()
-    output.show(render, output.MAIL_COLUMNS)
+    terminal.show(render, terminal.MAIL_COLUMNS)
     assert ["x" * 100, "x" * 50] == capsys.readouterr().out.splitlines()

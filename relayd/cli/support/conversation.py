@@ -1,18 +1,28 @@
 """How do chat, test and bench reach the door of the running daemon?"""
 
-from typing import TYPE_CHECKING, Any
+import os
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from http.client import HTTPConnection
-    from pathlib import Path
-
-    from relayd.client.chat import Conversation
+from relayd.cli.hardware import as_the_engine_sees
+from relayd.cli.support.control import daemon_client
+from relayd.client.chat import Conversation
+from relayd.client.control import UnixConnection
+from relayd.config import load
+from relayd.engine.explain import read_metadata
+from relayd.errors import ModelFileError, ModelNotFoundError, NoDaemonError, UsageError
+from relayd.hardware import probe, residence
+from relayd.secret import Secret
+from relayd.supervisor.child import Files
 
 _PATIENCE_SECONDS = 600.0
 """How long a model may be silent: it reads a long prompt first."""
 
 
-def open_conversation() -> tuple["Conversation", dict[str, Any]]:
+def open_conversation() -> tuple[Conversation, dict[str, Any]]:
     """Return a client of the running daemon's door, and its status report.
 
     The key comes from the same configuration and variables that the daemon reads.
@@ -20,34 +30,17 @@ def open_conversation() -> tuple["Conversation", dict[str, Any]]:
     Raises:
         NoDaemonError: No daemon runs.
     """
-    import os
-    from functools import partial
-    from pathlib import Path
-
-    from relayd.cli.door import daemon_client
-    from relayd.client.chat import Conversation
-    from relayd.config import load
-
     report = daemon_client().get("status")
     key = load(None, os.environ, Path.home(), Path.cwd()).config.server.api_key
     return Conversation(partial(_connect, report["url"]), key), report
 
 
-def open_replica(replica: dict[str, Any], runtime: "Path") -> "Conversation":
+def open_replica(replica: dict[str, Any], runtime: Path) -> Conversation:
     """Return a client of one replica of a status report, past the door.
 
     Raises:
         NoDaemonError: It has no process.
     """
-    from functools import partial
-    from pathlib import Path
-
-    from relayd.client.chat import Conversation
-    from relayd.client.control import UnixConnection
-    from relayd.errors import NoDaemonError
-    from relayd.secret import Secret
-    from relayd.supervisor.child import Files
-
     address, key_file = replica["address"], Files.of(runtime, replica["name"]).key
     if address is None or not key_file.exists():
         raise NoDaemonError(f"{replica['name']} is {replica['state']}: it has no process to ask")
@@ -61,13 +54,6 @@ def open_replica(replica: dict[str, Any], runtime: "Path") -> "Conversation":
 
 def devices_of(replica: str, report: dict[str, Any]) -> tuple[str, ...]:
     """Return the devices that a replica of a status report works on; none if it is not in there."""
-    from pathlib import Path
-
-    from relayd.cli.hardware import as_the_engine_sees
-    from relayd.engine.explain import read_metadata
-    from relayd.errors import ModelFileError
-    from relayd.hardware import probe, residence
-
     replicas = ((model, one) for model in report["models"] for one in model["replicas"])
     model, found = next(((model, one) for model, one in replicas if one["name"] == replica), (None, None))
     if model is None or found is None:
@@ -81,9 +67,7 @@ def devices_of(replica: str, report: dict[str, Any]) -> tuple[str, ...]:
     return residence(seen, found["pid"] or 0, found["command"], layers)
 
 
-def _connect(url: str) -> "HTTPConnection":
-    from http.client import HTTPConnection
-    from urllib.parse import urlsplit
+def _connect(url: str) -> HTTPConnection:
 
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(parts.hostname), parts.hostname)  # noqa: S104 - no bind
@@ -97,8 +81,6 @@ def choose_model(name: str | None, report: dict[str, Any]) -> str:
         UsageError: It could be several, or there is none.
         ModelNotFoundError: None is called so.
     """
-    from relayd.errors import ModelNotFoundError, UsageError
-
     names = {model["name"]: (model["name"], *model["aliases"]) for model in report["models"]}
     known = ", ".join(names) or "none is configured"
     if name is None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from relayd.cli.guide import Guide
+from relayd.cli.support.guide import Guide
 
 pytestmark = pytest.mark.pure
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relayd.cli.host import host_of
-from relayd.engine.host import Cuda
+from relayd.engine.host import Cuda, host_of
 from relayd.hardware import Device, DeviceKind, Machine, probe
 from relayd.units import GIB, Bytes
 

@@ -1,28 +1,24 @@
 """Which service would this relayd be, and may it become one?"""
 
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from relayd.config import Config
-    from relayd.service.plan import Kind, Places
-    from relayd.service.units import Service
+from relayd.config import Config, cache_dir, config_dir, data_dir, load, parse_listen, runtime_dir, state_dir
+from relayd.errors import UsageError
+from relayd.service.install import closed_to_others
+from relayd.service.plan import Kind, Places
+from relayd.service.units import Service, stop_budget_seconds
 
 
-def service_kind(*, user: bool, system: bool, launchd: bool) -> "Kind":
+def service_kind(*, user: bool, system: bool, launchd: bool) -> Kind:
     """Return what was asked for; root serves the machine, others their session.
 
     Raises:
         UsageError: Both were asked for.
     """
-    import os
-    import sys
-
-    from relayd.errors import UsageError
-    from relayd.service.plan import Kind
-
     if user and system:
         raise UsageError("--user and --system exclude each other", remedy="give one of them")
     of_machine = system or (not user and os.geteuid() == 0)
@@ -31,18 +27,13 @@ def service_kind(*, user: bool, system: bool, launchd: bool) -> "Kind":
     return Kind.SYSTEM if of_machine else Kind.SESSION
 
 
-def places() -> "Places":
+def places() -> Places:
     """Return where the service managers of this machine look."""
-    from relayd.config import config_dir
-    from relayd.service.plan import Places
-
     return Places(home=Path.home(), config_home=config_dir().parent)
 
 
-def folders_of(kind: "Kind") -> "dict[str, str]":
+def folders_of(kind: Kind) -> dict[str, str]:
     """Return the variables that tell the service, and commands that look for it, where its folders are."""
-    from relayd.config import cache_dir, config_dir, data_dir, runtime_dir, state_dir
-
     if kind.system:
         runtime = "/var/lib/relayd/run" if kind.launchd else "/run/relayd"
         config, data, state, cache = "/etc", "/var/lib", "/var/lib", "/var/cache"
@@ -59,7 +50,7 @@ def folders_of(kind: "Kind") -> "dict[str, str]":
     }
 
 
-def service_of(kind: "Kind", program: Path | None, file: Path | None) -> "Service":
+def service_of(kind: Kind, program: Path | None, file: Path | None) -> Service:
     """Return the service as the configuration wants it that the service itself will read.
 
     Args:
@@ -70,9 +61,6 @@ def service_of(kind: "Kind", program: Path | None, file: Path | None) -> "Servic
     Raises:
         ConfigError: That configuration cannot be followed.
     """
-    from relayd.config import parse_listen
-    from relayd.service.units import Service, stop_budget_seconds
-
     folders = folders_of(kind)
     environment_file = Path(folders["XDG_CONFIG_HOME"]) / "relayd/environment"
     config = _config(file, folders | _variables(environment_file), system=kind.system)
@@ -94,8 +82,7 @@ def service_of(kind: "Kind", program: Path | None, file: Path | None) -> "Servic
     )
 
 
-def _config(file: Path | None, environ: "Mapping[str, str]", *, system: bool) -> "Config":
-    from relayd.config import load
+def _config(file: Path | None, environ: Mapping[str, str], *, system: bool) -> Config:
 
     home = Path("/var/lib/relayd") if system else Path.home()
     return load(file, environ, home, Path("/")).config
@@ -113,8 +100,6 @@ def _variables(file: Path) -> dict[str, str]:
 
 def program_of(program: Path | None) -> tuple[str, ...]:
     """Return how this relayd, or the one that was named, is started."""
-    import sys
-
     if program:
         return (str(program.absolute()),)
     beside = Path(sys.executable).with_name("relayd")
@@ -122,7 +107,6 @@ def program_of(program: Path | None) -> tuple[str, ...]:
 
 
 def _is_address(host: str) -> bool:
-    import ipaddress
 
     try:
         ipaddress.ip_address(host)
@@ -132,21 +116,16 @@ def _is_address(host: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    import ipaddress
 
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def require_rights(kind: "Kind") -> None:
+def require_rights(kind: Kind) -> None:
     """Refuse to touch the machine's services as anyone but root.
 
     Raises:
         UsageError: This is somebody else.
     """
-    import os
-
-    from relayd.errors import UsageError
-
     if kind.system and os.geteuid() != 0:
         raise UsageError(
             "only root may install a service of the machine",
@@ -154,17 +133,12 @@ def require_rights(kind: "Kind") -> None:
         )
 
 
-def require_program(kind: "Kind", program: Path) -> None:
+def require_program(kind: Kind, program: Path) -> None:
     """Refuse a relayd that the service could not start.
 
     Raises:
         UsageError: It is missing, or closed to the service's own user.
     """
-    import sys
-
-    from relayd.errors import UsageError
-    from relayd.service.install import closed_to_others
-
     if not program.exists():
         raise UsageError(f"{program} does not exist", remedy="name the relayd to run: --program FILE")
     ours = (Path(sys.executable).resolve(), Path(__file__)) if str(program) == program_of(None)[0] else ()

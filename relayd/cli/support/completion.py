@@ -3,10 +3,11 @@
 Whatever goes wrong, there is nothing to propose: a shell has no place for an error while somebody types.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from relayd.cli.support.control import daemon_client
+from relayd.errors import RelaydError
 
 PATIENCE_SECONDS = 0.5
 """A person waits for the Tab key; a daemon on the same machine answers in milliseconds."""
@@ -27,15 +28,12 @@ def targets(incomplete: str) -> list[str]:
     return _begun(incomplete, names)
 
 
-def _begun(incomplete: str, names: "Iterable[str]") -> list[str]:
+def _begun(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
 def _report() -> list[dict[str, Any]]:
     """Return the models of the status report; none when no daemon answers in time."""
-    from relayd.cli.door import daemon_client
-    from relayd.errors import RelaydError
-
     try:
         return list(daemon_client().get("status", patience_seconds=PATIENCE_SECONDS)["models"])
     except (RelaydError, OSError, ValueError, LookupError):

@@ -1,0 +1,1 @@
+"""What several commands share: printing, completion, questions, the way to the daemon."""

@@ -1,0 +1,17 @@
+"""Where is the daemon that a command talks to (control socket)?
+
+A demo that runs beside a service has folders of its own, so there may be two.
+"""
+
+from pathlib import Path
+
+from relayd.client.control import Client
+from relayd.config import own_paths
+
+SYSTEM_SOCKET = Path("/run/relayd/control.sock")
+"""Where the service of the machine listens; only its user and root may ask it."""
+
+
+def daemon_client() -> Client:
+    """Return a client of the daemon; of the demo, or the machine's service, when only that runs."""
+    return Client([own_paths().control_socket, own_paths(demo=True).control_socket, SYSTEM_SOCKET])
