@@ -36,6 +36,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── TooManyFailedKeysError  too_many_failed_keys    1     429
         ├── UpstreamError           upstream_failed         1     502
         ├── UnavailableError        model_unavailable       1     503
+        │   └── NotLoadedError      model_not_loaded        1     503
         └── QueueTimeoutError       queue_timeout           1     503
 """
 
@@ -299,6 +300,12 @@ class UnavailableError(RequestError):
 
     code = "model_unavailable"
     http_status = 503
+
+
+class NotLoadedError(UnavailableError):
+    """The model is configured, and no replica of it is in memory."""
+
+    code = "model_not_loaded"
 
 
 class QueueTimeoutError(RequestError):

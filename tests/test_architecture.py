@@ -44,7 +44,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "router": {"scheduler"},
     "batch": {"router", "scheduler", "store"},
     "remote": {"router", "scheduler", "store"},
-    "api": {"router", "store", "batch", "remote"},
+    "api": {"router", "scheduler.ask", "scheduler.exchange", "store", "batch", "remote"},
     "handover": {"router", "scheduler"},
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",

@@ -19,6 +19,11 @@ class ModelState(Enum):
     LOADING = "loading"
     FAILED = "failed"
     STOPPED = "stopped"
+    """By an operator, until an operator starts it."""
+    COLD = "cold"
+    """Wanted, and not in memory."""
+    WAITING = "waiting"
+    """About to load, as soon as memory is granted."""
 
 
 @dataclass(frozen=True, slots=True)

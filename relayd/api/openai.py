@@ -12,6 +12,7 @@ from relayd.api.body import read_body
 from relayd.api.door import Handler, Route, Visit
 from relayd.api.fleet import Fleet, ModelView, find_model
 from relayd.router import Call, Dispatcher, Kind, Lease, peek
+from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes
 
 _KINDS: Mapping[str, Kind] = {
@@ -64,7 +65,7 @@ def openai_routes(
             raw = await read_body(request, limit=max_body, progress_seconds=body_seconds)
             body = await asyncio.to_thread(peek, raw, kind) if len(raw) > _LARGE else peek(raw, kind)
             model = find_model(body.model, fleet.models())
-            with dispatcher.open(model.name, body.width) as placement:
+            with dispatcher.open(Ask(model.name, body.width, visit.key or "")) as placement:
                 call = Call(path, body.body, body.stream)
                 return await proxy.forward(request, call, placement, visit.request_id, visit.headers)
 

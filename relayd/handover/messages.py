@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from relayd.endpoint import Endpoint, TcpAddress, UnixAddress
-from relayd.scheduler import Dispatch, Inherited, Refusal, Refuse, Ticket
+from relayd.scheduler import Dispatch, Exchange, Inherited, Refusal, Refuse, Ticket
 from relayd.secret import Secret
 
 
@@ -95,15 +95,17 @@ class Arrive(_Message, frozen=True):
 
 
 class Return(_Message, frozen=True):
-    """Old: an attempt failed before its first byte."""
+    """Old: an attempt failed; `sent` says whether the client has a part of the answer."""
 
     ticket_id: int
+    sent: bool = False
 
 
 class Finish(_Message, frozen=True):
     """Old: a request is over."""
 
     ticket_id: int
+    exchange: Exchange | None = None
 
 
 class Placed(_Message, frozen=True):

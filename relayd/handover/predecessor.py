@@ -5,14 +5,14 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd import __version__
 from relayd.handover import messages
 from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, Place
 from relayd.router import Dispatcher
-from relayd.scheduler import Dispatch, Inherited, Refuse, Returned, Ticket
+from relayd.scheduler import AttemptFailed, Dispatch, Inherited, Refuse, Ticket
 
 CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
@@ -141,7 +141,7 @@ class Predecessor:
         self._say(messages.Taken())
 
     def _hold(self, dispatcher: Dispatcher, theirs: Ticket) -> "tuple[Ticket, _Absent]":
-        ticket = dispatcher.ticket(theirs.model, theirs.width, theirs.deadline)
+        ticket = replace(theirs, id=dispatcher.next_id())
         self._tickets[theirs.id] = ticket
         return ticket, _Absent(theirs.id, self._say)
 
@@ -170,10 +170,10 @@ class Predecessor:
                 self._take(descriptors[0])
             case messages.Arrive(theirs):
                 dispatcher.enter(*self._hold(dispatcher, theirs))
-            case messages.Return(ticket_id) if ticket := self._tickets.get(ticket_id):
-                dispatcher.post(Returned(ticket.id))
-            case messages.Finish(ticket_id) if ticket := self._tickets.pop(ticket_id, None):
-                dispatcher.leave(ticket)
+            case messages.Return(ticket_id, sent) if ticket := self._tickets.get(ticket_id):
+                dispatcher.post(AttemptFailed(ticket.id, sent))
+            case messages.Finish(ticket_id, exchange) if ticket := self._tickets.pop(ticket_id, None):
+                dispatcher.leave(ticket, exchange)
 
     def _lose(self) -> None:
         self._gone.set()

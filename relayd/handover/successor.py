@@ -19,7 +19,17 @@ from relayd.handover import messages
 from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, Running
 from relayd.handover.predecessor import CHANNEL_VARIABLE
-from relayd.scheduler import Arrived, Dispatch, Event, Finished, Inherited, Refusal, Refuse, Returned, Ticket
+from relayd.scheduler import (
+    Arrived,
+    AttemptFailed,
+    Dispatch,
+    Event,
+    Finished,
+    Inherited,
+    Refusal,
+    Refuse,
+    Ticket,
+)
 
 _NOT_FOR_IT = frozenset({"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"})
 """Meant for this process alone; the new daemon gets the listening sockets from it."""
@@ -120,11 +130,11 @@ class Successor:
             case Arrived(ticket):
                 self._open.add(ticket.id)
                 told = messages.Arrive(ticket)
-            case Returned(ticket_id):
-                told = messages.Return(ticket_id)
-            case Finished(ticket_id):
+            case AttemptFailed(ticket_id, sent):
+                told = messages.Return(ticket_id, sent)
+            case Finished(ticket_id, exchange):
                 self._open.discard(ticket_id)
-                told = messages.Finish(ticket_id)
+                told = messages.Finish(ticket_id, exchange)
             case _:
                 raise TypeError(f"{event!r} is none of a daemon that has handed over")
         self._channel.send(messages.encode(told))

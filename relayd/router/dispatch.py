@@ -2,14 +2,34 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Protocol, Self
 
 from relayd.clock import Clock
 from relayd.endpoint import Endpoint
-from relayd.errors import QueueFullError, QueueTimeoutError, RequestError, UnavailableError, UpstreamError
-from relayd.scheduler import Arrived, Dispatch, Event, Finished, Inherited, Refusal, Refuse, Returned, Ticket
+from relayd.errors import (
+    NotLoadedError,
+    QueueFullError,
+    QueueTimeoutError,
+    RequestError,
+    UnavailableError,
+    UpstreamError,
+)
+from relayd.scheduler import (
+    Arrived,
+    Ask,
+    AttemptFailed,
+    Dispatch,
+    Event,
+    Exchange,
+    Finished,
+    Inherited,
+    Refusal,
+    Refuse,
+    Ticket,
+)
 
 _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
     Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
@@ -22,6 +42,11 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
         UnavailableError,
         "The model cannot serve",
         "`relayd status` and `relayd logs` on the server tell why.",
+    ),
+    Refusal.NOT_LOADED: (
+        NotLoadedError,
+        "The model is not loaded",
+        "Ask an operator to free memory or to load it: `relayd status` on the server shows what holds it.",
     ),
     Refusal.ATTEMPTS_SPENT: (
         UpstreamError,
@@ -52,10 +77,14 @@ class Lease:
         """
         return await self._place
 
-    def returned(self) -> None:
-        """Say that this attempt failed before its first byte; then wait in `placed` again."""
+    def failed(self, *, sent: bool = False) -> None:
+        """Report a failed attempt; `placed` then waits for the next replica.
+
+        Args:
+            sent: Whether the client has seen a part of the answer.
+        """
         self._place = asyncio.get_running_loop().create_future()
-        self._dispatcher.post(Returned(self._ticket.id))
+        self._dispatcher.post(AttemptFailed(self._ticket.id, sent))
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
@@ -102,14 +131,15 @@ class Dispatcher:
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
 
-    def open(self, model: str, width: int) -> Lease:
-        """Return a lease that asks for `width` slots of one replica of `model`."""
-        deadline = self._clock.monotonic() + self._max_wait_seconds
-        return Lease(self, self.ticket(model, width, deadline))
+    def open(self, ask: Ask) -> Lease:
+        """Return a lease for what `ask` asks for; without a deadline of its own it gets the usual one."""
+        if ask.deadline is None:
+            ask = replace(ask, deadline=self._clock.monotonic() + self._max_wait_seconds)
+        return Lease(self, Ticket(self.next_id(), ask))
 
-    def ticket(self, model: str, width: int, deadline: float) -> Ticket:
-        """Return a new ticket; it is behind all that were made before."""
-        return Ticket(next(self._ids), model, width, deadline)
+    def next_id(self) -> int:
+        """Return the id of a new ticket, which is behind all that have one already."""
+        return next(self._ids)
 
     def configure(self, *, max_wait_seconds: float) -> None:
         """Take a new limit, for requests that come from now on."""
@@ -130,10 +160,10 @@ class Dispatcher:
         self._holders[running.ticket.id] = holder
         self.post(running)
 
-    def leave(self, ticket: Ticket) -> None:
-        """Forget a ticket and give its slot back."""
+    def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
+        """Forget a ticket and give its slot back; `exchange` says what happened, if anybody knows."""
         del self._holders[ticket.id]
-        self.post(Finished(ticket.id))
+        self.post(Finished(ticket.id, exchange))
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
         """Carry out what the scheduler has decided of a ticket."""

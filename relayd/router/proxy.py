@@ -31,8 +31,8 @@ class Placement(Protocol):
         """Wait for a slot and return where it is; raise a `RequestError` if there is none."""
         ...
 
-    def returned(self) -> None:
-        """Say that the attempt failed before the client saw a byte; `placed` again is next."""
+    def failed(self, *, sent: bool = False) -> None:
+        """Report a failed attempt, and whether the client saw a part of its answer; `placed` is next."""
         ...
 
 
@@ -101,7 +101,7 @@ class Proxy:
                     return answer
                 self._on_fault(endpoint, f"answered {answer.status}")
                 faults += answer.status != 503
-            placement.returned()
+            placement.failed()
 
     async def _attempt(
         self, request: web.BaseRequest, call: Call, endpoint: Endpoint, own: Mapping[str, str]

@@ -1,7 +1,9 @@
 """Who runs where, when: pure, and the only owner of that decision."""
 
+from relayd.scheduler.ask import INTERACTIVE, Ask
 from relayd.scheduler.events import (
     Arrived,
+    AttemptFailed,
     Dispatch,
     Draining,
     Effect,
@@ -16,18 +18,24 @@ from relayd.scheduler.events import (
     Ready,
     Refusal,
     Refuse,
-    Returned,
     Tick,
     Ticket,
+    Unloaded,
 )
+from relayd.scheduler.exchange import Ended, Exchange, Usage
 from relayd.scheduler.scheduler import ModelLoad, Scheduler
 
 __all__ = [
+    "INTERACTIVE",
     "Arrived",
+    "Ask",
+    "AttemptFailed",
     "Dispatch",
     "Draining",
     "Effect",
+    "Ended",
     "Event",
+    "Exchange",
     "Expected",
     "Finished",
     "Forgotten",
@@ -39,8 +47,9 @@ __all__ = [
     "Ready",
     "Refusal",
     "Refuse",
-    "Returned",
     "Scheduler",
     "Tick",
     "Ticket",
+    "Unloaded",
+    "Usage",
 ]

@@ -1,4 +1,4 @@
-"""How much of each replica is taken, and by which tickets?"""
+"""How much of each replica is taken, and by which tickets (slots)?"""
 
 from dataclasses import dataclass, field
 
@@ -42,10 +42,29 @@ class Capacity:
         del self.running[ticket_id]
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why a replica serves nothing, and will not by itself.
+
+    Attributes:
+        reason: For the client who asks for it.
+        loadable: It is only not loaded, so a request may bring it back; else only an operator does.
+    """
+
+    reason: str
+    loadable: bool
+
+
 @dataclass(slots=True, eq=False)
-class Replica:
-    """What the scheduler knows of one replica between its incarnations."""
+class ReplicaSlots:
+    """What the scheduler knows of one replica between its incarnations.
+
+    Attributes:
+        model: Whose replica it is.
+        capacity: Its slots while there is an incarnation that was ready.
+        absence: Why none is to be expected; None while it is on its way, or there.
+    """
 
     model: str
     capacity: Capacity | None = None
-    gone: str | None = None
+    absence: Absence | None = None

@@ -1,9 +1,11 @@
-"""What the scheduler is told, and what it asks for in return."""
+"""What happens to requests and replicas (events), and what the scheduler orders in return (effects)."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from relayd.endpoint import Endpoint
+from relayd.scheduler.ask import Ask
+from relayd.scheduler.exchange import Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,16 +13,12 @@ class Ticket:
     """One request that wants to run.
 
     Attributes:
-        id: Unique while the daemon lives.
-        model: The configured name, aliases already resolved.
-        width: Slots the request takes inside a replica (prompts, choices, inputs).
-        deadline: Monotonic seconds after which waiting is given up.
+        id: Unique while the daemon lives; a lower one arrived earlier.
+        ask: What it asks for.
     """
 
     id: int
-    model: str
-    width: int
-    deadline: float
+    ask: Ask
 
 
 class Refusal(Enum):
@@ -29,6 +27,7 @@ class Refusal(Enum):
     QUEUE_FULL = "queue_full"
     TIMED_OUT = "queue_timeout"
     UNAVAILABLE = "model_unavailable"
+    NOT_LOADED = "model_not_loaded"
     ATTEMPTS_SPENT = "upstream_failed"
 
 
@@ -73,6 +72,21 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A replica is wanted but not in memory, and a request could bring it back (unlike `Gone`).
+
+    Attributes:
+        replica: Its name.
+        model: Whose replica it is.
+        reason: Why it is not loaded, and what would help, for the client who asks for it.
+    """
+
+    replica: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """A replica is no longer part of the plan."""
 
@@ -96,17 +110,29 @@ class Inherited:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """An attempt failed before its first byte; the request may run elsewhere."""
+class AttemptFailed:
+    """A replica failed a request, which may run on another.
+
+    Attributes:
+        ticket_id: Whose attempt it was.
+        sent: Whether the client has seen a part of the answer already, which another replica is to continue.
+    """
 
     ticket_id: int
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A request is over (answered, failed or cancelled): its slots are free."""
+    """A request is over: its slots are free.
+
+    Attributes:
+        ticket_id: Which one.
+        exchange: What happened to it; None when nobody knows, as of a daemon that was killed.
+    """
 
     ticket_id: int
+    exchange: Exchange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +140,9 @@ class Tick:
     """Time passed; deadlines may have."""
 
 
-Event = (
-    Expected | Ready | Draining | Lost | Gone | Forgotten | Arrived | Inherited | Returned | Finished | Tick
-)
+RequestEvent = Arrived | Inherited | AttemptFailed | Finished | Tick
+ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
+Event = RequestEvent | ReplicaEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which tickets of one model wait, and in which order?"""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from relayd.scheduler.capacity import Capacity
@@ -28,7 +28,8 @@ class Waiting:
 
     def moments(self, now: float) -> Iterator[float]:
         """Yield when time alone changes something for this ticket (monotonic seconds)."""
-        yield self.ticket.deadline
+        if (deadline := self.ticket.ask.deadline) is not None:
+            yield deadline
         yield from (until for until in self.avoid.values() if until > now)
 
 
@@ -47,10 +48,18 @@ class Queue:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._entries)
 
-    @property
-    def head(self) -> Waiting | None:
-        """Who is next."""
-        return self._entries[0] if self._entries else None
+    def next(self, place: Callable[[Waiting], Capacity | None]) -> tuple[Waiting, Capacity] | None:
+        """Take out the ticket that runs next and return it with its place; None when none can.
+
+        Strictly first in, first out: only the oldest ticket is asked about, and while there is no
+        place for it those behind it wait too.
+
+        Args:
+            place: Returns where a ticket can run now; None when it cannot.
+        """
+        if self._entries and (capacity := place(self._entries[0])):
+            return self._entries.pop(0), capacity
+        return None
 
     def moments(self, now: float) -> Iterator[float]:
         """Yield when time alone changes something for a ticket here (monotonic seconds)."""

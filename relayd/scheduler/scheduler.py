@@ -1,13 +1,25 @@
-"""Which ticket runs on which replica now?"""
+"""Which ticket runs on which replica now?
+
+The whole policy, in order, for a request that arrives:
+
+1. A replica of its model is ready, loading or about to restart: the request waits in line.
+2. None is, but one is only not loaded: it is refused with the reason. (Load on demand starts here.)
+3. None will come without an operator: it is refused with the reason.
+4. Whoever is first in line runs as soon as a replica has slots for it that it does not avoid;
+   `Balance` chooses among several. Those behind it wait: a wide request cannot starve.
+5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
+6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
+"""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relayd.scheduler.capacity import Capacity, Replica
+from relayd.scheduler.balance import Balance, LeastBusy
+from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
 from relayd.scheduler.events import (
     Arrived,
+    AttemptFailed,
     Dispatch,
     Draining,
     Effect,
@@ -22,10 +34,12 @@ from relayd.scheduler.events import (
     Ready,
     Refusal,
     Refuse,
-    Returned,
+    ReplicaEvent,
     Tick,
     Ticket,
+    Unloaded,
 )
+from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.queue import Queue, Waiting
 
 _OPERATOR_SECONDS = 30.0
@@ -60,14 +74,23 @@ class Scheduler:
         attempts: Dispatches a ticket gets before it is refused.
         avoid_seconds: How long a ticket stays away from where an attempt failed, unless a
             new incarnation is there. A single replica is tried again after it.
+        balance: Chooses among replicas that a ticket fits on.
     """
 
-    def __init__(self, *, depth: int, attempts: int = 3, avoid_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        depth: int,
+        attempts: int = 3,
+        avoid_seconds: float = 1.0,
+        balance: Balance | None = None,
+    ) -> None:
         self._depth = depth
         self._attempts = attempts
         self._avoid_seconds = avoid_seconds
-        self._replicas: dict[str, Replica] = {}
-        self._queues: defaultdict[str, Queue] = defaultdict(Queue)
+        self._balance = balance or LeastBusy()
+        self._replicas: dict[str, ReplicaSlots] = {}
+        self._queues: dict[str, Queue] = {}
         self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
         self._dispatches = 0
@@ -84,18 +107,22 @@ class Scheduler:
         match event:
             case Arrived(ticket):
                 return self._arrive(ticket, now)
-            case Inherited():
-                return self._inherit(event, now)
-            case Finished(ticket_id):
-                return self._finish(ticket_id, now)
-            case Returned(ticket_id):
-                return self._return(ticket_id, now)
+            case Finished(ticket_id, exchange):
+                return self._finish(ticket_id, exchange, now)
+            case AttemptFailed(ticket_id):
+                return self._retry(ticket_id, now)
             case Tick():
                 return self._tick(now)
+            case Inherited():
+                return self._inherit(event, now)
+        return self._follow(event, now)
+
+    def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
+        match event:
             case Ready():
                 return self._welcome(event, now)
             case Expected(name, model):
-                self._replicas[name] = Replica(model)
+                self._replicas[name] = ReplicaSlots(model)
                 return []
             case Draining(name):
                 return self._drain(name)
@@ -103,9 +130,10 @@ class Scheduler:
                 return self._lose(name)
             case Gone(name, reason):
                 return self._give_up(name, reason, now)
+            case Unloaded(name, model, reason):
+                return self._unload(name, model, reason, now)
             case Forgotten(name):
-                self._replicas.pop(name, None)
-                return []
+                return self._forget(name)
 
     def configure(self, *, depth: int, attempts: int, avoid_seconds: float) -> None:
         """Take new limits; tickets that wait already are not refused by them."""
@@ -124,7 +152,7 @@ class Scheduler:
         """Return how busy a model is."""
         capacities = list(self._capacities(model))
         return ModelLoad(
-            waiting=len(self._queues[model]),
+            waiting=len(self._queues.get(model, ())),
             running=sum(sum(capacity.running.values()) for capacity in capacities),
             slots=sum(capacity.slots for capacity in capacities),
         )
@@ -146,17 +174,22 @@ class Scheduler:
         tickets = (entry.ticket for queue in self._queues.values() for entry in queue)
         return sorted(tickets, key=lambda ticket: ticket.id)
 
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._queues.values()))
+        return f"<Scheduler waiting={waiting} running={len(self._running)} replicas={len(self._replicas)}>"
+
     # Every handler below leaves the capacities exact before it returns effects.
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
-        if self._hopeless(ticket.model):
-            return [self._unavailable(ticket)]
-        self._models[ticket.id] = ticket.model
+        model = ticket.ask.model
+        if not self._is_coming(model):
+            return [self._refuse_absent(ticket)]
+        self._models[ticket.id] = model
         self._enqueue(Waiting(ticket), now)
-        effects = self._place(ticket.model, now)
-        queue = self._queues[ticket.model]
+        effects = self._place(model, now)
+        queue = self._queues[model]
         if len(queue) > self._depth and queue.remove(ticket.id):
-            reason = f"{len(queue)} requests already wait for {ticket.model!r}"
+            reason = f"{len(queue)} requests already wait for {model!r}"
             effects.append(self._refuse(ticket, Refusal.QUEUE_FULL, reason))
         return effects
 
@@ -169,12 +202,12 @@ class Scheduler:
                 capacity.accepting = False  # until this daemon finds it ready
                 replica.capacity = capacity
         ticket = event.ticket
-        capacity.take(ticket.id, ticket.width, self._dispatches)
-        self._models[ticket.id] = ticket.model
+        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+        self._models[ticket.id] = ticket.ask.model
         self._running[ticket.id] = _Running(Waiting(ticket, attempts=1), capacity, now)
         return []
 
-    def _finish(self, ticket_id: int, now: float) -> list[Effect]:
+    def _finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> list[Effect]:
         model = self._models.pop(ticket_id, None)
         if model is None:
             return []
@@ -182,22 +215,23 @@ class Scheduler:
         if running is None:
             self._queues[model].remove(ticket_id)
             return self._place(model, now)
-        self._learn(model, now - running.started)
+        if exchange is not None and exchange.is_complete:
+            self._learn(model, now - running.started)
         return [*self._free(running, ticket_id), *self._place(model, now)]
 
-    def _return(self, ticket_id: int, now: float) -> list[Effect]:
+    def _retry(self, ticket_id: int, now: float) -> list[Effect]:
         running = self._running.pop(ticket_id, None)
         if running is None:
             return []
         freed = self._free(running, ticket_id)
-        waiting, model = running.waiting, running.waiting.ticket.model
+        waiting, model = running.waiting, running.waiting.ticket.ask.model
         waiting.avoid[running.capacity] = now + self._avoid_seconds
         if waiting.attempts >= self._attempts:
             reason = f"{waiting.attempts} attempts failed"
             freed.append(self._refuse(waiting.ticket, Refusal.ATTEMPTS_SPENT, reason))
-        elif self._hopeless(model):
+        elif not self._is_coming(model):
             del self._models[ticket_id]
-            freed.append(self._unavailable(waiting.ticket))
+            freed.append(self._refuse_absent(waiting.ticket))
         else:
             self._enqueue(waiting, now)
         return [*freed, *self._place(model, now)]
@@ -205,7 +239,7 @@ class Scheduler:
     def _tick(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for model, queue in self._queues.items():
-            for waiting in [entry for entry in queue if entry.ticket.deadline <= now]:
+            for waiting in [entry for entry in queue if entry.ticket.ask.is_overdue(now)]:
                 queue.remove(waiting.ticket.id)
                 reason = f"no slot of {model!r} became free in time"
                 effects.append(self._refuse(waiting.ticket, Refusal.TIMED_OUT, reason))
@@ -220,7 +254,8 @@ class Scheduler:
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
             replica.capacity.accepting = True  # well again: what it still runs stays counted
         else:
-            self._replicas[ready.replica] = Replica(ready.model, Capacity(ready.endpoint, ready.slots))
+            capacity = Capacity(ready.endpoint, ready.slots)
+            self._replicas[ready.replica] = ReplicaSlots(ready.model, capacity)
         return self._place(ready.model, now)
 
     def _drain(self, name: str) -> list[Effect]:
@@ -231,6 +266,12 @@ class Scheduler:
         return [] if replica.capacity.running else [Idle(name)]
 
     def _lose(self, name: str) -> list[Effect]:
+        """Forget the capacity of an incarnation that ended.
+
+        Its requests are not touched: each learns of the end by its own connection, and comes back
+        as `AttemptFailed` or `Finished`. Either event may come first; what still ends on the old
+        capacity gives nothing back to the next incarnation, which has its own.
+        """
         replica = self._replicas.get(name)
         if replica is not None:
             replica.capacity = None
@@ -240,40 +281,61 @@ class Scheduler:
         replica = self._replicas.get(name)
         if replica is None:
             return []
-        replica.capacity, replica.gone = None, reason
-        if not self._hopeless(replica.model):
-            return self._place(replica.model, now)
-        effects: list[Effect] = []
-        for waiting in list(self._queues[replica.model]):
-            self._queues[replica.model].remove(waiting.ticket.id)
+        replica.capacity, replica.absence = None, Absence(reason, loadable=False)
+        return self._settle_absent(replica.model, now)
+
+    def _unload(self, name: str, model: str, reason: str, now: float) -> list[Effect]:
+        self._replicas[name] = ReplicaSlots(model, absence=Absence(reason, loadable=True))
+        return self._settle_absent(model, now)
+
+    def _forget(self, name: str) -> list[Effect]:
+        """Remove a replica; with the last one of a model, what was learned of the model."""
+        replica = self._replicas.pop(name, None)
+        if replica is None or any(other.model == replica.model for other in self._replicas.values()):
+            return []
+        effects = self._refuse_waiting(replica.model)
+        self._queues.pop(replica.model, None)
+        self._service_seconds.pop(replica.model, None)
+        return effects
+
+    def _settle_absent(self, model: str, now: float) -> list[Effect]:
+        """Refuse what waits for a model of which no replica is coming any more."""
+        return self._place(model, now) if self._is_coming(model) else self._refuse_waiting(model)
+
+    def _refuse_waiting(self, model: str) -> list[Effect]:
+        queue, effects = self._queues.get(model, Queue()), list[Effect]()
+        for waiting in list(queue):
+            queue.remove(waiting.ticket.id)
             del self._models[waiting.ticket.id]
-            effects.append(self._unavailable(waiting.ticket))
+            effects.append(self._refuse_absent(waiting.ticket))
         return effects
 
     def _enqueue(self, waiting: Waiting, now: float) -> None:
-        self._queues[waiting.ticket.model].add(waiting)
-        self._tick_due = min(self._tick_due, *waiting.moments(now))
+        self._queues.setdefault(waiting.ticket.ask.model, Queue()).add(waiting)
+        self._tick_due = min(self._tick_due, *waiting.moments(now), math.inf)
 
     def _place(self, model: str, now: float) -> list[Effect]:
-        queue = self._queues[model]
         effects: list[Effect] = []
-        while (waiting := queue.head) and (capacity := self._choose(waiting, now)):
-            queue.remove(waiting.ticket.id)
+        queue = self._queues.get(model)
+        while queue and (found := queue.next(lambda waiting: self._choose(waiting, now))):
+            waiting, capacity = found
+            ticket = waiting.ticket
             self._dispatches += 1
             waiting.attempts += 1
-            capacity.take(waiting.ticket.id, waiting.ticket.width, self._dispatches)
-            self._running[waiting.ticket.id] = _Running(waiting, capacity, now)
-            effects.append(Dispatch(waiting.ticket.id, capacity.endpoint))
+            capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+            self._running[ticket.id] = _Running(waiting, capacity, now)
+            effects.append(Dispatch(ticket.id, capacity.endpoint))
         return effects
 
     def _choose(self, waiting: Waiting, now: float) -> Capacity | None:
-        """Return the least busy replica the ticket fits on; among equals, the longest unused."""
+        """Return the replica that the balance ranks first among those the ticket fits on."""
+        ask, rank = waiting.ticket.ask, self._balance.rank
         fitting = (
             capacity
-            for capacity in self._capacities(waiting.ticket.model)
-            if capacity.fits(waiting.ticket.width) and not waiting.avoids(capacity, now)
+            for capacity in self._capacities(ask.model)
+            if capacity.fits(ask.width) and not waiting.avoids(capacity, now)
         )
-        return min(fitting, key=lambda each: (-each.free / each.slots, each.last_dispatch), default=None)
+        return min(fitting, key=lambda capacity: rank(waiting, capacity, now), default=None)
 
     def _capacities(self, model: str) -> Iterator[Capacity]:
         for replica in self._replicas.values():
@@ -286,22 +348,26 @@ class Scheduler:
             return []
         return [Idle(running.capacity.endpoint.replica)]
 
-    def _hopeless(self, model: str) -> bool:
-        """Return whether no replica of the model will come without an operator."""
-        return all(replica.gone is not None for replica in self._replicas.values() if replica.model == model)
+    def _is_coming(self, model: str) -> bool:
+        """Return whether a replica of the model serves, or will without anybody's doing."""
+        return any(replica.absence is None for replica in self._replicas.values() if replica.model == model)
 
-    def _unavailable(self, ticket: Ticket) -> Refuse:
-        reasons = {
-            replica.gone
+    def _refuse_absent(self, ticket: Ticket) -> Refuse:
+        """Refuse a ticket of a model that no replica serves; one that could be loaded tells the reason."""
+        absences = [
+            replica.absence
             for replica in self._replicas.values()
-            if replica.model == ticket.model and replica.gone
-        }
+            if replica.model == ticket.ask.model and replica.absence
+        ]
+        loadable = [absence for absence in absences if absence.loadable]
+        reasons = {absence.reason for absence in loadable or absences}
+        refusal = Refusal.NOT_LOADED if loadable else Refusal.UNAVAILABLE
         reason = "; ".join(sorted(reasons)) or "it has no replica"
-        return Refuse(ticket.id, Refusal.UNAVAILABLE, reason, _OPERATOR_SECONDS)
+        return Refuse(ticket.id, refusal, reason, _OPERATOR_SECONDS)
 
     def _refuse(self, ticket: Ticket, refusal: Refusal, reason: str) -> Refuse:
         del self._models[ticket.id]
-        return Refuse(ticket.id, refusal, reason, self._estimate_seconds(ticket.model))
+        return Refuse(ticket.id, refusal, reason, self._estimate_seconds(ticket.ask.model))
 
     def _learn(self, model: str, seconds: float) -> None:
         known = self._service_seconds.get(model, seconds)

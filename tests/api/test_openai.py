@@ -78,7 +78,9 @@ class Stage:
 
     @property
     def arrived(self) -> list[tuple[str, int]]:
-        return [(one.ticket.model, one.ticket.width) for one in self.events if isinstance(one, Arrived)]
+        return [
+            (one.ticket.ask.model, one.ticket.ask.width) for one in self.events if isinstance(one, Arrived)
+        ]
 
     @property
     def gave_back(self) -> bool:

@@ -104,7 +104,7 @@ class OnePlace:
     async def placed(self) -> Endpoint:
         return self.endpoint
 
-    def returned(self) -> None:
+    def failed(self, *, sent: bool = False) -> None:
         raise RuntimeError("the backend failed")
 
 

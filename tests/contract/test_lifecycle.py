@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.endpoint import Endpoint, UnixAddress
-from relayd.scheduler import Arrived, Dispatch, Draining, Gone, Lost, Ready, Scheduler, Ticket
+from relayd.scheduler import Arrived, Ask, Dispatch, Draining, Gone, Lost, Ready, Scheduler, Ticket
 from relayd.secret import Secret
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import TRANSITIONS, Event, State
@@ -89,7 +89,7 @@ def test_s04_only_a_ready_replica_is_given_work(news: list[tuple[str, str]]) -> 
                     what
                 ]
             case _:
-                event = Arrived(Ticket(number, "m", 1, 1e9))
+                event = Arrived(Ticket(number, Ask("m", deadline=1e9)))
         for effect in scheduler.handle(event, float(number)):  # type: ignore[arg-type]  # one of the events above
             if isinstance(effect, Dispatch):
                 assert ready.get(effect.endpoint.replica) == effect.endpoint.incarnation

@@ -11,7 +11,7 @@ from relayd.daemon.actor import Actor
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.handover import Predecessor, messages
 from relayd.router import Dispatcher
-from relayd.scheduler import Dispatch, Ready, Refuse, Scheduler, Ticket
+from relayd.scheduler import Ask, Dispatch, Ready, Refuse, Scheduler, Ticket
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.system
@@ -21,7 +21,7 @@ FAR = 1e12
 
 
 def ticket(number: int) -> Ticket:
-    return Ticket(number, "m", 1, FAR)
+    return Ticket(number, Ask("m", deadline=FAR))
 
 
 class Heir:
@@ -91,3 +91,18 @@ def test_an_old_daemon_that_dies_before_it_is_succeeded_leaves_no_slot_taken() -
         return heir.dispatcher.open_count, heir.scheduler.load("m").running
 
     assert (0, 0) == asyncio.run(scene())
+
+
+def test_everything_that_a_request_asks_for_comes_over() -> None:
+    ask = Ask("m", 1, "team", "batch", (1, 2), FAR, stream=True)
+
+    async def scene() -> list[Ask]:
+        heir = Heir()
+        heir.say(messages.Commit([], [ticket(1), Ticket(2, ask)], []), messages.Arrive(Ticket(3, ask)))
+        await heir.succeed()
+        waiting = [one.ask for one in heir.scheduler.waiting()]
+        heir.predecessor.close()
+        heir.old.close()
+        return waiting
+
+    assert [ask, ask] == asyncio.run(scene())

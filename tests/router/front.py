@@ -25,7 +25,7 @@ class Places:
             raise UpstreamError("every replica that was tried failed")
         return self._left.pop(0)
 
-    def returned(self) -> None:
+    def failed(self, *, sent: bool = False) -> None:
         self.returns += 1
 
 

@@ -1,61 +1,29 @@
 """Which ticket runs where: orders, limits, retries and refusals."""
 
 import math
-from collections import Counter
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from relayd.endpoint import Endpoint, UnixAddress
 from relayd.scheduler import (
-    Arrived,
-    Dispatch,
+    Ask,
+    AttemptFailed,
     Draining,
-    Effect,
+    Ended,
     Event,
+    Exchange,
     Expected,
     Finished,
     Gone,
     Idle,
-    Inherited,
     Lost,
-    Ready,
     Refusal,
     Refuse,
-    Returned,
     Scheduler,
     Tick,
-    Ticket,
 )
-from relayd.secret import Secret
+from tests.scheduler.script import arrived, inherited, placed, play, ready, refused
 
 pytestmark = pytest.mark.pure
-
-
-def endpoint(replica: str, incarnation: int = 1) -> Endpoint:
-    return Endpoint(UnixAddress(Path("/run") / replica), Secret("key"), replica, incarnation)
-
-
-def ready(replica: str, slots: int = 1, incarnation: int = 1) -> Ready:
-    return Ready(replica, replica.split("#", maxsplit=1)[0], slots, endpoint(replica, incarnation))
-
-
-def arrived(ticket_id: int, model: str = "m", width: int = 1, deadline: float = 100.0) -> Arrived:
-    return Arrived(Ticket(ticket_id, model, width, deadline))
-
-
-def play(scheduler: Scheduler, *events: Event, now: float = 0.0) -> list[Effect]:
-    return [effect for event in events for effect in scheduler.handle(event, now)]
-
-
-def placed(effects: list[Effect]) -> list[tuple[int, str]]:
-    return [(each.ticket_id, each.endpoint.replica) for each in effects if isinstance(each, Dispatch)]
-
-
-def refused(effects: list[Effect]) -> list[tuple[int, Refusal]]:
-    return [(each.ticket_id, each.refusal) for each in effects if isinstance(each, Refuse)]
 
 
 def test_a_ticket_runs_at_once_on_a_free_slot() -> None:
@@ -156,11 +124,6 @@ def test_a_model_that_cannot_come_refuses_with_its_reason() -> None:
     assert all("out of memory" in each.reason for each in effects if isinstance(each, Refuse))
 
 
-def inherited(ticket_id: int, replica: str, slots: int = 1, incarnation: int = 1) -> Inherited:
-    ticket = arrived(ticket_id, replica.split("#", maxsplit=1)[0]).ticket
-    return Inherited(ticket, endpoint(replica, incarnation), slots)
-
-
 @pytest.mark.parametrize("ready_first", [True, False])
 def test_what_runs_since_an_earlier_daemon_holds_its_slots_until_it_ends(ready_first: bool) -> None:
     scheduler = Scheduler(depth=4)
@@ -183,7 +146,7 @@ def test_what_an_earlier_daemon_returns_runs_elsewhere() -> None:
     scheduler = Scheduler(depth=4)
     play(scheduler, Expected("m#0", "m"), inherited(1, "m#0"), ready("m#1"))
 
-    assert [(1, "m#1")] == placed(play(scheduler, Returned(1)))
+    assert [(1, "m#1")] == placed(play(scheduler, AttemptFailed(1)))
 
 
 def test_a_replica_that_drains_waits_for_what_runs_since_an_earlier_daemon() -> None:
@@ -217,7 +180,7 @@ def test_a_returned_ticket_runs_elsewhere_and_before_those_that_came_later() -> 
     scheduler = Scheduler(depth=4)
     play(scheduler, ready("m#0"), ready("m#1"), arrived(1), arrived(2), arrived(3))
 
-    assert [] == play(scheduler, Returned(1))
+    assert [] == play(scheduler, AttemptFailed(1))
     assert [(1, "m#1"), (3, "m#0")] == placed(play(scheduler, Finished(2)))
 
 
@@ -225,23 +188,23 @@ def test_a_returned_ticket_stays_away_from_where_it_failed_for_a_while() -> None
     scheduler = Scheduler(depth=4, avoid_seconds=1.0)
     play(scheduler, ready("m#0"), arrived(1))
 
-    assert [] == play(scheduler, Returned(1), now=10.0)
+    assert [] == play(scheduler, AttemptFailed(1), now=10.0)
     assert 11.0 == scheduler.tick_due
     assert [(1, "m#0")] == placed(play(scheduler, Tick(), now=11.0))
 
 
 def test_a_returned_ticket_takes_a_new_incarnation_at_once() -> None:
     scheduler = Scheduler(depth=4)
-    play(scheduler, ready("m#0"), arrived(1), Returned(1), Lost("m#0"))
+    play(scheduler, ready("m#0"), arrived(1), AttemptFailed(1), Lost("m#0"))
 
     assert [(1, "m#0")] == placed(play(scheduler, ready("m#0", incarnation=2)))
 
 
 def test_a_ticket_is_refused_after_its_attempts() -> None:
     scheduler = Scheduler(depth=4, attempts=2)
-    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), Returned(1))
+    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), AttemptFailed(1))
 
-    assert [(1, Refusal.ATTEMPTS_SPENT)] == refused(play(scheduler, Returned(1)))
+    assert [(1, Refusal.ATTEMPTS_SPENT)] == refused(play(scheduler, AttemptFailed(1)))
     assert 0 == scheduler.load("m").running
 
 
@@ -294,64 +257,35 @@ def test_an_end_that_is_told_twice_changes_nothing() -> None:
     scheduler = Scheduler(depth=4)
     play(scheduler, ready("m#0"), arrived(1), Finished(1))
 
-    assert [] == play(scheduler, Finished(1), Returned(1))
+    assert [] == play(scheduler, Finished(1), AttemptFailed(1))
     assert 0 == scheduler.load("m").running
     assert [0, 0] == [scheduler.running_on(replica) for replica in ("m#0", "unknown#0")]
 
 
-OPERATIONS = st.lists(
-    st.tuples(st.sampled_from("arrive finish return ready lose drain gone tick".split()), st.integers(0, 5)),
-    max_size=80,
-)
+def finished(ticket_id: int, ended: Ended) -> Finished:
+    return Finished(ticket_id, Exchange(ask=Ask("m"), ended=ended))
 
 
-@given(OPERATIONS)
-def test_no_sequence_of_events_over_commits_loses_or_repeats_a_ticket(
-    operations: list[tuple[str, int]],
-) -> None:
-    scheduler = Scheduler(depth=3, attempts=2)
-    slots, now, next_ticket, incarnation = 2, 0.0, 1, 0
-    live: set[int] = set()
-    running: dict[int, Endpoint] = {}
-    settled: Counter[int] = Counter()
-    up: dict[str, Endpoint] = {}
+def retry_after(scheduler: Scheduler) -> float | None:
+    """Return what a request is told that finds the queue full."""
+    effects = play(scheduler, arrived(98), arrived(99), now=1000.0)
+    assert isinstance(effects[-1], Refuse)
+    return effects[-1].retry_after_seconds
 
-    def absorb(effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Dispatch):
-                assert effect.endpoint in up.values(), "dispatched to a replica that is not ready"
-                assert effect.ticket_id in live
-                running[effect.ticket_id] = effect.endpoint
-            elif isinstance(effect, Refuse):
-                live.discard(effect.ticket_id)
-                settled[effect.ticket_id] += 1
-        assert all(count <= slots for count in Counter(running.values()).values())
 
-    for name, number in operations:
-        now += 0.4
-        replica = f"m#{number % 3}"
-        event: Event = Tick()
-        if name == "arrive":
-            event, next_ticket = arrived(next_ticket, deadline=now + 5), next_ticket + 1
-            live.add(next_ticket - 1)
-        elif name in ("finish", "return") and running:
-            ticket_id = sorted(running)[number % len(running)]
-            running.pop(ticket_id)
-            event = Finished(ticket_id) if name == "finish" else Returned(ticket_id)
-            if name == "finish":
-                live.discard(ticket_id)
-                settled[ticket_id] += 1
-        elif name == "ready" and replica not in up:
-            incarnation += 1
-            event = ready(replica, slots, incarnation)
-            up[replica] = endpoint(replica, incarnation)
-        elif name in ("lose", "gone"):
-            up.pop(replica, None)
-            event = Lost(replica) if name == "lose" else Gone(replica, "gone")
-        elif name == "drain":
-            up.pop(replica, None)
-            event = Draining(replica)
-        absorb(scheduler.handle(event, now))
-        assert scheduler.load("m").waiting == len(live) - len(running)
+@pytest.mark.parametrize("ended", [Ended.CANCELLED, Ended.CUT, Ended.REFUSED])
+def test_only_complete_answers_say_how_long_a_request_takes(ended: Ended) -> None:
+    scheduler = Scheduler(depth=1)
+    play(scheduler, ready("m#0"), arrived(1))
+    play(scheduler, finished(1, Ended.DONE), arrived(2), now=40.0)
+    play(scheduler, finished(2, ended), arrived(3), now=41.0)
 
-    assert all(count == 1 for count in settled.values())
+    assert 80.0 == retry_after(scheduler)
+
+
+def test_an_end_without_an_outcome_teaches_nothing() -> None:
+    scheduler = Scheduler(depth=1)
+    play(scheduler, ready("m#0"), arrived(1))
+    play(scheduler, Finished(1), arrived(2), now=40.0)
+
+    assert 2.0 == retry_after(scheduler)
