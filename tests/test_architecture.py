@@ -37,7 +37,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "memory", "hardware.bandwidth", "hardware.machine", "gguf.metadata", "gguf.quants", "catalog.entry",
         "config.schema",
     },
-    "engine": {"planner", "memory", "gguf", "hardware.machine"},
+    "engine": {"planner", "memory", "gguf", "hardware.machine", "config.schema"},
     "advice": {"config", "hardware", "gguf", "catalog", "models", "memory", "planner", "engine"},
     "desired": {"config", "hardware", "gguf", "catalog", "models", "planner", "engine"},
     "supervisor": {"engine", "store", "planner", "config.schema"},

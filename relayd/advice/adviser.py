@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from relayd.advice.confirm import Confirmation, confirm
 from relayd.advice.files import File, file_of
 from relayd.advice.known import configured_form, known_models
@@ -13,8 +15,7 @@ from relayd.advice.measured import calibrated
 from relayd.catalog import CatalogEntry, find_entry
 from relayd.config import Config, Model, model_name
 from relayd.endpoint import TcpAddress
-from relayd.engine import Engine, Features, command
-from relayd.engine.argv import placed_flags
+from relayd.engine import Engine, command
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import UsageError
 from relayd.hardware import Machine
@@ -151,10 +152,13 @@ class Adviser:
         file, projector = (here.path, here.projector) if here else (self.models / expected, None)
         if self.engine and self.engine.features.first("--mmproj") is None:
             projector = None
-        called = self.called(name, placement)
-        aliases = () if called == name else (name,)
-        replica = spec(placement, self.budget, model_name(called), 0, file)
-        return replace(replica, projector=projector, aliases=aliases)
+        replica = spec(placement, self.budget, model_name(self.called(name, placement)), 0, file)
+        return replace(replica, projector=projector)
+
+    def settings(self, name: str, placement: Placement) -> Mapping[str, object]:
+        """Return the `[[model]]` of models.toml that runs a placement."""
+        aliases = () if self.called(name, placement) == name else (name,)
+        return settings(self.replica(name, placement), aliases)
 
     def command_line(self, name: str, placement: Placement) -> str:
         """Return the llama-server line that runs a placement, as a shell takes it.
@@ -200,27 +204,20 @@ def _wanted(model: Model) -> Wanted:
     return Wanted(model.name, (form,), aim, model.replicas)
 
 
-def settings(replica: ReplicaSpec, features: Features) -> Mapping[str, object]:
-    """Return a replica as a `[[model]]` of models.toml; what it has no settings for are flags.
-
-    Raises:
-        EngineError: The engine is too old for a flag.
-    """
-    flags = [] if replica.gpu_layers is None else ["--gpu-layers", str(replica.gpu_layers)]
-    if replica.allocation:
-        flags += placed_flags(features, replica.allocation)
+def settings(replica: ReplicaSpec, aliases: Sequence[str] = ()) -> Mapping[str, object]:
+    """Return a replica as a `[[model]]` of models.toml."""
     found: dict[str, object] = {
         "name": replica.model,
         "file": str(replica.file),
         "context": replica.context,
         "slots": replica.slots,
         "cache_ram_mib": replica.cache_ram_mib,
-        "fit": replica.fit and not replica.allocation,
     }
     if replica.projector:
         found["projector"] = str(replica.projector)
-    if replica.aliases:
-        found["aliases"] = list(replica.aliases)
+    if aliases:
+        found["aliases"] = list(aliases)
     if replica.embeddings:
         found["embeddings"] = True
-    return {**found, "args": flags}
+    placement = msgspec.to_builtins(replica.placement)
+    return {**found, "placement": {key: value for key, value in placement.items() if value is not None}}

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relayd.advice.adviser import Adviser, settings
+from relayd.advice.adviser import Adviser
 from relayd.advice.confirm import Confirmation
 from relayd.advice.keep import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
@@ -112,7 +112,7 @@ class Answer:
         if engine is None:
             raise UsageError("without an engine its flags are not known", remedy="relayd engine install")
         replica = self.adviser.replica(name, placement)
-        path = keep(settings(replica, engine.features), state)
+        path = keep(self.adviser.settings(name, placement), state)
         return f"Added {replica.model} to {path}; run it with: relayd serve {replica.model}"
 
     def document(self) -> dict[str, Any]:

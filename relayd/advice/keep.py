@@ -7,6 +7,7 @@ from typing import Any
 
 import tomli_w
 
+from relayd.config.migrate import WRITTEN, migrated_written
 from relayd.errors import StateError
 from relayd.files import private_folder, write_atomic
 
@@ -26,11 +27,11 @@ def keep(model: Mapping[str, object], state: Path) -> Path:
         StateError: The file cannot be read or written, or holds no TOML.
     """
     path = state / FILE_NAME
-    document = _read(path)
+    document = migrated_written(_read(path))
     others = [one for one in document.get("model", []) if not _names(one) & _names(model)]
     document["model"] = [*others, dict(model)]
     private_folder(state)
-    write_atomic(path, tomli_w.dumps(document).encode())
+    write_atomic(path, tomli_w.dumps({"schema": WRITTEN, **document}).encode())
     return path
 
 

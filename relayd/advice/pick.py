@@ -49,7 +49,7 @@ def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
     models, left_out = [], []
     for one in plan.assignments:
         if isinstance(one.outcome, Placement):
-            models.append(_model(one.outcome, offers[one.model], budget, features))
+            models.append(_model(one.outcome, offers[one.model], budget))
         else:
             left_out.append(f"{one.model} is not served: {one.outcome}")
     return Pick(told_apart(models), tuple(left_out))
@@ -87,9 +87,9 @@ def _offer(name: str, files: Sequence[Found], sees: bool) -> _Offer | None:
     return _Offer(Wanted(name, tuple(form for form, _ in forms), aim), forms, sees)
 
 
-def _model(placement: Placement, offer: _Offer, budget: Budget, features: Features) -> Model:
+def _model(placement: Placement, offer: _Offer, budget: Budget) -> Model:
     found = next(found for form, found in offer.files if form is placement.form)
     replica = spec(placement, budget, model_name(found.name), 0, found.files[0])
-    model = msgspec.convert(settings(replica, features), Model)
+    model = msgspec.convert(settings(replica), Model)
     projector = str((offer.sees and found.projector) or "")
     return msgspec.structs.replace(model, aliases=found.aliases, projector=projector)

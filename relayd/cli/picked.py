@@ -4,7 +4,7 @@ What runs holds memory that a new choice would count as taken, so it stays: over
 upgrade and the death of a daemon.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +32,13 @@ def still_running(runtime: "Path") -> "tuple[Model, ...]":
     import msgspec
 
     from relayd.config import Model
+    from relayd.config.migrate import written_model
     from relayd.store import is_held
     from relayd.supervisor.child import Files
 
     try:
-        chosen = msgspec.json.decode((runtime / _FILE).read_bytes(), type=tuple[Model, ...])
+        noted = msgspec.json.decode((runtime / _FILE).read_bytes(), type=list[dict[str, Any]])
+        chosen = msgspec.convert([written_model(one) for one in noted], tuple[Model, ...])
         return tuple(one for one in chosen if is_held(Files.of(runtime, f"{one.name}#0").lock))
     except (OSError, msgspec.DecodeError):
         return ()

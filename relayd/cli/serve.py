@@ -42,7 +42,7 @@ def serve(
     choice = _Choice(targets or [], demo, listen, config, llama_server, insecure_bind)
     voice = Voice(quiet=quiet, as_json=as_json)
     told = choice.wish(quiet=quiet or as_json)
-    if not told.specs:
+    if not told.plan:
         voice.nothing_to_serve()
         if told.on_terminal:
             raise typer.Exit(1)
@@ -89,10 +89,10 @@ class _Choice:
             wanted = msgspec.structs.replace(wanted, model=picked.models)
             notes += picked.left_out
             remember(own.runtime, picked.models)
-        specs = wish.specs(wanted, probe())
+        plan = wish.plan(wanted, probe())
         return wish.Wish(
             config=wanted,
-            specs=specs,
+            plan=plan,
             engine=engine,
             paths=own,
             environ=dict(os.environ),
@@ -130,10 +130,12 @@ class Voice:
 
     def settled(self, statuses: "list[Status]") -> None:
         """Say which models are ready and which are not, and what to type next."""
+        from relayd.desired.wish import is_demo
+
         for status in statuses:
             name, state = status.spec.name, status.state.value
             why = status.last_exit.message if status.last_exit and state != "ready" else ""
-            label = " (demo model: fixed answers)" if status.spec.demo else ""
+            label = " (demo model: fixed answers)" if is_demo(str(status.spec.file)) else ""
             self._tell(
                 f"{name}{label} is {state}{f': {why}' if why else ''}",
                 event="replica",
@@ -144,7 +146,7 @@ class Voice:
         ready = next((status for status in statuses if status.state.value == "ready"), None)
         if ready:
             spec, curl = ready.spec, _curl(self._url, ready)
-            talk = "" if spec.demo or spec.embeddings else f"  relayd chat {spec.model}\n"
+            talk = "" if is_demo(str(spec.file)) or spec.embeddings else f"  relayd chat {spec.model}\n"
             self._tell(f"Try it:\n\n{talk}  {curl}\n", event="try", command=curl)
 
     def _tell(self, text: str, **fields: object) -> None:
@@ -156,13 +158,15 @@ class Voice:
 
 def _curl(url: str, status: "Status") -> str:
     """Return a line for a shell that has an answer: streamed, of the demo its words alone; or a vector."""
-    spec = status.spec
+    from relayd.desired.wish import is_demo
+
+    spec, demo = status.spec, is_demo(str(status.spec.file))
     kind, asked = "chat/completions", '"stream": true, "messages": [{"role": "user", "content": "Hello!"}]'
-    if spec.embeddings and not spec.demo:
+    if spec.embeddings and not demo:
         kind, asked = "embeddings", '"input": "Hello!"'
     body = f'{{"model": "{spec.model}", {asked}}}'
     curl = f"curl -sN {url}/v1/{kind} -H 'Content-Type: application/json' -d '{body}'"
-    return f"{curl} | {_WORDS}" if spec.demo else curl
+    return f"{curl} | {_WORDS}" if demo else curl
 
 
 def _engine(config: "Config", *, quiet: bool) -> "Engine":

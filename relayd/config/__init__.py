@@ -18,9 +18,10 @@ from relayd.config.paths import (
     state_dir,
     with_socket_room,
 )
-from relayd.config.schema import Config, LoraFile, Model, Section
+from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
 
 __all__ = [
+    "Allocation",
     "Config",
     "ListenAddress",
     "Loaded",

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect as types
 from msgspec.structs import fields
 
-from relayd.config.describe import describe, is_array, is_section, quote, show, toml_type
+from relayd.config.describe import describe, given, is_array, is_section, quote, show, toml_type
 from relayd.config.listen import parse_listen, parse_ports
 from relayd.config.locate import KeyPath
 from relayd.config.schema import Config, Section
@@ -143,7 +143,7 @@ class Checker:
         return result
 
     def _entry(self, kind: Any, value: object, path: KeyPath, parent: str) -> Any:
-        title = f"{quote(path[-1])}{_inside(parent)}"
+        title, kind = f"{quote(path[-1])}{_inside(parent)}", given(kind)
         if is_section(kind):
             if isinstance(value, dict):
                 return self._table(kind, value, path, f"[{path[-1]}]")

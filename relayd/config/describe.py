@@ -1,7 +1,8 @@
 """How does a person read a setting's type, and a value that does not fit it?"""
 
 import json
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from msgspec import inspect as types
 
@@ -41,13 +42,14 @@ def toml_type(value: object) -> str:
 
 def describe(kind: Any) -> str:
     """Return what a value of a schema type looks like: `an integer from 1 to 256`."""
+    kind = given(kind)
     info = types.type_info(kind)
     if isinstance(info, types.Metadata):
         return str((info.extra_json_schema or {})["description"])
     if isinstance(info, types.LiteralType):
         return " or ".join(quote(one) for one in get_args(kind))
     if isinstance(info, types.VarTupleType):
-        return "an array of tables" if is_section(get_args(kind)[0]) else "an array of strings"
+        return f"an array of {_MEMBERS.get(type(info.item_type), 'strings')}"
     if isinstance(info, types.IntType | types.FloatType):
         return _describe_number(info)
     return "true or false" if isinstance(info, types.BoolType) else "a string"
@@ -62,6 +64,16 @@ def _describe_number(info: types.IntType | types.FloatType) -> str:
     return noun if info.ge is None else f"{noun} of at least {info.ge:g}"
 
 
+_MEMBERS = {types.StructType: "tables", types.FloatType: "numbers"}
+
+
+def given(kind: Any) -> Any:
+    """Return what a value of a schema type is where it is set: `X` of `X | None`."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (one for one in get_args(kind) if one is not NoneType)
+    return kind
+
+
 def is_section(kind: Any) -> bool:
     """Return whether a schema type is a table."""
     return isinstance(kind, type) and issubclass(kind, Section)
@@ -69,4 +81,4 @@ def is_section(kind: Any) -> bool:
 
 def is_array(kind: Any) -> bool:
     """Return whether a schema type is an array, of tables or of values."""
-    return isinstance(types.type_info(kind), types.VarTupleType)
+    return isinstance(types.type_info(given(kind)), types.VarTupleType)

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import msgspec
 
 from relayd.config.check import Document, Surroundings, check, holds_key, repeated_names
 from relayd.config.environment import overrides
-from relayd.config.locate import lines, locate
+from relayd.config.locate import KeyPath, lines, locate
+from relayd.config.migrate import migrated, migrated_written
 from relayd.config.paths import config_dir, state_dir
 from relayd.config.schema import Config
 from relayd.config.shortcut import shortcut
@@ -58,13 +59,12 @@ def load(
     Raises:
         ConfigError: A file is missing, unsafe or wrong; every problem is one line, `FILE:LINE: ...`.
     """
-    written_by_relayd = state_dir(environ, home) / "models.toml"
-    files = [
-        find_config(file, environ, home, cwd, system_file=system_file),
-        written_by_relayd if os.access(written_by_relayd, os.F_OK) else None,
-    ]
-    documents = [_read(path, Surroundings((cwd / path).parent, home, environ)) for path in files if path]
     around = Surroundings(cwd, home, environ)
+    documents = []
+    if path := find_config(file, environ, home, cwd, system_file=system_file):
+        documents.append(_read(path, replace(around, folder=(cwd / path).parent)))
+    if os.access(path := state_dir(environ, home) / "models.toml", os.F_OK):
+        documents.append(_read(path, replace(around, folder=path.parent), written=True))
     documents += [shortcut(around), overrides(around)]
     problems = [one for document in documents for one in document.problems]
     problems += repeated_names(model for document in documents for model in document.models)
@@ -90,8 +90,14 @@ def find_config(
     return next((one for one in usual if os.access(cwd / one, os.F_OK)), None)
 
 
-def _read(path: Path, around: Surroundings) -> Document:
-    """Return what one file says; `path` may be relative, and is how problems name it."""
+def _read(path: Path, around: Surroundings, *, written: bool = False) -> Document:
+    """Return what one file says; `path` may be relative, and is how problems name it.
+
+    Args:
+        path: The file.
+        around: What its values are read against.
+        written: Whether it is one that relayd writes itself.
+    """
     try:
         with (around.folder / path.name).open("rb") as stream:
             status, content = os.fstat(stream.fileno()), stream.read()
@@ -103,7 +109,13 @@ def _read(path: Path, around: Surroundings) -> Document:
     except (ValueError, RecursionError) as error:
         document = Document(problems=[f"{path}{_syntax(error, content)}"])
     else:
-        document = check(data, lambda key: f"{path}:{locate(known, key)}", around)
+
+        def place(key: KeyPath) -> str:
+            return f"{path}:{locate(known, key)}"
+
+        current, warnings = (migrated_written(data), []) if written else migrated(data, place)
+        document = check(current, place, around)
+        document.warnings += warnings
         document.warnings += check_trust(path, status, os.geteuid(), holds_key=holds_key(data))
     document.sources.append(str(path))
     return document

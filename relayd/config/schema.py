@@ -49,6 +49,17 @@ OptionalFilePath = Annotated[
     ),
 ]
 
+Share = Annotated[float, Meta(ge=0)]
+
+CacheType = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(f32|f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0|iq4_nl)\Z",
+        description="one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl",
+    ),
+]
+"""What `--cache-type-k` takes (llama.cpp b11434, common/arg.cpp)."""
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]
@@ -247,6 +258,35 @@ class LoraFile(Section, frozen=True):
     scale: float = 1.0
 
 
+class Allocation(Section, frozen=True, repr_omit_defaults=True):
+    """Where a model runs, and in which form. What is not set here, relayd decides.
+
+    Attributes:
+        gpu_layers: Layers on the devices, the output layer counted; 0 is none.
+        devices: What `llama-server --list-devices` calls them, in the order of their layers; an empty
+            list is the CPU alone.
+        shares: Layers of each device, relative to the others; empty for one device.
+        experts_on_cpu: Layers, counted from the first, whose experts stay in RAM.
+        cache_type_k: Type of the keys in the cache: f16, q8_0, …
+        cache_type_v: Type of the values in it.
+        flash_attention: Whether attention is computed without its score matrix.
+        unified: Whether the slots share one cache.
+        batch: Tokens of one request to decode.
+        micro_batch: Tokens of one pass.
+    """
+
+    gpu_layers: CountOrZero | None = None
+    devices: tuple[str, ...] | None = None
+    shares: tuple[Share, ...] | None = None
+    experts_on_cpu: CountOrZero | None = None
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    flash_attention: bool | None = None
+    unified: bool | None = None
+    batch: Count | None = None
+    micro_batch: Count | None = None
+
+
 class Model(Section, frozen=True):
     """A model that clients can ask for.
 
@@ -261,9 +301,10 @@ class Model(Section, frozen=True):
         threads: CPU threads of a replica; 0 lets the engine choose.
         embeddings: Whether `/v1/embeddings` is served.
         cache_ram_mib: Host memory for the prompts of earlier requests, in MiB; 0 is none.
-        fit: Whether the engine may shorten the context and move layers until the model fits; off
-            where a plan has decided that.
-        args: Further flags for llama-server, one string each.
+        fit: Who decides what is not set here: relayd plans it, or the engine shortens the context and
+            moves layers until the model fits.
+        args: Further flags for llama-server, one string each; they win over what relayd decides.
+        placement: Where it runs, and in which form.
         lora: Adapters applied at load.
     """
 
@@ -277,8 +318,9 @@ class Model(Section, frozen=True):
     threads: CountOrZero = 0
     embeddings: bool = False
     cache_ram_mib: CountOrZero = 8192
-    fit: bool = True
+    fit: Literal["plan", "engine"] = "plan"
     args: tuple[str, ...] = ()
+    placement: Allocation = Allocation()
     lora: tuple[LoraFile, ...] = ()
 
 

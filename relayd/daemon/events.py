@@ -10,7 +10,7 @@ from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.desired.wish import is_demo
 from relayd.endpoint import Endpoint
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned
 from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready
 from relayd.supervisor import State, Status
 
@@ -35,9 +35,9 @@ class Bridge:
         """A replica is on its way."""
         self._tell(Expected(replica, model))
 
-    def ready(self, spec: ReplicaSpec, endpoint: Endpoint) -> None:
+    def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
-        self._tell(Ready(spec.name, spec.model, spec.slots, endpoint))
+        self._tell(Ready(planned.name, planned.model, planned.spec.slots, endpoint))
 
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""
@@ -82,6 +82,10 @@ class FleetView:
             statuses = self._statuses()
             self._view = tuple(self._model(model, statuses) for model in self._config.model)
         return self._view
+
+    def named(self, name: str) -> str:
+        """Return the model that an alias means; any other name as it is."""
+        return next((model.name for model in self._config.model if name in model.aliases), name)
 
     def configure(self, config: Config) -> None:
         """Show other models from now on."""

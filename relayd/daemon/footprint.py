@@ -23,7 +23,7 @@ _FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedMemory:
     """What a replica should hold.
 
     Attributes:
@@ -44,7 +44,7 @@ class Planned:
 class Footprint:
     """Both of one replica; None is not known."""
 
-    planned: Planned | None = None
+    planned: PlannedMemory | None = None
     held: Held | None = None
 
     def document(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Footprints:
         self._clock = clock
         self._look = look
         self._patience_seconds = patience_seconds
-        self._planned: dict[tuple[str, ...], Planned | None] = {}
+        self._planned: dict[tuple[str, ...], PlannedMemory | None] = {}
         self._pids: list[int | None] = []
         self._read_at = -_FRESH_SECONDS
         self._reading: asyncio.Task[dict[str, Footprint]] | None = None
@@ -115,7 +115,7 @@ class Footprints:
             for status in statuses
         }
 
-    def _plan(self, status: Status, machine: Machine) -> Planned | None:
+    def _plan(self, status: Status, machine: Machine) -> PlannedMemory | None:
         if status.command and status.command not in self._planned:
             self._planned[status.command] = None
             with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine tells what is wrong
@@ -123,7 +123,7 @@ class Footprints:
         return self._planned.get(status.command)
 
 
-def planned(status: Status, machine: Machine) -> Planned:
+def planned(status: Status, machine: Machine) -> PlannedMemory:
     """Return what a replica should hold, by the command line it was started with.
 
     Raises:
@@ -145,5 +145,5 @@ def planned(status: Status, machine: Machine) -> Planned:
     cache = setup.cache_ram_mib * MIB
     totals = {device: found.total(device) for device in found.devices}
     totals[CPU] = Bytes(totals[CPU] - cache)
-    basis = "prediction" if spec.fit and spec.allocation is None else "plan"
-    return Planned(totals, Bytes(cache), basis, found.unknown)
+    basis = "prediction" if spec.fit else "plan"
+    return PlannedMemory(totals, Bytes(cache), basis, found.unknown)

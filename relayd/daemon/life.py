@@ -78,7 +78,7 @@ class Daemon:
         self._bridge = Bridge(self._actor.post, self._pools.retire, self._changed)
         starved = OomKills().ended
         world = World(launcher(wish), self._bridge, clock, self._is_busy, smaller, starved)
-        self._fleet = Fleet(wish.specs, world, _settings(config))
+        self._fleet = Fleet(wish.plan, world, _settings(config))
         self._footprints = Footprints(clock)
         self._view = FleetView(config, self._started, self._fleet.statuses)
         self._doors = Doors(self._view, self._dispatcher, self._pools, clock)
@@ -148,7 +148,7 @@ class Daemon:
         await self._open_control(stack)
         await self._open_doors(stack, offer.listening)
         adopted = self._adopt()
-        for name in heritage.stopped & {spec.name for spec in self._fleet.specs}:
+        for name in heritage.stopped & {planned.name for planned in self._fleet.plan}:
             self._bridge.gone(name, f"{name} is stopped")
         predecessor.succeed(heritage, self._dispatcher, self._take_connection)
         kept = heritage.in_use - adopted.keys()
@@ -162,15 +162,15 @@ class Daemon:
         self._journal.info("upgrade.done", old_pid=predecessor.pid)
         running = {status.pid for status in self._fleet.statuses() if status.pid}
         await self._end_orphans(running)
-        self._fleet.start(leave={spec.name for spec in self._fleet.specs} - kept)
+        self._fleet.start(leave={planned.name for planned in self._fleet.plan} - kept)
 
     def _take_connection(self, descriptor: int) -> None:
         self._tasks.add(task := asyncio.create_task(self._doors.listener.take(descriptor)))
         task.add_done_callback(self._tasks.discard)
 
     def _adopt(self) -> dict[str, int]:
-        for spec in self._wish.specs:
-            self._bridge.expected(spec.name, spec.model)
+        for planned in self._wish.plan:
+            self._bridge.expected(planned.name, planned.model)
         return self._fleet.adopt()
 
     async def _wind_down(self) -> None:
@@ -198,6 +198,7 @@ class Daemon:
     async def _open_control(self, stack: AsyncExitStack) -> None:
         commands = Commands(
             self._fleet,
+            named=self._view.named,
             report=self._status,
             reload=self._reload.ask,
             preview=partial(self._follow_files, dry_run=True),
@@ -313,7 +314,7 @@ class Daemon:
             wish = await asyncio.to_thread(self._refresh)
             self._check_staying()
             settings = changed_settings(self._wish.config, wish.config)
-            changes = compare(self._fleet.specs, wish.specs)
+            changes = compare(self._fleet.plan, wish.plan)
             report = reload_report(settings, changes, dry_run=dry_run)
             if dry_run:
                 return report

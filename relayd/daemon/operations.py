@@ -14,6 +14,7 @@ class Commands:
 
     Args:
         fleet: The replicas.
+        named: Returns the model that an alias means.
         report: Makes the answer of `status`.
         reload: Reads the configuration again and follows it.
         preview: Says what a reload would change.
@@ -26,6 +27,7 @@ class Commands:
         self,
         fleet: Fleet,
         *,
+        named: Callable[[str], str],
         report: Callable[[], Awaitable[dict[str, Any]]],
         reload: Callable[[], Awaitable[dict[str, Any]]],
         preview: Callable[[], Awaitable[dict[str, Any]]],
@@ -34,6 +36,7 @@ class Commands:
         check_staying: Callable[[], None],
     ) -> None:
         self._fleet = fleet
+        self._named = named
         self._report = report
         self._reload = reload
         self._preview = preview
@@ -98,4 +101,4 @@ class Commands:
         target = arguments.get("target")
         if target is not None and not isinstance(target, str):
             raise UsageError(f"{target!r} is no name", remedy="name a model or a replica, MODEL#N")
-        return self._fleet.select(target)
+        return self._fleet.select(target and self._named(target))

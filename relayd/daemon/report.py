@@ -73,10 +73,10 @@ def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: boo
     return {
         "dry_run": dry_run,
         "settings": [{"key": one.key, "old": one.old, "new": one.new, "live": one.live} for one in settings],
-        "added": [spec.name for spec in changes.added],
-        "removed": [spec.name for spec in changes.removed],
-        "changed": {change.spec.name: list(change.reasons) for change in changes.changed},
-        "unchanged": [spec.name for spec in changes.unchanged],
+        "added": [planned.name for planned in changes.added],
+        "removed": [planned.name for planned in changes.removed],
+        "changed": {change.planned.name: list(change.reasons) for change in changes.changed},
+        "unchanged": [planned.name for planned in changes.unchanged],
     }
 
 

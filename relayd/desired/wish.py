@@ -16,7 +16,7 @@ from relayd.engine import Engine, check_extra_args
 from relayd.errors import ModelFileError, UsageError
 from relayd.gguf import find_companions, read_metadata
 from relayd.hardware import DeviceKind, Machine
-from relayd.planner import Facts, Lora, ReplicaSpec, Step, step_down
+from relayd.planner import Facts, Lora, Planned, ReplicaSpec, Step, step_down
 
 _QUANTIZATION = re.compile(r"[-_.](?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|f16|f32|mxfp4\w*|nvfp4)$")
 """How a file name says its quantization, at its end."""
@@ -28,7 +28,7 @@ class Wish:
 
     Attributes:
         config: What the operator wants.
-        specs: The replicas that shall run.
+        plan: The replicas that shall run.
         engine: The llama-server that runs them.
         paths: Where state, sockets and logs are; the folders exist.
         environ: The environment of which replicas see an allow-list.
@@ -39,7 +39,7 @@ class Wish:
     """
 
     config: Config
-    specs: tuple[ReplicaSpec, ...]
+    plan: tuple[Planned, ...]
     engine: Engine
     paths: Paths
     environ: dict[str, str]
@@ -105,8 +105,8 @@ def check_models(config: Config) -> None:
         check_extra_args(model.args, f"model {model.name!r}")
 
 
-def specs(config: Config, machine: Machine) -> tuple[ReplicaSpec, ...]:
-    """Return what shall run, a spec for each replica.
+def plan(config: Config, machine: Machine) -> tuple[Planned, ...]:
+    """Return what shall run, replica by replica.
 
     Without a GPU, replicas that leave their threads to us share the cores: each llama-server
     would take all of them, and spin while it waits for its turn.
@@ -118,7 +118,9 @@ def specs(config: Config, machine: Machine) -> tuple[ReplicaSpec, ...]:
     # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
     has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)
     threads = 0 if has_gpu or replicas < 2 else max(1, machine.cpu.usable_cores // replicas)
-    return tuple(_spec(model, index, threads) for model in config.model for index in range(model.replicas))
+    return tuple(
+        Planned(_spec(model, index, threads)) for model in config.model for index in range(model.replicas)
+    )
 
 
 def _spec(model: Model, index: int, threads: int) -> ReplicaSpec:
@@ -133,10 +135,9 @@ def _spec(model: Model, index: int, threads: int) -> ReplicaSpec:
         embeddings=model.embeddings,
         cache_ram_mib=model.cache_ram_mib,
         loras=tuple(Lora(Path(lora.file), lora.scale) for lora in model.lora),
-        aliases=model.aliases,
-        demo=is_demo(model.file),
         extra_args=model.args,
-        fit=model.fit,
+        fit=model.fit == "engine" or model.placement.gpu_layers is None,
+        placement=model.placement,
     )
 
 

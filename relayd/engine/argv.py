@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from relayd.config.schema import Allocation
 from relayd.endpoint import Address, UnixAddress
 from relayd.errors import ConfigError, EngineError
-from relayd.planner.plan import Allocation, Lora, ReplicaSpec
+from relayd.planner.plan import Lora, ReplicaSpec
 
 _OLD = "Install a newer one: relayd engine install"
 
@@ -43,8 +44,7 @@ def command(spec: ReplicaSpec, features: Features, address: Address, key_file: P
     The context: llama-server's `-c` is the sum over slots, so it is `context` times `slots`. A
     `context` of 0 becomes `-c 0`, and with `--fit on` each slot gets what the model was trained on, or as
     much of it as memory holds (never under 4096 tokens); a build from before `--fit` divides the
-    trained context among the slots. Fitting stays on as long as no plan says how much of the model goes
-    where (`ReplicaSpec.allocation`): it changes nothing that is given here.
+    trained context among the slots. Fitting changes nothing that is given here.
 
     Args:
         spec: What shall run.
@@ -68,11 +68,8 @@ def _flags(spec: ReplicaSpec, features: Features, address: Address, key_file: Pa
     yield from (_needed(features, "--api-key-file"), str(key_file))
     yield from ("--parallel", str(spec.slots), "--ctx-size", str(spec.context * spec.slots))
     yield from _known(features, "--cache-ram", str(spec.cache_ram_mib))
-    yield from _known(features, "--fit", "off" if spec.allocation or not spec.fit else "on")
-    if spec.gpu_layers is not None:
-        yield from ("--gpu-layers", str(spec.gpu_layers))
-    if spec.allocation:
-        yield from placed_flags(features, spec.allocation)
+    yield from _known(features, "--fit", "on" if spec.fit else "off")
+    yield from _placed(features, spec.placement)
     if spec.threads:
         yield from ("--threads", str(spec.threads))
     if spec.embeddings:
@@ -90,25 +87,39 @@ def _flags(spec: ReplicaSpec, features: Features, address: Address, key_file: Pa
     yield from spec.extra_args
 
 
-def placed_flags(features: Features, allocation: Allocation) -> Iterator[str]:
-    """Yield the flags of what a plan decided, those equal to an engine's default included."""
-    yield from (_needed(features, "--device"), ",".join(allocation.devices) or "none")
-    if len(allocation.devices) > 1:
+def _placed(features: Features, placement: Allocation) -> Iterator[str]:
+    """Yield the flags of what is decided, those equal to an engine's default included."""
+    if placement.gpu_layers is not None:
+        yield from ("--gpu-layers", str(placement.gpu_layers))
+    if placement.devices is not None:
+        yield from (_needed(features, "--device"), ",".join(placement.devices) or "none")
+    if placement.shares:
         yield from ("--split-mode", "layer")
-        yield from ("--tensor-split", ",".join(f"{share:g}" for share in allocation.shares))
-    if allocation.experts_on_cpu:
-        yield from (_needed(features, "--n-cpu-moe"), str(allocation.experts_on_cpu))
-    yield from ("--cache-type-k", allocation.type_k, "--cache-type-v", allocation.type_v)
+        yield from ("--tensor-split", ",".join(f"{share:g}" for share in placement.shares))
+    if placement.experts_on_cpu:
+        yield from (_needed(features, "--n-cpu-moe"), str(placement.experts_on_cpu))
+    if placement.cache_type_k is not None:
+        yield from ("--cache-type-k", placement.cache_type_k)
+    if placement.cache_type_v is not None:
+        yield from ("--cache-type-v", placement.cache_type_v)
+    yield from _flash_attention(features, placement.flash_attention)
+    if placement.batch is not None:
+        yield from ("--batch-size", str(placement.batch))
+    if placement.micro_batch is not None:
+        yield from ("--ubatch-size", str(placement.micro_batch))
+    if placement.unified:
+        yield _needed(features, "--kv-unified")
+    elif placement.unified is not None:
+        yield from _known(features, "--no-kv-unified")
+
+
+def _flash_attention(features: Features, wanted: bool | None) -> tuple[str, ...]:
+    if wanted is None:
+        return ()
     # Before it took a value it was a switch, off without it.
     if "on" in features.hints.get("--flash-attn", ""):
-        yield from ("--flash-attn", "on" if allocation.flash_attention else "off")
-    elif allocation.flash_attention:
-        yield _needed(features, "--flash-attn")
-    yield from ("--batch-size", str(allocation.batch), "--ubatch-size", str(allocation.micro_batch))
-    if allocation.unified:
-        yield _needed(features, "--kv-unified")
-    else:
-        yield from _known(features, "--no-kv-unified")
+        return ("--flash-attn", "on" if wanted else "off")
+    return (_needed(features, "--flash-attn"),) if wanted else ()
 
 
 def _listen(features: Features, address: Address) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""Which replicas does a new configuration add, remove, change or leave alone?"""
+"""Which replicas does a new plan add, remove, change or leave alone?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from relayd.planner.plan import ReplicaSpec
+from relayd.config.schema import Allocation
+from relayd.planner.plan import Planned, ReplicaSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +12,11 @@ class Change:
     """A replica that must be started again, and why.
 
     Attributes:
-        spec: What it shall be.
+        planned: What it shall be.
         reasons: The fields that differ, as `name: old → new`.
     """
 
-    spec: ReplicaSpec
+    planned: Planned
     reasons: tuple[str, ...]
 
 
@@ -23,31 +24,48 @@ class Change:
 class Changes:
     """What it takes to get from one plan to another, in the order of the new one."""
 
-    added: tuple[ReplicaSpec, ...]
-    removed: tuple[ReplicaSpec, ...]
+    added: tuple[Planned, ...]
+    removed: tuple[Planned, ...]
     changed: tuple[Change, ...]
-    unchanged: tuple[ReplicaSpec, ...]
+    unchanged: tuple[Planned, ...]
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
 
-def compare(old: Iterable[ReplicaSpec], new: Iterable[ReplicaSpec]) -> Changes:
-    """Return the changes between two plans; replicas are the same when their names are."""
-    before = {spec.name: spec for spec in old}
-    after = {spec.name: spec for spec in new}
-    common = [(before[name], spec) for name, spec in after.items() if name in before]
+def compare(old: Iterable[Planned], new: Iterable[Planned]) -> Changes:
+    """Return the changes between two plans; replicas are the same when their names are.
+
+    Only the process counts: other bytes for the same spec change nothing.
+    """
+    before = {planned.name: planned for planned in old}
+    after = {planned.name: planned for planned in new}
+    common = [(before[name].spec, planned) for name, planned in after.items() if name in before]
     return Changes(
-        added=tuple(spec for name, spec in after.items() if name not in before),
-        removed=tuple(spec for name, spec in before.items() if name not in after),
-        changed=tuple(Change(now, _reasons(was, now)) for was, now in common if was != now),
-        unchanged=tuple(now for was, now in common if was == now),
+        added=tuple(planned for name, planned in after.items() if name not in before),
+        removed=tuple(planned for name, planned in before.items() if name not in after),
+        changed=tuple(Change(now, _reasons(was, now.spec)) for was, now in common if was != now.spec),
+        unchanged=tuple(now for was, now in common if was == now.spec),
     )
 
 
 def _reasons(was: ReplicaSpec, now: ReplicaSpec) -> tuple[str, ...]:
-    pairs = ((field.name, getattr(was, field.name), getattr(now, field.name)) for field in fields(now))
-    return tuple(f"{name}: {_show(a)} → {_show(b)}" for name, a, b in pairs if a != b)
+    before, after = dict(_values(was)), dict(_values(now))
+    return tuple(
+        f"{name}: {_show(before[name])} → {_show(after[name])}"
+        for name in after
+        if before[name] != after[name]
+    )
+
+
+def _values(spec: ReplicaSpec) -> Iterator[tuple[str, object]]:
+    """Yield the fields of a spec, those of its placement one by one."""
+    for one in fields(spec):
+        value = getattr(spec, one.name)
+        if isinstance(value, Allocation):
+            yield from ((name, getattr(value, name)) for name in value.__struct_fields__)
+        else:
+            yield one.name, value
 
 
 def _show(value: object) -> str:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from relayd.config.schema import Allocation
 from relayd.memory.setup import Gpu, Setup
 from relayd.memory.weights import CPU
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.divergence import Quantization
-from relayd.planner.plan import Allocation, ReplicaSpec
+from relayd.planner.plan import ReplicaSpec
 from relayd.planner.quality import Use
 from relayd.planner.speed import (
     Decoding,
@@ -207,11 +208,12 @@ def allocation(placement: Placement, budget: Budget) -> Allocation:
     setup = placement.setup
     several = len(setup.gpus) > 1
     return Allocation(
+        gpu_layers=placement.layers[0],
         devices=tuple(budget.room(gpu.key).engine_name for gpu in setup.gpus),
         shares=tuple(gpu.share for gpu in setup.gpus) if several else (),
         experts_on_cpu=setup.experts_on_cpu,
-        type_k=setup.type_k,
-        type_v=setup.type_v,
+        cache_type_k=setup.type_k,
+        cache_type_v=setup.type_v,
         flash_attention=setup.flash_attention,
         unified=setup.unified,
         batch=setup.batch,
@@ -235,8 +237,8 @@ def spec(placement: Placement, budget: Budget, model: str, index: int, file: Pat
         file=file,
         context=placement.context,
         slots=placement.slots,
-        gpu_layers=placement.layers[0],
         embeddings=placement.setup.embeddings,
         cache_ram_mib=placement.setup.cache_ram_mib,
-        allocation=allocation(placement, budget),
+        fit=False,
+        placement=allocation(placement, budget),
     )

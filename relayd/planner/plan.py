@@ -1,8 +1,13 @@
-"""What exactly shall run: the specification of one replica."""
+"""What exactly shall run: the specification of one replica, and what was planned for it."""
 
 import hashlib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
+
+from relayd.config.schema import Allocation
+from relayd.units import Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,38 +18,16 @@ class Lora:
     scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """Where a plan puts a replica, and in which form; the engine is told all of it and decides nothing.
-
-    Attributes:
-        devices: What `--device` calls them, in the order of their layers; none is the CPU alone.
-        shares: Layers of each, relative to the others; empty for one device.
-        experts_on_cpu: Layers, counted from the first, whose experts stay in RAM.
-        type_k: Type of the keys in the cache.
-        type_v: Type of the values.
-        flash_attention: Whether attention is computed without its score matrix.
-        unified: Whether the slots share one cache.
-        batch: Tokens of one request to decode.
-        micro_batch: Tokens of one pass.
-    """
-
-    devices: tuple[str, ...] = ()
-    shares: tuple[float, ...] = ()
-    experts_on_cpu: int = 0
-    type_k: str = "f16"
-    type_v: str = "f16"
-    flash_attention: bool = True
-    unified: bool = False
-    batch: int = 2048
-    micro_batch: int = 512
+ENGINES_OWN = Allocation()
+"""Nothing decided: every value is the engine's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:
-    """One llama-server process, completely described.
+    """One llama-server process, completely described, and nothing that does not change it.
 
-    Two specs that compare equal run the same process; `digest` is that identity on disk.
+    Two specs that compare equal run the same process; `digest` is that identity on disk. How clients
+    may call the model, and how it is labelled, is `config.Model`'s.
 
     Attributes:
         model: The name clients ask for.
@@ -53,16 +36,14 @@ class ReplicaSpec:
         projector: The GGUF that lets the model see or hear; None for none.
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests the replica works on at once.
-        gpu_layers: Layers on the device; None lets the engine choose.
         threads: CPU threads for generation; 0 lets the engine choose.
         embeddings: Whether `/v1/embeddings` is served.
         cache_ram_mib: Host memory for prompts of earlier requests, in MiB.
         loras: Adapters, applied at load.
-        aliases: Other names the model answers to.
-        demo: Whether this is the demo model, to be labelled so wherever it is listed.
-        extra_args: Engine flags of the operator, already checked against the reserved ones.
-        fit: Whether the engine may change context and layers until they fit; never with an allocation.
-        allocation: Where a plan puts it; None leaves that to the engine.
+        extra_args: Engine flags of the operator, already checked against the reserved ones; given last,
+            so that each wins over what relayd decided.
+        fit: Whether the engine may change context and layers until they fit; never in a plan of ours.
+        placement: Where it runs and in which form; what is None in it is the engine's own default.
     """
 
     model: str
@@ -71,16 +52,13 @@ class ReplicaSpec:
     projector: Path | None = None
     context: int = 0
     slots: int = 4
-    gpu_layers: int | None = None
     threads: int = 0
     embeddings: bool = False
     cache_ram_mib: int = 8192
     loras: tuple[Lora, ...] = ()
-    aliases: tuple[str, ...] = ()
-    demo: bool = False
     extra_args: tuple[str, ...] = ()
     fit: bool = True
-    allocation: Allocation | None = None
+    placement: Allocation = ENGINES_OWN
 
     @property
     def name(self) -> str:
@@ -97,3 +75,42 @@ class ReplicaSpec:
         values = ((field, getattr(self, field.name)) for field in fields(self))
         text = "\n".join(f"{field.name}={value!r}" for field, value in values if value != field.default)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Basis(StrEnum):
+    """How the bytes that a plan counts with are known, from the weakest to the strongest."""
+
+    UNKNOWN = "unknown"
+    PREDICTED = "predicted"
+    CONFIRMED = "confirmed by the engine"
+    MEASURED = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One replica as it was planned: what runs, and what of the machine it needs.
+
+    `needs` and `basis` are no part of what runs: they follow every new estimate, and change no process.
+
+    Attributes:
+        spec: The process.
+        needs: Device (`cuda0`, `host`) → bytes it has to hold; empty where nobody has planned.
+        basis: How these bytes are known.
+        line: The spec with only what the operator's `[[model]]` line fixes, nothing that was planned; None
+            where it is the spec itself. A running process is adopted by it, with the placement it has.
+    """
+
+    spec: ReplicaSpec
+    needs: Mapping[str, Bytes] = field(default_factory=dict)
+    basis: Basis = Basis.UNKNOWN
+    line: ReplicaSpec | None = None
+
+    @property
+    def name(self) -> str:
+        """The replica as people write it: `MODEL#N`."""
+        return self.spec.name
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self.spec.model

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from relayd.planner.plan import ReplicaSpec
 
 SHORTEST_CONTEXT = 2048
@@ -89,11 +91,13 @@ def _shorter_context(spec: ReplicaSpec, facts: Facts) -> _Change:
 
 
 def _fewer_layers(spec: ReplicaSpec, facts: Facts) -> _Change:
-    now = facts.layers + 1 if spec.gpu_layers is None else spec.gpu_layers
+    planned = spec.placement.gpu_layers
+    now = facts.layers + 1 if planned is None else planned
     layers = now * 3 // 4
     if not 0 < layers < now:
         return None
-    return replace(spec, gpu_layers=layers), f"layers on the device: {now} → {layers}"
+    placement = msgspec.structs.replace(spec.placement, gpu_layers=layers)
+    return replace(spec, placement=placement), f"layers on the device: {now} → {layers}"
 
 
 def _smaller_file(spec: ReplicaSpec, facts: Facts) -> _Change:

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from relayd.endpoint import Endpoint
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned
 
 
 class Audience(Protocol):
@@ -12,7 +12,7 @@ class Audience(Protocol):
     def expected(self, replica: str, model: str) -> None:
         """A replica is on its way."""
 
-    def ready(self, spec: ReplicaSpec, endpoint: Endpoint) -> None:
+    def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
 
     def draining(self, replica: str) -> None:

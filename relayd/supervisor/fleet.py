@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Protocol
 
 from relayd.errors import ModelNotFoundError
-from relayd.planner import Changes, ReplicaSpec
+from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.replica import Replica
 from relayd.supervisor.state import State
 from relayd.supervisor.status import Settings, Status
@@ -26,18 +26,18 @@ class Fleet:
     """Every replica of this daemon.
 
     Args:
-        specs: What shall run.
+        plan: What shall run.
         world: What the replicas touch.
         settings: Every interval.
     """
 
-    def __init__(self, specs: Iterable[ReplicaSpec], world: World, settings: Settings) -> None:
+    def __init__(self, plan: Iterable[Planned], world: World, settings: Settings) -> None:
         self._world = world
         self._settings = settings
-        self._replicas = {spec.name: self._replica(spec) for spec in specs}
+        self._replicas = {planned.name: self._replica(planned) for planned in plan}
 
     @property
-    def specs(self) -> tuple[ReplicaSpec, ...]:
+    def plan(self) -> tuple[Planned, ...]:
         """What every replica is meant to be; it may be smaller to fit."""
         return tuple(replica.wanted for replica in self._replicas.values())
 
@@ -58,7 +58,7 @@ class Fleet:
             replica.release()
 
     def select(self, target: str | None) -> list[Replica]:
-        """Return the replicas that `MODEL`, one of its aliases, or `MODEL#N` names; None names all.
+        """Return the replicas that `MODEL` or `MODEL#N` names; None names all.
 
         Raises:
             ModelNotFoundError: Nothing has that name.
@@ -104,12 +104,12 @@ class Fleet:
         What is unchanged is not touched. What changed follows one by one within a model, so that
         the others of that model serve meanwhile.
         """
-        removed = [self._replicas[spec.name] for spec in changes.removed]
-        added = [self._replica(spec) for spec in changes.added]
+        removed = [self._replicas[planned.name] for planned in changes.removed]
+        added = [self._replica(planned) for planned in changes.added]
         self._replicas |= {replica.spec.name: replica for replica in added}
         for replica in added:
             replica.start()
-        changed = [(self._replicas[change.spec.name], change.spec) for change in changes.changed]
+        changed = [(self._replicas[change.planned.name], change.planned) for change in changes.changed]
         rolled, *_ = await asyncio.gather(self._roll(changed), self._remove(removed))
         return rolled | {replica.spec.name: await replica.reached(*_SETTLED) for replica in added}
 
@@ -128,8 +128,8 @@ class Fleet:
         """Return every replica as it is now, in the order of the plan."""
         return [replica.status() for replica in self._replicas.values()]
 
-    def _replica(self, spec: ReplicaSpec) -> Replica:
-        return Replica(spec, self._world, self._settings)
+    def _replica(self, planned: Planned) -> Replica:
+        return Replica(planned, self._world, self._settings)
 
     async def _remove(self, replicas: Sequence[Replica]) -> None:
         await self.stop(replicas)
@@ -137,10 +137,10 @@ class Fleet:
             del self._replicas[replica.spec.name]
             self._world.audience.forgotten(replica.spec.name)
 
-    async def _roll(self, wanted: Sequence[tuple[Replica, ReplicaSpec | None]]) -> dict[str, State]:
-        models: defaultdict[str, list[tuple[Replica, ReplicaSpec | None]]] = defaultdict(list)
-        for replica, spec in wanted:
-            models[replica.spec.model].append((replica, spec))
+    async def _roll(self, wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[str, State]:
+        models: defaultdict[str, list[tuple[Replica, Planned | None]]] = defaultdict(list)
+        for replica, planned in wanted:
+            models[replica.spec.model].append((replica, planned))
         outcomes = await asyncio.gather(*map(_one_by_one, models.values()))
         return {name: state for outcome in outcomes for name, state in outcome.items()}
 
@@ -148,10 +148,10 @@ class Fleet:
 _SETTLED = (State.READY, State.FATAL, State.STOPPED)
 
 
-async def _one_by_one(wanted: Sequence[tuple[Replica, ReplicaSpec | None]]) -> dict[str, State]:
+async def _one_by_one(wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[str, State]:
     outcome: dict[str, State] = {}
-    for replica, spec in wanted:
-        replica.restart(spec)
+    for replica, planned in wanted:
+        replica.restart(planned)
         outcome[replica.spec.name] = state = await replica.reached(*_SETTLED)
         if state is not State.READY:
             break
@@ -159,4 +159,4 @@ async def _one_by_one(wanted: Sequence[tuple[Replica, ReplicaSpec | None]]) -> d
 
 
 def _names(target: str, spec: ReplicaSpec) -> bool:
-    return target in (spec.name, spec.model, *spec.aliases)
+    return target in (spec.name, spec.model)

@@ -17,7 +17,7 @@ from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
 from relayd.errors import EngineError, ListenError, StateError
 from relayd.files import private_folder
 from relayd.journal import Journal
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned, ReplicaSpec
 from relayd.secret import Secret, new_secret
 from relayd.store import Lock, Record, Records, is_held
 from relayd.supervisor.child import Child, EngineChild, Files
@@ -39,7 +39,7 @@ _PASSING = frozenset({
 class Launcher(Protocol):
     """Starts processes for specs."""
 
-    def launch(self, spec: ReplicaSpec, incarnation: int) -> Child:
+    def launch(self, planned: Planned, incarnation: int) -> Child:
         """Start one process.
 
         Raises:
@@ -50,8 +50,8 @@ class Launcher(Protocol):
         """
         ...
 
-    def adopt(self, spec: ReplicaSpec) -> Child | None:
-        """Return the process that an earlier daemon started for this very spec, if it lives."""
+    def adopt(self, planned: Planned) -> Child | None:
+        """Return the process that an earlier daemon started for this very plan, if it lives."""
         ...
 
 
@@ -95,8 +95,9 @@ class EngineLauncher:
         self._at = at
         self._records = Records(runtime)
 
-    def launch(self, spec: ReplicaSpec, incarnation: int) -> EngineChild:
+    def launch(self, planned: Planned, incarnation: int) -> EngineChild:
         """Start one process; see `Launcher`."""
+        spec = planned.spec
         files = Files.of(self._runtime, spec.name)
         private_folder(self._runtime)  # somebody may have tidied up
         private_folder(self._logs)
@@ -112,12 +113,13 @@ class EngineLauncher:
         self._at("recorded")
         return child
 
-    def adopt(self, spec: ReplicaSpec) -> EngineChild | None:
-        """Return the living process of this spec; see `Launcher`.
+    def adopt(self, planned: Planned) -> EngineChild | None:
+        """Return the living process of this plan; see `Launcher`.
 
         All of these must hold: its record is of this boot and of this spec, the pid began when
         the record says, carries our tag, holds the replica's lock, and its key is there.
         """
+        spec = planned.spec
         files = Files.of(self._runtime, spec.name)
         record = self._records.read(files.stem)
         if (

@@ -5,11 +5,12 @@ import random
 import signal
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from relayd.errors import DaemonError, RelaydError
 from relayd.journal import Journal
-from relayd.planner import ReplicaSpec, Step
+from relayd.planner import Planned, ReplicaSpec, Step
 from relayd.supervisor.backoff import Budget, backoff_seconds
 from relayd.supervisor.causes import Cause, Exit, classify, may_be_oom
 from relayd.supervisor.child import Child
@@ -34,8 +35,8 @@ class Replica:
     comes back as an event of the incarnation it belongs to.
     """
 
-    def __init__(self, spec: ReplicaSpec, world: World, settings: Settings) -> None:
-        self.spec = self.wanted = spec
+    def __init__(self, planned: Planned, world: World, settings: Settings) -> None:
+        self.planned = self.wanted = planned
         self.state = State.STOPPED
         self._world = world
         self._audience = world.audience
@@ -51,7 +52,7 @@ class Replica:
         self._watch: ExitWatch | None = None
         self._health: HealthCheck | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._next_spec: ReplicaSpec | None = None
+        self._next: Planned | None = None
         self._steps: list[Step] = []
         self._last_words: tuple[str, ...] = ()
         self._drain_for_ever = False
@@ -68,19 +69,24 @@ class Replica:
         self._last_exit_at: float | None = None
         self._retry_at: float | None = None
 
+    @property
+    def spec(self) -> ReplicaSpec:
+        """What runs, or would."""
+        return self.planned.spec
+
     def start(self) -> None:
         """Bring the replica up: now, or once the old process has ended; nothing if it is up."""
         self._intent = Intent.RESTART
         if knows(self.state, Event.START):
             self._budget.refill()
             self._failures = 0
-            self._next_spec = self.wanted
+            self._next = self.wanted
             self._steps.clear()
             self._handle(Event.START)
 
     def adopt(self) -> bool:
         """Take over the process that an earlier daemon started; return whether there is one."""
-        child = self._world.launcher.adopt(self.spec) if self.state is State.STOPPED else None
+        child = self._world.launcher.adopt(self.planned) if self.state is State.STOPPED else None
         if child is None:
             return False
         self._intent = Intent.RESTART
@@ -90,9 +96,9 @@ class Replica:
         self._handle(Event.ADOPT)
         return True
 
-    def restart(self, spec: ReplicaSpec | None = None) -> None:
-        """Bring the replica down after what it works on, and up again, as another spec if one is given."""
-        self._next_spec = self.wanted = spec or self.wanted
+    def restart(self, planned: Planned | None = None) -> None:
+        """Bring the replica down after what it works on, and up again, as planned anew if so."""
+        self._next = self.wanted = planned or self.wanted
         self._steps.clear()
         if knows(self.state, Event.START):
             self.start()
@@ -162,7 +168,7 @@ class Replica:
         """Return what there is to know about it now."""
         child, last = self._child, self._last_child
         return Status(
-            spec=self.spec,
+            planned=self.planned,
             state=self.state,
             since=self._since,
             pid=child.pid if child else None,
@@ -210,7 +216,7 @@ class Replica:
         """Tell the audience what a change means for requests, and nothing else."""
         routed = (State.READY, State.UNHEALTHY, State.DRAINING)
         if new is State.READY and self._child:
-            self._audience.ready(self.spec, self._child.endpoint)
+            self._audience.ready(self.planned, self._child.endpoint)
         elif new in routed:
             self._audience.draining(self.spec.name)
         elif old in routed and self._child:
@@ -236,11 +242,11 @@ class Replica:
                 self._wait_for_retry()
 
     def _spawn(self) -> None:
-        self.spec, self._next_spec = self._next_spec or self.spec, None
+        self.planned, self._next = self._next or self.planned, None
         self._incarnation += 1
         self._verdict = self._ready_since = None
         try:
-            child = self._world.launcher.launch(self.spec, self._incarnation)
+            child = self._world.launcher.launch(self.planned, self._incarnation)
         except RelaydError as error:
             self._note_exit(Exit(Cause.SPAWN_FAILED, None, error.message, error.remedy))
             self._handle(Event.EXITED_FOR_GOOD)
@@ -319,7 +325,7 @@ class Replica:
         if step is None:
             return False
         self._journal.warning("replica.smaller", replica=self.spec.name, change=step.what)
-        self._next_spec = step.spec
+        self._next = replace(self.wanted, spec=step.spec)
         self._steps.append(step)
         return True
 

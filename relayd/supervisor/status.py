@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.config.schema import Probe, Replicas, Restart
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned, ReplicaSpec
 from relayd.supervisor.causes import Exit
 from relayd.supervisor.state import State
 
@@ -23,12 +23,13 @@ class Status:
     """A replica at one moment, for people and programs; times are wall-clock seconds.
 
     Attributes:
+        planned: What runs, or would; smaller than what is wanted where memory did not hold that.
         last_words: What the engine wrote last before it ended on its own.
         reduced: The steps that were taken down to fit into memory.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
     """
 
-    spec: ReplicaSpec
+    planned: Planned
     state: State
     since: float
     pid: int | None
@@ -44,3 +45,8 @@ class Status:
     health_fault: str | None
     log: Path | None
     command: tuple[str, ...]
+
+    @property
+    def spec(self) -> ReplicaSpec:
+        """What runs, or would."""
+        return self.planned.spec

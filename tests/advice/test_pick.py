@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relayd.advice.adviser import Adviser, settings
+from relayd.advice.adviser import Adviser
 from relayd.advice.files import find_files
 from relayd.advice.known import IMAGES, configured_form, known_models
 from relayd.advice.pick import pick
@@ -84,5 +84,5 @@ def test_advice_that_is_written_names_the_projector_and_counts_it(seeing: Found,
     adviser = Adviser(machine("ram=16,cores=4"), (), files, Path("/models"), engine)
     advice, _ = adviser.about("tiny", Request(use=Use.CHAT))
     assert isinstance(advice.outcome, Placement)
-    written = settings(adviser.replica("tiny", advice.outcome), FEATURES)
+    written = adviser.settings("tiny", advice.outcome)
     assert ("tiny", str(projector)) == (written["name"], written["projector"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayd.config.load import Loaded, find_config, load
-from relayd.config.schema import Config
+from relayd.config.schema import Allocation, Config
 from relayd.errors import ConfigError
 from relayd.secret import Secret
 
@@ -197,3 +197,42 @@ def test_a_likely_slip_in_a_variable_is_passed_on(machine: Machine) -> None:
     (warning,) = machine.load(RELAYD_LISTEN="x").warnings
 
     assert warning.startswith("RELAYD_LISTEN is not a setting")
+
+
+def test_a_models_file_of_the_last_release_is_read_with_its_placement(machine: Machine) -> None:
+    write(
+        machine.models_file,
+        '[[model]]\nname = "m"\nfile = "/m.gguf"\nfit = false\n'
+        'args = ["--gpu-layers", "49", "--device", "CUDA0"]',
+    )
+
+    loaded = machine.load()
+
+    (model,) = loaded.config.model
+    assert Allocation(gpu_layers=49, devices=("CUDA0",)) == model.placement
+    assert ("plan", (), ()) == (model.fit, model.args, loaded.warnings)
+
+
+def test_a_boolean_for_fit_in_relay_toml_is_a_warning(machine: Machine) -> None:
+    write(machine.cwd / "relay.toml", '[[model]]\nname = "m"\nfile = "/m.gguf"\nfit = true')
+
+    loaded = machine.load()
+
+    assert "engine" == loaded.config.model[0].fit
+    assert ('relay.toml:4: fit = true is now written fit = "engine"; the next release refuses it',) == (
+        loaded.warnings
+    )
+
+
+def test_a_placement_that_makes_no_sense_is_a_problem_at_its_line(machine: Machine) -> None:
+    write(
+        machine.cwd / "relay.toml",
+        '[[model]]\nname = "m"\nfile = "/m.gguf"\n'
+        '[model.placement]\ncache_type_k = "q9"\nshares = ["a"]\nlayers = 3',
+    )
+
+    refusal = machine.refusal()
+
+    assert 'relay.toml:5: "cache_type_k" in [placement]: expected one of f32, f16' in refusal
+    assert 'relay.toml:6: number 1 of "shares" in [placement]: expected a number' in refusal
+    assert 'relay.toml:7: unknown key "layers" in [placement]' in refusal

@@ -13,7 +13,7 @@ from msgspec.structs import fields
 from relayd.config.check import Surroundings, check
 from relayd.config.describe import describe, is_array, is_section
 from relayd.config.locate import lines
-from relayd.config.schema import Config, LoraFile, Model, Section
+from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
 
 pytestmark = pytest.mark.pure
 
@@ -43,8 +43,8 @@ def parse(text: str) -> Config:
 
 
 def uncommented_models() -> str:
-    """Return the commented blocks of [[model]] and [[model.lora]] as TOML."""
-    blocks = re.findall(r"^# \[\[.*?\n(?!#)", EXAMPLE + "\n", re.DOTALL | re.MULTILINE)
+    """Return the commented blocks of [[model]], [model.placement] and [[model.lora]] as TOML."""
+    blocks = re.findall(r"^# \[.*?\n(?!#)", EXAMPLE + "\n", re.DOTALL | re.MULTILINE)
     return "".join(re.sub(r"^# ", "", block, flags=re.MULTILINE) for block in blocks)
 
 
@@ -97,7 +97,10 @@ def test_the_commented_models_of_the_example_parse_to_the_defaults() -> None:
     (model,) = parse(uncommented_models()).model
 
     expected = Model(
-        name=model.name, file=model.file, lora=tuple(LoraFile(file=one.file) for one in model.lora)
+        name=model.name,
+        file=model.file,
+        placement=model.placement,
+        lora=tuple(LoraFile(file=one.file) for one in model.lora),
     )
 
     assert expected == model
@@ -108,6 +111,11 @@ def test_the_commented_models_of_the_example_have_every_key_with_a_comment() -> 
     text = uncommented_models()
     keys = re.findall(r"^(\w+) = .*?  # \S", text, re.MULTILINE)
 
-    expected = [*(key for key in Model.__struct_fields__ if key != "lora"), *LoraFile.__struct_fields__]
+    tables = {"placement", "lora"}
+    expected = [
+        *(key for key in Model.__struct_fields__ if key not in tables),
+        *Allocation.__struct_fields__,
+        *LoraFile.__struct_fields__,
+    ]
 
     assert expected == keys

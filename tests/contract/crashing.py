@@ -16,7 +16,7 @@ def crash(engine: Path, home: Path, fatal: str) -> None:
         if step == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    stage.launcher(at=at).launch(stage.spec(), 1)
+    stage.launcher(at=at).launch(stage.planned(), 1)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Address, Endpoint, TcpAddress
 from relayd.engine import environment
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned, ReplicaSpec
 from relayd.supervisor import EngineLauncher, Replica, Settings, World
 from tests.daemons import DEADLINE_SECONDS
 
@@ -61,8 +61,8 @@ class Listener:
     def expected(self, replica: str, model: str) -> None:
         self.heard.append(f"{replica} expected")
 
-    def ready(self, spec: ReplicaSpec, endpoint: Endpoint) -> None:
-        self.heard.append(f"{spec.name} ready {endpoint.incarnation}")
+    def ready(self, planned: Planned, endpoint: Endpoint) -> None:
+        self.heard.append(f"{planned.name} ready {endpoint.incarnation}")
 
     def draining(self, replica: str) -> None:
         self.heard.append(f"{replica} draining")
@@ -114,14 +114,15 @@ class Stage:
             **options,
         )
 
-    def spec(self, faults: str = "", name: str = "m", **fields: Any) -> ReplicaSpec:
+    def planned(self, faults: str = "", name: str = "m", **fields: Any) -> Planned:
         model = self.home / f"{name}.gguf"
         model.touch()
-        return ReplicaSpec(name, 0, model, extra_args=("--fault", faults) if faults else (), **fields)
+        args = ("--fault", faults) if faults else ()
+        return Planned(ReplicaSpec(name, 0, model, extra_args=args, **fields))
 
     def replica(self, faults: str = "", name: str = "m", settings: Settings = FAST, **world: Any) -> Replica:
         known = World(self.launcher(), self.listener, self.clock, **world)
-        return Replica(self.spec(faults, name), known, settings)
+        return Replica(self.planned(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:
         return (self.home / "logs" / f"{name}.0.log").read_text()

@@ -146,18 +146,18 @@ def test_s37_a_runtime_folder_that_was_wiped_makes_no_twins(
 def test_s38_a_record_that_makes_no_sense_is_put_aside_and_the_others_hold(stage: Stage) -> None:
     names = ("a", "b", "c", "d")
     launcher = stage.launcher()
-    children = {name: launcher.launch(stage.spec(name=name), 1) for name in names}
+    children = {name: launcher.launch(stage.planned(name=name), 1) for name in names}
     try:
         for name, bytes_ in (("a", b'{"replica": "a#0"'), ("b", b"\0\xff"), ("c", b'{"schema": 99}')):
             record = children[name].files.lock.with_suffix(".json")
             record.write_bytes(bytes_)
-        adopted = {name: stage.launcher().adopt(stage.spec(name=name)) for name in names}
+        adopted = {name: stage.launcher().adopt(stage.planned(name=name)) for name in names}
 
         assert [None, None, None] == [adopted[name] for name in "abc"]
         assert adopted["d"]
         assert children["d"].pid == adopted["d"].pid
         assert 3 == len(list(stage.runtime.glob("*.json.corrupt-1")))
-        assert stage.launcher().adopt(stage.spec(name="a")) is None
+        assert stage.launcher().adopt(stage.planned(name="a")) is None
     finally:
         for child in children.values():
             child.signal(signal.SIGKILL)
@@ -264,7 +264,7 @@ def test_s44_of_two_daemons_that_start_together_one_lives(
 
 @pytest.mark.fake
 def test_s45_what_a_killed_replica_left_does_not_hinder_the_next_one(stage: Stage) -> None:
-    child = stage.launcher().launch(stage.spec(), 1)
+    child = stage.launcher().launch(stage.planned(), 1)
     assert isinstance(child.endpoint.address, UnixAddress)
     while not child.endpoint.address.path.exists():
         Event().wait(0.005)

@@ -11,7 +11,7 @@ import pytest
 
 from relayd.config import Config, changed_settings
 from relayd.config.schema import Model, Server
-from relayd.planner import ReplicaSpec, compare
+from relayd.planner import Planned, ReplicaSpec, compare
 from tests.daemons import DEADLINE_SECONDS, Daemon
 
 
@@ -64,23 +64,23 @@ def test_a_storm_of_sighups_during_a_reload_makes_one_more(
     assert 2 == daemon.replicas()["m#0"]["slots"]
 
 
-def spec(model: str, **fields: int) -> ReplicaSpec:
-    return ReplicaSpec(model, 0, Path("/m.gguf"), **fields)  # type: ignore[arg-type]  # fields that are numbers
+def planned(model: str, **fields: int) -> Planned:
+    return Planned(ReplicaSpec(model, 0, Path("/m.gguf"), **fields))  # type: ignore[arg-type]  # fields that are numbers
 
 
 @pytest.mark.pure
 def test_s69_a_plan_is_compared_replica_by_replica() -> None:
-    old = [spec("same"), spec("gone"), spec("other", slots=1)]
-    new = [spec("new"), spec("other", slots=2), spec("same")]
+    old = [planned("same"), planned("gone"), planned("other", slots=1)]
+    new = [planned("new"), planned("other", slots=2), planned("same")]
     changes = compare(old, new)
 
-    assert ((spec("new"),), (spec("gone"),), (spec("same"),)) == (
+    assert ((planned("new"),), (planned("gone"),), (planned("same"),)) == (
         changes.added,
         changes.removed,
         changes.unchanged,
     )
-    assert [(spec("other", slots=2), ("slots: 1 → 2",))] == [
-        (change.spec, change.reasons) for change in changes.changed
+    assert [(planned("other", slots=2), ("slots: 1 → 2",))] == [
+        (change.planned, change.reasons) for change in changes.changed
     ]
     assert not compare(old, old)
 
@@ -99,7 +99,7 @@ def test_s70_settings_that_need_no_restart_are_told_from_those_that_do() -> None
 @pytest.mark.pure
 @pytest.mark.parametrize("field", ["context", "slots", "threads", "cache_ram_mib"])
 def test_s70_what_a_process_is_started_from_needs_a_new_process(field: str) -> None:
-    before, after = spec("m"), spec("m", **{field: 7})
+    before, after = planned("m"), planned("m", **{field: 7})
 
-    assert before.digest != after.digest
+    assert before.spec.digest != after.spec.digest
     assert compare([before], [after]).changed

@@ -171,7 +171,7 @@ def test_s11_a_changed_spec_leaves_fatal(stage: Stage) -> None:
     async def story() -> None:
         replica.start()
         await replica.reached(State.FATAL)
-        replica.restart(stage.spec())
+        replica.restart(stage.planned())
         await replica.reached(State.READY)
 
     stage.play(story, replica)

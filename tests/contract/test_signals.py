@@ -56,7 +56,7 @@ def stop(daemon: Daemon, target: str) -> float:
 @pytest.mark.fake
 def test_s21_to_signal_what_has_just_ended_is_fine(stage: Stage) -> None:
     stage.program = ("/bin/true",)
-    child = stage.launcher().launch(stage.spec(), 1)
+    child = stage.launcher().launch(stage.planned(), 1)
     assert child.process
     assert 0 == child.process.wait()
 

@@ -13,7 +13,7 @@ import pytest
 from relayd.clock import SystemClock
 from relayd.daemon.footprint import Footprint, Footprints
 from relayd.hardware import Cpu, Machine, Memory
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned, ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.units import GIB, Bytes
 
@@ -48,7 +48,8 @@ class Looks:
 
 def status(model: Path, pid: int | None) -> Status:
     return Status(
-        ReplicaSpec("m", 0, model), State.READY, 0, pid, 1, None, 0, 5, (), None, None, (), None, None, None,
+        Planned(ReplicaSpec("m", 0, model)), State.READY, 0, pid, 1, None, 0, 5, (), None, None, (), None,
+        None, None,
         command=("llama-server", "--model", str(model), "--parallel", "1", "--ctx-size", "512"),
     )  # fmt: skip
 

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from relayd.config import Allocation
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, Features, command, environment
 from relayd.errors import ConfigError, EngineError
-from relayd.planner.plan import Allocation, Lora, ReplicaSpec
+from relayd.planner.plan import Lora, ReplicaSpec
 from tests.daemons import DEADLINE_SECONDS
 
 SOCKET = UnixAddress(Path("/run/relayd/0123abcd.sock"))
@@ -84,11 +85,6 @@ def test_embeddings_are_asked_for_in_the_engines_spelling() -> None:
     spec = replace(SPEC, embeddings=True)
     assert "--embeddings" in command(spec, NEW, SOCKET, KEY)
     assert "--embedding" in command(spec, OLD, TcpAddress(1), KEY)
-
-
-@pytest.mark.pure
-def test_aliases_stay_with_relayd() -> None:
-    assert ("--alias", "qwen") in _pairs(replace(SPEC, aliases=("a", "b")))
 
 
 @pytest.mark.pure
@@ -175,10 +171,22 @@ def test_the_real_engine_runs_what_was_specified(
 
 @pytest.mark.pure
 def test_a_planned_replica_leaves_nothing_to_the_engine() -> None:
-    allocation = Allocation(
-        devices=("CUDA0", "CUDA1"), shares=(20.5, 28.5), experts_on_cpu=12, type_k="q8_0", type_v="q8_0"
+    spec = replace(
+        SPEC,
+        fit=False,
+        placement=Allocation(
+            gpu_layers=49,
+            devices=("CUDA0", "CUDA1"),
+            shares=(20.5, 28.5),
+            experts_on_cpu=12,
+            cache_type_k="q8_0",
+            cache_type_v="q8_0",
+            flash_attention=True,
+            unified=False,
+            batch=2048,
+            micro_batch=512,
+        ),
     )
-    spec = replace(SPEC, gpu_layers=49, allocation=allocation)
     features = replace_features(NEW, "--device --n-cpu-moe --no-kv-unified", flash_attention="[on|off|auto]")
 
     expected = (
@@ -193,7 +201,7 @@ def test_a_planned_replica_leaves_nothing_to_the_engine() -> None:
 
 @pytest.mark.pure
 def test_a_replica_planned_for_the_cpu_gets_no_device() -> None:
-    spec = replace(SPEC, gpu_layers=0, allocation=Allocation(flash_attention=False, unified=True))
+    spec = replace(SPEC, placement=Allocation(gpu_layers=0, devices=(), flash_attention=False, unified=True))
     features = replace_features(NEW, "--device --kv-unified", flash_attention="[on|off|auto]")
 
     given = command(spec, features, SOCKET, KEY)
@@ -207,7 +215,9 @@ def test_a_replica_planned_for_the_cpu_gets_no_device() -> None:
 def test_where_flash_attention_is_a_switch_it_takes_no_value() -> None:
     features = replace_features(NEW, "--device --flash-attn", flash_attention="")
 
-    given = command(replace(SPEC, allocation=Allocation()), features, SOCKET, KEY)
+    given = command(
+        replace(SPEC, placement=Allocation(flash_attention=True, batch=64)), features, SOCKET, KEY
+    )
 
     assert "--batch-size" == given[given.index("--flash-attn") + 1]
 
@@ -215,7 +225,7 @@ def test_where_flash_attention_is_a_switch_it_takes_no_value() -> None:
 @pytest.mark.pure
 def test_an_engine_that_cannot_be_told_the_device_runs_no_plan() -> None:
     with pytest.raises(EngineError, match="does not know --device"):
-        command(replace(SPEC, allocation=Allocation()), OLD, TcpAddress(8100), KEY)
+        command(replace(SPEC, placement=Allocation(devices=())), OLD, TcpAddress(8100), KEY)
 
 
 @pytest.mark.pure
@@ -224,7 +234,7 @@ def test_what_has_its_default_is_no_part_of_a_replicas_identity() -> None:
 
     assert plain.digest == ReplicaSpec("m", 0, Path("/m.gguf"), slots=4, fit=True).digest
     assert plain.digest != replace(plain, fit=False).digest
-    assert plain.digest != replace(plain, allocation=Allocation()).digest
+    assert plain.digest != replace(plain, placement=Allocation(gpu_layers=0)).digest
 
 
 def replace_features(features: Features, more: str, flash_attention: str) -> Features:

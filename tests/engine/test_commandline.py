@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from relayd.config import Allocation
 from relayd.endpoint import TcpAddress
 from relayd.engine import Features, command
 from relayd.engine.commandline import projector_of, setup_of
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
-from relayd.planner.plan import Allocation, ReplicaSpec
+from relayd.planner.plan import ReplicaSpec
 
 pytestmark = pytest.mark.pure
 
@@ -24,13 +25,13 @@ def started(spec: ReplicaSpec) -> tuple[str, ...]:
 
 
 def test_what_a_plan_placed_is_read_back_from_its_flags() -> None:
-    allocation = Allocation(
-        devices=("CUDA0", "CUDA1"), shares=(3, 1), experts_on_cpu=5, type_k="q8_0", type_v="q8_0", batch=1024,
-        unified=True,
+    placement = Allocation(
+        gpu_layers=20, devices=("CUDA0", "CUDA1"), shares=(3, 1), experts_on_cpu=5, cache_type_k="q8_0",
+        cache_type_v="q8_0", batch=1024, unified=True,
     )  # fmt: skip
     spec = ReplicaSpec(
-        "m", 0, Path("/m.gguf"), Path("/p.gguf"), context=4096, slots=3, gpu_layers=20, embeddings=True,
-        cache_ram_mib=512, allocation=allocation,
+        "m", 0, Path("/m.gguf"), Path("/p.gguf"), context=4096, slots=3, embeddings=True, cache_ram_mib=512,
+        placement=placement,
     )  # fmt: skip
 
     assert Setup(

@@ -166,8 +166,7 @@ def test_a_placement_becomes_a_replica_whose_engine_decides_nothing() -> None:
 
     replica = spec(found, there, "qwen", 0, Path("/models/qwen.gguf"))
 
-    assert replica.allocation
-    assert (("CUDA0", "CUDA1"), 65) == (replica.allocation.devices, replica.gpu_layers)
+    assert (("CUDA0", "CUDA1"), 65) == (replica.placement.devices, replica.placement.gpu_layers)
 
 
 @settings(max_examples=40)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from relayd.config import Allocation
 from relayd.planner import Facts, ReplicaSpec, step_down
 
 pytestmark = pytest.mark.pure
@@ -24,7 +25,8 @@ def test_the_rungs_come_in_order_and_each_once() -> None:
         "layers on the device: 33 → 24",
         "file: m-q8_0.gguf → m-q4_k_m.gguf",
     ] == steps
-    assert (2, 4096, 24, Path("/m-q4_k_m.gguf")) == (spec.slots, spec.context, spec.gpu_layers, spec.file)
+    layers = spec.placement.gpu_layers
+    assert (2, 4096, 24, Path("/m-q4_k_m.gguf")) == (spec.slots, spec.context, layers, spec.file)
 
 
 def test_for_the_host_the_prompt_cache_goes_first_and_no_layer_comes_to_it() -> None:
@@ -39,11 +41,11 @@ def test_for_the_host_the_prompt_cache_goes_first_and_no_layer_comes_to_it() -> 
         "context: 8192 → 4096",
         "file: m-q8_0.gguf → m-q4_k_m.gguf",
     ] == steps
-    assert (2048, None) == (spec.cache_ram_mib, spec.gpu_layers)
+    assert (2048, None) == (spec.cache_ram_mib, spec.placement.gpu_layers)
 
 
 def test_a_rung_that_changes_nothing_is_skipped() -> None:
-    spec = ReplicaSpec("m", 0, Path("/m.gguf"), context=2048, slots=1, gpu_layers=1)
+    spec = ReplicaSpec("m", 0, Path("/m.gguf"), context=2048, slots=1, placement=Allocation(gpu_layers=1))
 
     assert None is step_down(spec, Facts(trained_context=2048, layers=1))
 

@@ -14,7 +14,7 @@ from relayd.clock import Clock, SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import EngineError
-from relayd.planner import Facts, ReplicaSpec, Step, step_down
+from relayd.planner import Facts, Planned, ReplicaSpec, Step, step_down
 from relayd.secret import Secret
 from relayd.supervisor import Replica, Settings, State, World
 from relayd.supervisor.causes import Cause
@@ -23,7 +23,7 @@ from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.fake
 
-SPEC = ReplicaSpec("m", 0, Path("/m.gguf"))
+PLANNED = Planned(ReplicaSpec("m", 0, Path("/m.gguf")))
 
 
 @dataclass
@@ -58,15 +58,15 @@ class Launcher:
     failures: list[Exception] = field(default_factory=list)
     children: list[Sleeper] = field(default_factory=list)
 
-    def launch(self, spec: ReplicaSpec, incarnation: int) -> Sleeper:
+    def launch(self, planned: Planned, incarnation: int) -> Sleeper:
         if self.failures:
             raise self.failures.pop(0)
-        endpoint = Endpoint(UnixAddress(self.folder / "none.sock"), Secret("k"), spec.name, incarnation)
+        endpoint = Endpoint(UnixAddress(self.folder / "none.sock"), Secret("k"), planned.name, incarnation)
         process = subprocess.Popen(self.command, start_new_session=True)
         self.children.append(Sleeper(process, endpoint, self.folder / "log"))
         return self.children[-1]
 
-    def adopt(self, spec: ReplicaSpec) -> Sleeper | None:
+    def adopt(self, planned: Planned) -> Sleeper | None:
         return self.children[0] if self.children else None
 
 
@@ -88,7 +88,7 @@ class Listener:
     def expected(self, replica: str, model: str) -> None:
         self.heard.append("expected")
 
-    def ready(self, spec: ReplicaSpec, endpoint: Endpoint) -> None:
+    def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         self.heard.append("ready")
 
     def draining(self, replica: str) -> None:
@@ -126,7 +126,7 @@ def live(
     async def tell() -> None:
         listener = Listener()
         replica = Replica(
-            SPEC, World(launcher, listener, clock or SystemClock(), smaller=smaller, **world), settings
+            PLANNED, World(launcher, listener, clock or SystemClock(), smaller=smaller, **world), settings
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
             await story(replica, listener)
@@ -276,7 +276,7 @@ def test_a_device_that_is_too_small_gets_smaller_specs_and_then_none(tmp_path: P
         replica.start()
         await replica.down()
         status = replica.status()
-        assert (State.FATAL, SPEC) == (status.state, replica.wanted)
+        assert (State.FATAL, PLANNED) == (status.state, replica.wanted)
         assert (
             "slots: 4 → 2",
             "context: 8192 → 4096",
