@@ -20,7 +20,9 @@ pytestmark = pytest.mark.pure
 
 ROOT = Path(__file__).resolve().parents[1]
 
-FOUNDATION = frozenset({"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal"})
+FOUNDATION = frozenset(
+    {"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal", "lock"}
+)
 """Top-level modules that import no room and that every room may import."""
 
 NOTHING: frozenset[str] = frozenset()

@@ -33,7 +33,7 @@ def still_running(runtime: "Path") -> "tuple[Model, ...]":
 
     from relayd.config import Model
     from relayd.config.migrate import written_model
-    from relayd.store import is_held
+    from relayd.lock import is_held
     from relayd.supervisor.child import Files
 
     try:

@@ -29,11 +29,11 @@ from relayd.errors import DaemonError, RelaydError, UpgradeError
 from relayd.handover import Predecessor, predecessor_of
 from relayd.hardware import OomKills
 from relayd.journal import Journal
+from relayd.lock import Lock, lock_of_daemon
 from relayd.planner import compare
 from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
 from relayd.service import Notifier, counts, inherited_socket, managed, stop_budget_seconds
-from relayd.store import Lock, lock_of_daemon
 from relayd.supervisor import Fleet, Settings, State, Status, World
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.rotation import Rotation

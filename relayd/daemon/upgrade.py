@@ -13,10 +13,10 @@ from relayd.daemon.doors import Doors
 from relayd.errors import UpgradeError
 from relayd.handover import Predecessor, Prepared, Successor
 from relayd.journal import Journal
+from relayd.lock import Lock
 from relayd.router import Dispatcher
 from relayd.scheduler import Scheduler
 from relayd.service import Notifier
-from relayd.store import Lock
 from relayd.supervisor import Fleet, State
 
 _LOOK_SECONDS = 0.05

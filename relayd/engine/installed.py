@@ -1,8 +1,6 @@
 """Which engines are installed, and which of them is the current one."""
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -15,6 +13,7 @@ import msgspec
 from relayd.engine.progress import Progress
 from relayd.errors import EngineMissing, StateError
 from relayd.files import private_folder, write_atomic
+from relayd.lock import Lock
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STAGING = ".staging-"
@@ -144,16 +143,15 @@ class Shelf:
     def locked(self, progress: Progress) -> Iterator[None]:
         """Keep other installers out; wait for one that is at work, and say so."""
         private_folder(self.root)
-        descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.root / ".lock"
+        lock = Lock.try_take(path)
+        if lock is None:
+            progress.say("Another relayd is installing an engine; waiting for it.")
+            lock = Lock.wait_for(path)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                progress.say("Another relayd is installing an engine; waiting for it.")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)
+            lock.close()
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:

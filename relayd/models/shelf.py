@@ -5,9 +5,7 @@ cache. For each model a record beside them says what belongs to it: only what a 
 """
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import msgspec
 
 from relayd.errors import FetchError, StateError
 from relayd.files import private_folder, write_atomic
+from relayd.lock import Lock
 from relayd.models.hub import remove_from_cache
 
 Kind = Literal["pulled", "imported", "extracted"]
@@ -165,27 +164,26 @@ class Shelf:
         return freed
 
     @contextlib.contextmanager
-    def locked(self, lock: Path) -> Iterator[None]:
+    def locked(self, path: Path) -> Iterator[None]:
         """Keep others out of one file while it is fetched.
 
         Raises:
-            FetchError: Somebody else is at it.
+            FetchError: Another process fetches it.
             StateError: The lock cannot be made.
         """
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = Lock.try_take(path)
         except OSError as error:
-            raise StateError(f"{lock} cannot be made: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as error:
+            raise StateError(f"{path} cannot be made: {error.strerror}") from error
+        if lock is None:
             raise FetchError(
                 "another process fetches this file already", remedy="Wait for it, or stop it first."
-            ) from error
+            )
+        try:
+            yield
         finally:
-            os.close(descriptor)
+            lock.close()
 
     def _file(self, source: str) -> Path:
         """Return the file of a record, named by a hash: a source may have any characters."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from relayd.endpoint import Endpoint
-from relayd.store import is_held
+from relayd.lock import is_held
 from relayd.supervisor.orphans import end_stragglers
 
 

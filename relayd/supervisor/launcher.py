@@ -17,9 +17,10 @@ from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
 from relayd.errors import EngineError, ListenError, StateError
 from relayd.files import private_folder
 from relayd.journal import Journal
+from relayd.lock import Lock, is_held
 from relayd.planner import Planned, ReplicaSpec
 from relayd.secret import Secret, new_secret
-from relayd.store import Lock, Record, Records, is_held
+from relayd.store import Record, Records
 from relayd.supervisor.child import Child, EngineChild, Files
 from relayd.supervisor.identity import boot_id, is_ours, start_mark
 from relayd.supervisor.logs import log_path, mark, open_log

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from relayd.store import Lock
+from relayd.lock import Lock
 
 INSTANCE_VARIABLE = "RELAYD_INSTANCE"
 """Set in every replica's environment to the runtime folder of its daemon."""

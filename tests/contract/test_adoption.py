@@ -17,7 +17,7 @@ import pytest
 
 from relayd.client.control import UnixConnection
 from relayd.endpoint import UnixAddress
-from relayd.store import Lock
+from relayd.lock import Lock
 from relayd.supervisor.child import Files
 from relayd.supervisor.identity import start_mark
 from relayd.supervisor.orphans import end_orphans

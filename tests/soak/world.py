@@ -17,7 +17,7 @@ from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
 from relayd.engine import ensure
 from relayd.errors import DaemonError
-from relayd.store import Lock
+from relayd.lock import Lock
 from tests.daemons import Daemon, run_relayd, tagged_processes
 from tests.ggufs import SLOW, TINY, Shape
 from tests.soak.certain import make_certain_model

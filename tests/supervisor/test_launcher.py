@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayd.errors import StateError
-from relayd.store import Lock
+from relayd.lock import Lock
 from tests.contract.stage import Stage
 
 pytestmark = pytest.mark.fake

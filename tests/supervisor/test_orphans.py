@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.store import Lock, is_held
+from relayd.lock import Lock, is_held
 from relayd.supervisor.child import Files
 from relayd.supervisor.orphans import remove_files
 

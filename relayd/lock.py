@@ -1,4 +1,4 @@
-"""Who holds a name on this machine, surely and without trusting a pid?"""
+"""Which process holds a name on this machine, without trusting a pid (file locks)?"""
 
 import contextlib
 import fcntl
@@ -25,26 +25,24 @@ class Lock:
 
     @classmethod
     def try_take(cls, path: Path) -> "Lock | None":
-        """Take the lock, or return None when somebody holds it.
-
-        A file that was removed between its opening and its locking guards nothing: the one
-        that stands in its place is taken.
+        """Take the lock, or return None when another process holds it.
 
         Raises:
             OSError: The file cannot be made.
         """
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(descriptor)
-                if isinstance(error, BlockingIOError):
-                    return None
-                raise
-            if _is_at(path, descriptor):
-                return cls(path, descriptor)
-            os.close(descriptor)
+        try:
+            return cls(path, _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except BlockingIOError:
+            return None
+
+    @classmethod
+    def wait_for(cls, path: Path) -> "Lock":
+        """Take the lock, and block the thread for as long as another process holds it.
+
+        Raises:
+            OSError: The file cannot be made.
+        """
+        return cls(path, _locked(path, fcntl.LOCK_EX))
 
     @classmethod
     def inherited(cls, path: Path, descriptor: int) -> "Lock | None":
@@ -52,13 +50,13 @@ class Lock:
         return cls(path, descriptor) if _is_at(path, descriptor) else None
 
     def sign(self, pid: int) -> None:
-        """Write who holds it, for people; a full disk leaves it out."""
+        """Write the holder's pid into the file, for people; skipped when the disk is full."""
         with contextlib.suppress(OSError):
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
 
     def close(self) -> None:
-        """Give up this process's share, once; a child that inherited it still holds the lock."""
+        """Close this process's descriptor, once; a child that inherited it still holds the lock."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -86,10 +84,10 @@ def lock_of_daemon(path: Path) -> Lock:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether somebody holds a lock that exists.
+    """Return whether a process holds a lock that exists.
 
     Raises:
-        OSError: It cannot be told.
+        OSError: The lock file cannot be opened.
     """
     if not path.exists():
         return False
@@ -112,6 +110,28 @@ def holder(path: Path, patience_seconds: float = 1.0) -> int | None:
         if time.monotonic() >= deadline:
             return None
         never.wait(0.01)
+
+
+def _locked(path: Path, operation: int) -> int:
+    """Return the descriptor of a lock file that is locked.
+
+    A file that was removed between its opening and its locking guards nothing: the one that took its
+    place is locked instead.
+
+    Raises:
+        BlockingIOError: Another process holds it, and the operation does not wait.
+        OSError: The file cannot be made.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, operation)
+        except OSError:
+            os.close(descriptor)
+            raise
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

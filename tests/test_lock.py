@@ -6,7 +6,7 @@ from pathlib import Path, PosixPath
 
 import pytest
 
-from relayd.store import Lock, holder, is_held
+from relayd.lock import Lock, holder, is_held
 
 pytestmark = pytest.mark.system
 
