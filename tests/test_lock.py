@@ -41,6 +41,21 @@ def test_a_lock_whose_file_is_replaced_while_it_is_taken_is_taken_on_the_new_fil
     lock.close()
 
 
+def test_a_lock_is_waited_for_until_its_holder_closes_it(tmp_path: Path) -> None:
+    lock = Lock.try_take(tmp_path / "lock")
+    assert lock
+    taken: list[Lock] = []
+    waiting = threading.Thread(target=lambda: taken.append(Lock.wait_for(tmp_path / "lock")))
+    waiting.start()
+    waiting.join(0.05)
+    assert [] == taken
+
+    lock.close()
+    waiting.join(10)
+    assert is_held(tmp_path / "lock")
+    taken[0].close()
+
+
 def test_the_holder_is_waited_for_until_it_has_signed(tmp_path: Path) -> None:
     lock = Lock.try_take(tmp_path / "lock")
     assert lock

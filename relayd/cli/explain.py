@@ -7,28 +7,25 @@ from typing import Annotated
 
 import typer
 
-from relayd.advice import simulate as described
-from relayd.catalog import Folders, find_entry, load_catalog, shipped_folder
+from relayd.catalog import find_entry
+from relayd.cli.catalog import known_catalog
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
-from relayd.config.paths import cache_dir, config_dir, data_dir, state_dir
-from relayd.engine.explain import (
-    Explanation,
-    Gpu,
-    ModelMetadata,
-    Setup,
-    header,
-    read_metadata,
-    repacked_types,
-)
+from relayd.config import cache_dir, data_dir
+from relayd.engine.explain import Explanation
 from relayd.engine.explain import explain as explained
 from relayd.engine.find import find_engine
 from relayd.engine.installed import Shelf
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError, UsageError
+from relayd.gguf import ModelMetadata, read_metadata
 from relayd.hardware import Machine
 from relayd.hardware import probe as probe_hardware
+from relayd.memory.setup import Gpu, Setup
+from relayd.memory.synthetic import header
+from relayd.memory.weights import repacked_types
+from relayd.planner.simulate import simulate as described
 from relayd.ui.explain import Compared, render_memory
 from relayd.units import show_bytes
 
@@ -89,13 +86,7 @@ def _source(model: str) -> tuple[Path | ModelMetadata, int]:
 
 def _known(name: str) -> tuple[ModelMetadata, int]:
 
-    folders = Folders(
-        shipped=shipped_folder(),
-        state=state_dir() / "catalog",
-        own=config_dir() / "catalog",
-        cache=cache_dir() / "catalog.json",
-    )
-    entry = find_entry(load_catalog(folders), name).entry
+    entry = find_entry(known_catalog(), name).entry
     if entry.dimensions is None or entry.dimensions.unknown:
         missing = entry.dimensions.unknown if entry.dimensions else "its dimensions"
         raise UsageError(

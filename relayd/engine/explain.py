@@ -13,22 +13,9 @@ from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
 from relayd.memory.predict import Basis, Part, Prediction, predict
-from relayd.memory.setup import Gpu, Setup
-from relayd.memory.synthetic import header
-from relayd.memory.weights import CPU, repacked_types
+from relayd.memory.setup import Setup
+from relayd.memory.weights import CPU
 from relayd.units import MIB, Bytes
-
-__all__ = [
-    "Cell",
-    "Explanation",
-    "Gpu",
-    "ModelMetadata",
-    "Setup",
-    "explain",
-    "header",
-    "read_metadata",
-    "repacked_types",
-]
 
 
 @dataclass(frozen=True, slots=True)

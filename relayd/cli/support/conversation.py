@@ -12,8 +12,8 @@ from relayd.cli.support.control import daemon_client
 from relayd.client.chat import Conversation
 from relayd.client.control import UnixConnection
 from relayd.config import load
-from relayd.engine.explain import read_metadata
 from relayd.errors import ModelFileError, ModelNotFoundError, NoDaemonError, UsageError
+from relayd.gguf import read_metadata
 from relayd.hardware import probe, residence
 from relayd.secret import Secret
 from relayd.supervisor.child import Files
