@@ -50,7 +50,9 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "engine": {"planner", "memory", "gguf", "hardware.machine", "config.schema"},
     "advice": {"config", "hardware", "gguf", "catalog", "models", "memory", "planner", "engine"},
-    "desired": {"config", "hardware", "gguf", "catalog", "models", "planner", "engine"},
+    "desired": {
+        "advice", "config", "hardware", "gguf", "catalog", "models", "planner", "engine", "store",
+    },
     "supervisor": {"engine", "store", "planner", "config.schema"},
     "router": {"scheduler"},
     "batch": {"router", "scheduler", "store"},
@@ -74,9 +76,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.chat": {"supervisor.logs"},
     "cli.logs": {"supervisor.logs"},
     "cli.support.conversation": {"supervisor.child"},
-    "cli.picked": {"store", "supervisor.child"},
     "cli.doctor": {"checkup"},
-    "cli.recommend": {"store"},
     "cli.bench": {"store"},
     "__main__": {"cli.main"},
 }  # fmt: skip

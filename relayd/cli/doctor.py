@@ -10,13 +10,13 @@ import psutil
 import typer
 
 from relayd.checkup import Level, Patient, Process, check_up
-from relayd.cli.engine import find
-from relayd.cli.hardware import as_the_engine_sees
-from relayd.cli.ondisk import own_shelf
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config, load, own_paths
+from relayd.desired.engines import engine_at
+from relayd.desired.machine import as_the_engine_sees
+from relayd.desired.site import Site
 from relayd.errors import DaemonError, RelaydError
 from relayd.hardware import probe
 from relayd.models.hub import hub_of
@@ -51,17 +51,17 @@ def _patient() -> Patient:
     except RelaydError as error:
         found = error
     path = found.engine.path if isinstance(found, Config) else ""
-    machine = probe()
+    site, machine = Site(), probe()
     return Patient(
         config=found,
-        engine=lambda: find(path),
-        machine=as_the_engine_sees(machine) if machine.gpus else machine,
+        engine=lambda: engine_at(site, path),
+        machine=as_the_engine_sees(machine, site) if machine.gpus else machine,
         paths=own_paths(),
         running=_runs(),
         environ=os.environ,
         sources=sources,
         warnings=warnings,
-        models=(own_shelf().root, hub_of(os.environ, Path.home()).cache),
+        models=(site.shelf.root, hub_of(os.environ, Path.home()).cache),
         servers=_servers,
     )
 

@@ -1,26 +1,20 @@
 """Commands about llama-server itself: install, list, path, update, rollback."""
 
 import contextlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import typer
-from rich.console import Console
 
+from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
-from relayd.clock import SystemClock
-from relayd.config import load
-from relayd.config.paths import cache_dir, data_dir
 from relayd.config.schema import Engine as EngineSettings
-from relayd.engine.find import Engine, find_engine
-from relayd.engine.host import host_of
+from relayd.desired import engines
+from relayd.desired.site import Site
 from relayd.engine.install import Installer
 from relayd.engine.installed import Installed, Shelf
-from relayd.hardware import probe
-from relayd.ui.engine import EngineRow, engines_table, shown_progress
+from relayd.ui.engine import EngineRow, engines_table
 
 app = typer.Typer(
     name="engine", help="Install and choose the llama-server that models run on.", no_args_is_help=True
@@ -70,7 +64,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def path(as_json: AsJson = False) -> None:
     """Print the path of the llama-server that would run."""
-    engine = find(_settings().path)
+    engine = engines.engine_at(Site(), _settings().path)
     if as_json:
         found = {"path": str(engine.path), "source": engine.source, "version": engine.version}
         print_json(found | {"build": engine.build})
@@ -78,32 +72,20 @@ def path(as_json: AsJson = False) -> None:
         typer.echo(engine.path)
 
 
-def find(configured: str) -> Engine:
-    """Return the llama-server that would run.
-
-    Raises:
-        EngineMissing: There is none.
-        EngineError: It does not run here.
-    """
-    return find_engine(_shelf(), cache=cache_dir() / "engine", environ=os.environ, configured=configured)
-
-
 def _settings() -> EngineSettings:
     """Return what the configuration says of the engine."""
-    return load(None, os.environ, Path.home(), Path.cwd()).config.engine
+    return Site().load().config.engine
 
 
 def _shelf() -> Shelf:
-
-    return Shelf(data_dir() / "engines", probe().cpu_key())
+    return engines.engine_shelf(Site())
 
 
 @contextlib.contextmanager
 def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> Iterator[Installer]:
     """Lend an installer that shows its progress on standard error."""
-    clock = SystemClock()
-    with shown_progress(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        yield Installer(_shelf(), lambda: host_of(probe()), os.environ, progress, clock, release_sha256)
+    with engines.lend_installer(Site(), ConsoleDisplay(quiet=quiet), release_sha256) as installer:
+        yield installer
 
 
 def _print_engine(shelf: Shelf, engine: Installed, *, as_json: bool) -> None:

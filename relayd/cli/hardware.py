@@ -1,7 +1,5 @@
 """relayd hardware: what is this machine, as relayd plans for it."""
 
-import os
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -10,12 +8,9 @@ import typer
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
 from relayd.clock import SystemClock
-from relayd.config.paths import cache_dir, data_dir
-from relayd.engine.devices import list_devices
-from relayd.engine.find import find_engine
-from relayd.engine.installed import Shelf
-from relayd.errors import EngineError
-from relayd.hardware import Machine, document, merge_engine_devices, parse_devices, probe
+from relayd.desired.machine import as_the_engine_sees
+from relayd.desired.site import Site
+from relayd.hardware import Machine, document, probe
 from relayd.hardware.measure import measured, remembered
 from relayd.ui.hardware import render_machine
 
@@ -33,24 +28,7 @@ def hardware(
 
 
 def _this_machine(*, measure: bool) -> Machine:
-
-    cache = cache_dir() / "hardware"
-    machine = probe()
+    site = Site()
+    cache, machine = site.cache / "hardware", probe()
     machine = measured(machine, cache, SystemClock()) if measure else remembered(machine, cache)
-    return as_the_engine_sees(machine)
-
-
-def as_the_engine_sees(machine: Machine) -> Machine:
-    """Return the machine corrected by the engine's own list of devices, or with a note why it is not.
-
-    Args:
-        machine: What the drivers say.
-    """
-    shelf = Shelf(data_dir() / "engines", machine.cpu_key())
-    try:
-        engine = find_engine(shelf, cache=cache_dir() / "engine", environ=os.environ)
-        said = list_devices(engine.path, os.environ, machine.cuda_order)
-    except EngineError as error:
-        note = f"The engine was not asked for its devices: {error.message}"
-        return replace(machine, notes=(*machine.notes, note))
-    return merge_engine_devices(machine, parse_devices(said))
+    return as_the_engine_sees(machine, site)

@@ -1,19 +1,25 @@
 """relayd init: from nothing to a model that runs, step by step."""
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from relayd.advice import Adviser, Answer, Placement, Question, Use, answer
+from relayd.cli.pull import obtain
 from relayd.cli.recommend import For, gather
+from relayd.cli.start import configured_by_hand, install_engine, no_service
 from relayd.cli.support.guide import Guide
 from relayd.cli.support.output import Quiet, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-
-if TYPE_CHECKING:
-    from relayd.advice import Adviser, Answer, Use
+from relayd.config.paths import state_dir
+from relayd.errors import UsageError
+from relayd.ui.hardware import summary
+from relayd.ui.recommend import advice_table
+from relayd.units import show_bytes
 
 SHOWN = 3
 """Models to choose from."""
@@ -63,7 +69,7 @@ class _Choice:
     quant: str
     called: str
     size: int
-    use: "Use"
+    use: Use
     file: Path | None
 
 
@@ -110,31 +116,22 @@ def _silent(_: str) -> None:
 
 
 def _can_answer(*, as_json: bool) -> bool:
-    import sys
 
     return not as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _tell_machine(adviser: "Adviser", guide: Guide) -> None:
-    from relayd.ui.hardware import summary
+def _tell_machine(adviser: Adviser, guide: Guide) -> None:
 
     for line in summary(adviser.machine):
         guide.tell(line)
 
 
-def _explain(
-    adviser: "Adviser", use: For | None, model: str, *, pull: bool, service: bool, tell: Any
-) -> None:
+def _explain(adviser: Adviser, use: For | None, model: str, *, pull: bool, service: bool, tell: Any) -> None:
     """Say what would be done, and refuse to do it unasked.
 
     Raises:
         UsageError: Always.
     """
-    from relayd.cli.start import no_service
-    from relayd.config.paths import state_dir
-    from relayd.errors import UsageError
-    from relayd.units import show_bytes
-
     choice = _choose(adviser, Guide(None, tell), use, model)
     tell("Without questions, relayd init would")
     if choice and pull and not choice.file:
@@ -150,16 +147,12 @@ def _explain(
     )
 
 
-def _choose(adviser: "Adviser", guide: Guide, use: For | None, model: str) -> _Choice | None:
+def _choose(adviser: Adviser, guide: Guide, use: For | None, model: str) -> _Choice | None:
     """Return the model that shall run; None if none was chosen.
 
     Raises:
         UsageError: The model that was named is not known, or does not fit; or none fits.
     """
-    from relayd.advice import Question, Use, answer
-    from relayd.errors import UsageError
-    from relayd.ui.recommend import advice_table
-
     if model:
         return _named(adviser, model, Use(use) if use else None)
     picked = use or guide.choose("\nWhat for?", list(For))
@@ -183,9 +176,7 @@ def _choose(adviser: "Adviser", guide: Guide, use: For | None, model: str) -> _C
     return None
 
 
-def _named(adviser: "Adviser", name: str, use: "Use | None") -> _Choice:
-    from relayd.advice import Placement, Question, answer
-    from relayd.errors import UsageError
+def _named(adviser: Adviser, name: str, use: Use | None) -> _Choice:
 
     found = answer(adviser, Question(use=use, model=name))
     ((meant, (advice,)),) = found.groups.items()
@@ -203,9 +194,6 @@ def _named(adviser: "Adviser", name: str, use: "Use | None") -> _Choice:
 
 def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: bool) -> None:
     """Have the model come to this disk, unless it is here or is not wanted now."""
-    from relayd.cli.pull import obtain
-    from relayd.units import show_bytes
-
     done.file = choice.file
     if choice.file:
         guide.tell(f"{choice.called} is on this disk: {choice.file}")
@@ -216,11 +204,8 @@ def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: boo
         guide.tell(f"{choice.called} is here: {done.file}")
 
 
-def _keep(done: _Done, choice: _Choice, adviser: "Adviser", guide: Guide, *, quiet: bool) -> None:
+def _keep(done: _Done, choice: _Choice, adviser: Adviser, guide: Guide, *, quiet: bool) -> None:
     """Write the model into models.toml as it was planned, with the engine that it is planned for."""
-    from relayd.cli.start import configured_by_hand, install_engine
-    from relayd.config.paths import state_dir
-
     if configured_by_hand(choice.called, choice.name):
         guide.tell(f"{choice.called} is in your relay.toml already, which stays as it is.")
         return
@@ -233,9 +218,7 @@ def _keep(done: _Done, choice: _Choice, adviser: "Adviser", guide: Guide, *, qui
         done.written = state_dir() / "models.toml"
 
 
-def _planned(choice: _Choice) -> "Answer":
+def _planned(choice: _Choice) -> Answer:
     """Return the advice about a model, now that its file is here."""
-    from relayd.advice import Question, answer
-
     with working("Asking the engine …"):
         return answer(gather(), Question(use=choice.use, model=choice.called))

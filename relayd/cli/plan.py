@@ -1,12 +1,22 @@
 """relayd plan: where do the configured models go, and what is every device left with?"""
 
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from relayd.advice import plan_document
 from relayd.cli.recommend import gather
+from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
+from relayd.config import load
+from relayd.desired.replicas import check_models
+from relayd.errors import RelaydError
+from relayd.hardware.freed import freed
+from relayd.ui.recommend import plan_page
 
 
 def plan(
@@ -14,16 +24,6 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show where the configured models go, and what is left."""
-    import os
-    from dataclasses import replace
-    from pathlib import Path
-
-    from relayd.advice import plan_document
-    from relayd.config import load
-    from relayd.desired.wish import check_models
-    from relayd.hardware.freed import freed
-    from relayd.ui.recommend import plan_page
-
     config = load(None, os.environ, Path.home(), Path.cwd()).config
     if not config.model and not as_json:
         typer.echo("No model is configured. Find one: relayd recommend")
@@ -45,9 +45,6 @@ def plan(
 
 def running(models: set[str]) -> list[int]:
     """Return the processes that serve some models now: their memory is the plan's own."""
-    from relayd.cli.support.control import daemon_client
-    from relayd.errors import RelaydError
-
     try:
         report = daemon_client().get("status")
     except RelaydError:

@@ -3,17 +3,21 @@
 import contextlib
 import shlex
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.text import Text
 
+from relayd.advice import Adviser, Answer, Placement, Question, Use, answer
+from relayd.cli.start import configured_by_hand
+from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-
-if TYPE_CHECKING:
-    from relayd.advice import Adviser, Answer
-    from relayd.engine import Engine
-    from relayd.hardware import Machine
+from relayd.config.paths import state_dir
+from relayd.desired.advisers import adviser_at
+from relayd.desired.site import Site
+from relayd.errors import UsageError
+from relayd.ui.recommend import advice_page, advice_table
 
 EACH, SHOWN = 2, 10
 """Models shown for each use, and for one that is named."""
@@ -41,9 +45,6 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Recommend models for this machine, with the reasons."""
-    from relayd.advice import Question, Use, answer
-    from relayd.config.paths import state_dir
-
     question = Question(
         use=Use(use) if use else None,
         model=model,
@@ -65,15 +66,12 @@ def recommend(
         _show(found)
 
 
-def _check_unconfigured(found: "Answer") -> None:
+def _check_unconfigured(found: Answer) -> None:
     """Refuse to add a model of a name that the operator gave to one.
 
     Raises:
         UsageError: relay.toml has it.
     """
-    from relayd.cli.start import configured_by_hand
-    from relayd.errors import UsageError
-
     name, placement = found.best
     called = found.adviser.called(name, placement)
     if configured_by_hand(called, name):
@@ -82,7 +80,7 @@ def _check_unconfigured(found: "Answer") -> None:
         )
 
 
-def gather(simulated: str = "") -> "Adviser":
+def gather(simulated: str = "") -> Adviser:
     """Return everything that advice is made from: machine, catalogue, files and engine.
 
     Args:
@@ -92,41 +90,12 @@ def gather(simulated: str = "") -> "Adviser":
         UsageError: That machine cannot be understood.
         ConfigError: The configuration or the catalogue is wrong.
     """
-    import os
-    from pathlib import Path
-
-    from relayd.advice import Adviser, MemoryProbe, catalogued, find_files
-    from relayd.advice import simulate as described
-    from relayd.catalog import Folders, load_catalog, shipped_folder
-    from relayd.cli.ondisk import models_on_disk
-    from relayd.config import load
-    from relayd.config.paths import cache_dir, config_dir, data_dir, state_dir
-    from relayd.store import remembered_runs
-
-    machine = catalogued(described(simulated)) if simulated else this_machine()
-    config = load(None, os.environ, Path.home(), Path.cwd()).config
-    entries = load_catalog(
-        Folders(
-            shipped_folder(), state_dir() / "catalog", config_dir() / "catalog", cache_dir() / "catalog.json"
-        )
-    )
-    engine = _engine(config.engine.path)
-    return Adviser(
-        machine=machine,
-        entries=entries,
-        files=find_files(entries, models_on_disk(), [Path(model.file) for model in config.model]),
-        models=data_dir() / "models",
-        engine=engine,
-        probe=MemoryProbe(engine, cache_dir() / "engine", os.environ) if engine else None,
-        simulated=bool(simulated),
-        runs=() if simulated else tuple(remembered_runs(state_dir())),
-    )
+    site = Site()
+    return adviser_at(site, site.load().config, ConsoleDisplay(), simulated)
 
 
 def best_command() -> str:
     """Return the command that gets the best chat model for this machine."""
-    from relayd.advice import Placement, Question, Use, answer
-
     found = answer(gather(), Question(use=Use.CHAT, count=1))
     for advice in found.groups[Use.CHAT]:
         if advice.good and isinstance(advice.outcome, Placement):
@@ -134,36 +103,7 @@ def best_command() -> str:
     return "relayd recommend"
 
 
-def this_machine() -> "Machine":
-    """Return this machine as its engine sees it; how fast it reads RAM is measured once."""
-    from relayd.cli.hardware import as_the_engine_sees
-    from relayd.clock import SystemClock
-    from relayd.config.paths import cache_dir
-    from relayd.hardware import probe
-    from relayd.hardware.measure import measured, remembered
-
-    cache = cache_dir() / "hardware"
-    machine = remembered(probe(), cache)
-    if machine.ram_bandwidth is None:
-        with working("Measuring how fast RAM is read …"):
-            machine = measured(machine, cache, SystemClock())
-    return as_the_engine_sees(machine)
-
-
-def _engine(configured: str) -> "Engine | None":
-    from relayd.cli.engine import find
-    from relayd.errors import EngineError
-
-    try:
-        return find(configured)
-    except EngineError:
-        return None
-
-
-def _show(found: "Answer") -> None:
-    from rich.text import Text
-
-    from relayd.ui.recommend import advice_page, advice_table
+def _show(found: Answer) -> None:
 
     adviser = found.adviser
     if found.parts:
@@ -179,10 +119,8 @@ def _show(found: "Answer") -> None:
     _tell_next(found)
 
 
-def _tell_next(found: "Answer") -> None:
+def _tell_next(found: Answer) -> None:
     """Say what to type to have the first recommendation; of another machine, or of none, nothing."""
-    from relayd.errors import UsageError
-
     with contextlib.suppress(UsageError):
         name, placement = found.best
         if found.adviser.simulated:

@@ -1,14 +1,20 @@
 """What does a first start need besides a model: an engine, room in the configuration, a service?"""
 
 import os
+import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from relayd.cli.support.guide import Guide
-    from relayd.service.plan import Kind, Run, Step
+from relayd.cli.engine import lend_installer
+from relayd.cli.service import run_step
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.guide import Guide
+from relayd.cli.support.service import places, program_of, require_program, service_kind, service_of
+from relayd.config import load
+from relayd.config.paths import state_dir
+from relayd.errors import DaemonError, NoDaemonError, RelaydError
+from relayd.service.install import carry_out, missing_manager
+from relayd.service.plan import Kind, Run, Step, plan_install, plan_uninstall
 
 
 def install_engine(*, quiet: bool) -> None:
@@ -18,9 +24,6 @@ def install_engine(*, quiet: bool) -> None:
         EngineError: There is none for this machine.
         FetchError: It did not arrive.
     """
-    from relayd.cli.engine import lend_installer
-    from relayd.config import load
-
     settings = load(None, os.environ, Path.home(), Path.cwd()).config.engine
     with lend_installer(quiet=quiet, release_sha256=settings.release_sha256) as installer:
         installer.install()
@@ -28,11 +31,6 @@ def install_engine(*, quiet: bool) -> None:
 
 def configured_by_hand(*names: str) -> bool:
     """Return whether a relay.toml has a model of such a name: one more in models.toml would be a conflict."""
-    import tomllib
-
-    from relayd.config import load
-    from relayd.config.paths import state_dir
-
     config = load(None, os.environ, Path.home(), Path.cwd()).config
     ours = state_dir() / "models.toml"
     written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
@@ -40,7 +38,7 @@ def configured_by_hand(*names: str) -> bool:
     return any({*names} & {one.name, *one.aliases} for one in config.model if one.name not in own)
 
 
-def offer_service(guide: "Guide") -> str:
+def offer_service(guide: Guide) -> str:
     """Install the service of this session if that is wanted and possible.
 
     Returns:
@@ -54,9 +52,6 @@ def offer_service(guide: "Guide") -> str:
         return "running" if is_running() else ""
     if not guide.agrees("\nRun relayd as a service, from login on?"):
         return ""
-    from relayd.cli.service import run_step
-    from relayd.cli.support.service import places, program_of, require_program, service_kind, service_of
-    from relayd.service.plan import plan_install, plan_uninstall
 
     kind = service_kind(user=False, system=False, launchd=False)
     service = service_of(kind, None, None)
@@ -70,9 +65,6 @@ def offer_service(guide: "Guide") -> str:
 
 def no_service() -> str:
     """Return why no service can be installed now, or ""."""
-    from relayd.cli.support.service import service_kind
-    from relayd.service.install import missing_manager
-
     kind = service_kind(user=False, system=False, launchd=False)
     if is_running():
         return "a relayd is running already"
@@ -82,10 +74,10 @@ def no_service() -> str:
 
 
 def carry_out_or_undo(
-    steps: "Sequence[Step]",
-    undo: "Callable[[], Sequence[Step]] | None",
-    run: "Callable[[Run], int]",
-    tell: "Callable[[Step], None]",
+    steps: Sequence[Step],
+    undo: Callable[[], Sequence[Step]] | None,
+    run: Callable[[Run], int],
+    tell: Callable[[Step], None],
 ) -> None:
     """Do every step in order; after a failure, or Ctrl-C, take back what was done.
 
@@ -98,9 +90,6 @@ def carry_out_or_undo(
     Raises:
         StateError: A step failed.
     """
-    from relayd.errors import RelaydError
-    from relayd.service.install import carry_out
-
     try:
         carry_out(steps, run, tell)
     except (KeyboardInterrupt, RelaydError):
@@ -111,9 +100,6 @@ def carry_out_or_undo(
 
 def is_running() -> bool:
     """Return whether a daemon answers, or holds its socket and does not."""
-    from relayd.cli.support.control import daemon_client
-    from relayd.errors import DaemonError, NoDaemonError
-
     try:
         daemon_client().get("status")
     except NoDaemonError:
@@ -123,7 +109,6 @@ def is_running() -> bool:
     return True
 
 
-def _is_installed(kind: "Kind") -> bool:
-    from relayd.cli.support.service import places
+def _is_installed(kind: Kind) -> bool:
 
     return any(path.exists() for path in places().files(kind).values())

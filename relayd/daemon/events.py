@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
-from relayd.desired.wish import is_demo
+from relayd.desired.demo import is_demo
 from relayd.endpoint import Endpoint
 from relayd.planner import Planned
 from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready

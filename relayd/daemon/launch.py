@@ -4,23 +4,23 @@ from pathlib import Path
 
 from relayd.clock import SystemClock
 from relayd.config import parse_ports
-from relayd.desired.wish import Wish
+from relayd.desired.state import DesiredState
 from relayd.endpoint import Address
 from relayd.engine import command, environment
 from relayd.planner import ReplicaSpec
 from relayd.supervisor import EngineLauncher
 
 
-def launcher(wish: Wish) -> EngineLauncher:
-    """Return what starts replicas with the engine and in the folders of a wish."""
-    features, binary, paths = wish.engine.features, wish.engine.path, wish.paths
+def launcher(desired: DesiredState) -> EngineLauncher:
+    """Return what starts replicas with the engine and in the folders of a desired state."""
+    features, binary, paths = desired.engine.features, desired.engine.path, desired.paths
 
     def argv(spec: ReplicaSpec, address: Address, key_file: Path) -> tuple[str, ...]:
         return (str(binary), *command(spec, features, address, key_file))
 
     def child_environment(replica: str) -> dict[str, str]:
         return environment(
-            wish.environ,
+            desired.environ,
             instance=str(paths.runtime),
             replica=replica,
             empty_config_home=paths.runtime / "xdg",
@@ -31,7 +31,7 @@ def launcher(wish: Wish) -> EngineLauncher:
         child_environment,
         runtime=paths.runtime,
         logs=paths.state / "logs",
-        engine=f"{binary} {wish.engine.version}",
+        engine=f"{binary} {desired.engine.version}",
         clock=SystemClock(),
-        ports=parse_ports(wish.config.replicas.ports) if wish.config.replicas.listen == "tcp" else (),
+        ports=parse_ports(desired.config.replicas.ports) if desired.config.replicas.listen == "tcp" else (),
     )

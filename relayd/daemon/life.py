@@ -24,7 +24,8 @@ from relayd.daemon.operations import Commands
 from relayd.daemon.report import daemon_report, fleet_report, reload_report
 from relayd.daemon.upgrade import Estate, Upgrade, check_upgradable
 from relayd.daemon.watchdog import Pulse
-from relayd.desired.wish import Wish, smaller
+from relayd.desired.smaller import smaller
+from relayd.desired.state import DesiredState
 from relayd.errors import DaemonError, RelaydError, UpgradeError
 from relayd.handover import Predecessor, predecessor_of
 from relayd.hardware import OomKills
@@ -46,22 +47,22 @@ class Daemon:
     """One relayd: a door, a scheduler, and the replicas behind them.
 
     Args:
-        wish: What it is told.
-        refresh: Reads again what it is told, for a reload.
+        desired: What it is given.
+        refresh: Makes that again, for a reload.
         on_listening: Called with the base URL once clients can connect.
         on_settled: Called with every replica's status once none is loading any more.
     """
 
     def __init__(
         self,
-        wish: Wish,
-        refresh: Callable[[], Wish],
+        desired: DesiredState,
+        refresh: Callable[[], DesiredState],
         *,
         on_listening: Callable[[str], None] = lambda _: None,
         on_settled: Callable[[list[Status]], None] = lambda _: None,
     ) -> None:
-        config, clock = wish.config, SystemClock()
-        self._wish = wish
+        config, clock = desired.config, SystemClock()
+        self._desired = desired
         self._refresh = refresh
         self._reloading = asyncio.Lock()
         self._reload = Coalesced(self._reload_once)
@@ -77,15 +78,15 @@ class Daemon:
         self._dispatcher = Dispatcher(self._actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
         self._bridge = Bridge(self._actor.post, self._pools.retire, self._changed)
         starved = OomKills().ended
-        world = World(launcher(wish), self._bridge, clock, self._is_busy, smaller, starved)
-        self._fleet = Fleet(wish.plan, world, _settings(config))
+        world = World(launcher(desired), self._bridge, clock, self._is_busy, smaller, starved)
+        self._fleet = Fleet(desired.plan, world, _settings(config))
         self._footprints = Footprints(clock)
         self._view = FleetView(config, self._started, self._fleet.statuses)
         self._doors = Doors(self._view, self._dispatcher, self._pools, clock)
         self._actor.on(Dispatch, self._dispatcher.on_answer)
         self._actor.on(Refuse, self._dispatcher.on_answer)
         self._actor.on(Idle, self._fleet.on_idle)
-        self._notifier = Notifier(wish.environ, clock)
+        self._notifier = Notifier(desired.environ, clock)
         self._predecessor: Predecessor | None = None
         self._upgrade: Upgrade | None = None
         self._upgrading: Upgrade | None = None
@@ -103,7 +104,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             stack.enter_context(Pulse(SystemClock()))
             self._watch_signals(stack)
-            predecessor = predecessor_of(self._wish.environ)
+            predecessor = predecessor_of(self._desired.environ)
             await (self._take_over(stack, predecessor) if predecessor else self._begin(stack))
             rotation = Rotation(self._open_logs, self._log_limits, SystemClock())
             _run_aside(stack, rotation.run())
@@ -118,11 +119,11 @@ class Daemon:
 
     async def _begin(self, stack: AsyncExitStack) -> None:
         """Take what is free, and what a daemon that died has left."""
-        self._lock = lock_of_daemon(self._wish.paths.lock)
+        self._lock = lock_of_daemon(self._desired.paths.lock)
         stack.callback(self._lock.close)
-        server = parse_listen(self._wish.config.server.listen)
+        server = parse_listen(self._desired.config.server.listen)
         await self._open_control(stack)
-        opened = inherited_socket(self._wish.environ, server.host, server.port)
+        opened = inherited_socket(self._desired.environ, server.host, server.port)
         await self._open_doors(stack, [opened] if opened else [])
         adopted = self._adopt()
         await self._end_orphans(adopted.values())
@@ -138,7 +139,7 @@ class Daemon:
         self._on_settled = None  # whoever started the first daemon was told
         stack.callback(predecessor.close)
         try:
-            offer = await predecessor.offer(self._wish.config.server.listen)
+            offer = await predecessor.offer(self._desired.config.server.listen)
             self._lock = self._share_lock(offer.lock)
             stack.callback(self._lock.close)
             heritage = await predecessor.heritage()
@@ -169,7 +170,7 @@ class Daemon:
         task.add_done_callback(self._tasks.discard)
 
     def _adopt(self) -> dict[str, int]:
-        for planned in self._wish.plan:
+        for planned in self._desired.plan:
             self._bridge.expected(planned.name, planned.model)
         return self._fleet.adopt()
 
@@ -179,7 +180,7 @@ class Daemon:
             self._upgrading.give_up()
         keep = self._keep_replicas
         self._journal.info("daemon.stopping", open_requests=self._dispatcher.open_count, keep=keep)
-        replicas = self._wish.config.replicas
+        replicas = self._desired.config.replicas
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         self._notifier.stopping(budget, open_requests=self._dispatcher.open_count)
         closing = self._doors.listener.close(replicas.drain_seconds)
@@ -187,7 +188,7 @@ class Daemon:
         self._actor.close()
 
     def _share_lock(self, descriptor: int) -> Lock:
-        path = self._wish.paths.lock
+        path = self._desired.paths.lock
         if (lock := Lock.inherited(path, descriptor)) is None:
             raise UpgradeError(
                 f"the runtime folder is {path.parent} now, and the running daemon has another",
@@ -206,7 +207,7 @@ class Daemon:
             upgrade=self._hand_over,
             check_staying=self._check_staying,
         )
-        path = self._wish.paths.control_socket
+        path = self._desired.paths.control_socket
         runner = await open_control(path, commands.verbs())
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
@@ -216,12 +217,12 @@ class Daemon:
             path.unlink(missing_ok=True)
 
     async def _open_doors(self, stack: AsyncExitStack, inherited: Sequence[socket.socket]) -> None:
-        url = await self._doors.open(self._wish.config, inherited, any_port=self._wish.any_port)
+        url = await self._doors.open(self._desired.config, inherited, any_port=self._desired.any_port)
         stack.push_async_callback(self._doors.listener.close, 0)
         self._on_listening(url)
 
     async def _end_orphans(self, adopted: Collection[int], spared: Collection[str] = ()) -> None:
-        runtime, patience = self._wish.paths.runtime, self._wish.config.replicas.stop_seconds
+        runtime, patience = self._desired.paths.runtime, self._desired.config.replicas.stop_seconds
         if pids := await end_orphans(runtime, adopted, patience_seconds=patience, spared=spared):
             self._journal.warning("daemon.ended_orphans", pids=" ".join(map(str, pids)))
 
@@ -231,7 +232,7 @@ class Daemon:
         return [(status.log, status.pid) for status in self._fleet.statuses() if status.log and status.pid]
 
     def _log_limits(self) -> tuple[int, int]:
-        logs = self._wish.config.logs
+        logs = self._desired.config.logs
         return mib(logs.max_mib), logs.backups
 
     def _watch_signals(self, stack: AsyncExitStack) -> None:
@@ -242,14 +243,14 @@ class Daemon:
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._journal.info("daemon.signal", signal=number.name)
-        if number is signal.SIGHUP and not self._wish.on_terminal:
+        if number is signal.SIGHUP and not self._desired.on_terminal:
             self._reload_task = asyncio.create_task(self._reload_quietly())
             return
         if self._upgrade:
             return  # nothing is left to end but streams, which have their time
         if self._stop.is_set() and not self._keep_replicas:
             self._fleet.kill()
-        self._keep_replicas = self._wish.config.replicas.on_daemon_exit == "keep"
+        self._keep_replicas = self._desired.config.replicas.on_daemon_exit == "keep"
         self._stop.set()
 
     async def _hand_over(self, drain_seconds: float | None) -> dict[str, Any]:
@@ -260,21 +261,21 @@ class Daemon:
         """
         async with self._reloading:
             self._check_upgradable()
-            drain = self._wish.config.replicas.drain_seconds if drain_seconds is None else drain_seconds
+            drain = self._desired.config.replicas.drain_seconds if drain_seconds is None else drain_seconds
             rooms = (self._fleet, self._scheduler, self._dispatcher, self._actor, self._notifier)
             estate = Estate(self._lock, self._doors, *rooms)
-            self._upgrading = upgrade = Upgrade(estate, self._wish.environ, drain)
+            self._upgrading = upgrade = Upgrade(estate, self._desired.environ, drain)
 
             def leave() -> None:
                 self._upgrade = upgrade
                 self._stop.set()
 
-            patience = self._wish.config.server.takeover_seconds
+            patience = self._desired.config.server.takeover_seconds
             return await upgrade.hand_over(self._check_upgradable, leave, patience)
 
     def _check_upgradable(self) -> None:
         self._check_staying()
-        check_upgradable(self._wish.environ, os.getpid(), self._fleet, self._predecessor)
+        check_upgradable(self._desired.environ, os.getpid(), self._fleet, self._predecessor)
 
     def _end(self) -> int:
         """End the daemon and every replica, whatever `on_daemon_exit` says; return our pid."""
@@ -311,28 +312,28 @@ class Daemon:
             RelaydError: It cannot be followed.
         """
         async with self._reloading:
-            wish = await asyncio.to_thread(self._refresh)
+            desired = await asyncio.to_thread(self._refresh)
             self._check_staying()
-            settings = changed_settings(self._wish.config, wish.config)
-            changes = compare(self._fleet.plan, wish.plan)
+            settings = changed_settings(self._desired.config, desired.config)
+            changes = compare(self._fleet.plan, desired.plan)
             report = reload_report(settings, changes, dry_run=dry_run)
             if dry_run:
                 return report
-            door = self._doors.make(wish.config)
+            door = self._doors.make(desired.config)
             self._journal.info("reload.begins", settings=len(settings), replicas=len(changes.changed))
             self._notifier.reloading()
             try:
-                self._follow(wish, door)
+                self._follow(desired, door)
                 states = await self._fleet.apply(changes)
             finally:
                 self._view.changed()
                 self._notifier.ready(self._counts())
             return report | {"replicas": {name: state.value for name, state in states.items()}}
 
-    def _follow(self, wish: Wish, door: Door) -> None:
+    def _follow(self, desired: DesiredState, door: Door) -> None:
         """Take over what needs no restart of a replica."""
-        config = wish.config
-        self._wish = wish
+        config = desired.config
+        self._desired = desired
         self._doors.follow(door)
         self._scheduler.configure(**_limits(config))
         self._dispatcher.configure(max_wait_seconds=config.queue.max_wait_seconds)
@@ -353,7 +354,7 @@ class Daemon:
 
     def _counts(self) -> str:
         states = [status.state for status in self._fleet.statuses()]
-        loads = [self._scheduler.load(model.name) for model in self._wish.config.model]
+        loads = [self._scheduler.load(model.name) for model in self._desired.config.model]
         return counts(
             states.count(State.READY),
             len(states),
@@ -368,13 +369,13 @@ class Daemon:
         before, statuses = self._predecessor, self._fleet.statuses()
         lives = before is not None and before.lives
         footprints = await self._footprints.read(statuses)
-        service = managed(self._wish.environ, os.getpid())
-        return daemon_report(self._wish, service) | {
+        service = managed(self._desired.environ, os.getpid())
+        return daemon_report(self._desired, service) | {
             "since": self._started,
             "url": self._doors.url,
             "stopping": self._stop.is_set(),
             "predecessor": {"pid": before.pid, "requests": before.open_count} if before and lives else None,
-            "models": fleet_report(self._wish.config, statuses, self._scheduler.load, footprints),
+            "models": fleet_report(self._desired.config, statuses, self._scheduler.load, footprints),
         }
 
 

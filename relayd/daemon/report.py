@@ -11,7 +11,8 @@ from typing import Any
 from relayd import __version__
 from relayd.config import Config, Setting
 from relayd.daemon.footprint import Footprint
-from relayd.desired.wish import Wish, is_demo
+from relayd.desired.demo import is_demo
+from relayd.desired.state import DesiredState
 from relayd.planner import Changes
 from relayd.scheduler import ModelLoad
 from relayd.service import Managed
@@ -21,22 +22,22 @@ from relayd.supervisor.logs import printable
 SCHEMA = 1
 
 
-def daemon_report(wish: Wish, service: Managed | None) -> dict[str, Any]:
-    """Return what this daemon is, who manages it, and what it was told."""
+def daemon_report(desired: DesiredState, service: Managed | None) -> dict[str, Any]:
+    """Return what this daemon is, who manages it, and what it was given."""
     return {
         "schema": SCHEMA,
         "version": __version__,
         "pid": os.getpid(),
-        "keyed": bool(wish.config.server.api_key),
-        "config": list(wish.sources),
-        "warnings": list(wish.warnings),
+        "keyed": bool(desired.config.server.api_key),
+        "config": list(desired.sources),
+        "warnings": list(desired.warnings),
         "engine": {
-            "path": str(wish.engine.path),
-            "version": wish.engine.version,
-            "source": wish.engine.source,
+            "path": str(desired.engine.path),
+            "version": desired.engine.version,
+            "source": desired.engine.source,
         },
-        "logs": str(wish.paths.state / "logs"),
-        "runtime": str(wish.paths.runtime),
+        "logs": str(desired.paths.state / "logs"),
+        "runtime": str(desired.paths.runtime),
         "service": asdict(service) if service else None,
     }
 

@@ -1,1 +1,4 @@
-"""What the operator wants to run: from configuration and command line to a plan."""
+"""What shall run: from configuration and command line to one confirmed plan (desired state).
+
+The one maker of it, for `serve`, reload, `plan`, `init` and `recommend --write`. Nothing here prints or asks.
+"""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from relayd.desired.wish import demo_model
+from relayd.desired.demo import demo_model
 from relayd.engine import Engine
 from tests.daemons import DEADLINE_SECONDS, home_environ
 from tests.fakes.hub import FakeHub, Fault, running_hub

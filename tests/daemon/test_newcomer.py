@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
-from relayd.desired.wish import demo_model
+from relayd.desired.demo import demo_model
 from relayd.engine import Engine
 from tests.daemons import DEADLINE_SECONDS, home_environ, tagged_processes
 from tests.fakes.hub import FakeHub, running_hub

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from relayd.cli.hardware import as_the_engine_sees
 from relayd.cli.support.control import daemon_client
 from relayd.client.chat import Conversation
 from relayd.client.control import UnixConnection
 from relayd.config import load
+from relayd.desired.machine import as_the_engine_sees
+from relayd.desired.site import Site
 from relayd.errors import ModelFileError, ModelNotFoundError, NoDaemonError, UsageError
 from relayd.gguf import read_metadata
 from relayd.hardware import probe, residence
@@ -63,7 +64,7 @@ def devices_of(replica: str, report: dict[str, Any]) -> tuple[str, ...]:
         layers = read_metadata(Path(model["file"])).whole("block_count")
     except ModelFileError:
         layers = None
-    seen = as_the_engine_sees(machine) if machine.gpus else machine
+    seen = as_the_engine_sees(machine, Site()) if machine.gpus else machine
     return residence(seen, found["pid"] or 0, found["command"], layers)
 
 

@@ -1,0 +1,60 @@
+"""Which models a command line means: configured ones, files, models on disk, the demo model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from relayd.config import Config, Model, model_name, told_apart
+from relayd.desired.demo import demo_model
+from relayd.errors import UsageError
+from relayd.gguf import find_companions
+
+Find = Callable[[str], Model]
+"""Returns a model on disk by its name; raises `UsageError` when none is meant."""
+
+
+def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) -> Config:
+    """Return the configuration reduced to what the command line names.
+
+    Args:
+        config: What the files and the environment say.
+        targets: Names of configured models, GGUF files, or names of models on disk; empty for all
+            that are configured.
+        find: Returns a model on disk with its names; raises `UsageError` when none is meant.
+        demo: Whether the demo model runs, alone unless targets name others.
+
+    Raises:
+        UsageError: A target is none of these.
+    """
+    if not targets and not demo:
+        return config
+    known = {name: model for model in config.model for name in (model.name, *model.aliases)}
+    configured = {model.name: model for target in targets if (model := known.get(target))}
+    others = [demo_model()] if demo else []
+    others += [_unconfigured(target, find) for target in targets if target not in known]
+    models = (*configured.values(), *told_apart(others, known))
+    return msgspec.structs.replace(config, model=models)
+
+
+def overridden(config: Config, *, listen: str | None = None, engine: str | None = None) -> Config:
+    """Return the configuration with what the command line says instead."""
+    if listen is not None:
+        config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, listen=listen))
+    if engine is not None:
+        config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, path=engine))
+    return config
+
+
+def _unconfigured(target: str, find: Find) -> Model:
+    path = Path(target).expanduser().absolute()
+    if path.is_dir() and target.startswith((".", "/", "~")):
+        remedy = "Name a .gguf file in it, or add it to `folders` in [models] and serve its models by name."
+        raise UsageError(f"{path} is a folder, not a model", remedy=remedy)
+    if path.suffix != ".gguf" and not path.is_file():
+        found = find(target)
+        typed = () if target == found.name else (target,)
+        return msgspec.structs.replace(found, aliases=(*found.aliases, *typed))
+    projectors = find_companions(path).projectors if path.is_file() else ()
+    projector = str(next(iter(projectors), ""))
+    return Model(name=model_name(path.stem), file=str(path), projector=projector)
