@@ -36,7 +36,7 @@ max_delay_seconds = 0.5
 """Intervals at about a twentieth of their defaults; a replica that a busy machine holds up is not killed."""
 
 
-class Heir(psutil.Process):
+class SuccessorProcess(psutil.Process):
     """A daemon that another one started: what `subprocess.Popen` offers, but for its exit status."""
 
     returncode = 0
@@ -72,10 +72,10 @@ class Daemon:
             self.config.write_text(config)
             self.config.chmod(0o600)
         self.environ = home_environ(home) | {"LLAMA_SERVER_PATH": str(engine)} | environ
-        self.environ["LINEAGE"] = secrets.token_hex(8)  # heirs are told by it
+        self.environ["LINEAGE"] = secrets.token_hex(8)  # successors are found by it
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         command = [sys.executable, "-m", "relayd", "serve", "--json", "--config", str(self.config)]
-        self.process: subprocess.Popen[str] | Heir = subprocess.Popen(
+        self.process: subprocess.Popen[str] | SuccessorProcess = subprocess.Popen(
             [*command, *listen, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -137,16 +137,16 @@ class Daemon:
         """Stop it as an operator would, at last by force, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        for heir in self.heirs():
-            heir.terminate()
+        for successor in self.successors():
+            successor.terminate()
         try:
             status = self.process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        _, alive = psutil.wait_procs(self.heirs(), DEADLINE_SECONDS)
-        for heir in alive:
-            heir.kill()
+        _, alive = psutil.wait_procs(self.successors(), DEADLINE_SECONDS)
+        for successor in alive:
+            successor.kill()
         for reader in self._readers:
             reader.join()
         for stream in self._streams:
@@ -154,7 +154,7 @@ class Daemon:
             stream.close()
         return status
 
-    def heirs(self) -> list[psutil.Process]:
+    def successors(self) -> list[psutil.Process]:
         """Daemons that have taken over from the one that was started."""
         found = []
         for process in psutil.process_iter():
@@ -186,7 +186,7 @@ class Daemon:
             self.stderr += line
 
 
-def sabotage_heirs(folder: Path, line: str = "os.abort()") -> None:
+def sabotage_successors(folder: Path, line: str = "os.abort()") -> None:
     """Have every daemon that shall take over, and has this folder in PYTHONPATH, run a line first."""
     (folder / "sitecustomize.py").write_text(f'import os\nif "RELAYD_HANDOVER" in os.environ:\n    {line}\n')
 

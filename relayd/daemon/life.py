@@ -133,28 +133,28 @@ class Daemon:
         """Take the place of a daemon that lives.
 
         Raises:
-            UpgradeError: It has changed its mind, and goes on.
+            UpgradeError: It has changed its mind, or is of an earlier build, and goes on.
         """
         self._predecessor = predecessor
         self._on_settled = None  # whoever started the first daemon was told
         stack.callback(predecessor.close)
         try:
-            offer = await predecessor.offer(self._desired.config.server.listen)
-            self._lock = self._share_lock(offer.lock)
+            shared = await predecessor.prepare(self._desired.config.server.listen)
+            self._lock = self._share_lock(shared.lock)
             stack.callback(self._lock.close)
-            heritage = await predecessor.heritage()
+            state = await predecessor.commit()
         except ConnectionError as error:
-            raise UpgradeError(f"the daemon to take over from is gone: {error}") from error
+            raise UpgradeError(f"the hand-over ended: {error}") from error
         self._lock.sign(os.getpid())
         await self._open_control(stack)
-        await self._open_doors(stack, offer.listening)
+        await self._open_doors(stack, shared.listening)
         adopted = self._adopt()
-        for name in heritage.stopped & {planned.name for planned in self._fleet.plan}:
+        for name in state.stopped & {planned.name for planned in self._fleet.plan}:
             self._bridge.gone(name, f"{name} is stopped")
-        predecessor.succeed(heritage, self._dispatcher, self._take_connection)
-        kept = heritage.in_use - adopted.keys()
+        predecessor.take_over(state, self._dispatcher, self._take_connection)
+        kept = state.in_use - adopted.keys()
         await self._end_orphans(adopted.values(), spared=kept)
-        self._fleet.start(leave=heritage.stopped | kept)
+        self._fleet.start(leave=state.stopped | kept)
         _run_aside(stack, self._outlive(predecessor, kept))
 
     async def _outlive(self, predecessor: Predecessor, kept: frozenset[str]) -> None:
@@ -367,7 +367,7 @@ class Daemon:
 
     async def _status(self) -> dict[str, Any]:
         before, statuses = self._predecessor, self._fleet.statuses()
-        lives = before is not None and before.lives
+        lives = before is not None and before.alive
         footprints = await self._footprints.read(statuses)
         service = managed(self._desired.environ, os.getpid())
         return daemon_report(self._desired, service) | {

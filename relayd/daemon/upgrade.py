@@ -11,7 +11,7 @@ from relayd import __version__
 from relayd.daemon.actor import Actor
 from relayd.daemon.doors import Doors
 from relayd.errors import UpgradeError
-from relayd.handover import Predecessor, Prepared, Successor
+from relayd.handover import HandoverState, Predecessor, Prepared, Successor
 from relayd.journal import Journal
 from relayd.lock import Lock
 from relayd.router import Dispatcher
@@ -81,7 +81,7 @@ class Upgrade:
         left = self._commit()
         try:
             async with asyncio.timeout(patience_seconds):
-                await successor.taken()
+                await successor.taken_over()
         except (TimeoutError, ConnectionError) as error:
             successor.kill()  # one that hangs has the lock
             raise UpgradeError("the new daemon ended as it took over", remedy="relayd serve") from error
@@ -103,7 +103,8 @@ class Upgrade:
                         f"server.listen is {new.listen} now, and clients connect to {estate.doors.listen}",
                         remedy="restart the service instead",
                     )
-                await successor.ready(estate.lock.descriptor, estate.doors.listener.descriptors())
+                files = (estate.lock.descriptor, estate.doors.listener.descriptors())
+                await successor.standby(*files, self._state())
             check()
         except TimeoutError as error:
             await successor.abandon()
@@ -119,23 +120,31 @@ class Upgrade:
 
     def give_up(self) -> None:
         """Go no further: this daemon is about to end."""
-        self._successor.give_up()
+        self._successor.cancel()
 
     def _commit(self) -> dict[str, Any]:
         """Let go of everything within one turn of the loop."""
         estate, successor = self._estate, self._successor
         estate.doors.listener.stop_listening()
         estate.fleet.release()
-        running, waiting = estate.scheduler.running(), estate.scheduler.waiting()
-        stopped = [one.spec.name for one in estate.fleet.statuses() if one.state is State.STOPPED]
+        state = self._state()
         estate.dispatcher.post = successor.post
         estate.actor.close()
         estate.lock.close()
         # The replicas stay our children; one that ends must be gone for the new daemon to see, no zombie.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        successor.commit(running, waiting, stopped)
-        self._journal.info("upgrade.handed_over", running=len(running), waiting=len(waiting))
-        return {"running": len(running), "waiting": len(waiting)}
+        successor.commit(state)
+        left = {"running": len(state.running), "waiting": len(state.waiting)}
+        self._journal.info("upgrade.handed_over", **left)
+        return left
+
+    def _state(self) -> HandoverState:
+        """Return what would go over now."""
+        estate = self._estate
+        stopped = (one.spec.name for one in estate.fleet.statuses() if one.state is State.STOPPED)
+        return HandoverState(
+            tuple(estate.scheduler.running()), tuple(estate.scheduler.waiting()), frozenset(stopped)
+        )
 
     async def finish(self) -> None:
         """Let the requests that are here end, and pass on every connection that none of them uses.
@@ -168,7 +177,7 @@ def check_upgradable(
     Raises:
         UpgradeError: It could not.
     """
-    if predecessor and predecessor.lives:
+    if predecessor and predecessor.alive:
         before = f"the daemon before this one (pid {predecessor.pid})"
         raise UpgradeError(
             f"{before} has {predecessor.open_count} requests to finish",

@@ -1,25 +1,30 @@
-"""One daemon takes over from another, and clients do not notice.
+"""One daemon takes over from another, and clients do not notice (hand-over).
 
-The old daemon starts the new one. They talk over a pair of sockets that only they hold:
+The old daemon starts the new one, and states its protocol number in the environment. They talk over a pair of
+sockets that only they hold:
 
-    old                                  new
-    starts it                            reads the configuration, finds the engine
-                                    <-   Prepared
-    Offer: lock, listening sockets  ->   finds that it could go on with them
-                                    <-   Ready
-    Commit: what runs, what waits   ->   opens control socket and doors, adopts the replicas
-                                    <-   Taken
-    Connection: one that is idle    ->   serves it
-    Arrive, Return, Finish          ->   schedules the old daemon's requests with its own
-                                    <-   Placed, Denied
+    old (predecessor)                      new (successor)
+    starts it                              reads the configuration, finds the engine
+                                      <-   Prepared: its protocol number
+    compares it; Offered: lock,
+    listening sockets, what would go  ->   reads all of it, and finds that it could go on with them
+                                      <-   Standby
+    Commit: what runs, what waits     ->   opens control socket and doors, adopts the replicas
+                                      <-   TakenOver
+    IdleConnection                    ->   serves it
+    TicketArrived, TicketAttemptFailed,
+    TicketFinished                    ->   schedules the old daemon's requests with its own
+                                      <-   TicketPlaced, TicketRefused
     ends with its last answer
 
-Until `Commit` the old daemon serves as ever: a new one that does not come up changes nothing.
-From then on it may neither start, ask nor stop a replica, and only the new scheduler decides.
+Until `Commit` the old daemon serves as ever: a new one that does not come up, speaks another protocol or
+cannot read what it is offered changes nothing. From then on the old daemon may neither start, probe nor
+stop a replica, and only the new scheduler decides.
 """
 
 from relayd.handover.messages import Prepared
-from relayd.handover.predecessor import Heritage, Offer, Predecessor, predecessor_of
+from relayd.handover.predecessor import Predecessor, SharedFiles, predecessor_of
+from relayd.handover.state import HandoverState
 from relayd.handover.successor import Successor
 
-__all__ = ["Heritage", "Offer", "Predecessor", "Prepared", "Successor", "predecessor_of"]
+__all__ = ["HandoverState", "Predecessor", "Prepared", "SharedFiles", "Successor", "predecessor_of"]

@@ -1,17 +1,26 @@
-"""What do two daemons say to each other while one takes over?"""
+"""The messages of a hand-over between two daemons, and the number that says what they mean (protocol)."""
 
 import asyncio
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
-from relayd.endpoint import Endpoint, TcpAddress, UnixAddress
+from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
+from relayd.handover.state import HandoverState
 from relayd.scheduler import Dispatch, Exchange, Inherited, Refusal, Refuse, Ticket
 from relayd.secret import Secret
 
+PROTOCOL = 1
+"""What these messages mean, as a number. Two daemons compare it before either gives anything away.
 
-class Place(msgspec.Struct, frozen=True):
+Raise it with a new kind of message, a field without a default, a field that goes, a new member of an
+enumeration, or a new meaning. A field with a default needs no new number: unknown members are ignored, and
+absent ones get their default. Builds up to e573402 state no number, which reads as 0.
+"""
+
+
+class SentEndpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """An endpoint; either `socket` or `port` is set. It holds a key, so it goes nowhere else."""
 
     replica: str
@@ -19,121 +28,155 @@ class Place(msgspec.Struct, frozen=True):
     key: str
     socket: str = ""
     port: int = 0
+    host: str = "127.0.0.1"
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> "Place":
+    def of(cls, endpoint: Endpoint) -> Self:
         """Return an endpoint in a form that can be sent."""
-        address, key = endpoint.address, endpoint.key.reveal()
-        if isinstance(address, UnixAddress):
-            return cls(endpoint.replica, endpoint.incarnation, key, socket=str(address.path))
-        return cls(endpoint.replica, endpoint.incarnation, key, port=address.port)
+        address = endpoint.address
+        where = (
+            {"socket": str(address.path)}
+            if isinstance(address, UnixAddress)
+            else {"port": address.port, "host": address.host}
+        )
+        return cls(endpoint.replica, endpoint.incarnation, endpoint.key.reveal(), **where)
 
     def endpoint(self) -> Endpoint:
         """Return the endpoint that was sent."""
-        address = UnixAddress(Path(self.socket)) if self.socket else TcpAddress(self.port)
+        address: Address = TcpAddress(self.port, self.host)
+        if self.socket:
+            address = UnixAddress(Path(self.socket))
         return Endpoint(address, Secret(self.key), self.replica, self.incarnation)
 
 
-class Running(msgspec.Struct, frozen=True):
-    """A request that runs: `scheduler.Inherited`."""
+class SentRequest(msgspec.Struct, frozen=True):
+    """A request that runs on `slots` slots of a replica: `scheduler.Inherited`."""
 
     ticket: Ticket
-    place: Place
+    endpoint: SentEndpoint
     slots: int
 
     @classmethod
-    def of(cls, running: Inherited) -> "Running":
+    def of(cls, running: Inherited) -> Self:
         """Return it in a form that can be sent."""
-        return cls(running.ticket, Place.of(running.endpoint), running.slots)
+        return cls(running.ticket, SentEndpoint.of(running.endpoint), running.slots)
+
+    def inherited(self) -> Inherited:
+        """Return the request that was sent."""
+        return Inherited(self.ticket, self.endpoint.endpoint(), self.slots)
 
 
-class _Message(msgspec.Struct, frozen=True, tag=True):
-    """Something one daemon says to the other."""
+class _Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Something one daemon sends to the other; the tag is the name of its class."""
 
 
 class Prepared(_Message, frozen=True):
-    """New: I know what to run."""
+    """New: I know what to run. Builds of every protocol read it, so it only ever gains optional fields.
+
+    Attributes:
+        version: Of the new build.
+        listen: Where clients shall reach it.
+        protocol: The `PROTOCOL` of the new build.
+    """
 
     version: str
     listen: str
+    protocol: int = 0
 
 
-class Offer(_Message, frozen=True):
-    """Old: with it come copies of the lock, of standard output and error, and of each listening socket."""
+class _StateMessage(_Message, frozen=True):
+    """Carries a `HandoverState`."""
+
+    running: tuple[SentRequest, ...] = ()
+    waiting: tuple[Ticket, ...] = ()
+    stopped: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, state: HandoverState) -> Self:
+        """Return a state in a form that can be sent."""
+        return cls(tuple(map(SentRequest.of, state.running)), state.waiting, state.stopped)
+
+    def state(self) -> HandoverState:
+        """Return the state that was sent."""
+        return HandoverState(tuple(one.inherited() for one in self.running), self.waiting, self.stopped)
 
 
-class Ready(_Message, frozen=True):
+class Offered(_StateMessage, frozen=True):
+    """Old: with it come copies of the lock, of standard output and error, and of each listening socket.
+
+    Its state is what would go over now. A successor that cannot read it gives up here, where nothing is lost.
+    """
+
+
+class Standby(_Message, frozen=True):
     """New: I could take over."""
 
 
-class Commit(_Message, frozen=True):
-    """Old: all yours.
-
-    Attributes:
-        running: Requests that run.
-        waiting: Requests that wait.
-        stopped: Replicas an operator has stopped.
-    """
-
-    running: list[Running]
-    waiting: list[Ticket]
-    stopped: list[str]
+class Commit(_StateMessage, frozen=True):
+    """Old: all yours. There is no way back."""
 
 
-class Taken(_Message, frozen=True):
+class TakenOver(_Message, frozen=True):
     """New: clients reach me."""
 
 
-class Connection(_Message, frozen=True):
+class IdleConnection(_Message, frozen=True):
     """Old: with it comes a client's connection that nothing runs on."""
 
 
-class Arrive(_Message, frozen=True):
+class TicketArrived(_Message, frozen=True):
     """Old: a request has come to me all the same."""
 
     ticket: Ticket
 
 
-class Return(_Message, frozen=True):
+class TicketAttemptFailed(_Message, frozen=True):
     """Old: an attempt failed; `sent` says whether the client has a part of the answer."""
 
     ticket_id: int
     sent: bool = False
 
 
-class Finish(_Message, frozen=True):
+class TicketFinished(_Message, frozen=True):
     """Old: a request is over."""
 
     ticket_id: int
     exchange: Exchange | None = None
 
 
-class Placed(_Message, frozen=True):
+class TicketPlaced(_Message, frozen=True):
     """New: send that request there."""
 
     ticket_id: int
-    place: Place
+    endpoint: SentEndpoint
 
     def effect(self) -> Dispatch:
         """Return what the scheduler decided."""
-        return Dispatch(self.ticket_id, self.place.endpoint())
+        return Dispatch(self.ticket_id, self.endpoint.endpoint())
 
 
-class Denied(_Message, frozen=True):
-    """New: refuse that request."""
+class TicketRefused(_Message, frozen=True):
+    """New: refuse that request.
+
+    Attributes:
+        refusal: Value of a `Refusal`; one that this build does not know reads as "unavailable".
+        retry_after_seconds: None for never.
+    """
 
     ticket_id: int
-    refusal: Refusal
+    refusal: str
     reason: str
-    retry_after_seconds: float | None
+    retry_after_seconds: float | None = None
 
     def effect(self) -> Refuse:
         """Return what the scheduler decided."""
-        return Refuse(self.ticket_id, self.refusal, self.reason, self.retry_after_seconds)
+        known = self.refusal in {one.value for one in Refusal}
+        refusal = Refusal(self.refusal) if known else Refusal.UNAVAILABLE
+        return Refuse(self.ticket_id, refusal, self.reason, self.retry_after_seconds)
 
 
-FromOld = Offer | Commit | Connection | Arrive | Return | Finish
-FromNew = Prepared | Ready | Taken | Placed | Denied
+FromOld = Offered | Commit | IdleConnection | TicketArrived | TicketAttemptFailed | TicketFinished
+FromNew = Prepared | Standby | TakenOver | TicketPlaced | TicketRefused
 
 encode = msgspec.json.encode
 decode_from_old = msgspec.json.Decoder(FromOld).decode
@@ -148,19 +191,26 @@ class Handshake:
     def __init__(self) -> None:
         self._came: asyncio.Queue[object] = asyncio.Queue()
 
+    def __repr__(self) -> str:
+        return f"<Handshake: {self._came.qsize()} not read>"
+
     def put(self, message: object) -> None:
-        """Add a message; None says that the other side is gone."""
+        """Add a message."""
         self._came.put_nowait(message)
+
+    def end(self, reason: str) -> None:
+        """Make `expect` raise ConnectionError once it has returned what came before."""
+        self._came.put_nowait(ConnectionError(reason))
 
     async def expect(self, kind: type[_Kind]) -> _Kind:
         """Return the next message.
 
         Raises:
-            ConnectionError: It is another one, or the other side is gone.
+            ConnectionError: It is of another kind, or none comes any more.
         """
         message = await self._came.get()
-        if message is None:
-            raise ConnectionError("the other daemon has ended")
+        if isinstance(message, ConnectionError):
+            raise message
         if not isinstance(message, kind):
-            raise ConnectionError(f"{kind.__name__} was to come, not {type(message).__name__}")
+            raise ConnectionError(f"expected {kind.__name__}, got {type(message).__name__}")
         return message

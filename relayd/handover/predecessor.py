@@ -1,4 +1,4 @@
-"""What is the old daemon to the one that takes over from it?"""
+"""The old daemon, as the new one sees it while it takes over (predecessor)."""
 
 import asyncio
 import os
@@ -8,19 +8,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from relayd import __version__
+from relayd.errors import UpgradeError
 from relayd.handover import messages
 from relayd.handover.channel import Channel
-from relayd.handover.messages import Handshake, Place
+from relayd.handover.messages import Handshake, SentEndpoint
+from relayd.handover.state import HandoverState
 from relayd.router import Dispatcher
 from relayd.scheduler import AttemptFailed, Dispatch, Inherited, Refuse, Ticket
 
 CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
 
+PROTOCOL_VARIABLE = "RELAYD_HANDOVER_PROTOCOL"
+"""Beside it: the number of the hand-over protocol that the old daemon speaks."""
+
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What the old daemon holds open.
+class SharedFiles:
+    """Copies of what the old daemon holds open.
 
     Attributes:
         lock: Descriptor of its lock.
@@ -31,24 +36,12 @@ class Offer:
     listening: tuple[socket.socket, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Heritage:
-    """What goes over.
-
-    Attributes:
-        running: Requests that run; their tickets are the old daemon's.
-        waiting: Those that wait.
-        stopped: Replicas that an operator has stopped.
-    """
-
-    running: tuple[Inherited, ...]
-    waiting: tuple[Ticket, ...]
-    stopped: frozenset[str]
-
-    @property
-    def in_use(self) -> frozenset[str]:
-        """Replicas that the old daemon has requests on."""
-        return frozenset(one.endpoint.replica for one in self.running)
+def replace_stdio(output: int, error: int) -> None:
+    """Make two descriptors this process's standard output and error; they are closed."""
+    sys.stdout.flush()
+    for own, theirs in enumerate((output, error), start=1):
+        os.dup2(theirs, own)
+        os.close(theirs)
 
 
 class Predecessor:
@@ -57,18 +50,32 @@ class Predecessor:
     Args:
         end: This side of the pair.
         pid: Its process.
+        protocol: The number of its hand-over protocol; 0 if it states none.
+        use_stdio: Called with the descriptors of its standard output and error once it has committed.
     """
 
-    def __init__(self, end: socket.socket, pid: int) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        pid: int,
+        protocol: int,
+        use_stdio: Callable[[int, int], None] = replace_stdio,
+    ) -> None:
         self.pid = pid
+        self._protocol = protocol
+        self._use_stdio = use_stdio
+        self._stdio: tuple[int, int] | None = None
         self._handshake = Handshake()
         self._channel = Channel(end, self._receive, self._lose)
         self._dispatcher: Dispatcher | None = None
-        self._take: Callable[[int], None] = os.close
+        self._serve: Callable[[int], None] = os.close
         self._early: list[tuple[messages.FromOld, list[int]]] = []
         self._tickets: dict[int, Ticket] = {}
         self._gone = asyncio.Event()
-        self._voice: tuple[int, int] = (1, 2)
+
+    def __repr__(self) -> str:
+        state = "alive" if self.alive else "gone"
+        return f"<Predecessor pid {self.pid} {state}: {self.open_count} requests>"
 
     @property
     def open_count(self) -> int:
@@ -76,7 +83,7 @@ class Predecessor:
         return len(self._tickets)
 
     @property
-    def lives(self) -> bool:
+    def alive(self) -> bool:
         """Whether it has not ended yet."""
         return not self._gone.is_set()
 
@@ -85,76 +92,80 @@ class Predecessor:
         await self._gone.wait()
 
     def close(self) -> None:
-        """Say no more to it."""
+        """Close the channel to it."""
         self._channel.close()
 
-    async def offer(self, listen: str) -> Offer:
-        """Say that this daemon knows what to run, and return what it is offered.
+    async def prepare(self, listen: str) -> SharedFiles:
+        """Report that this daemon knows what to run, and return what it shares.
 
         Args:
-            listen: Where clients shall reach it.
+            listen: Where clients shall reach this daemon.
 
         Raises:
-            ConnectionError: The old daemon has ended, or changed its mind.
+            ConnectionError: It has ended, changed its mind, or sent what cannot be read.
+            UpgradeError: It states no protocol number, so it would not compare ours.
         """
-        self._say(messages.Prepared(__version__, listen))
+        if not self._protocol:
+            # Builds up to e573402 may repeat the message without its remedy, so both are in one.
+            raise UpgradeError(
+                f"the running daemon is of an earlier build that relayd {__version__} (hand-over protocol "
+                f"{messages.PROTOCOL}) cannot take over from: restart the service instead"
+            )
+        self._send(messages.Prepared(__version__, listen, messages.PROTOCOL))
         lock, output, error, *listening = await self._handshake.expect(list)
-        self._voice = (output, error)
-        return Offer(lock, tuple(socket.socket(fileno=one) for one in listening))
+        self._stdio = (output, error)
+        return SharedFiles(lock, tuple(socket.socket(fileno=one) for one in listening))
 
-    async def heritage(self) -> Heritage:
-        """Say that this daemon could take over, and return what goes over; there is no way back.
+    async def commit(self) -> HandoverState:
+        """Report that this daemon could take over, and return what goes over; there is no way back.
 
         Raises:
             ConnectionError: The old daemon has ended, or changed its mind.
         """
-        self._say(messages.Ready())
-        told = await self._handshake.expect(messages.Commit)
-        sys.stdout.flush()
-        for own, theirs in enumerate(self._voice, start=1):
-            os.dup2(theirs, own)
-            os.close(theirs)
-        running = (Inherited(one.ticket, one.place.endpoint(), one.slots) for one in told.running)
-        return Heritage(tuple(running), tuple(told.waiting), frozenset(told.stopped))
+        self._send(messages.Standby())
+        committed = await self._handshake.expect(messages.Commit)
+        if self._stdio:
+            self._use_stdio(*self._stdio)
+        return committed.state()
 
-    def succeed(self, heritage: Heritage, dispatcher: Dispatcher, take: Callable[[int], None]) -> None:
-        """Go on with what the old daemon left, and say that clients reach this one.
+    def take_over(self, state: HandoverState, dispatcher: Dispatcher, serve: Callable[[int], None]) -> None:
+        """Schedule its requests from now on, and report that clients reach this daemon.
 
         Args:
-            heritage: What goes over.
-            dispatcher: Holds tickets for the old daemon's requests; they are older than any of ours.
-            take: Serves a connection that it passes on.
+            state: What goes over.
+            dispatcher: Holds tickets for its requests; they are older than any of ours.
+            serve: Serves a client's connection, by its descriptor.
         """
-        self._dispatcher, self._take = dispatcher, take
-        runs = {one.ticket.id: one for one in heritage.running}
-        tickets = [*(one.ticket for one in heritage.running), *heritage.waiting]
+        self._dispatcher, self._serve = dispatcher, serve
+        running = {one.ticket.id: one for one in state.running}
+        tickets = [*(one.ticket for one in state.running), *state.waiting]
         for theirs in sorted(tickets, key=lambda ticket: ticket.id):
             ticket, holder = self._hold(dispatcher, theirs)
-            if (running := runs.get(theirs.id)) is not None:
-                dispatcher.inherit(Inherited(ticket, running.endpoint, running.slots), holder)
+            if (runs := running.get(theirs.id)) is not None:
+                dispatcher.inherit(Inherited(ticket, runs.endpoint, runs.slots), holder)
             else:
                 dispatcher.enter(ticket, holder)
         for message, descriptors in self._early:
             self._follow(dispatcher, message, descriptors)
-        if not self.lives:
+        if not self.alive:
             self._leave_all(dispatcher)
-        self._say(messages.Taken())
+        self._send(messages.TakenOver())
 
-    def _hold(self, dispatcher: Dispatcher, theirs: Ticket) -> "tuple[Ticket, _Absent]":
+    def _hold(self, dispatcher: Dispatcher, theirs: Ticket) -> "tuple[Ticket, _RemoteHolder]":
         ticket = replace(theirs, id=dispatcher.next_id())
         self._tickets[theirs.id] = ticket
-        return ticket, _Absent(theirs.id, self._say)
+        return ticket, _RemoteHolder(theirs.id, self._send)
 
     def _leave_all(self, dispatcher: Dispatcher) -> None:
         while self._tickets:
             dispatcher.leave(self._tickets.popitem()[1])
 
-    def _say(self, message: messages.FromNew) -> None:
+    def _send(self, message: messages.FromNew) -> None:
         self._channel.send(messages.encode(message))
 
     def _receive(self, raw: bytes, descriptors: list[int]) -> None:
         message = messages.decode_from_old(raw)
-        if isinstance(message, messages.Offer):
+        if isinstance(message, messages.Offered):
             self._handshake.put(descriptors)
         elif isinstance(message, messages.Commit):
             self._handshake.put(message)
@@ -164,39 +175,38 @@ class Predecessor:
             self._early.append((message, descriptors))
 
     def _follow(self, dispatcher: Dispatcher, message: messages.FromOld, descriptors: list[int]) -> None:
-        """Do what the old daemon says of its requests and connections once it has left them."""
+        """Do what the old daemon reports of its requests and connections once it has committed."""
         match message:
-            case messages.Connection():
-                self._take(descriptors[0])
-            case messages.Arrive(theirs):
+            case messages.IdleConnection():
+                self._serve(descriptors[0])
+            case messages.TicketArrived(theirs):
                 dispatcher.enter(*self._hold(dispatcher, theirs))
-            case messages.Return(ticket_id, sent) if ticket := self._tickets.get(ticket_id):
+            case messages.TicketAttemptFailed(ticket_id, sent) if ticket := self._tickets.get(ticket_id):
                 dispatcher.post(AttemptFailed(ticket.id, sent))
-            case messages.Finish(ticket_id, exchange) if ticket := self._tickets.pop(ticket_id, None):
+            case messages.TicketFinished(ticket_id, exchange) if ticket := self._tickets.pop(ticket_id, None):
                 dispatcher.leave(ticket, exchange)
 
-    def _lose(self) -> None:
+    def _lose(self, reason: str) -> None:
         self._gone.set()
-        self._handshake.put(None)
+        self._handshake.end(reason)
         if self._dispatcher:
             self._leave_all(self._dispatcher)
 
 
 @dataclass(frozen=True, slots=True)
-class _Absent:
+class _RemoteHolder:
     """Holds a ticket for a request of the old daemon, under the id it has there."""
 
     ticket_id: int
-    say: Callable[[messages.FromNew], None]
+    send: Callable[[messages.FromNew], None]
 
     def settle(self, answer: Dispatch | Refuse) -> None:
-        """Send the scheduler's answer on."""
+        """Send the scheduler's answer to the old daemon."""
         if isinstance(answer, Dispatch):
-            self.say(messages.Placed(self.ticket_id, Place.of(answer.endpoint)))
-        else:
-            self.say(
-                messages.Denied(self.ticket_id, answer.refusal, answer.reason, answer.retry_after_seconds)
-            )
+            self.send(messages.TicketPlaced(self.ticket_id, SentEndpoint.of(answer.endpoint)))
+            return
+        refusal = answer.refusal.value
+        self.send(messages.TicketRefused(self.ticket_id, refusal, answer.reason, answer.retry_after_seconds))
 
 
 def predecessor_of(environ: Mapping[str, str]) -> Predecessor | None:
@@ -204,11 +214,12 @@ def predecessor_of(environ: Mapping[str, str]) -> Predecessor | None:
 
     To be called on the event loop; the variable's descriptor is owned from here on.
     """
-    number = environ.get(CHANNEL_VARIABLE, "")
+    number, protocol = environ.get(CHANNEL_VARIABLE, ""), environ.get(PROTOCOL_VARIABLE, "")
     if not number.isdecimal():
         return None
     try:
         os.set_inheritable(int(number), False)
-        return Predecessor(socket.socket(fileno=int(number)), os.getppid())
+        end = socket.socket(fileno=int(number))
     except OSError:  # inherited from somewhere as a word alone
         return None
+    return Predecessor(end, os.getppid(), int(protocol) if protocol.isdecimal() else 0)

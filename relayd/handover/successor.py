@@ -1,4 +1,4 @@
-"""What is the new daemon to the one it takes over from?"""
+"""The new daemon, as the old one sees it while it hands over (successor)."""
 
 import asyncio
 import contextlib
@@ -14,28 +14,20 @@ from typing import IO
 
 import msgspec
 
+from relayd import __version__
 from relayd.errors import UpgradeError
 from relayd.handover import messages
-from relayd.handover.channel import Channel
-from relayd.handover.messages import Handshake, Running
-from relayd.handover.predecessor import CHANNEL_VARIABLE
-from relayd.scheduler import (
-    Arrived,
-    AttemptFailed,
-    Dispatch,
-    Event,
-    Finished,
-    Inherited,
-    Refusal,
-    Refuse,
-    Ticket,
-)
+from relayd.handover.channel import PEER_GONE, Channel
+from relayd.handover.messages import Handshake
+from relayd.handover.predecessor import CHANNEL_VARIABLE, PROTOCOL_VARIABLE
+from relayd.handover.state import HandoverState
+from relayd.scheduler import Arrived, AttemptFailed, Dispatch, Event, Finished, Refusal, Refuse
 
-_NOT_FOR_IT = frozenset({"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"})
+_OWN_VARIABLES = frozenset({"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"})
 """Meant for this process alone; the new daemon gets the listening sockets from it."""
 
-_VOICE = (1, 2)
-"""Standard output and error: what it says before it takes over is kept apart, for the error message."""
+_STDIO = (1, 2)
+"""Standard output and error. What the new daemon prints before it takes over is kept for error messages."""
 
 _END_SECONDS = 5.0
 _LAST_LINES = 4
@@ -45,9 +37,9 @@ class Successor:
     """A daemon that was started with this one's own command line, to take over.
 
     Args:
-        process: It.
+        process: Its process.
         end: This side of the pair.
-        said: What it has printed before it took over.
+        output: What it has printed before it took over.
         answer: Carries out what its scheduler decides of requests that are still here.
     """
 
@@ -55,16 +47,20 @@ class Successor:
         self,
         process: subprocess.Popen[bytes],
         end: socket.socket,
-        said: IO[bytes],
+        output: IO[bytes],
         answer: Callable[[Dispatch | Refuse], None],
     ) -> None:
         self._process = process
-        self._said = said
+        self._output = output
         self._answer = answer
         self._handshake = Handshake()
         self._open: set[int] = set()
         self._channel = Channel(end, self._receive, self._lose)
         self.gone = False
+
+    def __repr__(self) -> str:
+        state = "gone" if self.gone else "alive"
+        return f"<Successor pid {self.pid} {state}: {len(self._open)} requests here>"
 
     @classmethod
     def start(cls, environ: Mapping[str, str], answer: Callable[[Dispatch | Refuse], None]) -> "Successor":
@@ -73,23 +69,22 @@ class Successor:
         Raises:
             UpgradeError: The system refused.
         """
-        own = {name: value for name, value in environ.items() if name not in _NOT_FOR_IT}
         with contextlib.ExitStack() as kept:
             try:
                 ours, theirs = map(kept.enter_context, socket.socketpair())
-                said = kept.enter_context(tempfile.TemporaryFile())
+                output = kept.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(  # noqa: S603 - our own command line
                     _own_command(),
-                    env=own | {CHANNEL_VARIABLE: str(theirs.fileno())},
-                    stdout=said,
-                    stderr=said,
+                    env=_environment(environ, theirs.fileno()),
+                    stdout=output,
+                    stderr=output,
                     pass_fds=(theirs.fileno(),),
                 )
             except OSError as error:
                 raise UpgradeError(f"a new daemon cannot be started: {error.strerror}") from error
             kept.pop_all()
         theirs.close()
-        return cls(process, ours, said, answer)
+        return cls(process, ours, output, answer)
 
     @property
     def pid(self) -> int:
@@ -97,94 +92,107 @@ class Successor:
         return self._process.pid
 
     async def prepared(self) -> messages.Prepared:
-        """Wait until it knows what to run; raises ConnectionError when it ends instead."""
-        return await self._handshake.expect(messages.Prepared)
+        """Wait until it knows what to run.
 
-    async def ready(self, lock: int, listening: Sequence[int]) -> None:
+        Raises:
+            ConnectionError: It has ended.
+            UpgradeError: It speaks another protocol. Nothing was given to it.
+        """
+        new = await self._handshake.expect(messages.Prepared)
+        if new.protocol != messages.PROTOCOL:
+            raise UpgradeError(
+                f"the installed relayd {new.version} hands over by {_named(new.protocol)}, "
+                f"the running relayd {__version__} by {_named(messages.PROTOCOL)}",
+                remedy="Restart the service instead.",
+            )
+        return new
+
+    async def standby(self, lock: int, listening: Sequence[int], state: HandoverState) -> None:
         """Offer what it needs, and wait until it could go on with that.
 
         Args:
             lock: Descriptor of the lock.
             listening: Descriptors of the listening sockets.
+            state: What would go over now.
 
         Raises:
-            ConnectionError: It has ended.
+            ConnectionError: It has ended, or could not read the state.
         """
-        self._channel.send(messages.encode(messages.Offer()), (lock, *_VOICE, *listening))
-        await self._handshake.expect(messages.Ready)
+        offered = messages.encode(messages.Offered.of(state))
+        self._channel.send(offered, (lock, *_STDIO, *listening))
+        await self._handshake.expect(messages.Standby)
 
-    def commit(self, running: Sequence[Inherited], waiting: Sequence[Ticket], stopped: Sequence[str]) -> None:
+    def commit(self, state: HandoverState) -> None:
         """Leave everything to it."""
-        self._open = {one.ticket.id for one in running} | {ticket.id for ticket in waiting}
-        told = messages.Commit([Running.of(one) for one in running], list(waiting), list(stopped))
-        self._channel.send(messages.encode(told))
+        self._open = {one.ticket.id for one in state.running} | {ticket.id for ticket in state.waiting}
+        self._channel.send(messages.encode(messages.Commit.of(state)))
 
-    async def taken(self) -> None:
+    async def taken_over(self) -> None:
         """Wait until clients reach it; raises ConnectionError when it ends instead."""
-        await self._handshake.expect(messages.Taken)
+        await self._handshake.expect(messages.TakenOver)
 
     def post(self, event: Event) -> None:
-        """Tell its scheduler what happened to a request that is here."""
-        told: messages.Arrive | messages.Return | messages.Finish
+        """Send its scheduler what happened to a request that is here."""
+        message: messages.TicketArrived | messages.TicketAttemptFailed | messages.TicketFinished
         match event:
             case Arrived(ticket):
                 self._open.add(ticket.id)
-                told = messages.Arrive(ticket)
+                message = messages.TicketArrived(ticket)
             case AttemptFailed(ticket_id, sent):
-                told = messages.Return(ticket_id, sent)
+                message = messages.TicketAttemptFailed(ticket_id, sent)
             case Finished(ticket_id, exchange):
                 self._open.discard(ticket_id)
-                told = messages.Finish(ticket_id, exchange)
+                message = messages.TicketFinished(ticket_id, exchange)
             case _:
-                raise TypeError(f"{event!r} is none of a daemon that has handed over")
-        self._channel.send(messages.encode(told))
+                raise TypeError(f"{event!r} cannot come from a daemon that has handed over")
+        self._channel.send(messages.encode(message))
         if self.gone:
             self._refuse_all()
 
     def pass_on(self, connection: int) -> None:
         """Give it a client's connection; the descriptor is closed here."""
-        self._channel.send(messages.encode(messages.Connection()), [connection])
+        self._channel.send(messages.encode(messages.IdleConnection()), [connection])
         os.close(connection)
 
     async def abandon(self) -> str:
-        """End it, and return its last words or how it ended."""
+        """End it, and return its last output or how it ended."""
         self._channel.close()
-        if self.gone:  # it ends by itself, and says why
+        if self.gone:  # it ends by itself, and prints why
             with contextlib.suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(self._process.wait, _END_SECONDS)
         if self._process.poll() is None:
             self._process.kill()
         status = await asyncio.to_thread(self._process.wait)
-        self._said.seek(0)
-        words = _last_words(self._said.read().decode(errors="replace"))
-        self._said.close()
+        self._output.seek(0)
+        lines = last_lines(self._output.read().decode(errors="replace"))
+        self._output.close()
         if status < 0:
-            return f"it ended by {signal.Signals(-status).name}{words and f' after: {words}'}"
-        return words or f"it ended with status {status}"
+            return f"it ended by {signal.Signals(-status).name}{lines and f' after: {lines}'}"
+        return lines or f"it ended with status {status}"
 
-    def give_up(self) -> None:
-        """End whoever waits for its next word."""
-        self._handshake.put(None)
+    def cancel(self) -> None:
+        """Make the step that waits for it fail: this daemon is about to end."""
+        self._handshake.end(PEER_GONE)
 
     def kill(self) -> None:
-        """End it at once: it has the lock, and does not go on."""
+        """Send it SIGKILL: it has the lock, and does not go on."""
         self._process.kill()
 
     def close(self) -> None:
-        """Say no more to it."""
+        """Close the channel to it."""
         self._channel.close()
-        self._said.close()
+        self._output.close()
 
-    def _receive(self, message: bytes, _descriptors: list[int]) -> None:
-        match messages.decode_from_new(message):
-            case messages.Placed() | messages.Denied() as decided:
+    def _receive(self, raw: bytes, _descriptors: list[int]) -> None:
+        match messages.decode_from_new(raw):
+            case messages.TicketPlaced() | messages.TicketRefused() as decided:
                 self._answer(decided.effect())
             case step:
                 self._handshake.put(step)
 
-    def _lose(self) -> None:
+    def _lose(self, reason: str) -> None:
         self.gone = True
-        self._handshake.put(None)
+        self._handshake.end(reason)
         self._refuse_all()
 
     def _refuse_all(self) -> None:
@@ -192,6 +200,15 @@ class Successor:
         for ticket_id in list(self._open):
             reason = "the daemon that took over has ended"
             self._answer(Refuse(ticket_id, Refusal.UNAVAILABLE, reason, 1.0))
+
+
+def _environment(environ: Mapping[str, str], channel: int) -> dict[str, str]:
+    own = {name: value for name, value in environ.items() if name not in _OWN_VARIABLES}
+    return own | {CHANNEL_VARIABLE: str(channel), PROTOCOL_VARIABLE: str(messages.PROTOCOL)}
+
+
+def _named(protocol: int) -> str:
+    return f"protocol {protocol}" if protocol else "a protocol without a number, as earlier builds do"
 
 
 def _own_command() -> list[str]:
@@ -202,9 +219,14 @@ def _own_command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _last_words(said: str) -> str:
+def last_lines(output: str) -> str:
     """Return why a daemon ended, from what it printed: an error as JSON, or as lines for people."""
-    lines = [line.removeprefix("relayd: ") for line in said.splitlines() if not line.startswith("warning: ")]
+    lines = [
+        line.strip().removeprefix("relayd: ")
+        for line in output.splitlines()
+        if not line.startswith("warning: ")
+    ]
     with contextlib.suppress(msgspec.DecodeError, IndexError, KeyError, TypeError):
-        return str(msgspec.json.decode(lines[-1])["error"]["message"])
+        error = msgspec.json.decode(lines[-1])["error"]
+        lines = [error["message"], *error.get("remedy", "").splitlines()]
     return " ".join(lines[-_LAST_LINES:])

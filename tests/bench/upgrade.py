@@ -21,7 +21,7 @@ from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
 from relayd.engine import ensure
 from tests.daemon.test_faults import config
-from tests.daemons import Daemon, sabotage_heirs
+from tests.daemons import Daemon, sabotage_successors
 from tests.ggufs import SLOW, make_model
 
 STREAMS = 100
@@ -110,7 +110,7 @@ def main() -> None:
         for crash in (False, True):
             print(f"--- {'the new daemon crashes' if crash else 'the new daemon comes up'}")
             if crash:
-                sabotage_heirs(home)
+                sabotage_successors(home)
             before, load = daemon.replicas(), Load(daemon.url)
             after = asyncio.run(run(daemon, load))
             for kind, counted in load.outcomes.items():

@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_faults import ask, await_load, await_replicas, config, is_ready
-from tests.daemons import DEADLINE_SECONDS, Daemon, sabotage_heirs
+from tests.daemons import DEADLINE_SECONDS, Daemon, sabotage_successors
 
 pytestmark = pytest.mark.real
 
-HEIR = "import relayd.handover.predecessor as heir; heir.Predecessor."
+PREDECESSOR = "import relayd.handover.predecessor as module; module.Predecessor."
 STEPS = {
     "before it knows what to run": "os.abort()",
-    "once it has the lock": f"{HEIR}heritage = lambda self: os.abort()",
+    "once it has the lock": f"{PREDECESSOR}commit = lambda self: os.abort()",
 }
-HESITANT = """import asyncio, pathlib, relayd.handover.predecessor as heir
-    take = heir.Predecessor.heritage
-    async def heritage(self):
+HESITANT = """import asyncio, pathlib, relayd.handover.predecessor as module
+    take = module.Predecessor.commit
+    async def commit(self):
         pathlib.Path(FOLDER, "hesitates").touch()
         while pathlib.Path(FOLDER, "hesitates").exists():
             await asyncio.sleep(0.01)
         return await take(self)
-    heir.Predecessor.heritage = heritage"""
+    module.Predecessor.commit = commit"""
 """Has the lock, and takes no further step as long as a file is there."""
 
 
@@ -115,7 +115,7 @@ def test_a_new_daemon_that_crashes_changes_nothing(
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1), PYTHONPATH=str(home))
     before = pids(daemon)
-    sabotage_heirs(home, STEPS[step])
+    sabotage_successors(home, STEPS[step])
     with ThreadPoolExecutor(2) as pool:
         streams = [pool.submit(ask, daemon.url, 150) for _ in range(2)]
         await_load(daemon, waiting=1, running=1)
@@ -125,7 +125,7 @@ def test_a_new_daemon_that_crashes_changes_nothing(
     assert message == "the new daemon did not come up: it ended by SIGABRT"
     assert before == pids(daemon)
     assert daemon.process.pid == daemon.status()["pid"]
-    assert [] == daemon.heirs()
+    assert [] == daemon.successors()
 
 
 def test_a_new_daemon_that_hangs_is_given_up(
@@ -133,11 +133,11 @@ def test_a_new_daemon_that_hangs_is_given_up(
 ) -> None:
     text = f"[server]\ntakeover_seconds = 0.5\n{config(tiny_model)}"
     daemon = start_daemon(text, PYTHONPATH=str(home))
-    sabotage_heirs(home, "import signal; signal.pause()")
+    sabotage_successors(home, "import signal; signal.pause()")
 
     assert refused_upgrade(daemon) == "the new daemon did not come up in 0.5 s"
     assert ask(daemon.url, 3).done
-    assert [] == daemon.heirs()
+    assert [] == daemon.successors()
 
 
 def test_a_bad_configuration_is_told_and_changes_nothing(
@@ -178,7 +178,7 @@ def test_what_an_operator_does_while_the_new_daemon_comes_up_is_done_by_the_old_
     start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
 ) -> None:
     daemon = start_daemon(config(tiny_model), PYTHONPATH=str(home))
-    sabotage_heirs(home, HESITANT.replace("FOLDER", repr(str(home))))
+    sabotage_successors(home, HESITANT.replace("FOLDER", repr(str(home))))
     with ThreadPoolExecutor(1) as pool:
         upgrading = pool.submit(daemon.run, "upgrade", "--json")
         await_file(home / "hesitates")
@@ -197,7 +197,7 @@ def test_a_daemon_that_is_stopped_while_the_new_one_comes_up_leaves_nothing(
     start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
 ) -> None:
     daemon = start_daemon(config(tiny_model), PYTHONPATH=str(home))
-    sabotage_heirs(home, HESITANT.replace("FOLDER", repr(str(home))))
+    sabotage_successors(home, HESITANT.replace("FOLDER", repr(str(home))))
     with ThreadPoolExecutor(1) as pool:
         upgrading = pool.submit(daemon.run, "upgrade", "--json")
         await_file(home / "hesitates")
@@ -208,14 +208,14 @@ def test_a_daemon_that_is_stopped_while_the_new_one_comes_up_leaves_nothing(
     assert "this daemon is stopping" == json.loads(done.stdout)["error"]["message"]
     assert 0 == daemon.process.wait(DEADLINE_SECONDS)
     assert [] == daemon.leftovers()
-    assert [] == daemon.heirs()
+    assert [] == daemon.successors()
 
 
 def test_a_new_daemon_that_dies_as_it_takes_over_is_told_and_streams_end_whole(
     start_daemon: Callable[..., Daemon], slow_model: Path, home: Path
 ) -> None:
     daemon = start_daemon(config(slow_model, slots=1), PYTHONPATH=str(home))
-    sabotage_heirs(home, f"{HEIR}succeed = lambda *_: os.abort()")
+    sabotage_successors(home, f"{PREDECESSOR}take_over = lambda *_: os.abort()")
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(ask, daemon.url, LONG)
         await_load(daemon, waiting=0, running=1)

@@ -1,17 +1,21 @@
-"""What an old daemon leaves and says goes into the new one's schedule, whenever it comes."""
+"""What an old daemon leaves and reports goes into the new one's schedule, whenever it comes."""
 
 import asyncio
+import os
 import socket
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from relayd.clock import SystemClock
 from relayd.daemon.actor import Actor
 from relayd.endpoint import Endpoint, UnixAddress
-from relayd.handover import Predecessor, messages
+from relayd.errors import UpgradeError
+from relayd.handover import HandoverState, Predecessor, messages
 from relayd.router import Dispatcher
-from relayd.scheduler import Ask, Dispatch, Ready, Refuse, Scheduler, Ticket
+from relayd.scheduler import Ask, Dispatch, Inherited, Ready, Refuse, Scheduler, Ticket
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.system
@@ -19,15 +23,22 @@ pytestmark = pytest.mark.system
 ENDPOINT = Endpoint(UnixAddress(Path("/run/m.sock")), Secret("key"), "m#0", 1)
 FAR = 1e12
 
+Result = TypeVar("Result")
+
 
 def ticket(number: int) -> Ticket:
     return Ticket(number, Ask("m", deadline=FAR))
 
 
-class Heir:
-    """A new daemon's schedule with one replica of one slot, and the old daemon's end of the pair."""
+def commit(running: int, *waiting: int) -> messages.Commit:
+    runs = (Inherited(ticket(running), ENDPOINT, 1),)
+    return messages.Commit.of(HandoverState(runs, tuple(map(ticket, waiting))))
 
-    def __init__(self) -> None:
+
+class NewDaemon:
+    """A schedule with one replica of one slot, and the old daemon's end of the pair."""
+
+    def __init__(self, protocol: int = messages.PROTOCOL) -> None:
         ours, self.old = socket.socketpair()
         self.scheduler = Scheduler(depth=9)
         actor = Actor(self.scheduler, SystemClock())
@@ -35,74 +46,120 @@ class Heir:
         actor.on(Dispatch, self.dispatcher.on_answer)
         actor.on(Refuse, self.dispatcher.on_answer)
         actor.post(Ready("m#0", "m", 1, ENDPOINT))
-        self.predecessor = Predecessor(ours, 1)
+        self.stdio: list[int] = []
+        self.predecessor = Predecessor(ours, 1, protocol, lambda *two: self.stdio.extend(two))
 
-    def say(self, *told: messages.FromOld) -> None:
-        """Have the old daemon say all of this at once."""
-        self.old.sendall(b"".join(b"0 %b\n" % messages.encode(one) for one in told))
+    def receive(self, *sent: messages.FromOld) -> None:
+        """Have the old daemon send all of this at once."""
+        self.old.sendall(b"".join(b"0 %b\n" % messages.encode(one) for one in sent))
 
-    async def succeed(self) -> None:
-        async with asyncio.timeout(120):
-            heritage = await self.predecessor.heritage()
-        self.predecessor.succeed(heritage, self.dispatcher, lambda _: None)
+    async def take_over(self) -> None:
+        state = await self.predecessor.commit()
+        self.predecessor.take_over(state, self.dispatcher, lambda _: None)
 
-    async def said(self) -> list[str]:
+    async def sent(self) -> list[str]:
         """Return the kinds of messages that the old daemon has got."""
         self.old.setblocking(False)
         lines = (await asyncio.get_running_loop().sock_recv(self.old, 1 << 16)).splitlines()
         return [type(messages.decode_from_new(line.partition(b" ")[2])).__name__ for line in lines]
 
-
-def commit(running: int, *waiting: int) -> messages.Commit:
-    runs = [messages.Running(ticket(running), messages.Place.of(ENDPOINT), 1)]
-    return messages.Commit(runs, [ticket(number) for number in waiting], [])
-
-
-@pytest.fixture(autouse=True)
-def _own_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the standard output of the tests where it is."""
-    monkeypatch.setattr("relayd.handover.predecessor.os.dup2", lambda *_: None)
-    monkeypatch.setattr("relayd.handover.predecessor.os.close", lambda _: None)
+    def close(self) -> None:
+        self.predecessor.close()
+        self.old.close()
 
 
-def test_what_is_said_together_with_the_heritage_is_heard() -> None:
-    async def scene() -> tuple[list[str], int, int]:
-        heir = Heir()
-        heir.say(commit(1, 2), messages.Finish(1), messages.Arrive(ticket(3)))
-        await heir.succeed()
-        load = heir.scheduler.load("m")
-        said = await heir.said()
-        heir.predecessor.close()
-        heir.old.close()
-        return said, load.running, load.waiting
-
-    assert (["Ready", "Placed", "Taken"], 1, 1) == asyncio.run(scene())
-
-
-def test_an_old_daemon_that_dies_before_it_is_succeeded_leaves_no_slot_taken() -> None:
-    async def scene() -> tuple[int, int]:
-        heir = Heir()
-        heir.say(commit(1, 2))
+def played(scene: Coroutine[Any, Any, Result]) -> Result:
+    async def within_deadline() -> Result:
         async with asyncio.timeout(120):
-            heritage = await heir.predecessor.heritage()
-            heir.old.close()
-            await heir.predecessor.gone()
-        heir.predecessor.succeed(heritage, heir.dispatcher, lambda _: None)
-        return heir.dispatcher.open_count, heir.scheduler.load("m").running
+            return await scene
 
-    assert (0, 0) == asyncio.run(scene())
+    return asyncio.run(within_deadline())
 
 
-def test_everything_that_a_request_asks_for_comes_over() -> None:
+def test_what_is_sent_together_with_the_commit_is_followed() -> None:
+    async def scene() -> tuple[list[str], int, int]:
+        new = NewDaemon()
+        new.receive(commit(1, 2), messages.TicketFinished(1), messages.TicketArrived(ticket(3)))
+        await new.take_over()
+        load, sent = new.scheduler.load("m"), await new.sent()
+        new.close()
+        return sent, load.running, load.waiting
+
+    assert (["Standby", "TicketPlaced", "TakenOver"], 1, 1) == played(scene())
+
+
+def test_an_old_daemon_that_ends_before_the_take_over_leaves_no_slot_taken() -> None:
+    async def scene() -> tuple[int, int]:
+        new = NewDaemon()
+        new.receive(commit(1, 2))
+        state = await new.predecessor.commit()
+        new.old.close()
+        await new.predecessor.gone()
+        new.predecessor.take_over(state, new.dispatcher, lambda _: None)
+        return new.dispatcher.open_count, new.scheduler.load("m").running
+
+    assert (0, 0) == played(scene())
+
+
+def test_everything_that_a_request_asks_for_goes_over() -> None:
     ask = Ask("m", 1, "team", "batch", (1, 2), FAR, stream=True)
 
     async def scene() -> list[Ask]:
-        heir = Heir()
-        heir.say(messages.Commit([], [ticket(1), Ticket(2, ask)], []), messages.Arrive(Ticket(3, ask)))
-        await heir.succeed()
-        waiting = [one.ask for one in heir.scheduler.waiting()]
-        heir.predecessor.close()
-        heir.old.close()
+        new = NewDaemon()
+        state = HandoverState(waiting=(ticket(1), Ticket(2, ask)))
+        new.receive(messages.Commit.of(state), messages.TicketArrived(Ticket(3, ask)))
+        await new.take_over()
+        waiting = [one.ask for one in new.scheduler.waiting()]
+        new.close()
         return waiting
 
-    assert [ask, ask] == asyncio.run(scene())
+    assert [ask, ask] == played(scene())
+
+
+def test_the_shared_files_are_used_once_the_old_daemon_has_committed() -> None:
+    async def scene() -> tuple[bool, list[int], list[int]]:
+        new = NewDaemon()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            one = new.old.fileno()
+            offered = messages.encode(messages.Offered())
+            socket.send_fds(new.old, [b"4 %b\n" % offered], [one, one, one, listening.fileno()])
+            shared = await new.predecessor.prepare("127.0.0.1:0")
+            same = [one.getsockname() for one in shared.listening] == [listening.getsockname()]
+        before = list(new.stdio)
+        new.receive(commit(1))
+        await new.predecessor.commit()
+        for descriptor in (shared.lock, *new.stdio):
+            os.close(descriptor)
+        for one_socket in shared.listening:
+            one_socket.close()
+        new.close()
+        return same, before, new.stdio
+
+    same, before, after = played(scene())
+    assert (True, 0, 2) == (same, len(before), len(after))
+
+
+def test_an_old_daemon_without_a_protocol_number_is_told_nothing() -> None:
+    async def scene() -> tuple[str, bytes]:
+        new = NewDaemon(protocol=0)
+        with pytest.raises(UpgradeError) as refusal:
+            await new.predecessor.prepare("127.0.0.1:8080")
+        new.predecessor.close()
+        with new.old:
+            return refusal.value.message, new.old.recv(1)
+
+    message, sent = played(scene())
+    assert b"" == sent
+    assert message.endswith("cannot take over from: restart the service instead")
+
+
+def test_a_state_that_cannot_be_read_ends_the_hand_over_with_the_reason() -> None:
+    async def scene() -> str:
+        new = NewDaemon()
+        new.old.sendall(b'0 {"type": "Offered", "waiting": [{"tariff": 1}]}\n')
+        with pytest.raises(ConnectionError) as end:
+            await new.predecessor.prepare("127.0.0.1:8080")
+        new.old.close()
+        return str(end.value)
+
+    assert "missing required field" in played(scene())

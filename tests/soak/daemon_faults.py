@@ -11,7 +11,7 @@ from typing import Any
 
 from relayd.errors import DaemonError
 from relayd.supervisor.child import Files
-from tests.daemons import Heir
+from tests.daemons import SuccessorProcess
 from tests.soak import timeline as kinds
 from tests.soak.injector import Fault, Injector, model_of, outcome_of, send
 from tests.soak.world import KNOBS
@@ -97,7 +97,7 @@ class DaemonFaults(Injector):
         if answer is None:
             return outcome_of(answer)
         took, before = clock() - began, old.process
-        old.process = Heir(answer["pid"])
+        old.process = SuccessorProcess(answer["pid"])
         await asyncio.to_thread(before.wait, 120)
         self.timeline.findings["upgrades"] += 1
         return (
