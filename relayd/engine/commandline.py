@@ -1,26 +1,45 @@
 """Which setup does the command line of a llama-server make, as far as that decides its memory?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from relayd.engine.reserved import canonical
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "context": ("--ctx-size", "-c"),
     "slots": ("--parallel", "-np"),
-    "type_k": ("--cache-type-k", "-ctk"),
-    "type_v": ("--cache-type-v", "-ctv"),
+    "cache_type_k": ("--cache-type-k", "-ctk"),
+    "cache_type_v": ("--cache-type-v", "-ctv"),
     "batch": ("--batch-size", "-b"),
     "micro_batch": ("--ubatch-size", "-ub"),
-    "cache_ram": ("--cache-ram", "-cram"),
-    "layers": ("--gpu-layers", "--n-gpu-layers", "-ngl"),
-    "experts": ("--n-cpu-moe", "-ncmoe"),
+    "cache_ram_mib": ("--cache-ram", "-cram"),
+    "gpu_layers": ("--gpu-layers", "--n-gpu-layers", "-ngl"),
+    "experts_on_cpu": ("--n-cpu-moe", "-ncmoe"),
     "devices": ("--device", "-dev"),
     "shares": ("--tensor-split", "-ts"),
-    "attention": ("--flash-attn", "-fa"),
+    "flash_attention": ("--flash-attn", "-fa"),
     "projector": ("--mmproj", "-mm"),
+    "file": ("--model", "-m"),
 }
-"""What decides memory -> the flags that say it (llama.cpp, common/arg.cpp)."""
+"""Field of a spec or of its placement -> the flags that set it (llama.cpp, common/arg.cpp)."""
+
+_SWITCHES: Mapping[str, tuple[str, ...]] = {
+    "experts_on_cpu": ("--cpu-moe", "-cmoe"),
+    "unified": ("--kv-unified", "-kvu", "--no-kv-unified", "-no-kvu"),
+}
+"""The same for flags without a value."""
+
+
+def fixed_by(args: Iterable[str]) -> frozenset[str]:
+    """Return the fields of a spec and of its placement that arguments set; given last, they win over it."""
+    given = {canonical(arg) for arg in args}
+    return frozenset(
+        field
+        for flags in (_SPELLINGS, _SWITCHES)
+        for field, spellings in flags.items()
+        if not given.isdisjoint(spellings)
+    )
 
 
 def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked: frozenset[int]) -> Setup:
@@ -38,23 +57,23 @@ def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked
     """
     given = {name: _value(command, name) for name in _SPELLINGS}
     slots = int(given["slots"] or 0)
-    layers = given["layers"] or "all"
+    layers, experts = given["gpu_layers"] or "all", int(given["experts_on_cpu"] or 0)
     return Setup(
         context=int(given["context"] or 0) or trained * max(1, slots),
         slots=slots,
         unified=_has(command, "--kv-unified", "-kvu"),
-        type_k=given["type_k"] or "f16",
-        type_v=given["type_v"] or "f16",
+        type_k=given["cache_type_k"] or "f16",
+        type_v=given["cache_type_v"] or "f16",
         batch=int(given["batch"] or 2048),
         micro_batch=int(given["micro_batch"] or 512),
-        flash_attention=given["attention"] != "off",
+        flash_attention=given["flash_attention"] != "off",
         window_full=_has(command, "--swa-full"),
         embeddings=_has(command, "--embeddings", "--embedding"),
         gpus=() if layers == "0" else tuple(_gpus(given["devices"], given["shares"], gpus)),
         gpu_layers=int(layers) if layers.isdecimal() else EVERY_LAYER,
-        experts_on_cpu=EVERY_LAYER if _has(command, "--cpu-moe", "-cmoe") else int(given["experts"] or 0),
+        experts_on_cpu=EVERY_LAYER if _has(command, "--cpu-moe", "-cmoe") else experts,
         repacked=frozenset() if _has(command, "--no-repack", "-nr") else repacked,
-        cache_ram_mib=int(given["cache_ram"] or 8192),
+        cache_ram_mib=int(given["cache_ram_mib"] or 8192),
     )
 
 
@@ -74,9 +93,9 @@ def _gpus(devices: str | None, shares: str | None, gpus: Sequence[Gpu]) -> list[
 
 def _value(command: Sequence[str], name: str) -> str | None:
     """Return what the last flag of that name was given: the engine goes by that one."""
-    given = [value for flag, value in pairwise(command) if flag in _SPELLINGS[name]]
+    given = [value for flag, value in pairwise(command) if canonical(flag) in _SPELLINGS[name]]
     return given[-1] if given else None
 
 
 def _has(command: Sequence[str], *flags: str) -> bool:
-    return not set(flags).isdisjoint(command)
+    return not set(flags).isdisjoint(map(canonical, command))

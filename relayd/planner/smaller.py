@@ -1,8 +1,9 @@
-"""What is tried next when a replica does not fit into memory, a device's or the host's?
+"""The out-of-memory ladder: what is tried next when memory does not hold a replica?
 
 The rungs of the ladder, from what costs least: less RAM for earlier prompts (for the host only), fewer
-slots, a shorter context, fewer layers on the device (for a device only), a smaller quantization that is
-on disk.
+slots, a shorter context, more experts in RAM, fewer layers on the device (both for a device only), a smaller
+quantization that is on disk. A rung changes the one value that argv is made from, so what it says is what the
+next process gets; where an argument of the operator fixes that value, the rung is left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from relayd.planner.plan import ReplicaSpec
+from relayd.planner.plan import Basis, Planned, ReplicaSpec
 
 SHORTEST_CONTEXT = 2048
 """Tokens a slot keeps at least: below, most chats do not fit."""
@@ -23,13 +24,17 @@ class Facts:
 
     Attributes:
         trained_context: Tokens the model was trained on.
-        layers: Layers of the model.
+        layers: Layers of the model, without the output layer.
+        has_experts: Whether its layers have experts, which may stay in RAM alone.
         smaller_files: The same model on disk in smaller quantizations, the largest first.
+        fixed: Fields of the spec, and of its placement, that the operator's own arguments decide.
     """
 
     trained_context: int
     layers: int
+    has_experts: bool = False
     smaller_files: Sequence[Path] = ()
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +42,32 @@ class Step:
     """One rung down.
 
     Attributes:
-        spec: What is tried.
-        rung: Its number; the next step is a later one, or this one again.
+        planned: What is tried; nobody has planned its bytes yet.
+        rung: Its number; the next step is a later one.
         what: The change, for people.
     """
 
-    spec: ReplicaSpec
+    planned: Planned
     rung: int
     what: str
 
 
-def step_down(spec: ReplicaSpec, facts: Facts, rung: int = 0, *, host: bool = False) -> Step | None:
-    """Return the next smaller spec from a rung on, or None when nothing is left to try.
+def step_down(planned: Planned, facts: Facts, rung: int = 0, *, host: bool = False) -> Step | None:
+    """Return the next smaller plan from a rung on, or None when nothing is left to try.
 
     Args:
-        spec: What did not fit.
+        planned: What did not fit.
         facts: What is known of its model.
         rung: The first one to try.
         host: Whether it was RAM that ran out, and not a device's memory.
     """
-    useless = _fewer_layers if host else _smaller_prompt_cache
-    for number, change in enumerate(_RUNGS[rung:], start=rung):
-        if change is not useless and (found := change(spec, facts)):
-            smaller, what = found
+    useless = {_more_experts_on_cpu, _fewer_layers} if host else {_smaller_prompt_cache}
+    for number, (field, change) in enumerate(_RUNGS[rung:], start=rung):
+        if change in useless or field in facts.fixed:
+            continue
+        if found := change(planned.spec, facts):
+            spec, what = found
+            smaller = replace(planned, spec=spec, needs={}, basis=Basis.UNKNOWN)
             return Step(smaller, number + 1, what)
     return None
 
@@ -90,14 +98,33 @@ def _shorter_context(spec: ReplicaSpec, facts: Facts) -> _Change:
     return replace(spec, context=context), f"context: {now} → {context}"
 
 
+def _more_experts_on_cpu(spec: ReplicaSpec, facts: Facts) -> _Change:
+    now = spec.placement.experts_on_cpu or 0
+    if not facts.has_experts or not _layers_on_devices(spec, facts) or now >= facts.layers:
+        return None
+    # A quarter of those that are left, at least one.
+    layers = now + max(1, (facts.layers - now) // 4)
+    return _placed(spec, experts_on_cpu=layers), f"layers with their experts in RAM: {now} → {layers}"
+
+
 def _fewer_layers(spec: ReplicaSpec, facts: Facts) -> _Change:
-    planned = spec.placement.gpu_layers
-    now = facts.layers + 1 if planned is None else planned
+    now = _layers_on_devices(spec, facts)
     layers = now * 3 // 4
     if not 0 < layers < now:
         return None
-    placement = msgspec.structs.replace(spec.placement, gpu_layers=layers)
-    return replace(spec, placement=placement), f"layers on the device: {now} → {layers}"
+    return _placed(spec, gpu_layers=layers), f"layers on the device: {now} → {layers}"
+
+
+def _layers_on_devices(spec: ReplicaSpec, facts: Facts) -> int:
+    """Return how many layers the engine puts on devices at most, the output layer counted."""
+    if spec.placement.devices == ():
+        return 0
+    asked = spec.placement.gpu_layers
+    return facts.layers + 1 if asked is None else min(asked, facts.layers + 1)
+
+
+def _placed(spec: ReplicaSpec, **changes: int) -> ReplicaSpec:
+    return replace(spec, placement=msgspec.structs.replace(spec.placement, **changes))
 
 
 def _smaller_file(spec: ReplicaSpec, facts: Facts) -> _Change:
@@ -107,10 +134,12 @@ def _smaller_file(spec: ReplicaSpec, facts: Facts) -> _Change:
     return replace(spec, file=file), f"file: {spec.file.name} → {file.name}"
 
 
-_RUNGS: tuple[Callable[[ReplicaSpec, Facts], _Change], ...] = (
-    _smaller_prompt_cache,
-    _fewer_slots,
-    _shorter_context,
-    _fewer_layers,
-    _smaller_file,
+_RUNGS: tuple[tuple[str, Callable[[ReplicaSpec, Facts], _Change]], ...] = (
+    ("cache_ram_mib", _smaller_prompt_cache),
+    ("slots", _fewer_slots),
+    ("context", _shorter_context),
+    ("experts_on_cpu", _more_experts_on_cpu),
+    ("gpu_layers", _fewer_layers),
+    ("file", _smaller_file),
 )
+"""The field that each rung changes, and how."""

@@ -5,7 +5,6 @@ import random
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from relayd.errors import DaemonError, RelaydError
@@ -321,11 +320,11 @@ class Replica:
     def _step_down(self, *, host: bool) -> bool:
         """Choose a smaller spec for the next start, and return whether there is one to try."""
         rung = self._steps[-1].rung if self._steps else 0
-        step = self._world.smaller(self.spec, rung, host=host) if len(self._steps) < _MOST_STEPS else None
+        step = self._world.smaller(self.planned, rung, host=host) if len(self._steps) < _MOST_STEPS else None
         if step is None:
             return False
         self._journal.warning("replica.smaller", replica=self.spec.name, change=step.what)
-        self._next = replace(self.wanted, spec=step.spec)
+        self._next = step.planned
         self._steps.append(step)
         return True
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relayd.clock import Clock
-from relayd.planner import ReplicaSpec, Step
+from relayd.planner import Planned, Step
 from relayd.supervisor.audience import Audience
 from relayd.supervisor.launcher import Launcher
 
@@ -14,7 +14,7 @@ def _never_busy(_replica: str) -> bool:
     return False
 
 
-def _nothing_smaller(_spec: ReplicaSpec, _rung: int, *, host: bool) -> Step | None:  # noqa: ARG001 - the name is the protocol's
+def _nothing_smaller(_planned: Planned, _rung: int, *, host: bool) -> Step | None:  # noqa: ARG001 - the name is the protocol's
     return None
 
 
@@ -23,13 +23,13 @@ def _never_out_of_memory(_pid: int) -> bool:
 
 
 class Smaller(Protocol):
-    """Names the next spec to try when memory does not hold one."""
+    """Names the next plan to try when memory does not hold one."""
 
-    def __call__(self, spec: ReplicaSpec, rung: int, /, *, host: bool) -> Step | None:
+    def __call__(self, planned: Planned, rung: int, /, *, host: bool) -> Step | None:
         """Return the next step from a rung of the ladder on; None when nothing is left.
 
         Args:
-            spec: What did not fit.
+            planned: What did not fit.
             rung: Where on the ladder to go on.
             host: Whether it was RAM that ran out, and not a device's memory.
         """

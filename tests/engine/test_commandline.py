@@ -1,5 +1,6 @@
 """The flags of a running server say the setup that was planned for it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from relayd.config import Allocation
 from relayd.endpoint import TcpAddress
 from relayd.engine import Features, command
-from relayd.engine.commandline import projector_of, setup_of
+from relayd.engine.commandline import fixed_by, projector_of, setup_of
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
-from relayd.planner.plan import ReplicaSpec
+from relayd.planner import Facts, Planned, ReplicaSpec, step_down
 
 pytestmark = pytest.mark.pure
 
@@ -76,3 +77,32 @@ def test_flags_may_forbid_what_is_usual() -> None:
         setup.experts_on_cpu,
         setup.flash_attention,
     )
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), set()),
+        (("--top-k", "20"), set()),
+        (("-ngl", "20"), {"gpu_layers"}),
+        (("--n_gpu_layers", "all"), {"gpu_layers"}),
+        (("-c", "4096", "--cpu-moe"), {"context", "experts_on_cpu"}),
+        (("--no-kv-unified", "-ts", "3,1", "-ctk", "q8_0"), {"unified", "shares", "cache_type_k"}),
+    ],
+)
+def test_arguments_fix_the_fields_they_set_however_they_are_spelt(
+    args: tuple[str, ...], expected: set[str]
+) -> None:
+    assert expected == fixed_by(args)
+
+
+def test_a_reduced_value_is_the_only_one_in_argv() -> None:
+    """Of repeated flags the engine takes the last: a reduction that comes first would change nothing."""
+    spec = ReplicaSpec("m", 0, Path("/m.gguf"), slots=1, context=2048, placement=Allocation(gpu_layers=49))
+
+    step = step_down(Planned(spec), Facts(trained_context=2048, layers=48))
+
+    assert step
+    argv = started(step.planned.spec)
+    assert ["36"] == [value for flag, value in pairwise(argv) if flag == "--gpu-layers"]
+    assert "layers on the device: 49 → 36" == step.what

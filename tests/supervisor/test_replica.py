@@ -120,8 +120,8 @@ def live(
         Probe(fast_seconds=0.005),
     )
 
-    def smaller(spec: ReplicaSpec, rung: int, *, host: bool) -> Step | None:
-        return step_down(spec, facts, rung, host=host) if facts else None
+    def smaller(planned: Planned, rung: int, *, host: bool) -> Step | None:
+        return step_down(planned, facts, rung, host=host) if facts else None
 
     async def tell() -> None:
         listener = Listener()
