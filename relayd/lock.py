@@ -77,7 +77,7 @@ def lock_of_daemon(path: Path) -> Lock:
         pid = holder(path)
         raise DaemonRunningError(
             f"another relayd{f' (pid {pid})' if pid else ''} runs here already",
-            remedy="see it with `relayd status`, end it with `relayd stop`",
+            remedy="See it with `relayd status`, or end it with `relayd stop`.",
         )
     lock.sign(os.getpid())
     return lock

@@ -4,22 +4,32 @@ Every message names a place as `file:line` and says what to do there.
 """
 
 import ast
-import io
 import re
-import shutil
 import statistics
-import subprocess
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.pure
+from tests.sources import (
+    ROOT,
+    Function,
+    Source,
+    every_function,
+    every_node,
+    every_token,
+    files,
+    is_binary,
+    lines_of,
+    ours,
+    report,
+    sources,
+)
+from tests.words import AMBIGUOUS, DENIAL, PLAINER, UNREVISED, context, is_sentence, prose, remedies, room
 
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.pure
 
 MODULE_LINES = 400
 FUNCTION_LINES = 60
@@ -61,79 +71,6 @@ REASONLESS = re.compile(
     r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w, -]+\])?)\s*$"
 )
 """A silenced warning without the reason after it."""
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One Python file; `name` is its path from the root, with forward slashes."""
-
-    name: str
-    text: str
-    tree: ast.Module
-
-    def at(self, line: int) -> str:
-        return f"{self.name}:{line}"
-
-
-@cache
-def files() -> tuple[str, ...]:
-    """Return what git knows or would add; in an unpacked archive, everything that is not a cache."""
-    git = shutil.which("git")
-    if not git or not (ROOT / ".git").exists():
-        return tuple(sorted(walk(ROOT)))
-    listing = [git, "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
-    names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.split("\0")
-    return tuple(sorted({name for name in names if (ROOT / name).is_file()}))
-
-
-def walk(folder: Path) -> Iterator[str]:
-    for path in folder.iterdir():
-        if path.name.startswith(".") and path.name not in {".ci", ".github", ".gitignore"}:
-            continue
-        if path.is_file():
-            yield path.relative_to(ROOT).as_posix()
-        elif path.name not in {"__pycache__", "build", "dist"}:
-            yield from walk(path)
-
-
-@cache
-def sources() -> tuple[Source, ...]:
-    return tuple(read(name) for name in files() if name.endswith(".py"))
-
-
-def read(name: str) -> Source:
-    text = (ROOT / name).read_text("utf-8")
-    return Source(name, text, ast.parse(text, name))
-
-
-def ours() -> list[Source]:
-    return [source for source in sources() if source.name.startswith("relayd/")]
-
-
-def every_node(among: Iterable[Source]) -> Iterator[tuple[Source, ast.AST]]:
-    return ((source, node) for source in among for node in ast.walk(source.tree))
-
-
-def every_function(among: Iterable[Source]) -> Iterator[tuple[Source, Function]]:
-    return ((source, node) for source, node in every_node(among) if isinstance(node, Function))
-
-
-def every_token(kind: int) -> Iterator[tuple[Source, tokenize.TokenInfo]]:
-    for source in sources():
-        for token in tokenize.generate_tokens(io.StringIO(source.text).readline):
-            if token.type == kind:
-                yield source, token
-
-
-def lines_of(node: Function) -> int:
-    return (node.end_lineno or node.lineno) - node.lineno + 1
-
-
-def report(problems: Iterable[str]) -> None:
-    found = list(dict.fromkeys(problems))
-    assert not found, "\n" + "\n".join(found)
 
 
 def test_every_module_says_which_question_it_answers() -> None:
@@ -259,6 +196,46 @@ def catches_all(node: ast.ExceptHandler | ast.Call) -> bool:
     return any(ast.unparse(kind) in {"Exception", "BaseException"} for kind in kinds)
 
 
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for source, node in every_node(ours()):
+        if isinstance(node, ast.ClassDef):
+            places[node.name.lstrip("_")].append(source.at(node.lineno))
+
+    report(
+        f"class {name} is at {' and at '.join(found)}: give one of them a name of its own"
+        for name, found in places.items()
+        if len(found) > 1 and name not in AMBIGUOUS
+    )
+
+
+def test_the_text_uses_the_words_of_the_field() -> None:
+    report(
+        f"{place} {found[0]!r}: {twin} ({context(text, found)})"
+        for place, text in prose()
+        for word, twin in PLAINER.items()
+        for found in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE)
+    )
+
+
+def test_what_is_wrong_is_invalid_and_not_no_thing() -> None:
+    report(
+        f"{place} {found[0]!r}: write `is not a valid …` ({context(text, found)})"
+        for place, text in prose()
+        for found in DENIAL.finditer(text)
+    )
+
+
+def test_a_remedy_is_a_sentence() -> None:
+    report(
+        f"{source.at(line)} remedy {text!r}: begin with a capital, end with a full stop"
+        for source in ours()
+        if room(source) not in UNREVISED
+        for line, text in remedies(source)
+        if not is_sentence(text)
+    )
+
+
 def test_errors_that_leave_a_room_are_on_the_one_tree() -> None:
     report(
         f"{source.at(node.lineno)} class {node.name}: move it to relayd/errors.py, or make it private"
@@ -373,10 +350,6 @@ def test_the_repository_holds_one_small_binary() -> None:
         for name in files()
         if is_binary(data := (ROOT / name).read_bytes()) and (size := len(data)) > BINARIES.get(name, -1)
     )
-
-
-def is_binary(data: bytes) -> bool:
-    return b"\0" in data[:8192]
 
 
 def test_no_file_knows_the_machine_it_was_written_on() -> None:
