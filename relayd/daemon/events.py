@@ -39,6 +39,10 @@ class Bridge:
         """A replica takes requests."""
         self._tell(Ready(planned.name, planned.model, planned.spec.slots, endpoint))
 
+    def paused(self, replica: str) -> None:
+        """A replica is unwell and takes no new request until it is ready again."""
+        self._tell(Draining(replica))
+
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""
         self._tell(Draining(replica))

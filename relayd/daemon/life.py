@@ -35,7 +35,7 @@ from relayd.planner import compare
 from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
 from relayd.service import Notifier, counts, inherited_socket, managed, stop_budget_seconds
-from relayd.supervisor import Fleet, Settings, State, Status, World
+from relayd.supervisor import Dependencies, Fleet, Settings, State, Status
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
@@ -78,7 +78,7 @@ class Daemon:
         self._dispatcher = Dispatcher(self._actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
         self._bridge = Bridge(self._actor.post, self._pools.retire, self._changed)
         starved = OomKills().ended
-        world = World(launcher(desired), self._bridge, clock, self._is_busy, smaller, starved)
+        world = Dependencies(launcher(desired), self._bridge, clock, self._is_busy, smaller, starved)
         self._fleet = Fleet(desired.plan, world, _settings(config))
         self._footprints = Footprints(clock)
         self._view = FleetView(config, self._started, self._fleet.statuses)
@@ -184,7 +184,9 @@ class Daemon:
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         self._notifier.stopping(budget, open_requests=self._dispatcher.open_count)
         closing = self._doors.listener.close(replicas.drain_seconds)
-        await asyncio.gather(closing, self._fleet.stop([] if keep else self._fleet.select(None)))
+        await asyncio.gather(
+            closing, self._fleet.stop([] if keep else self._fleet.select(None), replicas.drain_seconds)
+        )
         self._actor.close()
 
     def _share_lock(self, descriptor: int) -> Lock:

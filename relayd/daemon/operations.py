@@ -72,14 +72,14 @@ class Commands:
     async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments.get("all") is True:
             return {"stopping": self._end()}
-        return await self._bring_down(arguments, patient=False)
+        return await self._bring_down(arguments, self._fleet.drain_seconds)
 
     async def _drain(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._bring_down(arguments, patient=True)
+        return await self._bring_down(arguments, None)
 
-    async def _bring_down(self, arguments: dict[str, Any], *, patient: bool) -> dict[str, Any]:
+    async def _bring_down(self, arguments: dict[str, Any], drain_timeout: float | None) -> dict[str, Any]:
         replicas = self._select(arguments)
-        await self._fleet.stop(replicas, patient=patient)
+        await self._fleet.stop(replicas, drain_timeout)
         return {"replicas": {replica.spec.name: replica.state.value for replica in replicas}}
 
     async def _restart(self, arguments: dict[str, Any]) -> dict[str, Any]:

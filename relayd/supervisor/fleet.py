@@ -7,10 +7,10 @@ from typing import Protocol
 
 from relayd.errors import ModelNotFoundError
 from relayd.planner import Changes, Planned, ReplicaSpec
+from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
 from relayd.supervisor.state import State
 from relayd.supervisor.status import Settings, Status
-from relayd.supervisor.world import World
 
 
 class HasReplica(Protocol):
@@ -27,14 +27,19 @@ class Fleet:
 
     Args:
         plan: What shall run.
-        world: What the replicas touch.
+        dependencies: What the replicas touch.
         settings: Every interval.
     """
 
-    def __init__(self, plan: Iterable[Planned], world: World, settings: Settings) -> None:
-        self._world = world
+    def __init__(self, plan: Iterable[Planned], dependencies: Dependencies, settings: Settings) -> None:
+        self._dependencies = dependencies
         self._settings = settings
         self._replicas = {planned.name: self._replica(planned) for planned in plan}
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long requests may take to finish before a stop, where nobody says otherwise."""
+        return self._settings.replicas.drain_seconds
 
     @property
     def plan(self) -> tuple[Planned, ...]:
@@ -78,10 +83,15 @@ class Fleet:
         if replica := self._replicas.get(effect.replica):
             replica.idle()
 
-    async def stop(self, replicas: Sequence[Replica], *, patient: bool = False) -> None:
-        """Bring replicas down, all at once, and wait until they are."""
+    async def stop(self, replicas: Sequence[Replica], drain_timeout: float | None) -> None:
+        """Bring replicas down, all at once, and wait until they are.
+
+        Args:
+            replicas: Which ones.
+            drain_timeout: Seconds that their requests may take to finish; None waits for ever.
+        """
         for replica in replicas:
-            replica.stop(patient=patient)
+            replica.stop(drain_timeout)
         await asyncio.gather(*(replica.down() for replica in replicas))
 
     async def restart(self, replicas: Sequence[Replica], *, rolling: bool = False) -> dict[str, State]:
@@ -120,7 +130,7 @@ class Fleet:
             replica.configure(settings)
 
     def kill(self) -> None:
-        """End every process without another word."""
+        """Send SIGKILL to every process group now."""
         for replica in self._replicas.values():
             replica.kill()
 
@@ -129,13 +139,13 @@ class Fleet:
         return [replica.status() for replica in self._replicas.values()]
 
     def _replica(self, planned: Planned) -> Replica:
-        return Replica(planned, self._world, self._settings)
+        return Replica(planned, self._dependencies, self._settings)
 
     async def _remove(self, replicas: Sequence[Replica]) -> None:
-        await self.stop(replicas)
+        await self.stop(replicas, self.drain_seconds)
         for replica in replicas:
             del self._replicas[replica.spec.name]
-            self._world.audience.forgotten(replica.spec.name)
+            self._dependencies.listener.forgotten(replica.spec.name)
 
     async def _roll(self, wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[str, State]:
         models: defaultdict[str, list[tuple[Replica, Planned | None]]] = defaultdict(list)

@@ -13,12 +13,12 @@ from relayd.planner import Planned, ReplicaSpec, Step
 from relayd.supervisor.backoff import Budget, backoff_seconds
 from relayd.supervisor.causes import Cause, Exit, classify, may_be_oom
 from relayd.supervisor.child import Child
+from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.health import HealthCheck, Verdict
 from relayd.supervisor.logs import since
 from relayd.supervisor.state import ALIVE, Event, Intent, State, after, knows
 from relayd.supervisor.status import Settings, Status
 from relayd.supervisor.watch import ExitWatch
-from relayd.supervisor.world import World
 
 _LAST_WORDS = 20
 """Lines of the engine's log that are kept of an incarnation that ended on its own."""
@@ -34,13 +34,13 @@ class Replica:
     comes back as an event of the incarnation it belongs to.
     """
 
-    def __init__(self, planned: Planned, world: World, settings: Settings) -> None:
+    def __init__(self, planned: Planned, dependencies: Dependencies, settings: Settings) -> None:
         self.planned = self.wanted = planned
         self.state = State.STOPPED
-        self._world = world
-        self._audience = world.audience
+        self._dependencies = dependencies
+        self._listener = dependencies.listener
         self._settings = settings
-        self._clock = world.clock
+        self._clock = dependencies.clock
         self._journal = Journal("supervisor")
         self._random = random.Random()  # noqa: S311 - spreads restarts, guards nothing
         self._budget = Budget(settings.restart.budget, settings.restart.budget_seconds)
@@ -54,7 +54,7 @@ class Replica:
         self._next: Planned | None = None
         self._steps: list[Step] = []
         self._last_words: tuple[str, ...] = ()
-        self._drain_for_ever = False
+        self._drain_timeout: float | None = None
         self._released = False
         self._changed = asyncio.Event()
         self._verdict: Exit | None = None
@@ -63,7 +63,7 @@ class Replica:
         self._failures = 0
         self._restarts = 0
         self._incarnation = 0
-        self._since = world.clock.wall()
+        self._since = dependencies.clock.wall()
         self._last_exit: Exit | None = None
         self._last_exit_at: float | None = None
         self._retry_at: float | None = None
@@ -85,7 +85,7 @@ class Replica:
 
     def adopt(self) -> bool:
         """Take over the process that an earlier daemon started; return whether there is one."""
-        child = self._world.launcher.adopt(self.planned) if self.state is State.STOPPED else None
+        child = self._dependencies.launcher.adopt(self.planned) if self.state is State.STOPPED else None
         if child is None:
             return False
         self._intent = Intent.RESTART
@@ -102,18 +102,19 @@ class Replica:
         if knows(self.state, Event.START):
             self.start()
             return
+        self._drain_timeout = self._settings.replicas.drain_seconds
         self._bring_down(drain=True)
         self._intent = Intent.RESTART
 
-    def stop(self, *, drain: bool = True, patient: bool = False) -> None:
+    def stop(self, drain_timeout: float | None) -> None:
         """Bring the replica down; nothing if it is down.
 
         Args:
-            drain: After what it works on; else at once.
-            patient: However long that takes; else for `replicas.drain_seconds`.
+            drain_timeout: Seconds that its requests may take to finish; 0 stops it at once, None waits
+                for ever.
         """
-        self._drain_for_ever = patient
-        self._bring_down(drain=drain)
+        self._drain_timeout = drain_timeout
+        self._bring_down(drain=drain_timeout != 0)
 
     def _bring_down(self, *, drain: bool) -> None:
         self._intent = Intent.STOP
@@ -123,8 +124,8 @@ class Replica:
             self._handle(Event.STOP)
 
     def kill(self) -> None:
-        """End the process without another word."""
-        self.stop(drain=False)
+        """Send SIGKILL to the process group now."""
+        self.stop(0)
         if self._child and not self._released:
             self._child.signal(signal.SIGKILL)
 
@@ -212,29 +213,30 @@ class Replica:
         self._changed = asyncio.Event()
 
     def _announce(self, old: State, new: State) -> None:
-        """Tell the audience what a change means for requests, and nothing else."""
+        """Tell the listener what a change means for requests, and nothing else."""
         routed = (State.READY, State.UNHEALTHY, State.DRAINING)
         if new is State.READY and self._child:
-            self._audience.ready(self.planned, self._child.endpoint)
-        elif new in routed:
-            self._audience.draining(self.spec.name)
+            self._listener.ready(self.planned, self._child.endpoint)
+        elif new is State.UNHEALTHY:
+            self._listener.paused(self.spec.name)
+        elif new is State.DRAINING:
+            self._listener.draining(self.spec.name)
         elif old in routed and self._child:
-            self._audience.lost(self._child.endpoint)
+            self._listener.lost(self._child.endpoint)
         if new in (State.STARTING, State.LOADING) and old in (State.STOPPED, State.FATAL, State.STOPPING):
-            self._audience.expected(self.spec.name, self.spec.model)
+            self._listener.expected(self.spec.name, self.spec.model)
         if new in (State.STOPPED, State.FATAL):
-            self._audience.gone(self.spec.name, self._gone_reason())
+            self._listener.gone(self.spec.name, self._gone_reason())
 
     def _enter(self, state: State) -> None:
         """Do what a state begins with."""
-        replicas = self._settings.replicas
         match state:
             case State.STARTING:
                 self._spawn()
             case State.READY:
                 self._ready_since = self._ready_since or self._clock.monotonic()
-            case State.DRAINING if not self._drain_for_ever:
-                self._after(replicas.drain_seconds, self.idle)
+            case State.DRAINING if self._drain_timeout is not None:
+                self._after(self._drain_timeout, self.idle)
             case State.STOPPING:
                 self._terminate()
             case State.BACKOFF:
@@ -245,7 +247,7 @@ class Replica:
         self._incarnation += 1
         self._verdict = self._ready_since = None
         try:
-            child = self._world.launcher.launch(self.planned, self._incarnation)
+            child = self._dependencies.launcher.launch(self.planned, self._incarnation)
         except RelaydError as error:
             self._note_exit(Exit(Cause.SPAWN_FAILED, None, error.message, error.remedy))
             self._handle(Event.EXITED_FOR_GOOD)
@@ -260,7 +262,7 @@ class Replica:
         self._child, self._last_child = child, child
         self._health_fault = None
         self._watch = ExitWatch(child.pid, self._exited)
-        busy = partial(self._world.busy, self.spec.name)
+        busy = partial(self._dependencies.busy, self.spec.name)
         probe, replicas = self._settings.probe, self._settings.replicas
         self._health = HealthCheck(child, busy, probe, replicas, self._clock, adopted=adopted)
         self._health.begin(self._judge)
@@ -296,7 +298,7 @@ class Replica:
         else:
             words = since(child.log, child.log_offset)
             self._last_words = tuple(words.splitlines()[-_LAST_WORDS:])
-            starved = may_be_oom(code) and self._world.out_of_memory(child.pid)
+            starved = may_be_oom(code) and self._dependencies.out_of_memory(child.pid)
             self._end_unexpected(self._verdict or classify(code, words, out_of_memory=starved))
         if self._child is child:
             self._child = None
@@ -320,7 +322,11 @@ class Replica:
     def _step_down(self, *, host: bool) -> bool:
         """Choose a smaller spec for the next start, and return whether there is one to try."""
         rung = self._steps[-1].rung if self._steps else 0
-        step = self._world.smaller(self.planned, rung, host=host) if len(self._steps) < _MOST_STEPS else None
+        step = (
+            self._dependencies.smaller(self.planned, rung, host=host)
+            if len(self._steps) < _MOST_STEPS
+            else None
+        )
         if step is None:
             return False
         self._journal.warning("replica.smaller", replica=self.spec.name, change=step.what)

@@ -18,7 +18,7 @@ from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Address, Endpoint, TcpAddress
 from relayd.engine import environment
 from relayd.planner import Planned, ReplicaSpec
-from relayd.supervisor import EngineLauncher, Replica, Settings, World
+from relayd.supervisor import Dependencies, EngineLauncher, Replica, Settings
 from tests.daemons import DEADLINE_SECONDS
 
 FAST = Settings(
@@ -63,6 +63,9 @@ class Listener:
 
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         self.heard.append(f"{planned.name} ready {endpoint.incarnation}")
+
+    def paused(self, replica: str) -> None:
+        self.heard.append(f"{replica} paused")
 
     def draining(self, replica: str) -> None:
         self.heard.append(f"{replica} draining")
@@ -121,7 +124,7 @@ class Stage:
         return Planned(ReplicaSpec(name, 0, model, extra_args=args, **fields))
 
     def replica(self, faults: str = "", name: str = "m", settings: Settings = FAST, **world: Any) -> Replica:
-        known = World(self.launcher(), self.listener, self.clock, **world)
+        known = Dependencies(self.launcher(), self.listener, self.clock, **world)
         return Replica(self.planned(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:
@@ -148,7 +151,7 @@ class Stage:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 await story()
                 for replica in replicas:
-                    replica.stop(drain=False)
+                    replica.stop(0)
                 for replica in replicas:
                     await replica.down()
 

@@ -42,7 +42,7 @@ def test_s60_a_step_of_the_wall_clock_moves_no_timer(stage: Stage, step_seconds:
         began = time.monotonic()
         await replica.reached(State.READY)
         assert time.monotonic() - began > 0.4
-        replica.stop()
+        replica.stop(0.01)
         stage.clock.wall_ahead -= 3 * step_seconds
         await replica.down()
 

@@ -185,7 +185,7 @@ def test_s14_a_stop_works_while_a_replica_starts_and_loads(stage: Stage, faults:
     async def story() -> None:
         replica.start()
         await replica.reached(State.STARTING if faults == "mute" else State.LOADING)
-        replica.stop()
+        replica.stop(0.01)
         await replica.down()
         last = replica.status().last_exit
         assert last
@@ -254,7 +254,7 @@ def test_s19_s28_no_sequence_of_commands_makes_twins_or_zombies(stage: Stage) ->
                 os.kill(pid, signal.SIGKILL)
             elif what != "kill":
                 wanted[name] = what == "start"
-                getattr(replica, what)()
+                replica.start() if what == "start" else replica.stop(0.01)
             check()
             await asyncio.sleep(dice.choice((0, 0.01)))
         for name, replica in replicas.items():
@@ -275,8 +275,8 @@ def test_s20_a_slow_stop_holds_no_other_up(stage: Stage) -> None:
             replica.start()
         for replica in (slow, other):
             await replica.reached(State.READY)
-        slow.stop()
-        other.stop()
+        slow.stop(0.01)
+        other.stop(0.01)
         await other.down()
         assert State.STOPPING is slow.state
         slow.kill()

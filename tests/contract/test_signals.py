@@ -116,7 +116,7 @@ def test_s25_what_has_left_the_group_is_ended_too(stage: Stage) -> None:
         await until(lambda: replica.status().incarnation == 2)
         await replica.reached(State.READY)
         await until(lambda: not before & stage.living().keys())
-        replica.stop()
+        replica.stop(0.01)
         await replica.down()
         await until(lambda: not stage.living())
 
@@ -158,7 +158,7 @@ def test_s30_a_stop_needs_no_descriptor(stage: Stage) -> None:
         replica.start()
         await replica.reached(State.READY)
         with no_descriptor_left():
-            replica.stop()
+            replica.stop(0.01)
             await replica.down()
         assert {} == stage.living()
 

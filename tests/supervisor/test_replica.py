@@ -16,7 +16,7 @@ from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import EngineError
 from relayd.planner import Facts, Planned, ReplicaSpec, Step, step_down
 from relayd.secret import Secret
-from relayd.supervisor import Replica, Settings, State, World
+from relayd.supervisor import Dependencies, Replica, Settings, State
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.health import Verdict
 from tests.daemons import DEADLINE_SECONDS
@@ -91,6 +91,9 @@ class Listener:
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         self.heard.append("ready")
 
+    def paused(self, replica: str) -> None:
+        self.heard.append("paused")
+
     def draining(self, replica: str) -> None:
         self.heard.append("draining")
 
@@ -126,11 +129,13 @@ def live(
     async def tell() -> None:
         listener = Listener()
         replica = Replica(
-            PLANNED, World(launcher, listener, clock or SystemClock(), smaller=smaller, **world), settings
+            PLANNED,
+            Dependencies(launcher, listener, clock or SystemClock(), smaller=smaller, **world),
+            settings,
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
             await story(replica, listener)
-            replica.stop()
+            replica.stop(1)
             await replica.down()
 
     asyncio.run(tell())
@@ -200,7 +205,7 @@ def test_a_stop_is_not_a_crash_and_is_not_restarted(tmp_path: Path) -> None:
 
     async def story(replica: Replica, listener: Listener) -> None:
         replica.start()
-        replica.stop()
+        replica.stop(1)
         await replica.down()
         status = replica.status()
         assert (State.STOPPED, 3, 0) == (status.state, status.budget_left, status.restarts)
@@ -217,7 +222,7 @@ def test_a_stop_in_backoff_cancels_the_retry(tmp_path: Path) -> None:
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
         await until(lambda: State.BACKOFF is replica.state)
-        replica.stop()
+        replica.stop(1)
         count = len(launcher.children)
         await asyncio.sleep(0.15)
         assert (State.STOPPED, count) == (replica.state, len(launcher.children))
@@ -230,7 +235,7 @@ def test_a_start_while_stopping_waits_for_the_old_process(tmp_path: Path) -> Non
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
-        replica.stop()
+        replica.stop(1)
         replica.start()
         assert (State.STOPPING, 1) == (replica.state, len(launcher.children))
         await until(lambda: len(launcher.children) == 2)
@@ -246,7 +251,7 @@ def test_what_ignores_term_is_killed_and_what_is_stopped_is_continued(tmp_path: 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
         await until((tmp_path / "log").exists)
-        replica.stop()
+        replica.stop(1)
         await replica.down()
 
     live(launcher, story)

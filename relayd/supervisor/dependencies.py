@@ -1,4 +1,4 @@
-"""What does the supervisor need of the world outside it?"""
+"""What a replica touches besides itself, passed in (dependencies)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Protocol
 
 from relayd.clock import Clock
 from relayd.planner import Planned, Step
-from relayd.supervisor.audience import Audience
 from relayd.supervisor.launcher import Launcher
+from relayd.supervisor.listener import ReplicaListener
 
 
 def _never_busy(_replica: str) -> bool:
@@ -37,12 +37,12 @@ class Smaller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Dependencies:
     """Everything a replica touches besides itself.
 
     Attributes:
         launcher: Starts processes.
-        audience: Told which replicas take requests.
+        listener: Told which replicas take requests.
         clock: Time.
         busy: Tells whether a replica, by its name, has requests to work on.
         smaller: Names what to try when memory does not hold a replica.
@@ -50,7 +50,7 @@ class World:
     """
 
     launcher: Launcher
-    audience: Audience
+    listener: ReplicaListener
     clock: Clock
     busy: Callable[[str], bool] = _never_busy
     smaller: Smaller = _nothing_smaller
