@@ -9,7 +9,7 @@ from relayd.errors import ModelFileError
 from relayd.gguf import read_metadata
 from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget
-from relayd.planner.calibration import Run, calibrate
+from relayd.planner.calibration import BenchmarkRun, calibrate
 from relayd.planner.demand import Demand
 from relayd.units import MIB
 
@@ -37,7 +37,7 @@ def calibrated(plain: Budget, measured: Iterable[Mapping[str, Any]]) -> Budget:
     return replace(plain, gpus=(faster,)) if plain.gpus else replace(plain, host=faster)
 
 
-def _run(record: Mapping[str, Any], setup: Setup, machine: Budget) -> Run | None:
+def _run(record: Mapping[str, Any], setup: Setup, machine: Budget) -> BenchmarkRun | None:
     """Return one measurement as the speed model reads it; None if its model is gone, or says nothing."""
     try:
         metadata = read_metadata(Path(record["file"]))
@@ -48,4 +48,4 @@ def _run(record: Mapping[str, Any], setup: Setup, machine: Budget) -> Run | None
     if metadata.file_bytes < _LEAST_BYTES:
         return None
     part, *others = Demand(metadata).parts(setup, machine.processors, depth=prompt, prompt=prompt)
-    return None if others else Run(part.workload, *speeds)
+    return None if others else BenchmarkRun(part.workload, *speeds)

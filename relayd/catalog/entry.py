@@ -40,11 +40,11 @@ Origin = Literal["shipped", "updated", "imported", "own"]
 """Who said it: relayd's own catalogue, `catalog update`, `catalog import`, or a file of the operator."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class CatalogFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A table of the catalogue: unknown keys are errors, values never change."""
 
 
-class SlidingWindow(Facts, frozen=True, kw_only=True):
+class SlidingWindow(CatalogFacts, frozen=True, kw_only=True):
     """Layers that attend to a window only.
 
     Attributes:
@@ -58,7 +58,7 @@ class SlidingWindow(Facts, frozen=True, kw_only=True):
     full_every: Positive
 
 
-class GlobalAttention(Facts, frozen=True, kw_only=True):
+class GlobalAttention(CatalogFacts, frozen=True, kw_only=True):
     """How the full-attention layers differ from the sliding ones (gemma4).
 
     Attributes:
@@ -72,7 +72,7 @@ class GlobalAttention(Facts, frozen=True, kw_only=True):
     k_is_v: bool = False
 
 
-class LatentAttention(Facts, frozen=True, kw_only=True):
+class LatentAttention(CatalogFacts, frozen=True, kw_only=True):
     """Ranks and widths of multi-head latent attention; its cache is `kv_lora + rope` wide, without V.
 
     Attributes:
@@ -90,7 +90,7 @@ class LatentAttention(Facts, frozen=True, kw_only=True):
     v: Positive
 
 
-class Recurrent(Facts, frozen=True, kw_only=True):
+class Recurrent(CatalogFacts, frozen=True, kw_only=True):
     """Layers that keep a state of fixed size instead of a cache.
 
     Attributes:
@@ -118,7 +118,7 @@ class Recurrent(Facts, frozen=True, kw_only=True):
     head_dim: Count = 0
 
 
-class Experts(Facts, frozen=True, kw_only=True):
+class Experts(CatalogFacts, frozen=True, kw_only=True):
     """The mixture of experts.
 
     Attributes:
@@ -146,7 +146,7 @@ class Experts(Facts, frozen=True, kw_only=True):
     beside_dense: bool = False
 
 
-class Dimensions(Facts, frozen=True, kw_only=True):
+class Dimensions(CatalogFacts, frozen=True, kw_only=True):
     """The shape of a model: what a GGUF header would say, as far as memory depends on it.
 
     Attributes:
@@ -203,7 +203,7 @@ class Dimensions(Facts, frozen=True, kw_only=True):
     unknown: str = ""
 
 
-class ModelFile(Facts, frozen=True, kw_only=True):
+class ModelFile(CatalogFacts, frozen=True, kw_only=True):
     """One quantisation that can be had.
 
     Attributes:
@@ -229,7 +229,7 @@ class ModelFile(Facts, frozen=True, kw_only=True):
     source: str
 
 
-class Sources(Facts, frozen=True, kw_only=True):
+class FactSources(CatalogFacts, frozen=True, kw_only=True):
     """Where each group of facts is from: first who said it, then who says the same."""
 
     dimensions: tuple[str, ...] = ()
@@ -242,7 +242,7 @@ class Sources(Facts, frozen=True, kw_only=True):
     min_engine_build: tuple[str, ...] = ()
 
 
-class CatalogEntry(Facts, frozen=True, kw_only=True):
+class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
     """One model in one size.
 
     Attributes:
@@ -287,7 +287,7 @@ class CatalogEntry(Facts, frozen=True, kw_only=True):
     unchecked_repos: tuple[str, ...] = ()
     dimensions: Dimensions | None = None
     files: tuple[ModelFile, ...] = ()
-    sources: Sources = Sources()
+    sources: FactSources = FactSources()
     note: str = ""
     family: str = ""
     publisher: str = ""
@@ -310,7 +310,7 @@ class CatalogEntry(Facts, frozen=True, kw_only=True):
         return min(found, key=lambda file: not file.exact, default=None)
 
 
-class Family(Facts, frozen=True, kw_only=True):
+class Family(CatalogFacts, frozen=True, kw_only=True):
     """One file of the catalogue: the sizes of a model family."""
 
     family: Name

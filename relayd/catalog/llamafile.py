@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from relayd.catalog.entry import Capability, CatalogEntry, ModelFile, Sources
+from relayd.catalog.entry import Capability, CatalogEntry, FactSources, ModelFile
 from relayd.errors import UsageError
 from relayd.units import Bytes
 
@@ -66,7 +66,7 @@ def read_line(line: str) -> CatalogEntry:
         "license": LICENSES.get(license_.lower(), license_.lower().replace(" ", "")) or "unknown",
         "capabilities": capabilities,
         "files": (_file(quant[0], Bytes(int(size)), file_name, url),),
-        "sources": Sources(license=(SOURCE,), capabilities=(SOURCE,)),
+        "sources": FactSources(license=(SOURCE,), capabilities=(SOURCE,)),
     }
     try:
         return msgspec.convert(entry, CatalogEntry)

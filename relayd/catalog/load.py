@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from relayd import __version__
-from relayd.catalog.entry import CatalogEntry, Family, Origin, Sources
+from relayd.catalog.entry import CatalogEntry, FactSources, Family, Origin
 from relayd.errors import ConfigError, StateError
 from relayd.files import write_atomic
 
@@ -175,7 +175,7 @@ def _finished(family: Family, name: str, origin: Origin) -> Iterator[CatalogEntr
             raise ConfigError(f"{name}: model {model.name}: no source is called {error}") from error
         yield msgspec.structs.replace(
             model,
-            sources=Sources(**sources),
+            sources=FactSources(**sources),
             files=files,
             family=family.family,
             publisher=family.publisher,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from relayd.catalog.entry import CatalogEntry, Family, Sources
+from relayd.catalog.entry import CatalogEntry, FactSources, Family
 from relayd.catalog.load import IMPORTED, UPDATED, merge, read_file
 from relayd.errors import UsageError
 from relayd.fetch import fetch
@@ -76,7 +76,7 @@ def _document(entries: Iterable[CatalogEntry]) -> dict[str, Any]:
     models = tuple(
         msgspec.structs.replace(
             entry,
-            sources=Sources(
+            sources=FactSources(
                 **{
                     group: tuple(map(code, sources))
                     for group, sources in msgspec.structs.asdict(entry.sources).items()

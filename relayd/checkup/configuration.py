@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from relayd.checkup.finding import Finding, Level, Patient, problem, tried
+from relayd.checkup.finding import Finding, Patient, Severity, problem, tried
 from relayd.config import Config, check_exposure, check_model_files, parse_listen, parse_ports
 from relayd.errors import RelaydError
 from relayd.hardware import Machine
@@ -19,9 +19,9 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
         yield problem("configuration", config)
         return
     count, sources = len(config.model), ", ".join(patient.sources) or "no file, so all defaults"
-    yield Finding("configuration", Level.OK, f"{count} model{'' if count == 1 else 's'} ({sources})")
+    yield Finding("configuration", Severity.OK, f"{count} model{'' if count == 1 else 's'} ({sources})")
     for warning in patient.warnings:
-        yield Finding("configuration", Level.NOTE, warning)
+        yield Finding("configuration", Severity.NOTE, warning)
     yield tried("model files", lambda: check_model_files(config), "they are there, and GGUF")
     yield from _sizes(config, patient.machine)
     yield from _prompt_caches(config, patient.machine)
@@ -42,10 +42,10 @@ def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
                 "choose a smaller one: relayd recommend",
             )
             detail = f"{model.name}: its weights take {show_bytes(size)}, this machine has {held}"
-            yield Finding("model size", Level.PROBLEM, detail, remedy)
+            yield Finding("model size", Severity.PROBLEM, detail, remedy)
         elif size > free:
             detail = f"{model.name}: its weights take {show_bytes(size)}, {show_bytes(free)} are free now"
-            yield Finding("model size", Level.NOTE, detail, "free some memory first, or see: relayd plan")
+            yield Finding("model size", Severity.NOTE, detail, "free some memory first, or see: relayd plan")
 
 
 def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
     if caches > machine.memory.ceiling / 2:
         of = f"{show_bytes(caches)} of {show_bytes(machine.memory.ceiling)} RAM"
         remedy = "lower cache_ram_mib of the models; it is for each replica"
-        yield Finding("prompt caches", Level.NOTE, f"they may grow to {of}", remedy)
+        yield Finding("prompt caches", Severity.NOTE, f"they may grow to {of}", remedy)
 
 
 def _door(config: Config) -> Iterator[Finding]:
@@ -65,7 +65,9 @@ def _door(config: Config) -> Iterator[Finding]:
     name = socket.gethostname()
     if _is_exposed(server.listen) and name not in server.allowed_hosts:
         remedy = f'[server] allowed_hosts = ["{name}"], and every other name that clients use'
-        yield Finding("host names", Level.NOTE, f"clients that call this machine {name} are refused", remedy)
+        yield Finding(
+            "host names", Severity.NOTE, f"clients that call this machine {name} are refused", remedy
+        )
 
 
 def _is_exposed(listen: str) -> bool:
@@ -80,14 +82,14 @@ def _ports(config: Config) -> Iterator[Finding]:
     address = parse_listen(config.server.listen)
     if why := _taken(address.host, address.port):
         remedy = "stop what listens there, or set server.listen"
-        yield Finding("port", Level.PROBLEM, f"{address}: {why}", remedy)
+        yield Finding("port", Severity.PROBLEM, f"{address}: {why}", remedy)
     else:
-        yield Finding("port", Level.OK, f"{address} is free")
+        yield Finding("port", Severity.OK, f"{address} is free")
     needed = sum(model.replicas for model in config.model)
     if config.replicas.listen == "tcp" and needed:
         ports = parse_ports(config.replicas.ports)
         free = sum(not _taken("127.0.0.1", port) for port in ports)
-        level = Level.OK if free >= needed else Level.PROBLEM
+        level = Severity.OK if free >= needed else Severity.PROBLEM
         remedy = "" if free >= needed else 'widen [replicas] ports, or set [replicas] listen = "unix"'
         detail = f"{free} of {config.replicas.ports} are free, for {needed} replicas"
         yield Finding("replica ports", level, detail, remedy)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from relayd.checkup.finding import Finding, Level, Patient
+from relayd.checkup.finding import Finding, Patient, Severity
 from relayd.hardware import Machine
 from relayd.units import GIB, show_bytes
 
@@ -20,13 +20,13 @@ def check_devices(patient: Patient) -> Iterator[Finding]:
     machine = patient.machine
     for device in machine.devices:
         free = f"{show_bytes(device.memory_free)} of {show_bytes(device.memory_total)} free"
-        yield Finding(f"device {device.key}", Level.OK, f"{device.name}, {free}")
+        yield Finding(f"device {device.key}", Severity.OK, f"{device.name}, {free}")
     for note in machine.notes:
         what, _, remedy = note.partition(": ")
-        yield Finding("devices", Level.NOTE, what, remedy)
+        yield Finding("devices", Severity.NOTE, what, remedy)
     for name in HIDING:
         if value := patient.environ.get(name):
-            yield Finding("devices", Level.NOTE, f"{name}={value} may hide GPUs", f"unset {name}")
+            yield Finding("devices", Severity.NOTE, f"{name}={value} may hide GPUs", f"unset {name}")
     yield from _permissions(patient.root)
     yield from _holders(patient, machine)
     yield from _processors(machine)
@@ -44,7 +44,7 @@ def _permissions(root: Path) -> Iterator[Finding]:
     closed = [str(file) for file in sorted(files) if file.exists() and not os.access(file, os.R_OK | os.W_OK)]
     if closed:
         remedy = "sudo usermod -aG render,video $USER, then log in again; in a container, pass the devices in"
-        yield Finding("permissions", Level.PROBLEM, f"this user may not open {', '.join(closed)}", remedy)
+        yield Finding("permissions", Severity.PROBLEM, f"this user may not open {', '.join(closed)}", remedy)
 
 
 def _holders(patient: Patient, machine: Machine) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _holders(patient: Patient, machine: Machine) -> Iterator[Finding]:
                     f"{holder.name or 'a process'} (pid {holder.pid}) holds {show_bytes(holder.memory or 0)}"
                 )
                 yield Finding(
-                    f"device {gpu.key}", Level.NOTE, held, "end it if models shall have that memory"
+                    f"device {gpu.key}", Severity.NOTE, held, "end it if models shall have that memory"
                 )
 
 
@@ -67,7 +67,7 @@ def _processors(machine: Machine) -> Iterator[Finding]:
     if cpu.quota_cores is not None and cpu.quota_cores < cpu.allowed_cores:
         detail = f"CPU time of {cpu.quota_cores:g} cores may be used of {cpu.allowed_cores} cores"
         yield Finding(
-            "control group", Level.NOTE, detail, "raise CPUQuota, or the container's cpus, for speed"
+            "control group", Severity.NOTE, detail, "raise CPUQuota, or the container's cpus, for speed"
         )
 
 
@@ -81,4 +81,6 @@ def _numa(root: Path, machine: Machine) -> Iterator[Finding]:
         return
     if balancing != "0":
         remedy = 'sudo sysctl kernel.numa_balancing=0, and args = ["--numa", "distribute"] for CPU models'
-        yield Finding("memory nodes", Level.NOTE, "the kernel moves pages between NUMA nodes: slower", remedy)
+        yield Finding(
+            "memory nodes", Severity.NOTE, "the kernel moves pages between NUMA nodes: slower", remedy
+        )

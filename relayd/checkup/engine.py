@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from relayd.checkup.finding import Finding, Level, Patient, problem
+from relayd.checkup.finding import Finding, Patient, Severity, problem
 from relayd.config import Config
 from relayd.engine import Engine, check_extra_args
 from relayd.engine.reserved import canonical
@@ -21,23 +21,23 @@ def check_engine(patient: Patient) -> Iterator[Finding]:
     except RelaydError as error:
         yield problem("engine", error)
         return
-    yield Finding("engine", Level.OK, f"llama.cpp {engine.version} at {engine.path}")
+    yield Finding("engine", Severity.OK, f"llama.cpp {engine.version} at {engine.path}")
     update = "relayd engine update"
     if engine.build is not None and engine.build < OLDEST_BUILD:
-        yield Finding("engine age", Level.NOTE, f"build {engine.build} is old", update)
+        yield Finding("engine age", Severity.NOTE, f"build {engine.build} is old", update)
     if missing := [flag for flag in NEEDED if flag not in engine.features.flags]:
-        yield Finding("engine features", Level.NOTE, f"it lacks {', '.join(missing)}", update)
+        yield Finding("engine features", Severity.NOTE, f"it lacks {', '.join(missing)}", update)
     config = patient.config
     unix = isinstance(config, RelaydError) or config.replicas.listen == "unix"
     if unix and not engine.features.unix_sockets:
         remedy = f'{update}, or set [replicas] listen = "tcp"'
-        yield Finding("engine sockets", Level.PROBLEM, "it cannot listen on unix sockets", remedy)
+        yield Finding("engine sockets", Severity.PROBLEM, "it cannot listen on unix sockets", remedy)
     if not isinstance(config, RelaydError):
         yield from _flags(config, engine)
     system = patient.root / "etc/llama.cpp/config.ini"
     if system.exists():
         remedy = f"move {system} away; relayd cannot switch it off"
-        yield Finding("engine configuration", Level.PROBLEM, "llama-server reads flags from it", remedy)
+        yield Finding("engine configuration", Severity.PROBLEM, "llama-server reads flags from it", remedy)
 
 
 def _flags(config: Config, engine: Engine) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def _flags(config: Config, engine: Engine) -> Iterator[Finding]:
         flags = [canonical(arg) for arg in model.args if arg.startswith("-") and not _is_number(arg)]
         if unknown := [flag for flag in flags if flag not in engine.features.flags]:
             detail = f"{where}: llama.cpp {engine.version} does not know {', '.join(unknown)}"
-            yield Finding("flags", Level.PROBLEM, detail, f"correct them; it knows: {engine.path} --help")
+            yield Finding("flags", Severity.PROBLEM, detail, f"correct them; it knows: {engine.path} --help")
 
 
 def _is_number(arg: str) -> bool:

@@ -12,7 +12,7 @@ from relayd.hardware import Machine
 from relayd.units import Bytes
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How much a finding matters."""
 
     OK = "ok"
@@ -32,7 +32,7 @@ class Finding:
     """
 
     subject: str
-    level: Level
+    level: Severity
     detail: str
     remedy: str = ""
 
@@ -90,9 +90,9 @@ def tried(subject: str, check: Callable[[], object], well: str) -> Finding:
         check()
     except RelaydError as error:
         return problem(subject, error)
-    return Finding(subject, Level.OK, well)
+    return Finding(subject, Severity.OK, well)
 
 
 def problem(subject: str, error: RelaydError) -> Finding:
     """Return an error as a finding."""
-    return Finding(subject, Level.PROBLEM, error.message, error.remedy)
+    return Finding(subject, Severity.PROBLEM, error.message, error.remedy)

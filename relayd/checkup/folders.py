@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from relayd.checkup.finding import Finding, Level, Patient, tried
+from relayd.checkup.finding import Finding, Patient, Severity, tried
 from relayd.config import Config, make_folders
 from relayd.units import GIB, show_bytes
 
@@ -22,7 +22,7 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
     mounts = _mounts(patient.root)
     if _file_system(paths.runtime, mounts).startswith("nfs"):
         remedy = "set RELAYD_RUNTIME_DIR to a local folder: locks on NFS do not hold"
-        yield Finding("runtime folder", Level.PROBLEM, f"{paths.runtime} is on NFS", remedy)
+        yield Finding("runtime folder", Severity.PROBLEM, f"{paths.runtime} is on NFS", remedy)
     yield from _room({"state": paths.state, "data": paths.data}, patient.models)
     if isinstance(patient.config, Config):
         for model in patient.config.model:
@@ -30,7 +30,7 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
             if kind.startswith(REMOTE):
                 remedy = "copy it to a local disk"
                 detail = f"{model.name} is read over {kind}: it loads slowly, and stalls where that does"
-                yield Finding("model files", Level.NOTE, detail, remedy)
+                yield Finding("model files", Severity.NOTE, detail, remedy)
 
 
 def _room(own: dict[str, Path], models: tuple[Path, ...]) -> Iterator[Finding]:
@@ -42,8 +42,8 @@ def _room(own: dict[str, Path], models: tuple[Path, ...]) -> Iterator[Finding]:
             continue
         seen.add(disk)
         free = shutil.disk_usage(place).free
-        level = Level.NOTE if free < LITTLE_DISK else Level.OK
-        remedy = f"free some space, or move {folder}" if level is Level.NOTE else ""
+        level = Severity.NOTE if free < LITTLE_DISK else Severity.OK
+        remedy = f"free some space, or move {folder}" if level is Severity.NOTE else ""
         yield Finding(f"disk of {name}", level, f"{show_bytes(free)} free at {folder}", remedy)
 
 

@@ -5,7 +5,7 @@ import os
 import resource
 from collections.abc import Iterator
 
-from relayd.checkup.finding import Finding, Level, Patient
+from relayd.checkup.finding import Finding, Patient, Severity
 from relayd.units import MIB, show_bytes
 
 FEW_DESCRIPTORS = 4096
@@ -20,29 +20,31 @@ def check_system(patient: Patient) -> Iterator[Finding]:
     yield from _session(patient)
     if "microsoft" in _kernel(patient) and not patient.machine.gpus:
         remedy = "set memory= under [wsl2] in .wslconfig if models do not fit"
-        yield Finding("WSL", Level.NOTE, "RAM is what .wslconfig gives the virtual machine", remedy)
+        yield Finding("WSL", Severity.NOTE, "RAM is what .wslconfig gives the virtual machine", remedy)
     if os.geteuid() == 0:
-        yield Finding("user", Level.NOTE, "relayd would run as root", "run it as a user of its own")
+        yield Finding("user", Severity.NOTE, "relayd would run as root", "run it as a user of its own")
 
 
 def _limits() -> Iterator[Finding]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FEW_DESCRIPTORS:
         remedy = "raise it: LimitNOFILE in the unit, or ulimit -Hn"
-        yield Finding("descriptors", Level.NOTE, f"at most {hard} open files", remedy)
+        yield Finding("descriptors", Severity.NOTE, f"at most {hard} open files", remedy)
     else:
-        yield Finding("descriptors", Level.OK, f"up to {'any number' if hard < 0 else hard}")
+        yield Finding("descriptors", Severity.OK, f"up to {'any number' if hard < 0 else hard}")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft != resource.RLIM_INFINITY and soft < LITTLE_MEMLOCK:
         remedy = "only --load-mode mlock needs more: LimitMEMLOCK=infinity, or ulimit -l unlimited"
-        yield Finding("locked memory", Level.OK, f"at most {show_bytes(soft)}; {remedy}")
+        yield Finding("locked memory", Severity.OK, f"at most {show_bytes(soft)}; {remedy}")
 
 
 def _control_group(patient: Patient) -> Iterator[Finding]:
     memory = patient.machine.memory
     if memory.limit is not None and memory.limit.limit < memory.total:
         detail = f"this process may use {show_bytes(memory.limit.limit)} of {show_bytes(memory.total)}"
-        yield Finding("control group", Level.NOTE, detail, "raise the container's limit if models do not fit")
+        yield Finding(
+            "control group", Severity.NOTE, detail, "raise the container's limit if models do not fit"
+        )
 
 
 def _servers(patient: Patient) -> Iterator[Finding]:
@@ -52,10 +54,10 @@ def _servers(patient: Patient) -> Iterator[Finding]:
         held = f"(pid {one.pid}) holds {show_bytes(one.memory)} of RAM"
         if not one.instance:
             detail = f"a llama-server that no relayd started {held}"
-            yield Finding("left over", Level.NOTE, detail, f"if nobody needs it: kill {one.pid}")
+            yield Finding("left over", Severity.NOTE, detail, f"if nobody needs it: kill {one.pid}")
         elif one.instance in ours and not patient.running:
             detail = f"a replica whose relayd is gone {held}"
-            yield Finding("left over", Level.NOTE, detail, "the next relayd serve takes it over")
+            yield Finding("left over", Severity.NOTE, detail, "the next relayd serve takes it over")
 
 
 def _session(patient: Patient) -> Iterator[Finding]:
@@ -66,7 +68,7 @@ def _session(patient: Patient) -> Iterator[Finding]:
     user = getpass.getuser()
     if not (patient.root / "var/lib/systemd/linger" / user).exists():
         remedy = f"loginctl enable-linger {user}"
-        yield Finding("service", Level.NOTE, "the service ends when you log out", remedy)
+        yield Finding("service", Severity.NOTE, "the service ends when you log out", remedy)
 
 
 def _kernel(patient: Patient) -> str:

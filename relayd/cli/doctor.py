@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import typer
 
-from relayd.checkup import Level, Patient, Process, check_up
+from relayd.checkup import Patient, Process, Severity, check_up
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
@@ -36,7 +36,7 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         rows = [(one.level.value, one.subject, one.detail, one.remedy) for one in findings]
         show(findings_page(rows), MAIL_COLUMNS)
-    if any(finding.level is Level.PROBLEM for finding in findings):
+    if any(finding.level is Severity.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
 

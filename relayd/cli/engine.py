@@ -9,11 +9,11 @@ import typer
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
-from relayd.config.schema import Engine as EngineSettings
+from relayd.config.schema import EngineSettings
 from relayd.desired import engines
 from relayd.desired.site import Site
 from relayd.engine.install import Installer
-from relayd.engine.installed import Installed, Shelf
+from relayd.engine.installed import EngineShelf, Installed
 from relayd.ui.engine import EngineRow, engines_table
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def _settings() -> EngineSettings:
     return Site().load().config.engine
 
 
-def _shelf() -> Shelf:
+def _shelf() -> EngineShelf:
     return engines.engine_shelf(Site())
 
 
@@ -88,14 +88,14 @@ def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> Iterator
         yield installer
 
 
-def _print_engine(shelf: Shelf, engine: Installed, *, as_json: bool) -> None:
+def _print_engine(shelf: EngineShelf, engine: Installed, *, as_json: bool) -> None:
     if as_json:
         print_json(_described(shelf, engine))
     else:
         typer.echo(f"llama.cpp {engine.version} ({engine.backend}): {shelf.binary(engine)}")
 
 
-def _described(shelf: Shelf, engine: Installed) -> dict[str, object]:
+def _described(shelf: EngineShelf, engine: Installed) -> dict[str, object]:
 
     current = shelf.current()
     return msgspec.structs.asdict(engine) | {

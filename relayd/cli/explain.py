@@ -16,7 +16,7 @@ from relayd.config import cache_dir, data_dir
 from relayd.engine.explain import Explanation
 from relayd.engine.explain import explain as explained
 from relayd.engine.find import find_engine
-from relayd.engine.installed import Shelf
+from relayd.engine.installed import EngineShelf
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError, UsageError
 from relayd.gguf import ModelMetadata, read_metadata
@@ -100,7 +100,7 @@ def _known(name: str) -> tuple[ModelMetadata, int]:
 def _probe(cpu_key: str, environ: Mapping[str, str]) -> tuple[MemoryProbe | None, str]:
     """Return a way to ask the installed engine, or why there is none."""
     try:
-        shelf = Shelf(data_dir() / "engines", cpu_key)
+        shelf = EngineShelf(data_dir() / "engines", cpu_key)
         engine = find_engine(shelf, cache=cache_dir() / "engine", environ=environ)
     except EngineError as error:
         return None, f"{error.message}. {error.remedy}"

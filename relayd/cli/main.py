@@ -52,13 +52,13 @@ COMMANDS = {
 """Name -> module and function of a command, and its summary, in the order of `--help`."""
 
 
-class _Commands(LazyGroup):
+class _RelaydGroup(LazyGroup):
     lazy = COMMANDS
 
 
 app = typer.Typer(
     name="relayd",
-    cls=_Commands,
+    cls=_RelaydGroup,
     help="Run llama.cpp on your own machines: plan, supervise, route.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help loads no rich: `--help` stays fast

@@ -21,7 +21,7 @@ from relayd.errors import UsageError
 from relayd.models.bring import bring
 from relayd.models.choice import MODEL_SUFFIXES, preferred_file
 from relayd.models.ondisk import STORES, Found, find_on_disk
-from relayd.models.shelf import Record, Shelf
+from relayd.models.shelf import ModelRecord, ModelShelf
 from relayd.models.verify import verify as check
 from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
 from relayd.units import show_bytes
@@ -198,7 +198,7 @@ def _wanted(row: ModelRow, pattern: str, tag: str) -> bool:
     return (not tag or tag in row.tags) and any(pattern in text.casefold() for text in texts)
 
 
-def _record_to_remove(shelf: Shelf, name: str) -> Record:
+def _record_to_remove(shelf: ModelShelf, name: str) -> ModelRecord:
     """Return the record of what may be removed.
 
     Raises:
@@ -241,13 +241,13 @@ def _disk_bytes(found: Sequence[Found]) -> int:
     return sum(path.stat().st_size for path in {Path(os.path.realpath(path)) for path in paths})
 
 
-def _pending(record: Record) -> dict[str, Any]:
+def _pending(record: ModelRecord) -> dict[str, Any]:
     return {"name": record.name, "source": record.source, "bytes": _arrived(record)}
 
 
-def _arrived(record: Record) -> int:
+def _arrived(record: ModelRecord) -> int:
     return sum(kept.here_bytes for kept in record.files)
 
 
-def _again(record: Record) -> str:
+def _again(record: ModelRecord) -> str:
     return record.name if record.model else record.source

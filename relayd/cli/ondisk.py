@@ -10,10 +10,10 @@ from relayd.desired.site import Site
 from relayd.errors import DaemonError
 from relayd.hardware import probe
 from relayd.models.ondisk import Found
-from relayd.models.shelf import Shelf
+from relayd.models.shelf import ModelShelf
 
 
-def own_shelf() -> Shelf:
+def own_shelf() -> ModelShelf:
     """Return relayd's own folder of models."""
     return Site().shelf
 

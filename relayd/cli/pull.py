@@ -14,9 +14,9 @@ from relayd.cli.ondisk import known_models, limit_of, models_on_disk, own_shelf
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.clock import SystemClock
 from relayd.models.hub import hub_of
-from relayd.models.order import Order, Sources
+from relayd.models.order import ModelSources, Order
 from relayd.models.pull import Puller
-from relayd.models.shelf import Record
+from relayd.models.shelf import ModelRecord
 from relayd.ui.models import shown_pull
 from relayd.units import show_bytes
 
@@ -63,15 +63,15 @@ def obtain(
     dry_run: bool = False,
     quiet: bool = False,
     announce: bool = True,
-) -> tuple[Order, Record | None]:
+) -> tuple[Order, ModelRecord | None]:
     """Fetch what is missing of a model, with progress on standard error; the record is None after a dry run.
 
     Raises:
-        RelaydError: It is not clear what is meant, or it did not come; see `Sources.order` and `Puller.pull`.
+        RelaydError: The name is ambiguous, or the fetch failed; see `ModelSources.order` and `Puller.pull`.
     """
     clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        sources = Sources(hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft)
+        sources = ModelSources(hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft)
         order = sources.order(model)
         if announce:
             _announce(order)
@@ -93,7 +93,7 @@ def too_large(size: int) -> str:
     return f"its weights take {show_bytes(size)}, this machine has {held}"
 
 
-def _called(record: Record) -> str:
+def _called(record: ModelRecord) -> str:
     """Return what a model that has come is called now, as `relayd models` lists it."""
     here = Path(record.parts[0].path)
     return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
@@ -112,7 +112,7 @@ def _announce(order: Order) -> None:
         typer.echo(f"  {Path(piece.kept.path).name} from {where}", err=True)
 
 
-def _described(order: Order, record: Record | None) -> dict[str, object]:
+def _described(order: Order, record: ModelRecord | None) -> dict[str, object]:
 
     shown = record or order.record
     return msgspec.structs.asdict(shown) | {

@@ -21,10 +21,12 @@ from relayd.cli.support.service import (
 )
 from relayd.errors import StateError, UsageError
 from relayd.service.install import carry_out, missing_manager, require_manager
-from relayd.service.plan import Kind, Run, Step, Write, plan_install, plan_uninstall, rendered
+from relayd.service.plan import RunCommand, ServiceKind, Step, Write, plan_install, plan_uninstall, rendered
 
 app = typer.Typer(
-    name="service", help="Run relayd from boot or login on, by systemd or launchd.", no_args_is_help=True
+    name="service",
+    help="Run relayd from boot or login on, by systemd or launchd.",
+    no_args_is_help=True,
 )
 
 User = Annotated[bool, typer.Option("--user", help="For your session.  [default, unless you are root]")]
@@ -77,7 +79,7 @@ def uninstall(
     Its replicas end too.
     """
     kind = service_kind(user=user, system=system, launchd=launchd)
-    if purge and kind is not Kind.SYSTEM:
+    if purge and kind is not ServiceKind.SYSTEM:
         raise UsageError("--purge is for the system service of systemd", remedy="say --system as well")
     folders = folders_of(kind)
     reach = ("env", f"RELAYD_RUNTIME_DIR={folders['RELAYD_RUNTIME_DIR']}", *program_of(None))
@@ -85,7 +87,7 @@ def uninstall(
     if not dry_run:
         require_rights(kind)
     if missing_manager(kind, os.environ):  # then nothing runs that a command could end
-        steps = [step for step in steps if not isinstance(step, Run)]
+        steps = [step for step in steps if not isinstance(step, RunCommand)]
     _follow(steps, dry_run=dry_run, as_json=as_json)
     if steps and not as_json and not purge:
         kept = sorted({f"{folders[name]}/relayd" for name in ("XDG_DATA_HOME", "XDG_STATE_HOME")})
@@ -137,7 +139,7 @@ def _listed(steps: Iterable[Step]) -> list[str]:
     return [str(step) for step in steps]
 
 
-def run_step(step: Run) -> int:
+def run_step(step: RunCommand) -> int:
     """Run a command; its words go to standard error, and where it may fail, those of its failure nowhere."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list of ours; the programs are the system's own

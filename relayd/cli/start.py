@@ -14,7 +14,7 @@ from relayd.config import load
 from relayd.config.paths import state_dir
 from relayd.errors import DaemonError, NoDaemonError, RelaydError
 from relayd.service.install import carry_out, missing_manager
-from relayd.service.plan import Kind, Run, Step, plan_install, plan_uninstall
+from relayd.service.plan import RunCommand, ServiceKind, Step, plan_install, plan_uninstall
 
 
 def install_engine(*, quiet: bool) -> None:
@@ -76,7 +76,7 @@ def no_service() -> str:
 def carry_out_or_undo(
     steps: Sequence[Step],
     undo: Callable[[], Sequence[Step]] | None,
-    run: Callable[[Run], int],
+    run: Callable[[RunCommand], int],
     tell: Callable[[Step], None],
 ) -> None:
     """Do every step in order; after a failure, or Ctrl-C, take back what was done.
@@ -109,6 +109,6 @@ def is_running() -> bool:
     return True
 
 
-def _is_installed(kind: Kind) -> bool:
+def _is_installed(kind: ServiceKind) -> bool:
 
     return any(path.exists() for path in places().files(kind).values())

@@ -115,7 +115,7 @@ class Server(Section, frozen=True):
     takeover_seconds: Interval = 60
 
 
-class Queue(Section, frozen=True):
+class QueueSettings(Section, frozen=True):
     """How long and how deep requests wait for a free slot.
 
     Attributes:
@@ -211,7 +211,7 @@ class Logs(Section, frozen=True):
     backups: CountOrZero = 3
 
 
-class Engine(Section, frozen=True):
+class EngineSettings(Section, frozen=True):
     """Which llama-server runs.
 
     Attributes:
@@ -341,12 +341,12 @@ class Config(Section, frozen=True):
     """
 
     server: Server = Server()
-    queue: Queue = Queue()
+    queue: QueueSettings = QueueSettings()
     replicas: Replicas = Replicas()
     restart: Restart = Restart()
     probe: Probe = Probe()
     logs: Logs = Logs()
-    engine: Engine = Engine()
+    engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()
     model: tuple[Model, ...] = ()

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from relayd.clock import SystemClock
 from relayd.desired.display import Display
 from relayd.desired.site import Site
-from relayd.engine import Engine, Installer, Progress, Shelf, ensure, find_engine
+from relayd.engine import Engine, EngineShelf, Installer, Progress, ensure, find_engine
 from relayd.engine.host import host_of
 from relayd.hardware import Machine, probe
 
 
-def engine_shelf(site: Site, machine: Machine | None = None) -> Shelf:
+def engine_shelf(site: Site, machine: Machine | None = None) -> EngineShelf:
     """Return the folder of installed engines, as far as they run on this CPU."""
-    return Shelf(site.data / "engines", (machine or probe()).cpu_key())
+    return EngineShelf(site.data / "engines", (machine or probe()).cpu_key())
 
 
 def engine_at(site: Site, configured: str = "", machine: Machine | None = None) -> Engine:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from relayd.catalog import CatalogEntry, Folders, load_catalog, shipped_folder
 from relayd.config import Loaded, cache_dir, config_dir, data_dir, load, state_dir
-from relayd.models.shelf import Shelf
+from relayd.models.shelf import ModelShelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Site:
         return Folders(shipped_folder(), self.state / "catalog", own, self.cache / "catalog.json")
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> ModelShelf:
         """Relayd's own folder of models."""
-        return Shelf(self.data / "models")
+        return ModelShelf(self.data / "models")
 
     def load(self, file: Path | None = None) -> Loaded:
         """Return the configuration: of `file`, else of the usual places.

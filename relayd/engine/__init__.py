@@ -6,18 +6,18 @@ from relayd.engine.features import read_features
 from relayd.engine.find import Engine, find_engine
 from relayd.engine.host import Host
 from relayd.engine.install import Installer, ensure
-from relayd.engine.installed import Installed, Shelf
+from relayd.engine.installed import EngineShelf, Installed
 from relayd.engine.progress import Progress
 from relayd.engine.reserved import check_extra_args
 
 __all__ = [
     "Engine",
+    "EngineShelf",
     "Features",
     "Host",
     "Installed",
     "Installer",
     "Progress",
-    "Shelf",
     "check_extra_args",
     "command",
     "ensure",

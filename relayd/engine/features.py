@@ -27,7 +27,7 @@ _SOCKET_HOST = re.compile(r"^--host\b.*(?:\n(?!-).*)*\.sock", re.MULTILINE)
 _REMOVED = "the argument has been removed"
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _RememberedFeatures(msgspec.Struct, frozen=True):
     path: str
     size: int
     mtime_ns: int
@@ -50,14 +50,14 @@ def read_features(binary: Path, cache: Path, parent: Mapping[str, str]) -> Featu
     remembered_file = cache / f"engine-{key}.json"
     identity = (str(binary), found.st_size, found.st_mtime_ns)
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        remembered = msgspec.json.decode(remembered_file.read_bytes(), type=_Remembered)
+        remembered = msgspec.json.decode(remembered_file.read_bytes(), type=_RememberedFeatures)
         if (remembered.path, remembered.size, remembered.mtime_ns) == identity:
             return remembered.features
     features = ask(binary, parent)
     # A cache that cannot be written costs a few milliseconds next time, nothing else.
     with contextlib.suppress(StateError):
         private_folder(cache)
-        write_atomic(remembered_file, msgspec.json.encode(_Remembered(*identity, features)))
+        write_atomic(remembered_file, msgspec.json.encode(_RememberedFeatures(*identity, features)))
     return features
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from relayd.engine.argv import Features
 from relayd.engine.features import read_features
-from relayd.engine.installed import Shelf
+from relayd.engine.installed import EngineShelf
 from relayd.errors import EngineError, EngineMissing
 
 VARIABLE = "LLAMA_SERVER_PATH"
@@ -46,7 +46,9 @@ class Engine:
         return self.features.build
 
 
-def find_engine(shelf: Shelf, *, cache: Path, environ: Mapping[str, str], configured: str = "") -> Engine:
+def find_engine(
+    shelf: EngineShelf, *, cache: Path, environ: Mapping[str, str], configured: str = ""
+) -> Engine:
     """Return the engine to use: the configured one, else $LLAMA_SERVER_PATH, the installed one, one on PATH.
 
     Args:

@@ -12,7 +12,7 @@ from relayd.engine import build, release
 from relayd.engine.features import ask
 from relayd.engine.find import VARIABLE, Engine, find_engine
 from relayd.engine.host import Host
-from relayd.engine.installed import Installed, Shelf, engine_id
+from relayd.engine.installed import EngineShelf, Installed, engine_id
 from relayd.engine.progress import Progress
 from relayd.errors import EngineError, EngineMissing, FetchError, HashMismatchError, NoSpaceError
 from relayd.fetch import FIRST_BYTE_SECONDS
@@ -35,7 +35,7 @@ class Installer:
         which: Finds a program on PATH.
     """
 
-    shelf: Shelf
+    shelf: EngineShelf
     probe: Callable[[], Host]
     environ: Mapping[str, str]
     progress: Progress

@@ -59,7 +59,7 @@ class _Pointer(msgspec.Struct, frozen=True):
     previous: str = ""
 
 
-class Shelf:
+class EngineShelf:
     """The folder of installed engines, as one kind of CPU sees it.
 
     Every engine is a folder with a manifest; `current-CPU.json` names the one to run and the one

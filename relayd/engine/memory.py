@@ -51,14 +51,14 @@ class _Data(msgspec.Struct):
     rows: tuple[Row, ...]
 
 
-class _Record(msgspec.Struct):
+class _LogRecord(msgspec.Struct):
     type: str = ""
     data: _Data | None = None
     msg: str = ""
     level: str = ""
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _RememberedRows(msgspec.Struct, frozen=True):
     key: str
     rows: tuple[Row, ...]
 
@@ -93,13 +93,13 @@ class MemoryProbe:
         key = self._key(model, flags)
         remembered = self._cache / f"memory-{key[:32]}.json"
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            found = msgspec.json.decode(remembered.read_bytes(), type=_Remembered)
+            found = msgspec.json.decode(remembered.read_bytes(), type=_RememberedRows)
             if found.key == key:
                 return found.rows
         rows = breakdown(self._engine.path, file, flags, self._parent)
         with contextlib.suppress(StateError):
             private_folder(self._cache)
-            write_atomic(remembered, msgspec.json.encode(_Remembered(key, rows)))
+            write_atomic(remembered, msgspec.json.encode(_RememberedRows(key, rows)))
         return rows
 
     def _key(self, model: ModelMetadata, flags: Sequence[str]) -> str:
@@ -187,7 +187,7 @@ def _read(process: "subprocess.Popen[bytes]", file: Path) -> tuple[Row, ...]:
     complaint = ""
     for line in process.stdout or ():
         with contextlib.suppress(msgspec.DecodeError):
-            record = msgspec.json.decode(line, type=_Record)
+            record = msgspec.json.decode(line, type=_LogRecord)
             if record.type == "fit_memory_breakdown" and record.data is not None:
                 return record.data.rows
             if record.level == "error" and not complaint:

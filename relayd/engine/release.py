@@ -46,7 +46,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineDownload:
     """The archives that make an engine together; the first holds llama-server."""
 
     tag: str
@@ -89,7 +89,7 @@ def _release(url: str, timeout_seconds: float) -> Release:
         raise FetchError(f"{url} does not list a release: {error}") from error
 
 
-def choose(release: Release, host: Host) -> Choice | None:
+def choose(release: Release, host: Host) -> EngineDownload | None:
     """Return the archives of `release` for this machine, None where it has none.
 
     The CUDA build comes first where there is an NVIDIA driver (with the CUDA libraries, which only a
@@ -110,12 +110,12 @@ def choose(release: Release, host: Host) -> Choice | None:
     return _choice(release, "cpu", f"{prefix}-ubuntu-{host.machine}")
 
 
-def _choice(release: Release, backend: str, *stems: str) -> Choice | None:
+def _choice(release: Release, backend: str, *stems: str) -> EngineDownload | None:
     found = tuple(
         next(filter(None, (release.asset(stem + end) for end in (".tar.gz", ".zip"))), None) for stem in stems
     )
     assets = tuple(asset for asset in found if asset is not None)
-    return Choice(release.tag_name, backend, assets) if len(assets) == len(stems) else None
+    return EngineDownload(release.tag_name, backend, assets) if len(assets) == len(stems) else None
 
 
 def _cuda_version(release: Release, machine: str, cuda: Cuda) -> str | None:
@@ -129,13 +129,13 @@ def _cuda_version(release: Release, machine: str, cuda: Cuda) -> str | None:
     return "{}.{}".format(*max(usable)) if usable else None
 
 
-def describe(choice: Choice) -> str:
+def describe(choice: EngineDownload) -> str:
     """Return one line: what will be fetched, and how much it is."""
     return f"Fetching llama.cpp {choice.tag} ({choice.backend}) from its release: {show_bytes(choice.size)}."
 
 
 def unpack_release(
-    choice: Choice, staging: Path, host: Host, progress: Progress, pinned: Mapping[str, str]
+    choice: EngineDownload, staging: Path, host: Host, progress: Progress, pinned: Mapping[str, str]
 ) -> Installed:
     """Fetch and unpack `choice` into `staging/bin`, and return its manifest.
 

@@ -12,14 +12,14 @@ from relayd.hardware.machine import (
     Cpu,
     Device,
     DeviceKind,
-    Holder,
     Machine,
     Memory,
+    MemoryHolder,
     MemoryLimit,
     NumaNode,
 )
 from relayd.hardware.oom import OomKills
-from relayd.hardware.probe import Sources, probe, this_machine
+from relayd.hardware.probe import MachineSources, probe, this_machine
 from relayd.hardware.residence import residence
 
 __all__ = [
@@ -28,14 +28,14 @@ __all__ = [
     "Device",
     "DeviceKind",
     "Held",
-    "Holder",
     "Listed",
     "Machine",
+    "MachineSources",
     "Memory",
+    "MemoryHolder",
     "MemoryLimit",
     "NumaNode",
     "OomKills",
-    "Sources",
     "document",
     "held",
     "merge_engine_devices",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relayd.hardware.drm import Card, cards, holders
 from relayd.hardware.kernel import read_number, read_text
-from relayd.hardware.machine import Device, DeviceKind, Holder, Memory
+from relayd.hardware.machine import Device, DeviceKind, Memory, MemoryHolder
 from relayd.hardware.names import AMD, amd_name
 from relayd.units import Bytes
 
@@ -46,7 +46,7 @@ def read_devices(root: Path, host: Memory) -> tuple[tuple[Device, ...], tuple[st
 
 
 def _device(
-    root: Path, card: Card, index: int, architecture: str, held: tuple[Holder, ...], host: Memory
+    root: Path, card: Card, index: int, architecture: str, held: tuple[MemoryHolder, ...], host: Memory
 ) -> Device:
     total, free, unified = _memory(card, architecture, host)
     unique = read_text(card.folder / "device/unique_id").strip()

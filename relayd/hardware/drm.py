@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.hardware.kernel import parse_pairs, read_number, read_text
-from relayd.hardware.machine import Holder
+from relayd.hardware.machine import MemoryHolder
 from relayd.units import KIB, MIB, Bytes
 
 COMPUTING_CLASSES = ("0x03", "0x12")
@@ -46,7 +46,7 @@ def cards(root: Path, vendor: int) -> tuple[Card, ...]:
     return tuple(sorted(found, key=lambda card: card.pci))
 
 
-def holders(root: Path, regions: Mapping[str, Sequence[str]]) -> dict[str, tuple[Holder, ...]]:
+def holders(root: Path, regions: Mapping[str, Sequence[str]]) -> dict[str, tuple[MemoryHolder, ...]]:
     """Return PCI address → the processes that hold memory there, the largest first.
 
     Only processes of this user are seen, unless this one is root's.
@@ -62,13 +62,15 @@ def holders(root: Path, regions: Mapping[str, Sequence[str]]) -> dict[str, tuple
         if memory := sum(_size(said, region) for region in regions.get(pci, ())):
             # Descriptors that were duplicated show the same client, once each.
             held.setdefault((pci, pid), {})[client] = Bytes(memory)
-    found: dict[str, list[Holder]] = {}
+    found: dict[str, list[MemoryHolder]] = {}
     for (pci, pid), clients in held.items():
-        found.setdefault(pci, []).append(Holder(pid, process_name(root, pid), Bytes(sum(clients.values()))))
+        found.setdefault(pci, []).append(
+            MemoryHolder(pid, process_name(root, pid), Bytes(sum(clients.values())))
+        )
     return {pci: largest_first(one) for pci, one in found.items()}
 
 
-def largest_first(found: Sequence[Holder]) -> tuple[Holder, ...]:
+def largest_first(found: Sequence[MemoryHolder]) -> tuple[MemoryHolder, ...]:
     """Return holders by what they hold; unknown counts as nothing."""
     return tuple(sorted(found, key=lambda holder: (-(holder.memory or 0), holder.pid)))
 

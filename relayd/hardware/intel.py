@@ -4,7 +4,7 @@ from pathlib import Path
 
 from relayd.hardware.drm import Card, cards, holders
 from relayd.hardware.kernel import read_number, read_text
-from relayd.hardware.machine import Device, DeviceKind, Holder, Memory
+from relayd.hardware.machine import Device, DeviceKind, Memory, MemoryHolder
 from relayd.hardware.names import INTEL, intel_name
 from relayd.units import MIB, Bytes
 
@@ -53,7 +53,7 @@ def read_devices(root: Path, host: Memory) -> tuple[tuple[Device, ...], tuple[st
     return tuple(devices), tuple(notes)
 
 
-def _memory(card: Card, held: tuple[Holder, ...], host: Memory) -> tuple[Bytes, Bytes, str]:
+def _memory(card: Card, held: tuple[MemoryHolder, ...], host: Memory) -> tuple[Bytes, Bytes, str]:
     """Return (total, free, what is doubtful)."""
     if INTEGRATED in card.pci:
         return host.ceiling, host.usable, ""

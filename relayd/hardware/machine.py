@@ -126,7 +126,7 @@ class Bandwidth:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class MemoryHolder:
     """A process that holds memory of a device.
 
     Attributes:
@@ -202,7 +202,7 @@ class Device:
     instance: int | None = None
     display: bool = False
     bandwidth: Bandwidth | None = None
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[MemoryHolder, ...] = ()
     engine_name: str | None = None
 
     @property

@@ -37,7 +37,7 @@ WINDOWS = 4
 STEP_BYTES = 4 * MIB
 
 
-class _Remembered(msgspec.Struct, frozen=True):
+class _RememberedBandwidth(msgspec.Struct, frozen=True):
     machine: str
     gb_s: float
 
@@ -65,7 +65,7 @@ def measured(machine: Machine, cache: Path, clock: Clock) -> Machine:
     # A cache that cannot be written costs a fraction of a second next time, nothing else.
     with contextlib.suppress(StateError):
         private_folder(cache)
-        write_atomic(_file(cache, identity), msgspec.json.encode(_Remembered(identity, gb_s)))
+        write_atomic(_file(cache, identity), msgspec.json.encode(_RememberedBandwidth(identity, gb_s)))
     return _with(machine, gb_s)
 
 
@@ -73,7 +73,7 @@ def read_gb_s(threads: int, budget: Bytes, clock: Clock) -> float:
     """Return how many 10**9 bytes a second `threads` threads together read from `budget` of RAM at most."""
     size = min(max(LEAST_BYTES, TOTAL_BYTES // threads), budget // threads)
     steps = max(1, size // STEP_BYTES)
-    readers = [_Reader(steps * STEP_BYTES, clock) for _ in range(threads)]
+    readers = [_MemoryReader(steps * STEP_BYTES, clock) for _ in range(threads)]
     starts = threading.Barrier(threads)
     workers = [threading.Thread(target=reader.run, args=(starts,)) for reader in readers]
     for worker in workers:
@@ -84,7 +84,7 @@ def read_gb_s(threads: int, budget: Bytes, clock: Clock) -> float:
     return max(sum(rates, 0.0) for rates in windows) / 1e9
 
 
-class _Reader:
+class _MemoryReader:
     """One thread with memory of its own, filled by itself so that it lies on its own NUMA node."""
 
     def __init__(self, size: int, clock: Clock) -> None:
@@ -133,7 +133,7 @@ class _Reader:
 def _recall(cache: Path, identity: str) -> float:
     """Return what was measured before on such a machine, or 0."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        found = msgspec.json.decode(_file(cache, identity).read_bytes(), type=_Remembered)
+        found = msgspec.json.decode(_file(cache, identity).read_bytes(), type=_RememberedBandwidth)
         if found.machine == identity:
             return found.gb_s
     return 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from relayd.hardware.bandwidth import look_up
 from relayd.hardware.drm import largest_first, process_name
-from relayd.hardware.machine import Bandwidth, Device, DeviceKind, Holder, Memory
+from relayd.hardware.machine import Bandwidth, Device, DeviceKind, Memory, MemoryHolder
 from relayd.units import Bytes
 
 EIGHTHS = 8
@@ -117,7 +117,7 @@ class Reader:
             self._failed(f"{label} memory", error)
             return Bytes(0), Bytes(0), False
 
-    def _holders(self, handle: Any) -> tuple[Holder, ...]:
+    def _holders(self, handle: Any) -> tuple[MemoryHolder, ...]:
         """Return who computes and who draws there; a process that does both is told in both lists."""
         nvml, memory = self.nvml, dict[int, Bytes | None]()
         computing = self._try([], lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
@@ -126,7 +126,7 @@ class Reader:
             used = process.usedGpuMemory
             memory[process.pid] = None if used is None else Bytes(used)
         return largest_first(
-            [Holder(pid, process_name(self.root, pid), used) for pid, used in memory.items()]
+            [MemoryHolder(pid, process_name(self.root, pid), used) for pid, used in memory.items()]
         )
 
     def _ask(self, what: str, otherwise: Any, call: Callable[..., Any], *arguments: Any) -> Any:

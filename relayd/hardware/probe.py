@@ -23,7 +23,7 @@ WSL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class MachineSources:
     """Where the facts come from; the defaults are the machine itself, and slow ones are asked last.
 
     Attributes:
@@ -47,13 +47,13 @@ class Sources:
     describe_cpu: Callable[[], Mapping[str, Any]] = cpu.describe_cpu
 
 
-def this_machine() -> Sources:
+def this_machine() -> MachineSources:
     """Return the sources of the machine this process runs on."""
     system = platform.system()
-    return Sources(SYSTEMS.get(system, system.lower()), platform.machine(), os.environ)
+    return MachineSources(SYSTEMS.get(system, system.lower()), platform.machine(), os.environ)
 
 
-def probe(sources: Sources | None = None) -> Machine:
+def probe(sources: MachineSources | None = None) -> Machine:
     """Return the machine as it is now; what cannot be read becomes a note, never an error."""
     sources = sources or this_machine()
     nodes = numa.read_nodes(sources.root)
@@ -79,7 +79,7 @@ def probe(sources: Sources | None = None) -> Machine:
     return catalogued(machine)
 
 
-def _gpus(sources: Sources, ram: Memory) -> tuple[tuple[Device, ...], tuple[str, ...]]:
+def _gpus(sources: MachineSources, ram: Memory) -> tuple[tuple[Device, ...], tuple[str, ...]]:
     """Return the GPUs of every maker: those with memory of their own first, integrated ones last."""
     found = (
         nvidia.read_devices(sources.load_nvml, ram, sources.root, sources.environ),
@@ -93,7 +93,7 @@ def _gpus(sources: Sources, ram: Memory) -> tuple[tuple[Device, ...], tuple[str,
     return tuple(gpus), tuple(notes)
 
 
-def _completed(found: Cpu, sources: Sources) -> tuple[Cpu, tuple[str, ...]]:
+def _completed(found: Cpu, sources: MachineSources) -> tuple[Cpu, tuple[str, ...]]:
     if found.flags:
         return found, ()
     found = cpu.complete(found, sources.describe_cpu())

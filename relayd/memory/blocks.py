@@ -8,7 +8,7 @@ the weights it has.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relayd.memory.graph import Graph, Tensor
+from relayd.memory.graph import Graph, GraphTensor
 from relayd.memory.setup import Extent
 
 I64 = 8
@@ -70,14 +70,14 @@ class Pass:
     flash: bool
     cached: bool
     sliding: bool
-    positions: Tensor
-    masks: tuple[Tensor, Tensor]
-    rows_k: tuple[Tensor, Tensor]
-    rows_v: tuple[Tensor, Tensor]
-    states: Tensor
+    positions: GraphTensor
+    masks: tuple[GraphTensor, GraphTensor]
+    rows_k: tuple[GraphTensor, GraphTensor]
+    rows_v: tuple[GraphTensor, GraphTensor]
+    states: GraphTensor
     key_item: int
-    turn_k: tuple[Tensor | None, Tensor | None]
-    turn_v: tuple[Tensor | None, Tensor | None]
+    turn_k: tuple[GraphTensor | None, GraphTensor | None]
+    turn_v: tuple[GraphTensor | None, GraphTensor | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Heads:
     rotated: bool = True
 
 
-def norm(graph: Graph, weights: Weights, name: str, source: Tensor, *, rms: bool = True) -> Tensor:
+def norm(graph: Graph, weights: Weights, name: str, source: GraphTensor, *, rms: bool = True) -> GraphTensor:
     """Return `source` normalised (`build_norm`)."""
     done = graph.change(source) if rms else graph.make(source.shape, source)
     if weights.has(f"{name}.weight"):
@@ -111,7 +111,7 @@ def norm(graph: Graph, weights: Weights, name: str, source: Tensor, *, rms: bool
     return done
 
 
-def linear(graph: Graph, weights: Weights, name: str, source: Tensor, rows: int = 0) -> Tensor:
+def linear(graph: Graph, weights: Weights, name: str, source: GraphTensor, rows: int = 0) -> GraphTensor:
     """Return `source` times a weight, scaled and shifted where the model has a scale and a bias."""
     done = graph.matmul(rows or weights.rows(name), source)
     if weights.has(f"{name}.scale"):
@@ -121,7 +121,9 @@ def linear(graph: Graph, weights: Weights, name: str, source: Tensor, rows: int 
     return done
 
 
-def queries(run: Pass, weights: Weights, heads: Heads, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def queries(
+    run: Pass, weights: Weights, heads: Heads, source: GraphTensor
+) -> tuple[GraphTensor, GraphTensor, GraphTensor]:
     """Return queries, keys and values of `source` (`build_qkv`)."""
     graph, tokens = run.graph, source.shape[1]
     sizes = ((heads.query, heads.key), (heads.shared, heads.key), (heads.shared, heads.value))
@@ -136,7 +138,7 @@ def queries(run: Pass, weights: Weights, heads: Heads, source: Tensor) -> tuple[
     return parts[0], parts[1], parts[2]
 
 
-def turned(graph: Graph, source: Tensor, matrix: Tensor | None) -> Tensor:
+def turned(graph: Graph, source: GraphTensor, matrix: GraphTensor | None) -> GraphTensor:
     """Return `source` times a Hadamard matrix (`llama_mul_mat_hadamard`)."""
     if matrix is None:
         return source
@@ -155,11 +157,11 @@ def attend(
     run: Pass,
     weights: Weights,
     heads: Heads,
-    query: Tensor,
-    key: Tensor | None,
-    value: Tensor | None,
-    gate: Tensor | None = None,
-) -> Tensor:
+    query: GraphTensor,
+    key: GraphTensor | None,
+    value: GraphTensor | None,
+    gate: GraphTensor | None = None,
+) -> GraphTensor:
     """Return the attention of `query` over the cache, after storing `key` and `value` (`build_attn`)."""
     graph, which = run.graph, int(heads.window)
     query = turned(graph, query, run.turn_k[which])
@@ -180,7 +182,7 @@ def attend(
     return linear(graph, weights, "attn_output", mixed)
 
 
-def gated(graph: Graph, weights: Weights, mixed: Tensor, source: Tensor) -> Tensor:
+def gated(graph: Graph, weights: Weights, mixed: GraphTensor, source: GraphTensor) -> GraphTensor:
     """Return attention's result times a gate: from its input, or from the second half of its queries."""
     if not weights.has("attn_gate.weight"):
         half = graph.view(source.sources[0], *mixed.shape[:2], dense=False)
@@ -192,7 +194,7 @@ def gated(graph: Graph, weights: Weights, mixed: Tensor, source: Tensor) -> Tens
     return graph.change(mixed, gate)
 
 
-def direct(run: Pass, heads: Heads, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def direct(run: Pass, heads: Heads, query: GraphTensor, key: GraphTensor, value: GraphTensor) -> GraphTensor:
     """Return attention within one pass, without a cache (`build_attn_inp_no_cache`)."""
     graph, tokens = run.graph, query.shape[2]
     across = graph.view(query, heads.key, tokens, heads.query, dense=False)
@@ -210,7 +212,7 @@ def direct(run: Pass, heads: Heads, query: Tensor, key: Tensor, value: Tensor) -
     )
 
 
-def store(run: Pass, source: Tensor, rows: Tensor, *, transposed: bool) -> None:
+def store(run: Pass, source: GraphTensor, rows: GraphTensor, *, transposed: bool) -> None:
     """Write keys or values into the cache (`cpy_k`, `cpy_v`)."""
     graph = run.graph
     width, tokens = source.shape[0] * source.shape[1], source.shape[2]
@@ -220,7 +222,7 @@ def store(run: Pass, source: Tensor, rows: Tensor, *, transposed: bool) -> None:
     graph.expand(graph.store(graph.outside(1), flat, rows))
 
 
-def scores(run: Pass, heads: Heads, query: Tensor) -> Tensor:
+def scores(run: Pass, heads: Heads, query: GraphTensor) -> GraphTensor:
     """Return the values weighted by attention (`build_attn_mha`)."""
     graph, extent = run.graph, run.extent
     tokens, streams = query.shape[2], extent.streams
@@ -238,7 +240,9 @@ def scores(run: Pass, heads: Heads, query: Tensor) -> Tensor:
     return graph.make((heads.value * heads.query, tokens), across)
 
 
-def attention(run: Pass, weights: Weights, heads: Heads, source: Tensor, *, own: bool = True) -> Tensor:
+def attention(
+    run: Pass, weights: Weights, heads: Heads, source: GraphTensor, *, own: bool = True
+) -> GraphTensor:
     """Return self-attention over `source`, in the usual order: project, normalise, rotate, attend."""
     query, key, value = queries(run, weights, heads, source)
     gate = source if weights.has("attn_gate.weight") else None
@@ -253,14 +257,14 @@ def attention(run: Pass, weights: Weights, heads: Heads, source: Tensor, *, own:
     return attend(run, weights, heads, query, key, value, gate)
 
 
-def prepared(run: Pass, weights: Weights, name: str, source: Tensor, heads: Heads) -> Tensor:
+def prepared(run: Pass, weights: Weights, name: str, source: GraphTensor, heads: Heads) -> GraphTensor:
     """Return heads normalised where the model does that, and rotated by their positions."""
     if weights.has(f"{name}.weight"):
         source = norm(run.graph, weights, name, source)
     return run.graph.change(source, run.positions) if heads.rotated else source
 
 
-def feed_forward(graph: Graph, weights: Weights, source: Tensor, suffix: str = "") -> Tensor:
+def feed_forward(graph: Graph, weights: Weights, source: GraphTensor, suffix: str = "") -> GraphTensor:
     """Return the feed-forward part (`build_ffn`), gated in parallel where there is a gate."""
     up = linear(graph, weights, f"ffn_up{suffix}", source)
     if weights.has(f"ffn_gate{suffix}.weight"):
@@ -274,7 +278,7 @@ def feed_forward(graph: Graph, weights: Weights, source: Tensor, suffix: str = "
 
 
 @dataclass(frozen=True, slots=True)
-class Experts:
+class ExpertRouting:
     """How a layer routes tokens to experts.
 
     Attributes:
@@ -293,8 +297,12 @@ class Experts:
 
 
 def routed(
-    graph: Graph, weights: Weights, experts: Experts, source: Tensor, logits: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    graph: Graph,
+    weights: Weights,
+    experts: ExpertRouting,
+    source: GraphTensor,
+    logits: GraphTensor | None = None,
+) -> tuple[GraphTensor, GraphTensor]:
     """Return which experts each token takes, and their weights (first half of `build_moe_ffn`)."""
     tokens = source.shape[1]
     if logits is None:
@@ -320,8 +328,12 @@ def routed(
 
 
 def mixture(
-    graph: Graph, weights: Weights, experts: Experts, source: Tensor, logits: Tensor | None = None
-) -> Tensor:
+    graph: Graph,
+    weights: Weights,
+    experts: ExpertRouting,
+    source: GraphTensor,
+    logits: GraphTensor | None = None,
+) -> GraphTensor:
     """Return the sum of the chosen experts (`build_moe_ffn`), by the router's weights or by `logits`."""
     width, tokens = source.shape[:2]
     chosen, gains = routed(graph, weights, experts, source, logits)
@@ -350,8 +362,13 @@ def mixture(
 
 
 def expert(
-    graph: Graph, weights: Weights, name: str, source: Tensor, chosen: Tensor, experts: Experts
-) -> Tensor:
+    graph: Graph,
+    weights: Weights,
+    name: str,
+    source: GraphTensor,
+    chosen: GraphTensor,
+    experts: ExpertRouting,
+) -> GraphTensor:
     """Return `source` times the chosen experts' matrices (`build_lora_mm_id`)."""
     tokens = source.shape[2]
     done = graph.make((weights.rows(name), experts.used, tokens), source, chosen)
@@ -363,11 +380,11 @@ def expert(
     return done
 
 
-def summed(graph: Graph, outputs: Tensor, used: int) -> Tensor:
+def summed(graph: Graph, outputs: GraphTensor, used: int) -> GraphTensor:
     """Return the outputs of all experts added up, views before sums."""
     width, _, tokens = outputs.shape[:3]
     views = [graph.expand(graph.view(outputs, width, tokens, dense=False)) for _ in range(used)]
     total = views[0]
     for view in views[1:]:
-        total = graph.expand(Tensor((width, tokens), (total, view), in_place=True))
+        total = graph.expand(GraphTensor((width, tokens), (total, view), in_place=True))
     return graph.make((width, tokens), total) if used == 1 else total

@@ -6,7 +6,7 @@ from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import HEADLESS, REPLAYED, WITHOUT_FLASH
 from relayd.memory.blocks import Pass, Weights, norm
 from relayd.memory.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
-from relayd.memory.graph import Graph, Tensor, allocate
+from relayd.memory.graph import Graph, GraphTensor, allocate
 from relayd.memory.setup import CACHE_TYPES, Extent, Setup
 from relayd.memory.shape import Layer, Shape
 from relayd.memory.transformer import Transformer, experts_of, heads_of
@@ -81,8 +81,13 @@ def record(
 
 
 def gemma_stream(
-    run: Pass, model: ModelMetadata, shape: Shape, weights: Weights, chosen: Iterable[int], stream: Tensor
-) -> Tensor:
+    run: Pass,
+    model: ModelMetadata,
+    shape: Shape,
+    weights: Weights,
+    chosen: Iterable[int],
+    stream: GraphTensor,
+) -> GraphTensor:
     """Return the stream of Gemma 3n or 4 after its last layer."""
     layers = [
         GemmaLayer(
@@ -118,7 +123,7 @@ def _kind(layer: Layer, block: Weights) -> object:
     return layer, shapes, block.has("ffn_gate_inp.weight"), block.has("attn_v.weight")
 
 
-def embedded(graph: Graph, shape: Shape, extent: Extent) -> Tensor:
+def embedded(graph: Graph, shape: Shape, extent: Extent) -> GraphTensor:
     """Return the embedded tokens (`build_inp_embd`): three ways in, of which one is used."""
     width, tokens = shape.n_embd, extent.tokens
     ids, given = graph.input(tokens), graph.input(width, tokens)
@@ -137,7 +142,7 @@ def inputs(shape: Shape, setup: Setup, extent: Extent) -> Pass:
     flash = setup.flash_attention and shape.architecture not in WITHOUT_FLASH
     item = 2 if flash else 4
 
-    def mask(cells: int) -> Tensor:
+    def mask(cells: int) -> GraphTensor:
         if not shape.cached:
             return graph.input(tokens, tokens, item=item)
         return graph.input(cells, tokens // streams, 1, streams, item=item)
@@ -162,12 +167,12 @@ def inputs(shape: Shape, setup: Setup, extent: Extent) -> Pass:
 
 def _rotations(
     graph: Graph, type_name: str, heads: tuple[int, int], *, whole: bool
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[GraphTensor | None, GraphTensor | None]:
     full, sliding = (_rotation(graph, type_name, head, whole=whole) for head in heads)
     return full, sliding
 
 
-def _rotation(graph: Graph, type_name: str, head: int, *, whole: bool) -> Tensor | None:
+def _rotation(graph: Graph, type_name: str, head: int, *, whole: bool) -> GraphTensor | None:
     """Return the matrix that turns quantised keys or values (llama-kv-cache.cpp `n_rot_k`, `n_rot_v`)."""
     if CACHE_TYPES[type_name] in {0, 1, 30} or not head or head % 64:
         return None

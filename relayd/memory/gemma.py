@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relayd.memory.blocks import (
-    Experts,
+    ExpertRouting,
     Heads,
     Pass,
     Weights,
@@ -19,7 +19,7 @@ from relayd.memory.blocks import (
     prepared,
     queries,
 )
-from relayd.memory.graph import Tensor
+from relayd.memory.graph import GraphTensor
 
 STREAMS = 4
 """Parallel residual streams of Gemma 3n (`n_altup`)."""
@@ -37,7 +37,7 @@ class PerLayer:
         width: Elements of a part.
     """
 
-    inputs: Tensor
+    inputs: GraphTensor
     width: int
 
 
@@ -54,13 +54,13 @@ class GemmaLayer:
 
     index: int
     heads: Heads
-    experts: Experts
+    experts: ExpertRouting
     own: bool
 
 
 def gemma4_stream(
-    run: Pass, weights: Weights, layers: Iterable[GemmaLayer], stream: Tensor, layered: tuple[int, int]
-) -> Tensor:
+    run: Pass, weights: Weights, layers: Iterable[GemmaLayer], stream: GraphTensor, layered: tuple[int, int]
+) -> GraphTensor:
     """Return the residual stream of Gemma 4 after its last layer.
 
     Args:
@@ -77,8 +77,8 @@ def gemma4_stream(
 
 
 def gemma3n_stream(
-    run: Pass, weights: Weights, layers: Iterable[GemmaLayer], stream: Tensor, n_layers: int
-) -> Tensor:
+    run: Pass, weights: Weights, layers: Iterable[GemmaLayer], stream: GraphTensor, n_layers: int
+) -> GraphTensor:
     """Return the residual stream of Gemma 3n after its last layer, the parallel ones joined."""
     graph, (width, tokens) = run.graph, stream.shape[:2]
     parts = per_layer_inputs(run, stream, weights.rows("blk.0.inp_gate"), n_layers)
@@ -92,11 +92,11 @@ def gemma3n_stream(
     scaled = graph.change(graph.change(back, target), length)
     total = graph.view(streams, width, tokens)
     for _ in range(rest):
-        total = Tensor((width, tokens), (total, graph.view(scaled, width, tokens)), in_place=True)
+        total = GraphTensor((width, tokens), (total, graph.view(scaled, width, tokens)), in_place=True)
     return graph.change(total)
 
 
-def per_layer_inputs(run: Pass, stream: Tensor, width: int, layers: int) -> PerLayer:
+def per_layer_inputs(run: Pass, stream: GraphTensor, width: int, layers: int) -> PerLayer:
     """Return the per-layer embeddings (`build_inp_per_layer`, `project_per_layer_inputs`)."""
     graph, tokens = run.graph, run.extent.tokens
     looked_up = graph.make((width * layers, tokens), graph.input(tokens))
@@ -110,7 +110,9 @@ def per_layer_inputs(run: Pass, stream: Tensor, width: int, layers: int) -> PerL
     return PerLayer(graph.make((width, tokens, layers), across), width)
 
 
-def gemma_attention(run: Pass, weights: Weights, heads: Heads, source: Tensor, *, own: bool) -> Tensor:
+def gemma_attention(
+    run: Pass, weights: Weights, heads: Heads, source: GraphTensor, *, own: bool
+) -> GraphTensor:
     """Return self-attention whose values are normalised too, and may be the keys themselves."""
     graph = run.graph
     query, key, value = queries(run, weights, heads, source)
@@ -123,7 +125,7 @@ def gemma_attention(run: Pass, weights: Weights, heads: Heads, source: Tensor, *
     return attend(run, weights, heads, query, key, graph.change(value))
 
 
-def gemma4_feed(run: Pass, weights: Weights, experts: Experts, source: Tensor) -> Tensor:
+def gemma4_feed(run: Pass, weights: Weights, experts: ExpertRouting, source: GraphTensor) -> GraphTensor:
     """Return the feed-forward part of Gemma 4: dense, or dense and experts side by side."""
     graph = run.graph
     if not weights.has("ffn_gate_inp.weight"):
@@ -138,8 +140,8 @@ def gemma4_feed(run: Pass, weights: Weights, experts: Experts, source: Tensor) -
 
 
 def gemma4_layer(
-    run: Pass, weights: Weights, layer: GemmaLayer, stream: Tensor, layered: PerLayer | None
-) -> Tensor:
+    run: Pass, weights: Weights, layer: GemmaLayer, stream: GraphTensor, layered: PerLayer | None
+) -> GraphTensor:
     """Return the residual stream after a layer of Gemma 4; every token goes on to the last one."""
     graph = run.graph
     normed = norm(graph, weights, "attn_norm", stream)
@@ -152,7 +154,7 @@ def gemma4_layer(
     return graph.change(done) if weights.has("layer_output_scale.weight") else done
 
 
-def layer_part(run: Pass, weights: Weights, layered: PerLayer, source: Tensor) -> Tensor:
+def layer_part(run: Pass, weights: Weights, layered: PerLayer, source: GraphTensor) -> GraphTensor:
     """Return what the per-layer embedding adds."""
     graph = run.graph
     gate = graph.change(graph.matmul(layered.width, source))
@@ -161,7 +163,7 @@ def layer_part(run: Pass, weights: Weights, layered: PerLayer, source: Tensor) -
     return norm(graph, weights, "post_norm", projected)
 
 
-def parallel_streams(run: Pass, stream: Tensor) -> Tensor:
+def parallel_streams(run: Pass, stream: GraphTensor) -> GraphTensor:
     """Return the stream and its three projections side by side."""
     graph, (width, tokens) = run.graph, stream.shape[:2]
     target = magnitude(run, stream)
@@ -172,15 +174,15 @@ def parallel_streams(run: Pass, stream: Tensor) -> Tensor:
     return graph.make((width, tokens, STREAMS), stream, scaled)
 
 
-def magnitude(run: Pass, source: Tensor) -> Tensor:
+def magnitude(run: Pass, source: GraphTensor) -> GraphTensor:
     """Return the length of every row."""
     graph = run.graph
     return graph.change(graph.make((1, *source.shape[1:]), graph.change(source)))
 
 
 def gemma3n_layer(
-    run: Pass, weights: Weights, layer: GemmaLayer, streams: Tensor, layered: PerLayer
-) -> Tensor:
+    run: Pass, weights: Weights, layer: GemmaLayer, streams: GraphTensor, layered: PerLayer
+) -> GraphTensor:
     """Return the parallel streams after a layer of Gemma 3n."""
     graph, (width, tokens) = run.graph, streams.shape[:2]
     predicted = predictions(run, weights, streams)
@@ -196,13 +198,13 @@ def gemma3n_layer(
     corrected = corrections(run, weights, predicted, done)
     first = graph.change(graph.view(corrected, width, tokens))
     part = layer_part(run, weights, layered, first)
-    rest = Tensor(
+    rest = GraphTensor(
         (width, tokens, STREAMS - 1), (graph.view(corrected, width, tokens, STREAMS - 1), part), in_place=True
     )
     return graph.make((width, tokens, STREAMS), graph.view(corrected, width, tokens), rest)
 
 
-def gelu_feed(run: Pass, weights: Weights, source: Tensor, *, sparse: bool) -> Tensor:
+def gelu_feed(run: Pass, weights: Weights, source: GraphTensor, *, sparse: bool) -> GraphTensor:
     """Return the feed-forward part of Gemma 3n, whose first layers drop all but the largest gates."""
     graph = run.graph
     up = graph.matmul(weights.rows("ffn_up"), source)
@@ -216,14 +218,14 @@ def gelu_feed(run: Pass, weights: Weights, source: Tensor, *, sparse: bool) -> T
     return graph.matmul(source.shape[0], graph.change(up, graph.change(gate)))
 
 
-def modalities(run: Pass, weights: Weights, source: Tensor) -> Tensor:
+def modalities(run: Pass, weights: Weights, source: GraphTensor) -> GraphTensor:
     """Return how much of each stream goes where (`altup_compute_router_modalities`)."""
     graph = run.graph
     scaled = graph.change(norm(graph, weights, "altup_router_norm", source))
     return graph.change(graph.matmul(STREAMS, scaled))
 
 
-def predictions(run: Pass, weights: Weights, streams: Tensor) -> Tensor:
+def predictions(run: Pass, weights: Weights, streams: GraphTensor) -> GraphTensor:
     """Return what each stream is expected to become (`altup_predict`)."""
     graph, (width, tokens) = run.graph, streams.shape[:2]
     shares = graph.matmul(STREAMS * STREAMS, modalities(run, weights, graph.view(streams, width, tokens)))
@@ -234,7 +236,7 @@ def predictions(run: Pass, weights: Weights, streams: Tensor) -> Tensor:
     return graph.change(back, streams)
 
 
-def corrections(run: Pass, weights: Weights, predicted: Tensor, done: Tensor) -> Tensor:
+def corrections(run: Pass, weights: Weights, predicted: GraphTensor, done: GraphTensor) -> GraphTensor:
     """Return the streams corrected by what the layer found (`altup_correct`)."""
     graph, (width, tokens) = run.graph, done.shape[:2]
     chosen = modalities(run, weights, done)

@@ -16,7 +16,7 @@ ALIGNMENT = 32
 _ENDLESS = 1 << 62
 
 
-class Tensor:
+class GraphTensor:
     """The size of a tensor, what it is made of, and what of its memory is its own.
 
     Attributes:
@@ -37,10 +37,10 @@ class Tensor:
     def __init__(
         self,
         shape: Sequence[int],
-        sources: tuple["Tensor", ...] = (),
+        sources: tuple["GraphTensor", ...] = (),
         *,
         item: int = 4,
-        origin: "Tensor | None" = None,
+        origin: "GraphTensor | None" = None,
         in_place: bool = False,
         dense: bool = True,
         owned: bool = True,
@@ -48,7 +48,7 @@ class Tensor:
         self.shape = (*shape, *(1,) * (4 - len(shape)))
         self.item = item
         self.sources = sources
-        self.origin: Tensor | None = origin.origin or origin if origin is not None else None
+        self.origin: GraphTensor | None = origin.origin or origin if origin is not None else None
         self.in_place = in_place
         self.dense = dense
         self.owned = owned
@@ -56,7 +56,7 @@ class Tensor:
         self.children = self.views = self.offset = 0
         self.placed = self.visited = False
 
-    def fits_over(self, source: "Tensor") -> bool:
+    def fits_over(self, source: "GraphTensor") -> bool:
         """Tell whether this tensor has the layout of `source` (ggml `ggml_are_same_layout`)."""
         return self.item == source.item and self.shape == source.shape and self.dense and source.dense
 
@@ -65,38 +65,38 @@ class Graph:
     """A graph in the order in which the engine would compute it."""
 
     def __init__(self) -> None:
-        self.nodes: list[Tensor] = []
-        self.leaves: list[Tensor] = []
+        self.nodes: list[GraphTensor] = []
+        self.leaves: list[GraphTensor] = []
 
-    def input(self, *shape: int, item: int = 4) -> Tensor:
+    def input(self, *shape: int, item: int = 4) -> GraphTensor:
         """Return a tensor that the caller fills before every pass."""
-        return Tensor(shape, item=item)
+        return GraphTensor(shape, item=item)
 
-    def outside(self, *shape: int, item: int = 4) -> Tensor:
+    def outside(self, *shape: int, item: int = 4) -> GraphTensor:
         """Return a tensor with memory of its own: a weight or a cache."""
-        return Tensor(shape, item=item, owned=False)
+        return GraphTensor(shape, item=item, owned=False)
 
-    def make(self, shape: Sequence[int], *sources: Tensor, item: int = 4) -> Tensor:
+    def make(self, shape: Sequence[int], *sources: GraphTensor, item: int = 4) -> GraphTensor:
         """Return a tensor with memory of its own, computed from `sources`."""
-        return Tensor(shape, sources, item=item)
+        return GraphTensor(shape, sources, item=item)
 
-    def change(self, source: Tensor, *others: Tensor) -> Tensor:
+    def change(self, source: GraphTensor, *others: GraphTensor) -> GraphTensor:
         """Return a tensor of the layout of `source` that may be written over one of its sources."""
-        return Tensor(source.shape, (source, *others), item=source.item, in_place=True)
+        return GraphTensor(source.shape, (source, *others), item=source.item, in_place=True)
 
-    def matmul(self, rows: int, source: Tensor) -> Tensor:
+    def matmul(self, rows: int, source: GraphTensor) -> GraphTensor:
         """Return `source` times a weight of `rows` rows."""
-        return Tensor((rows, *source.shape[1:]), (source,))
+        return GraphTensor((rows, *source.shape[1:]), (source,))
 
-    def view(self, source: Tensor, *shape: int, dense: bool = True) -> Tensor:
+    def view(self, source: GraphTensor, *shape: int, dense: bool = True) -> GraphTensor:
         """Return another look at the memory of `source`."""
-        return Tensor(shape, (source,), item=source.item, origin=source, dense=dense)
+        return GraphTensor(shape, (source,), item=source.item, origin=source, dense=dense)
 
-    def store(self, cache: Tensor, *sources: Tensor) -> Tensor:
+    def store(self, cache: GraphTensor, *sources: GraphTensor) -> GraphTensor:
         """Return the operation that writes `sources` into `cache`."""
-        return Tensor(cache.shape, (*sources, cache), item=cache.item, origin=cache)
+        return GraphTensor(cache.shape, (*sources, cache), item=cache.item, origin=cache)
 
-    def expand(self, tensor: Tensor) -> Tensor:
+    def expand(self, tensor: GraphTensor) -> GraphTensor:
         """Append what `tensor` needs and itself, sources from left to right (ggml.c `ggml_visit_parents`)."""
         if tensor.visited:
             return tensor
@@ -165,7 +165,7 @@ def allocate(graph: Graph) -> Bytes:
     return Bytes(space.high)
 
 
-def _place(space: _Space, tensor: Tensor) -> None:
+def _place(space: _Space, tensor: GraphTensor) -> None:
     if tensor.placed or not tensor.owned or tensor.origin is not None:
         return
     tensor.placed = True
@@ -178,7 +178,7 @@ def _place(space: _Space, tensor: Tensor) -> None:
     tensor.offset = space.take(tensor.nbytes)
 
 
-def _release(space: _Space, tensor: Tensor) -> None:
+def _release(space: _Space, tensor: GraphTensor) -> None:
     owner = tensor
     if tensor.origin is not None:
         owner = tensor.origin

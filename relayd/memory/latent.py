@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.blocks import Pass, Weights, linear, norm
-from relayd.memory.graph import Tensor
+from relayd.memory.graph import GraphTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def latent_of(model: ModelMetadata, index: int, *, rotated: bool) -> Latent:
     )
 
 
-def latent_attention(run: Pass, weights: Weights, dims: Latent, source: Tensor) -> Tensor:
+def latent_attention(run: Pass, weights: Weights, dims: Latent, source: GraphTensor) -> GraphTensor:
     """Return self-attention over `source`, heads folded into the queries (the absorbed form)."""
     graph, tokens = run.graph, source.shape[1]
     row = dims.rank + dims.rope
@@ -70,7 +70,7 @@ def latent_attention(run: Pass, weights: Weights, dims: Latent, source: Tensor) 
     return linear(graph, weights, "attn_output", mixed)
 
 
-def low_rank_queries(run: Pass, weights: Weights, dims: Latent, source: Tensor) -> Tensor:
+def low_rank_queries(run: Pass, weights: Weights, dims: Latent, source: GraphTensor) -> GraphTensor:
     """Return the queries, through a low rank where the model has one."""
     graph = run.graph
     if weights.has("attn_q.weight"):
@@ -81,7 +81,7 @@ def low_rank_queries(run: Pass, weights: Weights, dims: Latent, source: Tensor) 
     return graph.view(whole, dims.key, dims.heads, source.shape[1])
 
 
-def scores(run: Pass, dims: Latent, query: Tensor) -> Tensor:
+def scores(run: Pass, dims: Latent, query: GraphTensor) -> GraphTensor:
     """Return the values weighted by attention and decompressed (`build_attn_mha` with `v_mla`)."""
     graph, extent = run.graph, run.extent
     tokens, streams = query.shape[2], extent.streams

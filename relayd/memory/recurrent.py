@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.blocks import Pass, Weights, linear, norm
-from relayd.memory.graph import Graph, Tensor
+from relayd.memory.graph import Graph, GraphTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def recurrence_of(model: ModelMetadata) -> Recurrence:
     )
 
 
-def recurrent(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Tensor:
+def recurrent(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -> GraphTensor:
     """Return what a recurrent layer adds, its kind read from its weights."""
     if weights.has("shortconv.in_proj.weight"):
         return short_convolution(run, weights, dims, source)
@@ -52,7 +52,7 @@ def recurrent(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> 
     return mamba2(run, weights, dims, source)
 
 
-def loaded(run: Pass, size: int) -> Tensor:
+def loaded(run: Pass, size: int) -> GraphTensor:
     """Return the state of every sequence (`build_rs`)."""
     graph, sequences = run.graph, run.extent.sequences
     states = graph.make((size, sequences), run.states)
@@ -61,7 +61,7 @@ def loaded(run: Pass, size: int) -> Tensor:
     return state
 
 
-def scanned(run: Pass, size: int, scan: Tensor) -> None:
+def scanned(run: Pass, size: int, scan: GraphTensor) -> None:
     """Record `scan`, which reads states where they are, and the copy of those it does not (`build_rs`)."""
     graph = run.graph
     graph.expand(scan)
@@ -69,7 +69,7 @@ def scanned(run: Pass, size: int, scan: Tensor) -> None:
     graph.expand(graph.store(graph.outside(1), graph.view(rest, 1, 1)))
 
 
-def convolved(run: Pass, dims: Recurrence, source: Tensor, channels: int) -> Tensor:
+def convolved(run: Pass, dims: Recurrence, source: GraphTensor, channels: int) -> GraphTensor:
     """Return the input of a convolution, the last tokens of the pass before in front of it."""
     graph, sequences = run.graph, run.extent.sequences
     tokens = run.extent.tokens // sequences
@@ -81,21 +81,21 @@ def convolved(run: Pass, dims: Recurrence, source: Tensor, channels: int) -> Ten
     return joined
 
 
-def short_convolution(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Tensor:
+def short_convolution(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -> GraphTensor:
     """Return the layer of LFM2."""
     graph, sequences = run.graph, run.extent.sequences
     width, tokens = source.shape[0], run.extent.tokens // sequences
     parts = graph.matmul(3 * width, graph.view(source, width, tokens, sequences))
     b, c, x = (graph.view(parts, width, tokens, sequences, dense=False) for _ in range(3))
-    mixed = Tensor((width, tokens, sequences), (b, x), in_place=True)
+    mixed = GraphTensor((width, tokens, sequences), (b, x), in_place=True)
     joined = convolved(run, dims, mixed, width)
     filtered = graph.make((width, tokens, sequences), joined)
-    gated = Tensor((width, tokens, sequences), (c, filtered), in_place=True)
+    gated = GraphTensor((width, tokens, sequences), (c, filtered), in_place=True)
     done = graph.matmul(weights.rows("shortconv.out_proj"), gated)
     return graph.view(done, done.shape[0], run.extent.tokens)
 
 
-def mamba2(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Tensor:
+def mamba2(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -> GraphTensor:
     """Return the layer of Mamba-2."""
     graph, sequences = run.graph, run.extent.sequences
     tokens, head = run.extent.tokens // sequences, dims.inner // dims.heads
@@ -119,12 +119,14 @@ def mamba2(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Ten
     return finished(run, weights, dims, scan, x, z)
 
 
-def finished(run: Pass, weights: Weights, dims: Recurrence, scan: Tensor, x: Tensor, z: Tensor) -> Tensor:
+def finished(
+    run: Pass, weights: Weights, dims: Recurrence, scan: GraphTensor, x: GraphTensor, z: GraphTensor
+) -> GraphTensor:
     """Return the second half of a Mamba-2 layer: skip, gate, normalise, project."""
     graph, shape = run.graph, x.shape
     y = graph.view(scan, *shape, dense=False)
-    skip = Tensor(shape, (x,), in_place=True)
-    y = Tensor(shape, (y, skip), in_place=True)
+    skip = GraphTensor(shape, (x,), in_place=True)
+    y = GraphTensor(shape, (y, skip), in_place=True)
     y = graph.make(shape, graph.make(shape, z), y)
     if weights.has("ssm_norm.weight"):
         grouped = graph.view(y, dims.inner // dims.groups, dims.groups, *shape[2:])
@@ -132,7 +134,7 @@ def finished(run: Pass, weights: Weights, dims: Recurrence, scan: Tensor, x: Ten
     return linear(graph, weights, "ssm_out", graph.view(y, dims.inner, run.extent.tokens))
 
 
-def mamba1(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Tensor:
+def mamba1(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -> GraphTensor:
     """Return the layer of Mamba."""
     graph, sequences = run.graph, run.extent.sequences
     tokens, inner = run.extent.tokens // sequences, dims.inner
@@ -160,13 +162,13 @@ def mamba1(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Ten
     graph.expand(graph.store(graph.outside(1), graph.view(scan, size * sequences, dense=False)))
     y = graph.view(scan, inner, tokens, sequences, dense=False)
     skip = graph.change(x)
-    y = Tensor((inner, tokens, sequences), (y, skip), in_place=True)
+    y = GraphTensor((inner, tokens, sequences), (y, skip), in_place=True)
     y = graph.make(y.shape, graph.make(y.shape, z), y)
     done = linear(graph, weights, "ssm_out", y)
     return graph.view(done, done.shape[0], run.extent.tokens)
 
 
-def delta_net(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> Tensor:
+def delta_net(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -> GraphTensor:
     """Return the layer of a gated delta net (Qwen3-Next, Qwen3.5)."""
     graph, sequences = run.graph, run.extent.sequences
     tokens, head = run.extent.tokens // sequences, dims.inner // dims.heads
@@ -180,7 +182,7 @@ def delta_net(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> 
     state = loaded(run, size)
     filtered = graph.change(graph.make((channels, tokens, sequences), joined))
 
-    def unit() -> Tensor:
+    def unit() -> GraphTensor:
         part = graph.view(filtered, dims.state, dims.groups, tokens, sequences, dense=False)
         scaled = graph.change(graph.change(part))
         if not legacy or dims.groups == dims.heads:
@@ -200,7 +202,7 @@ def delta_net(run: Pass, weights: Weights, dims: Recurrence, source: Tensor) -> 
     return linear(graph, weights, "ssm_out", graph.view(done, dims.inner, run.extent.tokens))
 
 
-def gates(run: Pass, dims: Recurrence, source: Tensor) -> tuple[Tensor, Tensor]:
+def gates(run: Pass, dims: Recurrence, source: GraphTensor) -> tuple[GraphTensor, GraphTensor]:
     """Return beta and gate of Qwen3.5."""
     graph = run.graph
     beta = graph.matmul(dims.heads, source)
@@ -210,7 +212,7 @@ def gates(run: Pass, dims: Recurrence, source: Tensor) -> tuple[Tensor, Tensor]:
     return opened, graph.view(graph.change(graph.change(biased)), 1, *alpha.shape[:2])
 
 
-def legacy_gates(run: Pass, dims: Recurrence, source: Tensor) -> tuple[Tensor, Tensor]:
+def legacy_gates(run: Pass, dims: Recurrence, source: GraphTensor) -> tuple[GraphTensor, GraphTensor]:
     """Return beta and gate of Qwen3-Next, which come from one matrix."""
     graph, tokens = run.graph, source.shape[1]
     both = graph.matmul(2 * dims.heads, source)
@@ -219,6 +221,6 @@ def legacy_gates(run: Pass, dims: Recurrence, source: Tensor) -> tuple[Tensor, T
     return graph.change(beta), graph.change(graph.change(graph.change(alpha)))
 
 
-def activated(graph: Graph, source: Tensor) -> Tensor:
+def activated(graph: Graph, source: GraphTensor) -> GraphTensor:
     """Return `source` shifted and through its activation."""
     return graph.change(graph.change(source))

@@ -92,10 +92,10 @@ def read_shape(model: ModelMetadata) -> Shape:
     Raises:
         ModelFileError: The header lacks a key that its architecture needs.
     """
-    return _Reader(model).shape()
+    return _LayerValues(model).shape()
 
 
-class _Reader:
+class _LayerValues:
     """Collects per-layer values of one header."""
 
     def __init__(self, model: ModelMetadata) -> None:

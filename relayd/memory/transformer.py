@@ -12,7 +12,7 @@ from relayd.memory.architectures import (
     WINDOW_ROTATED,
 )
 from relayd.memory.blocks import (
-    Experts,
+    ExpertRouting,
     Heads,
     Pass,
     Weights,
@@ -22,7 +22,7 @@ from relayd.memory.blocks import (
     mixture,
     norm,
 )
-from relayd.memory.graph import Tensor
+from relayd.memory.graph import GraphTensor
 from relayd.memory.latent import latent_attention, latent_of
 from relayd.memory.recurrent import recurrence_of, recurrent
 from relayd.memory.shape import Shape
@@ -40,7 +40,7 @@ class Transformer:
     """
 
     def __init__(
-        self, run: Pass, model: ModelMetadata, shape: Shape, weights: Weights, outputs: Tensor
+        self, run: Pass, model: ModelMetadata, shape: Shape, weights: Weights, outputs: GraphTensor
     ) -> None:
         self._run = run
         self._graph = run.graph
@@ -50,7 +50,7 @@ class Transformer:
         self._outputs = outputs
         self._entered = outputs
 
-    def layer(self, index: int, stream: Tensor, *, last: bool) -> Tensor:
+    def layer(self, index: int, stream: GraphTensor, *, last: bool) -> GraphTensor:
         """Return the stream after layer `index`; after the last one only tokens with an output remain."""
         block = self._weights.block(index)
         self._entered = stream
@@ -66,7 +66,7 @@ class Transformer:
         after = self._graph.change(stream, mixed) if ahead else self._graph.change(mixed, stream)
         return self._second_half(block, index, after, ahead=ahead)
 
-    def _first_norm(self, block: Weights, stream: Tensor) -> Tensor:
+    def _first_norm(self, block: Weights, stream: GraphTensor) -> GraphTensor:
         after_only = _both_post_norms(block) or block.has("layer_output_norm.weight")
         if after_only and not block.has("attn_norm.weight"):
             return stream
@@ -80,13 +80,20 @@ class Transformer:
         named = any(block.has(f"{name}.weight") for name in PRE_FEED)
         return self._shape.architecture in PARALLEL and not named
 
-    def _chosen(self, source: Tensor) -> Tensor:
+    def _chosen(self, source: GraphTensor) -> GraphTensor:
         """Return the rows of the tokens that have an output."""
         return self._graph.make((source.shape[0], self._run.extent.outputs), source, self._outputs)
 
     def _parallel(
-        self, block: Weights, index: int, stream: Tensor, normed: Tensor, mixed: Tensor, *, last: bool
-    ) -> Tensor:
+        self,
+        block: Weights,
+        index: int,
+        stream: GraphTensor,
+        normed: GraphTensor,
+        mixed: GraphTensor,
+        *,
+        last: bool,
+    ) -> GraphTensor:
         graph = self._graph
         if block.has("attn_norm_2.weight"):
             normed = norm(graph, block, "attn_norm", stream)
@@ -97,7 +104,7 @@ class Transformer:
             return graph.change(graph.change(done, stream), mixed)
         return graph.change(graph.change(done, mixed), stream)
 
-    def _second_half(self, block: Weights, index: int, after: Tensor, *, ahead: bool) -> Tensor:
+    def _second_half(self, block: Weights, index: int, after: GraphTensor, *, ahead: bool) -> GraphTensor:
         graph = self._graph
         if block.has("layer_output_norm.weight"):
             after = norm(graph, block, "attn_output_norm", after, rms=False)
@@ -115,13 +122,13 @@ class Transformer:
         fed_only = not block.has("attn_output.weight") and not self._shape.layers[index].state
         return fed_only or not (block.has("ffn_down.weight") or block.has("ffn_down_exps.weight"))
 
-    def _pre_feed(self, block: Weights, after: Tensor) -> Tensor:
+    def _pre_feed(self, block: Weights, after: GraphTensor) -> GraphTensor:
         name = next((name for name in PRE_FEED if block.has(f"{name}.weight")), "ffn_norm")
         if _both_post_norms(block) and name == "post_attention_norm":
             return after
         return norm(self._graph, block, name, after)
 
-    def _mix(self, block: Weights, index: int, normed: Tensor) -> Tensor:
+    def _mix(self, block: Weights, index: int, normed: GraphTensor) -> GraphTensor:
         """Return what the first half of a layer adds: attention, a recurrent layer, or both."""
         kept, run = self._shape.layers[index], self._run
         if kept.state and not kept.key:
@@ -138,7 +145,7 @@ class Transformer:
         again = norm(self._graph, block, "attn_norm", normed.sources[0].sources[0])
         return self._graph.change(mixed, recurrent(run, block, recurrence_of(self._model), again))
 
-    def _fed(self, block: Weights, index: int, source: Tensor) -> Tensor:
+    def _fed(self, block: Weights, index: int, source: GraphTensor) -> GraphTensor:
         """Return the feed-forward part of a layer: dense, or experts with what is shared among them."""
         graph = self._graph
         if not block.has("ffn_gate_inp.weight"):
@@ -159,9 +166,9 @@ def _both_post_norms(block: Weights) -> bool:
     return block.has("post_attention_norm.weight") and block.has("post_ffw_norm.weight")
 
 
-def experts_of(model: ModelMetadata, index: int) -> Experts:
+def experts_of(model: ModelMetadata, index: int) -> ExpertRouting:
     """Return how a layer routes."""
-    return Experts(
+    return ExpertRouting(
         model.whole("expert_count"),
         model.per_layer("expert_used_count", index + 1, 0)[index],
         softmax_after=model.architecture == "gpt-oss",

@@ -13,7 +13,7 @@ from relayd.gguf.companions import PART
 from relayd.models.choice import base_name, quant_of
 from relayd.models.embedded import SUFFIXES, extract, find_embedded
 from relayd.models.ondisk import Found
-from relayd.models.shelf import Kept, Record, Shelf
+from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
 from relayd.models.source import safe_file_name
 from relayd.models.verify import digest_of
 
@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int | None], None]
 """Called with a file's name, the bytes done and the bytes in all."""
 
 
-def bring(file: Path, shelf: Shelf, clock: Clock, progress: Progress) -> Record:
+def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> ModelRecord:
     """Make a file a model of relayd's, and return its record.
 
     A GGUF stays where it is. The model in a llamafile is taken out, once.
@@ -40,7 +40,7 @@ def bring(file: Path, shelf: Shelf, clock: Clock, progress: Progress) -> Record:
         part = PART.fullmatch(file.name)
         names = part_names(file.name, int(part["count"])) if part else (file.name,)
         beside = find_companions(file)
-        record = Record(
+        record = ModelRecord(
             name=base_name(file.name),
             source=str(file),
             kind="imported",
@@ -53,7 +53,7 @@ def bring(file: Path, shelf: Shelf, clock: Clock, progress: Progress) -> Record:
     return record
 
 
-def servable(found: Found, shelf: Shelf, clock: Clock, progress: Progress) -> Path:
+def servable(found: Found, shelf: ModelShelf, clock: Clock, progress: Progress) -> Path:
     """Return the file that llama-server opens for a model on disk, taken out of a llamafile if need be.
 
     Raises:
@@ -64,7 +64,7 @@ def servable(found: Found, shelf: Shelf, clock: Clock, progress: Progress) -> Pa
     return Path(bring(found.files[0], shelf, clock, progress).parts[0].path)
 
 
-def take_out(llamafile: Path, kept: Kept, progress: Progress) -> tuple[Kept, ...]:
+def take_out(llamafile: Path, kept: StoredFile, progress: Progress) -> tuple[StoredFile, ...]:
     """Take the model, and a projector if there is one, out of a llamafile into our folder.
 
     Args:
@@ -92,7 +92,7 @@ def take_out(llamafile: Path, kept: Kept, progress: Progress) -> tuple[Kept, ...
             raise
         settle(staged, target)
         size, digest = target.stat().st_size, digest_of(target)
-        taken.append(Kept(path=str(target), data=str(target), bytes=size, sha256=digest))
+        taken.append(StoredFile(path=str(target), data=str(target), bytes=size, sha256=digest))
     return tuple(taken)
 
 
@@ -108,7 +108,7 @@ def settle(staged: Path, target: Path) -> None:
         raise StateError(f"{target} cannot be made: {error.strerror}") from error
 
 
-def _taken_out(file: Path, shelf: Shelf, progress: Progress) -> Record:
+def _taken_out(file: Path, shelf: ModelShelf, progress: Progress) -> ModelRecord:
     name = file.name.removesuffix(".exe").removesuffix(".llamafile")
     target = shelf.root / safe_file_name(f"{name}.gguf")
     before = shelf.record_of(str(file))
@@ -116,9 +116,9 @@ def _taken_out(file: Path, shelf: Shelf, progress: Progress) -> Record:
         return before
     if target.exists():
         raise UsageError(f"{target} is there already and from elsewhere", remedy="Move it away first.")
-    kept = Kept(path=str(target), data=str(target), arrives=str(shelf.incoming / target.name))
+    kept = StoredFile(path=str(target), data=str(target), arrives=str(shelf.incoming / target.name))
     parts = take_out(file, kept, progress)
-    return Record(
+    return ModelRecord(
         name=name,
         source=str(file),
         kind="extracted",
@@ -128,5 +128,5 @@ def _taken_out(file: Path, shelf: Shelf, progress: Progress) -> Record:
     )
 
 
-def _as_it_lies(path: Path) -> Kept:
-    return Kept(path=str(path), data=str(path), bytes=path.stat().st_size, ours=False)
+def _as_it_lies(path: Path) -> StoredFile:
+    return StoredFile(path=str(path), data=str(path), bytes=path.stat().st_size, ours=False)

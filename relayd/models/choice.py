@@ -25,7 +25,7 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenFiles:
     """The files to have.
 
     Attributes:
@@ -41,7 +41,7 @@ class Choice:
     draft: str = ""
 
 
-def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> Choice:
+def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> ChosenFiles:
     """Return the model that is wanted of a repository's files, and what belongs to it.
 
     Args:
@@ -55,7 +55,7 @@ def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> Choice:
     """
     every = sorted(paths)
     first = _named(every, file) if file else _quantised(every, quant)
-    return Choice(_parts(every, first), quant_of(first), *companions_of(every, first))
+    return ChosenFiles(_parts(every, first), quant_of(first), *companions_of(every, first))
 
 
 def quant_of(path: str) -> str:

@@ -23,13 +23,13 @@ def lmstudio_folders(home: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for path in (*chosen, *defaults) if path and path.is_absolute()))
 
 
-class _Settings(msgspec.Struct, frozen=True, rename="camel"):
+class _LmStudioSettings(msgspec.Struct, frozen=True, rename="camel"):
     downloads_folder: str = ""
 
 
 def _chosen(settings: Path) -> Path | None:
     """Return the folder that was chosen in its settings."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        folder = msgspec.json.decode(settings.read_bytes(), type=_Settings).downloads_folder
+        folder = msgspec.json.decode(settings.read_bytes(), type=_LmStudioSettings).downloads_folder
         return Path(folder) if folder else None
     return None

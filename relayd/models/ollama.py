@@ -25,13 +25,13 @@ _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _DEFAULT_HOSTS = frozenset({"registry.ollama.ai", "ollama.com"})
 
 
-class _Layer(msgspec.Struct, frozen=True, rename="camel"):
+class _ManifestLayer(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str
     digest: str
 
 
 class _Manifest(msgspec.Struct, frozen=True):
-    layers: tuple[_Layer, ...] = ()
+    layers: tuple[_ManifestLayer, ...] = ()
     manifests: tuple["_Manifest", ...] = ()
     digest: str = ""
 
@@ -88,7 +88,7 @@ def _layers(folder: Path, path: Path) -> list[tuple[str, Path]]:
     """Return kinds and bytes of a manifest's layers, those of the manifests it lists included."""
     manifest = _read(path)
     listed = [one if one.layers else _read(_blob(folder, one.digest)) for one in manifest.manifests]
-    layers: Iterable[_Layer] = (layer for one in (manifest, *listed) for layer in one.layers)
+    layers: Iterable[_ManifestLayer] = (layer for one in (manifest, *listed) for layer in one.layers)
     return [(layer.media_type, blob) for layer in layers if (blob := _blob(folder, layer.digest))]
 
 

@@ -13,7 +13,7 @@ from relayd.gguf.companions import PART, part_names
 from relayd.models.choice import base_name, choose, preferred_file, quant_of
 from relayd.models.embedded import SUFFIXES
 from relayd.models.hub import Hub, HubFile, Repository
-from relayd.models.shelf import INCOMING, Kept, Record, Shelf
+from relayd.models.shelf import INCOMING, ModelRecord, ModelShelf, StoredFile
 from relayd.models.source import AtUrl, InRepo, Named, parse_source, safe_file_name, safe_repo
 from relayd.units import show_bytes
 
@@ -33,7 +33,7 @@ class Piece:
 
     url: str
     repo: str
-    kept: Kept
+    kept: StoredFile
     bytes: int
     sha256: str
     lock: Path
@@ -59,7 +59,7 @@ class Order:
         published: Files of the hub's cache that get their names in the end, by repository.
     """
 
-    record: Record
+    record: ModelRecord
     pieces: tuple[Piece, ...]
     published: tuple[tuple[Repository, tuple[str, ...]], ...] = ()
 
@@ -75,7 +75,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ModelSources:
     """Where models come from; asks the hub, writes nothing.
 
     Attributes:
@@ -88,7 +88,7 @@ class Sources:
     """
 
     hub: Hub
-    shelf: Shelf
+    shelf: ModelShelf
     entries: Sequence[CatalogEntry]
     say: Callable[[str], None]
     projectors: bool = True
@@ -167,7 +167,7 @@ class Sources:
             wanted.append((repository, choice.draft))
         pieces = tuple(self._hub_piece(one, path) for one, path in wanted)
         count = len(choice.parts)
-        record = Record(
+        record = ModelRecord(
             name=base_name(Path(first).name),
             source=f"hf:{repository.name}/{first}",
             kind="pulled",
@@ -190,7 +190,9 @@ class Sources:
     def _hub_piece(self, repository: Repository, path: str) -> Piece:
         file = repository.files[path]
         blob, link = str(self.hub.blob(repository.name, file)), str(self.hub.link(repository, path))
-        kept = Kept(path=link, data=blob, bytes=file.bytes, sha256=file.sha256, ours=self._is_ours(blob))
+        kept = StoredFile(
+            path=link, data=blob, bytes=file.bytes, sha256=file.sha256, ours=self._is_ours(blob)
+        )
         url, lock = self.hub.url(repository, path), self.hub.lock(repository.name, file)
         return Piece(url, repository.name, kept, file.bytes, file.sha256, lock)
 
@@ -217,7 +219,7 @@ class Sources:
 
     def _into_our_folder(self, source: str, name: str, pieces: tuple[Piece, ...]) -> Order:
         self._check_names(source, pieces)
-        record = Record(
+        record = ModelRecord(
             name=base_name(name),
             source=source,
             kind="extracted" if name.endswith(SUFFIXES) else "pulled",
@@ -240,7 +242,7 @@ class Sources:
     def _own_piece(self, url: str, name: str, repo: str = "", file: HubFile | None = None) -> Piece:
         path = str(self.shelf.root / _kept_name(name))
         incoming = self.shelf.root / INCOMING
-        kept = Kept(path=path, data=path, arrives=str(incoming / name))
+        kept = StoredFile(path=path, data=path, arrives=str(incoming / name))
         size, digest = (file.bytes, file.sha256) if file else (0, "")
         return Piece(url, repo, kept, size, digest, incoming / f".{name}.lock")
 

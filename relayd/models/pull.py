@@ -16,7 +16,7 @@ from relayd.models.bring import settle, take_out
 from relayd.models.embedded import SUFFIXES
 from relayd.models.hub import Hub
 from relayd.models.order import Order, Piece
-from relayd.models.shelf import Kept, Record, Shelf, size_of
+from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile, size_of
 from relayd.models.verify import digest_of
 from relayd.units import show_bytes
 
@@ -50,13 +50,13 @@ class Puller:
     """
 
     hub: Hub
-    shelf: Shelf
+    shelf: ModelShelf
     clock: Clock
     progress: PullProgress
     too_large: Callable[[int], str]
     silence_seconds: float = SILENCE_SECONDS
 
-    def pull(self, order: Order, *, force: bool = False) -> Record:
+    def pull(self, order: Order, *, force: bool = False) -> ModelRecord:
         """Fetch what is missing of an order, and return the record of it.
 
         Args:
@@ -89,7 +89,7 @@ class Puller:
                 piece.kept.arrival.unlink(missing_ok=True)  # the llamafile around the model
         return record
 
-    def _write(self, record: Record, before: Record | None, *, finished: bool) -> Record:
+    def _write(self, record: ModelRecord, before: ModelRecord | None, *, finished: bool) -> ModelRecord:
         """Keep a record; files of an earlier commit stay on it, so that they can be removed with it."""
         now = {kept.path for kept in record.files}
         older = (
@@ -143,7 +143,7 @@ class Puller:
             timeout_seconds=self.silence_seconds,
         )
 
-    def _settled(self, order: Order) -> Record:
+    def _settled(self, order: Order) -> ModelRecord:
         """Move files from where they arrived to where they belong, the first part last."""
         first = order.record.parts[0]
         if first.arrival.name.endswith(SUFFIXES):
@@ -169,11 +169,11 @@ class Puller:
             ) from error
 
 
-def _as_kept(piece: Piece) -> Kept:
+def _as_kept(piece: Piece) -> StoredFile:
     """Return what is known of a file in our folder now that it is there."""
     path = Path(piece.kept.data)
     digest = piece.sha256 or digest_of(path)
-    return Kept(path=str(path), data=str(path), bytes=size_of(path), sha256=digest)
+    return StoredFile(path=str(path), data=str(path), bytes=size_of(path), sha256=digest)
 
 
 def _check_space(order: Order) -> None:

@@ -24,7 +24,7 @@ INCOMING = "incoming"
 """Folder of what is not whole yet, inside the folder of models: nothing in it is ever listed."""
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file of a model.
 
     Attributes:
@@ -59,7 +59,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return size_of(Path(self.data)) or size_of(self.arrival) or size_of(self.part)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What belongs to one model.
 
     Attributes:
@@ -78,16 +78,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     source: str
     kind: Kind
-    parts: tuple[Kept, ...]
-    companions: tuple[Kept, ...] = ()
+    parts: tuple[StoredFile, ...]
+    companions: tuple[StoredFile, ...] = ()
     model: str = ""
     quant: str = ""
-    older: tuple[Kept, ...] = ()
+    older: tuple[StoredFile, ...] = ()
     finished: bool = True
     at: float = 0.0
 
     @property
-    def files(self) -> tuple[Kept, ...]:
+    def files(self) -> tuple[StoredFile, ...]:
         """Everything that belongs to it."""
         return (*self.parts, *self.companions)
 
@@ -98,7 +98,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ModelShelf:
     """The folder of models and its records."""
 
     root: Path
@@ -124,19 +124,19 @@ class Shelf:
         except OSError as error:
             raise StateError(f"the folder {self.root} cannot be made: {error.strerror}") from error
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[ModelRecord]:
         """Return every record that makes sense, by name."""
         found = []
         for file in self.root.glob("*.json"):
             with contextlib.suppress(OSError, msgspec.DecodeError):
-                found.append(msgspec.json.decode(file.read_bytes(), type=Record))
+                found.append(msgspec.json.decode(file.read_bytes(), type=ModelRecord))
         return sorted(found, key=lambda record: record.name)
 
-    def record_of(self, source: str) -> Record | None:
+    def record_of(self, source: str) -> ModelRecord | None:
         """Return the record of a source, if there is one."""
         return next((record for record in self.records() if record.source == source), None)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: ModelRecord) -> None:
         """Keep a record; one of the same source is replaced.
 
         Raises:
@@ -145,7 +145,7 @@ class Shelf:
         self.make()
         write_atomic(self._file(record.source), msgspec.json.format(msgspec.json.encode(record), indent=2))
 
-    def remove(self, record: Record) -> int:
+    def remove(self, record: ModelRecord) -> int:
         """Remove what relayd brought for one model, and return the bytes that are free now.
 
         Files that another record names stay, and so does everything relayd did not make.
@@ -198,7 +198,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def _remove(kept: Kept) -> int:
+def _remove(kept: StoredFile) -> int:
     freed = 0
     data, link = Path(kept.data), Path(kept.path)
     left_over = {kept.arrival, kept.part, kept.part.with_name(f"{kept.part.name}.etag")} - {data}

@@ -18,7 +18,7 @@ from relayd.models.hub import hub_caches
 from relayd.models.lmstudio import lmstudio_folders
 from relayd.models.ollama import ollama_folders, ollama_models
 from relayd.models.ondisk import Found, Store
-from relayd.models.shelf import Record, Shelf
+from relayd.models.shelf import ModelRecord, ModelShelf
 
 DEPTH = 6
 """How many folders deep models are looked for; LM Studio needs two."""
@@ -30,7 +30,7 @@ SHA256_DIGITS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class StoreFolders:
     """Where models may lie; folders need not exist.
 
     Attributes:
@@ -50,7 +50,9 @@ class Places:
     llama_cpp: tuple[Path, ...] = ()
 
 
-def places_of(environ: Mapping[str, str], home: Path, data: Path, folders: Iterable[str] = ()) -> Places:
+def places_of(
+    environ: Mapping[str, str], home: Path, data: Path, folders: Iterable[str] = ()
+) -> StoreFolders:
     """Return where models may lie for this user.
 
     Args:
@@ -62,7 +64,7 @@ def places_of(environ: Mapping[str, str], home: Path, data: Path, folders: Itera
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     old = (cache / "llama.cpp", home / "Library/Caches/llama.cpp")
     given = [Path(environ["LLAMA_CACHE"])] if environ.get("LLAMA_CACHE") else []
-    return Places(
+    return StoreFolders(
         own=data / "models",
         folders=tuple(Path(folder).expanduser() for folder in folders),
         hubs=hub_caches(environ, home),
@@ -72,10 +74,10 @@ def places_of(environ: Mapping[str, str], home: Path, data: Path, folders: Itera
     )
 
 
-def scan(places: Places) -> list[Found]:
+def scan(places: StoreFolders) -> list[Found]:
     """Return every model, each once: what relayd brought first, then by store and name."""
     every = [
-        *_recorded(Shelf(places.own)),
+        *_recorded(ModelShelf(places.own)),
         *_in_folder(places.own, "relayd", depth=0),
         *(one for folder in places.folders for one in _in_folder(folder, "folder", DEPTH)),
         *(one for cache in places.hubs for one in _in_hub(cache)),
@@ -101,13 +103,13 @@ def begins_as_gguf(path: Path) -> bool:
         return False
 
 
-def _recorded(shelf: Shelf) -> Iterator[Found]:
+def _recorded(shelf: ModelShelf) -> Iterator[Found]:
     for record in shelf.records():
         if record.whole and begins_as_gguf(Path(record.parts[0].path)):
             yield _from_record(record)
 
 
-def _from_record(record: Record) -> Found:
+def _from_record(record: ModelRecord) -> Found:
     files = tuple(Path(kept.path) for kept in record.parts)
     companions = [Path(kept.path) for kept in record.companions]
     stem = base_name(files[0].name)

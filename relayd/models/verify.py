@@ -14,7 +14,7 @@ _CHUNK = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """What a check found.
 
     Attributes:
@@ -28,7 +28,7 @@ class Verdict:
     problems: tuple[str, ...] = ()
 
 
-def verify(found: Found, progress: Callable[[str, int, int | None], None]) -> Verdict:
+def verify(found: Found, progress: Callable[[str, int, int | None], None]) -> Verification:
     """Read every file of a model whose digest is known, and compare.
 
     Args:
@@ -45,8 +45,8 @@ def verify(found: Found, progress: Callable[[str, int, int | None], None]) -> Ve
         if actual != promised:
             problems.append(f"{path} has the SHA-256 {actual}, expected {promised}")
     if problems:
-        return Verdict(found.name, "damaged", tuple(problems))
-    return Verdict(found.name, "ok" if found.digests else "unknown")
+        return Verification(found.name, "damaged", tuple(problems))
+    return Verification(found.name, "ok" if found.digests else "unknown")
 
 
 def digest_of(path: Path, progress: Callable[[str, int, int | None], None] | None = None) -> str:

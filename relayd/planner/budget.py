@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from relayd.hardware.machine import Device, DeviceKind, Holder, Machine
+from relayd.hardware.machine import Device, DeviceKind, Machine, MemoryHolder
 from relayd.memory.weights import CPU, repacked_types
 from relayd.planner.processor import Processor, device_class
 from relayd.units import GIB, MIB, Bytes, show_bytes
@@ -76,7 +76,7 @@ class Room:
     known_speed: bool = True
     unified: bool = False
     alone: bool = False
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[MemoryHolder, ...] = ()
 
     @property
     def usable(self) -> Bytes:

@@ -34,7 +34,7 @@ PREFILL_SPREAD = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BenchmarkRun:
     """What a replica did on one device, alone.
 
     Attributes:
@@ -48,7 +48,7 @@ class Run:
     prefill_tokens_per_second: float = 0.0
 
 
-def calibrate(processor: Processor, runs: Sequence[Run]) -> Processor:
+def calibrate(processor: Processor, runs: Sequence[BenchmarkRun]) -> Processor:
     """Return the device as its runs show it; without runs, as it was.
 
     Args:
@@ -68,11 +68,11 @@ def calibrate(processor: Processor, runs: Sequence[Run]) -> Processor:
     return plain
 
 
-def _milliseconds(run: Run) -> float:
+def _milliseconds(run: BenchmarkRun) -> float:
     return 1000 / run.prefill_tokens_per_second
 
 
-def _scales(processor: Processor, runs: Sequence[Run]) -> tuple[float, float]:
+def _scales(processor: Processor, runs: Sequence[BenchmarkRun]) -> tuple[float, float]:
     """Return the most likely scales of overhead and bytes: the normal equations of two unknowns."""
     certainty = (NOISE / PRIOR) ** 2
     xx, xy, yy, x_one, y_one = certainty, 0.0, certainty, certainty, certainty

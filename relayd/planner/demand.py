@@ -30,7 +30,7 @@ HEAD = -1
 
 
 @dataclass(slots=True)
-class Lump:
+class WeightGroup:
     """Weights that always lie together.
 
     Attributes:
@@ -47,16 +47,16 @@ class Lump:
         """Return the bytes they take on a device."""
         return self.cuda if device.startswith(CUDA) else self.plain
 
-    def add(self, other: "Lump") -> None:
+    def add(self, other: "WeightGroup") -> None:
         """Take more weights in."""
         self.plain += other.plain
         self.cuda += other.cuda
         self.elements += other.elements
 
 
-def lump(tensor: Tensor) -> Lump:
+def lump(tensor: Tensor) -> WeightGroup:
     """Return what one tensor takes."""
-    return Lump(stored(tensor, CPU), stored(tensor, CUDA), math.prod(tensor.shape))
+    return WeightGroup(stored(tensor, CPU), stored(tensor, CUDA), math.prod(tensor.shape))
 
 
 class Demand:
@@ -83,11 +83,11 @@ class Demand:
         self.model = model
         self.shape: Shape = read_shape(model)
         self.beside = beside
-        self._looked_up = Lump()
-        self._blocks = [Lump() for _ in range(self.shape.n_blocks)]
-        self._experts = [Lump() for _ in range(self.shape.n_blocks)]
-        self._head = Lump()
-        self._everywhere = Lump()
+        self._looked_up = WeightGroup()
+        self._blocks = [WeightGroup() for _ in range(self.shape.n_blocks)]
+        self._experts = [WeightGroup() for _ in range(self.shape.n_blocks)]
+        self._head = WeightGroup()
+        self._everywhere = WeightGroup()
         total = self._add_up()
         tensors = {tensor.name: tensor for tensor in model.tensors}
         self._tied = None if "output.weight" in tensors else tensors.get("token_embd.weight")
@@ -210,7 +210,7 @@ class Demand:
             for index, one in enumerate(devices[: self.shape.n_layers])
             if self._experts[index].elements and (CPU if index < setup.experts_on_cpu else one) == device
         ]
-        head = self._head_lump() if devices[-1] == device else Lump()
+        head = self._head_lump() if devices[-1] == device else WeightGroup()
         dense = [*(self._blocks[index] for index in blocks), head]
         routed = sum(self._experts[index].elements for index in experts)
         share = self._n_used / self._n_expert if self._n_expert else 0.0
@@ -251,8 +251,8 @@ class Demand:
             self._computed[key] = compute_bytes(self.model, self.shape, setup, asked)
         return self._computed[key]
 
-    def _head_lump(self) -> Lump:
-        head = Lump()
+    def _head_lump(self) -> WeightGroup:
+        head = WeightGroup()
         head.add(self._head)
         if self._tied:
             head.add(lump(self._tied))
@@ -262,7 +262,7 @@ class Demand:
         """Add every tensor to the place whose device it follows, and return the bytes of all."""
         places = (*map(str, range(self.shape.n_blocks)), str(HEAD))
         one, total = Setup(), 0
-        sizes: dict[tuple[tuple[int, ...], int], Lump] = {}
+        sizes: dict[tuple[tuple[int, ...], int], WeightGroup] = {}
         for tensor in self.model.tensors:
             size = sizes.get((tensor.shape, tensor.type_id))
             if size is None:
@@ -275,7 +275,7 @@ class Demand:
                 self._place(kind, place).add(size)
         return total
 
-    def _place(self, kind: str, place: str) -> Lump:
+    def _place(self, kind: str, place: str) -> WeightGroup:
         if place == CPU:
             return self._looked_up
         if place == str(HEAD):

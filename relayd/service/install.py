@@ -8,10 +8,10 @@ from pathlib import Path
 
 from relayd.errors import StateError, UsageError
 from relayd.files import write_atomic
-from relayd.service.plan import Kind, Remove, Run, Step, Write
+from relayd.service.plan import Remove, RunCommand, ServiceKind, Step, Write
 
 
-def carry_out(steps: Iterable[Step], run: Callable[[Run], int], tell: Callable[[Step], None]) -> None:
+def carry_out(steps: Iterable[Step], run: Callable[[RunCommand], int], tell: Callable[[Step], None]) -> None:
     """Do every step in order.
 
     Args:
@@ -33,7 +33,7 @@ def carry_out(steps: Iterable[Step], run: Callable[[Run], int], tell: Callable[[
                 with _told(path):
                     path.unlink(missing_ok=True)
                 _remove_empty(path.parent)
-            case Run():
+            case RunCommand():
                 status = run(step)
                 if status and not step.may_fail:
                     raise StateError(
@@ -51,7 +51,7 @@ def closed_to_others(path: Path) -> Path | None:
     return None
 
 
-def missing_manager(kind: Kind, environ: Mapping[str, str], root: Path = Path("/")) -> str:
+def missing_manager(kind: ServiceKind, environ: Mapping[str, str], root: Path = Path("/")) -> str:
     """Return why no service manager would follow commands here, or nothing.
 
     The test for systemd is that of sd_booted(3).
@@ -65,7 +65,7 @@ def missing_manager(kind: Kind, environ: Mapping[str, str], root: Path = Path("/
     return ""
 
 
-def require_manager(kind: Kind, environ: Mapping[str, str]) -> None:
+def require_manager(kind: ServiceKind, environ: Mapping[str, str]) -> None:
     """Refuse to go on where no service manager would follow.
 
     Raises:

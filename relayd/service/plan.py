@@ -24,7 +24,7 @@ from relayd.service.units import (
 UNIT, SOCKET = "relayd.service", "relayd.socket"
 
 
-class Kind(Enum):
+class ServiceKind(Enum):
     """Who runs the service; the value is what people read."""
 
     SYSTEM = "systemd, for the machine"
@@ -35,16 +35,16 @@ class Kind(Enum):
     @property
     def system(self) -> bool:
         """Whether it belongs to the machine."""
-        return self in (Kind.SYSTEM, Kind.DAEMON)
+        return self in (ServiceKind.SYSTEM, ServiceKind.DAEMON)
 
     @property
     def launchd(self) -> bool:
         """Whether launchd runs it."""
-        return self in (Kind.DAEMON, Kind.AGENT)
+        return self in (ServiceKind.DAEMON, ServiceKind.AGENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class UnitFolders:
     """Where service managers look.
 
     Attributes:
@@ -57,7 +57,7 @@ class Places:
     config_home: Path
     root: Path = Path("/")
 
-    def files(self, kind: Kind) -> dict[str, Path]:
+    def files(self, kind: ServiceKind) -> dict[str, Path]:
         """Return every file that a service of this kind may have, by name."""
         if kind.launchd:
             library = (self.root if kind.system else self.home) / "Library"
@@ -93,7 +93,7 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunCommand:
     """Run this command; where it `may_fail`, only because there may be nothing left for it to do."""
 
     command: tuple[str, ...]
@@ -103,10 +103,10 @@ class Run:
         return f"run {' '.join(self.command)}"
 
 
-Step = Write | Remove | Run
+Step = Write | Remove | RunCommand
 
 
-def rendered(kind: Kind, service: Service) -> dict[str, str]:
+def rendered(kind: ServiceKind, service: Service) -> dict[str, str]:
     """Return the text of each file by name."""
     if kind.launchd:
         return {f"{LABEL}.plist": launchd_plist(service)}
@@ -118,7 +118,7 @@ def rendered(kind: Kind, service: Service) -> dict[str, str]:
     return texts
 
 
-def plan_install(kind: Kind, service: Service, places: Places, uid: int) -> list[Step]:
+def plan_install(kind: ServiceKind, service: Service, places: UnitFolders, uid: int) -> list[Step]:
     """Return the steps that make the service run, now and from the next boot or login on.
 
     Raises:
@@ -135,19 +135,19 @@ def plan_install(kind: Kind, service: Service, places: Places, uid: int) -> list
     systemctl = _systemctl(kind)
     units = [name for name in (SOCKET, UNIT) if name in texts]
     return [
-        *([Run((*systemctl, "disable", "--now", SOCKET))] if stale else []),
+        *([RunCommand((*systemctl, "disable", "--now", SOCKET))] if stale else []),
         *map(Remove, stale),
         *writes,
-        *([Run(("systemd-sysusers", str(files["sysusers.conf"])))] if kind.system else []),
-        Run((*systemctl, "daemon-reload")),
-        *(Run(_as_service(service, one) if kind.system else one) for one in _engine(service)),
-        Run((*systemctl, "enable", *units)),
-        Run((*systemctl, "restart" if writes or stale else "start", *units)),
+        *([RunCommand(("systemd-sysusers", str(files["sysusers.conf"])))] if kind.system else []),
+        RunCommand((*systemctl, "daemon-reload")),
+        *(RunCommand(_as_service(service, one) if kind.system else one) for one in _engine(service)),
+        RunCommand((*systemctl, "enable", *units)),
+        RunCommand((*systemctl, "restart" if writes or stale else "start", *units)),
     ]
 
 
 def plan_uninstall(
-    kind: Kind, places: Places, uid: int, *, relayd: tuple[str, ...], purge: bool = False
+    kind: ServiceKind, places: UnitFolders, uid: int, *, relayd: tuple[str, ...], purge: bool = False
 ) -> list[Step]:
     """Return the steps that end the service with its replicas, and remove what installing it wrote.
 
@@ -166,22 +166,30 @@ def plan_uninstall(
     if not files:
         return []
     removes = [Remove(path) for path in files.values()]
-    stop = Run((*relayd, "stop", "--all"), may_fail=True)
+    stop = RunCommand((*relayd, "stop", "--all"), may_fail=True)
     if kind.launchd:
-        return [stop, Run(("launchctl", "bootout", f"{_domain(kind, uid)}/{LABEL}"), may_fail=True), *removes]
+        return [
+            stop,
+            RunCommand(("launchctl", "bootout", f"{_domain(kind, uid)}/{LABEL}"), may_fail=True),
+            *removes,
+        ]
     systemctl = _systemctl(kind)
     kept = ("runtime", "state", "cache") if purge else ("runtime",)
     return [
         # Else the next connection starts it again.
-        *([Run((*systemctl, "disable", "--now", SOCKET), may_fail=True)] if SOCKET in files else []),
+        *([RunCommand((*systemctl, "disable", "--now", SOCKET), may_fail=True)] if SOCKET in files else []),
         stop,
-        Run((*systemctl, "disable", "--now", UNIT), may_fail=True),
+        RunCommand((*systemctl, "disable", "--now", UNIT), may_fail=True),
         # Replicas that outlived a daemon.
-        Run((*systemctl, "kill", UNIT), may_fail=True),
-        *([Run((*systemctl, "clean", *(f"--what={one}" for one in kept), UNIT))] if kind.system else []),
+        RunCommand((*systemctl, "kill", UNIT), may_fail=True),
+        *(
+            [RunCommand((*systemctl, "clean", *(f"--what={one}" for one in kept), UNIT))]
+            if kind.system
+            else []
+        ),
         *removes,
-        Run((*systemctl, "daemon-reload")),
-        *([Run(("userdel", SYSTEM_USER), may_fail=True)] if purge else []),
+        RunCommand((*systemctl, "daemon-reload")),
+        *([RunCommand(("userdel", SYSTEM_USER), may_fail=True)] if purge else []),
     ]
 
 
@@ -191,7 +199,7 @@ def _engine(service: Service) -> list[tuple[str, ...]]:
     return [(*relayd, "engine", "install")] if service.installs_engine else []
 
 
-def _launchd_start(kind: Kind, service: Service, plist: Path, uid: int) -> list[Step]:
+def _launchd_start(kind: ServiceKind, service: Service, plist: Path, uid: int) -> list[Step]:
     domain = _domain(kind, uid)
     folders: list[Step] = []
     engine = _engine(service)
@@ -200,20 +208,20 @@ def _launchd_start(kind: Kind, service: Service, plist: Path, uid: int) -> list[
         as_user = ("sudo", "-u", LAUNCHD_USER, "env", *variables)
         engine = [(*as_user, *one) for one in engine]
         own = ("/var/lib/relayd", "/var/cache/relayd")
-        folders = [Run(("install", "-d", "-o", LAUNCHD_USER, "-m", "0700", *own))]
+        folders = [RunCommand(("install", "-d", "-o", LAUNCHD_USER, "-m", "0700", *own))]
     return [
         *folders,
-        *map(Run, engine),
-        Run(("launchctl", "bootout", f"{domain}/{LABEL}"), may_fail=True),
-        Run(("launchctl", "bootstrap", domain, str(plist))),
+        *map(RunCommand, engine),
+        RunCommand(("launchctl", "bootout", f"{domain}/{LABEL}"), may_fail=True),
+        RunCommand(("launchctl", "bootstrap", domain, str(plist))),
     ]
 
 
-def _domain(kind: Kind, uid: int) -> str:
+def _domain(kind: ServiceKind, uid: int) -> str:
     return "system" if kind.system else f"gui/{uid}"
 
 
-def _systemctl(kind: Kind) -> tuple[str, ...]:
+def _systemctl(kind: ServiceKind) -> tuple[str, ...]:
     return ("systemctl",) if kind.system else ("systemctl", "--user")
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from relayd.checkup import Finding, Level, Patient, Process, check_up
+from relayd.checkup import Finding, Patient, Process, Severity, check_up
 from relayd.config import Config, Model, Paths
 from relayd.config.schema import Replicas, Server
 from relayd.engine import Engine, Features
 from relayd.errors import ConfigError, EngineMissing
-from relayd.hardware import Cpu, Device, DeviceKind, Holder, Machine, Memory, MemoryLimit, NumaNode
+from relayd.hardware import Cpu, Device, DeviceKind, Machine, Memory, MemoryHolder, MemoryLimit, NumaNode
 from relayd.secret import Secret
 from relayd.units import GIB, Bytes
 
@@ -25,8 +25,8 @@ FEATURES = Features("b11434", 11434, FLAGS, {}, unix_sockets=True)
 ENGINE = Engine(Path("/e/llama-server"), "installed", FEATURES)
 CARD = Device(
     DeviceKind.CUDA, 0, "GPU-1", "card", Bytes(24 * GIB), Bytes(20 * GIB),
-    holders=(Holder(50, "train.py", Bytes(3 * GIB)), Holder(51, "Xorg", Bytes(GIB // 4)),
-             Holder(52, "llama-server", Bytes(9 * GIB))),
+    holders=(MemoryHolder(50, "train.py", Bytes(3 * GIB)), MemoryHolder(51, "Xorg", Bytes(GIB // 4)),
+             MemoryHolder(52, "llama-server", Bytes(9 * GIB))),
 )  # fmt: skip
 RAM = Memory(Bytes(16 * GIB), Bytes(12 * GIB))
 MACHINE = Machine("linux", "x86_64", Cpu("c", 8, 16, 8), RAM)
@@ -62,7 +62,7 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
         findings = check_up(replace(patient, **more))
         given = {"descriptors", "user"}  # what the machine of the tests is
         return {
-            one.subject: one for one in findings if one.level is not Level.OK and one.subject not in given
+            one.subject: one for one in findings if one.level is not Severity.OK and one.subject not in given
         }
 
     return examine
@@ -92,11 +92,13 @@ def test_models_larger_than_the_machine_are_a_problem_and_than_its_free_memory_a
 ) -> None:
     small = replace(MACHINE, memory=Memory(Bytes(99), Bytes(50)))
     assert (
-        Level.PROBLEM
+        Severity.PROBLEM
         is examine(models=[{"name": "m", "cache_ram_mib": 0}], machine=small)["model size"].level
     )
     busy = replace(MACHINE, memory=Memory(Bytes(16 * GIB), Bytes(99)))
-    assert Level.NOTE is examine(models=[{"name": "m", "cache_ram_mib": 0}], machine=busy)["model size"].level
+    assert (
+        Severity.NOTE is examine(models=[{"name": "m", "cache_ram_mib": 0}], machine=busy)["model size"].level
+    )
 
 
 def test_prompt_caches_of_all_replicas_are_added_up(examine: Examine) -> None:
@@ -121,7 +123,7 @@ def test_ports_that_others_hold_are_found(examine: Examine) -> None:
         found = examine(
             Config(server=Server(listen=f"127.0.0.1:{port}"), replicas=tcp), models=[{"name": "m"}]
         )
-    assert Level.PROBLEM is found["port"].level
+    assert Severity.PROBLEM is found["port"].level
     assert f"0 of {port}-{port} are free, for 1 replicas" == found["replica ports"].detail
 
 
@@ -148,7 +150,7 @@ def test_an_engine_that_lacks_something_is_told_with_what_helps(examine: Examine
 
 def test_a_file_that_the_engine_reads_flags_from_is_a_problem(examine: Examine, tmp_path: Path) -> None:
     put(tmp_path / "etc/llama.cpp/config.ini")
-    assert Level.PROBLEM is examine()["engine configuration"].level
+    assert Severity.PROBLEM is examine()["engine configuration"].level
 
 
 def test_what_others_hold_of_a_gpu_is_told_and_what_is_ours_or_little_is_not(examine: Examine) -> None:
@@ -172,7 +174,7 @@ def test_files_of_drivers_that_cannot_be_opened_are_a_problem(
     assert {} == examine()
     monkeypatch.setattr("relayd.checkup.devices.os.access", lambda file, _: file.name != "kfd")  # root may
     found = examine()["permissions"]
-    assert (Level.PROBLEM, f"this user may not open {tmp_path}/dev/kfd") == (found.level, found.detail)
+    assert (Severity.PROBLEM, f"this user may not open {tmp_path}/dev/kfd") == (found.level, found.detail)
 
 
 def test_limits_of_a_control_group_are_told(examine: Examine) -> None:
@@ -196,7 +198,7 @@ def test_models_and_sockets_on_file_systems_of_elsewhere_are_told(examine: Exami
     put(tmp_path / "proc/mounts", f"/dev/sda / ext4 rw 0 0\nhost:/x {tmp_path} nfs4 rw 0 0\n")
     found = examine(models=[{"name": "m"}])
     assert "m is read over nfs4" in found["model files"].detail
-    assert Level.PROBLEM is found["runtime folder"].level
+    assert Severity.PROBLEM is found["runtime folder"].level
 
 
 def test_servers_that_nobody_looks_after_are_told(examine: Examine, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from relayd.cli.engine import app
-from relayd.engine import Installed, Shelf
+from relayd.engine import EngineShelf, Installed
 from relayd.errors import EngineMissing
 from relayd.hardware import probe
 
@@ -28,9 +28,9 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> EngineShelf:
     """Two engines, the second one current."""
-    shelf = Shelf(tmp_path / "data/relayd/engines", probe().cpu_key())
+    shelf = EngineShelf(tmp_path / "data/relayd/engines", probe().cpu_key())
     shelf.root.mkdir(parents=True)
     for build in (1, 2):
         with shelf.staging() as staging:
@@ -53,14 +53,14 @@ def shelf(tmp_path: Path) -> Shelf:
     return shelf
 
 
-def test_the_list_marks_the_current_engine(run: Run, shelf: Shelf) -> None:
+def test_the_list_marks_the_current_engine(run: Run, shelf: EngineShelf) -> None:
     assert shelf.current()
     lines = run("list").stdout.splitlines()
     assert ["current", "b2-cpu"] == lines[1].split()[:2]
     assert "b1-cpu" == lines[2].split()[0]
 
 
-def test_the_list_as_json_has_every_field(run: Run, shelf: Shelf) -> None:
+def test_the_list_as_json_has_every_field(run: Run, shelf: EngineShelf) -> None:
     engines = json.loads(run("list", "--json").stdout)
     assert [("b2-cpu", True), ("b1-cpu", False)] == [(one["id"], one["current"]) for one in engines]
     assert str(shelf.root / "b2-cpu/bin/llama-server") == engines[0]["path"]
@@ -72,7 +72,7 @@ def test_an_empty_list_says_how_to_install(run: Run) -> None:
     assert [] == json.loads(run("list", "--json").stdout)
 
 
-def test_the_path_is_that_of_the_current_engine(run: Run, shelf: Shelf) -> None:
+def test_the_path_is_that_of_the_current_engine(run: Run, shelf: EngineShelf) -> None:
     path = str(shelf.root / "b2-cpu/bin/llama-server")
     assert f"{path}\n" == run("path").stdout
     expected = {"path": path, "source": "installed", "version": "b2", "build": 2}
@@ -85,12 +85,12 @@ def test_without_an_engine_the_path_is_an_error(run: Run, tmp_path: Path) -> Non
     assert "" == result.stdout
 
 
-def test_a_rollback_prints_the_engine_it_switched_to(run: Run, shelf: Shelf) -> None:
+def test_a_rollback_prints_the_engine_it_switched_to(run: Run, shelf: EngineShelf) -> None:
     assert f"llama.cpp b1 (cpu): {shelf.root}/b1-cpu/bin/llama-server\n" == run("rollback").stdout
     assert "b2-cpu" == json.loads(run("rollback", "--json").stdout)["id"]
 
 
-def test_an_engine_that_is_installed_is_not_installed_again(run: Run, shelf: Shelf) -> None:
+def test_an_engine_that_is_installed_is_not_installed_again(run: Run, shelf: EngineShelf) -> None:
     result = run("install", "--json")
     assert str(shelf.root / "b2-cpu/bin/llama-server") == json.loads(result.stdout)["path"]
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from relayd.cli.models import app
 from relayd.errors import UsageError
-from relayd.models.shelf import Kept, Record, Shelf
+from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
 from tests.llamafiles import make_llamafile
 
 pytestmark = pytest.mark.system
@@ -41,17 +41,17 @@ def theirs(home: Path, tiny_model: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(home: Path) -> Shelf:
-    return Shelf(home / "data/relayd/models")
+def shelf(home: Path) -> ModelShelf:
+    return ModelShelf(home / "data/relayd/models")
 
 
-def put(shelf: Shelf, name: str, tiny_model: Path, *, finished: bool = True) -> Path:
+def put(shelf: ModelShelf, name: str, tiny_model: Path, *, finished: bool = True) -> Path:
     shelf.make()
     file = shelf.root / f"{name}.gguf"
     shutil.copy(tiny_model, file)
-    kept = Kept(path=str(file), data=str(file), bytes=file.stat().st_size)
+    kept = StoredFile(path=str(file), data=str(file), bytes=file.stat().st_size)
     shelf.write(
-        Record(
+        ModelRecord(
             name=name, source=f"https://example.org/{name}", kind="pulled", parts=(kept,), finished=finished
         )
     )
@@ -93,7 +93,7 @@ def test_all_models_are_listed_when_asked(run: Run) -> None:
     assert len(json.loads(run("--all", "--json").stdout)["models"]) >= 200
 
 
-def test_an_unfinished_pull_is_not_listed_but_told(run: Run, shelf: Shelf, tiny_model: Path) -> None:
+def test_an_unfinished_pull_is_not_listed_but_told(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
     put(shelf, "half", tiny_model, finished=False).rename(shelf.root / "half.gguf.part")
     document = json.loads(run("--json").stdout)
     assert ([], ["half"]) == (document["models"], [one["name"] for one in document["unfinished"]])
@@ -101,7 +101,7 @@ def test_an_unfinished_pull_is_not_listed_but_told(run: Run, shelf: Shelf, tiny_
     assert "unfinished pulls" in run("du").stdout
 
 
-def test_a_model_that_relayd_fetched_is_removed(run: Run, shelf: Shelf, tiny_model: Path) -> None:
+def test_a_model_that_relayd_fetched_is_removed(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
     file = put(shelf, "mine", tiny_model)
     assert file.stat().st_size == json.loads(run("rm", "min", "--json").stdout)["freed_bytes"]
     assert not file.exists()
@@ -114,7 +114,7 @@ def test_a_model_of_another_program_is_not_removed(run: Run, theirs: Path) -> No
     assert theirs.exists()
 
 
-def test_the_beginning_of_two_names_removes_none(run: Run, shelf: Shelf, tiny_model: Path) -> None:
+def test_the_beginning_of_two_names_removes_none(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
     files = [put(shelf, name, tiny_model) for name in ("mine-a", "mine-b")]
     assert isinstance(run("rm", "mine").exception, UsageError)
     assert all(file.exists() for file in files)
@@ -127,7 +127,7 @@ def test_a_gguf_is_imported_where_it_lies(run: Run, theirs: Path) -> None:
     assert theirs.exists()
 
 
-def test_a_llamafile_is_imported_as_a_copy(run: Run, shelf: Shelf, home: Path, tiny_model: Path) -> None:
+def test_a_llamafile_is_imported_as_a_copy(run: Run, shelf: ModelShelf, home: Path, tiny_model: Path) -> None:
     file = make_llamafile(home / "tiny.Q8_0.llamafile", {"x.gguf": tiny_model.read_bytes()})
     run("import", str(file))
     assert tiny_model.read_bytes() == (shelf.root / "tiny.Q8_0.gguf").read_bytes()
@@ -139,14 +139,14 @@ def test_a_catalogue_line_is_imported_into_the_catalogue(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("theirs")
-def test_disk_use_is_told_by_store(run: Run, shelf: Shelf, tiny_model: Path) -> None:
+def test_disk_use_is_told_by_store(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
     put(shelf, "mine", tiny_model)
     rows = json.loads(run("du", "--json").stdout)
     assert [("relayd", 1), ("LM Studio", 1)] == [(row["where"], row["models"]) for row in rows]
     assert "all" == run("du").stdout.splitlines()[-1].split()[0]
 
 
-def test_a_damaged_model_makes_verify_fail(run: Run, home: Path, shelf: Shelf, tiny_model: Path) -> None:
+def test_a_damaged_model_makes_verify_fail(run: Run, home: Path, shelf: ModelShelf, tiny_model: Path) -> None:
     file = make_llamafile(home / "tiny.llamafile", {"x.gguf": tiny_model.read_bytes()})
     run("import", str(file))
     assert 0 == run("verify").exit_code

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from relayd.cli.service import app, run_step
 from relayd.config.load import SYSTEM_FILE
 from relayd.errors import ConfigError, RelaydError, StateError, UsageError
-from relayd.service.plan import Run
+from relayd.service.plan import RunCommand
 from tests.service.unitfile import settings
 
 pytestmark = [
@@ -207,18 +207,18 @@ def test_only_the_machines_service_can_be_purged(relayd: Relayd) -> None:
 
 
 def test_words_of_commands_go_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    assert 0 == run_step(Run(("sh", "-c", "echo word")))
-    assert 3 == run_step(Run(("sh", "-c", "echo why >&2; exit 3")))
+    assert 0 == run_step(RunCommand(("sh", "-c", "echo word")))
+    assert 3 == run_step(RunCommand(("sh", "-c", "echo why >&2; exit 3")))
 
     assert ("", "word\nwhy\n") == capfd.readouterr()
 
 
 def test_a_command_that_may_fail_complains_to_nobody(capfd: pytest.CaptureFixture[str]) -> None:
-    assert 3 == run_step(Run(("sh", "-c", "echo why >&2; exit 3"), may_fail=True))
+    assert 3 == run_step(RunCommand(("sh", "-c", "echo why >&2; exit 3"), may_fail=True))
 
     assert ("", "") == capfd.readouterr()
 
 
 def test_a_program_that_is_missing_is_named() -> None:
     with pytest.raises(StateError, match="no-such-program cannot be run: No such file"):
-        run_step(Run(("no-such-program",)))
+        run_step(RunCommand(("no-such-program",)))

@@ -6,7 +6,7 @@ import pytest
 
 from relayd.cli.start import carry_out_or_undo
 from relayd.errors import StateError
-from relayd.service.plan import Remove, Run, Step, Write
+from relayd.service.plan import Remove, RunCommand, Step, Write
 
 pytestmark = pytest.mark.system
 
@@ -19,7 +19,7 @@ class Runner:
         self._at = at
         self._status = status
 
-    def __call__(self, step: Run) -> int:
+    def __call__(self, step: RunCommand) -> int:
         self.ran.append(" ".join(step.command))
         if step.command[0] != self._at:
             return 0
@@ -29,8 +29,12 @@ class Runner:
 
 
 def carry_out(folder: Path, runner: Runner, *, fresh: bool = True) -> None:
-    steps: list[Step] = [Write(folder / "relayd.service", "text"), Run(("enable",)), Run(("start",))]
-    undo: list[Step] = [Run(("disable",)), Remove(folder / "relayd.service")]
+    steps: list[Step] = [
+        Write(folder / "relayd.service", "text"),
+        RunCommand(("enable",)),
+        RunCommand(("start",)),
+    ]
+    undo: list[Step] = [RunCommand(("disable",)), Remove(folder / "relayd.service")]
     carry_out_or_undo(steps, (lambda: undo) if fresh else None, runner, lambda _: None)
 
 

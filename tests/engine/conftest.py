@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relayd.engine.host import Host
-from relayd.engine.installed import Installed, Shelf
+from relayd.engine.installed import EngineShelf, Installed
 
 HELP = """----- common params -----
 
@@ -110,8 +110,8 @@ def host() -> Host:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "engines", "0123abcd")
+def shelf(tmp_path: Path) -> EngineShelf:
+    return EngineShelf(tmp_path / "engines", "0123abcd")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def engine_file(engine_text: str) -> Callable[[Path], Path]:
 
 
 @pytest.fixture
-def put(shelf: Shelf, engine_file: Callable[[Path], Path]) -> Callable[..., Installed]:
+def put(shelf: EngineShelf, engine_file: Callable[[Path], Path]) -> Callable[..., Installed]:
     """Install such a program as an engine."""
     count = 0
 

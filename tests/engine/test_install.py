@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relayd.engine import Host, Installer, Shelf, ensure
+from relayd.engine import EngineShelf, Host, Installer, ensure
 from relayd.engine.host import Cuda
 from relayd.errors import EngineBuildError, EngineMissing, HashMismatchError
 
@@ -63,7 +63,7 @@ def compiler() -> Compiler:
 
 
 @pytest.fixture
-def installer(shelf: Shelf, host: Host, messages: Any, github: Any, compiler: Compiler) -> Installer:
+def installer(shelf: EngineShelf, host: Host, messages: Any, github: Any, compiler: Compiler) -> Installer:
     return Installer(
         shelf,
         lambda: host,

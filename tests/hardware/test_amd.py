@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayd.hardware.amd import read_devices
-from relayd.hardware.machine import Device, DeviceKind, Holder, Memory
+from relayd.hardware.machine import Device, DeviceKind, Memory, MemoryHolder
 from relayd.units import GIB, MIB, Bytes
 
 pytestmark = pytest.mark.system
@@ -33,7 +33,7 @@ def test_a_card_is_described_with_who_holds_its_memory(machine_files: Lay) -> No
         architecture="gfx1100",
         pci="0000:03:00.0",
         display=True,
-        holders=(Holder(412, "llama-server", Bytes(GIB)), Holder(90, "Xorg", Bytes(128 * MIB))),
+        holders=(MemoryHolder(412, "llama-server", Bytes(GIB)), MemoryHolder(90, "Xorg", Bytes(128 * MIB))),
     ) == one(machine_files("amd_rx_7900_xtx"))
 
 

@@ -9,9 +9,9 @@ from relayd.hardware import (
     Cpu,
     Device,
     DeviceKind,
-    Holder,
     Machine,
     Memory,
+    MemoryHolder,
     NumaNode,
     document,
 )
@@ -36,7 +36,7 @@ GPU = Device(
     (8, 9),
     pci="0000:01:00.0",
     bandwidth=Bandwidth(1008.0, "catalogue", "NVIDIA"),
-    holders=(Holder(7, "Xorg", gib(1)), Holder(9, "", None)),
+    holders=(MemoryHolder(7, "Xorg", gib(1)), MemoryHolder(9, "", None)),
     engine_name="CUDA1",
 )
 MACHINE = Machine(

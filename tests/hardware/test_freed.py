@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from relayd.hardware import Cpu, Device, DeviceKind, Holder, Machine, Memory, MemoryLimit
+from relayd.hardware import Cpu, Device, DeviceKind, Machine, Memory, MemoryHolder, MemoryLimit
 from relayd.hardware.freed import freed
 from relayd.units import GIB, Bytes
 
 pytestmark = pytest.mark.system
 
 ROLLUP = "0-f ---p 00000000 00:00 0  [rollup]\nRss:  9999 kB\nPss:  9999 kB\nAnonymous:   2097152 kB\n"
-HOLDERS = (Holder(42, "llama-server", Bytes(3 * GIB)), Holder(7, "Xorg", Bytes(GIB)), Holder(43, "x", None))
+HOLDERS = (
+    MemoryHolder(42, "llama-server", Bytes(3 * GIB)),
+    MemoryHolder(7, "Xorg", Bytes(GIB)),
+    MemoryHolder(43, "x", None),
+)
 CARD = Device(
     DeviceKind.CUDA, 0, "GPU-0", "card", Bytes(24 * GIB), Bytes(20 * GIB), unified=False, holders=HOLDERS
 )

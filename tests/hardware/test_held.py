@@ -6,14 +6,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from relayd.hardware import Cpu, Device, DeviceKind, Held, Holder, Machine, Memory, held
+from relayd.hardware import Cpu, Device, DeviceKind, Held, Machine, Memory, MemoryHolder, held
 from relayd.units import GIB, KIB, MIB, Bytes
 
 pytestmark = pytest.mark.system
 
 
 def card(index: int, *holders: tuple[int, Bytes | None]) -> Device:
-    told = tuple(Holder(pid, "llama-server", memory) for pid, memory in holders)
+    told = tuple(MemoryHolder(pid, "llama-server", memory) for pid, memory in holders)
     size = Bytes(24 * GIB)
     return Device(DeviceKind.CUDA, index, f"GPU-{index}", "card", size, size, holders=told)
 

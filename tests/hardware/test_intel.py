@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayd.hardware.intel import read_devices
-from relayd.hardware.machine import Device, DeviceKind, Holder, Memory, MemoryLimit
+from relayd.hardware.machine import Device, DeviceKind, Memory, MemoryHolder, MemoryLimit
 from relayd.units import GIB, Bytes
 
 pytestmark = pytest.mark.system
@@ -37,7 +37,7 @@ def test_xe_tells_what_each_tile_has_and_what_this_user_s_processes_hold(machine
     (gpu,), notes = read_devices(machine_files("intel_b580_xe"), HOST)
 
     assert "Intel Arc B580" == gpu.name
-    assert (Holder(7, "llama-server", Bytes(2 * GIB)),) == gpu.holders
+    assert (MemoryHolder(7, "llama-server", Bytes(2 * GIB)),) == gpu.holders
     assert (12750684160, 12750684160 - 2 * GIB) == (gpu.memory_total, gpu.memory_free)
     assert "other users" in notes[0]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from relayd.hardware.machine import Device, Holder, Memory
+from relayd.hardware.machine import Device, Memory, MemoryHolder
 from relayd.hardware.nvml import Reader
 from relayd.units import GIB, MIB, Bytes
 from tests.fakes.nvml import Gpu, Nvml, rtx
@@ -79,9 +79,9 @@ def test_who_holds_memory_is_named_once_and_the_largest_first(tmp_path: Path) ->
     (gpu,), _ = found(busy, root=tmp_path)
 
     assert (
-        Holder(9, "", Bytes(8 * GIB)),
-        Holder(412, "python3", Bytes(6 * GIB)),
-        Holder(77, "", None),
+        MemoryHolder(9, "", Bytes(8 * GIB)),
+        MemoryHolder(412, "python3", Bytes(6 * GIB)),
+        MemoryHolder(77, "", None),
     ) == gpu.holders
 
 

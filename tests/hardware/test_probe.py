@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from relayd.hardware import Sources, probe
+from relayd.hardware import MachineSources, probe
 from relayd.units import GIB, Bytes
 
 Lay = Callable[[str], Path]
@@ -22,7 +22,7 @@ def not_asked() -> Any:
     raise AssertionError("another source has answered")
 
 
-def recorded(root: Path, **changes: Any) -> Sources:
+def recorded(root: Path, **changes: Any) -> MachineSources:
     sources: dict[str, Any] = {
         "os": "linux",
         "arch": "aarch64",
@@ -33,7 +33,7 @@ def recorded(root: Path, **changes: Any) -> Sources:
         "system_memory": lambda: (Bytes(16 * GIB), Bytes(8 * GIB)),
         "describe_cpu": not_asked,
     }
-    return Sources(**sources | changes)
+    return MachineSources(**sources | changes)
 
 
 @pytest.mark.system

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from relayd.hardware import Cpu, Device, DeviceKind, Holder, Machine, Memory, residence
+from relayd.hardware import Cpu, Device, DeviceKind, Machine, Memory, MemoryHolder, residence
 from relayd.units import GIB, Bytes
 
 pytestmark = pytest.mark.pure
@@ -11,7 +11,7 @@ PID = 7
 
 
 def card(index: int, *holders: int, engine_name: str | None = None) -> Device:
-    held = tuple(Holder(pid, "llama-server", Bytes(GIB)) for pid in holders)
+    held = tuple(MemoryHolder(pid, "llama-server", Bytes(GIB)) for pid in holders)
     name = f"CUDA{index}" if engine_name is None else engine_name
     card = Device(DeviceKind.CUDA, index, f"GPU-{index}", "card", Bytes(24 * GIB), Bytes(20 * GIB))
     return replace(card, holders=held, engine_name=name)

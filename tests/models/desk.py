@@ -4,10 +4,10 @@ from pathlib import Path
 
 from relayd.catalog.entry import CatalogEntry
 from relayd.models.hub import Hub
-from relayd.models.order import Sources
+from relayd.models.order import ModelSources
 from relayd.models.pull import Puller
-from relayd.models.shelf import Record, Shelf
-from relayd.models.stores import Places, scan
+from relayd.models.shelf import ModelRecord, ModelShelf
+from relayd.models.stores import StoreFolders, scan
 from relayd.secret import Secret
 from tests.fakes.hub import FakeHub
 
@@ -45,7 +45,7 @@ class Desk:
     def __init__(self, fake: FakeHub, root: Path, entries: tuple[CatalogEntry, ...] = ()) -> None:
         self.fake, self.root = fake, root
         self.progress = Silent()
-        self.shelf = Shelf(root / "models")
+        self.shelf = ModelShelf(root / "models")
         self.cache = root / "hub"
         self.entries = entries
         self.token = Secret("")
@@ -55,8 +55,8 @@ class Desk:
     def hub(self) -> Hub:
         return Hub(self.cache, self.fake.endpoint, self.token)
 
-    def pull(self, text: str, *, force: bool = False, drafts: bool = False) -> Record:
-        sources = Sources(self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts)
+    def pull(self, text: str, *, force: bool = False, drafts: bool = False) -> ModelRecord:
+        sources = ModelSources(self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts)
         puller = Puller(self.hub, self.shelf, Fixed(), self.progress, self.too_large, silence_seconds=5)
         return puller.pull(sources.order(text), force=force)
 
@@ -64,7 +64,7 @@ class Desk:
         return f"{size} bytes are too many" if size > self.limit else ""
 
     def listed(self) -> list[str]:
-        return [found.name for found in scan(Places(own=self.shelf.root, hubs=(self.cache,)))]
+        return [found.name for found in scan(StoreFolders(own=self.shelf.root, hubs=(self.cache,)))]
 
     def files(self) -> set[str]:
         return {path.name for path in self.root.rglob("*") if path.is_file() and ".lock" not in path.name}

@@ -6,9 +6,9 @@ import pytest
 from relayd.clock import SystemClock
 from relayd.errors import ModelFileError, UsageError
 from relayd.models.bring import bring, servable
-from relayd.models.shelf import Shelf
-from relayd.models.stores import Places, scan
-from relayd.models.verify import Verdict, verify
+from relayd.models.shelf import ModelShelf
+from relayd.models.stores import StoreFolders, scan
+from relayd.models.verify import Verification, verify
 from tests.fakes.hub import sha256
 from tests.llamafiles import make_llamafile
 
@@ -20,8 +20,8 @@ def quietly(name: str, done: int, total: int | None) -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "models")
+def shelf(tmp_path: Path) -> ModelShelf:
+    return ModelShelf(tmp_path / "models")
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def llamafile(tmp_path: Path, tiny_model: Path) -> Path:
     return make_llamafile(tmp_path / "tiny.Q8_0.llamafile", {"inside.gguf": tiny_model.read_bytes()})
 
 
-def listed(shelf: Shelf, *folders: Path) -> list[tuple[str, bool]]:
-    return [(one.name, one.embedded) for one in scan(Places(own=shelf.root, folders=folders))]
+def listed(shelf: ModelShelf, *folders: Path) -> list[tuple[str, bool]]:
+    return [(one.name, one.embedded) for one in scan(StoreFolders(own=shelf.root, folders=folders))]
 
 
-def test_a_gguf_is_taken_in_where_it_lies(shelf: Shelf, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_gguf_is_taken_in_where_it_lies(shelf: ModelShelf, tmp_path: Path, tiny_model: Path) -> None:
     file = tmp_path / "mine-Q8_0.gguf"
     shutil.copy(tiny_model, file)
     record = bring(file, shelf, SystemClock(), quietly)
@@ -43,9 +43,9 @@ def test_a_gguf_is_taken_in_where_it_lies(shelf: Shelf, tmp_path: Path, tiny_mod
     assert file.exists()
 
 
-def test_the_model_in_a_llamafile_is_taken_out_once_and_served(shelf: Shelf, llamafile: Path) -> None:
+def test_the_model_in_a_llamafile_is_taken_out_once_and_served(shelf: ModelShelf, llamafile: Path) -> None:
     folder = llamafile.parent
-    (found,) = scan(Places(own=shelf.root, folders=(folder,)))
+    (found,) = scan(StoreFolders(own=shelf.root, folders=(folder,)))
     path = servable(found, shelf, SystemClock(), quietly)
     before = path.stat()
     assert path == servable(found, shelf, SystemClock(), quietly)
@@ -56,7 +56,7 @@ def test_the_model_in_a_llamafile_is_taken_out_once_and_served(shelf: Shelf, lla
     assert llamafile.exists()
 
 
-def test_a_llamafile_whose_model_is_out_is_not_listed_beside_it(shelf: Shelf, llamafile: Path) -> None:
+def test_a_llamafile_whose_model_is_out_is_not_listed_beside_it(shelf: ModelShelf, llamafile: Path) -> None:
     bring(llamafile, shelf, SystemClock(), quietly)
     outside = llamafile.parent / "files"
     outside.mkdir()
@@ -64,7 +64,7 @@ def test_a_llamafile_whose_model_is_out_is_not_listed_beside_it(shelf: Shelf, ll
     assert [("tiny.Q8_0", False)] == listed(shelf, outside)
 
 
-def test_what_is_no_model_is_not_taken_in(shelf: Shelf, tmp_path: Path) -> None:
+def test_what_is_no_model_is_not_taken_in(shelf: ModelShelf, tmp_path: Path) -> None:
     file = tmp_path / "x.gguf"
     file.write_bytes(b"GGUF")
     with pytest.raises(ModelFileError):
@@ -75,17 +75,19 @@ def test_what_is_no_model_is_not_taken_in(shelf: Shelf, tmp_path: Path) -> None:
     assert ([], []) == (shelf.records(), [file for file in shelf.root.rglob("*") if file.is_file()])
 
 
-def test_a_file_that_is_in_the_way_is_not_overwritten(shelf: Shelf, llamafile: Path) -> None:
+def test_a_file_that_is_in_the_way_is_not_overwritten(shelf: ModelShelf, llamafile: Path) -> None:
     shelf.make()
     (shelf.root / "tiny.Q8_0.gguf").write_text("mine")
     with pytest.raises(UsageError, match="from elsewhere"):
         bring(llamafile, shelf, SystemClock(), quietly)
 
 
-def test_bytes_are_compared_with_what_was_promised(shelf: Shelf, llamafile: Path, tiny_model: Path) -> None:
+def test_bytes_are_compared_with_what_was_promised(
+    shelf: ModelShelf, llamafile: Path, tiny_model: Path
+) -> None:
     record = bring(llamafile, shelf, SystemClock(), quietly)
-    (found,) = scan(Places(own=shelf.root))
-    assert Verdict("tiny.Q8_0", "ok") == verify(found, quietly)
+    (found,) = scan(StoreFolders(own=shelf.root))
+    assert Verification("tiny.Q8_0", "ok") == verify(found, quietly)
 
     path = Path(record.parts[0].path)
     data = bytearray(path.read_bytes())
@@ -100,7 +102,7 @@ def test_bytes_are_compared_with_what_was_promised(shelf: Shelf, llamafile: Path
     assert "damaged" == verify(found, quietly).outcome
 
 
-def test_a_model_without_a_promise_is_neither_right_nor_wrong(shelf: Shelf, tiny_model: Path) -> None:
+def test_a_model_without_a_promise_is_neither_right_nor_wrong(shelf: ModelShelf, tiny_model: Path) -> None:
     bring(tiny_model, shelf, SystemClock(), quietly)
-    (found,) = scan(Places(own=shelf.root))
-    assert Verdict("tiny", "unknown") == verify(found, quietly)
+    (found,) = scan(StoreFolders(own=shelf.root))
+    assert Verification("tiny", "unknown") == verify(found, quietly)

@@ -8,7 +8,7 @@ import pytest
 
 from relayd.catalog.entry import CatalogEntry, ModelFile
 from relayd.errors import FetchError, ModelFileError, UsageError
-from relayd.models.stores import Places, scan
+from relayd.models.stores import StoreFolders, scan
 from relayd.secret import Secret
 from relayd.units import Bytes
 from tests.fakes.hub import FakeHub, Fault, running_hub, sha256
@@ -59,7 +59,7 @@ def test_projector_and_draft_come_along_as_asked(fake: FakeHub, desk: Desk) -> N
     assert ["mmproj-F16.gguf"] == names
     names = [Path(kept.path).name for kept in desk.pull(f"hf:{REPO}", drafts=True).companions]
     assert ["mmproj-F16.gguf", "mtp-tiny-Q8_0.gguf"] == names
-    (found,) = scan(Places(own=desk.shelf.root, hubs=(desk.cache,)))
+    (found,) = scan(StoreFolders(own=desk.shelf.root, hubs=(desk.cache,)))
     assert ["mmproj-F16.gguf"] == [path.name for path in found.projectors]
 
 

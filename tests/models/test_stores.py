@@ -9,8 +9,8 @@ import pytest
 from relayd.catalog.entry import CatalogEntry
 from relayd.errors import UsageError
 from relayd.models.ondisk import Found, find_on_disk, identified
-from relayd.models.shelf import Kept, Record, Shelf
-from relayd.models.stores import Places, places_of, scan
+from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
+from relayd.models.stores import StoreFolders, places_of, scan
 from tests.fakes.hub import sha256
 from tests.llamafiles import make_llamafile
 
@@ -26,7 +26,7 @@ def put(path: Path, data: bytes = BLOB) -> Path:
     return path
 
 
-def places(home: Path, *folders: str, **environ: str) -> Places:
+def places(home: Path, *folders: str, **environ: str) -> StoreFolders:
     return places_of(environ, home, home / ".local/share/relayd", folders)
 
 
@@ -244,9 +244,9 @@ def test_a_llamafile_is_a_model_where_it_lies(tmp_path: Path) -> None:
 def test_one_file_that_two_stores_know_is_listed_once_as_relayds(tmp_path: Path) -> None:
     snapshot = put_in_hub(tmp_path / ".cache/huggingface/hub", "maker/tiny", {"a.gguf": BLOB})
     link = snapshot / "a.gguf"
-    kept = Kept(path=str(link), data=str(link.resolve()), bytes=len(BLOB), sha256=sha256(BLOB))
-    record = Record(name="tiny:Q8_0", source="hf:maker/tiny/a.gguf", kind="pulled", parts=(kept,))
-    Shelf(places(tmp_path).own).write(record)
+    kept = StoredFile(path=str(link), data=str(link.resolve()), bytes=len(BLOB), sha256=sha256(BLOB))
+    record = ModelRecord(name="tiny:Q8_0", source="hf:maker/tiny/a.gguf", kind="pulled", parts=(kept,))
+    ModelShelf(places(tmp_path).own).write(record)
     found = only(tmp_path)
     assert ("relayd", "tiny:Q8_0", ("a",)) == (found.store, found.name, found.aliases)
     assert ("maker/tiny", "hf:maker/tiny/a.gguf") == (found.repo, found.source)
@@ -256,8 +256,8 @@ def test_one_file_that_two_stores_know_is_listed_once_as_relayds(tmp_path: Path)
 def test_a_record_without_its_whole_file_lists_nothing(tmp_path: Path, name: str, size: int) -> None:
     put(tmp_path / "x.gguf")
     path = str(tmp_path / name)
-    kept = Kept(path=path, data=path, bytes=size)
-    Shelf(places(tmp_path).own).write(Record(name="x", source="s", kind="pulled", parts=(kept,)))
+    kept = StoredFile(path=path, data=path, bytes=size)
+    ModelShelf(places(tmp_path).own).write(ModelRecord(name="x", source="s", kind="pulled", parts=(kept,)))
     assert [] == scan(places(tmp_path))
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from relayd.planner.calibration import Run, calibrate
+from relayd.planner.calibration import BenchmarkRun, calibrate
 from relayd.planner.processor import CLASSES, NVIDIA, Processor
 from relayd.planner.speed import Part, decode_tokens_per_second, prefill_tokens_per_second
 from tests.oracle.speed_rows import ELSEWHERE, Row, from_facts, store, stored
@@ -123,7 +123,7 @@ def calibrated(rows: Sequence[Row], device: str) -> Errors:
         layer, moe_layer, byte = fit(others)
         kind = replace(own[0].kind, layer_ms=layer, moe_layer_ms=moe_layer, byte_factor=byte)
     chosen = [own[0], own[len(own) // 2], own[-1]]
-    runs = [Run(row.workload, row.decode) for row in chosen]
+    runs = [BenchmarkRun(row.workload, row.decode) for row in chosen]
     processor = calibrate(Processor(kind, own[0].bandwidth), runs)
     rest = [row for row in own if row not in chosen]
     return errors(rest, lambda row: decode_tokens_per_second([Part(row.workload, processor)]).each.value)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from relayd.hardware.machine import Holder, MemoryLimit
+from relayd.hardware.machine import MemoryHolder, MemoryLimit
 from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import budget
 from relayd.planner.fit import fit
@@ -116,7 +116,7 @@ def test_an_embedding_model_reads_its_whole_input_in_one_pass() -> None:
 
 def test_a_refusal_tells_need_and_have_and_who_holds_the_rest() -> None:
     there = room("gpu=4060:8,ram=16")
-    holder = Holder(912, "python", Bytes(5 * GIB))
+    holder = MemoryHolder(912, "python", Bytes(5 * GIB))
     host = replace(there.host, free=Bytes(8 * GIB), holders=(holder,))
 
     found = fit(forms("llama-3.3-70b-instruct"), replace(there, host=host), Aim())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from relayd.errors import UsageError
-from relayd.planner.calibration import Run, calibrate
+from relayd.planner.calibration import BenchmarkRun, calibrate
 from relayd.planner.processor import (
     APPLE,
     CLASSES,
@@ -95,7 +95,7 @@ def test_more_bytes_or_layers_are_never_faster(
 def test_no_estimate_exceeds_the_roofline(
     workload: Workload, kind: DeviceClass, bandwidth: float, measured: list[tuple[Workload, float]]
 ) -> None:
-    processor = calibrate(Processor(kind, bandwidth), [Run(work, speed) for work, speed in measured])
+    processor = calibrate(Processor(kind, bandwidth), [BenchmarkRun(work, speed) for work, speed in measured])
 
     found = decode_tokens_per_second([Part(workload, processor)]).each.value
 
@@ -131,7 +131,7 @@ def test_a_run_moves_the_estimate_towards_what_was_measured(
     before = alone(workload, kind, bandwidth)
     measured = min(before * factor, roofline_tokens_per_second(workload, bandwidth))
 
-    processor = calibrate(Processor(kind, bandwidth), [Run(workload, measured)])
+    processor = calibrate(Processor(kind, bandwidth), [BenchmarkRun(workload, measured)])
     after = decode_tokens_per_second([Part(workload, processor)]).each
 
     assert abs(after.value - measured) <= abs(before - measured) * 1.000001
@@ -144,7 +144,9 @@ def test_runs_of_two_sizes_tell_layers_from_bytes(
 ) -> None:
     truth = Processor(kind, bandwidth, overhead_scale=layers, byte_scale=factor)
     works = [replace(LLAMA_8B, weight_bytes=size * GB) for size in (0.1, 1, 30, 100)]
-    runs = [Run(work, decode_tokens_per_second([Part(work, truth)]).each.value) for work in works * 20]
+    runs = [
+        BenchmarkRun(work, decode_tokens_per_second([Part(work, truth)]).each.value) for work in works * 20
+    ]
     asked = replace(LLAMA_8B, n_layer=60, weight_bytes=9 * GB)
 
     found = decode_tokens_per_second([Part(asked, calibrate(Processor(kind, bandwidth), runs))]).each.value
@@ -159,7 +161,7 @@ def test_without_runs_a_device_stays_as_its_class_has_it() -> None:
 
 
 def test_a_measured_prompt_calibrates_prompts_alone() -> None:
-    processor = calibrate(Processor(CPU, 80), [Run(LLAMA_8B, prefill_tokens_per_second=150)])
+    processor = calibrate(Processor(CPU, 80), [BenchmarkRun(LLAMA_8B, prefill_tokens_per_second=150)])
 
     found = prefill_tokens_per_second([Part(LLAMA_8B, processor)])
 

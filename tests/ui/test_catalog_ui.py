@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from relayd.catalog.entry import CatalogEntry, Dimensions, ModelFile, Sources
+from relayd.catalog.entry import CatalogEntry, Dimensions, FactSources, ModelFile
 from relayd.ui.catalog import model_page, models_table, show_context, show_count
 from relayd.units import Bytes
 
@@ -42,7 +42,7 @@ MODEL = CatalogEntry(
         ),
         ModelFile(quant="F16", bytes=Bytes(1300 << 30), source="computed"),
     ),
-    sources=Sources(license=("card", "list")),
+    sources=FactSources(license=("card", "list")),
     origin="own",
 )
 

@@ -10,9 +10,9 @@ from relayd.hardware.machine import (
     Cpu,
     Device,
     DeviceKind,
-    Holder,
     Machine,
     Memory,
+    MemoryHolder,
     MemoryLimit,
     NumaNode,
 )
@@ -43,7 +43,7 @@ FULL = Machine(
             compute_capability=(8, 9),
             display=True,
             bandwidth=Bandwidth(1008, "catalogue", "NVIDIA"),
-            holders=(Holder(412, "python3", gib(3)), Holder(77, "", None)),
+            holders=(MemoryHolder(412, "python3", gib(3)), MemoryHolder(77, "", None)),
             engine_name="CUDA0",
         ),
         Device(

@@ -9,11 +9,11 @@ from pathlib import Path
 from relayd.config import Config, cache_dir, config_dir, data_dir, load, parse_listen, runtime_dir, state_dir
 from relayd.errors import UsageError
 from relayd.service.install import closed_to_others
-from relayd.service.plan import Kind, Places
+from relayd.service.plan import ServiceKind, UnitFolders
 from relayd.service.units import Service, stop_budget_seconds
 
 
-def service_kind(*, user: bool, system: bool, launchd: bool) -> Kind:
+def service_kind(*, user: bool, system: bool, launchd: bool) -> ServiceKind:
     """Return what was asked for; root serves the machine, others their session.
 
     Raises:
@@ -23,16 +23,16 @@ def service_kind(*, user: bool, system: bool, launchd: bool) -> Kind:
         raise UsageError("--user and --system exclude each other", remedy="give one of them")
     of_machine = system or (not user and os.geteuid() == 0)
     if launchd or sys.platform == "darwin":
-        return Kind.DAEMON if of_machine else Kind.AGENT
-    return Kind.SYSTEM if of_machine else Kind.SESSION
+        return ServiceKind.DAEMON if of_machine else ServiceKind.AGENT
+    return ServiceKind.SYSTEM if of_machine else ServiceKind.SESSION
 
 
-def places() -> Places:
+def places() -> UnitFolders:
     """Return where the service managers of this machine look."""
-    return Places(home=Path.home(), config_home=config_dir().parent)
+    return UnitFolders(home=Path.home(), config_home=config_dir().parent)
 
 
-def folders_of(kind: Kind) -> dict[str, str]:
+def folders_of(kind: ServiceKind) -> dict[str, str]:
     """Return the variables that tell the service, and commands that look for it, where its folders are."""
     if kind.system:
         runtime = "/var/lib/relayd/run" if kind.launchd else "/run/relayd"
@@ -50,7 +50,7 @@ def folders_of(kind: Kind) -> dict[str, str]:
     }
 
 
-def service_of(kind: Kind, program: Path | None, file: Path | None) -> Service:
+def service_of(kind: ServiceKind, program: Path | None, file: Path | None) -> Service:
     """Return the service as the configuration wants it that the service itself will read.
 
     Args:
@@ -120,7 +120,7 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def require_rights(kind: Kind) -> None:
+def require_rights(kind: ServiceKind) -> None:
     """Refuse to touch the machine's services as anyone but root.
 
     Raises:
@@ -133,7 +133,7 @@ def require_rights(kind: Kind) -> None:
         )
 
 
-def require_program(kind: Kind, program: Path) -> None:
+def require_program(kind: ServiceKind, program: Path) -> None:
     """Refuse a relayd that the service could not start.
 
     Raises:
