@@ -1,13 +1,11 @@
-"""What may the owner of this daemon ask of it, over the control socket?
-
-A closed set of verbs, on a socket only this user can open.
-"""
+"""The control socket: a closed set of verbs, on a unix socket that only the owner can open."""
 
 import os
 import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,18 @@ from relayd.journal import Journal
 
 _MOST_BYTES = 1 << 16
 
-Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Takes the arguments of a command and returns its answer; raises `RelaydError` to say no."""
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What may be asked of the daemon.
+
+    Attributes:
+        arguments: Type of what it takes, decoded from a JSON object.
+        run: Carries it out and returns the answer; raises `RelaydError` to refuse.
+    """
+
+    arguments: type[msgspec.Struct]
+    run: Callable[[Any], Awaitable[msgspec.Struct]]
 
 
 def control_app(verbs: Mapping[tuple[str, str], Verb]) -> web.Application:
@@ -82,7 +90,7 @@ def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Res
         if request.method != "GET":
             journal.info("control.command", verb=name, uid=peer)
         try:
-            return _answer(200, await verb(await _arguments(request)))
+            return _answer(200, await verb.run(_arguments(verb, await request.read())))
         except RelaydError as error:
             answer = {"code": error.code, "message": error.message, "remedy": error.remedy}
             return _answer(error.http_status, answer)
@@ -96,15 +104,14 @@ def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Res
     return handle
 
 
-async def _arguments(request: web.Request) -> dict[str, Any]:
-    body = await request.read()
+def _arguments(verb: Verb, body: bytes) -> msgspec.Struct:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+        return msgspec.json.decode(body or b"{}", type=verb.arguments)
     except msgspec.DecodeError as error:
-        raise UsageError(f"the arguments are not a JSON object: {error}") from error
+        raise UsageError(f"invalid arguments: {error}") from error
 
 
-def _answer(status: int, payload: dict[str, Any]) -> web.Response:
+def _answer(status: int, payload: object) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(payload), content_type="application/json")
 
 

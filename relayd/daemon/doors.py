@@ -20,7 +20,7 @@ from relayd.api import (
 )
 from relayd.clock import Clock
 from relayd.config import Config, parse_listen
-from relayd.daemon.events import FleetView
+from relayd.daemon.view import FleetView
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError
 from relayd.journal import Journal

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from relayd.clock import Clock
 from relayd.engine.commandline import projector_of, setup_of
@@ -46,20 +45,6 @@ class Footprint:
 
     planned: PlannedMemory | None = None
     held: Held | None = None
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON-ready values; sizes are bytes."""
-        plan, real = self.planned, self.held
-        return {
-            "planned": plan
-            and {
-                "bytes": plan.by_device,
-                "prompt_cache_bytes": plan.prompt_cache,
-                "basis": plan.basis,
-                "rough": list(plan.rough),
-            },
-            "held": real and {"bytes": real.by_device, "source": real.source},
-        }
 
 
 class Footprints:

@@ -1,104 +1,125 @@
-"""What does each verb of the control socket do?"""
+"""Every verb of a running daemon, and what each answers (operations).
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+The control socket calls them now, the admin API later: one surface, two ways in.
+"""
 
-from relayd.errors import UsageError
-from relayd.supervisor import Fleet, Replica, State
+import os
+from collections.abc import Mapping
 
-Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+from relayd.api.control import Verb
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.reload import Reload
+from relayd.daemon.report import (
+    ConfigurationReport,
+    NoArguments,
+    ReloadArguments,
+    ReloadReport,
+    ReplicasReport,
+    RestartArguments,
+    StatusReport,
+    StopArguments,
+    StoppingReport,
+    TargetArguments,
+    UpgradeArguments,
+    UpgradeReport,
+)
+from relayd.daemon.shutdown import Shutdown
+from relayd.daemon.status import status_report
+from relayd.daemon.upgrade import Upgrade
+from relayd.handover import Predecessor
+from relayd.supervisor import Replica
+from relayd.supervisor.state import SETTLED
 
 
-class Commands:
-    """The verbs, on the parts of a running daemon.
+class Operations:
+    """The verbs; each raises `RelaydError` to refuse.
 
     Args:
-        fleet: The replicas.
-        named: Returns the model that an alias means.
-        report: Makes the answer of `status`.
-        reload: Reads the configuration again and follows it.
-        preview: Says what a reload would change.
-        end: Ends the daemon and every replica.
-        upgrade: Puts a new daemon in this one's place; told how long streams may take, in seconds.
-        check_staying: Raises `RelaydError` when this daemon is about to end.
+        parts: Of the daemon.
+        reload: Follows the configuration anew.
+        upgrade: Puts a new daemon in this one's place.
+        shutdown: Ends this one.
+        predecessor: The daemon that this one took over from.
     """
 
     def __init__(
         self,
-        fleet: Fleet,
-        *,
-        named: Callable[[str], str],
-        report: Callable[[], Awaitable[dict[str, Any]]],
-        reload: Callable[[], Awaitable[dict[str, Any]]],
-        preview: Callable[[], Awaitable[dict[str, Any]]],
-        end: Callable[[], int],
-        upgrade: Callable[[float | None], Awaitable[dict[str, Any]]],
-        check_staying: Callable[[], None],
+        parts: DaemonParts,
+        reload: Reload,
+        upgrade: Upgrade,
+        shutdown: Shutdown,
+        predecessor: Predecessor | None = None,
     ) -> None:
-        self._fleet = fleet
-        self._named = named
-        self._report = report
+        self._parts = parts
         self._reload = reload
-        self._preview = preview
-        self._end = end
         self._upgrade = upgrade
-        self._check_staying = check_staying
+        self._shutdown = shutdown
+        self._predecessor = predecessor
 
-    def verbs(self) -> Mapping[tuple[str, str], Verb]:
-        """Return every verb by method and name: a closed set."""
-        return {
-            ("GET", "status"): self._status,
-            ("POST", "start"): self._start,
-            ("POST", "stop"): self._stop,
-            ("POST", "drain"): self._drain,
-            ("POST", "restart"): self._restart,
-            ("POST", "reload"): self._reload_now,
-            ("POST", "upgrade"): self._upgrade_now,
-        }
+    async def status(self, _arguments: NoArguments) -> StatusReport:
+        """Return the daemon, its models and every replica."""
+        return await status_report(self._parts, self._predecessor, stopping=self._shutdown.requested)
 
-    async def _status(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._report()
+    async def configuration(self, _arguments: NoArguments) -> ConfigurationReport:
+        """Return what the daemon was given; for the owner's socket only, because it holds the key."""
+        desired, doors = self._parts.desired, self._parts.doors
+        key = desired.config.server.api_key
+        return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal() if key else "")
 
-    async def _start(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._check_staying()
-        replicas = self._select(arguments)
+    async def start(self, arguments: TargetArguments) -> ReplicasReport:
+        """Start replicas that are stopped or were given up, and wait until each has come up or failed."""
+        self._shutdown.check_staying()
+        replicas = self._select(arguments.target)
         for replica in replicas:
             replica.start()
-        settled = (State.READY, State.FATAL, State.STOPPED)
-        return {
-            "replicas": {replica.spec.name: (await replica.reached(*settled)).value for replica in replicas}
-        }
+        return ReplicasReport(
+            {replica.spec.name: (await replica.reached(*SETTLED)).value for replica in replicas}
+        )
 
-    async def _stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        if arguments.get("all") is True:
-            return {"stopping": self._end()}
-        return await self._bring_down(arguments, self._fleet.drain_seconds)
+    async def stop(self, arguments: StopArguments) -> ReplicasReport | StoppingReport:
+        """Stop replicas within the drain timeout, or the daemon with all of them."""
+        if arguments.all:
+            self._shutdown.request(keep_replicas=False)
+            return StoppingReport(os.getpid())
+        return await self._bring_down(arguments.target, self._parts.fleet.drain_seconds)
 
-    async def _drain(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await self._bring_down(arguments, None)
+    async def drain(self, arguments: TargetArguments) -> ReplicasReport:
+        """Stop replicas after their last request, without a timeout."""
+        return await self._bring_down(arguments.target, None)
 
-    async def _bring_down(self, arguments: dict[str, Any], drain_timeout: float | None) -> dict[str, Any]:
-        replicas = self._select(arguments)
-        await self._fleet.stop(replicas, drain_timeout)
-        return {"replicas": {replica.spec.name: replica.state.value for replica in replicas}}
+    async def restart(self, arguments: RestartArguments) -> ReplicasReport:
+        """Stop replicas and start them again."""
+        self._shutdown.check_staying()
+        replicas = self._select(arguments.target)
+        states = await self._parts.fleet.restart(replicas, rolling=arguments.rolling)
+        return ReplicasReport({name: state.value for name, state in states.items()})
 
-    async def _restart(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._check_staying()
-        rolling = arguments.get("rolling") is True
-        states = await self._fleet.restart(self._select(arguments), rolling=rolling)
-        return {"replicas": {name: state.value for name, state in states.items()}}
+    async def reload(self, arguments: ReloadArguments) -> ReloadReport:
+        """Follow the configuration as it is now, or return what that would change."""
+        return await (self._reload.preview() if arguments.dry_run else self._reload.run())
 
-    async def _reload_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await (self._preview() if arguments.get("dry_run") is True else self._reload())
+    async def upgrade(self, arguments: UpgradeArguments) -> UpgradeReport:
+        """Put the build that is installed now in this daemon's place."""
+        return await self._upgrade.run(arguments.drain_seconds)
 
-    async def _upgrade_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        drain = arguments.get("drain_seconds")
-        if drain is not None and not (isinstance(drain, int | float) and drain >= 0):
-            raise UsageError(f"{drain!r} is no number of seconds", remedy="give one of at least 0")
-        return await self._upgrade(drain)
+    async def _bring_down(self, target: str | None, drain_timeout: float | None) -> ReplicasReport:
+        replicas = self._select(target)
+        await self._parts.fleet.stop(replicas, drain_timeout)
+        return ReplicasReport({replica.spec.name: replica.state.value for replica in replicas})
 
-    def _select(self, arguments: dict[str, Any]) -> list[Replica]:
-        target = arguments.get("target")
-        if target is not None and not isinstance(target, str):
-            raise UsageError(f"{target!r} is no name", remedy="name a model or a replica, MODEL#N")
-        return self._fleet.select(target and self._named(target))
+    def _select(self, target: str | None) -> list[Replica]:
+        return self._parts.fleet.select(target and self._parts.view.named(target))
+
+
+def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:
+    """Return every verb by method and name: a closed set."""
+    return {
+        ("GET", "status"): Verb(NoArguments, operations.status),
+        ("GET", "configuration"): Verb(NoArguments, operations.configuration),
+        ("POST", "start"): Verb(TargetArguments, operations.start),
+        ("POST", "stop"): Verb(StopArguments, operations.stop),
+        ("POST", "drain"): Verb(TargetArguments, operations.drain),
+        ("POST", "restart"): Verb(RestartArguments, operations.restart),
+        ("POST", "reload"): Verb(ReloadArguments, operations.reload),
+        ("POST", "upgrade"): Verb(UpgradeArguments, operations.upgrade),
+    }

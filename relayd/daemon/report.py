@@ -1,111 +1,254 @@
-"""What does `relayd status` say, as data?
+"""What a daemon reports and what may be asked of it, as values with one JSON form (control and admin API).
 
-Schema 1. Members are added, never renamed; times are seconds since 1970.
+Schema 1. Members are added with a default, never renamed; times are seconds since 1970, sizes are bytes.
+A reader ignores members that it does not know, and reads an older daemon's answer with the defaults.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated
 
-from relayd import __version__
-from relayd.config import Config, Setting
-from relayd.daemon.footprint import Footprint
-from relayd.desired.demo import is_demo
-from relayd.desired.state import DesiredState
-from relayd.planner import Changes
-from relayd.scheduler import ModelLoad
-from relayd.service import Managed
-from relayd.supervisor import Status
-from relayd.supervisor.logs import printable
+from msgspec import Meta, Struct
 
 SCHEMA = 1
 
 
-def daemon_report(desired: DesiredState, service: Managed | None) -> dict[str, Any]:
-    """Return what this daemon is, who manages it, and what it was given."""
-    return {
-        "schema": SCHEMA,
-        "version": __version__,
-        "pid": os.getpid(),
-        "keyed": bool(desired.config.server.api_key),
-        "config": list(desired.sources),
-        "warnings": list(desired.warnings),
-        "engine": {
-            "path": str(desired.engine.path),
-            "version": desired.engine.version,
-            "source": desired.engine.source,
-        },
-        "logs": str(desired.paths.state / "logs"),
-        "runtime": str(desired.paths.runtime),
-        "service": asdict(service) if service else None,
-    }
+class EngineReport(Struct, frozen=True):
+    """The llama-server that runs the replicas."""
+
+    path: str = ""
+    version: str = ""
+    source: str = ""
 
 
-def fleet_report(
-    config: Config,
-    statuses: Sequence[Status],
-    load: Callable[[str], ModelLoad],
-    footprints: Mapping[str, Footprint],
-) -> list[dict[str, Any]]:
-    """Return every configured model with its load and its replicas."""
-    unknown = Footprint()
-    return [
-        {
-            "name": model.name,
-            "aliases": list(model.aliases),
-            "file": model.file,
-            "demo": is_demo(model.file),
-            "waiting": load(model.name).waiting,
-            "running": load(model.name).running,
-            "slots": load(model.name).slots,
-            "replicas": [
-                _replica(status, footprints.get(status.spec.name, unknown))
-                for status in statuses
-                if status.spec.model == model.name
-            ],
-        }
-        for model in config.model
-    ]
+class ServiceReport(Struct, frozen=True):
+    """The service manager that runs the daemon, and what it allows."""
+
+    manager: str
+    name: str
+    journal: str
+    open_files: int
+    tasks: int | None = None
+    memory: int | None = None
+    watchdog_seconds: float | None = None
 
 
-def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: bool) -> dict[str, Any]:
-    """Return what a reload changes; settings that are not `live` wait for the next start."""
-    return {
-        "dry_run": dry_run,
-        "settings": [{"key": one.key, "old": one.old, "new": one.new, "live": one.live} for one in settings],
-        "added": [planned.name for planned in changes.added],
-        "removed": [planned.name for planned in changes.removed],
-        "changed": {change.planned.name: list(change.reasons) for change in changes.changed},
-        "unchanged": [planned.name for planned in changes.unchanged],
-    }
+class PredecessorReport(Struct, frozen=True):
+    """A daemon that this one has taken over from and that still finishes requests."""
+
+    pid: int
+    requests: int
 
 
-def _replica(status: Status, footprint: Footprint) -> dict[str, Any]:
-    exit_ = status.last_exit
-    return {
-        "name": status.spec.name,
-        "state": status.state.value,
-        "since": status.since,
-        "pid": status.pid,
-        "incarnation": status.incarnation,
-        "address": status.address,
-        "slots": status.spec.slots,
-        "restarts": status.restarts,
-        "budget_left": status.budget_left,
-        "memory": footprint.document(),
-        "reduced": list(status.reduced),
-        "retry_at": status.retry_at,
-        "health_fault": status.health_fault,
-        "last_exit": exit_
-        and {
-            "cause": exit_.cause.value,
-            "code": exit_.code,
-            "message": exit_.message,
-            "remedy": exit_.remedy,
-            "at": status.last_exit_at,
-            "last_words": [printable(line) for line in status.last_words],
-        },
-        "log": str(status.log) if status.log else None,
-        "command": list(status.command),
-    }
+class PlannedMemoryReport(Struct, frozen=True):
+    """What a replica should hold.
+
+    Attributes:
+        bytes: Device → bytes, without what the prompt cache may come to.
+        prompt_cache_bytes: RAM that it may fill with earlier prompts.
+        basis: How these are known: `plan`, or `prediction` from its flags.
+        rough: What has no closed form, so that the figure is only roughly right.
+    """
+
+    bytes: Mapping[str, int]
+    prompt_cache_bytes: int = 0
+    basis: str = ""
+    rough: tuple[str, ...] = ()
+
+
+class HeldMemoryReport(Struct, frozen=True):
+    """What a replica really holds; `source` says how that was read."""
+
+    bytes: Mapping[str, int]
+    source: str = ""
+
+
+class MemoryReport(Struct, frozen=True):
+    """Memory of one replica; None is not known."""
+
+    planned: PlannedMemoryReport | None = None
+    held: HeldMemoryReport | None = None
+
+
+class ExitReport(Struct, frozen=True):
+    """How an incarnation ended."""
+
+    cause: str
+    code: int | None
+    message: str
+    remedy: str = ""
+    at: float | None = None
+    last_words: tuple[str, ...] = ()
+
+
+class ReplicaReport(Struct, frozen=True):
+    """One replica.
+
+    Attributes:
+        name: `MODEL#N`.
+        since: When it came into its state.
+        budget_left: Unexpected exits that are tolerated before it is given up.
+        reduced: The steps by which it was made smaller to fit.
+        retry_at: When it is started again.
+        health_fault: What failed in relayd itself when it last looked at it.
+    """
+
+    name: str
+    state: str
+    since: float = 0.0
+    pid: int | None = None
+    incarnation: int = 0
+    address: str | None = None
+    slots: int = 0
+    restarts: int = 0
+    budget_left: int = 0
+    memory: MemoryReport = MemoryReport()
+    reduced: tuple[str, ...] = ()
+    retry_at: float | None = None
+    health_fault: str | None = None
+    last_exit: ExitReport | None = None
+    log: str | None = None
+    command: tuple[str, ...] = ()
+
+
+class ModelReport(Struct, frozen=True):
+    """One configured model, its load and its replicas."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    file: str = ""
+    demo: bool = False
+    waiting: int = 0
+    running: int = 0
+    slots: int = 0
+    replicas: tuple[ReplicaReport, ...] = ()
+
+
+class StatusReport(Struct, frozen=True):
+    """The daemon, what it was given, and every model.
+
+    Attributes:
+        keyed: Whether clients need a key.
+        config: Files and variables that the configuration came from.
+        warnings: What the operator should know.
+        logs: Folder of the logs.
+        runtime: Folder of the sockets.
+        since: When the daemon started.
+        url: Where clients connect.
+    """
+
+    schema: int = SCHEMA
+    version: str = ""
+    pid: int = 0
+    keyed: bool = False
+    config: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    engine: EngineReport = EngineReport()
+    logs: str = ""
+    runtime: str = ""
+    service: ServiceReport | None = None
+    since: float = 0.0
+    url: str = ""
+    stopping: bool = False
+    predecessor: PredecessorReport | None = None
+    models: tuple[ModelReport, ...] = ()
+
+
+class ConfigurationReport(Struct, frozen=True):
+    """What the daemon was given, for commands that talk to the doors of its clients; it holds the key.
+
+    For the control socket (0600) only: never logged, never in `status`.
+
+    Attributes:
+        sources: Files read, then variables used, in the order they apply.
+        listen: Where clients connect, as configured.
+        url: Where they connect.
+        key: What they authenticate with; empty where none is needed.
+    """
+
+    sources: tuple[str, ...] = ()
+    listen: str = ""
+    url: str = ""
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"ConfigurationReport(sources={self.sources!r}, listen={self.listen!r}, url={self.url!r})"
+
+
+class SettingReport(Struct, frozen=True):
+    """A setting that a reload changes; one that is not `live` waits for the next start."""
+
+    key: str
+    old: str
+    new: str
+    live: bool
+
+
+class ReloadReport(Struct, frozen=True, omit_defaults=True):
+    """What a reload changes; `replicas` says how each new or changed one came out, absent in a dry run."""
+
+    dry_run: bool
+    settings: list[SettingReport]
+    added: list[str]
+    removed: list[str]
+    changed: dict[str, list[str]]
+    unchanged: list[str]
+    replicas: dict[str, str] | None = None
+
+
+class ReplicasReport(Struct, frozen=True):
+    """Replica → the state in which a command left it."""
+
+    replicas: dict[str, str]
+
+
+class StoppingReport(Struct, frozen=True):
+    """The daemon ends; `stopping` is its pid."""
+
+    stopping: int
+
+
+class UpgradeReport(Struct, frozen=True):
+    """A new daemon has taken over; the old one finishes `running` requests within `drain_seconds`."""
+
+    running: int
+    waiting: int
+    pid: int
+    version: str
+    old_version: str
+    drain_seconds: float
+
+
+class NoArguments(Struct, frozen=True):
+    """Of a verb that takes none."""
+
+
+class TargetArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `start` and `drain`: a model, one of its aliases, or a replica; None for all."""
+
+    target: str | None = None
+
+
+class StopArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `stop`; `all` ends the daemon too."""
+
+    target: str | None = None
+    all: bool = False
+
+
+class RestartArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `restart`; `rolling` restarts one replica of a model after the other."""
+
+    target: str | None = None
+    rolling: bool = False
+
+
+class ReloadArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `reload`; a dry run changes nothing."""
+
+    dry_run: bool = False
+
+
+class UpgradeArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `upgrade`: how long answers under way may take; None for the configured time."""
+
+    drain_seconds: Annotated[float, Meta(ge=0)] | None = None

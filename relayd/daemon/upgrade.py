@@ -1,150 +1,179 @@
-"""How does this daemon give its place to a new one?"""
+"""How a running daemon gives its place to a new one (upgrade)."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from relayd import __version__
-from relayd.daemon.actor import Actor
-from relayd.daemon.doors import Doors
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.report import UpgradeReport
+from relayd.daemon.shutdown import Shutdown
+from relayd.daemon.takeover import Claim
 from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, Prepared, Successor
 from relayd.journal import Journal
 from relayd.lock import Lock
-from relayd.router import Dispatcher
-from relayd.scheduler import Scheduler
-from relayd.service import Notifier
 from relayd.supervisor import Fleet, State
 
-_LOOK_SECONDS = 0.05
+_IDLE_SECONDS = 0.05
 """How often connections that have become idle are passed on."""
 
-_AT_ONCE = 32
-"""How many of them at a time: what the pair of sockets does not hold would hold the loop up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estate:
-    """What a daemon leaves.
-
-    Attributes:
-        lock: Its right to this runtime folder.
-        doors: Open ones.
-    """
-
-    lock: Lock
-    doors: Doors
-    fleet: Fleet
-    scheduler: Scheduler
-    dispatcher: Dispatcher
-    actor: Actor
-    notifier: Notifier
+_BATCH = 32
+"""How many of them at a time: a full socket pair would block the event loop."""
 
 
 class Upgrade:
-    """One attempt to hand over.
+    """Replaces this daemon by the build that is installed now, one attempt at a time.
 
     Args:
-        estate: What there is to leave.
-        environ: The new daemon's environment.
-        drain_seconds: How long requests that are under way may take.
+        parts: What is handed over.
+        claim: This daemon's place; a predecessor that lives still needs it.
+        shutdown: Requested once there is no way back.
     """
 
-    def __init__(self, estate: Estate, environ: Mapping[str, str], drain_seconds: float) -> None:
-        self._estate = estate
+    def __init__(self, parts: DaemonParts, claim: Claim, shutdown: Shutdown) -> None:
+        self._parts = parts
+        self._claim = claim
+        self._shutdown = shutdown
+        self._attempt: _Attempt | None = None
+
+    def __repr__(self) -> str:
+        return f"<Upgrade: {self._attempt or 'no successor'}>"
+
+    async def run(self, drain_seconds: float | None) -> UpgradeReport:
+        """Start a new daemon, leave everything to it, and end with the last answer that is under way.
+
+        Args:
+            drain_seconds: How long answers under way may take; None for the configured time.
+
+        Raises:
+            RelaydError: It did not come up, or had better not be started; nothing has changed.
+        """
+        parts = self._parts
+        async with parts.changing:
+            self._check()
+            config = parts.desired.config
+            drain = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
+            self._attempt = _Attempt(parts, self._claim.lock, drain)
+            takeover_seconds = config.server.takeover_seconds
+            return await self._attempt.run(self._check, self._shutdown.hand_over, takeover_seconds)
+
+    def cancel(self) -> None:
+        """Make an attempt that is under way fail: this daemon is about to end."""
+        if self._attempt:
+            self._attempt.cancel()
+
+    async def finish(self) -> None:
+        """Finish the requests that are here after a hand-over.
+
+        Raises:
+            UpgradeError: The new daemon ended as it took over, so nobody serves.
+        """
+        if self._attempt:
+            await self._attempt.finish()
+
+    def _check(self) -> None:
+        self._shutdown.check_staying()
+        check_upgradable(self._parts.desired.environ, os.getpid(), self._parts.fleet, self._claim.predecessor)
+
+
+class _Attempt:
+    """One attempt to hand over."""
+
+    def __init__(self, parts: DaemonParts, lock: Lock, drain_seconds: float) -> None:
+        self._parts = parts
+        self._lock = lock
         self._drain_seconds = drain_seconds
-        self._successor = Successor.start(environ, estate.dispatcher.on_answer)
-        self._taken = False
+        self._successor = Successor.start(parts.desired.environ, parts.dispatcher.on_answer)
+        self._taken_over = False
         self._settled = asyncio.Event()
         self._journal = Journal("daemon")
         self._journal.info("upgrade.begins", pid=self._successor.pid)
 
-    async def hand_over(
-        self, check: Callable[[], None], leave: Callable[[], None], patience_seconds: float
-    ) -> dict[str, Any]:
-        """Wait until the new daemon is there, leave everything to it, and say what was left.
+    def __repr__(self) -> str:
+        return f"{self._successor!r}{', has taken over' if self._taken_over else ''}"
+
+    async def run(
+        self, check: Callable[[], None], leave: Callable[[], None], takeover_seconds: float
+    ) -> UpgradeReport:
+        """Wait until the new daemon stands by, leave everything to it, and report what was left.
 
         Args:
             check: Raises `RelaydError` when this daemon had better stay.
             leave: Called when there is no way back: this daemon is to `finish` and nothing else.
-            patience_seconds: How long the new one may take to get ready, and again to take over.
+            takeover_seconds: How long the new one may take to stand by, and again to take over.
 
         Raises:
             RelaydError: It did not come up; nothing has changed unless `leave` was called.
         """
-        successor = self._successor
-        new = await self._await_ready(check, patience_seconds)
+        new = await self._await_standby(check, takeover_seconds)
         leave()
-        left = self._commit()
+        state = self._commit()
         try:
-            async with asyncio.timeout(patience_seconds):
-                await successor.taken_over()
+            async with asyncio.timeout(takeover_seconds):
+                await self._successor.taken_over()
         except (TimeoutError, ConnectionError) as error:
-            successor.kill()  # one that hangs has the lock
-            raise UpgradeError("the new daemon ended as it took over", remedy="relayd serve") from error
+            self._successor.kill()  # one that hangs has the lock
+            raise _nobody_serves() from error
         else:
-            self._taken = True
-            self._estate.notifier.hand_over(successor.pid)
+            self._taken_over = True
+            self._parts.notifier.hand_over(self._successor.pid)
         finally:
             self._settled.set()
-        versions = {"version": new.version, "old_version": __version__}
-        return left | {"pid": successor.pid, **versions, "drain_seconds": self._drain_seconds}
+        return UpgradeReport(
+            running=len(state.running),
+            waiting=len(state.waiting),
+            pid=self._successor.pid,
+            version=new.version,
+            old_version=__version__,
+            drain_seconds=self._drain_seconds,
+        )
 
-    async def _await_ready(self, check: Callable[[], None], patience_seconds: float) -> Prepared:
-        successor, estate = self._successor, self._estate
+    async def _await_standby(self, check: Callable[[], None], takeover_seconds: float) -> Prepared:
+        successor, doors = self._successor, self._parts.doors
         try:
-            async with asyncio.timeout(patience_seconds):
+            async with asyncio.timeout(takeover_seconds):
                 new = await successor.prepared()
-                if new.listen != estate.doors.listen:
+                if new.listen != doors.listen:
                     raise UpgradeError(
-                        f"server.listen is {new.listen} now, and clients connect to {estate.doors.listen}",
-                        remedy="restart the service instead",
+                        f"server.listen is {new.listen} now, and clients connect to {doors.listen}",
+                        remedy="Restart the service instead.",
                     )
-                files = (estate.lock.descriptor, estate.doors.listener.descriptors())
-                await successor.standby(*files, self._state())
+                files = (self._lock.descriptor, doors.listener.descriptors())
+                await successor.standby(*files, handover_state(self._parts))
             check()
         except TimeoutError as error:
             await successor.abandon()
-            raise UpgradeError(f"the new daemon did not come up in {patience_seconds:g} s") from error
+            raise UpgradeError(f"the new daemon did not come up in {takeover_seconds:g} s") from error
         except ConnectionError as error:
-            words = await successor.abandon()
+            output = await successor.abandon()
             check()
-            raise UpgradeError(f"the new daemon did not come up: {words}") from error
+            raise UpgradeError(f"the new daemon did not come up: {output}") from error
         except BaseException:
             await successor.abandon()
             raise
         return new
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Go no further: this daemon is about to end."""
         self._successor.cancel()
 
-    def _commit(self) -> dict[str, Any]:
+    def _commit(self) -> HandoverState:
         """Let go of everything within one turn of the loop."""
-        estate, successor = self._estate, self._successor
-        estate.doors.listener.stop_listening()
-        estate.fleet.release()
-        state = self._state()
-        estate.dispatcher.post = successor.post
-        estate.actor.close()
-        estate.lock.close()
+        parts, successor = self._parts, self._successor
+        parts.doors.listener.stop_listening()
+        parts.fleet.release()
+        state = handover_state(parts)
+        parts.dispatcher.redirect(successor.post)
+        parts.actor.close()
+        self._lock.close()
         # The replicas stay our children; one that ends must be gone for the new daemon to see, no zombie.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         successor.commit(state)
-        left = {"running": len(state.running), "waiting": len(state.waiting)}
-        self._journal.info("upgrade.handed_over", **left)
-        return left
-
-    def _state(self) -> HandoverState:
-        """Return what would go over now."""
-        estate = self._estate
-        stopped = (one.spec.name for one in estate.fleet.statuses() if one.state is State.STOPPED)
-        return HandoverState(
-            tuple(estate.scheduler.running()), tuple(estate.scheduler.waiting()), frozenset(stopped)
-        )
+        self._journal.info("upgrade.handed_over", running=len(state.running), waiting=len(state.waiting))
+        return state
 
     async def finish(self) -> None:
         """Let the requests that are here end, and pass on every connection that none of them uses.
@@ -153,17 +182,29 @@ class Upgrade:
             UpgradeError: The new daemon ended as it took over, so nobody serves.
         """
         await self._settled.wait()
-        listener, successor, loop = self._estate.doors.listener, self._successor, asyncio.get_running_loop()
+        listener, successor, loop = self._parts.doors.listener, self._successor, asyncio.get_running_loop()
         deadline = loop.time() + self._drain_seconds
         while True:
-            for connection in () if successor.gone else islice(listener.let_go(), _AT_ONCE):
+            for connection in () if successor.gone else islice(listener.let_go(), _BATCH):
                 successor.pass_on(connection)
-            if await listener.drained(_LOOK_SECONDS) or loop.time() >= deadline:
+            if await listener.drained(_IDLE_SECONDS) or loop.time() >= deadline:
                 break
         await listener.close(0)
         successor.close()
-        if not self._taken:
-            raise UpgradeError("the new daemon ended as it took over", remedy="relayd serve")
+        if not self._taken_over:
+            raise _nobody_serves()
+
+
+def handover_state(parts: DaemonParts) -> HandoverState:
+    """Return what would go over now."""
+    stopped = (status.spec.name for status in parts.fleet.statuses() if status.state is State.STOPPED)
+    return HandoverState(
+        tuple(parts.scheduler.running()), tuple(parts.scheduler.waiting()), frozenset(stopped)
+    )
+
+
+def _nobody_serves() -> UpgradeError:
+    return UpgradeError("the new daemon ended as it took over", remedy="Start one: relayd serve")
 
 
 def check_upgradable(
@@ -171,8 +212,8 @@ def check_upgradable(
 ) -> None:
     """Make sure that a new daemon could take the place of this one now.
 
-    Nobody may watch this very process and take its end for a failure: systemd can be told of another
-    process, launchd and a container cannot. A replica that is being stopped would be a riddle to it.
+    Nobody may watch this very process and take its end for a failure: systemd can be given another pid,
+    launchd and a container cannot. The new daemon cannot tell whether a stopping replica was meant to stop.
 
     Raises:
         UpgradeError: It could not.
@@ -181,20 +222,20 @@ def check_upgradable(
         before = f"the daemon before this one (pid {predecessor.pid})"
         raise UpgradeError(
             f"{before} has {predecessor.open_count} requests to finish",
-            remedy="upgrade when it has ended",
+            remedy="Upgrade when it has ended.",
         )
     if pid == 1:
         raise UpgradeError(
             "this daemon is the first process of its container, which ends with it",
-            remedy="replace the container",
+            remedy="Replace the container.",
         )
     if environ.get("XPC_SERVICE_NAME", "0") != "0":
         raise UpgradeError(
             "launchd starts its own daemon as soon as this one ends",
-            remedy='set replicas.on_daemon_exit = "keep", then: launchctl kickstart -k',
+            remedy='Set replicas.on_daemon_exit = "keep", then: launchctl kickstart -k',
         )
     for status in fleet.statuses():
         if status.state in (State.DRAINING, State.STOPPING):
             raise UpgradeError(
-                f"{status.spec.name} is {status.state.value}", remedy="upgrade when it has stopped"
+                f"{status.spec.name} is {status.state.value}", remedy="Upgrade when it has stopped."
             )

@@ -125,7 +125,7 @@ class Dispatcher:
     """
 
     def __init__(self, post: Callable[[Event], None], clock: Clock, *, max_wait_seconds: float) -> None:
-        self.post = post
+        self._post = post
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
         self._ids = count(1)
@@ -149,6 +149,14 @@ class Dispatcher:
     def open_count(self) -> int:
         """How many requests wait or run."""
         return len(self._holders)
+
+    def post(self, event: Event) -> None:
+        """Post what happened to a request."""
+        self._post(event)
+
+    def redirect(self, post: Callable[[Event], None]) -> None:
+        """Post elsewhere from now on: to the scheduler of a daemon that has taken over."""
+        self._post = post
 
     def enter(self, ticket: Ticket, holder: Holder) -> None:
         """Ask for a ticket's slot on behalf of its holder."""

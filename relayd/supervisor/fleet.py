@@ -9,7 +9,7 @@ from relayd.errors import ModelNotFoundError
 from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
-from relayd.supervisor.state import State
+from relayd.supervisor.state import SETTLED, State
 from relayd.supervisor.status import Settings, Status
 
 
@@ -106,7 +106,7 @@ class Fleet:
             return await self._roll([(replica, None) for replica in replicas])
         for replica in replicas:
             replica.restart()
-        return {replica.spec.name: await replica.reached(*_SETTLED) for replica in replicas}
+        return {replica.spec.name: await replica.reached(*SETTLED) for replica in replicas}
 
     async def apply(self, changes: Changes) -> dict[str, State]:
         """Go from the present plan to another, and return how each new or changed replica came out.
@@ -121,7 +121,7 @@ class Fleet:
             replica.start()
         changed = [(self._replicas[change.planned.name], change.planned) for change in changes.changed]
         rolled, *_ = await asyncio.gather(self._roll(changed), self._remove(removed))
-        return rolled | {replica.spec.name: await replica.reached(*_SETTLED) for replica in added}
+        return rolled | {replica.spec.name: await replica.reached(*SETTLED) for replica in added}
 
     def configure(self, settings: Settings) -> None:
         """Take new intervals, for what begins from now on."""
@@ -155,14 +155,11 @@ class Fleet:
         return {name: state for outcome in outcomes for name, state in outcome.items()}
 
 
-_SETTLED = (State.READY, State.FATAL, State.STOPPED)
-
-
 async def _one_by_one(wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[str, State]:
     outcome: dict[str, State] = {}
     for replica, planned in wanted:
         replica.restart(planned)
-        outcome[replica.spec.name] = state = await replica.reached(*_SETTLED)
+        outcome[replica.spec.name] = state = await replica.reached(*SETTLED)
         if state is not State.READY:
             break
     return outcome

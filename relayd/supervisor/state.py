@@ -81,6 +81,12 @@ ALIVE = frozenset(
 )
 """States with a process."""
 
+COMING_UP = frozenset({State.STARTING, State.LOADING})
+"""States of a start that is under way."""
+
+SETTLED = frozenset({State.READY, State.FATAL, State.STOPPED})
+"""States in which a start, restart or reload has come to its end, as far as a command waits for it."""
+
 
 def after(state: State, event: Event) -> State:
     """Return the state that follows.

@@ -1,0 +1,118 @@
+"""The parts of a daemon, and how they are put together (composition root)."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from relayd.api import Door
+from relayd.clock import Clock, SystemClock
+from relayd.config import Config
+from relayd.daemon.actor import Actor
+from relayd.daemon.doors import Doors
+from relayd.daemon.events import Bridge
+from relayd.daemon.footprint import Footprints
+from relayd.daemon.launch import launcher
+from relayd.daemon.view import FleetView
+from relayd.desired.smaller import smaller
+from relayd.desired.state import DesiredState
+from relayd.hardware import OomKills
+from relayd.planner import Changes, compare
+from relayd.router import Dispatcher, Pools
+from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
+from relayd.service import Notifier, counts
+from relayd.supervisor import Dependencies, Fleet, Settings, State
+
+
+@dataclass(slots=True)
+class DaemonParts:
+    """Everything that a daemon consists of while it serves.
+
+    Attributes:
+        desired: What the parts follow; a reload replaces it.
+        started: Wall-clock seconds.
+        changing: Held while a reload or an upgrade is under way: one of them at a time.
+    """
+
+    desired: DesiredState
+    clock: Clock
+    started: float
+    scheduler: Scheduler
+    actor: Actor
+    dispatcher: Dispatcher
+    bridge: Bridge
+    fleet: Fleet
+    footprints: Footprints
+    view: FleetView
+    doors: Doors
+    notifier: Notifier
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def follow(self, desired: DesiredState, door: Door) -> None:
+        """Take from another desired state what needs no restart of a replica."""
+        config = desired.config
+        self.desired = desired
+        self.doors.follow(door)
+        self.scheduler.configure(**_limits(config))
+        self.dispatcher.configure(max_wait_seconds=config.queue.max_wait_seconds)
+        self.fleet.configure(_settings(config))
+        self.view.configure(config)
+
+    def changes_to(self, desired: DesiredState) -> Changes:
+        """Return what another desired state would add, remove and restart."""
+        return compare(self.fleet.plan, desired.plan)
+
+    def counts(self) -> str:
+        """Return how many replicas are ready and how many requests there are, for the service manager."""
+        states = [status.state for status in self.fleet.statuses()]
+        loads = [self.scheduler.load(model.name) for model in self.desired.config.model]
+        return counts(
+            states.count(State.READY),
+            len(states),
+            running=sum(load.running for load in loads),
+            waiting=sum(load.waiting for load in loads),
+        )
+
+
+def assemble(desired: DesiredState) -> DaemonParts:
+    """Put a daemon's parts together; nothing is opened or started yet."""
+    config, clock = desired.config, SystemClock()
+    scheduler, pools = Scheduler(**_limits(config)), Pools()
+    actor = Actor(scheduler, clock)
+    dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
+    bridge = Bridge(actor.post, pools.retire)
+    fleet = Fleet(desired.plan, _dependencies(desired, bridge, clock, scheduler), _settings(config))
+    started = clock.wall()
+    view = FleetView(config, started, fleet.statuses)
+    bridge.on_change(view.changed)
+    actor.on(Dispatch, dispatcher.on_answer)
+    actor.on(Refuse, dispatcher.on_answer)
+    actor.on(Idle, fleet.on_idle)
+    return DaemonParts(
+        desired, clock, started, scheduler, actor, dispatcher, bridge, fleet,
+        footprints=Footprints(clock),
+        view=view,
+        doors=Doors(view, dispatcher, pools, clock),
+        notifier=Notifier(desired.environ, clock),
+    )  # fmt: skip
+
+
+def _dependencies(desired: DesiredState, bridge: Bridge, clock: Clock, scheduler: Scheduler) -> Dependencies:
+    def is_busy(replica: str) -> bool:
+        return scheduler.running_on(replica) > 0
+
+    return Dependencies(launcher(desired), bridge, clock, is_busy, smaller, OomKills().ended)
+
+
+class _Limits(TypedDict):
+    depth: int
+    attempts: int
+    avoid_seconds: float
+
+
+def _limits(config: Config) -> _Limits:
+    queue = config.queue
+    return _Limits(depth=queue.depth, attempts=queue.attempts, avoid_seconds=queue.avoid_seconds)
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(config.replicas, config.restart, config.probe)

@@ -1,0 +1,104 @@
+"""How a running daemon follows its configuration anew (reload, on SIGHUP or by command)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from relayd.config import Setting, changed_settings
+from relayd.daemon.coalesce import Coalesced
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.report import ReloadReport, SettingReport
+from relayd.daemon.shutdown import Shutdown
+from relayd.desired.state import DesiredState
+from relayd.errors import RelaydError
+from relayd.journal import Journal
+from relayd.planner import Changes
+
+
+class Reload:
+    """Makes the desired state again, and lets the parts follow it; a bad configuration changes nothing.
+
+    Args:
+        parts: What follows.
+        refresh: Makes the desired state from files and environment; may block, runs in a thread.
+        shutdown: A daemon that is about to end follows nothing.
+    """
+
+    def __init__(self, parts: DaemonParts, refresh: Callable[[], DesiredState], shutdown: Shutdown) -> None:
+        self._parts = parts
+        self._refresh = refresh
+        self._shutdown = shutdown
+        self._coalesced = Coalesced(self._run)
+        self._journal = Journal("daemon")
+        self._in_background: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Reload{' under way' if self._parts.changing.locked() else ''}>"
+
+    async def run(self) -> ReloadReport:
+        """Follow the configuration as it is from now on; calls during a run share the next one.
+
+        Raises:
+            RelaydError: It cannot be followed.
+        """
+        return await self._coalesced.ask()
+
+    async def preview(self) -> ReloadReport:
+        """Return what `run` would change; raises what it raises."""
+        async with self._parts.changing:
+            desired = await self._read()
+            return self._report(desired, self._parts.changes_to(desired), dry_run=True)
+
+    def request(self) -> None:
+        """Run in the background; a failure goes to the log."""
+        self._in_background.add(task := asyncio.create_task(self._run_quietly()))
+        task.add_done_callback(self._in_background.discard)
+
+    async def _run_quietly(self) -> None:
+        with suppress(RelaydError):  # it is in the log, and nobody waits for an answer
+            await self.run()
+
+    async def _run(self) -> ReloadReport:
+        try:
+            async with self._parts.changing:
+                return await self._follow(await self._read())
+        except RelaydError as error:
+            self._journal.error("reload.refused", message=str(error))
+            raise
+
+    async def _read(self) -> DesiredState:
+        desired = await asyncio.to_thread(self._refresh)
+        self._shutdown.check_staying()
+        return desired
+
+    async def _follow(self, desired: DesiredState) -> ReloadReport:
+        parts, changes = self._parts, self._parts.changes_to(desired)
+        report = self._report(desired, changes, dry_run=False)
+        door = parts.doors.make(desired.config)
+        self._journal.info("reload.begins", settings=len(report.settings), replicas=len(changes.changed))
+        parts.notifier.reloading()
+        try:
+            parts.follow(desired, door)
+            states = await parts.fleet.apply(changes)
+        finally:
+            parts.view.changed()
+            parts.notifier.ready(parts.counts())
+        return msgspec.structs.replace(report, replicas={name: state.value for name, state in states.items()})
+
+    def _report(self, desired: DesiredState, changes: Changes, *, dry_run: bool) -> ReloadReport:
+        settings = changed_settings(self._parts.desired.config, desired.config)
+        return reload_report(settings, changes, dry_run=dry_run)
+
+
+def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: bool) -> ReloadReport:
+    """Return what a reload changes."""
+    return ReloadReport(
+        dry_run=dry_run,
+        settings=[SettingReport(one.key, one.old, one.new, one.live) for one in settings],
+        added=[planned.name for planned in changes.added],
+        removed=[planned.name for planned in changes.removed],
+        changed={change.planned.name: list(change.reasons) for change in changes.changed},
+        unchanged=[planned.name for planned in changes.unchanged],
+    )

@@ -1,0 +1,136 @@
+"""How the report of `relayd status` is gathered from the parts of a daemon."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from relayd import __version__
+from relayd.config import Config, Model
+from relayd.daemon.footprint import Footprint
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.report import (
+    EngineReport,
+    ExitReport,
+    HeldMemoryReport,
+    MemoryReport,
+    ModelReport,
+    PlannedMemoryReport,
+    PredecessorReport,
+    ReplicaReport,
+    ServiceReport,
+    StatusReport,
+)
+from relayd.desired.demo import is_demo
+from relayd.handover import Predecessor
+from relayd.scheduler import ModelLoad
+from relayd.service import managed
+from relayd.supervisor import Status
+from relayd.supervisor.logs import printable
+
+
+async def status_report(
+    parts: DaemonParts, predecessor: Predecessor | None, *, stopping: bool
+) -> StatusReport:
+    """Return the daemon as it is now.
+
+    Args:
+        parts: Of the daemon.
+        predecessor: The daemon that it took over from.
+        stopping: Whether it is about to end.
+    """
+    desired, engine = parts.desired, parts.desired.engine
+    statuses = parts.fleet.statuses()
+    footprints = await parts.footprints.read(statuses)
+    service = managed(desired.environ, os.getpid())
+    finishing = predecessor if predecessor and predecessor.alive else None
+    return StatusReport(
+        version=__version__,
+        pid=os.getpid(),
+        keyed=bool(desired.config.server.api_key),
+        config=desired.sources,
+        warnings=desired.warnings,
+        engine=EngineReport(str(engine.path), engine.version, engine.source),
+        logs=str(desired.paths.state / "logs"),
+        runtime=str(desired.paths.runtime),
+        service=msgspec.convert(service, ServiceReport, from_attributes=True) if service else None,
+        since=parts.started,
+        url=parts.doors.url,
+        stopping=stopping,
+        predecessor=PredecessorReport(finishing.pid, finishing.open_count) if finishing else None,
+        models=model_reports(desired.config, statuses, parts.scheduler.load, footprints),
+    )
+
+
+def model_reports(
+    config: Config,
+    statuses: Sequence[Status],
+    load: Callable[[str], ModelLoad],
+    footprints: Mapping[str, Footprint],
+) -> tuple[ModelReport, ...]:
+    """Return every configured model with its load and its replicas."""
+    unknown = Footprint()
+
+    def report(model: Model) -> ModelReport:
+        busy = load(model.name)
+        return ModelReport(
+            name=model.name,
+            aliases=model.aliases,
+            file=model.file,
+            demo=is_demo(model.file),
+            waiting=busy.waiting,
+            running=busy.running,
+            slots=busy.slots,
+            replicas=tuple(
+                replica_report(status, footprints.get(status.spec.name, unknown))
+                for status in statuses
+                if status.spec.model == model.name
+            ),
+        )
+
+    return tuple(map(report, config.model))
+
+
+def replica_report(status: Status, footprint: Footprint) -> ReplicaReport:
+    """Return one replica, with what it should hold and does."""
+    return ReplicaReport(
+        name=status.spec.name,
+        state=status.state.value,
+        since=status.since,
+        pid=status.pid,
+        incarnation=status.incarnation,
+        address=status.address,
+        slots=status.spec.slots,
+        restarts=status.restarts,
+        budget_left=status.budget_left,
+        memory=_memory(footprint),
+        reduced=status.reduced,
+        retry_at=status.retry_at,
+        health_fault=status.health_fault,
+        last_exit=_exit(status),
+        log=str(status.log) if status.log else None,
+        command=status.command,
+    )
+
+
+def _memory(footprint: Footprint) -> MemoryReport:
+    planned, held = footprint.planned, footprint.held
+    return MemoryReport(
+        PlannedMemoryReport(planned.by_device, planned.prompt_cache, planned.basis, planned.rough)
+        if planned
+        else None,
+        HeldMemoryReport(held.by_device, held.source) if held else None,
+    )
+
+
+def _exit(status: Status) -> ExitReport | None:
+    if (last := status.last_exit) is None:
+        return None
+    return ExitReport(
+        cause=last.cause.value,
+        code=last.code,
+        message=last.message,
+        remedy=last.remedy,
+        at=status.last_exit_at,
+        last_words=tuple(map(printable, status.last_words)),
+    )

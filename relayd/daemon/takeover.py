@@ -1,0 +1,137 @@
+"""How a daemon gets its place: free, left by one that ended, or from a predecessor that lives (take-over)."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from relayd.config import parse_listen
+from relayd.daemon.parts import DaemonParts
+from relayd.desired.state import DesiredState
+from relayd.errors import UpgradeError
+from relayd.handover import HandoverState, Predecessor, predecessor_of
+from relayd.journal import Journal
+from relayd.lock import Lock, lock_of_daemon
+from relayd.service import inherited_socket
+from relayd.supervisor.orphans import end_orphans
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The place of a daemon, before it serves.
+
+    Attributes:
+        lock: Its right to the runtime folder.
+        listening: Sockets that clients connect to already.
+        predecessor: The daemon that it takes over from.
+        state: What that one left.
+    """
+
+    lock: Lock
+    listening: tuple[socket.socket, ...] = ()
+    predecessor: Predecessor | None = None
+    state: HandoverState = field(default_factory=HandoverState)
+
+    def close(self) -> None:
+        """Give the place up."""
+        self.lock.close()
+        if self.predecessor:
+            self.predecessor.close()
+
+
+async def claim(desired: DesiredState) -> Claim:
+    """Return this daemon's place; until this returns, a predecessor serves as ever.
+
+    Raises:
+        DaemonRunningError: Another daemon holds the runtime folder.
+        UpgradeError: The predecessor has changed its mind, or is of an earlier build, and goes on.
+        StateError: The lock's folder cannot be used.
+    """
+    if (predecessor := predecessor_of(desired.environ)) is None:
+        return _claim_free(desired)
+    try:
+        return await _claim_from(predecessor, desired)
+    except BaseException:
+        predecessor.close()
+        raise
+
+
+def _claim_free(desired: DesiredState) -> Claim:
+    lock = lock_of_daemon(desired.paths.lock)
+    server = parse_listen(desired.config.server.listen)
+    opened = inherited_socket(desired.environ, server.host, server.port)
+    return Claim(lock, (opened,) if opened else ())
+
+
+async def _claim_from(predecessor: Predecessor, desired: DesiredState) -> Claim:
+    try:
+        shared = await predecessor.prepare(desired.config.server.listen)
+        path = desired.paths.lock
+        if (lock := Lock.inherited(path, shared.lock)) is None:
+            raise UpgradeError(
+                f"the runtime folder is {path.parent} now, and the running daemon has another",
+                remedy="Restart the service instead.",
+            )
+        state = await predecessor.commit()
+    except ConnectionError as error:
+        raise UpgradeError(f"the hand-over ended: {error}") from error
+    lock.sign(os.getpid())
+    return Claim(lock, shared.listening, predecessor, state)
+
+
+class Takeover:
+    """Adopts the replicas that run already, and brings up the others.
+
+    Args:
+        parts: Of this daemon; its doors are open.
+        claim: Its place.
+    """
+
+    def __init__(self, parts: DaemonParts, claim: Claim) -> None:
+        self._parts = parts
+        self._claim = claim
+        self._left: frozenset[str] = frozenset()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._journal = Journal("daemon")
+
+    def __repr__(self) -> str:
+        return f"<Takeover: {len(self._left)} replicas left to the predecessor>"
+
+    async def run(self) -> None:
+        """Adopt what can be, take the predecessor's requests, end what is not wanted, and start the rest.
+
+        What cannot be adopted but runs the predecessor's requests is left to it until `finish`.
+        """
+        parts, state = self._parts, self._claim.state
+        for planned in parts.desired.plan:
+            parts.bridge.expected(planned.name, planned.model)
+        adopted = parts.fleet.adopt()
+        for name in state.stopped & {planned.name for planned in parts.fleet.plan}:
+            parts.bridge.gone(name, f"{name} is stopped")
+        if self._claim.predecessor:
+            self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
+        self._left = state.in_use - adopted.keys()
+        await self._end_orphans(adopted.values())
+        parts.fleet.start(leave=state.stopped | self._left)
+
+    async def finish(self) -> None:
+        """Wait for the predecessor's end, and replace what was left to it."""
+        if (predecessor := self._claim.predecessor) is None:
+            return
+        await predecessor.gone()
+        self._journal.info("upgrade.done", old_pid=predecessor.pid)
+        left, self._left = self._left, frozenset()
+        fleet = self._parts.fleet
+        await self._end_orphans({status.pid for status in fleet.statuses() if status.pid})
+        fleet.start(leave={planned.name for planned in fleet.plan} - left)
+
+    def _serve(self, descriptor: int) -> None:
+        self._connections.add(task := asyncio.create_task(self._parts.doors.listener.take(descriptor)))
+        task.add_done_callback(self._connections.discard)
+
+    async def _end_orphans(self, adopted: Collection[int]) -> None:
+        desired = self._parts.desired
+        runtime, patience = desired.paths.runtime, desired.config.replicas.stop_seconds
+        if pids := await end_orphans(runtime, adopted, patience_seconds=patience, spared=self._left):
+            self._journal.warning("daemon.ended_orphans", pids=" ".join(map(str, pids)))

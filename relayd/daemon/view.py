@@ -1,0 +1,72 @@
+"""What clients may see of the models: `/v1/models`, and which replicas are ready (fleet view)."""
+
+from collections.abc import Callable, Sequence
+
+from relayd.api import ModelState, ModelView
+from relayd.config import Config, Model
+from relayd.desired.demo import is_demo
+from relayd.supervisor import State, Status
+
+
+class FleetView:
+    """The models as clients may see them; computed when something changed, not for each request.
+
+    Args:
+        config: The models that are configured.
+        created: When, in seconds since 1970.
+        statuses: How the replicas are now.
+    """
+
+    def __init__(self, config: Config, created: float, statuses: Callable[[], Sequence[Status]]) -> None:
+        self._config = config
+        self._created = int(created)
+        self._statuses = statuses
+        self._view: tuple[ModelView, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<FleetView: {len(self._config.model)} models{', outdated' if self._view is None else ''}>"
+
+    def models(self) -> Sequence[ModelView]:
+        """Return every configured model, in the order of the configuration."""
+        if self._view is None:
+            statuses = self._statuses()
+            self._view = tuple(self._model(model, statuses) for model in self._config.model)
+        return self._view
+
+    def named(self, name: str) -> str:
+        """Return the model that an alias means; any other name as it is."""
+        return next((model.name for model in self._config.model if name in model.aliases), name)
+
+    def configure(self, config: Config) -> None:
+        """Show other models from now on."""
+        self._config = config
+        self.changed()
+
+    def changed(self) -> None:
+        """Look again at the next request."""
+        self._view = None
+
+    def _model(self, model: Model, statuses: Sequence[Status]) -> ModelView:
+        states = [status.state for status in statuses if status.spec.model == model.name]
+        return ModelView(
+            name=model.name,
+            aliases=model.aliases,
+            replicas_ready=states.count(State.READY),
+            replicas=model.replicas,
+            slots=model.slots,
+            context=model.context,
+            state=_together(states),
+            demo=is_demo(model.file),
+            created=self._created,
+        )
+
+
+def _together(states: Sequence[State]) -> ModelState:
+    """Return how far a model is whose replicas are in these states."""
+    if State.READY in states:
+        return ModelState.READY
+    if states and all(state is State.FATAL for state in states):
+        return ModelState.FAILED
+    if states and all(state in (State.STOPPED, State.STOPPING, State.FATAL) for state in states):
+        return ModelState.STOPPED
+    return ModelState.LOADING
