@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import psutil
 
 from relayd.client.control import Client
@@ -107,7 +108,8 @@ class Daemon:
         return str(self.await_event("listening")["url"])
 
     def status(self) -> dict[str, Any]:
-        return self.client.get("status", patience_seconds=DEADLINE_SECONDS)
+        report = self.client.status(timeout_seconds=DEADLINE_SECONDS)
+        return cast("dict[str, Any]", msgspec.to_builtins(report))
 
     def replicas(self) -> dict[str, dict[str, Any]]:
         """Every replica of the status by name."""

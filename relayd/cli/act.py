@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from relayd.cli.support import completion
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
-
-_PATIENCE_SECONDS = 3600.0
-"""A load may take long, and a drain as long as its requests."""
+from relayd.daemon.report import ReloadReport, ReplicasReport
 
 Target = Annotated[
     str | None,
@@ -23,12 +22,12 @@ Target = Annotated[
 
 def start(target: Target = None, as_json: AsJson = False) -> None:
     """Start what is stopped or was given up."""
-    _act("start", as_json=as_json, target=target)
+    show_states(daemon_client().start(target), as_json=as_json)
 
 
 def drain(target: Target = None, as_json: AsJson = False) -> None:
     """Stop replicas after their last request, however long it takes."""
-    _act("drain", as_json=as_json, target=target)
+    show_states(daemon_client().drain(target), as_json=as_json)
 
 
 def restart(
@@ -39,23 +38,17 @@ def restart(
     as_json: AsJson = False,
 ) -> None:
     """Stop replicas after their requests, and start them again."""
-    _act("restart", as_json=as_json, target=target, rolling=rolling)
+    show_states(daemon_client().restart(target, rolling=rolling), as_json=as_json)
 
 
-def _act(verb: str, *, as_json: bool, **arguments: object) -> None:
-    """Send a verb, print how each replica came out, and exit with 1 if one was given up."""
-    answer = daemon_client().post(verb, patience_seconds=_PATIENCE_SECONDS, **arguments)
-    show_states(answer, as_json=as_json)
-
-
-def show_states(answer: dict[str, object], *, as_json: bool) -> None:
-    """Print an answer with replicas in it; exit with 1 if one of them was given up."""
-    states = answer.get("replicas")
+def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None:
+    """Print how each replica came out; exit with 1 if one of them was given up."""
+    states = report.replicas or {}
     if as_json:
-        print_json(answer)
-    elif isinstance(states, dict):
+        print_json(msgspec.to_builtins(report))
+    else:
         for name, state in states.items():
             print(f"{name} is {state}")
-    if isinstance(states, dict) and "fatal" in states.values():
+    if "fatal" in states.values():
         typer.echo("relayd status tells why", err=True)
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """relayd bench: how fast is a model on this machine?"""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.client.benchmark import Benchmark, run_benchmark
 from relayd.clock import SystemClock
 from relayd.config import own_paths
+from relayd.daemon.report import ModelReport
 from relayd.errors import RequestError
 from relayd.store import remember_run
 
@@ -35,7 +36,7 @@ def bench(
     """
     conversation, report = open_conversation()
     name = choose_model(model, report)
-    found = next(one for one in report["models"] if one["name"] == name)
+    found = next(one for one in report.models if one.name == name)
     try:
         result = run_benchmark(
             lambda: conversation,
@@ -43,7 +44,7 @@ def bench(
             prompt_words=prompt_words,
             tokens=tokens,
             rounds=rounds,
-            at_once=_sweep(found["slots"]),
+            at_once=_sweep(found.slots),
             tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
         )
     except RequestError as error:
@@ -62,12 +63,11 @@ def _sweep(slots: int) -> list[int]:
     return counts if counts[-1] == slots else [*counts, slots]
 
 
-def _remember(result: Benchmark, model: dict[str, Any]) -> None:
-
-    command: list[str] = next((replica["command"] for replica in model["replicas"]), [])
+def _remember(result: Benchmark, model: ModelReport) -> None:
+    command = next((list(replica.command) for replica in model.replicas), [])
     run = {
         "at": SystemClock().wall(),
-        "file": model["file"],
+        "file": model.file,
         "command": command,
         **dataclasses.asdict(result),
     }

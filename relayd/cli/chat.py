@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from relayd.cli.support import completion
 from relayd.cli.support.conversation import choose_model, devices_of, open_conversation
 from relayd.cli.support.output import print_json
 from relayd.client.chat import Conversation, Message, Turn
+from relayd.daemon.report import StatusReport
 from relayd.errors import NoDaemonError, RelaydError, UsageError
 from relayd.supervisor.logs import printable
 
@@ -51,7 +52,7 @@ class _Line:
     """The line to one model."""
 
     conversation: Conversation
-    report: dict[str, Any]
+    report: StatusReport
     model: str
     max_tokens: int | None
 

@@ -69,7 +69,7 @@ def _patient() -> Patient:
 def _runs() -> bool:
 
     try:
-        daemon_client().get("status")
+        daemon_client().status()
     except DaemonError:
         return False
     return True

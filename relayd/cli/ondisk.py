@@ -44,11 +44,11 @@ def fits_here() -> Callable[[int], bool]:
 def served_files() -> set[str]:
     """Return the files that a daemon serves now; none when no daemon answers."""
     try:
-        report = daemon_client().get("status")
+        report = daemon_client().status()
     except DaemonError:
         return set()
     return {
-        os.path.realpath(model["file"])
-        for model in report["models"]
-        if any(replica["pid"] for replica in model["replicas"])
+        os.path.realpath(model.file)
+        for model in report.models
+        if any(replica.pid for replica in model.replicas)
     }

@@ -46,10 +46,8 @@ def plan(
 def running(models: set[str]) -> list[int]:
     """Return the processes that serve some models now: their memory is the plan's own."""
     try:
-        report = daemon_client().get("status")
+        report = daemon_client().status()
     except RelaydError:
         return []
-    found = (
-        replica for model in report["models"] if model["name"] in models for replica in model["replicas"]
-    )
-    return [replica["pid"] for replica in found if replica["pid"]]
+    found = (replica for model in report.models if model.name in models for replica in model.replicas)
+    return [replica.pid for replica in found if replica.pid]

@@ -101,7 +101,7 @@ def carry_out_or_undo(
 def is_running() -> bool:
     """Return whether a daemon answers, or holds its socket and does not."""
     try:
-        daemon_client().get("status")
+        daemon_client().status()
     except NoDaemonError:
         return False
     except DaemonError:

@@ -1,5 +1,7 @@
 """relayd status: what runs, how busy it is, and why something does not run."""
 
+import msgspec
+
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
@@ -9,9 +11,8 @@ from relayd.ui.status import render_status
 
 def status(as_json: AsJson = False) -> None:
     """Show the daemon, its models and every replica."""
-    report = daemon_client().get("status")
+    report = daemon_client().status()
     if as_json:
-        print_json(report)
+        print_json(msgspec.to_builtins(report))
         return
-
     show(render_status(report, SystemClock().wall()), MAIL_COLUMNS)

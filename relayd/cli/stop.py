@@ -1,8 +1,9 @@
 """relayd stop: end a model, a replica, or the daemon with all of them."""
 
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import psutil
 import typer
 
@@ -10,10 +11,10 @@ from relayd.cli.support import completion
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.client.control import Client
+from relayd.daemon.report import StatusReport
 from relayd.errors import DaemonError, UsageError
 
 _POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 120.0
 
 
 def stop(
@@ -36,13 +37,12 @@ def stop(
         raise UsageError(f"--all and {target!r} exclude each other", remedy="give one of them")
     client = daemon_client()
     if target:
-        answer = client.post("stop", patience_seconds=_PATIENCE_SECONDS, target=target)
-        done = f"stopped {', '.join(answer['replicas'])}"
+        stopped = client.stop(target)
+        answer, done = msgspec.to_builtins(stopped), f"stopped {', '.join(stopped.replicas)}"
     else:
-        answer = client.post("stop", all=True)
-        _await_end(client, answer["stopping"])
-        answer = {"stopped": "daemon", "pid": answer["stopping"]}
-        done = f"stopped relayd (pid {answer['pid']})"
+        pid = client.stop_daemon()
+        _await_end(client, pid)
+        answer, done = {"stopped": "daemon", "pid": pid}, f"stopped relayd (pid {pid})"
     if as_json:
         print_json(answer)
     else:
@@ -59,12 +59,12 @@ def _await_end(client: Client, pid: int) -> None:
                 process.wait(_POLL_SECONDS if shown == 0 else 1)
                 return
             with contextlib.suppress(DaemonError):
-                shown = _tell_running(client.get("status"), shown)
+                shown = _show_running(client.status(), shown)
 
 
-def _tell_running(report: dict[str, Any], shown: int) -> int:
-    """Say how many requests are still finished, when that has changed; return the number."""
-    running: int = sum(model["running"] for model in report["models"])
+def _show_running(report: StatusReport, shown: int) -> int:
+    """Print how many requests are still to finish, when that has changed; return the number."""
+    running = sum(model.running for model in report.models)
     if running and running != shown:
         typer.echo(f"waiting for {running} running request{'s' if running > 1 else ''}", err=True)
     return running

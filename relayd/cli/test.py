@@ -12,6 +12,7 @@ from relayd.cli.support import completion
 from relayd.cli.support.conversation import choose_model, open_conversation, open_replica
 from relayd.cli.support.output import AsJson, print_json
 from relayd.client.chat import Conversation
+from relayd.daemon.report import ModelReport
 from relayd.errors import ModelNotFoundError, RelaydError
 
 
@@ -25,10 +26,10 @@ def try_models(
     """Ask models for a few words, and check what comes back."""
     conversation, report = open_conversation()
     name = None if model is None else choose_model(model, report)
-    models = [one for one in report["models"] if name in (None, one["name"])]
+    models = [one for one in report.models if name in (None, one.name)]
     if not models:
         raise ModelNotFoundError("no model is configured", remedy="see what suits: relayd recommend")
-    runtime = Path(report["runtime"])
+    runtime = Path(report.runtime)
     results = [result for one in models for result in _try(conversation, one, runtime)]
     if as_json:
         print_json(results)
@@ -39,13 +40,13 @@ def try_models(
         raise typer.Exit(1)
 
 
-def _try(conversation: Conversation, model: dict[str, Any], runtime: Path) -> list[dict[str, Any]]:
+def _try(conversation: Conversation, model: ModelReport, runtime: Path) -> list[dict[str, Any]]:
     """Return a result for each replica, asked past the door, and one for an answer through it."""
     asked = [
-        _ask(f"{replica['name']} itself", model["name"], partial(open_replica, replica, runtime))
-        for replica in model["replicas"]
+        _ask(f"{replica.name} itself", model.name, partial(open_replica, replica, runtime))
+        for replica in model.replicas
     ]
-    return [*asked, _ask(f"{model['name']} through the door", model["name"], lambda: conversation)]
+    return [*asked, _ask(f"{model.name} through the door", model.name, lambda: conversation)]
 
 
 def _ask(what: str, name: str, connect: Callable[[], Conversation]) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import working
-
-_PATIENCE_SECONDS = 3600.0
-"""The daemon has its own limit: server.takeover_seconds."""
 
 
 def upgrade(
@@ -29,17 +27,17 @@ def upgrade(
     requests go to the new one. If that does not come up, nothing has changed.
     """
     with working("Starting the new daemon"):
-        answer = daemon_client().post("upgrade", patience_seconds=_PATIENCE_SECONDS, drain_seconds=drain)
+        done = daemon_client().upgrade(drain)
     if as_json:
-        print_json(answer)
+        print_json(msgspec.to_builtins(done))
         return
     versions = (
-        f"relayd {answer['version']}"
-        if answer["version"] == answer["old_version"]
-        else f"relayd {answer['version']} (before: {answer['old_version']})"
+        f"relayd {done.version}"
+        if done.version == done.old_version
+        else f"relayd {done.version} (before: {done.old_version})"
     )
-    print(f"{versions} has taken over, pid {answer['pid']}")
-    if running := answer["running"]:
+    print(f"{versions} has taken over, pid {done.pid}")
+    if running := done.running:
         plural = "" if running == 1 else "s"
-        limit = f"within {answer['drain_seconds']:g} s"
+        limit = f"within {done.drain_seconds:g} s"
         print(f"{running} answer{plural} under way end{'' if plural else 's'} in the old daemon, {limit}")

@@ -1,20 +1,42 @@
-"""How does a command reach the daemon?
+"""The client of a daemon's control socket: one method a verb, values in and out (control client).
 
-Over its control socket, with the standard library only: a command that asks one question
-shall not load an HTTP framework.
+It uses the standard library's HTTP: a command that asks one question shall not load an HTTP framework.
 """
 
 import http.client
-import json
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import msgspec
+
+from relayd.daemon.report import (
+    ConfigurationReport,
+    NoArguments,
+    ReloadArguments,
+    ReloadReport,
+    ReplicasReport,
+    RestartArguments,
+    StatusReport,
+    StopArguments,
+    StoppingReport,
+    TargetArguments,
+    UpgradeArguments,
+    UpgradeReport,
+)
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError
 
-PATIENCE_SECONDS = 5.0
-"""How long a daemon may take to answer before it counts as silent."""
+ANSWER_SECONDS = 5.0
+"""How long a daemon may take to answer what it knows before it counts as silent."""
+
+STOP_SECONDS = 120.0
+"""How long stopping replicas may take: the drain timeout, and then they are killed."""
+
+WORK_SECONDS = 3600.0
+"""How long work with limits of its own may take: loads, drains, upgrades."""
+
+Report = TypeVar("Report", bound=msgspec.Struct)
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -34,6 +56,11 @@ class UnixConnection(http.client.HTTPConnection):
 class Client:
     """A daemon's control socket, as a command sees it.
 
+    Every method raises:
+        NoDaemonError: Nobody listens.
+        DaemonSilentError: Somebody listens and does not answer in time.
+        DaemonError: The daemon refuses.
+
     Args:
         sockets: Where a daemon may be listening; the first that accepts is used.
     """
@@ -41,27 +68,51 @@ class Client:
     def __init__(self, sockets: Iterable[Path]) -> None:
         self._sockets = tuple(sockets)
 
-    def get(self, verb: str, *, patience_seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
-        """Ask for something.
+    def __repr__(self) -> str:
+        return f"<Client of {' or '.join(map(str, self._sockets))}>"
 
-        Raises:
-            NoDaemonError: Nobody listens.
-            DaemonSilentError: Somebody listens and does not answer.
-            DaemonError: The daemon says no.
-        """
-        return self._call("GET", verb, None, patience_seconds)
+    def status(self, *, timeout_seconds: float = ANSWER_SECONDS) -> StatusReport:
+        """Return the daemon, its models and every replica."""
+        return self._call("GET", "status", NoArguments(), StatusReport, timeout_seconds)
 
-    def post(
-        self, verb: str, *, patience_seconds: float = PATIENCE_SECONDS, **arguments: object
-    ) -> dict[str, Any]:
-        """Have something done; raises what `get` raises."""
-        return self._call("POST", verb, arguments, patience_seconds)
+    def configuration(self) -> ConfigurationReport:
+        """Return what the daemon was given; it holds the key."""
+        return self._call("GET", "configuration", NoArguments(), ConfigurationReport, ANSWER_SECONDS)
+
+    def start(self, target: str | None = None) -> ReplicasReport:
+        """Start what is stopped or was given up, and wait for it."""
+        return self._call("POST", "start", TargetArguments(target), ReplicasReport, WORK_SECONDS)
+
+    def stop(self, target: str) -> ReplicasReport:
+        """Stop a model or a replica within the drain timeout."""
+        return self._call("POST", "stop", StopArguments(target), ReplicasReport, STOP_SECONDS)
+
+    def stop_daemon(self) -> int:
+        """Let the daemon end with all its replicas, and return its pid."""
+        stopping = self._call("POST", "stop", StopArguments(all=True), StoppingReport, ANSWER_SECONDS)
+        return stopping.stopping
+
+    def drain(self, target: str | None = None) -> ReplicasReport:
+        """Stop replicas after their last request, without a timeout."""
+        return self._call("POST", "drain", TargetArguments(target), ReplicasReport, WORK_SECONDS)
+
+    def restart(self, target: str | None = None, *, rolling: bool = False) -> ReplicasReport:
+        """Stop replicas and start them again; `rolling` does one of a model after the other."""
+        return self._call("POST", "restart", RestartArguments(target, rolling), ReplicasReport, WORK_SECONDS)
+
+    def reload(self, *, dry_run: bool = False) -> ReloadReport:
+        """Let the daemon follow its configuration, or return what that would change."""
+        return self._call("POST", "reload", ReloadArguments(dry_run), ReloadReport, WORK_SECONDS)
+
+    def upgrade(self, drain_seconds: float | None = None) -> UpgradeReport:
+        """Put the build that is installed now in the daemon's place."""
+        return self._call("POST", "upgrade", UpgradeArguments(drain_seconds), UpgradeReport, WORK_SECONDS)
 
     def _call(
-        self, method: str, verb: str, arguments: dict[str, object] | None, patience_seconds: float
-    ) -> dict[str, Any]:
+        self, method: str, verb: str, arguments: msgspec.Struct, kind: type[Report], timeout_seconds: float
+    ) -> Report:
         for path in self._sockets:
-            connection = UnixConnection(path, patience_seconds)
+            connection = UnixConnection(path, timeout_seconds)
             try:
                 connection.connect()
             except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
@@ -71,28 +122,44 @@ class Client:
                 connection.close()
                 raise DaemonError(f"the daemon's socket {path} belongs to another user") from error
             try:
-                return _exchange(connection, method, verb, arguments)
+                return _exchange(connection, method, verb, arguments, kind)
             except TimeoutError as error:
-                message = f"the daemon at {path} did not answer within {patience_seconds:g} s"
-                raise DaemonSilentError(message, remedy="look at its log: relayd logs") from error
+                message = f"the daemon at {path} did not answer within {timeout_seconds:g} s"
+                raise DaemonSilentError(message, remedy="Look at its log: relayd logs") from error
             except (OSError, http.client.HTTPException) as error:
-                raise DaemonSilentError(f"the daemon at {path} hung up: {error}") from error
+                raise DaemonSilentError(f"the daemon at {path} closed the connection: {error}") from error
             finally:
                 connection.close()
         raise NoDaemonError(
-            "no relayd is running", remedy="start one: relayd serve (to look around: relayd serve --demo)"
+            "no relayd is running", remedy="Start one: relayd serve (to look around: relayd serve --demo)"
         )
 
 
+class _Refusal(msgspec.Struct):
+    """Why a daemon refuses."""
+
+    message: str
+    code: str = DaemonError.code
+    remedy: str = ""
+
+
 def _exchange(
-    connection: UnixConnection, method: str, verb: str, arguments: dict[str, object] | None
-) -> dict[str, Any]:
-    body = None if arguments is None else json.dumps(arguments)
+    connection: UnixConnection, method: str, verb: str, arguments: msgspec.Struct, kind: type[Report]
+) -> Report:
+    body = None if method == "GET" else msgspec.json.encode(arguments)
     connection.request(method, f"/{verb}", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
-    answer = json.loads(response.read())
-    if response.status == 200:
-        return dict(answer)
-    error = DaemonError(answer["message"], remedy=answer.get("remedy", ""))
-    error.code = answer.get("code", error.code)  # type: ignore[misc]  # the daemon's own code, for --json
-    raise error
+    answer = response.read()
+    try:
+        if response.status == 200:
+            return msgspec.json.decode(answer, type=kind)
+        refusal = msgspec.json.decode(answer, type=_Refusal)
+    except msgspec.DecodeError as error:
+        raise DaemonError(
+            f"the running daemon is of another build: it answers {verb!r} with status {response.status}, "
+            "and in a form that cannot be read",
+            remedy="Restart it with this build: relayd upgrade, or restart the service.",
+        ) from error
+    refused = DaemonError(refusal.message, remedy=refusal.remedy)
+    refused.code = refusal.code  # type: ignore[misc]  # the daemon's own code, for --json
+    raise refused

@@ -1,133 +1,133 @@
 """How does `relayd status` look?"""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relayd.daemon.report import HeldMemoryReport, PlannedMemoryReport, ServiceReport, StatusReport
 from relayd.units import show_bytes, show_seconds
 
 _STYLES = {"ready": "green", "fatal": "bold red", "backoff": "yellow", "unhealthy": "yellow"}
 
 
-def render_status(report: dict[str, Any], now: float) -> RenderableType:
+def render_status(report: StatusReport, now: float) -> RenderableType:
     """Return the report of `relayd status` for a terminal of 80 columns or more.
 
     Args:
-        report: Schema 1.
+        report: Of the control socket.
         now: Wall-clock seconds.
     """
-    engine, age = report["engine"], _age(report["since"], now)
+    engine, age = report.engine, _age(report.since, now)
     lines = [
-        Text(f"relayd {report['version']} (pid {report['pid']}) at {report['url']}, up {age}"),
-        Text(f"llama.cpp {engine['version']}: {engine['path']}", overflow="fold"),
+        Text(f"relayd {report.version} (pid {report.pid}) at {report.url}, up {age}"),
+        Text(f"llama.cpp {engine.version}: {engine.path}", overflow="fold"),
     ]
-    if service := report.get("service"):  # a daemon of an earlier version says nothing of it
+    if service := report.service:
         lines.append(_service(service))
-    if before := report.get("predecessor"):
-        text = f"the daemon before (pid {before['pid']}) has {before['requests']} requests to finish"
+    if before := report.predecessor:
+        text = f"the daemon before (pid {before.pid}) has {before.requests} requests to finish"
         lines.append(Text(text))
-    if report["stopping"]:
+    if report.stopping:
         lines.append(Text("stopping: running requests are finished first", style="yellow"))
-    lines += [Text(f"warning: {warning}", style="yellow") for warning in report["warnings"]]
-    if not report["models"]:
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    if not report.models:
         return Group(*lines, Text("no model is configured"))
     return Group(*lines, Text(), _table(report, now), Text(), _memory(report), *_notes(report, now))
 
 
-def _service(service: dict[str, Any]) -> Text:
+def _service(service: ServiceReport) -> Text:
     """Return who manages the daemon, what it allows, and where its journal is."""
-    allowed = [f"{service['open_files']:,} files"]
-    if service["tasks"]:
-        allowed.append(f"{service['tasks']:,} tasks")
-    if service["memory"]:
-        allowed.append(show_bytes(service["memory"]))
-    if service["watchdog_seconds"]:
-        allowed.append(f"watchdog {show_seconds(service['watchdog_seconds'])}")
-    journal = f"; {service['journal']}" if service["journal"] else ""
-    return Text(f"{service['manager']} runs it as {service['name']}: {', '.join(allowed)}{journal}")
+    allowed = [f"{service.open_files:,} files"]
+    if service.tasks:
+        allowed.append(f"{service.tasks:,} tasks")
+    if service.memory:
+        allowed.append(show_bytes(service.memory))
+    if service.watchdog_seconds:
+        allowed.append(f"watchdog {show_seconds(service.watchdog_seconds)}")
+    journal = f"; {service.journal}" if service.journal else ""
+    return Text(f"{service.manager} runs it as {service.name}: {', '.join(allowed)}{journal}")
 
 
-def _table(report: dict[str, Any], now: float) -> Table:
+def _table(report: StatusReport, now: float) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("REPLICA", "STATE"):
         table.add_column(heading, overflow="fold")
     for heading in ("FOR", "PID", "SLOTS", "RESTARTS"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("MODEL BUSY", no_wrap=True)
-    for model in report["models"]:
-        for number, replica in enumerate(model["replicas"]):
-            name = replica["name"] + (" (demo)" if model["demo"] else "")
-            busy = f"{model['running']}/{model['slots']} slots, {model['waiting']} waiting"
+    for model in report.models:
+        for number, replica in enumerate(model.replicas):
+            name = replica.name + (" (demo)" if model.demo else "")
+            busy = f"{model.running}/{model.slots} slots, {model.waiting} waiting"
             table.add_row(
                 Text(name),
-                Text(replica["state"], style=_STYLES.get(replica["state"], "")),
-                _age(replica["since"], now),
-                str(replica["pid"] or "-"),
-                str(replica["slots"]),
-                str(replica["restarts"]),
+                Text(replica.state, style=_STYLES.get(replica.state, "")),
+                _age(replica.since, now),
+                str(replica.pid or "-"),
+                str(replica.slots),
+                str(replica.restarts),
                 busy if number == 0 else "",
             )
     return table
 
 
-def _memory(report: dict[str, Any]) -> Table:
+def _memory(report: StatusReport) -> Table:
     """Return what each replica should hold and does, a line for each of its devices."""
     table = Table(box=None, pad_edge=False)
     table.add_column("MEMORY", overflow="fold")
     for heading in ("DEVICE", "PLANNED", "HELD"):
         table.add_column(heading, justify="right" if heading != "DEVICE" else "left", no_wrap=True)
     table.add_column("", overflow="fold")
-    for model in report["models"]:
-        for replica in model["replicas"]:
-            planned, held = replica["memory"]["planned"], replica["memory"]["held"]
-            sizes = [one["bytes"] if one else {} for one in (planned, held)]
+    for model in report.models:
+        for replica in model.replicas:
+            planned, held = replica.memory.planned, replica.memory.held
+            sizes = [one.bytes if one else {} for one in (planned, held)]
             for device in sorted({*sizes[0], *sizes[1]}):
                 shown = [show_bytes(size[device]) if device in size else "-" for size in sizes]
                 remark = _remark(planned, held) if device == "cpu" else ""
-                table.add_row(Text(replica["name"]), device, *shown, Text(remark))
+                table.add_row(Text(replica.name), device, *shown, Text(remark))
     return table
 
 
-def _remark(planned: dict[str, Any] | None, held: dict[str, Any] | None) -> str:
+def _remark(planned: PlannedMemoryReport | None, held: HeldMemoryReport | None) -> str:
     remarks = []
     if planned:
-        if planned["prompt_cache_bytes"] > 0:
-            remarks.append(f"and {show_bytes(planned['prompt_cache_bytes'])} at most for earlier prompts")
-        if planned["basis"] == "prediction":
+        if planned.prompt_cache_bytes > 0:
+            remarks.append(f"and {show_bytes(planned.prompt_cache_bytes)} at most for earlier prompts")
+        if planned.basis == "prediction":
             remarks.append("predicted")
-        if planned["rough"]:
+        if planned.rough:
             remarks.append("roughly")
-    if held and held["source"] == "rss":
+    if held and held.source == "rss":
         remarks.append("held with all shared pages")
     return ", ".join(remarks)
 
 
-def _notes(report: dict[str, Any], now: float) -> Iterator[Text]:
+def _notes(report: StatusReport, now: float) -> Iterator[Text]:
     """Yield why a replica that is not ready is not."""
-    for model in report["models"]:
-        for replica in model["replicas"]:
-            last = replica["last_exit"]
-            if replica["reduced"]:
-                yield Text(f"{replica['name']} was made smaller to fit: {'; '.join(replica['reduced'])}")
-            if replica["health_fault"]:
-                told = f"{replica['name']}: relayd failed to look at it, and tries again"
-                yield Text(f"{told}: {replica['health_fault']}", style="yellow")
+    for model in report.models:
+        for replica in model.replicas:
+            last = replica.last_exit
+            if replica.reduced:
+                yield Text(f"{replica.name} was made smaller to fit: {'; '.join(replica.reduced)}")
+            if replica.health_fault:
+                told = f"{replica.name}: relayd failed to look at it, and tries again"
+                yield Text(f"{told}: {replica.health_fault}", style="yellow")
                 yield Text("  Report it as a fault of relayd, with its place in: relayd logs")
-            if replica["state"] in ("backoff", "fatal") and last:
+            if replica.state in ("backoff", "fatal") and last:
                 retry = (
-                    f", next try in {show_seconds(max(0.0, replica['retry_at'] - now))}"
-                    if replica["retry_at"]
+                    f", next try in {show_seconds(max(0.0, replica.retry_at - now))}"
+                    if replica.retry_at
                     else ""
                 )
-                yield Text(f"{replica['name']}: {last['cause']}: {last['message']}{retry}", style="yellow")
-                if last["remedy"]:
-                    yield Text(f"  {last['remedy']}")
-                if replica["state"] == "fatal":
-                    yield from (Text(f"  | {line}", style="dim") for line in last["last_words"][-5:])
-                yield Text(f"  more: relayd logs {replica['name']}")
+                yield Text(f"{replica.name}: {last.cause}: {last.message}{retry}", style="yellow")
+                if last.remedy:
+                    yield Text(f"  {last.remedy}")
+                if replica.state == "fatal":
+                    yield from (Text(f"  | {line}", style="dim") for line in last.last_words[-5:])
+                yield Text(f"  more: relayd logs {replica.name}")
 
 
 def _age(since: float, now: float) -> str:

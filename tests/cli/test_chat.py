@@ -6,6 +6,7 @@ import pytest
 
 from relayd.cli.chat import chat
 from relayd.client.chat import Message, Turn
+from relayd.daemon.report import ModelReport, StatusReport
 from relayd.errors import NoDaemonError, UpstreamError
 
 pytestmark = pytest.mark.fake
@@ -29,7 +30,7 @@ class Model:
 def converse(monkeypatch: pytest.MonkeyPatch, model: Model, typed: str, **options: Any) -> None:
     monkeypatch.setattr(
         "relayd.cli.chat.open_conversation",
-        lambda: (model, {"models": [{"name": "m", "aliases": [], "replicas": []}]}),
+        lambda: (model, StatusReport(models=(ModelReport("m"),))),
     )
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
     chat(**{"model": None, "message": None, "system": None, "max_tokens": None, "as_json": False, **options})

@@ -41,7 +41,7 @@ def test_s53_a_daemon_that_can_write_nothing_serves_and_recovers(
     assert "ready" == daemon.replicas()["m#0"]["state"]
 
     resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    daemon.client.post("start", patience_seconds=DEADLINE_SECONDS)
+    daemon.client.start()
     assert "ready" == daemon.replicas()["other#0"]["state"]
 
 

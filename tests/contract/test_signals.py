@@ -49,7 +49,7 @@ def start_wrapped(
 def stop(daemon: Daemon, target: str) -> float:
     """Stop a replica and return how many seconds that took."""
     started = time.monotonic()
-    daemon.client.post("stop", patience_seconds=DEADLINE_SECONDS, target=target)
+    daemon.client.stop(target)
     return time.monotonic() - started
 
 

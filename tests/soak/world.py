@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
@@ -182,8 +183,8 @@ class World:
         """
         if self.daemon is None:
             raise DaemonError("no daemon at the moment")
-        call = partial(self.daemon.client.post, verb, patience_seconds=60.0, **arguments)
-        return await asyncio.to_thread(call)
+        report = await asyncio.to_thread(getattr(self.daemon.client, verb), **arguments)
+        return cast("dict[str, Any]", msgspec.to_builtins(report))
 
     async def status(self) -> dict[str, Any] | None:
         """Return the status; None if nobody tells it."""
@@ -191,7 +192,7 @@ class World:
         if daemon is None:
             return None
         with suppress(DaemonError, ValueError):
-            return await asyncio.to_thread(daemon.client.get, "status")
+            return cast("dict[str, Any]", msgspec.to_builtins(await asyncio.to_thread(daemon.client.status)))
         return None
 
     async def replicas(self) -> dict[str, dict[str, Any]]:

@@ -3,10 +3,10 @@
 Whatever goes wrong, there is nothing to propose: a shell has no place for an error while somebody types.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from relayd.cli.support.control import daemon_client
+from relayd.daemon.report import ModelReport
 from relayd.errors import RelaydError
 
 PATIENCE_SECONDS = 0.5
@@ -15,15 +15,13 @@ PATIENCE_SECONDS = 0.5
 
 def models(incomplete: str) -> list[str]:
     """Return the names and aliases of the daemon's models that begin like this."""
-    return _begun(incomplete, (name for model in _report() for name in (model["name"], *model["aliases"])))
+    return _begun(incomplete, (name for model in _report() for name in (model.name, *model.aliases)))
 
 
 def targets(incomplete: str) -> list[str]:
     """Return the daemon's models and replicas, `MODEL` and `MODEL#N`, that begin like this."""
     names = (
-        name
-        for model in _report()
-        for name in (model["name"], *(replica["name"] for replica in model["replicas"]))
+        name for model in _report() for name in (model.name, *(replica.name for replica in model.replicas))
     )
     return _begun(incomplete, names)
 
@@ -32,9 +30,9 @@ def _begun(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _report() -> list[dict[str, Any]]:
+def _report() -> Sequence[ModelReport]:
     """Return the models of the status report; none when no daemon answers in time."""
     try:
-        return list(daemon_client().get("status", patience_seconds=PATIENCE_SECONDS)["models"])
-    except (RelaydError, OSError, ValueError, LookupError):
-        return []
+        return daemon_client().status(timeout_seconds=PATIENCE_SECONDS).models
+    except (RelaydError, OSError, ValueError):
+        return ()

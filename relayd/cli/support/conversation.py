@@ -1,16 +1,14 @@
 """How do chat, test and bench reach the door of the running daemon?"""
 
-import os
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from relayd.cli.support.control import daemon_client
 from relayd.client.chat import Conversation
 from relayd.client.control import UnixConnection
-from relayd.config import load
+from relayd.daemon.report import ReplicaReport, StatusReport
 from relayd.desired.machine import as_the_engine_sees
 from relayd.desired.site import Site
 from relayd.errors import ModelFileError, ModelNotFoundError, NoDaemonError, UsageError
@@ -23,28 +21,26 @@ _PATIENCE_SECONDS = 600.0
 """How long a model may be silent: it reads a long prompt first."""
 
 
-def open_conversation() -> tuple[Conversation, dict[str, Any]]:
-    """Return a client of the running daemon's door, and its status report.
-
-    The key comes from the same configuration and variables that the daemon reads.
+def open_conversation() -> tuple[Conversation, StatusReport]:
+    """Return a client of the running daemon's door, with the key that the daemon has, and its status report.
 
     Raises:
         NoDaemonError: No daemon runs.
     """
-    report = daemon_client().get("status")
-    key = load(None, os.environ, Path.home(), Path.cwd()).config.server.api_key
-    return Conversation(partial(_connect, report["url"]), key), report
+    client = daemon_client()
+    report, given = client.status(), client.configuration()
+    return Conversation(partial(_connect, report.url), Secret(given.key)), report
 
 
-def open_replica(replica: dict[str, Any], runtime: Path) -> Conversation:
+def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
     """Return a client of one replica of a status report, past the door.
 
     Raises:
         NoDaemonError: It has no process.
     """
-    address, key_file = replica["address"], Files.of(runtime, replica["name"]).key
+    address, key_file = replica.address, Files.of(runtime, replica.name).key
     if address is None or not key_file.exists():
-        raise NoDaemonError(f"{replica['name']} is {replica['state']}: it has no process to ask")
+        raise NoDaemonError(f"{replica.name} is {replica.state}: it has no process to ask")
     key = Secret(key_file.read_text().strip())
     if address.startswith("unix:"):
         return Conversation(
@@ -53,19 +49,19 @@ def open_replica(replica: dict[str, Any], runtime: Path) -> Conversation:
     return Conversation(partial(_connect, f"http://{address}"), key)
 
 
-def devices_of(replica: str, report: dict[str, Any]) -> tuple[str, ...]:
+def devices_of(replica: str, report: StatusReport) -> tuple[str, ...]:
     """Return the devices that a replica of a status report works on; none if it is not in there."""
-    replicas = ((model, one) for model in report["models"] for one in model["replicas"])
-    model, found = next(((model, one) for model, one in replicas if one["name"] == replica), (None, None))
+    replicas = ((model, one) for model in report.models for one in model.replicas)
+    model, found = next(((model, one) for model, one in replicas if one.name == replica), (None, None))
     if model is None or found is None:
         return ()
     machine = probe()
     try:
-        layers = read_metadata(Path(model["file"])).whole("block_count")
+        layers = read_metadata(Path(model.file)).whole("block_count")
     except ModelFileError:
         layers = None
     seen = as_the_engine_sees(machine, Site()) if machine.gpus else machine
-    return residence(seen, found["pid"] or 0, found["command"], layers)
+    return residence(seen, found.pid or 0, found.command, layers)
 
 
 def _connect(url: str) -> HTTPConnection:
@@ -75,14 +71,14 @@ def _connect(url: str) -> HTTPConnection:
     return HTTPConnection(str(host), parts.port, timeout=_PATIENCE_SECONDS)
 
 
-def choose_model(name: str | None, report: dict[str, Any]) -> str:
+def choose_model(name: str | None, report: StatusReport) -> str:
     """Return the name of the model that is meant; without a name, of the only one there is.
 
     Raises:
         UsageError: It could be several, or there is none.
         ModelNotFoundError: None is called so.
     """
-    names = {model["name"]: (model["name"], *model["aliases"]) for model in report["models"]}
+    names = {model.name: (model.name, *model.aliases) for model in report.models}
     known = ", ".join(names) or "none is configured"
     if name is None:
         if len(names) == 1:
