@@ -54,6 +54,7 @@ class World:
         settled: How often each ticket came to an end.
         up: Incarnations that take work.
         there: Incarnations that exist, whether they take work or not.
+        planned: Replicas that are part of the plan; the daemon announces each before it inherits work.
     """
 
     def __init__(self) -> None:
@@ -65,6 +66,7 @@ class World:
         self.settled: Counter[int] = Counter()
         self.up: dict[str, Endpoint] = {}
         self.there: dict[str, Endpoint] = {}
+        self.planned: set[str] = set()
         self.incarnation = 0
         self.now = 0.0
 
@@ -90,7 +92,7 @@ class World:
 
     def inherit(self, replica: str, _number: int) -> Event:
         where = self.incarnate(replica)
-        if replica in self.up or self.width_on(where) >= SLOTS:
+        if replica not in self.planned or replica in self.up or self.width_on(where) >= SLOTS:
             return Tick()
         ticket = self.ticket(model_of(replica), 0)
         self.running[ticket.id] = where
@@ -114,9 +116,11 @@ class World:
         return AttemptFailed(ticket_id, sent=number % 2 == 0)
 
     def expect(self, replica: str, _number: int) -> Event:
+        self.planned.add(replica)
         return Tick() if replica in self.there else Expected(replica, model_of(replica))
 
     def ready(self, replica: str, _number: int) -> Event:
+        self.planned.add(replica)
         self.up[replica] = self.incarnate(replica)
         return Ready(replica, model_of(replica), SLOTS, self.up[replica])
 
@@ -134,10 +138,12 @@ class World:
 
     def unload(self, replica: str, _number: int) -> Event:
         self.end(replica)
+        self.planned.add(replica)
         return Unloaded(replica, model_of(replica), "no room")
 
     def forget(self, replica: str, _number: int) -> Event:
         self.end(replica)
+        self.planned.discard(replica)
         return Forgotten(replica)
 
     def tick(self, _replica: str, _number: int) -> Event:
@@ -175,15 +181,17 @@ class World:
 Act = Callable[[World, str, int], Event]
 
 ACTS: tuple[Act, ...] = (
-    *(World.arrive, World.arrive, World.arrive, World.inherit, World.finish, World.fail, World.tick),
-    *(World.expect, World.ready, World.ready, World.drain, World.lose, World.give_up, World.unload),
-    World.forget,
+    *(World.arrive,) * 8,
+    *(World.inherit, World.finish, World.finish, World.fail, World.fail, World.tick),
+    *(World.ready, World.ready, World.ready, World.expect, World.drain),
+    *(World.lose, World.give_up, World.unload, World.forget),
 )
 
 
 @given(
     st.lists(
         st.tuples(st.sampled_from(ACTS), st.sampled_from(REPLICAS), st.integers(0, 9)),
+        min_size=30,
         max_size=80,
     )
 )
@@ -203,8 +211,8 @@ def test_every_kind_of_event_is_drawn() -> None:
     drawn: set[type] = set()
     for act in ACTS:
         world = World()
-        for first in (World.ready, World.arrive):
-            world.absorb(world.scheduler.handle(first(world, "m#0", 1), 0.0))
-        drawn.add(type(act(world, "m#1" if act is World.inherit or act is World.expect else "m#0", 1)))
+        for first, replica in ((World.ready, "m#0"), (World.arrive, "m#0"), (World.unload, "m#1")):
+            world.absorb(world.scheduler.handle(first(world, replica, 1), 0.0))
+        drawn.add(type(act(world, "m#1" if act in (World.inherit, World.expect) else "m#0", 1)))
 
     assert set(get_args(Event)) == drawn
