@@ -1,9 +1,32 @@
-"""Where one replica answers, and the key it answers to."""
+"""Where one replica answers, how a connection to it is opened, and the key it answers to."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from relayd.secret import Secret
+
+_UNIX = "unix:"
+
+Handler = TypeVar("Handler")
+"""What handles a connection: an `asyncio.Protocol`."""
+
+
+class Connector(Protocol):
+    """What an address needs of an event loop to open a connection."""
+
+    def create_unix_connection(
+        self, protocol_factory: Callable[[], Any], path: str, /
+    ) -> Awaitable[tuple[Any, Any]]:
+        """Connect to a socket file."""
+        ...
+
+    def create_connection(
+        self, protocol_factory: Callable[[], Any], host: str, port: int, /
+    ) -> Awaitable[tuple[Any, Any]]:
+        """Connect to a port."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,22 +35,54 @@ class UnixAddress:
 
     path: Path
 
+    @property
+    def authority(self) -> str:
+        """The value of a Host header."""
+        return "localhost"
+
+    async def open(self, loop: Connector, handler: Callable[[], Handler]) -> Handler:
+        """Return what handles the new connection; raises OSError if nothing listens there."""
+        connected: Handler = (await loop.create_unix_connection(handler, str(self.path)))[1]
+        return connected
+
     def __str__(self) -> str:
-        return f"unix:{self.path}"
+        return f"{_UNIX}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A port on the loopback interface."""
+    """A port of a host, by default of this one."""
 
     port: int
     host: str = "127.0.0.1"
 
+    @property
+    def authority(self) -> str:
+        """The value of a Host header."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def open(self, loop: Connector, handler: Callable[[], Handler]) -> Handler:
+        """Return what handles the new connection; raises OSError if nothing listens there."""
+        connected: Handler = (await loop.create_connection(handler, self.host, self.port))[1]
+        return connected
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.authority
 
 
 Address = UnixAddress | TcpAddress
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that `str` wrote as `text`.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    if text.startswith(_UNIX):
+        return UnixAddress(Path(text.removeprefix(_UNIX)))
+    host, _, port = text.rpartition(":")
+    return TcpAddress(int(port), host.removeprefix("[").removesuffix("]"))
 
 
 @dataclass(frozen=True, slots=True)

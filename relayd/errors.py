@@ -25,6 +25,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
     └── RequestError                invalid_request         1     400
         ├── UnauthorizedError       invalid_api_key         1     401
         ├── OriginRefusedError      origin_not_allowed      1     403
+        ├── AdminKeyError           admin_key_required      1     403
         ├── NotFoundError           not_found               1     404
         │   └── ModelNotFoundError  model_not_found         1     404
         ├── MethodNotAllowedError   method_not_allowed      1     405
@@ -223,6 +224,13 @@ class OriginRefusedError(RequestError):
     """A web page of another origin is asking."""
 
     code = "origin_not_allowed"
+    http_status = 403
+
+
+class AdminKeyError(RequestError):
+    """The key that came along is not an administrator's, or none did."""
+
+    code = "admin_key_required"
     http_status = 403
 
 

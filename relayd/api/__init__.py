@@ -1,28 +1,31 @@
 """The doors: who may ask, what they may ask for, and how they are told no."""
 
 from relayd.api.connection import Limits
-from relayd.api.door import Door, Route, Visit
-from relayd.api.errors import error_answer, error_payload
+from relayd.api.door import Access, Door, RequestContext, Route
+from relayd.api.errors import error_answer
 from relayd.api.fleet import Fleet, ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
+from relayd.api.inference import Inference
 from relayd.api.keys import FailedKeys, Keyring
-from relayd.api.openai import openai_routes
+from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.server import Listener, listen
 
 __all__ = [
+    "OPENAI",
+    "Access",
     "Door",
     "FailedKeys",
     "Fleet",
+    "Inference",
     "Keyring",
     "Limits",
     "Listener",
     "ModelState",
     "ModelView",
+    "RequestContext",
     "Route",
-    "Visit",
     "error_answer",
-    "error_payload",
     "health_routes",
     "listen",
     "make_policy",

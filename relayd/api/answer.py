@@ -1,4 +1,4 @@
-"""How is an answer of relayd's own written and signed?"""
+"""How is a response of relayd's own written, and how does a request get its id?"""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,11 @@ def name_request(request: web.BaseRequest) -> str:
 
 def json_answer(payload: object, *, status: int = 200) -> web.Response:
     """Return `payload` as a JSON response."""
-    body = msgspec.json.encode(payload)
+    return body_answer(msgspec.json.encode(payload), status=status)
+
+
+def body_answer(body: bytes, *, status: int = 200) -> web.Response:
+    """Return finished JSON as a response."""
     return web.Response(body=body, status=status, content_type="application/json", headers=_SERVER)
 
 

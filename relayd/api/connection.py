@@ -1,4 +1,4 @@
-"""How does one connection of a client begin, wait and end?
+"""How does one connection of a client begin, wait and end (keep-alive, limits, header deadline)?
 
 What aiohttp 3.14.5 lacks: a deadline for request heads, limits on how many connections there
 are, and errors of its own in our shape. What it has is left to it: it closes idle connections,
@@ -9,15 +9,18 @@ header. This is the only place in this room that touches names it does not docum
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from relayd.api.answer import REQUEST_ID, name_request
-from relayd.api.errors import error_answer, internal_error_answer
+from relayd.api.errors import DIALECT, INTERNAL, error_answer
 from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
+from relayd.router import Dialect
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
@@ -44,22 +47,33 @@ class Limits:
     connections_per_peer: int = 1024
 
 
-class Census:
-    """Counts open connections, in all and by peer."""
+class ConnectionLimiter:
+    """Counts open connections, in all and by peer, and refuses one too many.
+
+    Connections with a lasting answer (an event stream) are counted apart: they take a place, and
+    nobody waits for their end.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._by_peer: Counter[str] = Counter()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._lasting: set[Connection] = set()
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    def __repr__(self) -> str:
+        return (
+            f"<ConnectionLimiter open={self._by_peer.total()} of {self._limits.connections} "
+            f"peers={len(self._by_peer)} lasting={len(self._lasting)}>"
+        )
 
     def enter(self, peer: str) -> bool:
-        """Count a connection of `peer`, or say that there is no room for it."""
+        """Count a connection of `peer`, or return that there is no room for it."""
         crowded = self._by_peer[peer] >= self._limits.connections_per_peer
         if crowded or self._by_peer.total() >= self._limits.connections:
             return False
         self._by_peer[peer] += 1
-        self._empty.clear()
+        self._update()
         return True
 
     def leave(self, peer: str) -> None:
@@ -67,25 +81,41 @@ class Census:
         self._by_peer[peer] -= 1
         if not self._by_peer[peer]:
             del self._by_peer[peer]
-        if not self._by_peer:
-            self._empty.set()
+        self._update()
 
-    async def empty(self) -> None:
-        """Wait until no connection is open."""
-        await self._empty.wait()
+    def lasts(self, connection: "Connection", *, lasting: bool) -> None:
+        """Note that a connection carries an answer without end, or no longer does."""
+        (self._lasting.add if lasting else self._lasting.discard)(connection)
+        self._update()
+
+    def end_lasting(self) -> None:
+        """Close every connection that carries an answer without end."""
+        for connection in tuple(self._lasting):
+            connection.force_close()
+
+    async def drained(self) -> None:
+        """Wait until no connection is open, but for those that nobody waits for."""
+        await self._drained.wait()
+
+    def _update(self) -> None:
+        if self._by_peer.total() > len(self._lasting):
+            self._drained.clear()
+        else:
+            self._drained.set()
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's connection, with a deadline for heads, a place in the census, and our errors."""
+    """aiohttp's connection, with a deadline for heads, a place at the limiter, and our errors."""
 
-    __slots__ = ("_census", "_head_timer", "_kept", "_limits", "_mid_head", "_peer")
+    __slots__ = ("_dialect", "_header_timer", "_kept", "_limiter", "_limits", "_mid_head", "_peer")
 
     def __init__(
         self,
         server: web.Server,
-        census: Census,
+        limiter: ConnectionLimiter,
         limits: Limits,
         loop: asyncio.AbstractEventLoop,
+        dialect: Dialect,
         *,
         kept: bool = False,
     ) -> None:
@@ -97,29 +127,31 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
             access_log=None,  # type: ignore[arg-type]  # documented: None switches it off
         )
-        self._census = census
+        self._dialect = dialect  # of a request that never reached the door
+        self._limiter = limiter
         self._limits = limits
         self._kept = kept  # it has carried requests elsewhere, and may wait for its next one
         self._mid_head = False
         self._peer: str | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or turn the client away when there are too many."""
         super().connection_made(transport)
         peer = str(self.peername[0]) if self.peername else ""
-        if self._census.enter(peer):
+        if self._limiter.enter(peer):
             self._peer = peer
-            self._expect_head(self._limits.idle_seconds if self._kept else self._limits.header_seconds)
+            self._start_header_timer(self._limits.idle_seconds if self._kept else self._limits.header_seconds)
         elif self.transport is not None:
             self.transport.write(_FULL)
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End, and give the place back."""
-        self._forget_head()
+        self._cancel_header_timer()
         if self._peer is not None:
-            self._census.leave(self._peer)
+            self._limiter.lasts(self, lasting=False)
+            self._limiter.leave(self._peer)
             self._peer = None
         super().connection_lost(exc)
 
@@ -128,13 +160,13 @@ class Connection(web.RequestHandler):
         heads, idle = self._request_count, self._is_idle()
         if self._kept:
             self._kept = False
-            self._forget_head()
-        if self._head_timer is None and idle:
-            self._expect_head(self._limits.header_seconds)
+            self._cancel_header_timer()
+        if self._header_timer is None and idle:
+            self._start_header_timer(self._limits.header_seconds)
         super().data_received(data)
         self._mid_head = idle and self._request_count == heads
         if self._request_count != heads:
-            self._forget_head()
+            self._cancel_header_timer()
             self._break_body()
 
     def close(self) -> None:
@@ -144,7 +176,7 @@ class Connection(web.RequestHandler):
         else:
             super().close()
 
-    def let_go(self) -> int | None:
+    def detach(self) -> int | None:
         """Return a descriptor of an idle connection, now the caller's, and end here; None while it is in use.
 
         For the client nothing happens: what it sends next waits in the socket. Half a head that
@@ -177,31 +209,50 @@ class Connection(web.RequestHandler):
             raise exc
         request_id = request.get(REQUEST_ID) or name_request(request)
         if status >= 500:
-            Journal("api").error("request_failed", trace=exc is not None, request_id=request_id)
+            Journal("api").error("request.failed", trace=exc is not None, request_id=request_id)
         if request.writer.output_size > 0:
             raise ConnectionAbortedError("the answer has begun: only closing tells the client now")
-        answer = internal_error_answer() if status >= 500 else error_answer(_MALFORMED)
+        answer = error_answer(INTERNAL if status >= 500 else _MALFORMED, request.get(DIALECT, self._dialect))
         answer.headers["X-Request-ID"] = request_id
         answer.force_close()
         return answer
 
+    def lasts(self, *, lasting: bool) -> None:
+        """Note that the current answer has no end of its own, or that it is over."""
+        if self._peer is not None:
+            self._limiter.lasts(self, lasting=lasting)
+
     def _break_body(self) -> None:
-        """Tell who reads a body that its framing is broken; aiohttp lets it wait for the rest."""
+        """Fail the read of a body whose framing is broken; aiohttp lets it wait for the rest."""
         request = self._current_request
         if request is not None and not request.content.is_eof():
             request.content.set_exception(web.RequestPayloadError())
 
     def _is_idle(self) -> bool:
-        """Say whether the next byte is the first of a head."""
+        """Return whether the next byte is the first of a head."""
         return self._waiter is not None and not self._waiter.done()
 
-    def _expect_head(self, seconds: float) -> None:
-        self._head_timer = self._loop.call_later(seconds, self.force_close)
+    def _start_header_timer(self, seconds: float) -> None:
+        self._header_timer = self._loop.call_later(seconds, self.force_close)
 
-    def _forget_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+
+@contextmanager
+def lasting(request: web.BaseRequest) -> Iterator[None]:
+    """Count a request's connection among those that a drain ends at once."""
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        yield
+        return
+    connection.lasts(lasting=True)
+    try:
+        yield
+    finally:
+        connection.lasts(lasting=False)
 
 
 _MALFORMED = RequestError(

@@ -1,28 +1,46 @@
-"""Who answers a request, once it may come in?"""
+"""Which handler answers a request, once its host, origin and key are accepted (routing, access)?
 
-import asyncio
+The route is found before anything can fail, so that every refusal speaks the dialect of its path.
+"""
+
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from aiohttp import web
 
 from relayd.api.answer import empty_answer, name_request
-from relayd.api.errors import error_answer
+from relayd.api.connection import lasting
+from relayd.api.errors import DIALECT, error_answer
 from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
 from relayd.api.keys import Keyring, unauthorized
-from relayd.errors import MethodNotAllowedError, NotFoundError, RequestError
+from relayd.errors import AdminKeyError, MethodNotAllowedError, NotFoundError, RequestError
+from relayd.router import Dialect
 
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,1024}")
 
+_HEAD_OF = {"HEAD": "GET"}
+
+
+class Access(Enum):
+    """Who may use a route; a wrong key is refused on each of them."""
+
+    PUBLIC = "public"
+    """Everybody."""
+    CLIENT = "client"
+    """Whoever has a key; everybody while no key is configured."""
+    ADMIN = "admin"
+    """Whoever has an administrator's key; nobody while there is none."""
+
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """What the door found out about a request.
+class RequestContext:
+    """What is known of a request once it was let in.
 
     Attributes:
         request_id: Its id.
-        key: The name of its key, if one came along.
+        key: The name of its key; None if none came along.
         trusted: Whether it may see more than the public: it has a key, or none is needed.
         tail: The rest of its raw path, on a route that ends with a slash.
         headers: Fields that its response must carry, also one that is streamed.
@@ -35,7 +53,7 @@ class Visit:
     headers: Mapping[str, str]
 
 
-Handler = Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest, RequestContext], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +61,80 @@ class Route:
     """One thing a client can ask for.
 
     Attributes:
-        method: GET (which answers HEAD too) or POST.
+        method: GET (which answers HEAD too), POST, DELETE ….
         path: Exactly as clients write it; one that ends with a slash takes any tail.
         handler: Who answers.
-        public: Whether it is answered without a key; a wrong one is refused all the same.
+        access: Who may ask.
+        dialect: How its errors are written; None for the door's own.
+        lasting: It answers until somebody ends it, as an event stream does, so a drain ends it at once.
     """
 
     method: str
     path: str
     handler: Handler
-    public: bool = False
+    access: Access = Access.CLIENT
+    dialect: Dialect | None = None
+    lasting: bool = False
+
+
+Routes = Mapping[str, Route]
+"""The routes of one path, by method."""
 
 
 class Door:
-    """Checks every request, finds its handler, and signs the answer.
+    """Checks every request, finds its handler, and writes what is refused.
 
     Paths are compared as they came, undecoded: nothing that needs normalising is ever found.
+
+    Args:
+        routes: Everything that can be asked for; several methods may share a path.
+        policy: Which hosts and origins are let in.
+        keys: Which keys are.
+        dialect: How errors are written where no route says so.
     """
 
-    def __init__(self, routes: Iterable[Route], policy: Policy, keys: Keyring) -> None:
-        self.routes = tuple(routes)
+    def __init__(self, routes: Iterable[Route], policy: Policy, keys: Keyring, dialect: Dialect) -> None:
         self._policy = policy
         self._keys = keys
+        self._dialect = dialect
+        self._exact: dict[str, dict[str, Route]] = {}
+        prefixes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            table = prefixes if route.path.endswith("/") and route.path != "/" else self._exact
+            table.setdefault(route.path, {})[route.method] = route
+        self._prefixes = sorted(prefixes.items(), key=lambda one: -len(one[0]))
+
+    def __repr__(self) -> str:
+        return f"<Door paths={len(self._exact) + len(self._prefixes)} keys={len(self._keys.ids)}>"
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; what is not a RequestError is a fault, which the connection reports."""
         headers = {"X-Request-ID": name_request(request)}
+        request[DIALECT] = self._dialect
         try:
-            answer = await self._admit(request, headers)
+            authority, path = split_target(request.raw_path)
+            routes, tail = self._find(path)
+            request[DIALECT] = _dialect_of(request.method, routes) or self._dialect
+            self._check_head(request, authority)
+            answer = await self._admit(request, path, routes, tail, headers)
         except RequestError as error:
             answer = self._refuse(request, error)
         if not answer.prepared:
             answer.headers.update(headers)
         return answer
 
-    async def _admit(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
-        """Check a request; `headers` collects what its response must carry, refused or not."""
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client left before its request was looked at")
+    def _check_head(self, request: web.BaseRequest, authority: str | None) -> None:
+        """Refuse a head that is badly framed or meant for another machine."""
         fields = request.headers
         check_framing(request.version, fields, sum(len(n) + len(v) + 4 for n, v in request.raw_headers))
-        authority, path = split_target(request.raw_path)
-        check_host(fields, authority, _host(transport, "sockname"), self._policy)
+        check_host(fields, authority, _host(request, "sockname"), self._policy)
+
+    async def _admit(
+        self, request: web.BaseRequest, path: str, routes: Routes, tail: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Check origin and key; `headers` collects what the response must carry, refused or not."""
+        fields = request.headers
         origin = check_origin(fields, secure=request.secure, policy=self._policy)
-        methods, tail = self._find(path)
         if origin is not None:
             headers |= {
                 "Access-Control-Allow-Origin": origin,
@@ -95,43 +142,55 @@ class Door:
                 "Vary": "Origin",
             }
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in fields:
-                return _preflight(fields.get("Access-Control-Request-Headers", ""), methods)
-        key = self._keys.identify(fields, _host(transport, "peername"))
-        visit = Visit(headers["X-Request-ID"], key, key is not None or not self._keys.ids, tail, headers)
-        return await self._route(request, path, methods, visit)
+                return _preflight(fields.get("Access-Control-Request-Headers", ""), routes)
+        key = self._keys.identify(fields, _host(request, "peername"))
+        trusted = key is not None or not self._keys.ids
+        context = RequestContext(headers["X-Request-ID"], key, trusted, tail, headers)
+        return await self._route(request, path, routes, context)
 
     async def _route(
-        self, request: web.BaseRequest, path: str, methods: Mapping[str, Route], visit: Visit
+        self, request: web.BaseRequest, path: str, routes: Routes, context: RequestContext
     ) -> web.StreamResponse:
         """Hand a request to its handler, or say why there is none."""
-        route = methods.get("GET" if request.method == "HEAD" else request.method)
-        if not (visit.trusted or (route and route.public)):
-            raise unauthorized()
+        route = routes.get(_HEAD_OF.get(request.method, request.method))
+        self._check_access(route.access if route else Access.CLIENT, context)
         if route:
-            return await route.handler(request, visit)
-        if not methods:
+            if not route.lasting:
+                return await route.handler(request, context)
+            with lasting(request):
+                return await route.handler(request, context)
+        if not routes:
             raise NotFoundError(
                 f"There is nothing at {path[:100]!r}.", remedy="The models are under /v1, see GET /v1/models."
             )
         if request.method == "OPTIONS":
-            return empty_answer({"Allow": _allow(methods)})
+            return empty_answer({"Allow": _allow(routes)})
         answer = self._refuse(
             request,
             MethodNotAllowedError(
-                f"{path[:100]!r} does not take {request.method}.", remedy=f"Use {_allow(methods)}."
+                f"{path[:100]!r} does not take {request.method}.", remedy=f"Use {_allow(routes)}."
             ),
         )
-        answer.headers["Allow"] = _allow(methods)
+        answer.headers["Allow"] = _allow(routes)
         return answer
 
-    def _find(self, path: str) -> tuple[dict[str, Route], str]:
-        """Return the routes of a raw path by method, and its tail."""
-        exact = {route.method: route for route in self.routes if route.path == path and path[-1] != "/"}
-        if exact:
-            return exact, ""
-        for route in self.routes:
-            if route.path.endswith("/") and path.startswith(route.path) and path != route.path:
-                return {route.method: route}, path.removeprefix(route.path)
+    def _check_access(self, access: Access, context: RequestContext) -> None:
+        if access is Access.PUBLIC:
+            return
+        if not context.trusted:
+            raise unauthorized()
+        if access is Access.ADMIN and context.key not in self._keys.admins:
+            raise AdminKeyError(
+                "This needs an administrator's key.", remedy="Use the control socket instead."
+            )
+
+    def _find(self, path: str) -> tuple[Routes, str]:
+        """Return the routes of a raw path by method, and its tail; the longest prefix wins."""
+        if routes := self._exact.get(path):
+            return routes, ""
+        for prefix, routes in self._prefixes:
+            if path.startswith(prefix) and path != prefix:
+                return routes, path.removeprefix(prefix)
         return {}, ""
 
     def _refuse(self, request: web.BaseRequest, error: RequestError) -> web.Response:
@@ -142,22 +201,28 @@ class Door:
         """
         if request.writer.output_size > 0:
             raise ConnectionAbortedError("the answer has begun: only closing tells the client now") from error
-        answer = error_answer(error)
+        answer = error_answer(error, request[DIALECT])
         if error.http_status == 400 or not request.content.is_eof():
             answer.force_close()
         return answer
 
 
-def _allow(methods: Mapping[str, Route]) -> str:
+def _dialect_of(method: str, routes: Routes) -> Dialect | None:
+    """Return the dialect of a path: that of the method asked for, or of any other."""
+    route = routes.get(_HEAD_OF.get(method, method)) or next(iter(routes.values()), None)
+    return route.dialect if route else None
+
+
+def _allow(routes: Routes) -> str:
     """Return the value of an Allow header."""
-    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+    return ", ".join([*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"])
 
 
-def _preflight(asked: str, methods: Mapping[str, Route]) -> web.Response:
+def _preflight(asked: str, routes: Routes) -> web.Response:
     """Tell a listed page's browser what it may send."""
     return empty_answer(
         {
-            "Access-Control-Allow-Methods": _allow(methods),
+            "Access-Control-Allow-Methods": _allow(routes),
             "Access-Control-Allow-Headers": asked
             if _HEADER_NAMES.fullmatch(asked)
             else "Authorization, Content-Type",
@@ -166,13 +231,13 @@ def _preflight(asked: str, methods: Mapping[str, Route]) -> web.Response:
     )
 
 
-def _host(transport: asyncio.Transport, end: str) -> str:
-    """Return the address of one end of a connection.
+def _host(request: web.BaseRequest, end: str) -> str:
+    """Return the address of one end of a request's connection.
 
     Raises:
         ConnectionResetError: The client left before anybody asked.
     """
-    address = transport.get_extra_info(end)
+    address = request.transport.get_extra_info(end) if request.transport else None
     if address is None:
         raise ConnectionResetError("the client left before its request was looked at")
     return str(address[0])

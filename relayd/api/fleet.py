@@ -40,6 +40,7 @@ class ModelView:
         state: How far the model is.
         demo: Whether this is the demo model.
         created: When the model was configured, in seconds since 1970.
+        replicas_cold: Replicas that are wanted and not in memory.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelView:
     state: ModelState
     demo: bool
     created: int
+    replicas_cold: int = 0
 
 
 class Fleet(Protocol):

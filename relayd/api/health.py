@@ -1,24 +1,27 @@
-"""Is relayd alive, can it serve, and how are its models?"""
+"""Is relayd alive, can it serve, and how are its models (health checks)?"""
 
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from relayd.api.answer import json_answer
-from relayd.api.door import Route, Visit
+from relayd.api.door import Access, RequestContext, Route
 from relayd.api.fleet import Fleet, ModelState, ModelView
 
 
 def overall(models: Sequence[ModelView]) -> str:
-    """Return `ok` (all replicas serve), `loading` (none does yet) or `degraded` (some do not)."""
-    if all(model.replicas_ready >= model.replicas for model in models):
+    """Return `ok` (all replicas serve), `loading` (none does yet) or `degraded` (some do not).
+
+    A replica that is only not in memory is where it should be: it makes nothing worse.
+    """
+    if all(model.replicas_ready + model.replicas_cold >= model.replicas for model in models):
         return "ok"
-    waiting = any(model.state is ModelState.LOADING for model in models)
-    return "loading" if waiting and not can_serve(models) else "degraded"
+    loading = any(model.state in (ModelState.LOADING, ModelState.WAITING) for model in models)
+    return "loading" if loading and not can_serve(models) else "degraded"
 
 
 def can_serve(models: Sequence[ModelView]) -> bool:
-    """Say whether any model has a replica that serves."""
+    """Return whether any model has a replica that serves."""
     return any(model.replicas_ready for model in models)
 
 
@@ -29,25 +32,25 @@ def health_routes(fleet: Fleet) -> tuple[Route, ...]:
     things are, and names models only to those who may use them.
     """
 
-    async def alive(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    async def alive(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         return json_answer({"status": "ok"})
 
-    async def ready(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    async def ready(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         if can_serve(fleet.models()):
             return json_answer({"status": "ready"})
         return json_answer({"status": "not_ready"}, status=503)
 
-    async def health(_request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+    async def health(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         models = fleet.models()
         summary: dict[str, object] = {"status": overall(models)}
-        if visit.trusted:
+        if context.trusted:
             summary["models"] = [_model(model) for model in models]
         return json_answer(summary)
 
     return (
-        Route("GET", "/healthz", alive, public=True),
-        Route("GET", "/readyz", ready, public=True),
-        Route("GET", "/health", health, public=True),
+        Route("GET", "/healthz", alive, Access.PUBLIC),
+        Route("GET", "/readyz", ready, Access.PUBLIC),
+        Route("GET", "/health", health, Access.PUBLIC),
     )
 
 

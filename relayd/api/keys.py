@@ -47,10 +47,12 @@ class Keyring:
     Attributes:
         ids: SHA-256 of a key to its name; whoever owns it removes expired ones. Empty: no key is needed.
         failed: Who sent wrong ones.
+        admins: Names of the keys that may administer.
     """
 
     ids: Mapping[bytes, str]
     failed: FailedKeys
+    admins: frozenset[str] = frozenset()
 
     def identify(self, headers: Headers, peer: str) -> str | None:
         """Return the name of the key that came along, or None when none did or none is needed.

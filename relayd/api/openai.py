@@ -1,86 +1,97 @@
-"""What of OpenAI's API is served, and which model is each request for?"""
+"""OpenAI's API: its dialect, and which models it lists."""
 
-import asyncio
 from collections.abc import Mapping
-from typing import Protocol
 from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
 
 from relayd.api.answer import json_answer
-from relayd.api.body import read_body
-from relayd.api.door import Handler, Route, Visit
-from relayd.api.fleet import Fleet, ModelView, find_model
-from relayd.router import Call, Dispatcher, Kind, Lease, peek
-from relayd.scheduler.ask import Ask
-from relayd.units import KIB, Bytes
+from relayd.api.door import RequestContext, Route
+from relayd.api.fleet import ModelView, find_model
+from relayd.api.inference import Inference
+from relayd.router import BodyRules, Dialect, Problem
 
-_KINDS: Mapping[str, Kind] = {
-    "/v1/chat/completions": Kind.CHAT,
-    "/v1/completions": Kind.COMPLETION,
-    "/v1/embeddings": Kind.EMBEDDING,
+_INT32 = 2**31 - 1
+
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "n": (1, 128),
+    "n_cmpl": (1, 128),
+    "n_predict": (-1, _INT32),
+    "max_tokens": (-1, _INT32),
+    "max_completion_tokens": (-1, _INT32),
+    "n_keep": (-1, _INT32),
+    "n_discard": (0, _INT32),
+    "n_probs": (0, 1000),
+    "top_logprobs": (0, 1000),
+    "sse_ping_interval": (1, 30),
 }
-"""Paths that reach a replica; it is asked under the same path."""
+"""Numbers that size memory or answers in the engine; its comments are how relayd knows it lives."""
 
-_LARGE = 256 * KIB
-"""A body that a thread looks into: 10 ms a megabyte would hold up everybody else."""
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "unavailable_error",
+}
+"""Status to `type`, where clients know a name for it."""
+
+_CODES = {"exceed_context_size_error": "context_length_exceeded"}
+"""The engine's error types that clients know by a code."""
 
 _DEMO = "A demo that answers from a fixed table, to try relayd without a download; not a language model."
 
 
-class Proxy(Protocol):
-    """Carries one request to a replica and its answer back; `relayd.router.Proxy` does."""
-
-    async def forward(
-        self,
-        request: web.BaseRequest,
-        call: Call,
-        placement: Lease,
-        request_id: str,
-        headers: Mapping[str, str],
-    ) -> web.StreamResponse:
-        """Return the response, sent to its end with `headers` on it.
-
-        Raises:
-            RequestError: No replica answered, and not a byte was sent.
-        """
-        ...
+def error_type(status: int) -> str:
+    """Return the `type` of an error with this HTTP status."""
+    return _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
 
 
-def openai_routes(
-    fleet: Fleet, dispatcher: Dispatcher, proxy: Proxy, *, max_body: Bytes, body_seconds: float
-) -> tuple[Route, ...]:
-    """Return the routes of OpenAI's API.
+def error_body(problem: Problem) -> bytes:
+    """Return the body of an error response."""
+    error = {
+        "message": problem.message,
+        "type": problem.kind or error_type(problem.status),
+        "code": _CODES.get(problem.code, problem.code) or None,
+        "param": problem.param,
+    }
+    return msgspec.json.encode({"error": {**error, **problem.details}})
 
-    Args:
-        fleet: The models.
-        dispatcher: Finds each request a slot.
-        proxy: Carries it there.
-        max_body: The most a body may hold.
-        body_seconds: How long a body, or the next 64 KiB of it, may take.
-    """
 
-    def inference(path: str, kind: Kind) -> Handler:
-        async def serve(request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
-            raw = await read_body(request, limit=max_body, progress_seconds=body_seconds)
-            body = await asyncio.to_thread(peek, raw, kind) if len(raw) > _LARGE else peek(raw, kind)
-            model = find_model(body.model, fleet.models())
-            with dispatcher.open(Ask(model.name, body.width, visit.key or "")) as placement:
-                call = Call(path, body.body, body.stream)
-                return await proxy.forward(request, call, placement, visit.request_id, visit.headers)
+def error_event(problem: Problem) -> bytes:
+    """Return the event that ends a stream; `[DONE]` never follows it."""
+    return b"data: %b\n\n" % error_body(problem)
 
-        return serve
 
-    async def models(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+OPENAI = Dialect(
+    name="openai",
+    error_body=error_body,
+    error_event=error_event,
+    event_end=b"\n\n",
+    last_event=b"data: [DONE]\n\n",
+    rules={
+        "/v1/chat/completions": BodyRules(_RANGES),
+        "/v1/completions": BodyRules(_RANGES, prompts=("prompt",)),
+        "/v1/embeddings": BodyRules(_RANGES, prompts=("input", "content")),
+    },
+)
+
+
+def openai_routes(inference: Inference) -> tuple[Route, ...]:
+    """Return the routes of OpenAI's API."""
+    fleet = inference.fleet
+
+    async def models(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         return json_answer({"object": "list", "data": [model_entry(model) for model in fleet.models()]})
 
-    async def one_model(_request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
-        return json_answer(model_entry(find_model(unquote(visit.tail), fleet.models())))
+    async def one_model(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+        return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
 
     return (
-        *(Route("POST", path, inference(path, kind)) for path, kind in _KINDS.items()),
-        Route("GET", "/v1/models", models),
-        Route("GET", "/v1/models/", one_model),
+        *inference.routes(OPENAI),
+        Route("GET", "/v1/models", models, dialect=OPENAI),
+        Route("GET", "/v1/models/", one_model, dialect=OPENAI),
     )
 
 

@@ -1,4 +1,4 @@
-"""How do the doors open on an address, and close again?"""
+"""How do the doors open on an address, drain and close again?"""
 
 import asyncio
 import contextlib
@@ -11,8 +11,9 @@ from functools import partial
 import psutil
 from aiohttp import web
 
-from relayd.api.connection import Census, Connection, Limits, require_c_parser
+from relayd.api.connection import Connection, ConnectionLimiter, Limits, require_c_parser
 from relayd.errors import ListenError
+from relayd.router import Dialect
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -40,7 +41,7 @@ class Listener:
     addresses: tuple[tuple[str, int], ...]
     _listening: tuple[asyncio.Server, ...]
     _server: web.Server
-    _census: Census
+    _limiter: ConnectionLimiter
     _connection: Callable[..., Connection]
 
     def descriptors(self) -> list[int]:
@@ -48,33 +49,37 @@ class Listener:
         return [one.fileno() for server in self._listening for one in server.sockets]
 
     def stop_listening(self) -> None:
-        """Accept no more; who knocks waits as long as another process has the socket."""
+        """Stop accepting, and end lasting answers: the drain begins.
+
+        Connections that are not accepted yet stay in the backlog while another process holds the socket.
+        """
         for server in self._listening:
             server.close()
+        self._limiter.end_lasting()
 
-    def let_go(self) -> Iterator[int]:
+    def detach_idle(self) -> Iterator[int]:
         """Yield the descriptors of all connections that no request uses, each now the caller's."""
         for connection in self._server.connections:
-            if isinstance(connection, Connection) and (descriptor := connection.let_go()) is not None:
+            if isinstance(connection, Connection) and (descriptor := connection.detach()) is not None:
                 yield descriptor
 
-    async def take(self, descriptor: int) -> None:
-        """Serve a connection that another process has let go."""
+    async def attach(self, descriptor: int) -> None:
+        """Serve a connection that another process has detached."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # its client has left meanwhile
             kept = partial(self._connection, kept=True)
             await loop.connect_accepted_socket(kept, socket.socket(fileno=descriptor))
 
     async def drained(self, seconds: float) -> bool:
-        """Wait until no connection is open, and return whether that is so."""
+        """Wait until no connection is open but for lasting answers, and return whether that is so."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._census.empty()
+                await self._limiter.drained()
                 return True
         return False
 
     async def close(self, drain_seconds: float) -> None:
-        """Accept no more, let requests that run finish, and cut off those that take too long.
+        """Stop accepting, let running requests finish, and cut off those that take too long.
 
         Args:
             drain_seconds: How long they may take.
@@ -93,6 +98,7 @@ async def listen(
     port: int,
     limits: Limits | None = None,
     *,
+    dialect: Dialect,
     socks: Sequence[socket.socket] = (),
 ) -> Listener:
     """Open the doors.
@@ -102,6 +108,7 @@ async def listen(
         host: Name or address to listen on.
         port: Port, 0 for any free one.
         limits: What clients may hold open.
+        dialect: How errors are written to requests that never reach the handler.
         socks: Sockets that listen there already; the listener closes them.
 
     Raises:
@@ -111,10 +118,10 @@ async def listen(
     if not 0 <= port <= 65535:
         raise ListenError(f"Cannot listen on port {port}.", remedy="Ports go from 1 to 65535.")
     limits = limits or Limits()
-    loop, census = asyncio.get_running_loop(), Census(limits)
+    loop, limiter = asyncio.get_running_loop(), ConnectionLimiter(limits)
     server = web.Server(handler, handler_cancellation=True)
 
-    connection = partial(Connection, server, census, limits, loop)
+    connection = partial(Connection, server, limiter, limits, loop, dialect)
     try:
         if socks:
             opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in socks]
@@ -124,7 +131,7 @@ async def listen(
         raise _refused(host, port, error) from error
     names = (one.getsockname() for listening in opened for one in listening.sockets)
     addresses = tuple((str(name[0]), int(name[1])) for name in names)
-    return Listener(addresses, tuple(opened), server, census, connection)
+    return Listener(addresses, tuple(opened), server, limiter, connection)
 
 
 def _refused(host: str, port: int, error: OSError) -> ListenError:

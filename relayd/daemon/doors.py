@@ -8,8 +8,10 @@ from aiohttp import web
 
 from relayd import __version__
 from relayd.api import (
+    OPENAI,
     Door,
     FailedKeys,
+    Inference,
     Keyring,
     Limits,
     Listener,
@@ -24,7 +26,7 @@ from relayd.daemon.view import FleetView
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError
 from relayd.journal import Journal
-from relayd.router import Dispatcher, Pools, Proxy
+from relayd.router import Dispatcher, Exchanges, Pools, Proxy
 from relayd.units import mib
 
 
@@ -36,6 +38,9 @@ class Doors:
         dispatcher: Finds requests their replica.
         pools: Connections to replicas.
         clock: Time.
+
+    Attributes:
+        exchanges: The record of every request.
     """
 
     listener: Listener
@@ -43,6 +48,7 @@ class Doors:
     """What is open, and where, as configured; set by `open`."""
 
     def __init__(self, view: FleetView, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
+        self.exchanges = Exchanges(clock)
         self._view = view
         self._dispatcher = dispatcher
         self._pools = pools
@@ -69,11 +75,13 @@ class Doors:
         self._door = self.make(config)
         limits = Limits(header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds)
         try:
-            self.listener = await listen(self._serve, address.host, address.port, limits, socks=inherited)
+            self.listener = await listen(
+                self._serve, address.host, address.port, limits, dialect=OPENAI, socks=inherited
+            )
         except ListenError:
             if not any_port:
                 raise
-            self.listener = await listen(self._serve, address.host, 0, limits)
+            self.listener = await listen(self._serve, address.host, 0, limits, dialect=OPENAI)
         host, port = self.listener.addresses[0]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._journal.info("daemon.listening", url=self.url, version=__version__, pid=os.getpid())
@@ -90,14 +98,16 @@ class Doors:
             keyed=bool(keys),
         )
         proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
-        openai = openai_routes(
+        inference = Inference(
             self._view,
             self._dispatcher,
             proxy,
+            self.exchanges,
             max_body=mib(server.max_body_mib),
             body_seconds=server.body_seconds,
         )
-        return Door((*openai, *health_routes(self._view)), policy, Keyring(keys, self._failed_keys))
+        routes = (*openai_routes(inference), *health_routes(self._view))
+        return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI)
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

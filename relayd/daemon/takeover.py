@@ -127,7 +127,7 @@ class Takeover:
         fleet.start(leave={planned.name for planned in fleet.plan} - left)
 
     def _serve(self, descriptor: int) -> None:
-        self._connections.add(task := asyncio.create_task(self._parts.doors.listener.take(descriptor)))
+        self._connections.add(task := asyncio.create_task(self._parts.doors.listener.attach(descriptor)))
         task.add_done_callback(self._connections.discard)
 
     async def _end_orphans(self, adopted: Collection[int]) -> None:

@@ -185,7 +185,7 @@ class _Attempt:
         listener, successor, loop = self._parts.doors.listener, self._successor, asyncio.get_running_loop()
         deadline = loop.time() + self._drain_seconds
         while True:
-            for connection in () if successor.gone else islice(listener.let_go(), _BATCH):
+            for connection in () if successor.gone else islice(listener.detach_idle(), _BATCH):
                 successor.pass_on(connection)
             if await listener.drained(_IDLE_SECONDS) or loop.time() >= deadline:
                 break

@@ -1,4 +1,4 @@
-"""How does a replica's answer reach a client by aiohttp's own means?"""
+"""How does a replica's answer reach a client by aiohttp's own means, framed anew?"""
 
 import asyncio
 import socket
@@ -6,55 +6,66 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 
-import msgspec
 from aiohttp import HttpVersion11, web
 
-from relayd.errors import UpstreamError
+from relayd.errors import RequestError, UpstreamError
+from relayd.router.dialect import CUT, Dialect, Problem, Translation
 from relayd.router.headers import Head
+from relayd.router.usage import Tap
+from relayd.scheduler.exchange import Usage
 
 _TAIL_BYTES = 16
-_EVENT_END = b"\n\n"
-_LAST_EVENT = b"data: [DONE]\n\n"
-
-TRUNCATED_EVENT = b"data: %b\n\n" % msgspec.json.encode({
-    "error": {
-        "message": "The replica failed in the middle of this answer; what came before is incomplete.",
-        "type": "server_error",
-        "param": None,
-        "code": UpstreamError.code,
-    }
-})  # fmt: skip
-"""The last event of a stream that its replica did not finish. `[DONE]` never follows it."""
 
 
 class Answer(web.StreamResponse):
     """A response whose body comes from a replica and is framed anew.
 
-    For what the replica's own bytes cannot serve: HTTP/1.0 clients, which know no chunks, and
-    answers that end with their connection, which would hide a truncation.
+    For what the replica's own bytes cannot serve: HTTP/1.0 clients, which know no chunks, answers
+    that end with their connection, which would hide a truncation, and dialects that translate.
 
     Args:
         request: The client's.
         head: The replica's.
         headers: Fields of relayd's own.
+        dialect: How errors and events are written.
+        translation: Rewrites the body; None leaves it as it comes.
         stall_seconds: How long the client may take nothing.
 
     Attributes:
-        truncated: The replica failed after the first byte; the client has been told.
+        truncated: The answer was ended before it was complete, and its client can see that.
     """
 
     def __init__(
-        self, request: web.BaseRequest, head: Head, headers: Mapping[str, str], *, stall_seconds: float
+        self,
+        request: web.BaseRequest,
+        head: Head,
+        headers: Mapping[str, str],
+        dialect: Dialect,
+        translation: Translation | None = None,
+        *,
+        stall_seconds: float,
     ) -> None:
         super().__init__(status=head.status, headers=[*head.passing(), *headers.items()])
-        self.content_length = head.length
         self.truncated = False
         self._client = request
         self._head = head
+        self._dialect = dialect
+        self._translation = translation
         self._stall_seconds = stall_seconds
+        self._tap = Tap()
+        self._begun = False
         self._tail = b""
         self._pieces: list[bytes] = []
         self._framing = head.framing(self._pieces)
+        if translation is None:
+            self.content_length = head.length
+        else:
+            self.headers["Content-Type"] = translation.media_type
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the answer says of tokens, once it is over."""
+        return self._tap.usage()
 
     async def start(self) -> None:
         """Begin the response."""
@@ -62,6 +73,11 @@ class Answer(web.StreamResponse):
 
     def take(self, raw: bytes) -> bool:
         """Take bytes of the replica; always asks for `room`, which writes them."""
+        if self._begun:
+            self._tap.add(raw)
+        else:
+            self._begun = True
+            self._tap.begin(raw)
         self._framing.feed(raw)
         return True
 
@@ -73,15 +89,9 @@ class Answer(web.StreamResponse):
         """
         payload = b"".join(self._pieces)
         self._pieces.clear()
-        self._remember(payload)
-        if self._client.method == "HEAD":
-            return
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                await self.write(payload)
-        except TimeoutError:
-            self.abort()
-            raise
+        if self._translation is not None:
+            payload = self._translation.feed(payload)
+        await self._send(payload)
 
     async def finish(self) -> None:
         """End the response.
@@ -90,23 +100,28 @@ class Answer(web.StreamResponse):
             UpstreamError: It looks complete, but its last event is missing.
         """
         await self.room()
-        if (
-            self._framing.ends_with_connection
-            and self._head.is_event_stream
-            and self._tail[-14:] != _LAST_EVENT
-        ):
+        last = self._dialect.last_event
+        if self._translation is not None:
+            await self._send(self._translation.end())
+        elif self._framing.ends_with_connection and self._head.is_event_stream and not self._ends(last):
             raise UpstreamError("The replica closed an event stream before its last event.")
         await self.write_eof()
 
-    async def fail(self) -> None:
-        """End the response so that nobody takes it for complete."""
+    async def fail(self, error: OSError | RequestError) -> None:
+        """End the response so that nobody takes it for complete.
+
+        Between two events the client is told why by a last one; elsewhere it is cut off.
+
+        Args:
+            error: Why it cannot be finished.
+        """
         transport = self._client.transport
         if transport is None or transport.is_closing():
             return
         self.truncated = True
         if self._is_between_events:
             with suppress(ConnectionError):
-                await self.write(TRUNCATED_EVENT)
+                await self.write(self._error_event(error))
             # What is written still goes out; aiohttp can no longer add a final chunk.
             transport.close()
         else:
@@ -122,9 +137,24 @@ class Answer(web.StreamResponse):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
 
-    def _remember(self, written: bytes) -> None:
-        self._tail = (written if len(written) >= _TAIL_BYTES else self._tail + written)[-_TAIL_BYTES:]
+    async def _send(self, payload: bytes) -> None:
+        self._tail = (self._tail + payload)[-_TAIL_BYTES:]
+        if not payload or self._client.method == "HEAD":
+            return
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await self.write(payload)
+        except TimeoutError:
+            self.abort()
+            raise
+
+    def _error_event(self, error: OSError | RequestError) -> bytes:
+        told = CUT if isinstance(error, OSError | UpstreamError) else error
+        return self._dialect.error_event(Problem.of(told))
+
+    def _ends(self, ending: bytes) -> bool:
+        return self._tail.endswith(ending)
 
     @property
     def _is_between_events(self) -> bool:
-        return self._head.is_event_stream and self._tail.endswith(_EVENT_END)
+        return self._head.is_event_stream and self._ends(self._dialect.event_end)

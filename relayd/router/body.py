@@ -6,8 +6,7 @@ every other member as the client wrote it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -17,28 +16,12 @@ from relayd.units import KIB
 
 _MOST_DEPTH = 64
 _LONGEST_GRAMMAR = 64 * KIB
-_INT32 = 2**31 - 1
 
-_DROPPED = frozenset({"id_slot", "slot_id"})
+DROPPED = frozenset({"id_slot", "slot_id"})
 """A pinned slot that is busy corrupts the answer it is giving; which slot is the engine's business."""
 
-_REFUSED = {"lora": "Adapters are set in relay.toml, for every request to the model."}
-
-_RANGES = {
-    "n": (1, 128),
-    "n_cmpl": (1, 128),
-    "n_predict": (-1, _INT32),
-    "max_tokens": (-1, _INT32),
-    "max_completion_tokens": (-1, _INT32),
-    "n_keep": (-1, _INT32),
-    "n_discard": (0, _INT32),
-    "n_probs": (0, 1000),
-    "top_logprobs": (0, 1000),
-    "sse_ping_interval": (1, 30),
-}
-"""Numbers that size memory or answers in the engine; its comments are how relayd knows it lives."""
-
-_PROMPTS = {"completion": ("prompt",), "embedding": ("input", "content")}
+REFUSED = {"lora": "Adapters are set in relay.toml, for every request to the model."}
+"""Members that no client may set, and what to do instead."""
 
 _Value = TypeVar("_Value")
 
@@ -61,12 +44,21 @@ _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
 
 
-class Kind(Enum):
-    """Which API the body is for."""
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """What the body for one path may hold.
 
-    CHAT = "chat"
-    COMPLETION = "completion"
-    EMBEDDING = "embedding"
+    Attributes:
+        ranges: Numbers that are checked: member to lowest and highest value.
+        prompts: Members that hold what is asked, each able to hold several; the first one present counts.
+        dropped: Members that never reach a replica.
+        refused: Members that end the request, and what its client can do instead.
+    """
+
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    dropped: frozenset[str] = DROPPED
+    refused: Mapping[str, str] = field(default_factory=lambda: REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,7 @@ class Peek:
     body: bytes
 
 
-def peek(raw: bytes, kind: Kind) -> Peek:
+def peek(raw: bytes, rules: BodyRules) -> Peek:
     """Look into a JSON body: 5 µs for a short one, about 1 ms a MB, so large ones belong into a thread.
 
     Raises:
@@ -95,13 +87,13 @@ def peek(raw: bytes, kind: Kind) -> Peek:
     """
     members = _parse(raw)
     written = _as_written(raw, members)
-    _check(members)
-    dropped = _DROPPED & members.keys()
+    _check(members, rules)
+    dropped = rules.dropped & members.keys()
     kept = (text for name, text in written.items() if name not in dropped)
     return Peek(
         model=_read(members, "model", _TEXT),
         stream=_read(members, "stream", _FLAG) is True,
-        width=_width(members, kind),
+        width=_width(members, rules.prompts),
         body=b"{%b}" % b",".join(kept) if dropped else raw,
     )
 
@@ -170,12 +162,12 @@ def _read(
         raise RequestError(f"{name}: {error}.", param=name) from error
 
 
-def _check(members: Mapping[str, msgspec.Raw]) -> None:
+def _check(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> None:
     for name in members:
-        if name in _REFUSED:
-            raise RequestError(f"{name} is not accepted.", remedy=_REFUSED[name], param=name)
-        if name in _RANGES:
-            _check_range(members, name, *_RANGES[name])
+        if name in rules.refused:
+            raise RequestError(f"{name} is not accepted.", remedy=rules.refused[name], param=name)
+        if name in rules.ranges:
+            _check_range(members, name, *rules.ranges[name])
     if "grammar" in members and len(bytes(members["grammar"])) > _LONGEST_GRAMMAR:
         raise RequestError("grammar is longer than 64 KiB.", param="grammar")
     if "messages" in members:
@@ -207,9 +199,9 @@ def _check_media(messages: msgspec.Raw) -> None:
                 )
 
 
-def _width(members: Mapping[str, msgspec.Raw], kind: Kind) -> int:
+def _width(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> int:
     choices = _read(members, "n", _COUNT) or _read(members, "n_cmpl", _COUNT) or 1
-    prompts = (members[name] for name in _PROMPTS.get(kind.value, ()) if name in members)
+    prompts = (members[name] for name in names if name in members)
     return choices * _count(bytes(next(prompts, b"")))
 
 

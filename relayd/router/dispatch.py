@@ -1,4 +1,4 @@
-"""How does a request wait for its slot, and how is the slot surely given back?"""
+"""How does a request wait for its slot, and how is the slot surely given back (lease)?"""
 
 import asyncio
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from relayd.errors import (
     UnavailableError,
     UpstreamError,
 )
+from relayd.router.exchange import Record
 from relayd.scheduler import (
     Arrived,
     Ask,
@@ -59,11 +60,16 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
 class Lease:
     """One request's place in the schedule; leaving the `with` block gives its slot back.
 
-    Whatever ends the block (an answer, an error, a client that left) ends the lease, and
-    exactly once: slots cannot leak.
+    The scheduler is asked on entering, and has often answered before the block begins: `placed`
+    then returns at once. Whatever ends the block (an answer, an error, a client that left) ends
+    the lease and the record, and exactly once: slots cannot leak.
+
+    Attributes:
+        record: Where it is noted what happens to the request.
     """
 
-    def __init__(self, dispatcher: "Dispatcher", ticket: Ticket) -> None:
+    def __init__(self, dispatcher: "Dispatcher", ticket: Ticket, record: Record) -> None:
+        self.record = record
         self._dispatcher = dispatcher
         self._ticket = ticket
         self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
@@ -75,7 +81,9 @@ class Lease:
             RequestError: The queue is full, the wait was too long, no replica can serve,
                 or every attempt failed.
         """
-        return await self._place
+        endpoint = await self._place
+        self.record.placed(endpoint)
+        return endpoint
 
     def failed(self, *, sent: bool = False) -> None:
         """Report a failed attempt; `placed` then waits for the next replica.
@@ -96,6 +104,7 @@ class Lease:
             self._place.set_exception(_refusal(answer))
 
     def __enter__(self) -> Self:
+        self.record.queued(self._ticket.ask)
         self._dispatcher.enter(self._ticket, self)
         return self
 
@@ -104,11 +113,11 @@ class Lease:
     ) -> None:
         if self._place.done() and not self._place.cancelled():
             self._place.exception()  # a refusal nobody waited for is not an unhandled error
-        self._dispatcher.leave(self._ticket)
+        self._dispatcher.leave(self._ticket, self.record.end(error))
 
 
 class Holder(Protocol):
-    """Who holds a ticket, and wants to know what becomes of it."""
+    """Who is answered for a ticket: its lease here, or a daemon that has handed over."""
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
@@ -116,10 +125,10 @@ class Holder(Protocol):
 
 
 class Dispatcher:
-    """Turns requests into tickets and the scheduler's effects into answers.
+    """Turns requests into tickets, and the scheduler's effects into answers.
 
     Args:
-        post: Tells the scheduler what happened.
+        post: Gives the scheduler an event.
         clock: Gives tickets their deadline.
         max_wait_seconds: How long a request may wait for a slot.
     """
@@ -131,11 +140,14 @@ class Dispatcher:
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
 
-    def open(self, ask: Ask) -> Lease:
+    def __repr__(self) -> str:
+        return f"<Dispatcher open={len(self._holders)}>"
+
+    def open(self, ask: Ask, record: Record) -> Lease:
         """Return a lease for what `ask` asks for; without a deadline of its own it gets the usual one."""
         if ask.deadline is None:
             ask = replace(ask, deadline=self._clock.monotonic() + self._max_wait_seconds)
-        return Lease(self, Ticket(self.next_id(), ask))
+        return Lease(self, Ticket(self.next_id(), ask), record)
 
     def next_id(self) -> int:
         """Return the id of a new ticket, which is behind all that have one already."""
@@ -174,7 +186,7 @@ class Dispatcher:
         self.post(Finished(ticket.id, exchange))
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
-        """Carry out what the scheduler has decided of a ticket."""
+        """Pass the scheduler's decision on to whoever holds the ticket."""
         if holder := self._holders.get(effect.ticket_id):
             holder.settle(effect)
 

@@ -1,10 +1,10 @@
-"""What does relayd say to a replica, and what of the replica's answer may pass on?"""
+"""Which request head does a replica get, and which header fields of its answer may pass on?"""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from relayd.endpoint import Endpoint, TcpAddress
+from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.framing import Chunked, Counted, Framing, UntilClose
 
@@ -31,23 +31,36 @@ class Call:
         path: Where it goes: a constant of the route, never a client's words.
         body: Final bytes.
         stream: The answer is asked for as events.
-        content_type: Of the body.
+        content_type: Of the body; without a body it is not sent.
+        method: GET or POST.
+        with_key: Whether the replica's key goes along.
     """
 
     path: str
     body: bytes
     stream: bool = False
     content_type: str = "application/json"
+    method: str = "POST"
+    with_key: bool = True
+
+    @classmethod
+    def get(cls, path: str, *, with_key: bool = True) -> "Call":
+        """Return a call that only reads."""
+        return cls(path, b"", method="GET", with_key=with_key)
 
     def head(self, endpoint: Endpoint) -> bytes:
         """Return the request head for one replica; of the client's own, only the content type is in it."""
         if not _ONE_LINE.fullmatch(self.content_type):
             raise ValueError(f"content type {self.content_type!r} is more than one line")
-        host = endpoint.address if isinstance(endpoint.address, TcpAddress) else "localhost"
+        key = f"Authorization: Bearer {endpoint.key.reveal()}\r\n" if self.with_key else ""
+        entity = (
+            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
+            if self.method == "POST"
+            else ""
+        )
         return (
-            f"POST {self.path} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n"
-            f"Authorization: Bearer {endpoint.key.reveal()}\r\nAccept: */*\r\n"
-            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+            f"{self.method} {self.path} HTTP/1.1\r\nHost: {endpoint.address.authority}\r\n"
+            f"Connection: keep-alive\r\n{key}Accept: */*\r\n{entity}\r\n"
         ).encode("ascii")
 
 

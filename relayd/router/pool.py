@@ -1,15 +1,24 @@
-"""Which connection carries a request, and how long is it kept?"""
+"""Which connection carries a request, and how long is it kept (connection pool)?"""
 
 import asyncio
-import socket
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 
-from relayd.endpoint import Address, Endpoint, TcpAddress
+from relayd.endpoint import Address, Endpoint
 from relayd.router.headers import Call
 from relayd.router.upstream import Upstream
 
-_Incarnation = tuple[str, int]
+_Incarnation = tuple[str, int, Address]
+"""Replica names are unique on one machine only, so the address is a part of what tells two apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A small answer, read to its end (or to 256 KiB) and freed of its framing."""
+
+    status: int
+    body: bytes
 
 
 class Pools:
@@ -40,6 +49,27 @@ class Pools:
         self._silence_seconds = silence_seconds
         self._idle: dict[_Incarnation, deque[Upstream]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        idle = sum(map(len, self._idle.values()))
+        return f"<Pools idle={idle} incarnations={len(self._idle)}>"
+
+    async def fetch(self, endpoint: Endpoint, call: Call, *, timeout_seconds: float) -> Fetched:
+        """Return the whole answer to a small request of relayd's own.
+
+        It has a connection of its own, so it takes none from a request that holds a slot.
+
+        Raises:
+            OSError: The replica cannot be reached, hung up, or took longer than `timeout_seconds`.
+            UpstreamError: Its answer is not HTTP.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            upstream = await self._open(endpoint.address)
+            try:
+                await upstream.ask(endpoint, call)
+                return Fetched(upstream.head.status, upstream.payload())
+            finally:
+                upstream.close()
 
     async def ask(self, endpoint: Endpoint, call: Call) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.
@@ -115,12 +145,8 @@ class Pools:
 
     async def _open(self, address: Address) -> Upstream:
         loop = asyncio.get_running_loop()
-        protocol = partial(Upstream, loop, silence_seconds=self._silence_seconds)
-        if not isinstance(address, TcpAddress):
-            return (await loop.create_unix_connection(protocol, str(address.path)))[1]
-        transport, upstream = await loop.create_connection(protocol, address.host, address.port)
-        # Both loops set TCP_NODELAY; a peer that vanished shows only through keep-alive probes.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        upstream = await address.open(loop, partial(Upstream, loop, silence_seconds=self._silence_seconds))
+        upstream.notice_dead_peers()
         return upstream
 
     def _schedule_sweep(self, seconds: float) -> None:
@@ -139,4 +165,4 @@ class Pools:
 
 
 def _incarnation(endpoint: Endpoint) -> _Incarnation:
-    return endpoint.replica, endpoint.incarnation
+    return endpoint.replica, endpoint.incarnation, endpoint.address

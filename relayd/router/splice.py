@@ -12,12 +12,14 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-from relayd.router.answer import TRUNCATED_EVENT, Answer
+from relayd.errors import RequestError
+from relayd.router.answer import Answer
+from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
 from relayd.units import KIB
 
 _FULL = 256 * KIB
-_EVENT_CHUNK_END = b"\n\n\r\n"
+_CHUNK_END = b"\r\n"
 
 
 def can_splice(request: web.BaseRequest, head: Head) -> bool:
@@ -35,9 +37,15 @@ class Splice(Answer):
     _transport: asyncio.Transport
 
     def __init__(
-        self, request: web.BaseRequest, head: Head, headers: Mapping[str, str], *, stall_seconds: float
+        self,
+        request: web.BaseRequest,
+        head: Head,
+        headers: Mapping[str, str],
+        dialect: Dialect,
+        *,
+        stall_seconds: float,
     ) -> None:
-        super().__init__(request, head, headers, stall_seconds=stall_seconds)
+        super().__init__(request, head, headers, dialect, stall_seconds=stall_seconds)
         if head.chunked:
             self.headers["Transfer-Encoding"] = "chunked"
         self._writer = request.writer
@@ -45,18 +53,13 @@ class Splice(Answer):
 
     @property
     def prepared(self) -> bool:
-        """Yes: whatever becomes of it, nobody else may write a head."""
+        """Always true: aiohttp must never write a response head of its own."""
         return True
 
     @property
     def keep_alive(self) -> bool:
         """Whether aiohttp may read another request from this client."""
         return self._client.keep_alive and not self.truncated
-
-    @property
-    def body_length(self) -> int:
-        """Bytes written, for the access log."""
-        return self._writer.output_size
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Leave aiohttp nothing to begin."""
@@ -80,10 +83,12 @@ class Splice(Answer):
         """Write bytes of the replica; True when 256 KiB wait for the client, or nobody does."""
         if self._transport.is_closing():
             return True
-        self._remember(raw)
         if self._unsent:
+            self._tap.begin(raw)
             raw = self._unsent + raw
             self._unsent = b""
+        else:
+            self._tap.add(raw)
         # More than nothing here is what keeps aiohttp from answering a second time.
         self._writer.output_size += len(raw)
         self._transport.write(raw)
@@ -113,13 +118,14 @@ class Splice(Answer):
         if self._unsent:
             self.take(b"")
 
-    async def fail(self) -> None:
+    async def fail(self, error: OSError | RequestError) -> None:
         """End the response without the chunk that would make it complete."""
         transport = self._client.transport
         if transport is None or transport.is_closing():
             return
         self.truncated = True
-        if self._tail.endswith(_EVENT_CHUNK_END) and self._head.is_event_stream:
-            transport.write(b"%x\r\n%b\r\n" % (len(TRUNCATED_EVENT), TRUNCATED_EVENT))
+        if self._head.is_event_stream and self._tap.ends_with(self._dialect.event_end + _CHUNK_END):
+            event = self._error_event(error)
+            transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         else:
             transport.abort()

@@ -5,6 +5,7 @@ A coroutine wakes only when an answer begins, ends or fails, or when its client 
 """
 
 import asyncio
+import socket
 from typing import Protocol, cast
 
 from relayd.endpoint import Endpoint
@@ -62,6 +63,17 @@ class Upstream(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        state = "closing" if self._transport.is_closing() else "open"
+        return f"<Upstream {state} uses={self.uses} over={self.is_over}>"
+
+    def notice_dead_peers(self) -> None:
+        """Have the system probe an idle connection: a machine that vanished shows in no other way.
+
+        Both loops set TCP_NODELAY. On a socket file this does nothing.
+        """
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     @property
     def is_over(self) -> bool:

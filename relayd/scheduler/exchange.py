@@ -59,6 +59,7 @@ class Exchange:
         incarnation: Its incarnation.
         attempts: Replicas that got the request.
         arrived_at: When its head had been read.
+        queued_at: When it asked for a slot, its body read.
         placed_at: When it got the slot that it ended on.
         first_byte_at: When its answer began.
         ended_at: When it was over.
@@ -76,6 +77,7 @@ class Exchange:
     incarnation: int = 0
     attempts: int = 0
     arrived_at: float = 0.0
+    queued_at: float | None = None
     placed_at: float | None = None
     first_byte_at: float | None = None
     ended_at: float = 0.0

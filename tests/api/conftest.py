@@ -14,11 +14,12 @@ from aiohttp import web
 from relayd.api.answer import json_answer
 from relayd.api.body import read_body
 from relayd.api.connection import Limits
-from relayd.api.door import Door, Route, Visit
+from relayd.api.door import Door, RequestContext, Route
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.openai import OPENAI
 from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.units import Bytes
@@ -87,12 +88,12 @@ def view(name: str = "qwen", ready: int = 1, *, replicas: int = 1, demo: bool = 
     return ModelView(name, (f"{name}-alias",), ready, replicas, 4, 4096, state, demo, 1_700_000_000)
 
 
-async def echo(request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+async def echo(request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
     body = await read_body(request, limit=BODY_LIMIT, progress_seconds=0.5)
     return json_answer({"bytes": len(body)})
 
 
-async def fail(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+async def fail(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
     raise ZeroDivisionError("a secret")
 
 
@@ -122,8 +123,8 @@ def doors() -> Doors:
             "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
         )
         ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
-        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock())))
-        listener = await listen(door, "127.0.0.1", 0, limits)
+        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock())), OPENAI)
+        listener = await listen(door, "127.0.0.1", 0, limits, dialect=OPENAI)
         try:
             yield Client(listener.addresses[0][1])
         finally:

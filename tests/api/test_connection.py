@@ -8,7 +8,7 @@ from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import StreamReader
 
-from relayd.api.connection import Census, Connection, Limits, require_c_parser
+from relayd.api.connection import Connection, ConnectionLimiter, Limits, require_c_parser
 from relayd.errors import ListenError
 from tests.api.conftest import Doors, Response, read_response, run_with
 from tests.daemons import DEADLINE_SECONDS
@@ -116,12 +116,12 @@ def test_a_connection_over_the_limit_is_told_to_come_back(doors: Doors, limits: 
 
 
 def test_a_connection_that_ends_makes_room() -> None:
-    census = Census(Limits(connections=3, connections_per_peer=2))
+    limiter = ConnectionLimiter(Limits(connections=3, connections_per_peer=2))
 
-    assert [True, True, False] == [census.enter("a") for _ in range(3)]
-    assert [True, False] == [census.enter("b") for _ in range(2)]
-    census.leave("a")
-    assert [True, False] == [census.enter("b"), census.enter("a")]
+    assert [True, True, False] == [limiter.enter("a") for _ in range(3)]
+    assert [True, False] == [limiter.enter("b") for _ in range(2)]
+    limiter.leave("a")
+    assert [True, False] == [limiter.enter("b"), limiter.enter("a")]
 
 
 MALFORMED = [

@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import web
 
-from relayd.api.door import Route, Visit
+from relayd.api.door import Access, RequestContext, Route
 from relayd.errors import UpstreamError
 from tests.api.conftest import KEY, ROUTES, Doors, Response, echo, run_with
 
@@ -133,8 +133,9 @@ def test_every_route_that_is_not_public_needs_a_key(doors: Doors, route: Route) 
 
     answer = ask(doors, raw.encode(), keys=(KEY,))
 
-    assert route.public == (401 != answer.status)
-    assert route.public == (route.path in {"/health", "/healthz", "/readyz"})
+    public = route.access is Access.PUBLIC
+    assert public == (401 != answer.status)
+    assert public == (route.path in {"/health", "/healthz", "/readyz"})
 
 
 @pytest.mark.parametrize(
@@ -258,11 +259,11 @@ def test_a_fault_of_ours_tells_nothing_but_its_id(doors: Doors, caplog: pytest.L
     assert (500, "internal_error") == (answer.status, answer.error["code"])
     assert "r1" == answer.headers["x-request-id"]
     assert b"secret" not in answer.body
-    assert "request_failed request_id=r1" in caplog.text
+    assert "request.failed request_id=r1" in caplog.text
 
 
 def test_an_error_after_the_first_byte_closes_instead_of_answering_again(doors: Doors) -> None:
-    async def late(request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    async def late(request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"first")
@@ -283,7 +284,7 @@ def test_an_error_after_the_first_byte_closes_instead_of_answering_again(doors: 
 
 
 def test_a_client_that_has_left_is_no_failure(doors: Doors, caplog: pytest.LogCaptureFixture) -> None:
-    async def leaves(_request: web.BaseRequest, _visit: Visit) -> web.StreamResponse:
+    async def leaves(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         raise ConnectionResetError("the client left")
 
     async def scene() -> bytes:

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from relayd import errors
-from relayd.api.errors import error_answer, error_payload, error_type
+from relayd.api.errors import error_answer
+from relayd.api.openai import OPENAI, error_body, error_type
 from relayd.errors import ModelNotFoundError, QueueFullError, RelaydError, UnauthorizedError
+from relayd.router import Problem
 
 pytestmark = pytest.mark.pure
 
@@ -34,7 +36,7 @@ def test_the_message_ends_with_the_remedy() -> None:
             "code": "model_not_found",
             "param": "model",
         }
-    } == error_payload(error)
+    } == json.loads(error_body(Problem.of(error)))
 
 
 KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, RelaydError)]
@@ -42,7 +44,7 @@ KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issub
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_has_an_answer(kind: type[RelaydError]) -> None:
-    answer = error_answer(kind("what failed"))
+    answer = error_answer(kind("what failed"), OPENAI)
 
     assert kind.http_status == answer.status
     assert isinstance(answer.body, bytes)
@@ -52,9 +54,10 @@ def test_every_error_has_an_answer(kind: type[RelaydError]) -> None:
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, "1"), (0.2, "1"), (2.1, "3"), (60, "60")])
 def test_retry_after_is_whole_seconds_and_never_none(seconds: float, expected: str) -> None:
     assert (
-        expected == error_answer(QueueFullError("full", retry_after_seconds=seconds)).headers["Retry-After"]
+        expected
+        == error_answer(QueueFullError("full", retry_after_seconds=seconds), OPENAI).headers["Retry-After"]
     )
 
 
 def test_a_401_names_the_scheme() -> None:
-    assert "Bearer" == error_answer(UnauthorizedError("no")).headers["WWW-Authenticate"]
+    assert "Bearer" == error_answer(UnauthorizedError("no"), OPENAI).headers["WWW-Authenticate"]

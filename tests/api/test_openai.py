@@ -1,91 +1,108 @@
 """Does a request find its model and its slot, and is the slot surely given back?"""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from relayd.api.answer import json_answer
 from relayd.api.fleet import ModelView
+from relayd.api.inference import Inference
 from relayd.api.openai import model_entry, openai_routes
 from relayd.clock import SystemClock
-from relayd.endpoint import Endpoint, UnixAddress
-from relayd.errors import UpstreamError
-from relayd.router import Call, Dispatcher, Lease
-from relayd.scheduler import Arrived, Dispatch, Event, Finished, Refusal, Refuse
-from relayd.secret import Secret
+from relayd.endpoint import Endpoint
+from relayd.router import Dispatcher, Exchanges, Pools, Proxy
+from relayd.scheduler import (
+    Arrived,
+    AttemptFailed,
+    Dispatch,
+    Ended,
+    Event,
+    Exchange,
+    Finished,
+    Refusal,
+    Refuse,
+)
 from relayd.units import Bytes
-from tests.api.conftest import Doors, Response, StillFleet, run_with, view
+from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
+from tests.fakes.replica import DONE, LAST_CHUNK, SSE_HEAD, Act, act, chunk, event, fake_replica, json_answer
 
 pytestmark = pytest.mark.system
 
-ENDPOINT = Endpoint(UnixAddress(Path("/nowhere.sock")), Secret("child"), "qwen#0", 1)
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+GOOD = act(json_answer(b'{"ok":true}'))
+GOOD_STREAM = act(SSE_HEAD + chunk(event(1)) + chunk(DONE) + LAST_CHUNK)
 
 
 @dataclass
 class Stage:
-    """The real dispatcher, a schedule that always answers the same, and a proxy that echoes."""
+    """The real data path to one replica, behind a schedule that always answers the same."""
 
     refusal: Refusal | None = None
-    failure: UpstreamError | None = None
+    script: Act = GOOD
+    keys: tuple[str, ...] = ()
     events: list[Event] = field(default_factory=list)
-    calls: list[tuple[Call, Endpoint]] = field(default_factory=list)
+    requests: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.dispatcher = Dispatcher(self.schedule, SystemClock(), max_wait_seconds=1)
+        self.exchanges = Exchanges(SystemClock())
 
     def schedule(self, event: Event) -> None:
         self.events.append(event)
-        if not isinstance(event, Arrived):
+        if isinstance(event, AttemptFailed):
+            self.dispatcher.on_answer(Refuse(event.ticket_id, Refusal.ATTEMPTS_SPENT, "one is enough", 2.5))
+        elif not isinstance(event, Arrived):
             return
-        if self.refusal is None:
-            self.dispatcher.on_answer(Dispatch(event.ticket.id, ENDPOINT))
+        elif self.refusal is None:
+            self.dispatcher.on_answer(Dispatch(event.ticket.id, self.endpoint))
         else:
             self.dispatcher.on_answer(Refuse(event.ticket.id, self.refusal, "so it is", 2.5))
 
-    async def forward(
-        self,
-        request: web.BaseRequest,
-        call: Call,
-        placement: Lease,
-        request_id: str,
-        headers: Mapping[str, str],
-    ) -> web.StreamResponse:
-        self.calls.append((call, await placement.placed()))
-        if call.stream:
-            answer = web.StreamResponse(headers=headers)
-            answer.content_length = 0
-            await answer.prepare(request)
-            return answer
-        if self.failure is not None:
-            raise self.failure
-        return json_answer({"id": request_id})
+    endpoint: Endpoint = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
 
     def ask(
         self, doors: Doors, raw: bytes, views: tuple[ModelView, ...] = (view(), view("llama"))
     ) -> Response:
         async def scene() -> Response:
-            fleet = StillFleet(views)
-            routes = openai_routes(fleet, self.dispatcher, self, max_body=Bytes(2 << 20), body_seconds=1)
-            async with doors(routes, cors_origins=("http://app.example",)) as client:
-                return await client.ask(raw)
+            self.dispatcher = Dispatcher(self.schedule, SystemClock(), max_wait_seconds=1)
+            pools = Pools()
+            proxy = Proxy(pools, write_stall_seconds=5, on_fault=lambda *_: None)
+            inference = Inference(
+                StillFleet(views),
+                self.dispatcher,
+                proxy,
+                self.exchanges,
+                max_body=Bytes(2 << 20),
+                body_seconds=1,
+            )
+            routes = openai_routes(inference)
+            async with (
+                fake_replica(None, self.script) as replica,
+                doors(routes, keys=self.keys, cors_origins=("http://app.example",)) as client,
+            ):
+                self.endpoint = replica.endpoint
+                answer = await client.ask(raw)
+                pools.close()
+                self.requests += replica.requests
+                return answer
 
         return run_with(scene)
 
     @property
     def arrived(self) -> list[tuple[str, int]]:
-        return [
-            (one.ticket.ask.model, one.ticket.ask.width) for one in self.events if isinstance(one, Arrived)
-        ]
+        asks = [one.ticket.ask for one in self.events if isinstance(one, Arrived)]
+        return [(ask.model, ask.width) for ask in asks]
 
     @property
     def gave_back(self) -> bool:
         ids = [one.ticket.id for one in self.events if isinstance(one, Arrived)]
         return ids == [one.ticket_id for one in self.events if isinstance(one, Finished)]
+
+    @property
+    def exchange(self) -> Exchange:
+        """The only one there is."""
+        (exchange,) = self.exchanges.recent()
+        return exchange
 
 
 def post(body: object, path: str = PATHS[0]) -> bytes:
@@ -108,19 +125,20 @@ def test_a_request_goes_as_it_came_to_the_model_it_names(doors: Doors, path: str
 
     answer = stage.ask(doors, post(raw, f"{path}?api-version=1"))
 
-    assert (200, b'{"id":"r1"}') == (answer.status, answer.body)
-    assert [(Call(path, raw), ENDPOINT)] == stage.calls
+    assert (200, b'{"ok":true}') == (answer.status, answer.body)
+    (request,) = stage.requests
+    assert (f"POST {path} HTTP/1.1".encode(), raw) == (request.split(b"\r\n")[0], request[-len(raw) :])
     assert [("llama", 1)] == stage.arrived
     assert stage.gave_back
 
 
 def test_a_streamed_answer_carries_what_the_door_asks_for(doors: Doors) -> None:
-    stage = Stage()
+    stage = Stage(script=GOOD_STREAM)
     raw = post({"model": "qwen", "stream": True}).replace(b"X-Req", b"Origin: http://app.example\r\nX-Req")
 
     answer = stage.ask(doors, raw)
 
-    assert [True] == [call.stream for call, _ in stage.calls]
+    assert stage.exchange.ask.stream
     assert ("r1", "http://app.example") == (
         answer.headers["x-request-id"],
         answer.headers["access-control-allow-origin"],
@@ -149,6 +167,11 @@ def test_an_unknown_model_takes_no_slot(doors: Doors) -> None:
     assert (404, "model_not_found", "model") == (answer.status, answer.error["code"], answer.error["param"])
     assert "Did you mean 'llama'?" in answer.error["message"]
     assert not stage.events
+    assert (Ended.REFUSED, 404, "model_not_found") == (
+        stage.exchange.ended,
+        stage.exchange.status,
+        stage.exchange.code,
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,6 +190,7 @@ def test_a_body_that_cannot_be_read_takes_no_slot(doors: Doors, body: bytes) -> 
         (Refusal.QUEUE_FULL, 429),
         (Refusal.TIMED_OUT, 503),
         (Refusal.UNAVAILABLE, 503),
+        (Refusal.NOT_LOADED, 503),
         (Refusal.ATTEMPTS_SPENT, 502),
     ],
 )
@@ -184,7 +208,7 @@ def test_a_refusal_says_when_to_come_back(doors: Doors, refusal: Refusal, status
 
 
 def test_a_replica_that_fails_gives_the_slot_back(doors: Doors) -> None:
-    stage = Stage(failure=UpstreamError("The replica failed."))
+    stage = Stage(script=act(b"nonsense\r\n\r\n"))
 
     answer = stage.ask(doors, post({"model": "qwen"}))
 
@@ -236,3 +260,30 @@ def test_without_any_model_every_request_is_told_so(doors: Doors) -> None:
     answer = Stage().ask(doors, post({"messages": []}), ())
 
     assert (404, "model_not_found") == (answer.status, answer.error["code"])
+
+
+def test_the_name_of_the_key_reaches_the_scheduler(doors: Doors) -> None:
+    stage = Stage(keys=(KEY,))
+    raw = post({"model": "qwen"}).replace(b"X-Req", f"Authorization: Bearer {KEY}\r\nX-Req".encode())
+
+    stage.ask(doors, raw)
+
+    assert ["key-0"] == [one.ticket.ask.key for one in stage.events if isinstance(one, Arrived)]
+
+
+def test_the_scheduler_and_the_log_get_the_same_exchange(doors: Doors) -> None:
+    stage = Stage()
+
+    stage.ask(doors, post({"model": "qwen"}))
+
+    assert [stage.exchange] == [one.exchange for one in stage.events if isinstance(one, Finished)]
+    assert ("r1", PATHS[0]) == (stage.exchange.request_id, stage.exchange.path)
+
+
+@pytest.mark.parametrize("name", ["qwen@box", "a/b@box"])
+def test_a_model_of_another_machine_is_named_with_its_node(doors: Doors, name: str) -> None:
+    stage = Stage()
+
+    assert 200 == stage.ask(doors, post({"model": name}), (view(name),)).status
+    assert [(name, 1)] == stage.arrived
+    assert 200 == Stage().ask(doors, get(f"/v1/models/{name}"), (view(name),)).status

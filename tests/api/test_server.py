@@ -9,6 +9,7 @@ from aiohttp import web
 
 from relayd.api.answer import json_answer
 from relayd.api.connection import Connection
+from relayd.api.openai import OPENAI
 from relayd.api.server import Listener, listen
 from relayd.errors import ListenError
 from tests.api.conftest import Client, read_response, run_with
@@ -24,7 +25,7 @@ async def answer_ok(_request: web.BaseRequest) -> web.StreamResponse:
 
 def refusal(host: str, port: int) -> ListenError:
     async def scene() -> Listener:
-        return await listen(answer_ok, host, port)
+        return await listen(answer_ok, host, port, dialect=OPENAI)
 
     with pytest.raises(ListenError) as refused:
         run_with(scene)
@@ -63,7 +64,7 @@ def test_a_port_that_is_none_is_named(port: int) -> None:
 
 def test_the_address_is_the_one_asked_for_and_its_port_the_one_assigned() -> None:
     async def scene() -> tuple[tuple[str, int], ...]:
-        listener = await listen(answer_ok, "127.0.0.1", 0)
+        listener = await listen(answer_ok, "127.0.0.1", 0, dialect=OPENAI)
         await listener.close(0)
         return listener.addresses
 
@@ -75,7 +76,7 @@ def test_the_address_is_the_one_asked_for_and_its_port_the_one_assigned() -> Non
 
 def test_a_socket_that_listens_already_is_served_and_other_holders_of_it_keep_listening() -> None:
     async def scene(given: socket.socket) -> tuple[tuple[str, int], int]:
-        listener = await listen(answer_ok, "ignored.invalid", 1, socks=[given.dup()])
+        listener = await listen(answer_ok, "ignored.invalid", 1, dialect=OPENAI, socks=[given.dup()])
         answer = await Client(listener.addresses[0][1]).ask(GET)
         await listener.close(0)
         _, waiting = await Client(listener.addresses[0][1]).connect()
@@ -105,7 +106,7 @@ class Held:
 def test_a_closed_door_lets_running_requests_finish_and_takes_no_new_ones() -> None:
     async def scene() -> tuple[int, str]:
         handler = Held()
-        listener = await listen(handler, "127.0.0.1", 0)
+        listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)
         client = Client(listener.addresses[0][1])
         idle_reader, idle_writer = await client.connect()
         reader, writer = await client.connect()
@@ -128,7 +129,7 @@ def test_a_closed_door_lets_running_requests_finish_and_takes_no_new_ones() -> N
 def test_a_request_that_outlives_the_drain_is_cut_off() -> None:
     async def scene() -> bool:
         handler = Held()
-        listener = await listen(handler, "127.0.0.1", 0)
+        listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)
         reader, writer = await Client(listener.addresses[0][1]).connect()
         writer.write(GET)
         await handler.entered.wait()
@@ -144,7 +145,7 @@ def test_a_request_that_outlives_the_drain_is_cut_off() -> None:
 def test_a_client_that_leaves_cancels_its_request() -> None:
     async def scene() -> bool:
         handler = Held()
-        listener = await listen(handler, "127.0.0.1", 0)
+        listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)
         _, writer = await Client(listener.addresses[0][1]).connect()
         writer.write(GET)
         await handler.entered.wait()
@@ -156,10 +157,10 @@ def test_a_client_that_leaves_cancels_its_request() -> None:
     assert run_with(scene)
 
 
-def test_only_a_connection_that_nothing_runs_on_is_let_go() -> None:
+def test_only_a_connection_that_nothing_runs_on_is_detach_idle() -> None:
     async def scene() -> tuple[int, int]:
         handler = Held()
-        listener = await listen(handler, "127.0.0.1", 0)
+        listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)
         client = Client(listener.addresses[0][1])
         busy, in_head = await client.connect(), await client.connect()
         busy[1].write(GET)
@@ -167,14 +168,14 @@ def test_only_a_connection_that_nothing_runs_on_is_let_go() -> None:
         await handler.entered.wait()
         while not any(one._mid_head for one in listener._server.connections if isinstance(one, Connection)):
             await asyncio.sleep(0)
-        at_first = list(listener.let_go())
+        at_first = list(listener.detach_idle())
         in_head[1].write(GET[-2:])
         handler.may_end.set()
         for reader, _ in (busy, in_head):
             assert 200 == (await read_response(reader)).status
         later: list[int] = []
         while len(later) < 2:
-            later += listener.let_go()
+            later += listener.detach_idle()
             await asyncio.sleep(0)
         for descriptor in (*at_first, *later):
             os.close(descriptor)
@@ -186,17 +187,20 @@ def test_only_a_connection_that_nothing_runs_on_is_let_go() -> None:
     assert (0, 2) == run_with(scene)
 
 
-def test_a_connection_that_was_let_go_is_served_by_who_takes_it() -> None:
+def test_a_detached_connection_is_served_by_who_attaches_it() -> None:
     async def scene() -> list[int]:
-        old, new = await listen(answer_ok, "127.0.0.1", 0), await listen(answer_ok, "127.0.0.1", 0)
+        old, new = (
+            await listen(answer_ok, "127.0.0.1", 0, dialect=OPENAI),
+            await listen(answer_ok, "127.0.0.1", 0, dialect=OPENAI),
+        )
         reader, writer = await Client(old.addresses[0][1]).connect()
         statuses = []
         for listener in (old, new):
             writer.write(GET)
             statuses.append((await read_response(reader)).status)
             while listener is old and not await old.drained(0.01):
-                for descriptor in old.let_go():
-                    await new.take(descriptor)
+                for descriptor in old.detach_idle():
+                    await new.attach(descriptor)
         await old.close(0)
         await new.close(0)
         writer.close()
@@ -205,21 +209,21 @@ def test_a_connection_that_was_let_go_is_served_by_who_takes_it() -> None:
     assert [200, 200] == run_with(scene)
 
 
-def test_a_connection_whose_client_has_not_taken_its_answer_is_not_let_go() -> None:
+def test_a_connection_whose_client_has_not_taken_its_answer_is_not_detach_idle() -> None:
     size = 8_000_000
 
     async def large(_request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=b"x" * size)
 
     async def scene() -> tuple[int, int]:
-        listener = await listen(large, "127.0.0.1", 0)
+        listener = await listen(large, "127.0.0.1", 0, dialect=OPENAI)
         reader, writer = await Client(listener.addresses[0][1]).connect()
         writer.write(GET)
         head = await reader.readuntil(b"\r\n\r\n")
-        at_first = len(list(listener.let_go()))
+        at_first = len(list(listener.detach_idle()))
         assert b"200" in head
         body = await reader.readexactly(size)
-        while not (later := list(listener.let_go())):
+        while not (later := list(listener.detach_idle())):
             await asyncio.sleep(0)
         os.close(*later)
         writer.close()

@@ -18,7 +18,6 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -26,8 +25,11 @@ import psutil
 import uvloop
 from aiohttp import ClientSession, UnixConnector, web
 
+from relayd.api.openai import OPENAI
+from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, UnixAddress
-from relayd.router import Call, Kind, Pools, Proxy, peek
+from relayd.router import Call, Dispatcher, Exchanges, Pools, Proxy, peek
+from relayd.scheduler import Arrived, Ask, Dispatch, Event
 from relayd.secret import Secret
 
 CONNECTIONS = 32
@@ -95,29 +97,26 @@ class Backend(asyncio.Protocol):
             self.transport.write(b"0\r\n\r\n")
 
 
-@dataclass
-class OnePlace:
-    """A schedule that always has room."""
-
-    endpoint: Endpoint
-
-    async def placed(self) -> Endpoint:
-        return self.endpoint
-
-    def failed(self, *, sent: bool = False) -> None:
-        raise RuntimeError("the backend failed")
-
-
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def relayd_handler(backend: Path) -> Handler:
+    """Return the data path behind a schedule that always has room."""
+    clock, endpoint = SystemClock(), Endpoint(UnixAddress(backend), Secret("k"), "m#0", 1)
+
+    def place(event: Event) -> None:
+        if isinstance(event, Arrived):
+            dispatcher.on_answer(Dispatch(event.ticket.id, endpoint))
+
     proxy = Proxy(Pools(), write_stall_seconds=60, on_fault=lambda _, reason: print(reason))
-    place = OnePlace(Endpoint(UnixAddress(backend), Secret("k"), "m#0", 1))
+    dispatcher, exchanges = Dispatcher(place, clock, max_wait_seconds=60), Exchanges(clock)
+    rules = OPENAI.rules["/v1/chat/completions"]
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        seen = peek(await request.read(), Kind.CHAT)
-        return await proxy.forward(request, Call("/", seen.body, seen.stream), place, "request-7")
+        with exchanges.begin("request-7", "/") as record:
+            seen = peek(await request.read(), rules)
+            with dispatcher.open(Ask("m", seen.width, stream=seen.stream), record) as lease:
+                return await proxy.forward(request, Call("/", seen.body, seen.stream), lease, OPENAI)
 
     return handle
 

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import uvloop
 
-from relayd.router import Pools
+from relayd.api.openai import OPENAI
+from relayd.router import Dialect, Pools
 from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import Act, fake_replica
 from tests.router.front import Front, Opener, serving
@@ -45,6 +46,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Opener:
         over_tcp: bool = False,
         stall_seconds: float = 5,
         silence_seconds: float = 60,
+        dialect: Dialect = OPENAI,
     ) -> AsyncIterator[Front]:
         async with AsyncExitStack() as stack:
             wheres = [None if over_tcp else folder / f"{number}.sock" for number in range(len(scripts))]
@@ -53,7 +55,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Opener:
                 for where, script in zip(wheres, scripts, strict=True)
             ]
             pools = Pools(silence_seconds=silence_seconds)
-            front = Front([replica.endpoint for replica in replicas], pools, stall_seconds, replicas=replicas)
+            endpoints = [replica.endpoint for replica in replicas]
+            front = Front(endpoints, pools, stall_seconds, dialect, replicas=replicas)
             yield await stack.enter_async_context(serving(front))
 
     return opened

@@ -7,26 +7,57 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from relayd.api.openai import OPENAI
+from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
-from relayd.errors import RequestError, UpstreamError
-from relayd.router import Call, Kind, Pools, Proxy, peek
+from relayd.errors import RequestError
+from relayd.router import Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, peek
+from relayd.scheduler import (
+    Arrived,
+    Ask,
+    AttemptFailed,
+    Dispatch,
+    Event,
+    Exchange,
+    Finished,
+    Refusal,
+    Refuse,
+)
+from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import FakeReplica
+
+CHAT = OPENAI.rules["/v1/chat/completions"]
 
 
 class Places:
-    """A schedule of places, used up one by one."""
+    """A schedule of places, used up one by one; behind a real dispatcher.
+
+    Attributes:
+        returns: How many attempts failed.
+        finished: What became of the request.
+    """
 
     def __init__(self, *endpoints: Endpoint) -> None:
         self._left = list(endpoints)
         self.returns = 0
+        self.finished: list[Exchange | None] = []
+        self.dispatcher = Dispatcher(self._decide, SystemClock(), max_wait_seconds=DEADLINE_SECONDS)
 
-    async def placed(self) -> Endpoint:
-        if not self._left:
-            raise UpstreamError("every replica that was tried failed")
-        return self._left.pop(0)
+    def _decide(self, event: Event) -> None:
+        match event:
+            case Arrived(ticket):
+                self._place(ticket.id)
+            case AttemptFailed(ticket_id):
+                self.returns += 1
+                self._place(ticket_id)
+            case Finished(_, exchange):
+                self.finished.append(exchange)
 
-    def failed(self, *, sent: bool = False) -> None:
-        self.returns += 1
+    def _place(self, ticket_id: int) -> None:
+        if self._left:
+            self.dispatcher.on_answer(Dispatch(ticket_id, self._left.pop(0)))
+        else:
+            self.dispatcher.on_answer(Refuse(ticket_id, Refusal.ATTEMPTS_SPENT, "none is left"))
 
 
 @dataclass
@@ -36,6 +67,7 @@ class Front:
     endpoints: list[Endpoint]
     pools: Pools
     stall_seconds: float
+    dialect: Dialect = OPENAI
     faults: list[str] = field(default_factory=list)
     answers: list[web.StreamResponse] = field(default_factory=list)
     places: Places = field(default_factory=Places)
@@ -44,6 +76,7 @@ class Front:
     port: int = 0
 
     def __post_init__(self) -> None:
+        self.exchanges = Exchanges(SystemClock())
         self.respond = self.handle
         self.report = self.faults.append
         self._proxy = Proxy(
@@ -59,9 +92,11 @@ class Front:
         self.open_requests += 1
         self.places = Places(*self.endpoints)
         try:
-            seen = peek(await request.read(), Kind.CHAT)
-            call = Call(request.path, seen.body, seen.stream)
-            answer = await self._proxy.forward(request, call, self.places, "request-7")
+            with self.exchanges.begin("request-7", request.path, "team") as record:
+                seen = peek(await request.read(), CHAT)
+                with self.places.dispatcher.open(Ask("m", stream=seen.stream), record) as lease:
+                    call = Call(request.path, seen.body, seen.stream)
+                    answer = await self._proxy.forward(request, call, lease, self.dialect)
         except RequestError as error:
             return web.json_response({"error": {"code": error.code}}, status=error.http_status)
         else:

@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayd.api.openai import OPENAI
 from relayd.errors import RequestError
-from relayd.router import Kind, peek
+from relayd.router import BodyRules, peek
 
 pytestmark = pytest.mark.pure
+
+CHAT, COMPLETION, EMBEDDING = (
+    OPENAI.rules[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -20,13 +25,13 @@ OTHERS = st.dictionaries(st.text().map(lambda name: f"x-{name}"), JSON, max_size
 
 
 def test_model_and_stream_are_seen() -> None:
-    seen = peek(b'{"stream":true,"model":"qwen","messages":[]}', Kind.CHAT)
+    seen = peek(b'{"stream":true,"model":"qwen","messages":[]}', CHAT)
 
     assert ("qwen", True, 1) == (seen.model, seen.stream, seen.width)
 
 
 def test_a_body_may_name_no_model() -> None:
-    assert peek(b"{}", Kind.CHAT).model is None
+    assert peek(b"{}", CHAT).model is None
 
 
 @given(others=OTHERS, indent=st.sampled_from([None, 0, 3]), ascii_only=st.booleans())
@@ -35,7 +40,7 @@ def test_a_harmless_body_passes_byte_for_byte(
 ) -> None:
     raw = json.dumps(others, indent=indent, ensure_ascii=ascii_only).encode()
 
-    assert peek(raw, Kind.CHAT).body is raw
+    assert peek(raw, CHAT).body is raw
 
 
 @given(others=OTHERS, at=st.integers(0, 5), indent=st.sampled_from([None, 3]))
@@ -45,18 +50,18 @@ def test_a_pinned_slot_is_taken_out_and_nothing_else_changes(
     items = list(others.items())
     raw = json.dumps(dict([*items[:at], ("id_slot", 1), *items[at:]]), indent=indent).encode()
 
-    assert others == json.loads(peek(raw, Kind.CHAT).body)
+    assert others == json.loads(peek(raw, CHAT).body)
 
 
 def test_what_stays_is_written_as_it_was() -> None:
     raw = b'{ "a" : 1.50 , "id_slot":0, "\\u0062":"\\u00e9" }'
 
-    assert peek(raw, Kind.CHAT).body == b'{ "a" : 1.50, "\\u0062":"\\u00e9"}'
+    assert peek(raw, CHAT).body == b'{ "a" : 1.50, "\\u0062":"\\u00e9"}'
 
 
 @pytest.mark.parametrize("name", [b"id_slot", b"slot_id", b"id\\u005fslot"])
 def test_every_spelling_of_a_pinned_slot_is_taken_out(name: bytes) -> None:
-    assert peek(b'{"' + name + b'":0}', Kind.CHAT).body == b"{}"
+    assert peek(b'{"' + name + b'":0}', CHAT).body == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_every_spelling_of_a_pinned_slot_is_taken_out(name: bytes) -> None:
 )
 def test_what_is_no_json_object_is_refused_with_its_place(raw: bytes, place: str) -> None:
     with pytest.raises(RequestError, match=place):
-        peek(raw, Kind.CHAT)
+        peek(raw, CHAT)
 
 
 @pytest.mark.parametrize("filler", [b"", b'"[[{{",' * 70, b'"\\\\","\\"[",' * 70, b"[],{},[[]]," * 40])
@@ -87,9 +92,9 @@ def test_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
     allowed = start + b"[" * 63 + b"]" * 63 + b"}"
     too_deep = start + b"[" * 64 + b"]" * 64 + b"}"
 
-    assert peek(allowed, Kind.CHAT).body == allowed
+    assert peek(allowed, CHAT).body == allowed
     with pytest.raises(RequestError, match="deeper than 64"):
-        peek(too_deep, Kind.CHAT)
+        peek(too_deep, CHAT)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +111,13 @@ def test_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
 )
 def test_a_name_that_comes_twice_is_refused(raw: bytes) -> None:
     with pytest.raises(RequestError, match="twice"):
-        peek(raw, Kind.CHAT)
+        peek(raw, CHAT)
 
 
 def test_names_may_repeat_inside() -> None:
     raw = b'{"messages":[{"content":"a"},{"content":"b"}],"content":"c"}'
 
-    assert peek(raw, Kind.CHAT).body is raw
+    assert peek(raw, CHAT).body is raw
 
 
 @pytest.mark.parametrize(
@@ -139,14 +144,14 @@ def test_names_may_repeat_inside() -> None:
 )
 def test_what_no_client_may_ask_for_is_refused_by_name(raw: bytes, param: str) -> None:
     with pytest.raises(RequestError) as refused:
-        peek(raw, Kind.CHAT)
+        peek(raw, CHAT)
 
     assert refused.value.param == param
 
 
 @pytest.mark.parametrize("raw", [b'{"stream":null}', b'{"n":null,"max_tokens":-1}', b'{"max_tokens":10.0}'])
 def test_what_clients_send_without_harm_passes(raw: bytes) -> None:
-    assert peek(raw, Kind.CHAT).body is raw
+    assert peek(raw, CHAT).body is raw
 
 
 def image(url: str, name: str = '"image_url"') -> bytes:
@@ -168,7 +173,7 @@ def image(url: str, name: str = '"image_url"') -> bytes:
 )
 def test_nothing_is_fetched_for_a_client(raw: bytes) -> None:
     with pytest.raises(RequestError, match="data: URL"):
-        peek(raw, Kind.CHAT)
+        peek(raw, CHAT)
 
 
 @pytest.mark.parametrize(
@@ -179,25 +184,25 @@ def test_nothing_is_fetched_for_a_client(raw: bytes) -> None:
     ],
 )
 def test_pictures_in_the_request_and_addresses_in_text_pass(raw: bytes) -> None:
-    assert peek(raw, Kind.CHAT).body is raw
+    assert peek(raw, CHAT).body is raw
 
 
 @pytest.mark.parametrize(
-    ("kind", "raw", "width"),
+    ("rules", "raw", "width"),
     [
-        (Kind.CHAT, b'{"n":3}', 3),
-        (Kind.CHAT, b'{"n_cmpl":2}', 2),
-        (Kind.CHAT, b'{"prompt":["a","b"]}', 1),
-        (Kind.COMPLETION, b'{"prompt":"a"}', 1),
-        (Kind.COMPLETION, b'{"prompt":["a","b","c"],"n":2}', 6),
-        (Kind.COMPLETION, b'{"prompt":[1,2,3]}', 1),
-        (Kind.COMPLETION, b'{"prompt":["a",2,"c"]}', 1),
-        (Kind.COMPLETION, b'{"prompt":[[1,2],[3]]}', 2),
-        (Kind.COMPLETION, b'{"prompt":[]}', 1),
-        (Kind.EMBEDDING, b'{"input":["a","b"]}', 2),
-        (Kind.EMBEDDING, b'{"content":["a","b"]}', 2),
-        (Kind.EMBEDDING, b'{"input":"a"}', 1),
+        (CHAT, b'{"n":3}', 3),
+        (CHAT, b'{"n_cmpl":2}', 2),
+        (CHAT, b'{"prompt":["a","b"]}', 1),
+        (COMPLETION, b'{"prompt":"a"}', 1),
+        (COMPLETION, b'{"prompt":["a","b","c"],"n":2}', 6),
+        (COMPLETION, b'{"prompt":[1,2,3]}', 1),
+        (COMPLETION, b'{"prompt":["a",2,"c"]}', 1),
+        (COMPLETION, b'{"prompt":[[1,2],[3]]}', 2),
+        (COMPLETION, b'{"prompt":[]}', 1),
+        (EMBEDDING, b'{"input":["a","b"]}', 2),
+        (EMBEDDING, b'{"content":["a","b"]}', 2),
+        (EMBEDDING, b'{"input":"a"}', 1),
     ],
 )
-def test_the_width_is_what_a_replica_runs_at_the_same_time(kind: Kind, raw: bytes, width: int) -> None:
-    assert width == peek(raw, kind).width
+def test_the_width_is_what_a_replica_runs_at_the_same_time(rules: BodyRules, raw: bytes, width: int) -> None:
+    assert width == peek(raw, rules).width

@@ -1,0 +1,133 @@
+"""Which replica is tried next, and which failures are worth another attempt (retry policy)?
+
+Nothing here knows a client: an inference route passes the reply on to one, a batch into a file.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from relayd.endpoint import Endpoint
+from relayd.errors import UpstreamError
+from relayd.router.dialect import Problem
+from relayd.router.dispatch import Lease
+from relayd.router.headers import Call, Head
+from relayd.router.pool import Pools
+from relayd.router.upstream import Sink, Upstream
+
+OnFault = Callable[[Endpoint, str], None]
+"""Called with every replica that failed a request, and how."""
+
+_LOADING = 503
+_WRONG_KEY = 401
+_ONCE_MORE = frozenset({500, 502, 504})
+"""Statuses that another replica may not give; a prompt that fails two of them must not fail a third."""
+
+
+class Reply:
+    """A replica's answer that has begun; leaving the `with` block gives its connection back.
+
+    Attributes:
+        endpoint: Who answers.
+        head: The head of the answer.
+        problem: Why the engine refused; None when the request is carried out.
+    """
+
+    def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream) -> None:
+        self.endpoint = endpoint
+        self.head: Head = upstream.head
+        self.problem: Problem | None = None
+        self._pools = pools
+        self._upstream = upstream
+
+    def payload(self) -> bytes:
+        """Return the body of an answer that is complete, without its HTTP framing."""
+        return self._upstream.payload()
+
+    async def relay(self, sink: Sink) -> None:
+        """Pass the body to `sink`, from its first byte on, until the answer is over.
+
+        Raises:
+            OSError: The connection ended or fell silent, or the sink did.
+            UpstreamError: The framing is broken.
+        """
+        await self._upstream.relay(sink)
+
+    def release(self) -> None:
+        """Give the connection back; that of an unfinished answer is closed, which cancels the request."""
+        self._pools.give_back(self.endpoint, self._upstream)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Attempts:
+    """Sends a call to one replica after the other, until one begins to answer.
+
+    A replica that is gone or still loading sends the request elsewhere, as often as the lease
+    allows; one that fails inside or answers no HTTP does so once; any other answer is final.
+
+    Args:
+        pools: Connections to replicas.
+        on_fault: Called with every replica that failed a request, and how.
+    """
+
+    def __init__(self, pools: Pools, on_fault: OnFault) -> None:
+        self._pools = pools
+        self.on_fault = on_fault
+
+    async def begin(self, call: Call, lease: Lease) -> Reply:
+        """Return the first answer that is final; none of it has been passed on.
+
+        Args:
+            call: What the replica gets.
+            lease: Finds replicas with a free slot.
+
+        Raises:
+            RequestError: There is no such answer, and this is why.
+        """
+        failed_inside = 0
+        while True:
+            endpoint = await lease.placed()
+            try:
+                reply = await self._ask(endpoint, call)
+            except OSError as error:
+                self.on_fault(endpoint, str(error))
+            except UpstreamError as error:
+                self.on_fault(endpoint, error.message)
+                if failed_inside:
+                    raise
+                failed_inside += 1
+            else:
+                status = reply.head.status
+                if status == _WRONG_KEY:
+                    reply.release()
+                    raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
+                if status != _LOADING and (status not in _ONCE_MORE or failed_inside):
+                    return reply
+                reply.release()
+                self.on_fault(endpoint, f"answered {status}")
+                failed_inside += status != _LOADING
+            lease.failed()
+
+    async def _ask(self, endpoint: Endpoint, call: Call) -> Reply:
+        """Make one attempt.
+
+        Raises:
+            OSError: The replica cannot be reached, hung up, or fell silent.
+            UpstreamError: It answers no HTTP, or refuses without a reason.
+        """
+        reply = Reply(self._pools, endpoint, await self._pools.ask(endpoint, call))
+        if reply.head.is_success:
+            return reply
+        try:
+            reply.problem = Problem.of_engine(reply.head.status, reply.payload())
+        except UpstreamError:
+            reply.release()
+            raise
+        return reply

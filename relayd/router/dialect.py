@@ -1,0 +1,110 @@
+"""How does one API speak (dialect): its errors, its events, and what it takes out of a request's body?
+
+A door is its routes and one of these values. Router and door write nothing to a client that does
+not come from here, so a second API is a second value in a file of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from relayd.errors import RelaydError, RequestError, UpstreamError
+from relayd.router.body import BodyRules
+
+CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
+"""What a client is told whose answer its replica did not finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a request failed, before any API has given it a shape.
+
+    Attributes:
+        status: HTTP status.
+        code: Stable word for programs.
+        message: For people; it ends with the remedy, if there is one.
+        param: The member of the body at fault, if one is.
+        kind: The engine's own type of error; empty when relayd refused.
+        details: What else the engine says, like how many tokens were too many.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    kind: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: RelaydError) -> "Problem":
+        """Return what `error` tells a client."""
+        message = " ".join(filter(None, (error.message, error.remedy)))
+        param = error.param if isinstance(error, RequestError) else None
+        return cls(error.http_status, error.code, message, param)
+
+    @classmethod
+    def of_engine(cls, status: int, payload: bytes) -> "Problem":
+        """Return what the engine answered instead of a success.
+
+        Raises:
+            UpstreamError: The body has not the engine's shape.
+        """
+        try:
+            error = msgspec.json.decode(payload, type=dict[str, dict[str, object]])["error"]
+        except (msgspec.DecodeError, KeyError) as fault:
+            raise UpstreamError(f"The replica answered {status} without saying why.") from fault
+        kind, message = error.pop("type", None), error.pop("message", None)
+        error.pop("code", None)
+        kind = kind if isinstance(kind, str) else ""
+        return cls(status, kind, message if isinstance(message, str) else "", kind=kind, details=error)
+
+
+class Translation(Protocol):
+    """Rewrites one answer of the engine, stripped of its HTTP framing, for a client of another API."""
+
+    media_type: str
+
+    def feed(self, payload: bytes) -> bytes:
+        """Take the next bytes of the engine's body and return what can be written now."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what is left to write after the last byte."""
+        ...
+
+
+def _as_it_came(*, stream: bool) -> Translation | None:  # noqa: ARG001 - the name is the protocol's
+    return None
+
+
+class Translator(Protocol):
+    """Makes the translation of one answer."""
+
+    def __call__(self, *, stream: bool) -> Translation | None:
+        """Return how an answer is rewritten; None passes the engine's own bytes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One API.
+
+    Attributes:
+        name: Its name, for logs.
+        error_body: Makes the JSON body of an error response.
+        error_event: Makes the event that ends a stream which cannot be finished, delimiters included.
+        event_end: What every event of a stream ends with.
+        last_event: What a complete stream ends with; empty when nothing marks its end.
+        rules: For each path that reaches a replica, what its body may hold.
+        translation: How the engine's answers are rewritten.
+    """
+
+    name: str
+    error_body: Callable[[Problem], bytes]
+    error_event: Callable[[Problem], bytes]
+    event_end: bytes = b"\n\n"
+    last_event: bytes = b""
+    rules: Mapping[str, BodyRules] = field(default_factory=dict)
+    translation: Translator = _as_it_came

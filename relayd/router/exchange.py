@@ -1,0 +1,156 @@
+"""Who makes the `Exchange` of a request, once, and who reads it (request log, metrics, limits)?"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from relayd.clock import Clock
+from relayd.endpoint import Endpoint
+from relayd.errors import RelaydError, RequestError
+from relayd.router.dialect import Problem
+from relayd.scheduler.ask import Ask
+from relayd.scheduler.exchange import Ended, Exchange, Usage
+
+Listener = Callable[[Exchange], None]
+"""Reads a finished request on the event loop, so it must not wait for anything."""
+
+
+class Exchanges:
+    """Opens a record for each request, and keeps the last ones.
+
+    Args:
+        clock: Time.
+        keep: How many finished requests are remembered.
+    """
+
+    def __init__(self, clock: Clock, *, keep: int = 1000) -> None:
+        self._clock = clock
+        self._recent: deque[Exchange] = deque(maxlen=keep)
+        self._listeners: list[Listener] = []
+
+    def __repr__(self) -> str:
+        return f"<Exchanges kept={len(self._recent)} listeners={len(self._listeners)}>"
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with every exchange from now on."""
+        self._listeners.append(listener)
+
+    def recent(self) -> tuple[Exchange, ...]:
+        """Return the last exchanges, the oldest first."""
+        return tuple(self._recent)
+
+    def begin(self, request_id: str, path: str, key: str = "") -> "Record":
+        """Return the record of a request that has arrived; leaving its `with` block ends it."""
+        return Record(self._clock, self.add, request_id, path, Ask(key=key), self._clock.monotonic())
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep a finished request, and hand it to every listener."""
+        self._recent.append(exchange)
+        for listener in self._listeners:
+            listener(exchange)
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """The exchange of one request while it runs; times are monotonic seconds.
+
+    Whoever serves the request notes here what happens. However it ends, `end` makes the value once.
+    """
+
+    _clock: Clock
+    _done: Listener
+    request_id: str
+    path: str
+    ask: Ask
+    arrived_at: float
+    queued_at: float | None = None
+    placed_at: float | None = None
+    first_byte_at: float | None = None
+    endpoint: Endpoint | None = None
+    attempts: int = 0
+    status: int = 0
+    code: str = ""
+    ended: Ended = Ended.DONE
+    sent_bytes: int = 0
+    usage: Usage | None = None
+    _made: Exchange | None = None
+
+    def queued(self, ask: Ask) -> None:
+        """Note that the request asks for its slot."""
+        self.ask = ask
+        self.queued_at = self._clock.monotonic()
+
+    def placed(self, endpoint: Endpoint) -> None:
+        """Note which replica gets the request now."""
+        self.endpoint = endpoint
+        self.attempts += 1
+        self.placed_at = self._clock.monotonic()
+
+    @property
+    def queue_seconds(self) -> float:
+        """How long the request waited for the slot that it has, failed attempts included."""
+        return 0.0 if self.placed_at is None or self.queued_at is None else self.placed_at - self.queued_at
+
+    def began(self, status: int) -> None:
+        """Note that the answer begins."""
+        self.status = status
+        self.first_byte_at = self._clock.monotonic()
+
+    def refused(self, problem: Problem) -> None:
+        """Note that the client gets an error."""
+        self.status, self.code, self.ended = problem.status, problem.code, Ended.REFUSED
+
+    def end(self, error: BaseException | None) -> Exchange:
+        """Return what happened to the request, which is over now; a second call changes nothing.
+
+        Args:
+            error: What ended it; None when it was answered, with a success or not.
+        """
+        if self._made is None:
+            self._blame(error)
+            self._made = self._make()
+            self._done(self._made)
+        return self._made
+
+    def _blame(self, error: BaseException | None) -> None:
+        if error is None:
+            return
+        if isinstance(error, RequestError) and not self.first_byte_at:
+            self.refused(Problem.of(error))
+        elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            self.code = error.code if isinstance(error, RequestError) else RelaydError.code
+            self.ended = Ended.CUT if self.first_byte_at else Ended.REFUSED
+            self.status = self.status or RelaydError.http_status
+        elif self.ended is Ended.DONE:
+            self.ended = Ended.CANCELLED
+
+    def _make(self) -> Exchange:
+        where = self.endpoint
+        return Exchange(
+            ask=self.ask,
+            request_id=self.request_id,
+            path=self.path,
+            ended=self.ended,
+            status=self.status,
+            code=self.code,
+            replica=where.replica if where else "",
+            incarnation=where.incarnation if where else 0,
+            attempts=self.attempts,
+            arrived_at=self.arrived_at,
+            queued_at=self.queued_at,
+            placed_at=self.placed_at,
+            first_byte_at=self.first_byte_at,
+            ended_at=self._clock.monotonic(),
+            sent_bytes=self.sent_bytes,
+            usage=self.usage,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(error)

@@ -1,0 +1,121 @@
+"""How many tokens did an answer cost, read from its last bytes once it is over (usage, timings)?
+
+The engine names them at the end of a stream and of a plain answer, except for embeddings, whose
+list comes after them. So the first and the last bytes are kept while an answer passes, and
+nothing is parsed before its end.
+"""
+
+import re
+from collections import deque
+from typing import TypeVar
+
+import msgspec
+
+from relayd.scheduler.exchange import Usage
+
+_Figures = TypeVar("_Figures")
+
+_FIRST_BYTES = 512
+_LAST_PIECES = 8
+_PIECE_BYTES = 4096
+
+_SPLIT = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}\r\n")
+"""What chunk framing puts into the middle of a value; JSON itself holds no raw line ends."""
+
+_USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+_TIMINGS = re.compile(rb'"timings"\s*:\s*(\{[^{}]*\})')
+"""Quotes inside a text are escaped, so what a model writes never matches."""
+
+
+class Tap:
+    """Keeps the first and the last bytes of an answer: about 32 KiB at most, most often references."""
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._last: deque[bytes] = deque(maxlen=_LAST_PIECES)
+
+    def begin(self, raw: bytes) -> None:
+        """Take the first piece."""
+        self._first = raw[:_FIRST_BYTES]
+        self.add(raw)
+
+    def add(self, raw: bytes) -> None:
+        """Take the next piece."""
+        self._last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
+
+    def ends_with(self, ending: bytes) -> bool:
+        """Return whether these are the last bytes so far."""
+        last = self._last[-1] if self._last else b""
+        if len(last) < len(ending):
+            last = b"".join(self._last)
+        return last.endswith(ending)
+
+    def usage(self) -> Usage | None:
+        """Return what the bytes say of tokens; None when they name none."""
+        return read_usage(b"".join(self._last)) or read_usage(self._first)
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int = 0
+
+
+class _TokenCounts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+
+
+class _Timings(msgspec.Struct):
+    cache_n: int = 0
+    prompt_n: int = 0
+    prompt_ms: float = 0.0
+    predicted_n: int = 0
+    predicted_ms: float = 0.0
+
+
+_usage = msgspec.json.Decoder(_TokenCounts)
+_timings = msgspec.json.Decoder(_Timings)
+
+
+def read_usage(raw: bytes) -> Usage | None:
+    """Return what the last `usage` and the last `timings` object in some bytes of an answer say."""
+    if b"\r\n" in raw:
+        raw = _SPLIT.sub(b"", raw)
+    usage, timings = _last(_USAGE, b'"usage"', raw, _usage), _last(_TIMINGS, b'"timings"', raw, _timings)
+    if usage is None and timings is None:
+        return None
+    told, spent = usage or _TokenCounts(), timings or _Timings()
+    prompt = _first_known(told.prompt_tokens, told.input_tokens)
+    completion = _first_known(told.completion_tokens, told.output_tokens)
+    details = told.prompt_tokens_details or told.input_tokens_details
+    return Usage(
+        prompt_tokens=spent.cache_n + spent.prompt_n if prompt is None else prompt,
+        cached_tokens=spent.cache_n if details is None else details.cached_tokens,
+        completion_tokens=spent.predicted_n if completion is None else completion,
+        prompt_ms=spent.prompt_ms,
+        completion_ms=spent.predicted_ms,
+    )
+
+
+def _last(
+    pattern: re.Pattern[bytes], name: bytes, raw: bytes, decoder: msgspec.json.Decoder[_Figures]
+) -> _Figures | None:
+    """Return the last object of that name that is complete."""
+    at = raw.rfind(name)
+    while at >= 0:
+        if (found := pattern.match(raw, at)) is not None:
+            try:
+                return decoder.decode(found[1])
+            except msgspec.DecodeError:
+                return None
+        at = raw.rfind(name, 0, at)
+    return None
+
+
+def _first_known(*counts: int | None) -> int | None:
+    return next((count for count in counts if count is not None), None)
