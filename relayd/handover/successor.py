@@ -75,7 +75,7 @@ class Successor:
                 output = kept.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(  # noqa: S603 - our own command line
                     _own_command(),
-                    env=_environment(environ, theirs.fileno()),
+                    env=successor_environment(environ, theirs.fileno()),
                     stdout=output,
                     stderr=output,
                     pass_fds=(theirs.fileno(),),
@@ -202,7 +202,13 @@ class Successor:
             self._answer(Refuse(ticket_id, Refusal.UNAVAILABLE, reason, 1.0))
 
 
-def _environment(environ: Mapping[str, str], channel: int) -> dict[str, str]:
+def successor_environment(environ: Mapping[str, str], channel: int) -> dict[str, str]:
+    """Return the environment of a new daemon, which finds its end of the pair and our protocol in it.
+
+    Args:
+        environ: Of this daemon.
+        channel: Descriptor of the new daemon's end.
+    """
     own = {name: value for name, value in environ.items() if name not in _OWN_VARIABLES}
     return own | {CHANNEL_VARIABLE: str(channel), PROTOCOL_VARIABLE: str(messages.PROTOCOL)}
 
