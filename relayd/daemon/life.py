@@ -15,7 +15,7 @@ from relayd.daemon.reload import Reload
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
-from relayd.daemon.watchdog import Pulse
+from relayd.daemon.watchdog import LoopWatchdog
 from relayd.desired.state import DesiredState
 from relayd.journal import Journal
 from relayd.service import stop_budget_seconds
@@ -71,7 +71,7 @@ class Daemon:
     async def _start_up(self, stack: AsyncExitStack) -> None:
         """Get the daemon's place, open control socket and doors, adopt and start replicas."""
         parts = self._parts
-        stack.enter_context(Pulse(parts.clock))
+        stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
         place = await claim(parts.desired)
         stack.callback(place.close)

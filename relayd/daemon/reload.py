@@ -43,7 +43,7 @@ class Reload:
         Raises:
             RelaydError: It cannot be followed.
         """
-        return await self._coalesced.ask()
+        return await self._coalesced.run()
 
     async def preview(self) -> ReloadReport:
         """Return what `run` would change; raises what it raises."""

@@ -1,4 +1,4 @@
-"""Does the event loop still turn, and what does it do when it does not?"""
+"""Whether the event loop still turns, and the stack of one that does not (loop watchdog)."""
 
 import asyncio
 import sys
@@ -11,11 +11,11 @@ from relayd.clock import Clock
 from relayd.journal import Journal
 
 
-class Pulse:
-    """Writes the loop's stack into the journal when it has not turned for some time.
+class LoopWatchdog:
+    """Writes the loop's stack into the journal when a turn of the loop has taken too long.
 
-    To be entered on the loop's own thread. A daemon whose loop stands still is alive for the
-    system and dead for everybody else.
+    To be entered on the loop's own thread. The process of a loop that is blocked looks alive to the
+    system, and answers nobody.
 
     Args:
         clock: Time.
@@ -31,7 +31,11 @@ class Pulse:
         self._loop_thread = threading.get_ident()
         self._last_beat = clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self._watcher = threading.Thread(target=self._watch, name="pulse", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="loop-watchdog", daemon=True)
+
+    def __repr__(self) -> str:
+        age = self._clock.monotonic() - self._last_beat
+        return f"<LoopWatchdog: last turn {age:.1f} s ago, {self._stall_seconds:g} s allowed>"
 
     def __enter__(self) -> Self:
         self._beat()
@@ -52,16 +56,16 @@ class Pulse:
 
     def _watch(self) -> None:
         looked = self._clock.monotonic()
-        told = 0.0
+        reported = 0.0
         while not self._ended.wait(self._beat_seconds):
             before, looked = looked, self._clock.monotonic()
             if looked - before > self._stall_seconds / 2:
                 continue  # this thread was held up as well: the machine slept, or the process was stopped
             beat = self._last_beat
-            if beat != told and looked - beat > self._stall_seconds:
-                told = beat
+            if beat != reported and looked - beat > self._stall_seconds:
+                reported = beat
                 self._journal.error("loop.stalled", seconds=looked - beat, stack=self._stack())
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented, and nothing else tells
+        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented, and there is no other way
         return "".join(traceback.format_stack(frame)) if frame else ""

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.daemon.watchdog import Pulse
+from relayd.daemon.watchdog import LoopWatchdog
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import State
 from tests.contract.stage import Stage, pid_of, quick
@@ -177,7 +177,7 @@ def test_s67_a_loop_that_stands_still_is_told_with_its_stack(caplog: pytest.LogC
         wait_until(lambda: caplog.records)
 
     async def story() -> None:
-        with Pulse(SystemClock(), stall_seconds=0.2):
+        with LoopWatchdog(SystemClock(), stall_seconds=0.2):
             await asyncio.sleep(0.3)
             assert not caplog.records
             stand_still()

@@ -1,4 +1,4 @@
-"""Many who ask at once are served by few runs, and each by one that began after it asked."""
+"""Concurrent calls share few runs, and each gets one that began after the call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -46,9 +46,9 @@ def play(story: Callable[[Runs, "Coalesced[int]"], Awaitable[None]]) -> None:
 
 def test_fifty_who_ask_during_a_run_share_the_next_one() -> None:
     async def story(runs: Runs, coalesced: Coalesced[int]) -> None:
-        first = asyncio.create_task(coalesced.ask())
+        first = asyncio.create_task(coalesced.run())
         await runs.reached(1)
-        storm = [asyncio.create_task(coalesced.ask()) for _ in range(50)]
+        storm = [asyncio.create_task(coalesced.run()) for _ in range(50)]
         await asyncio.sleep(0)
         assert 1 == runs.begun
         runs.gates[0].set()
@@ -66,7 +66,7 @@ def test_a_failed_run_fails_those_it_covers_and_no_other() -> None:
     async def story(runs: Runs, coalesced: Coalesced[int]) -> None:
         outcomes = []
         for number in range(4):
-            asking = asyncio.create_task(coalesced.ask())
+            asking = asyncio.create_task(coalesced.run())
             await runs.reached(number + 1)
             runs.gates[number].set()
             (outcome,) = await asyncio.gather(asking, return_exceptions=True)
@@ -78,7 +78,7 @@ def test_a_failed_run_fails_those_it_covers_and_no_other() -> None:
 
 def test_who_gives_up_ends_no_run_of_others() -> None:
     async def story(runs: Runs, coalesced: Coalesced[int]) -> None:
-        impatient, patient = (asyncio.create_task(coalesced.ask()) for _ in range(2))
+        impatient, patient = (asyncio.create_task(coalesced.run()) for _ in range(2))
         await runs.reached(1)
         impatient.cancel()
         await asyncio.gather(impatient, return_exceptions=True)

@@ -1,0 +1,50 @@
+"""Each report of the supervisor becomes one event of the scheduler, after its listeners were called."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relayd.daemon.events import Bridge
+from relayd.endpoint import Endpoint, UnixAddress
+from relayd.planner import Planned, ReplicaSpec
+from relayd.scheduler import Draining, Expected, Forgotten, Gone, Lost, Ready
+from relayd.secret import Secret
+
+pytestmark = pytest.mark.pure
+
+PLANNED = Planned(ReplicaSpec("m", 0, Path("/m.gguf"), slots=3))
+ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
+
+
+@pytest.mark.parametrize(
+    ("report", "steps"),
+    [
+        (lambda bridge: bridge.expected("m#0", "m"), ["changed", Expected("m#0", "m")]),
+        (lambda bridge: bridge.ready(PLANNED, ENDPOINT), ["changed", Ready("m#0", "m", 3, ENDPOINT)]),
+        (lambda bridge: bridge.paused("m#0"), ["changed", Draining("m#0")]),
+        (lambda bridge: bridge.draining("m#0"), ["changed", Draining("m#0")]),
+        (lambda bridge: bridge.lost(ENDPOINT), [("retired", ENDPOINT), "changed", Lost("m#0")]),
+        (lambda bridge: bridge.gone("m#0", "it is stopped"), ["changed", Gone("m#0", "it is stopped")]),
+        (lambda bridge: bridge.forgotten("m#0"), ["changed", Forgotten("m#0")]),
+    ],
+)
+def test_a_report_is_posted_once_its_listeners_were_called(
+    report: Callable[[Bridge], None], steps: list[object]
+) -> None:
+    taken: list[object] = []
+    bridge = Bridge(taken.append, lambda endpoint: taken.append(("retired", endpoint)))
+    bridge.on_change(lambda: taken.append("changed"))
+    report(bridge)
+
+    assert steps == taken
+
+
+def test_every_listener_is_called() -> None:
+    taken: list[str] = []
+    bridge = Bridge(lambda _: taken.append("posted"), lambda _: None)
+    for name in ("first", "second"):
+        bridge.on_change(lambda name=name: taken.append(name))  # type: ignore[misc]  # mypy cannot infer the default
+    bridge.expected("m#0", "m")
+
+    assert ["first", "second", "posted"] == taken
