@@ -109,7 +109,7 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         report = self.client.status(timeout_seconds=DEADLINE_SECONDS)
-        return cast("dict[str, Any]", msgspec.to_builtins(report))
+        return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(report)))
 
     def replicas(self) -> dict[str, dict[str, Any]]:
         """Every replica of the status by name."""

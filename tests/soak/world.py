@@ -184,7 +184,7 @@ class World:
         if self.daemon is None:
             raise DaemonError("no daemon at the moment")
         report = await asyncio.to_thread(getattr(self.daemon.client, verb), **arguments)
-        return cast("dict[str, Any]", msgspec.to_builtins(report))
+        return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(report)))
 
     async def status(self) -> dict[str, Any] | None:
         """Return the status; None if nobody tells it."""
