@@ -1,4 +1,4 @@
-"""relayd start, drain, restart: what does a command do to replicas, and what came of it?"""
+"""relayd start, drain, restart: commands for replicas, and how each replica came out."""
 
 from typing import Annotated
 
@@ -50,5 +50,5 @@ def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None
         for name, state in states.items():
             print(f"{name} is {state}")
     if "fatal" in states.values():
-        typer.echo("relayd status tells why", err=True)
+        typer.echo("The reason is in: relayd status", err=True)
         raise typer.Exit(1)

@@ -45,7 +45,7 @@ def bench(
             tokens=tokens,
             rounds=rounds,
             at_once=_sweep(found.slots),
-            tell=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
+            on_step=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
         )
     except RequestError as error:
         if error.code == "context_length_exceeded":

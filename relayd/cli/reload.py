@@ -26,7 +26,7 @@ def reload(
 
 
 def _lines(done: ReloadReport) -> list[str]:
-    """Return the changes as a person reads them."""
+    """Return the changes as lines of text."""
     lines = [
         f"{one.key}: {one.old} → {one.new}{'' if one.live else ' (from the next start on)'}"
         for one in done.settings

@@ -50,7 +50,7 @@ def stop(
 
 
 def _await_end(client: Client, pid: int) -> None:
-    """Wait until the daemon's process is gone, telling on the way what it waits for."""
+    """Wait until the daemon's process is gone, and show meanwhile what it waits for."""
     shown = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)

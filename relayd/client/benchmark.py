@@ -1,4 +1,4 @@
-"""How fast does a running model read and write, alone and with company?"""
+"""How fast a running model is, for one request and for several at once (benchmark)."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -13,13 +13,13 @@ _WORDS = ("river", "stone", "lamp", "winter", "garden", "paper", "window", "clou
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a number of requests at once came to.
+    """Speeds of a number of requests at once.
 
     Attributes:
         requests: How many ran at the same time.
-        tokens_per_second: What all of them wrote together, from the first request to the last word.
-        each_per_second: The median of what one of them wrote while it was writing.
-        first_token_seconds: The median time to the first word.
+        tokens_per_second: Of all of them together, from the first request to the last token.
+        each_per_second: The median of their own speeds, from first token to last.
+        first_token_seconds: The median time to the first token.
     """
 
     requests: int
@@ -30,7 +30,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What a model did.
+    """Speeds of a model.
 
     Attributes:
         model: Its name.
@@ -55,7 +55,7 @@ def run_benchmark(
     tokens: int,
     rounds: int,
     at_once: Sequence[int],
-    tell: Callable[[str], None],
+    on_step: Callable[[str], None],
 ) -> Benchmark:
     """Measure a model.
 
@@ -66,7 +66,7 @@ def run_benchmark(
         tokens: Length of every answer.
         rounds: Measurements of the model alone, after one that warms it up.
         at_once: The numbers of requests of the sweep.
-        tell: Told what is about to happen.
+        on_step: Called with what is about to be measured.
 
     Raises:
         RequestError: A request was refused, or its answer broke off.
@@ -77,15 +77,15 @@ def run_benchmark(
         message = [{"role": "user", "content": next(prompts)}]
         return connect().ask(model, message, max_tokens=tokens, ignore_eos=True, cache_prompt=False)
 
-    tell("warming up")
+    on_step("warming up")
     ask()
     alone = []
     for number in range(1, rounds + 1):
-        tell(f"alone, round {number} of {rounds}")
+        on_step(f"alone, round {number} of {rounds}")
         alone.append(ask())
     levels = []
     for count in at_once:
-        tell(f"{count} at once")
+        on_step(f"{count} at once")
         with ThreadPoolExecutor(count) as pool:
             levels.append(_level(list(pool.map(ask, range(count)))))
     return Benchmark(

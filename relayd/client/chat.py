@@ -1,4 +1,4 @@
-"""How does a command talk with a model, through relayd's door or with a replica itself?
+"""A conversation with a model, through relayd or with a replica itself (chat client).
 
 It is an ordinary client of the chat API, with the standard library only.
 """
@@ -22,16 +22,16 @@ class Turn:
     """One answer, and what it took.
 
     Attributes:
-        text: What the model said.
-        replica: Which process said it.
+        text: The answer.
+        replica: Which process gave it.
         queue_seconds: How long the request waited in relayd for a slot.
-        first_token_seconds: From sending the request to the first word.
+        first_token_seconds: From sending the request to the first token.
         seconds: From sending the request to the end.
         prompt_tokens: Tokens of the prompt that were read, those from the cache excluded.
-        cached_tokens: Tokens of the prompt that the replica still knew.
-        prompt_per_second: How fast the prompt was read, in tokens a second; 0 if not told.
+        cached_tokens: Tokens of the prompt that the replica had cached.
+        prompt_per_second: How fast the prompt was read, in tokens a second; 0 if not reported.
         tokens: Tokens of the answer.
-        per_second: How fast the answer was written, in tokens a second; 0 if not told.
+        per_second: How fast the answer was written, in tokens a second; 0 if not reported.
     """
 
     text: str
@@ -58,6 +58,9 @@ class Conversation:
         self._connect = connect
         self._key = key
 
+    def __repr__(self) -> str:
+        return f"<Conversation {'with' if self._key else 'without'} a key>"
+
     def ask(
         self,
         model: str,
@@ -78,7 +81,7 @@ class Conversation:
 
         Raises:
             NoDaemonError: Nobody listens.
-            RequestError: The request was refused; the server's words.
+            RequestError: The request was refused; with the server's message.
             UpstreamError: The answer broke off.
         """
         body = {"model": model, "messages": list(messages), "stream": True, **options}
@@ -90,7 +93,7 @@ class Conversation:
             response = self._post(connection, body)
             return _read(response, started, on_text)
         except (ConnectionRefusedError, FileNotFoundError) as error:
-            raise NoDaemonError("nobody listens there") from error
+            raise NoDaemonError("the connection was refused: no server listens there") from error
         except (OSError, http.client.HTTPException) as error:
             raise UpstreamError(f"the answer broke off: {error!r}") from error
         finally:

@@ -1,4 +1,4 @@
-"""How much memory was planned for each replica, and how much does it really hold?"""
+"""How much memory was planned for each replica, and how much it holds (memory footprint)."""
 
 import asyncio
 import contextlib
@@ -48,13 +48,13 @@ class Footprint:
 
 
 class Footprints:
-    """Reads them when somebody asks, not more often than every two seconds, and off the event loop.
+    """Reads them on demand, at most every two seconds, and off the event loop.
 
     Args:
         clock: Time.
         look: Returns the machine, with who holds the memory of its devices.
-        patience_seconds: How long an answer waits for a reading: a driver that hangs must not keep
-            `status` from telling so.
+        patience_seconds: How long an answer waits for a reading: a driver that hangs must not make
+            `status` hang.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Footprints:
             self._reading = asyncio.create_task(asyncio.to_thread(self._read, tuple(statuses)))
         done, _ = await asyncio.wait((self._reading,), timeout=self._patience_seconds)
         for reading in done:
-            if fault := reading.exception():  # status has more to tell than this
+            if fault := reading.exception():  # status shows more than this
                 Journal("status").error("footprint.fault", message=repr(fault))
             else:
                 self._known = reading.result()
@@ -103,7 +103,7 @@ class Footprints:
     def _plan(self, status: Status, machine: Machine) -> PlannedMemory | None:
         if status.command and status.command not in self._planned:
             self._planned[status.command] = None
-            with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine tells what is wrong
+            with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine's log says what is wrong
                 self._planned[status.command] = planned(status, machine)
         return self._planned.get(status.command)
 

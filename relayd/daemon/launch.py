@@ -1,4 +1,4 @@
-"""With which command line and environment does a replica start?"""
+"""The command line and the environment that a replica is started with (launch)."""
 
 from pathlib import Path
 
