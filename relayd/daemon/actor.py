@@ -1,20 +1,51 @@
-"""Who feeds the scheduler, and who carries out what it decides?"""
+"""The one owner of the scheduler: it feeds events in and has effects carried out (actor)."""
 
 import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol, assert_never
 
 from relayd.clock import Clock
-from relayd.scheduler import Effect, Event, Scheduler, Tick
+from relayd.scheduler import Dispatch, Effect, Event, Idle, Refuse, Scheduler, Tick
 
-Executor = Callable[[Any], None]
-"""Carries out one kind of effect; returns at once, reports back as an event."""
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+        ...
+
+
+CallLater = Callable[[float, Callable[[], None]], Timer]
+"""Has a function called in so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executors:
+    """What carries out each kind of effect: it returns at once, and reports back as an event."""
+
+    dispatch: Callable[[Dispatch], None]
+    refuse: Callable[[Refuse], None]
+    idle: Callable[[Idle], None]
+
+    def carry_out(self, effect: Effect) -> None:
+        """Hand an effect to its executor; a kind without one is an error of the type checker."""
+        match effect:
+            case Dispatch():
+                self.dispatch(effect)
+            case Refuse():
+                self.refuse(effect)
+            case Idle():
+                self.idle(effect)
+            case _:
+                assert_never(effect)
 
 
 class Actor:
-    """The one owner of a scheduler.
+    """Owns a scheduler.
 
     Events are handled one after the other, in the order they were posted, also when an
     executor posts while it runs. Nothing here waits for anything.
@@ -22,22 +53,35 @@ class Actor:
     Args:
         scheduler: Decides.
         clock: Stamps events.
+        call_later: Makes the timer for the scheduler's next tick; by default the running loop.
     """
 
-    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
+    def __init__(self, scheduler: Scheduler, clock: Clock, call_later: CallLater | None = None) -> None:
         self._scheduler = scheduler
         self._clock = clock
-        self._executors: dict[type[Effect], Executor] = {}
+        self._call_later = call_later or _call_later
+        self._executors: Executors | None = None
         self._inbox: deque[Event] = deque()
         self._busy = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
+        self._timer_due = math.inf
 
-    def on(self, effect: type[Effect], executor: Executor) -> None:
-        """Have every effect of one kind carried out by `executor`."""
-        self._executors[effect] = executor
+    def __repr__(self) -> str:
+        timer = "set" if self._timer else "none"
+        return f"<Actor inbox={len(self._inbox)} timer={timer} {self._scheduler!r}>"
+
+    def start(self, executors: Executors) -> None:
+        """Have effects carried out by these executors; events can be posted from now on."""
+        self._executors = executors
 
     def post(self, event: Event) -> None:
-        """Tell the scheduler what happened; effects run before this returns, unless nested."""
+        """Give the scheduler an event; effects run before this returns, unless nested.
+
+        Raises:
+            RuntimeError: There are no executors yet, so an effect would be lost.
+        """
+        if self._executors is None:
+            raise RuntimeError(f"{event!r} was posted before there were executors")
         self._inbox.append(event)
         if self._busy:
             return
@@ -45,7 +89,7 @@ class Actor:
         try:
             while self._inbox:
                 for effect in self._scheduler.handle(self._inbox.popleft(), self._clock.monotonic()):
-                    self._executors[type(effect)](effect)
+                    self._executors.carry_out(effect)
         finally:
             self._busy = False
         self._set_timer()
@@ -58,13 +102,17 @@ class Actor:
 
     def _set_timer(self) -> None:
         due = self._scheduler.tick_due
-        if self._timer is not None and self._timer.when() <= due:
+        if self._timer is not None and self._timer_due <= due:
             return
         self.close()
         if due < math.inf:
-            delay = max(0.0, due - self._clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+            self._timer_due = due
+            self._timer = self._call_later(max(0.0, due - self._clock.monotonic()), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self.post(Tick())
+
+
+def _call_later(seconds: float, callback: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, callback)

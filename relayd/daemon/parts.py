@@ -7,7 +7,7 @@ from typing import TypedDict
 from relayd.api import Door
 from relayd.clock import Clock, SystemClock
 from relayd.config import Config
-from relayd.daemon.actor import Actor
+from relayd.daemon.actor import Actor, Executors
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
@@ -18,7 +18,7 @@ from relayd.desired.state import DesiredState
 from relayd.hardware import OomKills
 from relayd.planner import Changes, compare
 from relayd.router import Dispatcher, Pools
-from relayd.scheduler import Dispatch, Idle, Refuse, Scheduler
+from relayd.scheduler import Scheduler
 from relayd.service import Notifier, counts
 from relayd.supervisor import Dependencies, Fleet, Settings, State
 
@@ -84,9 +84,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     view = FleetView(config, started, fleet.statuses)
     bridge.on_change(view.changed)
-    actor.on(Dispatch, dispatcher.on_answer)
-    actor.on(Refuse, dispatcher.on_answer)
-    actor.on(Idle, fleet.on_idle)
+    actor.start(Executors(dispatch=dispatcher.on_answer, refuse=dispatcher.on_answer, idle=fleet.on_idle))
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet,
         footprints=Footprints(clock),

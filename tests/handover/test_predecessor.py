@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.daemon.actor import Actor
+from relayd.daemon.actor import Actor, Executors
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, messages
 from relayd.router import Dispatcher
-from relayd.scheduler import Ask, Dispatch, Inherited, Ready, Refuse, Scheduler, Ticket
+from relayd.scheduler import Ask, Inherited, Ready, Scheduler, Ticket
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.system
@@ -43,8 +43,8 @@ class NewDaemon:
         self.scheduler = Scheduler(depth=9)
         actor = Actor(self.scheduler, SystemClock())
         self.dispatcher = Dispatcher(actor.post, SystemClock(), max_wait_seconds=FAR)
-        actor.on(Dispatch, self.dispatcher.on_answer)
-        actor.on(Refuse, self.dispatcher.on_answer)
+        answer = self.dispatcher.on_answer
+        actor.start(Executors(dispatch=answer, refuse=answer, idle=lambda _: None))
         actor.post(Ready("m#0", "m", 1, ENDPOINT))
         self.stdio: list[int] = []
         self.predecessor = Predecessor(ours, 1, protocol, lambda *two: self.stdio.extend(two))
