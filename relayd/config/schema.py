@@ -205,10 +205,13 @@ class Logs(Section, frozen=True):
     Attributes:
         max_mib: Size at which a replica's log is rotated, in MiB.
         backups: Rotated logs kept of each replica.
+        requests: Which requests get a line in the request log: none, those that were refused
+            or cut, or all.
     """
 
     max_mib: Mebibytes = 10
     backups: CountOrZero = 3
+    requests: Literal["off", "errors", "all"] = "errors"
 
 
 class EngineSettings(Section, frozen=True):

@@ -76,6 +76,7 @@ class Daemon:
         place = await claim(parts.desired)
         stack.callback(place.close)
         await self._open_control(stack, place)
+        stack.push_async_callback(parts.requests.close)
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
         stack.push_async_callback(parts.doors.listener.close, 0)
         self._on_listening(url)

@@ -12,6 +12,7 @@ from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
 from relayd.daemon.launch import launcher
+from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.view import FleetView
 from relayd.desired.smaller import smaller
 from relayd.desired.state import DesiredState
@@ -21,6 +22,7 @@ from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Scheduler
 from relayd.service import Notifier, counts
 from relayd.supervisor import Dependencies, Fleet, Settings, State
+from relayd.units import mib
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class DaemonParts:
     view: FleetView
     doors: Doors
     notifier: Notifier
+    requests: RequestLog
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def follow(self, desired: DesiredState, door: Door) -> None:
@@ -56,6 +59,7 @@ class DaemonParts:
         self.dispatcher.configure(max_wait_seconds=config.queue.max_wait_seconds)
         self.fleet.configure(_settings(config))
         self.view.configure(config)
+        _configure(self.requests, config)
 
     def changes_to(self, desired: DesiredState) -> Changes:
         """Return what another desired state would add, remove and restart."""
@@ -82,15 +86,20 @@ def assemble(desired: DesiredState) -> DaemonParts:
     bridge = Bridge(actor.post, pools.retire)
     fleet = Fleet(desired.plan, _dependencies(desired, bridge, clock, scheduler), _settings(config))
     started = clock.wall()
+    requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
+    _configure(requests, config)
     view = FleetView(config, started, fleet.statuses)
     bridge.on_change(view.changed)
     actor.start(Executors(dispatch=dispatcher.on_answer, refuse=dispatcher.on_answer, idle=fleet.on_idle))
+    doors = Doors(view, dispatcher, pools, clock)
+    doors.exchanges.listen(requests.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet,
         footprints=Footprints(clock),
         view=view,
-        doors=Doors(view, dispatcher, pools, clock),
+        doors=doors,
         notifier=Notifier(desired.environ, clock),
+        requests=requests,
     )  # fmt: skip
 
 
@@ -110,6 +119,11 @@ class _Limits(TypedDict):
 def _limits(config: Config) -> _Limits:
     queue = config.queue
     return _Limits(depth=queue.depth, attempts=queue.attempts, avoid_seconds=queue.avoid_seconds)
+
+
+def _configure(requests: RequestLog, config: Config) -> None:
+    logs = config.logs
+    requests.configure(logs.requests, max_bytes=mib(logs.max_mib), backups=logs.backups)
 
 
 def _settings(config: Config) -> Settings:

@@ -94,7 +94,7 @@ class Front:
         try:
             with self.exchanges.begin("request-7", request.path, "team") as record:
                 seen = peek(await request.read(), CHAT)
-                with self.places.dispatcher.open(Ask("m", stream=seen.stream), record) as lease:
+                with self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record) as lease:
                     call = Call(request.path, seen.body, seen.stream)
                     answer = await self._proxy.forward(request, call, lease, self.dialect)
         except RequestError as error:

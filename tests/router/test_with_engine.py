@@ -94,6 +94,9 @@ async def test_an_answer_is_the_engines_own(start: Start, tiny_model: Path) -> N
         whole, stream = await here.ask(post(chat())), await here.ask(post(chat(stream=True)))
 
         assert json.loads(body(whole))["usage"]["completion_tokens"] == 1
+        usages = [exchange.usage for exchange in here.exchanges.recent()]
+        assert [1, 1] == [usage.completion_tokens for usage in usages if usage]
+        assert [True, True] == [usage.prompt_ms > 0 for usage in usages if usage]
         assert body(stream).endswith(b"\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         assert fields(stream)["server"] == "relayd"
         assert "access-control-allow-origin" not in fields(stream)

@@ -1,0 +1,67 @@
+"""Tokens are read from the end of an answer, wherever it was cut into pieces."""
+
+import json
+
+import pytest
+
+from relayd.router.usage import Tap, read_usage
+from relayd.scheduler import Usage
+from tests.fakes.replica import DONE, LAST_CHUNK, chunk
+
+pytestmark = pytest.mark.pure
+
+TIMINGS = b'"timings":{"cache_n":1,"prompt_n":2,"prompt_ms":3.5,"predicted_n":4,"predicted_ms":5.5,"extra":6}'
+USAGE = b'"usage" : {"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":7}}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"{%b,%b}" % (USAGE, TIMINGS), Usage(9, 7, 8, 3.5, 5.5)),
+        (b"{%b}" % USAGE, Usage(9, 7, 8)),
+        (b"{%b}" % TIMINGS, Usage(3, 1, 4, 3.5, 5.5)),
+        (b"{%b}" % USAGE.replace(b"prompt_t", b"input_t").replace(b"completion", b"output"), Usage(9, 7, 8)),
+        (b'{"usage":{"prompt_tokens":1}} {"usage":{"prompt_tokens":2}}', Usage(2)),
+        (b'{"usage":{"prompt_tokens":1}} {"usage":null}', Usage(1)),
+        (b'{"usage":{"prompt_tokens":1}} {"usage":{"prompt', Usage(1)),
+        (b"{}", None),
+        (b"", None),
+        (b'{"usage":{"prompt_tokens":"many"}}', None),
+    ],
+)  # fmt: skip
+def test_the_last_complete_figures_count(raw: bytes, expected: Usage | None) -> None:
+    assert expected == read_usage(raw)
+
+
+def test_a_text_about_usage_is_not_usage() -> None:
+    text = json.dumps({"content": '{"usage":{"prompt_tokens":99}}'}).encode()
+
+    assert read_usage(text) is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 100_000])
+def test_chunks_may_fall_anywhere_into_the_last_event(size: int) -> None:
+    answer = b"data: {%b,%b}\n\n%b" % (USAGE, TIMINGS, DONE)
+    parts = [answer[at : at + size] for at in range(0, len(answer), size)]
+
+    assert Usage(9, 7, 8, 3.5, 5.5) == read_usage(b"".join(map(chunk, parts)) + LAST_CHUNK)
+
+
+def test_a_tap_holds_little_of_a_long_answer() -> None:
+    tap = Tap()
+    tap.begin(b"x" * (1 << 20))
+    for _ in range(100):
+        tap.add(b"y" * (1 << 20))
+    tap.add(b"{%b}" % USAGE)
+
+    assert Usage(9, 7, 8) == tap.usage()
+    assert sum(map(len, (tap._first, *tap._last))) < 40_000
+
+
+def test_a_tap_knows_its_last_bytes_across_pieces() -> None:
+    tap = Tap()
+    tap.begin(b"data: x\n")
+    tap.add(b"\n")
+
+    assert tap.ends_with(b"x\n\n")
+    assert not Tap().ends_with(b"x")
