@@ -110,7 +110,6 @@ class Door:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request; what is not a RequestError is a fault, which the connection reports."""
         headers = {"X-Request-ID": name_request(request)}
-        request[DIALECT] = self._dialect
         try:
             authority, path = split_target(request.raw_path)
             routes, tail = self._find(path)
@@ -201,7 +200,7 @@ class Door:
         """
         if request.writer.output_size > 0:
             raise ConnectionAbortedError("the answer has begun: only closing tells the client now") from error
-        answer = error_answer(error, request[DIALECT])
+        answer = error_answer(error, request.get(DIALECT, self._dialect))
         if error.http_status == 400 or not request.content.is_eof():
             answer.force_close()
         return answer

@@ -49,7 +49,8 @@ class Inference:
                 raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds)
                 seen = await asyncio.to_thread(peek, raw, rules) if len(raw) > _LARGE else peek(raw, rules)
                 model = find_model(seen.model, self.fleet.models())
-                ask = Ask(model.name, seen.width, key, stream=seen.stream)
+                deadline = self.dispatcher.deadline()
+                ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
                 with self.dispatcher.open(ask, record) as lease:
                     call = Call(path, seen.body, seen.stream)
                     return await self.proxy.forward(request, call, lease, dialect, context.headers)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Protocol, Self
@@ -144,10 +143,12 @@ class Dispatcher:
         return f"<Dispatcher open={len(self._holders)}>"
 
     def open(self, ask: Ask, record: Record) -> Lease:
-        """Return a lease for what `ask` asks for; without a deadline of its own it gets the usual one."""
-        if ask.deadline is None:
-            ask = replace(ask, deadline=self._clock.monotonic() + self._max_wait_seconds)
+        """Return a lease for what `ask` asks for."""
         return Lease(self, Ticket(self.next_id(), ask), record)
+
+    def deadline(self) -> float:
+        """Return until when a request that arrives now may wait (monotonic seconds)."""
+        return self._clock.monotonic() + self._max_wait_seconds
 
     def next_id(self) -> int:
         """Return the id of a new ticket, which is behind all that have one already."""

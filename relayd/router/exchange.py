@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from relayd.clock import Clock
 from relayd.endpoint import Endpoint
@@ -43,7 +44,7 @@ class Exchanges:
 
     def begin(self, request_id: str, path: str, key: str = "") -> "Record":
         """Return the record of a request that has arrived; leaving its `with` block ends it."""
-        return Record(self._clock, self.add, request_id, path, Ask(key=key), self._clock.monotonic())
+        return Record(self._clock, self.add, request_id, path, key, self._clock.monotonic())
 
     def add(self, exchange: Exchange) -> None:
         """Keep a finished request, and hand it to every listener."""
@@ -52,19 +53,19 @@ class Exchanges:
             listener(exchange)
 
 
-@dataclass(slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """The exchange of one request while it runs; times are monotonic seconds.
 
     Whoever serves the request notes here what happens. However it ends, `end` makes the value once.
     """
 
-    _clock: Clock
-    _done: Listener
+    clock: Clock
+    done: Listener
     request_id: str
     path: str
-    ask: Ask
+    key: str
     arrived_at: float
+    ask: Ask | None = None
     queued_at: float | None = None
     placed_at: float | None = None
     first_byte_at: float | None = None
@@ -75,18 +76,18 @@ class Record:
     ended: Ended = Ended.DONE
     sent_bytes: int = 0
     usage: Usage | None = None
-    _made: Exchange | None = None
+    exchange: Exchange | None = None
 
     def queued(self, ask: Ask) -> None:
         """Note that the request asks for its slot."""
         self.ask = ask
-        self.queued_at = self._clock.monotonic()
+        self.queued_at = self.clock.monotonic()
 
     def placed(self, endpoint: Endpoint) -> None:
         """Note which replica gets the request now."""
         self.endpoint = endpoint
         self.attempts += 1
-        self.placed_at = self._clock.monotonic()
+        self.placed_at = self.clock.monotonic()
 
     @property
     def queue_seconds(self) -> float:
@@ -96,7 +97,7 @@ class Record:
     def began(self, status: int) -> None:
         """Note that the answer begins."""
         self.status = status
-        self.first_byte_at = self._clock.monotonic()
+        self.first_byte_at = self.clock.monotonic()
 
     def refused(self, problem: Problem) -> None:
         """Note that the client gets an error."""
@@ -108,11 +109,11 @@ class Record:
         Args:
             error: What ended it; None when it was answered, with a success or not.
         """
-        if self._made is None:
+        if self.exchange is None:
             self._blame(error)
-            self._made = self._make()
-            self._done(self._made)
-        return self._made
+            self.exchange = self._make()
+            self.done(self.exchange)
+        return self.exchange
 
     def _blame(self, error: BaseException | None) -> None:
         if error is None:
@@ -129,7 +130,7 @@ class Record:
     def _make(self) -> Exchange:
         where = self.endpoint
         return Exchange(
-            ask=self.ask,
+            ask=self.ask or Ask(key=self.key),
             request_id=self.request_id,
             path=self.path,
             ended=self.ended,
@@ -142,7 +143,7 @@ class Record:
             queued_at=self.queued_at,
             placed_at=self.placed_at,
             first_byte_at=self.first_byte_at,
-            ended_at=self._clock.monotonic(),
+            ended_at=self.clock.monotonic(),
             sent_bytes=self.sent_bytes,
             usage=self.usage,
         )

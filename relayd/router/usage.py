@@ -22,8 +22,7 @@ _PIECE_BYTES = 4096
 _SPLIT = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}\r\n")
 """What chunk framing puts into the middle of a value; JSON itself holds no raw line ends."""
 
-_USAGE = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-_TIMINGS = re.compile(rb'"timings"\s*:\s*(\{[^{}]*\})')
+_USAGE, _TIMINGS = b'"usage"', b'"timings"'
 """Quotes inside a text are escaped, so what a model writes never matches."""
 
 
@@ -54,6 +53,9 @@ class Tap:
 
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
+        if len(self._last) == 1:
+            last = self._last[0]
+            return read_usage(last) or (read_usage(self._first) if len(last) > _FIRST_BYTES else None)
         return read_usage(b"".join(self._last)) or read_usage(self._first)
 
 
@@ -78,6 +80,7 @@ class _Timings(msgspec.Struct):
     predicted_ms: float = 0.0
 
 
+_NO_COUNTS, _NO_TIMINGS = _TokenCounts(), _Timings()
 _usage = msgspec.json.Decoder(_TokenCounts)
 _timings = msgspec.json.Decoder(_Timings)
 
@@ -86,36 +89,44 @@ def read_usage(raw: bytes) -> Usage | None:
     """Return what the last `usage` and the last `timings` object in some bytes of an answer say."""
     if b"\r\n" in raw:
         raw = _SPLIT.sub(b"", raw)
-    usage, timings = _last(_USAGE, b'"usage"', raw, _usage), _last(_TIMINGS, b'"timings"', raw, _timings)
+    usage, timings = _last(_USAGE, raw, _usage), _last(_TIMINGS, raw, _timings)
     if usage is None and timings is None:
         return None
-    told, spent = usage or _TokenCounts(), timings or _Timings()
-    prompt = _first_known(told.prompt_tokens, told.input_tokens)
-    completion = _first_known(told.completion_tokens, told.output_tokens)
+    told, spent = usage or _NO_COUNTS, timings or _NO_TIMINGS
+    prompt = told.input_tokens if told.prompt_tokens is None else told.prompt_tokens
+    completion = told.output_tokens if told.completion_tokens is None else told.completion_tokens
     details = told.prompt_tokens_details or told.input_tokens_details
     return Usage(
-        prompt_tokens=spent.cache_n + spent.prompt_n if prompt is None else prompt,
-        cached_tokens=spent.cache_n if details is None else details.cached_tokens,
-        completion_tokens=spent.predicted_n if completion is None else completion,
-        prompt_ms=spent.prompt_ms,
-        completion_ms=spent.predicted_ms,
+        spent.cache_n + spent.prompt_n if prompt is None else prompt,
+        spent.cache_n if details is None else details.cached_tokens,
+        spent.predicted_n if completion is None else completion,
+        spent.prompt_ms,
+        spent.predicted_ms,
     )
 
 
-def _last(
-    pattern: re.Pattern[bytes], name: bytes, raw: bytes, decoder: msgspec.json.Decoder[_Figures]
-) -> _Figures | None:
+def _last(name: bytes, raw: bytes, decoder: msgspec.json.Decoder[_Figures]) -> _Figures | None:
     """Return the last object of that name that is complete."""
     at = raw.rfind(name)
     while at >= 0:
-        if (found := pattern.match(raw, at)) is not None:
+        if (found := _object(raw, at + len(name))) is not None:
             try:
-                return decoder.decode(found[1])
+                return decoder.decode(found)
             except msgspec.DecodeError:
                 return None
         at = raw.rfind(name, 0, at)
     return None
 
 
-def _first_known(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
+def _object(raw: bytes, at: int) -> bytes | None:
+    """Return the object after a name; its own members hold numbers, or objects of numbers."""
+    start = raw.find(b"{", at)
+    if start < 0 or raw[at:start].strip() != b":":
+        return None
+    end = raw.find(b"}", start)
+    while end >= 0:
+        found = raw[start : end + 1]
+        if found.count(b"{") == found.count(b"}"):
+            return found
+        end = raw.find(b"}", end + 1)
+    return None

@@ -5,14 +5,13 @@ member's type is narrower than what an older or newer daemon may send, and a dec
 it does not know.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 INTERACTIVE = "interactive"
 """The class of a request that a client waits for; a class that is not known counts as this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """One request, as far as its place in the schedule depends on it.
 
     Attributes:
@@ -21,8 +20,7 @@ class Ask:
         key: Name of the API key it came with; empty when it came without.
         klass: Its class (`interactive` by default).
         prefix: Fingerprints of the prompt's blocks, the first block first; empty when not computed.
-        deadline: Monotonic seconds after which waiting is given up. None leaves it to the dispatcher, which
-            sets its usual one; in a ticket, None and infinity alike wait without limit.
+        deadline: Monotonic seconds after which waiting is given up; None waits without limit.
         stream: Whether the client reads the answer as events.
     """
 

@@ -4,8 +4,9 @@ The router makes the value once for each request; scheduler, request log and eve
 looks at a finished request read this one. It holds no text and no key, so it may be logged and sent.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from relayd.scheduler.ask import Ask
 
@@ -25,8 +26,7 @@ class Ended(Enum):
     """Its answer was complete, and more than one replica gave it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens and engine time of one request, as the engine reports them.
 
     Attributes:
@@ -44,8 +44,7 @@ class Usage:
     completion_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request and its outcome; times are monotonic seconds, None for what never happened.
 
     Attributes:

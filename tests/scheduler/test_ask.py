@@ -22,7 +22,7 @@ def test_members_that_a_newer_version_adds_are_passed_over() -> None:
     assert Ticket(3, FULL) == msgspec.json.decode(msgspec.json.encode(newer), type=Ticket)
 
 
-@pytest.mark.parametrize("name", Ask.__dataclass_fields__)
+@pytest.mark.parametrize("name", Ask.__struct_fields__)
 def test_any_member_that_an_older_version_lacks_has_its_default(name: str) -> None:
     members = {**msgspec.to_builtins(FULL)}
     del members[name]
