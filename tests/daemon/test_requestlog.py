@@ -64,7 +64,6 @@ def test_the_setting_decides_which_requests_are_logged(
     assert expected == {one["ended"] for one in lines(path)}
 
 
-@pytest.mark.pure
 def test_a_line_holds_what_happened_and_no_text() -> None:
     one = Exchange(
         ask=Ask("m", 2, "team", "batch", (1, 2), 5.0, stream=True),
@@ -111,7 +110,6 @@ def test_a_line_holds_what_happened_and_no_text() -> None:
     } == json.loads(line(one, 100.0))
 
 
-@pytest.mark.pure
 def test_what_never_happened_has_no_time() -> None:
     found = json.loads(line(Exchange(ask=Ask("m"), ended=Ended.REFUSED), 0.0))
 
