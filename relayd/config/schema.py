@@ -249,6 +249,23 @@ class Catalog(Section, frozen=True):
     sha256: Sha256 = ""
 
 
+class MemoryBudget(Section, frozen=True):
+    """How much memory models may take; plans are made for it, whatever is free at the moment.
+
+    Attributes:
+        reserve_mib: RAM that stays free, in MiB; 0 is the larger of 4 GiB and 20 % of RAM, at most half of
+            it, and 10 % where nobody logs in or a control group limits relayd.
+        device_reserve_mib: Memory of each device that stays free, in MiB; 0 is 5 %, at least 512 MiB.
+        host_mib: RAM that models may take, in MiB, without a reserve; 0 is all but the reserve.
+        device_mib: Memory that they may take of each device, in MiB, likewise.
+    """
+
+    reserve_mib: CountOrZero = 0
+    device_reserve_mib: CountOrZero = 0
+    host_mib: CountOrZero = 0
+    device_mib: CountOrZero = 0
+
+
 class LoraFile(Section, frozen=True):
     """An adapter applied to a model.
 
@@ -303,7 +320,8 @@ class Model(Section, frozen=True):
         replicas: Processes that serve the model.
         threads: CPU threads of a replica; 0 lets the engine choose.
         embeddings: Whether `/v1/embeddings` is served.
-        cache_ram_mib: Host memory for the prompts of earlier requests, in MiB; 0 is none.
+        cache_ram_mib: Host memory for the prompts of earlier requests, in MiB, at most: a plan gives what
+            is left over; 0 is none.
         fit: Who decides what is not set here: relayd plans it, or the engine shortens the context and
             moves layers until the model fits.
         args: Further flags for llama-server, one string each; they win over what relayd decides.
@@ -340,6 +358,7 @@ class Config(Section, frozen=True):
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
+        memory: How much memory models may take.
         model: The models that clients can ask for.
     """
 
@@ -352,4 +371,5 @@ class Config(Section, frozen=True):
     engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()
+    memory: MemoryBudget = MemoryBudget()
     model: tuple[Model, ...] = ()

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+import msgspec
+
+from relayd.config.schema import Allocation
 from relayd.engine.reserved import canonical
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 
@@ -21,6 +24,7 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "flash_attention": ("--flash-attn", "-fa"),
     "projector": ("--mmproj", "-mm"),
     "file": ("--model", "-m"),
+    "draft": ("--spec-draft-model", "--model-draft", "-md"),
 }
 """Field of a spec or of its placement -> the flags that set it (llama.cpp, common/arg.cpp)."""
 
@@ -40,6 +44,69 @@ def fixed_by(args: Iterable[str]) -> frozenset[str]:
         for field, spellings in flags.items()
         if not given.isdisjoint(spellings)
     )
+
+
+_NOT_PLANNED = """
+--override-tensor -ot --no-kv-offload -nkvo --split-mode -sm --main-gpu -mg --swa-full --no-repack
+-nr --no-host --lazy-mode -lzm --override-kv --kv-unified-per-slot --ctx-checkpoints -ctxcp
+--swa-checkpoints --fit-target -fitt --fit-ctx -fitc --mmproj-device -mmdev --no-mmproj-offload
+--no-mmproj --no-mmproj-auto --control-vector --control-vector-scaled --spec-draft-override-tensor
+-otd --override-tensor-draft --spec-draft-cpu-moe -cmoed --cpu-moe-draft --spec-draft-n-cpu-moe
+--spec-draft-ncmoe -ncmoed --n-cpu-moe-draft --spec-draft-device -devd --device-draft
+--spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft --spec-draft-type-k -ctkd
+--cache-type-k-draft --spec-draft-type-v -ctvd --cache-type-v-draft --spec-type --spec-default
+"""
+"""Flags that decide memory in ways that relayd does not plan: with them the engine fits the model itself."""
+
+
+def placement_in(args: Sequence[str]) -> Allocation:
+    """Return the placement that arguments fix, as far as they fix any.
+
+    Raises:
+        ValueError: A value of them is invalid.
+    """
+    given = {name: _value(args, name) for name in Allocation.__struct_fields__ if name in _SPELLINGS}
+    found: dict[str, object] = {}
+    for name, value in given.items():
+        if value is not None:
+            found[name] = _placed_value(name, value)
+    if found.get("gpu_layers") == "all":
+        del found["gpu_layers"]
+    if _has(args, "--cpu-moe", "-cmoe"):
+        found["experts_on_cpu"] = EVERY_LAYER
+    if _has(args, "--kv-unified", "-kvu"):
+        found["unified"] = True
+    try:
+        return msgspec.convert(found, Allocation)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+
+
+def unplanned(args: Iterable[str]) -> tuple[str, ...]:
+    """Return the flags among arguments whose effect on memory relayd does not plan."""
+    not_planned = _NOT_PLANNED.split()
+    return tuple(arg for arg in map(canonical, args) if arg in not_planned)
+
+
+def draft_of(command: Sequence[str]) -> str | None:
+    """Return the file of the model that drafts for another (speculative decoding)."""
+    return _value(command, "draft")
+
+
+def _placed_value(name: str, value: str) -> object:
+    match name:
+        case "devices":
+            return [] if value == "none" else value.split(",")
+        case "shares":
+            return [float(share) for share in value.split(",")]
+        case "cache_type_k" | "cache_type_v":
+            return value
+        case "flash_attention":
+            return value != "off"
+        case "gpu_layers" if value in {"all", "auto", "-1"}:
+            return "all"
+        case _:
+            return int(value)
 
 
 def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked: frozenset[int]) -> Setup:

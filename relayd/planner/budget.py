@@ -63,6 +63,8 @@ class Room:
         unified: Its memory is RAM: what it takes, the CPU lacks.
         alone: It cannot share a model with another device (a MIG instance).
         holders: Who has the rest, as far as that is known.
+        rule: Why not all of it may be planned with, where a setting or a reserve says so.
+        takers: What is planned on it, with what each holds.
     """
 
     key: str
@@ -77,6 +79,8 @@ class Room:
     unified: bool = False
     alone: bool = False
     holders: tuple[MemoryHolder, ...] = ()
+    rule: str = ""
+    takers: tuple[tuple[str, Bytes], ...] = ()
 
     @property
     def usable(self) -> Bytes:
@@ -87,10 +91,14 @@ class Room:
         """Return why not more is usable: `of 24 GiB, 3.1 GiB held by Xorg (912), 512 MiB kept free`."""
         parts = [f"of {show_bytes(self.total)}"]
         held = self.total - self.free - self.planned
-        if held > MIB:
+        if self.rule:
+            parts.append(self.rule)
+        elif held > MIB:
             names = ", ".join(f"{one.name or 'process'} ({one.pid})" for one in self.holders[:3])
             parts.append(f"{show_bytes(held)} held by {names or 'others'}")
-        if self.planned:
+        if self.takers:
+            parts.append(", ".join(f"{show_bytes(nbytes)} for {name}" for name, nbytes in self.takers))
+        elif self.planned:
             parts.append(f"{show_bytes(self.planned)} planned before")
         if self.margin:
             parts.append(f"{show_bytes(self.margin)} kept free")
@@ -139,17 +147,24 @@ class Budget:
         asked = needs.get(CPU, 0) + sum(needs.get(room.key, 0) for room in self.gpus if room.unified)
         return (self.host, Bytes(asked)) if asked > self.host.usable else None
 
-    def minus(self, needs: Mapping[str, int]) -> "Budget":
-        """Return what is left when a plan has taken its part."""
+    def minus(self, needs: Mapping[str, int], taker: str = "") -> "Budget":
+        """Return what is left when a plan has taken its part.
+
+        Args:
+            needs: What it takes of each device.
+            taker: Who takes it, for those who find too little left.
+        """
         shared = sum(needs.get(room.key, 0) for room in self.gpus if room.unified)
         taken = needs.get(CPU, 0) + shared
         # Memory that is RAM shrinks with whatever RAM loses.
-        gpus = [_less(room, taken if room.unified else needs.get(room.key, 0)) for room in self.gpus]
-        return replace(self, gpus=tuple(gpus), host=_less(self.host, taken))
+        gpus = [_less(room, taken if room.unified else needs.get(room.key, 0), taker) for room in self.gpus]
+        return replace(self, gpus=tuple(gpus), host=_less(self.host, taken, taker))
 
 
-def _less(room: Room, taken: int) -> Room:
-    return replace(room, free=Bytes(max(0, room.free - taken)), planned=room.planned + taken)
+def _less(room: Room, taken: int, taker: str) -> Room:
+    takers = (*room.takers, (taker, Bytes(taken))) if taker and taken else room.takers
+    free = Bytes(max(0, room.free - taken))
+    return replace(room, free=free, planned=room.planned + taken, takers=takers)
 
 
 def budget(machine: Machine) -> Budget:

@@ -6,7 +6,7 @@ model: here its weights are added up once, layer by layer, and a setup takes 50 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relayd.gguf.metadata import ModelMetadata, Tensor
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
@@ -67,6 +67,7 @@ class Demand:
         file_bytes: The size of its file where `model` is only made like it: all weights are scaled to it.
         beside: What goes with it to its first device and is in no header here: a vision projector.
         computed: Compute buffers that are known; the quantisations of a model have the same.
+        draft: The model that drafts for it, with a cache of its own as long as this one's.
 
     Raises:
         ModelFileError: The header lacks what its architecture needs.
@@ -79,8 +80,10 @@ class Demand:
         file_bytes: int = 0,
         beside: int = 0,
         computed: dict[Pass, Bytes] | None = None,
+        draft: "Demand | None" = None,
     ) -> None:
         self.model = model
+        self.draft = draft
         self.shape: Shape = read_shape(model)
         self.beside = beside
         self._looked_up = WeightGroup()
@@ -125,8 +128,20 @@ class Demand:
             setup: How the model runs.
             computes: Whether compute buffers count; they take milliseconds where nothing alike was asked.
         """
-        devices = layer_devices(self.shape, setup)
+        found = self.loaded(setup, computes=computes)
+        for term in beside(self.shape, setup, extent(setup, self.shape.context_trained, self.shape.window)):
+            found[term.device] = found.get(term.device, 0) + term.nbytes
+        found[setup.gpus[0].key if setup.gpus else CPU] += self.beside
+        if self.draft:
+            theirs = self.draft.loaded(replace(setup, experts_on_cpu=0), computes=computes)
+            for device, nbytes in theirs.items():
+                found[device] = found.get(device, 0) + nbytes
+        return {device: Bytes(nbytes) for device, nbytes in found.items() if nbytes}
+
+    def loaded(self, setup: Setup, *, computes: bool = True) -> dict[str, int]:
+        """Return weights, cache and buffers on each device: what the engine's own breakdown has."""
         asked = extent(setup, self.shape.context_trained, self.shape.window)
+        devices = layer_devices(self.shape, setup)
         found = dict.fromkeys((*devices, CPU), 0)
         for device, nbytes in self.weights(setup, devices).items():
             found[device] += nbytes
@@ -139,10 +154,7 @@ class Demand:
         for device in dict.fromkeys(devices):
             found[device] += computed
         found[CPU] += 0 if CPU in devices else 4 * asked.tokens * self.shape.n_embd
-        for term in beside(self.shape, setup, asked):
-            found[term.device] = found.get(term.device, 0) + term.nbytes
-        found[setup.gpus[0].key if setup.gpus else CPU] += self.beside
-        return {device: Bytes(nbytes) for device, nbytes in found.items() if nbytes}
+        return found
 
     def weights(self, setup: Setup, devices: Sequence[str]) -> dict[str, int]:
         """Return the bytes of weights on each device.

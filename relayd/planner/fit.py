@@ -13,6 +13,7 @@ from itertools import product
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
+from relayd.planner.fixed import cache_types, may_be, reachable
 from relayd.planner.placement import (
     LOADED_SHARE,
     Aim,
@@ -34,9 +35,6 @@ from relayd.planner.speed import (
 )
 from relayd.planner.split import fullest, groups, shared
 from relayd.units import MIB, Bytes
-
-CACHE_LADDER = ("f16", "q8_0")
-"""Types of the cache: q8_0 costs almost nothing (KLD 0.001), coarser ones only who asks for them."""
 
 EXTENSION = 4
 """Times the context that is wanted, for which memory that is left over is used; more is for other models."""
@@ -70,12 +68,43 @@ def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | Refusal:
     return Refusal(tuple(modest.shortages.values()))
 
 
+def placed(form: Form, setup: Setup, budget: Budget, use: Use = Use.CHAT) -> Placement:
+    """Return the placement that a setup means, with its speed and needs; whether it fits is not asked.
+
+    Args:
+        form: The model.
+        setup: How it runs.
+        budget: The machine, all of it.
+        use: What for.
+    """
+    demand = form.build()
+    found = _Search(budget, Aim(use=use)).placed(place_of(setup, demand), form, demand, setup)
+    return replace(found, needs=demand.needs(setup))
+
+
+def place_of(setup: Setup, demand: Demand) -> Place:
+    """Return where a setup puts a model."""
+    if not setup.gpus or not setup.gpu_layers:
+        return Place.CPU
+    if setup.experts_on_cpu:
+        return Place.EXPERTS_ON_CPU
+    if setup.gpu_layers < demand.layers:
+        return Place.PARTIAL
+    return Place.SPLIT if len(setup.gpus) > 1 else Place.ONE_GPU
+
+
+def named(form: Form) -> str:
+    """Return what people call a file of a model: its quantization, where that is known."""
+    return form.quantization.name or "its file"
+
+
 class _Search:
     """One walk down the ladder."""
 
     def __init__(self, budget: Budget, aim: Aim) -> None:
-        self.budget = budget
+        self.budget = reachable(budget, aim.fixed)
         self.aim = aim
+        self.fixed = aim.fixed
         self.shortages: dict[Place, Shortage] = {}
 
     def first(self, forms: Sequence[Form]) -> Placement | None:
@@ -87,6 +116,8 @@ class _Search:
         """Return the first rung of a place that a form fits, if it is fast enough."""
         if place is Place.SPLIT or (place is not Place.CPU and not self.budget.gpus):
             return None  # what is split is tried with what is whole on one GPU, rung by rung
+        if not may_be(place, self.fixed, form.build):
+            return None
         if short := self._too_large(place, form):
             self.shortages[place] = short
             return None
@@ -96,12 +127,12 @@ class _Search:
         if place is Place.EXPERTS_ON_CPU and not demand.has_experts:
             return None
         for setup, early in self._attempts(place, form, demand):
-            found = None if early else self._placed(place, form, demand, setup)
+            found = None if early else self.placed(place, form, demand, setup)
             if found and not found.fast_enough:
                 if setup.slots <= self.aim.least_slots:
                     return None
                 continue
-            what = f"{form.quantization.name} with {setup.slots} x {setup.context // setup.slots} tokens"
+            what = f"{named(form)} with {setup.slots} x {setup.context // setup.slots} tokens"
             # Compute buffers take longest to predict: last of all, for what fits without them.
             short = early or self._short(demand, setup, f"{what}, {setup.type_k} cache")
             if short:
@@ -124,13 +155,13 @@ class _Search:
             return None
         largest = max(rooms, key=lambda room: room.usable)
         together = "" if len(rooms) == 1 else f" ({len(rooms)} devices together are too small)"
-        return Shortage(f"{form.quantization.name}{together}", largest, least, at_least=True)
+        return Shortage(f"{named(form)}{together}", largest, least, at_least=True)
 
     def _attempts(self, place: Place, form: Form, demand: Demand) -> Iterator[Attempt]:
         for slots, context in self._shapes(demand):
-            for kind in CACHE_LADDER:
-                setup = self._setup(slots, context, kind)
-                what = f"{form.quantization.name} with {slots} x {context} tokens, {kind} cache"
+            for kinds in cache_types(self.fixed, demand.shape):
+                setup = self._setup(slots, context, kinds)
+                what = f"{named(form)} with {slots} x {context} tokens, {kinds[0]} cache"
                 match place:
                     case Place.ONE_GPU:
                         yield from self._single(demand, setup, what)
@@ -157,18 +188,20 @@ class _Search:
             context = max(context // 2, least)
             yield slots, context
 
-    def _setup(self, slots: int, context: int, kind: str) -> Setup:
-        embeds = self.aim.use is Use.EMBEDDING
+    def _setup(self, slots: int, context: int, kinds: tuple[str, str]) -> Setup:
+        embeds, fixed = self.aim.use is Use.EMBEDDING, self.fixed
         # An embedding needs its whole input in one pass.
-        micro = max(512, context) if embeds else 512
+        micro = fixed.micro_batch or (max(512, context) if embeds else 512)
         return Setup(
             context=slots * context,
             slots=slots,
-            type_k=kind,
-            type_v=kind,
-            batch=max(2048, micro),
+            unified=bool(fixed.unified),
+            type_k=kinds[0],
+            type_v=kinds[1],
+            batch=fixed.batch or max(2048, micro),
             micro_batch=micro,
-            embeddings=embeds,
+            flash_attention=fixed.flash_attention is not False,
+            embeddings=embeds or self.aim.embeddings,
             repacked=self.budget.repacked,
             cache_ram_mib=self.aim.prompt_cache_mib or 0,
         )
@@ -178,22 +211,43 @@ class _Search:
 
     def _single(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
         """Yield the setup on each GPU, the fastest first."""
+        if len(self.fixed.devices or ()) > 1:
+            return
         for room in sorted(self.budget.gpus, key=lambda room: -room.processor.bandwidth_gb_s):
             yield self._checked(demand, replace(setup, gpus=(Gpu(room.key),)), what)
 
     def _split(self, demand: Demand, slots: int, context: int) -> Iterator[Attempt]:
-        for kind, rooms in product(CACHE_LADDER, groups(self.budget)):
-            if found := shared(demand, self._setup(slots, context, kind), rooms):
+        for kinds, rooms in product(cache_types(self.fixed, demand.shape), self._groups()):
+            if found := self._shared(demand, self._setup(slots, context, kinds), rooms):
                 yield self._checked(demand, found, "")
+
+    def _groups(self) -> Iterator[tuple[Room, ...]]:
+        """Yield the sets of several GPUs; where devices are fixed, all of them together."""
+        several = self.budget.gpus
+        yield from groups(self.budget) if self.fixed.devices is None else [several][: len(several) > 1]
+
+    def _shared(self, demand: Demand, setup: Setup, rooms: Sequence[Room]) -> Setup | None:
+        """Return the setup with its layers shared as the operator says, else as they fit."""
+        shares = self.fixed.shares or ()
+        if len(shares) != len(rooms):
+            return shared(demand, setup, rooms)
+        gpus = tuple(Gpu(room.key, share) for room, share in zip(rooms, shares, strict=True))
+        return replace(setup, gpus=gpus)
 
     def _gpu_sets(self) -> Iterator[tuple[Room, ...]]:
         """Yield the largest GPU alone, then sets of several."""
+        if len(self.fixed.devices or ()) > 1:
+            yield self.budget.gpus
+            return
         yield (max(self.budget.gpus, key=lambda room: (room.usable, room.processor.bandwidth_gb_s)),)
         yield from groups(self.budget)
 
     def _experts(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
         """Yield the setup with as few layers' experts on the CPU as make the rest fit."""
         blocks = demand.shape.n_blocks
+        if count := self.fixed.experts_on_cpu:
+            yield from self._exactly(demand, replace(setup, experts_on_cpu=count), what)
+            return
 
         def with_experts_of(count: int) -> Setup:
             return replace(setup, experts_on_cpu=blocks - count)
@@ -207,6 +261,10 @@ class _Search:
 
     def _partial(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
         """Yield the setup with as many layers on GPUs as fit."""
+        if count := self.fixed.gpu_layers:
+            few = replace(setup, gpu_layers=count, experts_on_cpu=self.fixed.experts_on_cpu or 0)
+            yield from self._exactly(demand, few, what)
+            return
 
         def with_layers(count: int) -> Setup:
             return replace(setup, gpu_layers=count)
@@ -215,7 +273,13 @@ class _Search:
             if found := fullest(demand, with_layers, len(rooms), demand.layers - 1, rooms):
                 yield self._checked(demand, found, what)
 
-    def _placed(self, place: Place, form: Form, demand: Demand, setup: Setup) -> Placement:
+    def _exactly(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
+        """Yield the setup as it is, on each set of GPUs."""
+        for rooms in self._gpu_sets():
+            found = self._shared(demand, setup, rooms)
+            yield self._checked(demand, found or replace(setup, gpus=(Gpu(rooms[0].key),)), what)
+
+    def placed(self, place: Place, form: Form, demand: Demand, setup: Setup) -> Placement:
         """Return a setup that fits, with its speed."""
         context = setup.context // setup.slots
         depth, prompt = min(DEPTH_TOKENS, context), min(PROMPT_TOKENS, context)

@@ -1,17 +1,24 @@
-"""How do several models share one machine, and what does each device keep?
+"""How several models share one machine, and what each device keeps (plan of a fleet).
 
 Models are placed one after another, each with what those before it left: in the order in which they are
-written, which is their priority. Where that leaves one without a place, the largest go first instead, if all
-of them fit so.
+written, which is their priority. What is placed already keeps its place. Where all are wanted, none takes
+more context than leaves room for the least that those after it need. Where the order leaves one without a
+place, the largest go first instead, if all of them fit so. Last, RAM that is left over holds prompts of
+earlier requests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from relayd.planner.budget import Budget
-from relayd.planner.fit import fit
+from relayd.planner.fit import PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB, fit
 from relayd.planner.placement import Aim, Form, Placement, Refusal
-from relayd.units import show_bytes
+from relayd.units import MIB, Bytes, show_bytes
+
+NOTHING = Bytes(0)
+
+MOST_PROMPT_CACHES = 2 * PROMPT_CACHE_SHARE
+"""Of RAM that is left over, the share that prompts of earlier requests get at most, all replicas together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +30,19 @@ class Wanted:
         forms: The files it may be run from, the best first.
         aim: What is asked of each replica.
         replicas: How many processes.
+        placed: The places of its first replicas, which stay as they are; further ones become like them.
+        unforeseen: What the engine said a replica takes beyond what is predicted.
+        prompt_cache_mib: RAM for prompts of earlier requests, at most, where the aim leaves that to what is
+            left over; None leaves it to the aim.
     """
 
     name: str
     forms: tuple[Form, ...]
     aim: Aim
     replicas: int = 1
+    placed: tuple[Placement, ...] = ()
+    unforeseen: Bytes = NOTHING
+    prompt_cache_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +81,149 @@ class FleetPlan:
         return all(isinstance(one.outcome, Placement) for one in self.assignments)
 
 
-def plan_fleet(wanted: Sequence[Wanted], budget: Budget) -> FleetPlan:
+def plan_fleet(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool = False) -> FleetPlan:
     """Return the plan of a machine.
 
     Args:
         wanted: The models, the most important first.
         budget: What may be used.
+        all_of_them: Whether each counts, so that the least each needs is kept for it; else the first take
+            what they can use.
     """
-    plan = _in_order(wanted, budget)
+    plan = _in_order(wanted, budget, all_of_them=all_of_them)
     if not plan.complete and len(wanted) > 1:
         largest_first = sorted(wanted, key=lambda one: -min(form.nbytes for form in one.forms))
-        other = _in_order(largest_first, budget)
+        other = _in_order(largest_first, budget, all_of_them=all_of_them)
         if other.complete:
             order = ", ".join(one.name for one in largest_first)
             plan = replace(other, notes=(f"In the order written one would have no place: placed {order}.",))
+    plan = _with_prompt_caches(plan, wanted)
     notes = (*plan.notes, *_conflicts(plan), *_crowded(plan))
     return replace(plan, notes=notes)
 
 
-def _in_order(wanted: Sequence[Wanted], budget: Budget) -> FleetPlan:
-    left, assignments = budget, []
+def _in_order(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool) -> FleetPlan:
+    """Place models one after another, around those that have a place already."""
+    left = budget
     for one in wanted:
-        for index in range(one.replicas):
-            outcome = fit(one.forms, left, one.aim)
-            if isinstance(outcome, Placement):
-                left = left.minus(outcome.needs)
-            assignments.append(Assignment(one.name, index, outcome))
+        left = _taken(left, one.name, one.placed)
+    open_ones = [one for one in wanted if len(one.placed) < one.replicas]
+    found: dict[str, tuple[Placement | Refusal, ...]] = {one.name: one.placed for one in wanted}
+    least = _least(open_ones, left) if all_of_them and len(open_ones) > 1 else {}
+    for number, one in enumerate(open_ones):
+        rest = left
+        for after in open_ones[number + 1 :]:
+            rest = _taken(rest, after.name, least.get(after.name, ()))
+        outcomes = _alike(one, rest)
+        if _count(outcomes) < len(outcomes) and rest is not left:
+            outcomes = _alike(one, left)
+        found[one.name] = (*one.placed, *outcomes)
+        left = _taken(left, one.name, outcomes, len(one.placed))
+    assignments = (
+        Assignment(one.name, index, outcome)
+        for one in wanted
+        for index, outcome in enumerate(found[one.name])
+    )
     return FleetPlan(tuple(assignments), budget, left)
+
+
+def _least(wanted: Sequence[Wanted], left: Budget) -> dict[str, tuple[Placement, ...]]:
+    """Return the smallest places of models, of those that have any beside the others."""
+    found: dict[str, tuple[Placement, ...]] = {}
+    for one in wanted:
+        aim = replace(one.aim, context=one.aim.least_context, slots=one.aim.least_slots, extend=False)
+        placed = tuple(
+            outcome for outcome in _alike(replace(one, aim=aim), left) if isinstance(outcome, Placement)
+        )
+        if len(placed) + len(one.placed) == one.replicas:
+            found[one.name] = placed
+            left = _taken(left, one.name, placed, len(one.placed))
+    return found
+
+
+def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | Refusal, ...]:
+    """Place the replicas of a model that have no place yet.
+
+    All get the same slots and context, those of replicas that have a place: a request may meet any of them.
+    """
+    aim = wanted.aim
+    if wanted.placed:
+        like = wanted.placed[0]
+        aim = replace(aim, context=like.context, least_context=like.context, slots=like.slots)
+    best: tuple[Placement | Refusal, ...] = ()
+    while True:
+        outcomes = tuple(_one_by_one(replace(wanted, aim=aim), budget))
+        placed = [one for one in outcomes if isinstance(one, Placement)]
+        context = min((one.context for one in placed), default=aim.context)
+        slots = min((one.slots for one in placed), default=aim.slots)
+        alike = all((one.context, one.slots) == (context, slots) for one in placed)
+        if alike and (not best or _count(outcomes) > _count(best)):
+            best = outcomes
+        if alike and (len(placed) in {0, len(outcomes)} or context <= aim.least_context):
+            return best
+        # Those that have a place take more than leaves one for the others, or not all can have as much.
+        shorter = context if not alike else max(context // 2, aim.least_context)
+        aim = replace(aim, context=shorter, slots=slots, extend=False)
+
+
+def _one_by_one(wanted: Wanted, left: Budget) -> Iterator[Placement | Refusal]:
+    for index in range(len(wanted.placed), wanted.replicas):
+        room = left.keeping(wanted.unforeseen) if wanted.unforeseen else left
+        yield (outcome := fit(wanted.forms, room, wanted.aim))
+        if isinstance(outcome, Placement):
+            left = left.minus(outcome.needs, f"{wanted.name}#{index}")
+
+
+def _taken(left: Budget, name: str, outcomes: Sequence[Placement | Refusal], first: int = 0) -> Budget:
+    for index, one in enumerate(outcomes, start=first):
+        if isinstance(one, Placement):
+            left = left.minus(one.needs, f"{name}#{index}")
+    return left
+
+
+def _count(outcomes: Sequence[Placement | Refusal]) -> int:
+    return sum(isinstance(one, Placement) for one in outcomes)
+
+
+def _with_prompt_caches(plan: FleetPlan, wanted: Sequence[Wanted]) -> FleetPlan:
+    """Give RAM that is left over to prompts of earlier requests, the same to each replica."""
+    most = {one.name: one.prompt_cache_mib for one in wanted if one.prompt_cache_mib}
+    kept = {(one.name, index) for one in wanted for index in range(len(one.placed))}
+    caching = [
+        one
+        for one in plan.assignments
+        if one.model in most and isinstance(one.outcome, Placement) and (one.model, one.index) not in kept
+    ]
+    if not caching:
+        return plan
+    share = min(PROMPT_CACHE_SHARE, MOST_PROMPT_CACHES / len(caching))
+    mib = int(plan.left.host.usable * share) // MIB
+    left, assignments = plan.left, []
+    for one in plan.assignments:
+        if one in caching and isinstance(one.outcome, Placement):
+            given = _rounded(mib, most[one.model] or 0)
+            needs = {**one.outcome.needs}
+            needs[left.host.key] = Bytes(needs.get(left.host.key, 0) + given * MIB)
+            setup = replace(one.outcome.setup, cache_ram_mib=given)
+            left = left.minus({left.host.key: given * MIB}, one.name)
+            assignments.append(replace(one, outcome=replace(one.outcome, setup=setup, needs=needs)))
+        else:
+            assignments.append(one)
+    return replace(plan, assignments=tuple(assignments), left=left)
+
+
+def _rounded(mib: int, most: int) -> int:
+    """Return the MiB that one prompt cache gets: all it may have, or whole steps."""
+    return most if most <= mib else mib // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB
+
+
+def takers(plan: FleetPlan, key: str) -> tuple[tuple[str, Bytes], ...]:
+    """Return the replicas that a plan puts on a device, with what each holds there."""
+    return tuple(
+        (one.name, one.outcome.needs[key])
+        for one in plan.assignments
+        if isinstance(one.outcome, Placement) and key in one.outcome.needs
+    )
 
 
 def _conflicts(plan: FleetPlan) -> list[str]:
@@ -104,12 +234,8 @@ def _conflicts(plan: FleetPlan) -> list[str]:
             short = one.outcome.shortages[-1]
             room = plan.before.room(short.room.key)
             if short.need <= room.usable:
-                takers = ", ".join(
-                    f"{other.name} {show_bytes(other.outcome.needs[room.key])}"
-                    for other in plan.assignments
-                    if isinstance(other.outcome, Placement) and room.key in other.outcome.needs
-                )
-                found.append(f"{one.name} would fit alone: {room.key} is taken by {takers}.")
+                held = ", ".join(f"{name} {show_bytes(nbytes)}" for name, nbytes in takers(plan, room.key))
+                found.append(f"{one.name} would fit alone: {room.key} is taken by {held}.")
     return found
 
 

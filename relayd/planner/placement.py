@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from relayd.config.schema import Allocation
-from relayd.memory.setup import Gpu, Setup
+from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.memory.weights import CPU
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
@@ -25,6 +25,10 @@ LOADED_SHARE = 0.9
 
 DEFAULT_SLOTS = 4
 """Requests at once, where nobody says: what llama-server chooses by itself."""
+
+
+FREE = Allocation()
+"""A placement of which nothing is decided."""
 
 
 class Place(StrEnum):
@@ -51,6 +55,8 @@ class Aim:
         extend: Whether memory that is left over makes the context longer.
         beyond_trained: Whether the context is as long as asked for where the model was trained on less.
         prompt_cache_mib: RAM for earlier prompts, in MiB; None takes a share of what is left.
+        embeddings: Whether a model for chat also answers with vectors.
+        fixed: What the operator has decided: only the rest is searched for.
     """
 
     context: int = 8192
@@ -62,6 +68,8 @@ class Aim:
     extend: bool = True
     beyond_trained: bool = False
     prompt_cache_mib: int | None = None
+    embeddings: bool = False
+    fixed: Allocation = FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +226,43 @@ def allocation(placement: Placement, budget: Budget) -> Allocation:
         unified=setup.unified,
         batch=setup.batch,
         micro_batch=setup.micro_batch,
+    )
+
+
+def setup_of(placed: Allocation, budget: Budget, *, context: int, slots: int, embeddings: bool) -> Setup:
+    """Return the setup that an allocation means on a machine, without prompts of earlier requests.
+
+    Args:
+        placed: Where it runs, all of it decided.
+        budget: The machine.
+        context: Tokens a slot holds.
+        slots: Requests at once.
+        embeddings: Whether every token's output is kept.
+
+    Raises:
+        LookupError: It names a device that is not there.
+    """
+    rooms = {room.engine_name: room for room in budget.gpus}
+    shares = placed.shares or ()
+    gpus = tuple(
+        Gpu(rooms[name].key, shares[index] if index < len(shares) else 1.0)
+        for index, name in enumerate(placed.devices or ())
+    )
+    return Setup(
+        context=context * slots,
+        slots=slots,
+        unified=bool(placed.unified),
+        type_k=placed.cache_type_k or "f16",
+        type_v=placed.cache_type_v or "f16",
+        batch=placed.batch or 2048,
+        micro_batch=placed.micro_batch or 512,
+        flash_attention=placed.flash_attention is not False,
+        embeddings=embeddings,
+        gpus=gpus if placed.gpu_layers != 0 else (),
+        gpu_layers=EVERY_LAYER if placed.gpu_layers is None else placed.gpu_layers,
+        experts_on_cpu=placed.experts_on_cpu or 0,
+        repacked=budget.repacked,
+        cache_ram_mib=0,
     )
 
 

@@ -1,0 +1,64 @@
+"""What of a placement the operator has decided, and what that leaves to search for (`[model.placement]`)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from relayd.config.schema import Allocation
+from relayd.memory.shape import Shape
+from relayd.planner.budget import Budget
+from relayd.planner.demand import Demand
+from relayd.planner.placement import Place
+
+CACHE_LADDER = ("f16", "q8_0")
+"""Types of the cache: q8_0 costs almost nothing (KLD 0.001), coarser ones only who asks for them."""
+
+
+BLOCK = 32
+"""Values that share a scale in 8 bits (ggml's Q8_0)."""
+
+
+def reachable(budget: Budget, fixed: Allocation) -> Budget:
+    """Return the machine with only the GPUs that the operator's placement leaves, in the order given."""
+    if fixed.gpu_layers == 0:
+        return replace(budget, gpus=())
+    if fixed.devices is None:
+        return budget
+    rooms = {room.engine_name.casefold(): room for room in budget.gpus}
+    named = (rooms.get(name.casefold()) for name in fixed.devices)
+    return replace(budget, gpus=tuple(room for room in named if room))
+
+
+def cache_types(fixed: Allocation, shape: Shape) -> list[tuple[str, str]]:
+    """Return the types of keys and values to try, the best first.
+
+    Without flash attention values stay in 16 bits, and heads that are no multiple of a block of 8 bits leave
+    both so: the engine takes no others.
+    """
+    plain = fixed.flash_attention is False
+    whole = all(size % BLOCK == 0 for size in (*shape.heads_k, *shape.heads_v))
+    ladder = [(kind, "f16" if plain else kind) for kind in (CACHE_LADDER if whole else CACHE_LADDER[:1])]
+    given = [(fixed.cache_type_k or kind_k, fixed.cache_type_v or kind_v) for kind_k, kind_v in ladder]
+    return list(dict.fromkeys(given))
+
+
+def may_be(place: Place, fixed: Allocation, build: Callable[[], Demand]) -> bool:
+    """Return whether a model may go to a place, as far as the operator has decided.
+
+    Args:
+        place: The place.
+        fixed: What is decided.
+        build: Returns the model; asked only where its layers matter.
+    """
+    layers, experts = fixed.gpu_layers, fixed.experts_on_cpu
+    if place is Place.CPU:
+        return not layers and not fixed.devices and not experts
+    if layers == 0:
+        return False
+    part = layers is not None and layers < build().layers
+    match place:
+        case Place.ONE_GPU | Place.SPLIT:
+            return not part and not experts
+        case Place.EXPERTS_ON_CPU:
+            return not part and experts != 0
+        case _:
+            return part or (layers is None and not experts)
