@@ -51,7 +51,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "engine": {"planner", "memory", "gguf", "hardware.machine", "config.schema"},
     "advice": {"config", "hardware", "gguf", "catalog", "models", "memory", "planner", "engine"},
     "desired": {
-        "advice", "config", "hardware", "gguf", "catalog", "models", "planner", "engine", "store",
+        "advice", "config", "hardware", "gguf", "catalog", "models", "memory", "planner", "engine", "store",
     },
     "supervisor": {"engine", "store", "planner", "config.schema"},
     "router": {"scheduler"},

@@ -10,18 +10,17 @@ import msgspec
 
 from relayd.advice.confirm import Confirmation, confirm
 from relayd.advice.files import File, file_of
-from relayd.advice.known import configured_form, known_models
+from relayd.advice.known import known_models
 from relayd.advice.measured import calibrated
 from relayd.catalog import CatalogEntry, find_entry
-from relayd.config import Config, Model, model_name
+from relayd.config import model_name
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, command
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import UsageError
 from relayd.hardware import Machine
 from relayd.planner.budget import Budget, budget
-from relayd.planner.fleet import FleetPlan, Wanted, plan_fleet
-from relayd.planner.placement import Aim, Placement, spec
+from relayd.planner.placement import Placement, spec
 from relayd.planner.plan import ReplicaSpec
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
@@ -48,6 +47,7 @@ class Adviser:
         probe: Asks it about memory.
         simulated: Whether the machine is another one than this.
         runs: What `relayd bench` has measured on this machine.
+        room: What models may take of the machine beside those that are configured; None is all that is free.
     """
 
     machine: Machine
@@ -58,6 +58,7 @@ class Adviser:
     probe: MemoryProbe | None = None
     simulated: bool = False
     runs: Sequence[Mapping[str, Any]] = ()
+    room: Budget | None = None
     _known: dict[bool, list[Known]] = field(default_factory=dict)
     _budget: list[Budget] = field(default_factory=list)
     _unforeseen: dict[str, Bytes] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Adviser:
     def budget(self) -> Budget:
         """What models may take of the machine."""
         if not self._budget:
-            self._budget.append(calibrated(budget(self.machine), self.runs))
+            self._budget.append(calibrated(self.room or budget(self.machine), self.runs))
         return self._budget[0]
 
     def best(self, request: Request, slots: int | None = None, count: int = 10) -> tuple[Advice, ...]:
@@ -177,31 +178,6 @@ class Adviser:
             place = flags.index(flag)
             del flags[place : place + 2]
         return shlex.join([str(self.engine.path), *flags])
-
-    def plan(self, config: Config) -> FleetPlan:
-        """Return where the models of a configuration go.
-
-        Raises:
-            ModelFileError: A model file is missing or damaged.
-        """
-        return plan_fleet([_wanted(model) for model in config.model], self.budget)
-
-
-def _wanted(model: Model) -> Wanted:
-    form = configured_form(Path(model.file), Path(model.projector) if model.projector else None)
-    trained = form.build().shape.context_trained
-    context = model.context or trained
-    aim = Aim(
-        context=context,
-        least_context=context if model.context else min(context, Aim().least_context),
-        slots=model.slots,
-        least_slots=model.slots,
-        use=Use.EMBEDDING if model.embeddings else Use.CHAT,
-        extend=False,
-        beyond_trained=True,
-        prompt_cache_mib=model.cache_ram_mib,
-    )
-    return Wanted(model.name, (form,), aim, model.replicas)
 
 
 def settings(replica: ReplicaSpec, aliases: Sequence[str] = ()) -> Mapping[str, object]:

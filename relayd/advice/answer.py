@@ -11,7 +11,7 @@ from relayd.advice.confirm import Confirmation
 from relayd.advice.keep import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.planner.document import SCHEMA, advice_document
-from relayd.planner.placement import Placement, least_gpu, least_ram
+from relayd.planner.placement import Placement, Refusal, least_gpu, least_ram
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, aim_of, best_first
@@ -75,6 +75,12 @@ class Answer:
             for advice in advices:
                 if isinstance(advice.outcome, Placement) and (advice.good or self.parts):
                     return advice.known.name, advice.outcome
+        refused = [one for found in self.groups.values() for one in found if isinstance(one.outcome, Refusal)]
+        if self.parts and refused:
+            raise UsageError(
+                f"{refused[0].known.name} does not fit: {refused[0].outcome}",
+                remedy="Ask for less context or fewer slots, or remove a model: relayd plan",
+            )
         raise UsageError(
             "no model fits what was asked", remedy="Ask for less context or speed, or see: relayd recommend"
         )

@@ -2,8 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relayd.engine.memory import MemoryProbe, Row
@@ -12,6 +12,7 @@ from relayd.gguf import ModelMetadata
 from relayd.gguf.writer import write_sparse
 from relayd.memory.predict import predict
 from relayd.memory.setup import Setup
+from relayd.memory.weights import CPU
 from relayd.planner.placement import Placement
 from relayd.units import MIB, Bytes
 
@@ -30,12 +31,14 @@ class Confirmation:
         reported: What it reports.
         note: Why it could not be asked; "" if it was.
         on_cpu: Whether it was asked for the CPU, because the plan's devices are not here.
+        more: Device → what it reports beyond the prediction, where that is not rounding; less is negative.
     """
 
     predicted: Bytes = NONE
     reported: Bytes = NONE
     note: str = ""
     on_cpu: bool = False
+    more: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -68,7 +71,9 @@ def confirm(
             rows = probe.ask(path, model, setup)
     except (EngineError, ModelFileError) as error:
         return Confirmation(note=f"not confirmed: {error.message}")
-    return Confirmation(predicted(model, setup), _sum(rows), on_cpu=not here)
+    return Confirmation(
+        predicted(model, setup), _sum(rows), on_cpu=not here, more=differences(rows, model, setup)
+    )
 
 
 @contextlib.contextmanager
@@ -86,6 +91,19 @@ def predicted(model: ModelMetadata, setup: Setup) -> Bytes:
     """Return what the engine's breakdown should add up to."""
     terms = predict(model, setup).terms
     return Bytes(sum(term.nbytes for term in terms if term.part != "beside"))
+
+
+def differences(rows: Iterable[Row], model: ModelMetadata, setup: Setup) -> dict[str, int]:
+    """Return what the engine reports beyond the prediction on each device, where it is not rounding."""
+    said = dict.fromkeys((*(gpu.key for gpu in setup.gpus), CPU), 0)
+    for row in rows:
+        key = row.name.casefold() if row.kind == "device" else CPU
+        said[key] = said.get(key, 0) + (row.model + row.context + row.compute) * MIB
+    found = predict(model, setup)
+    for term in found.terms:
+        if term.part != "beside":
+            said[term.device] = said.get(term.device, 0) - term.nbytes
+    return {key: nbytes for key, nbytes in said.items() if abs(nbytes) > TOLERANCE}
 
 
 def _sum(rows: Iterable[Row]) -> Bytes:

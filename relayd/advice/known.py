@@ -144,8 +144,16 @@ def projector_bytes(projector: Path | None) -> Bytes:
     return Bytes(sum(tensor.nbytes for tensor in read_metadata(projector).tensors) + IMAGES)
 
 
-def configured_form(path: Path, projector: Path | None = None) -> Form:
-    """Return a file and its projector, ready to be fitted.
+def configured_form(
+    path: Path, projector: Path | None = None, loras: Sequence[Path] = (), draft: Path | None = None
+) -> Form:
+    """Return a file with what goes with it, ready to be fitted.
+
+    Args:
+        path: The model.
+        projector: What it sees or hears with.
+        loras: Its adapters.
+        draft: The model that drafts for it.
 
     Raises:
         ModelFileError: One of them is missing or damaged.
@@ -153,7 +161,14 @@ def configured_form(path: Path, projector: Path | None = None) -> Form:
     metadata = read_metadata(path)
     kind = metadata.values.get("general.file_type")
     quantization = Quantization(FILE_TYPES.get(kind, "") if isinstance(kind, int) else "")
-    build = functools.cache(functools.partial(Demand, metadata, beside=projector_bytes(projector)))
+    adapters = sum(tensor.nbytes for lora in loras for tensor in read_metadata(lora).tensors)
+    drafting = read_metadata(draft) if draft else None
+
+    @functools.cache
+    def build() -> Demand:
+        helper = Demand(drafting) if drafting else None
+        return Demand(metadata, beside=projector_bytes(projector) + adapters, draft=helper)
+
     return Form(quantization, metadata.file_bytes, 0.0, build)
 
 

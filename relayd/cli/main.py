@@ -27,7 +27,7 @@ COMMANDS = {
     "serve": _command("serve.serve", "Serve models in the foreground until Ctrl-C or `relayd stop`."),
     "init": _command("init.init", "Set relayd up: find a model for this machine, and serve it."),
     "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
-    "plan": _command("plan.plan", "Show where the configured models go, and what is left."),
+    "plan": _command("plan.plan", "Show what `relayd serve` starts, where, and what is left."),
     "pull": _command("pull.pull", "Fetch a model; an interrupted pull goes on where it stopped."),
     "status": _command("status.status", "Show the daemon, its models and every replica."),
     "chat": _command("chat.chat", "Talk with a model."),

@@ -1,53 +1,48 @@
 """relayd plan: where do the configured models go, and what is every device left with?"""
 
-import os
-from dataclasses import replace
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from relayd.advice import plan_document
-from relayd.cli.recommend import gather
-from relayd.cli.support.control import daemon_client
+from relayd.cli.support.display import ConsoleDisplay
+from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
-from relayd.config import load
-from relayd.desired.replicas import check_models
-from relayd.errors import RelaydError
-from relayd.hardware.freed import freed
+from relayd.desired.preview import preview
 from relayd.ui.recommend import plan_page
 
 
 def plan(
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="The relay.toml to use.")] = None,
+    command: Annotated[
+        bool, typer.Option("--command", help="Print the llama-server line of each replica.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Plan all models anew, whatever runs or was planned before.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the configured models go, and what is left."""
-    config = load(None, os.environ, Path.home(), Path.cwd()).config
-    if not config.model and not as_json:
+    """Show what `relayd serve` starts, where, and what is left.
+
+    Models that a running daemon serves keep their places. Exits with 1 if a model does not fit.
+    """
+    arguments, site = given_arguments(config)
+    found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh)
+    if not found.made.plans.plan and not as_json:
         typer.echo("No model is configured. Find one: relayd recommend")
         return
-    check_models(config)
-    adviser = gather(simulate)
-    if not simulate:
-        adviser = replace(
-            adviser, machine=freed(adviser.machine, running({one.name for one in config.model}))
-        )
-    found = adviser.plan(config)
-    if as_json:
-        print_json(plan_document(found))
+    if command and as_json:
+        print_json({name: list(argv) for name, argv in found.commands().items()})
+    elif command:
+        for argv in found.commands().values():
+            typer.echo(shlex.join(argv))
+    elif as_json:
+        print_json(found.document())
     else:
-        show(plan_page(found), MAIL_COLUMNS)
+        plans = found.made.plans
+        show(lambda width: plan_page(plans.fleet, found.made.warnings, width), MAIL_COLUMNS)
     if not found.complete:
         raise typer.Exit(1)
-
-
-def running(models: set[str]) -> list[int]:
-    """Return the processes that serve some models now: their memory is the plan's own."""
-    try:
-        report = daemon_client().status()
-    except RelaydError:
-        return []
-    found = (replica for model in report.models if model.name in models for replica in model.replicas)
-    return [replica.pid for replica in found if replica.pid]

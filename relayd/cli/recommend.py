@@ -11,11 +11,11 @@ from rich.text import Text
 from relayd.advice import Adviser, Answer, Placement, Question, Use, answer
 from relayd.cli.start import configured_by_hand
 from relayd.cli.support.display import ConsoleDisplay
+from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config.paths import state_dir
 from relayd.desired.advisers import adviser_at
-from relayd.desired.site import Site
 from relayd.errors import UsageError
 from relayd.ui.recommend import advice_page, advice_table
 
@@ -54,7 +54,7 @@ def recommend(
         count=SHOWN if use else EACH,
     )
     with working("Asking the engine about the best …"):
-        found = answer(gather(simulate), question)
+        found = answer(gather(simulate, instead_of=model), question)
     if command:
         typer.echo(found.command_line())
     elif write:
@@ -80,18 +80,19 @@ def _check_unconfigured(found: Answer) -> None:
         )
 
 
-def gather(simulated: str = "") -> Adviser:
-    """Return everything that advice is made from: machine, catalogue, files and engine.
+def gather(simulated: str = "", *, instead_of: str = "") -> Adviser:
+    """Return everything that advice is made from: machine, catalogue, files, engine, configured models.
 
     Args:
         simulated: Another machine, as `--simulate` describes it; "" is this one.
+        instead_of: A model that is asked about: where it is configured, its memory counts as free.
 
     Raises:
         UsageError: That machine cannot be understood.
         ConfigError: The configuration or the catalogue is wrong.
     """
-    site = Site()
-    return adviser_at(site, site.load().config, ConsoleDisplay(), simulated)
+    arguments, site = given_arguments()
+    return adviser_at(site, site.load(arguments.config), ConsoleDisplay(), simulated, instead_of=instead_of)
 
 
 def best_command() -> str:

@@ -13,8 +13,9 @@ from relayd.cli.support.output import print_event
 from relayd.daemon.life import Daemon
 from relayd.desired.demo import is_demo
 from relayd.desired.display import Silent
+from relayd.desired.make import ServeArguments
 from relayd.desired.site import Site
-from relayd.desired.state import DesiredState, ServeArguments, desired_state
+from relayd.desired.state import DesiredState, desired_state, remember_plan
 from relayd.journal import Journal, open_journal
 from relayd.supervisor import Status
 from relayd.units import mib
@@ -51,7 +52,7 @@ def serve(
         output.nothing_to_serve()
         if desired.on_terminal:
             raise typer.Exit(1)
-    _run(desired, chosen, output)
+    _run(remember_plan(desired), chosen, output)
 
 
 class ServeOutput:

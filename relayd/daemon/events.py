@@ -35,6 +35,12 @@ class Bridge:
         """A replica is on its way."""
         self._report(Expected(replica, model))
 
+    def wanted(self, planned: Planned) -> None:
+        """A replica is on its way, or does not fit beside the others and is not."""
+        self.expected(planned.name, planned.model)
+        if planned.cold:
+            self.gone(planned.name, planned.cold)
+
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
         self._report(Ready(planned.name, planned.model, planned.spec.slots, endpoint))

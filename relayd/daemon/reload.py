@@ -11,7 +11,7 @@ from relayd.daemon.coalesce import Coalesced
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import ReloadReport, SettingReport
 from relayd.daemon.shutdown import Shutdown
-from relayd.desired.state import DesiredState
+from relayd.desired.state import DesiredState, remember_plan
 from relayd.errors import RelaydError
 from relayd.journal import Journal
 from relayd.planner import Changes
@@ -63,7 +63,8 @@ class Reload:
     async def _run(self) -> ReloadReport:
         try:
             async with self._parts.changing:
-                return await self._follow(await self._read())
+                desired = await self._read()
+                return await self._follow(await asyncio.to_thread(remember_plan, desired))
         except RelaydError as error:
             self._journal.error("reload.refused", message=str(error))
             raise

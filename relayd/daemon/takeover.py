@@ -105,7 +105,7 @@ class Takeover:
         """
         parts, state = self._parts, self._claim.state
         for planned in parts.desired.plan:
-            parts.bridge.expected(planned.name, planned.model)
+            parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
         for name in state.stopped & {planned.name for planned in parts.fleet.plan}:
             parts.bridge.gone(name, f"{name} is stopped")

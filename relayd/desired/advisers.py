@@ -2,33 +2,47 @@
 
 from pathlib import Path
 
+import msgspec
+
 from relayd.advice import Adviser, MemoryProbe, catalogued, find_files, simulate
-from relayd.config import Config
+from relayd.config import Loaded, own_paths
+from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
-from relayd.desired.machine import machine_at
+from relayd.desired.machine import measured_machine_at
+from relayd.desired.make import Selection, plan_at, room_at
+from relayd.desired.preview import NO_ENGINE
 from relayd.desired.site import Site
 from relayd.engine import Engine
 from relayd.errors import EngineError
+from relayd.hardware import Machine
+from relayd.planner.budget import Budget
+from relayd.planner.reserve import allowance
 from relayd.store import remembered_runs
 
 
-def adviser_at(site: Site, config: Config, display: Display, simulated: str = "") -> Adviser:
+def adviser_at(
+    site: Site, loaded: Loaded, display: Display, simulated: str = "", *, instead_of: str = ""
+) -> Adviser:
     """Return everything that advice is made from.
+
+    On this machine it is advice beside the models that are configured, which keep what they are planned with.
 
     Args:
         site: Where to look.
-        config: What the operator wants.
+        loaded: What the operator wants.
         display: Shown to while something is measured.
         simulated: Another machine, as `--simulate` describes it; "" is this one.
+        instead_of: A model that is asked about: where it is configured, its memory counts as free.
 
     Raises:
         UsageError: That machine cannot be understood.
         ConfigError: The catalogue is wrong.
     """
+    config = loaded.config
     engine = _engine(site, config.engine.path)
-    machine = catalogued(simulate(simulated)) if simulated else machine_at(site, display, engine)
+    machine = catalogued(simulate(simulated)) if simulated else measured_machine_at(site, display, engine)
     entries = site.catalog()
     named = [Path(model.file) for model in config.model]
     return Adviser(
@@ -40,7 +54,20 @@ def adviser_at(site: Site, config: Config, display: Display, simulated: str = ""
         probe=MemoryProbe(engine, site.cache / "engine", site.environ) if engine else None,
         simulated=bool(simulated),
         runs=() if simulated else tuple(remembered_runs(site.state)),
+        room=allowance(machine, MemoryBudget())
+        if simulated
+        else _room_beside(site, loaded, engine or NO_ENGINE, machine, instead_of),
     )
+
+
+def _room_beside(site: Site, loaded: Loaded, engine: Engine, machine: Machine, instead_of: str) -> Budget:
+    """Return what the configured models leave of this machine."""
+    config = loaded.config
+    others = tuple(one for one in config.model if instead_of not in (one.name, *one.aliases))
+    if not others:
+        return room_at(site, config, machine)
+    beside = Selection(loaded, msgspec.structs.replace(config, model=others), chooses=False)
+    return plan_at(beside, site, engine, own_paths()).plans.fleet.left
 
 
 def _engine(site: Site, configured: str) -> Engine | None:

@@ -98,12 +98,14 @@ class Planned:
         basis: How these bytes are known.
         line: The spec with only what the operator's `[[model]]` line fixes, nothing that was planned; None
             where it is the spec itself. A running process is adopted by it, with the placement it has.
+        cold: Why it is not started, as it does not fit beside the others; "" where it is started.
     """
 
     spec: ReplicaSpec
     needs: Mapping[str, Bytes] = field(default_factory=dict)
     basis: Basis = Basis.UNKNOWN
     line: ReplicaSpec | None = None
+    cold: str = ""
 
     @property
     def name(self) -> str:

@@ -54,7 +54,7 @@ class Fleet:
     def start(self, leave: Container[str] = ()) -> None:
         """Bring every replica up that is not, but for some."""
         for name, replica in self._replicas.items():
-            if name not in leave:
+            if name not in leave and not replica.wanted.cold:
                 replica.start()
 
     def release(self) -> None:
@@ -117,10 +117,25 @@ class Fleet:
         removed = [self._replicas[planned.name] for planned in changes.removed]
         added = [self._replica(planned) for planned in changes.added]
         self._replicas |= {replica.spec.name: replica for replica in added}
+        warmed = [planned for planned in changes.unchanged if self._replicas[planned.name].wanted.cold]
+        changed = [
+            (self._replicas[one.name], one)
+            for one in (*(change.planned for change in changes.changed), *warmed)
+            if not one.cold
+        ]
+        cooled = [change.planned for change in changes.changed if change.planned.cold]
         for replica in added:
-            replica.start()
-        changed = [(self._replicas[change.planned.name], change.planned) for change in changes.changed]
-        rolled, *_ = await asyncio.gather(self._roll(changed), self._remove(removed))
+            if replica.wanted.cold:
+                self._dependencies.listener.gone(replica.spec.name, replica.wanted.cold)
+            else:
+                replica.start()
+        for planned in cooled:
+            self._replicas[planned.name].wanted = planned
+        rolled, *_ = await asyncio.gather(
+            self._roll(changed),
+            self._remove(removed),
+            self.stop([self._replicas[planned.name] for planned in cooled], self.drain_seconds),
+        )
         return rolled | {replica.spec.name: await replica.reached(*SETTLED) for replica in added}
 
     def configure(self, settings: Settings) -> None:

@@ -13,7 +13,7 @@ from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
 from relayd.planner.recommend import Advice
 from relayd.planner.speed import Estimate
-from relayd.units import GIB, MIB, show_bytes
+from relayd.units import GIB, MIB, Bytes, show_bytes
 
 MARKS: Mapping[Tag, str] = {
     Tag.MEASURED: "!",
@@ -191,22 +191,28 @@ def _part(part: Advice, use: Use) -> Iterator[str]:
         yield from ("", "", "", f"no: {placement}")
 
 
-def plan_page(plan: FleetPlan) -> RenderableType:
-    """Return where every replica goes, and what each device is left with."""
+def plan_page(plan: FleetPlan, notes: Sequence[str] = (), width: int = 100) -> RenderableType:
+    """Return where every replica goes, and what each device is left with.
+
+    Args:
+        plan: The plan.
+        notes: What to know of it, a sentence each.
+        width: Columns there are.
+    """
+    wide = width >= NARROW
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("REPLICA", "CONTEXT", "MEMORY", "TOK/S", "VERDICT"):
-        table.add_column(heading, no_wrap=heading != "VERDICT", overflow="fold")
+        table.add_column(heading, no_wrap=heading not in {"REPLICA", "VERDICT"}, overflow="fold")
     for assignment in plan.assignments:
         table.add_row(*map(Text, _assigned(assignment)))
     devices = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("DEVICE", "NAME", "PLANNED", "LEFT", "WHY NOT MORE"):
+    for heading in ("DEVICE", *(("NAME",) if wide else ()), "PLANNED", "LEFT", "WHY NOT MORE"):
         devices.add_column(heading, no_wrap=heading not in {"NAME", "WHY NOT MORE"})
     for before, left in zip(plan.before.rooms, plan.left.rooms, strict=True):
-        taken = before.free - left.free
-        devices.add_row(
-            before.key, Text(before.name), show_bytes(taken), show_bytes(left.usable), Text(before.explain())
-        )
-    return Group(table, Text(), devices, *(Text(note) for note in plan.notes))
+        name = (Text(before.name),) if wide else ()
+        taken = show_bytes(Bytes(before.free - left.free))
+        devices.add_row(before.key, *name, taken, show_bytes(left.usable), Text(before.explain()))
+    return Group(table, Text(), devices, *(Text(f"Note: {note}") for note in notes))
 
 
 def _assigned(assignment: Assignment) -> Iterator[str]:

@@ -135,7 +135,7 @@ def test_a_model_is_fetched_planned_and_written(init: Init, home: Path) -> None:
     (model,) = written(home)
     assert (CALLED, [NAME]) == (model["name"], model["aliases"])
     assert f"SmolLM2-135M-Instruct-{QUANT}.gguf" == Path(model["file"]).name
-    assert "--gpu-layers" in model["args"]
+    assert "gpu_layers" in model["placement"]
 
 
 def test_once_more_fetches_nothing_and_writes_the_same(init: Init, home: Path, fake: FakeHub) -> None:

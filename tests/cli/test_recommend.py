@@ -17,7 +17,7 @@ from relayd.cli.plan import plan
 from relayd.cli.recommend import recommend
 from relayd.engine import Engine
 from relayd.engine.memory import breakdown
-from relayd.errors import ConfigError, ModelFileError
+from relayd.errors import ConfigError, ModelFileError, UsageError
 from relayd.gguf.writer import write_sparse
 from tests.planner.models import catalogue
 
@@ -45,10 +45,10 @@ def run(home: Path, engine: Engine) -> Run:
     return invoke
 
 
-def configure(home: Path, model: Path, more: str = "") -> None:
+def configure(home: Path, model: Path, more: str = "", before: str = "") -> None:
     folder = home / "config" / "relayd"
-    folder.mkdir(parents=True, mode=0o700)
-    (folder / "relay.toml").write_text(f'[[model]]\nname = "mine"\nfile = "{model}"\n{more}')
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    (folder / "relay.toml").write_text(f'{before}[[model]]\nname = "mine"\nfile = "{model}"\n{more}')
     (folder / "relay.toml").chmod(0o600)
 
 
@@ -75,7 +75,7 @@ def test_a_no_shows_need_and_have_and_what_would_fit(run: Run) -> None:
     said = run("recommend", "--model", "llama-3.3-70b-instruct", "--simulate", "gpu=4060:8,ram=16").output
 
     assert "Verdict    no" in said
-    assert "Q4_K_M needs at least 36 GiB of cpu, 14 GiB can be used" in " ".join(said.split())
+    assert "Q4_K_M needs at least 36 GiB of cpu, 12 GiB can be used" in " ".join(said.split())
     assert "Would fit  Q4_K_M with 1 x 4096 tokens takes 40 GiB of one GPU" in " ".join(said.split("\n"))
 
 
@@ -106,7 +106,34 @@ def test_a_file_on_disk_is_written_as_a_model(run: Run, home: Path, tiny_model: 
 
     (written,) = tomllib.loads(path.read_text())["model"]
     assert (tiny_model.stem, str(tiny_model)) == (written["name"], written["file"])
-    assert ["--gpu-layers", "0", "--device", "none"] == written["args"][:4]
+    assert (0, []) == (written["placement"]["gpu_layers"], written["placement"]["devices"])
+
+
+def test_what_is_written_fits_beside_what_is_configured(run: Run, home: Path, slow_model: Path) -> None:
+    configure(home, slow_model, "context = 4096\n", "[memory]\nhost_mib = 1500\n")
+
+    written = run("recommend", "--model", slow_model.stem, "--write")
+
+    assert "Added" in written.output
+    planned = json.loads(run("plan", "--json").output)["replicas"]
+    assert ["mine#0", f"{slow_model.stem}#0"] == [one["name"] for one in planned]
+        one["name"] for one in json.loads(run("plan", "--json").output)["replicas"]
+    ]
+    assert 0 == run("plan").exit_code
+
+
+def test_what_does_not_fit_beside_it_is_refused_with_need_have_and_who_holds_the_rest(
+    run: Run, home: Path, slow_model: Path
+) -> None:
+    configure(home, slow_model, "context = 4096\n", "[memory]\nhost_mib = 700\n")
+    asked = ("--model", slow_model.stem, "--min-context", "4096", "--slots", "4")
+
+    refused = run("recommend", *asked, "--write").exception
+
+    assert isinstance(refused, UsageError)
+    assert "slow does not fit" in refused.message
+    assert " can be used (of " in refused.message
+    assert "for mine#0" in refused.message
 
 
 def test_the_plan_tells_what_every_device_is_left_with(run: Run, home: Path, tiny_model: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from relayd.cli.plan import running
 from relayd.units import MIB, show_bytes
 from tests.daemons import Daemon, home_environ, run_relayd
 
@@ -94,16 +93,6 @@ def test_no_secret_is_in_any_command_line_log_or_state_file(start_daemon: Callab
     assert 1 == len(keys)
     for secret in (canary, *keys):
         assert not any(secret in text for text in (*command_lines, *files, shown))
-
-
-def test_a_plan_counts_the_memory_of_its_own_replicas_as_free(
-    demo: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in demo.environ.items():
-        monkeypatch.setenv(name, value)
-
-    assert [demo.replicas()["demo#0"]["pid"]] == running({"demo"})
-    assert [] == running({"another"})
 
 
 def test_a_replica_listens_on_nothing_but_its_socket(demo: Daemon) -> None:

@@ -1,0 +1,91 @@
+"""Where models go, planned together and confirmed: the engine is asked what each plan takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from relayd.advice.confirm import Confirmation, confirm
+from relayd.desired.kept import Kept
+from relayd.desired.lines import PlannedLine
+from relayd.engine.memory import MemoryProbe
+from relayd.memory.setup import Setup
+from relayd.planner.budget import Budget
+from relayd.planner.fleet import FleetPlan, plan_fleet
+from relayd.planner.placement import Placement
+from relayd.units import Bytes
+
+ROUNDS = 3
+"""How often all models are planned again because the engine said that one takes more."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What the engine has said in this plan; equal questions are asked once."""
+
+    probe: MemoryProbe | None
+    answers: dict[tuple[str, Setup], Confirmation] = field(default_factory=dict)
+
+    def about(self, line: PlannedLine, placement: Placement) -> Confirmation:
+        setup = replace(placement.setup, repacked=frozenset(), cache_ram_mib=0)
+        question = (line.model.file, setup)
+        if question not in self.answers:
+            file = Path(line.model.file)
+            self.answers[question] = confirm(self.probe, placement, file, here=True)
+        return self.answers[question]
+
+
+def confirmed_plan(
+    lines: Sequence[PlannedLine], kept: Mapping[str, Kept], room: Budget, probe: MemoryProbe | None
+) -> tuple[FleetPlan, dict[str, Confirmation]]:
+    """Return where every replica goes, and what the engine says of those that are planned now, by name.
+
+    Where it reports more than was predicted, that is added to what the replica needs, and all are planned
+    again with room for it.
+
+    Args:
+        lines: The models.
+        kept: Plans that stay.
+        room: What models may take of the machine.
+        probe: Asks the engine; None if it cannot be asked.
+    """
+    asked, more = _Asked(probe), dict[str, int]()
+    by_model = {line.model.name: line for line in lines}
+    for _ in range(ROUNDS):
+        wanted = [
+            line.wanted(kept[name].placements if name in kept else (), more.get(name, 0))
+            for name, line in by_model.items()
+        ]
+        fleet = plan_fleet(wanted, room, all_of_them=True)
+        said = {
+            one.name: asked.about(by_model[one.model], one.outcome)
+            for one in fleet.assignments
+            if isinstance(one.outcome, Placement) and not _stays(one.model, one.index, kept)
+        }
+        news = {
+            name.rpartition("#")[0]: most
+            for name, one in said.items()
+            if (most := max(one.more.values(), default=0)) > more.get(name.rpartition("#")[0], 0)
+        }
+        if not news:
+            break
+        more |= news
+    return _corrected(fleet, said), said
+
+
+def _stays(model: str, index: int, kept: Mapping[str, Kept]) -> bool:
+    return model in kept and index < len(kept[model].replicas)
+
+
+def _corrected(fleet: FleetPlan, said: Mapping[str, Confirmation]) -> FleetPlan:
+    """Return a plan whose replicas need what the engine says."""
+    left, assignments = fleet.left, []
+    for one in fleet.assignments:
+        more = said[one.name].more if one.name in said else {}
+        if more and isinstance(one.outcome, Placement):
+            keys = {*one.outcome.needs, *more}
+            needs = {key: Bytes(max(0, one.outcome.needs.get(key, 0) + more.get(key, 0))) for key in keys}
+            left = left.minus({key: max(0, nbytes) for key, nbytes in more.items()}, one.name)
+            assignments.append(replace(one, outcome=replace(one.outcome, needs=needs)))
+        else:
+            assignments.append(one)
+    return replace(fleet, assignments=tuple(assignments), left=left)

@@ -1,0 +1,87 @@
+"""Which remembered plans stay as they are, and which models are planned anew around them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from relayd.desired.lines import PlannedLine, by_room
+from relayd.desired.remembered import RememberedModel, RememberedReplica
+from relayd.planner.budget import Budget
+from relayd.planner.fit import placed
+from relayd.planner.placement import Placement, setup_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The remembered plan of one model that stays.
+
+    Attributes:
+        replicas: As they were remembered.
+        placements: The same, as the planner sees them.
+    """
+
+    replicas: tuple[RememberedReplica, ...]
+    placements: tuple[Placement, ...]
+
+
+def kept_plans(
+    lines: Sequence[PlannedLine],
+    keys: Mapping[str, str],
+    remembered: Mapping[str, RememberedModel],
+    running: Collection[str],
+    room: Budget,
+) -> dict[str, Kept]:
+    """Return the remembered plans that stay, by model.
+
+    All stay as long as they are those of the present lines and fit together. Else those of models that run
+    stay, whatever else there is: a new plan ends nothing that serves.
+
+    Args:
+        lines: The lines that relayd plans.
+        keys: What a plan of each holds for.
+        remembered: Earlier plans, by model.
+        running: Models of which a replica runs.
+        room: What models may take of the machine.
+    """
+    found = {}
+    for line in lines:
+        entry = remembered.get(line.model.name)
+        if entry and entry.key == keys[line.model.name] and (kept := _kept(line, entry, room)):
+            found[line.model.name] = kept
+    complete = all(len(found[name].replicas) == count for name, count in _counts(lines) if name in found)
+    same = complete and found.keys() == remembered.keys() == {line.model.name for line in lines}
+    if same and _fit(found.values(), room):
+        return found
+    return {name: kept for name, kept in found.items() if name in running}
+
+
+def _counts(lines: Sequence[PlannedLine]) -> list[tuple[str, int]]:
+    return [(line.model.name, line.model.replicas) for line in lines]
+
+
+def _kept(line: PlannedLine, entry: RememberedModel, room: Budget) -> Kept | None:
+    """Return the plan of a line; None where a device of it is gone."""
+    replicas = entry.replicas[: line.model.replicas]
+    try:
+        placements = tuple(_placement(line, one, room) for one in replicas)
+    except LookupError:
+        return None
+    return Kept(replicas, placements)
+
+
+def _placement(line: PlannedLine, one: RememberedReplica, room: Budget) -> Placement:
+    setup = setup_of(
+        one.placement, room, context=one.context, slots=one.slots, embeddings=line.model.embeddings
+    )
+    found = placed(line.form, replace(setup, cache_ram_mib=one.cache_ram_mib), room, line.use)
+    return replace(found, needs=by_room(one.needs))
+
+
+def _fit(kept: Collection[Kept], room: Budget) -> bool:
+    """Return whether plans fit into the machine together."""
+    left = room
+    for one in kept:
+        for placement in one.placements:
+            if left.short_of(placement.needs):
+                return False
+            left = left.minus(placement.needs)
+    return True

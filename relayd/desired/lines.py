@@ -1,0 +1,194 @@
+"""What one `[[model]]` line fixes, what is left to plan of it, and the process that a plan makes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from relayd.advice.known import configured_form
+from relayd.config import Model
+from relayd.config.schema import Allocation
+from relayd.engine import Engine
+from relayd.engine.commandline import draft_of, fixed_by, placement_in, projector_of, unplanned
+from relayd.errors import ModelFileError
+from relayd.gguf import read_metadata
+from relayd.memory.weights import CPU
+from relayd.planner import Lora, ReplicaSpec
+from relayd.planner.budget import Budget
+from relayd.planner.fleet import Wanted
+from relayd.planner.placement import FREE, Aim, Form, Placement, spec
+from relayd.planner.quality import Use
+from relayd.units import Bytes
+
+HOST = "host"
+"""How needs name RAM; the planner's own name for it is that of the processor."""
+
+NEEDED_FLAGS = ("--device", "--fit")
+"""Without these an engine cannot be given a placement."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A `[[model]]` line that relayd plans, with its files read.
+
+    Attributes:
+        model: The line.
+        form: Its files, ready to be fitted.
+        fixed: The placement that it fixes, in `[model.placement]` or in `args`.
+    """
+
+    model: Model
+    form: Form
+    fixed: Allocation = FREE
+
+    @property
+    def use(self) -> Use:
+        """What its file is made for."""
+        header = self.form.build().model
+        return Use.EMBEDDING if f"{header.architecture}.pooling_type" in header.values else Use.CHAT
+
+    def wanted(self, placed: tuple[Placement, ...] = (), unforeseen: int = 0) -> Wanted:
+        """Return it as the planner takes it.
+
+        Args:
+            placed: The places of its replicas, where they stay.
+            unforeseen: What the engine said each takes beyond the prediction.
+        """
+        model, trained = self.model, self.form.build().shape.context_trained
+        context = model.context or trained
+        aim = Aim(
+            context=context,
+            least_context=context if model.context else min(context, Aim().least_context),
+            slots=model.slots,
+            least_slots=model.slots,
+            use=self.use,
+            extend=False,
+            beyond_trained=True,
+            prompt_cache_mib=0,
+            embeddings=model.embeddings,
+            fixed=self.fixed,
+        )
+        return Wanted(
+            model.name,
+            (self.form,),
+            aim,
+            model.replicas,
+            placed,
+            Bytes(unforeseen),
+            prompt_cache_mib=model.cache_ram_mib,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLine:
+    """A `[[model]]` line whose model the engine fits to the memory it finds.
+
+    Attributes:
+        model: The line.
+        reason: Why, as a sentence.
+        form: Its files; None where relayd cannot read their shape.
+    """
+
+    model: Model
+    reason: str
+    form: Form | None = None
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether the operator wants it so."""
+        return self.model.fit == "engine"
+
+
+Line = PlannedLine | EngineLine
+
+
+def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
+    """Return a line with its files read.
+
+    Raises:
+        ModelFileError: A file of it is missing or damaged.
+    """
+    projector, draft = model.projector or projector_of(model.args), draft_of(model.args)
+    for file in filter(None, (model.file, projector, draft)):
+        read_metadata(Path(file))
+    try:
+        fixed = _fixed(model)
+        form = configured_form(
+            Path(model.file),
+            Path(projector) if projector else None,
+            [Path(one.file) for one in model.lora],
+            Path(draft) if draft else None,
+        )
+        form.build()
+    except (ModelFileError, ValueError) as error:
+        reason = error.message if isinstance(error, ModelFileError) else str(error)
+        return EngineLine(model, f"relayd cannot plan it: {reason}")
+    reason = _why_engine(model, fixed, engine, budget)
+    return EngineLine(model, reason, form) if reason else PlannedLine(model, form, fixed)
+
+
+def _fixed(model: Model) -> Allocation:
+    """Return the placement that a line fixes; of two that differ, its arguments win."""
+    typed, given = model.placement, placement_in(model.args)
+    values = {name: getattr(given, name) for name in given.__struct_fields__}
+    return msgspec.structs.replace(
+        typed, **{name: value for name, value in values.items() if value is not None}
+    )
+
+
+def _why_engine(model: Model, fixed: Allocation, engine: Engine, budget: Budget) -> str:
+    """Return why the engine fits a model itself; "" where relayd plans it."""
+    if model.fit == "engine":
+        return 'its line says fit = "engine"'
+    if flags := unplanned(model.args):
+        return f"its arguments say {' '.join(flags)}, which relayd does not plan"
+    if missing := [flag for flag in NEEDED_FLAGS if flag not in engine.features.flags]:
+        return f"llama-server {engine.version} has no {missing[0]}"
+    known = {room.engine_name.casefold() for room in budget.gpus}
+    if unknown := [name for name in fixed.devices or () if name.casefold() not in known]:
+        return f"{' '.join(unknown)} is not among the devices that relayd sees"
+    return ""
+
+
+def line_spec(model: Model, index: int) -> ReplicaSpec:
+    """Return the process that a line asks for, with nothing that a plan decides."""
+    return ReplicaSpec(
+        model=model.name,
+        index=index,
+        file=Path(model.file),
+        projector=Path(model.projector) if model.projector else None,
+        context=model.context,
+        slots=model.slots,
+        threads=model.threads,
+        embeddings=model.embeddings,
+        cache_ram_mib=model.cache_ram_mib,
+        loras=tuple(Lora(Path(lora.file), lora.scale) for lora in model.lora),
+        extra_args=model.args,
+        fit=model.fit == "engine",
+        placement=model.placement,
+    )
+
+
+def planned_spec(line: PlannedLine, index: int, placement: Placement, budget: Budget) -> ReplicaSpec:
+    """Return the process of a replica that has a place; what its arguments say is left to them."""
+    asked, found = line_spec(line.model, index), spec(placement, budget, line.model.name, index, Path())
+    given = fixed_by(line.model.args) & {*Allocation.__struct_fields__}
+    return replace(
+        asked,
+        context=found.context,
+        slots=found.slots,
+        cache_ram_mib=found.cache_ram_mib,
+        fit=False,
+        placement=msgspec.structs.replace(found.placement, **dict.fromkeys(given)),
+    )
+
+
+def by_device(needs: Mapping[str, int]) -> dict[str, Bytes]:
+    """Return what a replica needs, with RAM under its name in plans: `host`."""
+    return {HOST if key == CPU else key: Bytes(nbytes) for key, nbytes in needs.items()}
+
+
+def by_room(needs: Mapping[str, int]) -> dict[str, Bytes]:
+    """Return what a replica needs, with RAM under its name in budgets."""
+    return {CPU if key == HOST else key: Bytes(nbytes) for key, nbytes in needs.items()}

@@ -1,0 +1,137 @@
+"""How a plan is made (the one function for serve, reload, `relayd plan` and what plans beside them)."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from relayd.advice.measured import calibrated
+from relayd.config import Config, Loaded, Paths
+from relayd.desired.checked import check_models
+from relayd.desired.disk import models_on_disk, servable_model
+from relayd.desired.display import Display
+from relayd.desired.machine import machine_at
+from relayd.desired.picked import models_to_serve, still_running
+from relayd.desired.plans import ModelPlanner, ModelPlans
+from relayd.desired.remembered import read_plans
+from relayd.desired.running import running_replicas
+from relayd.desired.selection import chosen, overridden
+from relayd.desired.site import Site
+from relayd.engine import Engine
+from relayd.engine.memory import MemoryProbe
+from relayd.hardware import Machine
+from relayd.planner.budget import Budget
+from relayd.planner.reserve import allowance
+from relayd.store import remembered_runs
+
+
+@dataclass(frozen=True, slots=True)
+class ServeArguments:
+    """What was typed after `relayd serve`; it holds over every reload.
+
+    Attributes:
+        targets: Configured models, files or models on disk; empty for all that are configured.
+        demo: Whether the demo model runs.
+        listen: HOST:PORT instead of the configured one.
+        config: The relay.toml to use; None looks for one.
+        llama_server: The engine instead of the configured one.
+        insecure_bind: Whether other machines may come in without a key.
+    """
+
+    targets: tuple[str, ...] = ()
+    demo: bool = False
+    listen: str | None = None
+    config: Path | None = None
+    llama_server: str | None = None
+    insecure_bind: bool = False
+
+    @property
+    def demo_alone(self) -> bool:
+        """Whether the demo runs by itself, with folders of its own."""
+        return self.demo and not self.targets
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which models a command line and a configuration mean together.
+
+    Attributes:
+        loaded: The configuration as it was read.
+        config: The same with only the models that are meant, and what the command line says instead.
+        chooses: Whether none is meant, so that relayd chooses among those on disk.
+    """
+
+    loaded: Loaded
+    config: Config
+    chooses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan with the configuration that it is the plan of, and what to know of both."""
+
+    config: Config
+    plans: ModelPlans
+    warnings: tuple[str, ...]
+
+
+def select(arguments: ServeArguments, site: Site, display: Display) -> Selection:
+    """Read the configuration, and return which models are meant.
+
+    Raises:
+        ConfigError: It is wrong.
+        UsageError: A target is no model.
+    """
+    loaded = site.load(arguments.config)
+    find = partial(servable_model, site=site, folders=loaded.config.models.folders, display=display)
+    wanted = chosen(loaded.config, arguments.targets, find, demo=arguments.demo)
+    wanted = overridden(wanted, listen=arguments.listen, engine=arguments.llama_server)
+    return Selection(loaded, wanted, chooses=not wanted.model)
+
+
+def plan_at(
+    selected: Selection,
+    site: Site,
+    engine: Engine,
+    paths: Paths,
+    *,
+    simulated: Machine | None = None,
+    fresh: bool = False,
+) -> Made:
+    """Return the plan of the models that are meant. Nothing is written.
+
+    Args:
+        selected: The models.
+        site: Where they run.
+        engine: The engine that runs them.
+        paths: The folders of the daemon that serves them, or would.
+        simulated: Another machine to plan for.
+        fresh: Whether earlier plans, and what runs, are left out of account.
+
+    Raises:
+        ConfigError: An engine flag of a model belongs to relayd.
+        ModelFileError: A model file is missing or damaged.
+    """
+    config, left_out = selected.config, tuple[str, ...]()
+    machine = simulated or machine_at(site, engine)
+    room = room_at(site, config, machine, simulated=simulated is not None)
+    if selected.chooses and simulated is None:
+        found = models_on_disk(site, config.models.folders)
+        picked = models_to_serve(found, room, engine.features, still_running(paths.runtime))
+        config, left_out = msgspec.structs.replace(config, model=picked.models), picked.left_out
+    check_models(config)
+    alone = fresh or simulated is not None
+    remembered, unread = ({}, "") if alone else read_plans(paths.state)
+    running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
+    probe = None if simulated else MemoryProbe(engine, site.cache / "engine", site.environ)
+    plans = ModelPlanner(engine, machine, room, probe, remembered, running).plans(config)
+    warnings = (*selected.loaded.warnings, *left_out, unread, *plans.notes)
+    return Made(config, plans, tuple(filter(None, warnings)))
+
+
+def room_at(site: Site, config: Config, machine: Machine, *, simulated: bool = False) -> Budget:
+    """Return what models may take of a machine, with speeds as its benchmarks corrected them."""
+    headless = "RUNTIME_DIRECTORY" in site.environ and not simulated
+    room = allowance(machine, config.memory, headless=headless)
+    return room if simulated else calibrated(room, remembered_runs(site.state))

@@ -1,0 +1,200 @@
+"""Which process each configured replica becomes: all models planned together, or as they were remembered."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from relayd.advice.confirm import Confirmation
+from relayd.config import Config
+from relayd.desired.cold import Cold, cold_replicas
+from relayd.desired.confirmed import confirmed_plan
+from relayd.desired.fitted import EngineFitted, engine_fitted
+from relayd.desired.kept import Kept, kept_plans
+from relayd.desired.lines import EngineLine, PlannedLine, by_device, line_spec, planned_spec, read_line
+from relayd.desired.remembered import RememberedModel, RememberedReplica, key_of
+from relayd.engine import Engine
+from relayd.engine.memory import MemoryProbe
+from relayd.hardware import DeviceKind, Machine
+from relayd.planner import Planned
+from relayd.planner.budget import Budget
+from relayd.planner.fleet import Assignment, FleetPlan
+from relayd.planner.placement import Placement, allocation
+from relayd.planner.plan import Basis
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlans:
+    """What becomes of every configured replica.
+
+    Attributes:
+        plan: Every replica in the order of the lines, cold ones included.
+        cold: Those that are not started.
+        fleet: The same as the planner sees it, for people.
+        remembered: What a restart plans again.
+        notes: What to know, a sentence each.
+    """
+
+    plan: tuple[Planned, ...]
+    cold: tuple[Cold, ...]
+    fleet: FleetPlan
+    remembered: tuple[RememberedModel, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlanner:
+    """Everything that plans of configured models are made from.
+
+    Attributes:
+        engine: The llama-server that runs them.
+        machine: Where.
+        room: What models may take of it.
+        probe: Asks the engine about memory; None does not ask.
+        remembered: Where models were placed before, by name.
+        running: Models of which a replica runs, which keep their places.
+    """
+
+    engine: Engine
+    machine: Machine
+    room: Budget
+    probe: MemoryProbe | None = None
+    remembered: Mapping[str, RememberedModel] = field(default_factory=dict)
+    running: Collection[str] = ()
+
+    def plans(self, config: Config) -> ModelPlans:
+        """Return what becomes of every configured replica.
+
+        Raises:
+            ModelFileError: A file of a model is missing or damaged.
+        """
+        lines = [read_line(model, self.engine, self.room) for model in config.model]
+        ours = [line for line in lines if isinstance(line, PlannedLine)]
+        fitted = [
+            engine_fitted(line, self.engine, self.room) for line in lines if isinstance(line, EngineLine)
+        ]
+        left = self.room
+        for one in fitted:
+            left = one.taken_from(left)
+        keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in ours}
+        kept = kept_plans(ours, keys, self.remembered, self.running, left)
+        fleet, said = confirmed_plan(ours, kept, left, self.probe)
+        threads = shared_threads(config, self.machine)
+        planned = {
+            **{one.line.model.name: _engine_fits(one, threads) for one in fitted},
+            **{line.model.name: self._planned(line, fleet, said, kept, threads) for line in ours},
+        }
+        cold = {one.name: one for one in cold_replicas(fleet)}
+        return ModelPlans(
+            plan=tuple(
+                replace(one, cold=str(cold[one.name])) if one.name in cold else one
+                for model in config.model
+                for one in planned[model.name]
+            ),
+            cold=tuple(cold.values()),
+            fleet=_with_fitted(fleet, fitted, self.room),
+            remembered=tuple(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
+            notes=(*_notes(fitted), *fleet.notes, *_doubts(said)),
+        )
+
+    def _planned(
+        self,
+        line: PlannedLine,
+        fleet: FleetPlan,
+        said: Mapping[str, Confirmation],
+        kept: Mapping[str, Kept],
+        threads: int,
+    ) -> list[Planned]:
+        """Return the replicas of one line."""
+        found = []
+        for one in (one for one in fleet.assignments if one.model == line.model.name):
+            stays = kept[one.model].replicas[one.index : one.index + 1] if one.model in kept else ()
+            asked = line_spec(line.model, one.index)
+            if not isinstance(one.outcome, Placement):
+                found.append(self._cold(line, one, threads))
+                continue
+            spec = planned_spec(line, one.index, one.outcome, self.room)
+            spec = replace(spec, threads=stays[0].threads if stays else line.model.threads or threads)
+            confirmed = one.name in said and not said[one.name].note
+            basis = stays[0].basis if stays else Basis.CONFIRMED if confirmed else Basis.PREDICTED
+            found.append(Planned(spec, by_device(one.outcome.needs), basis, asked))
+        return found
+
+    def _cold(self, line: PlannedLine, one: Assignment, threads: int) -> Planned:
+        """Return a replica without a place: as it would run alone, else as its line says."""
+        alone, _ = confirmed_plan([line], {}, self.room, None)
+        outcome = next(other.outcome for other in alone.assignments if other.index == 0)
+        asked = line_spec(line.model, one.index)
+        if isinstance(outcome, Placement):
+            spec = planned_spec(line, one.index, outcome, self.room)
+            spec = replace(spec, threads=line.model.threads or threads)
+            return Planned(spec, by_device(outcome.needs), Basis.PREDICTED, asked)
+        short = outcome.shortages[-1]
+        return Planned(asked, by_device({short.room.key: short.need}), Basis.PREDICTED)
+
+
+def shared_threads(config: Config, machine: Machine) -> int:
+    """Return the CPU threads of a replica whose line gives none; 0 leaves them to the engine.
+
+    Without a GPU replicas share the cores: each llama-server would take all of them, and spin while it waits
+    for its turn.
+    """
+    replicas = sum(model.replicas for model in config.model)
+    # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
+    has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)
+    return 0 if has_gpu or replicas < 2 else max(1, machine.cpu.usable_cores // replicas)
+
+
+def _engine_fits(one: EngineFitted, threads: int) -> list[Planned]:
+    """Return the replicas of a line that the engine fits."""
+    spec = replace(one.spec, threads=one.spec.threads or threads)
+    needs = by_device(one.needs)
+    return [Planned(replace(spec, index=index), needs, one.basis) for index in range(one.line.model.replicas)]
+
+
+def _with_fitted(fleet: FleetPlan, fitted: Sequence[EngineFitted], room: Budget) -> FleetPlan:
+    """Return the plan with the models that the engine fits, as far as their shape is known."""
+    ahead = tuple(
+        Assignment(one.line.model.name, index, one.placement)
+        for one in fitted
+        if one.placement
+        for index in range(one.line.model.replicas)
+    )
+    return replace(fleet, assignments=(*ahead, *fleet.assignments), before=room)
+
+
+def _remembered(
+    line: PlannedLine, planned: Sequence[Planned], fleet: FleetPlan, keys: Mapping[str, str]
+) -> RememberedModel:
+    """Return what a restart plans again: the replicas that have a place, up to the first that has none."""
+    replicas = []
+    for one, assignment in zip(planned, _of(fleet, line), strict=True):
+        if not isinstance(assignment.outcome, Placement):
+            break
+        replicas.append(
+            RememberedReplica(
+                context=one.spec.context,
+                slots=one.spec.slots,
+                threads=one.spec.threads,
+                cache_ram_mib=one.spec.cache_ram_mib,
+                placement=allocation(assignment.outcome, fleet.before),
+                needs=dict(one.needs),
+                basis=one.basis,
+            )
+        )
+    return RememberedModel(model=line.model.name, key=keys[line.model.name], replicas=tuple(replicas))
+
+
+def _of(fleet: FleetPlan, line: PlannedLine) -> list[Assignment]:
+    return [one for one in fleet.assignments if one.model == line.model.name]
+
+
+def _notes(fitted: Sequence[EngineFitted]) -> list[str]:
+    return [
+        f"{one.line.model.name} is fitted by the engine: {one.line.reason}"
+        for one in fitted
+        if not one.line.asked_for
+    ]
+
+
+def _doubts(said: Mapping[str, Confirmation]) -> list[str]:
+    """Return why the engine could not be asked, each reason once."""
+    return list(dict.fromkeys(f"memory is predicted, {one.note}" for one in said.values() if one.note))

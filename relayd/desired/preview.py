@@ -1,0 +1,117 @@
+"""What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relayd.advice import catalogued, simulate
+from relayd.config import Paths, own_paths
+from relayd.desired.display import Display
+from relayd.desired.engines import engine_at
+from relayd.desired.lines import NEEDED_FLAGS
+from relayd.desired.make import Made, ServeArguments, plan_at, select
+from relayd.desired.site import Site
+from relayd.endpoint import TcpAddress, UnixAddress
+from relayd.engine import Engine, Features, command
+from relayd.errors import EngineError, UsageError
+from relayd.planner import Planned
+from relayd.planner.document import plan_document
+
+NO_ENGINE = Engine(
+    Path("llama-server"),
+    "path",
+    Features("not installed", None, frozenset(NEEDED_FLAGS), {}, unix_sockets=True),
+)
+"""Stands for an engine where none is installed: a plan needs one only to print its flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A plan that nothing follows yet.
+
+    Attributes:
+        made: The plan.
+        engine: The engine it is made for.
+        paths: The folders of the daemon that would serve it.
+    """
+
+    made: Made
+    engine: Engine
+    paths: Paths
+
+    @property
+    def complete(self) -> bool:
+        """Whether every replica would be started."""
+        return not self.made.plans.cold
+
+    def starts(self) -> tuple[Planned, ...]:
+        """Return the replicas that would be started."""
+        return tuple(one for one in self.made.plans.plan if not one.cold)
+
+    def commands(self) -> dict[str, tuple[str, ...]]:
+        """Return the command line of each replica that would be started, by its name.
+
+        Address and key file are made anew at each start; here they stand for those.
+
+        Raises:
+            UsageError: No engine is installed.
+            EngineError: The engine is too old for a flag.
+        """
+        if self.engine is NO_ENGINE:
+            raise UsageError(
+                "without an engine its flags are not known", remedy="Install one: relayd engine install"
+            )
+        config = self.made.config.replicas
+        unix, key = UnixAddress(self.paths.runtime / "replica.sock"), self.paths.runtime / "replica.key"
+        first = int(config.ports.partition("-")[0])
+        return {
+            one.name: (
+                str(self.engine.path),
+                *command(
+                    one.spec,
+                    self.engine.features,
+                    unix if config.listen == "unix" else TcpAddress(first + number),
+                    key,
+                ),
+            )
+            for number, one in enumerate(self.starts())
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON-ready values; sizes are bytes."""
+        plans = self.made.plans
+        return {
+            **plan_document(plans.fleet),
+            "complete": self.complete,
+            "needs": {
+                one.name: {"bytes": dict(one.needs), "basis": one.basis.value} for one in self.starts()
+            },
+            "cold": [one.document() for one in plans.cold],
+            "notes": list(self.made.warnings),
+        }
+
+
+def preview(
+    arguments: ServeArguments, site: Site, display: Display, simulated: str = "", *, fresh: bool = False
+) -> Preview:
+    """Return what `relayd serve` with these arguments would start.
+
+    Args:
+        arguments: What would be typed after `relayd serve`.
+        site: Where.
+        display: Shown to while a model is copied out of a llamafile.
+        simulated: Another machine, as `--simulate` describes it; "" is this one.
+        fresh: Whether earlier plans, and what runs, are left out of account.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+        UsageError: A target, or the simulated machine, cannot be understood.
+        ModelFileError: A model file is missing or damaged.
+    """
+    selected, own = select(arguments, site, display), own_paths(demo=arguments.demo_alone)
+    try:
+        engine = engine_at(site, selected.config.engine.path)
+    except EngineError:
+        engine = NO_ENGINE
+    machine = catalogued(simulate(simulated)) if simulated else None
+    return Preview(plan_at(selected, site, engine, own, simulated=machine, fresh=fresh), engine, own)

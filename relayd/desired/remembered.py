@@ -1,0 +1,137 @@
+"""Where models were placed the last time, so that a restart places them there again (`plans.json`).
+
+An entry holds as long as the line, the files, the engine and the machine are the ones that it was made for.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from relayd.config import Model
+from relayd.config.schema import Allocation
+from relayd.engine import Engine
+from relayd.engine.commandline import draft_of, projector_of
+from relayd.errors import ModelFileError, StateError
+from relayd.files import write_atomic
+from relayd.gguf import part_names
+from relayd.gguf.companions import PART
+from relayd.hardware import Machine
+from relayd.planner.plan import Basis
+
+FILE_NAME = "plans.json"
+SCHEMA = 1
+"""Counts breaking changes; a file of another number is planned anew."""
+
+_MOST_BYTES = 4 << 20
+
+
+class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
+    """How one replica runs.
+
+    Attributes:
+        context: Tokens a slot holds.
+        slots: Requests at once.
+        threads: CPU threads; 0 lets the engine choose.
+        cache_ram_mib: RAM for prompts of earlier requests, in MiB.
+        placement: Where, all of it decided.
+        needs: Device → bytes.
+        basis: How these are known.
+    """
+
+    context: int
+    slots: int
+    threads: int
+    cache_ram_mib: int
+    placement: Allocation
+    needs: dict[str, int]
+    basis: Basis
+
+
+class RememberedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of one line.
+
+    Attributes:
+        model: What clients ask for.
+        key: What it was made for, hashed.
+        replicas: How each replica runs, in their order.
+    """
+
+    model: str
+    key: str
+    replicas: tuple[RememberedReplica, ...]
+
+
+class _PlansFile(msgspec.Struct, frozen=True):
+    plans: tuple[RememberedModel, ...]
+    schema: int = SCHEMA
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    schema: int
+
+
+def read_plans(state: Path) -> tuple[dict[str, RememberedModel], str]:
+    """Return the remembered plans by model, and a warning where there are some that cannot be used."""
+    path = state / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES)
+        if (number := msgspec.json.decode(content, type=_Numbered).schema) != SCHEMA:
+            return {}, f"{path} has the layout {number}, this relayd reads {SCHEMA}: models are planned anew"
+        document = msgspec.json.decode(content, type=_PlansFile)
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return {}, f"{path} cannot be read ({error.strerror}): models are planned anew"
+    except (msgspec.MsgspecError, ValueError) as error:
+        return {}, f"{path} is damaged ({error}): models are planned anew"
+    return {entry.model: entry for entry in document.plans}, ""
+
+
+def write_plans(state: Path, entries: Iterable[RememberedModel]) -> str:
+    """Remember plans in place of those before; return a warning if that failed, "" if not."""
+    try:
+        write_atomic(state / FILE_NAME, msgspec.json.encode(_PlansFile(tuple(entries))))
+    except StateError as error:
+        return f"plans are not remembered: {error.message}"
+    return ""
+
+
+def key_of(model: Model, engine: Engine, machine: Machine) -> str:
+    """Return what a plan of a line holds for: the line, its files, the engine and the machine, hashed.
+
+    Aliases change no process, and another number of replicas changes none of those there are.
+    """
+    line = msgspec.to_builtins(msgspec.structs.replace(model, aliases=(), replicas=1))
+    files = [_identity(Path(name)) for name in _files(model)]
+    devices = [
+        (one.key, one.uuid, one.name, one.memory_total, one.engine_name) for one in machine.usable_devices
+    ]
+    build = (_identity(engine.path), engine.version, engine.build)
+    what = (line, files, build, machine.os, machine.cpu_key(), machine.cpu.usable_cores, devices)
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+
+
+def _files(model: Model) -> Iterable[str]:
+    """Return every file of a line, all parts of a split model among them."""
+    first = Path(model.file)
+    part = PART.fullmatch(first.name)
+    names = [first.name]
+    if part:
+        with contextlib.suppress(ModelFileError):  # the engine says what is wrong with it
+            names = [*part_names(first.name, int(part["count"]))]
+    beside = (model.projector or projector_of(model.args), draft_of(model.args))
+    files = (*(str(first.with_name(name)) for name in names), *beside, *(one.file for one in model.lora))
+    return [file for file in files if file]
+
+
+def _identity(path: Path) -> tuple[str, int, int, int] | None:
+    """Return what tells a file from another that has its name; None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return str(path), found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,254 @@
+"""Do configured models become processes that fit together, and the same ones the next time?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from relayd.config import LoraFile, Model
+from relayd.config.schema import Allocation
+from relayd.engine import Engine
+from relayd.planner.plan import Basis
+from relayd.units import GIB, MIB
+from tests.desired.desk import ENGINE, FEATURES, later, planner, plans, sparse
+
+pytestmark = pytest.mark.system
+
+GPU = "gpu=4090:24,ram=64"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Model:
+    return Model(name="large", file=sparse(tmp_path, "qwen3-30b-a3b"), slots=1)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Model:
+    return Model(name="small", file=sparse(tmp_path, "qwen3-8b"), slots=1)
+
+
+def test_a_line_becomes_a_process_of_which_the_engine_decides_nothing(small: Model) -> None:
+    (one,) = plans(planner(GPU), small).plan
+
+    assert not one.spec.fit
+    assert ("CUDA0",) == one.spec.placement.devices
+    assert {"cuda0", "host"} == one.needs.keys()
+    assert Basis.PREDICTED is one.basis
+
+
+def test_what_the_line_fixes_is_kept_beside_what_was_planned(small: Model) -> None:
+    fixed = msgspec.structs.replace(small, context=8192, placement=Allocation(gpu_layers=10))
+    (one,) = plans(planner(GPU), fixed).plan
+
+    assert one.line
+    assert (8192, 10) == (one.spec.context, one.spec.placement.gpu_layers)
+    assert Allocation(gpu_layers=10) == one.line.placement
+
+
+def test_models_are_planned_so_that_all_fit(small: Model, large: Model) -> None:
+    found = plans(planner("ram=48"), large, small)
+
+    assert () == found.cold
+    assert sum(one.needs["host"] for one in found.plan) <= 48 * GIB * 0.8
+
+
+def test_what_does_not_fit_beside_the_others_is_cold_and_says_why(small: Model, large: Model) -> None:
+    found = plans(planner("ram=64", host_mib=20 * 1024), large, small)
+    (cold,) = found.cold
+
+    assert "small#0" == cold.name
+    assert cold.need > cold.have
+    assert ["large#0"] == [name for name, _ in cold.takers]
+    assert "for large#0" in str(cold)
+    assert [False, True] == [bool(one.cold) for one in found.plan]
+
+
+def test_a_cold_model_is_planned_as_it_would_run_alone(small: Model, large: Model) -> None:
+    room = planner("ram=64", host_mib=20 * 1024)
+    beside, alone = plans(room, large, small), plans(room, small)
+
+    assert alone.plan[0].spec.placement == beside.plan[1].spec.placement
+    assert alone.plan[0].spec.context == beside.plan[1].spec.context
+
+
+def test_a_restart_plans_the_same(small: Model, large: Model) -> None:
+    room = planner("ram=48")
+    first = plans(room, large, small)
+
+    assert first.plan == plans(later(room, first.remembered), large, small).plan
+
+
+def test_what_runs_keeps_its_place_when_a_line_is_added_and_what_does_not_is_planned_anew(
+    small: Model, large: Model
+) -> None:
+    room = planner("ram=48")
+    alone = plans(room, small)
+    running = plans(later(room, alone.remembered, {"small"}), large, small)
+    stopped = plans(later(room, alone.remembered), large, small)
+
+    assert alone.plan[0] == running.plan[1]
+    assert alone.plan[0] != stopped.plan[1]
+    assert () == stopped.cold
+
+
+def test_another_line_is_planned_anew_although_its_model_runs(small: Model) -> None:
+    room = planner("ram=48")
+    first = plans(room, small)
+    edited = msgspec.structs.replace(small, context=2048)
+
+    (one,) = plans(later(room, first.remembered, {"small"}), edited).plan
+    assert 2048 == one.spec.context
+
+
+def test_an_alias_changes_no_plan(small: Model) -> None:
+    room = planner("ram=48")
+    first = plans(room, small)
+    named = msgspec.structs.replace(small, aliases=("another",))
+
+    assert first.plan == plans(later(room, first.remembered, {"small"}), named).plan
+
+
+def test_one_replica_more_leaves_the_first_as_it_is(small: Model) -> None:
+    room = planner("gpu=2x4090:24,ram=64")
+    first = plans(room, small)
+    found = plans(later(room, first.remembered, {"small"}), msgspec.structs.replace(small, replicas=2)).plan
+
+    assert first.plan[0] == found[0]
+    assert not found[1].cold
+    assert found[0].spec.context == found[1].spec.context
+
+
+def test_another_file_is_planned_anew(small: Model, tmp_path: Path) -> None:
+    room = planner("ram=48")
+    first = plans(room, small).remembered
+    Path(small.file).unlink()
+    sparse(tmp_path, "qwen3-8b")
+
+    assert first[0].key != plans(room, small).remembered[0].key
+
+
+def test_another_engine_is_planned_for_anew(small: Model) -> None:
+    newer = Engine(ENGINE.path, ENGINE.source, msgspec.structs.replace(FEATURES, version="b20000"))
+
+    assert plans(planner(GPU), small).remembered[0].key != plans(planner(GPU, newer), small).remembered[0].key
+
+
+def test_a_plan_that_no_longer_fits_is_made_anew(small: Model) -> None:
+    first = plans(planner("ram=48"), small).remembered
+    tight = planner("ram=48", host_mib=7 * 1024)
+
+    (one,) = plans(later(tight, first), small).plan
+    assert one.needs["host"] <= 7 * GIB
+
+
+def test_the_engine_fits_a_line_that_says_so(small: Model) -> None:
+    found = plans(planner(GPU), msgspec.structs.replace(small, fit="engine"))
+    (one,) = found.plan
+
+    assert one.spec.fit
+    assert Basis.PREDICTED is one.basis
+    assert {"cuda0", "host"} == one.needs.keys()
+    assert () == found.notes
+
+
+@pytest.mark.parametrize("args", [("-ot", "blk.*=CPU"), ("--no-kv-offload",), ("--swa_full",)])
+def test_flags_that_relayd_does_not_plan_leave_a_line_to_the_engine(
+    small: Model, args: tuple[str, ...]
+) -> None:
+    found = plans(planner(GPU), msgspec.structs.replace(small, args=args))
+
+    assert found.plan[0].spec.fit
+    assert "small is fitted by the engine" in found.notes[0]
+
+
+def test_an_engine_that_cannot_be_given_a_placement_fits_by_itself(small: Model) -> None:
+    old = Engine(ENGINE.path, ENGINE.source, msgspec.structs.replace(FEATURES, flags=frozenset()))
+    found = plans(planner(GPU, old), small)
+
+    assert found.plan[0].spec.fit
+    assert "has no --device" in found.notes[0]
+
+
+def test_arguments_fix_what_they_say_and_stay_the_only_ones_to_say_it(small: Model) -> None:
+    args = ("-ngl", "12", "-ctk", "q8_0", "--mlock")
+    (one,) = plans(planner(GPU), msgspec.structs.replace(small, args=args)).plan
+
+    assert args == one.spec.extra_args
+    assert (None, None, "f16") == (
+        one.spec.placement.gpu_layers, one.spec.placement.cache_type_k, one.spec.placement.cache_type_v,
+    )  # fmt: skip
+    (typed,) = plans(
+        planner(GPU),
+        msgspec.structs.replace(small, placement=Allocation(gpu_layers=12, cache_type_k="q8_0")),
+    ).plan
+    assert typed.needs == one.needs
+
+
+def test_a_draft_model_and_its_cache_are_part_of_the_needs(small: Model, tmp_path: Path) -> None:
+    drafted = msgspec.structs.replace(small, context=4096, args=("-md", sparse(tmp_path, "qwen3.5-4b")))
+    plain = msgspec.structs.replace(small, context=4096)
+    longer = msgspec.structs.replace(drafted, context=16384)
+
+    alone, with_draft = (plans(planner(GPU), one).plan[0].needs["cuda0"] for one in (plain, drafted))
+    weights = (tmp_path / "qwen3.5-4b.gguf").stat().st_size
+    assert with_draft - alone > weights * 0.8
+    base = plans(planner(GPU), msgspec.structs.replace(plain, context=16384)).plan[0].needs["cuda0"]
+    assert plans(planner(GPU), longer).plan[0].needs["cuda0"] - base > with_draft - alone
+
+
+def test_an_adapter_is_part_of_the_needs(small: Model, tiny_model: Path) -> None:
+    plain = msgspec.structs.replace(small, context=4096)
+    adapted = msgspec.structs.replace(plain, lora=(LoraFile(str(tiny_model)),))
+
+    more, less = (plans(planner(GPU), one).plan[0].needs["cuda0"] for one in (adapted, plain))
+    assert 0 < more - less <= MIB
+
+
+def test_replicas_without_a_gpu_share_the_cores(small: Model) -> None:
+    found = plans(planner("ram=64,cores=8"), msgspec.structs.replace(small, replicas=2, context=2048))
+
+    assert [4, 4] == [one.spec.threads for one in found.plan]
+
+
+def test_threads_of_what_runs_stay_when_a_line_is_added(small: Model, large: Model) -> None:
+    room = planner("ram=64,cores=8")
+    first = plans(room, small)
+    found = plans(later(room, first.remembered, {"small"}), small, large)
+
+    assert first.plan[0].spec.threads == found.plan[0].spec.threads
+    assert 4 == found.plan[1].spec.threads
+
+
+def test_a_device_that_is_not_there_leaves_a_line_to_the_engine(small: Model) -> None:
+    found = plans(planner(GPU), msgspec.structs.replace(small, placement=Allocation(devices=("CUDA7",))))
+
+    assert found.plan[0].spec.fit
+    assert "CUDA7" in found.notes[0]
+
+
+def test_remembered_places_on_a_device_that_has_gone_are_found_anew(small: Model) -> None:
+    first = plans(planner("gpu=2x4090:24,ram=64"), small).remembered
+    moved = tuple(
+        msgspec.structs.replace(
+            one,
+            replicas=tuple(
+                msgspec.structs.replace(
+                    replica,
+                    placement=msgspec.structs.replace(replica.placement, devices=("CUDA9",)),
+                )
+                for replica in one.replicas
+            ),
+        )
+        for one in first
+    )
+    room = planner("gpu=2x4090:24,ram=64")
+
+    (one,) = plans(later(room, moved, {"small"}), small).plan
+    assert ("CUDA0",) == one.spec.placement.devices
+
+
+def test_nothing_configured_is_an_empty_plan() -> None:
+    found = plans(replace(planner(GPU), running={"gone"}))
+
+    assert ((), ()) == (found.plan, found.cold)
