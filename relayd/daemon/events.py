@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from relayd.endpoint import Endpoint
 from relayd.planner import Planned
-from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready
+from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready, Unloaded
 
 
 class Bridge:
@@ -31,6 +31,10 @@ class Bridge:
         """Call `listener` whenever a replica has changed, before the scheduler knows."""
         self._listeners.append(listener)
 
+    def waiting(self, replica: str, model: str) -> None:
+        """A replica has asked for its memory."""
+        self._report(Expected(replica, model))
+
     def expected(self, replica: str, model: str) -> None:
         """A replica is on its way."""
         self._report(Expected(replica, model))
@@ -39,7 +43,7 @@ class Bridge:
         """A replica is on its way, or does not fit beside the others and is not."""
         self.expected(planned.name, planned.model)
         if planned.cold:
-            self.gone(planned.name, planned.cold)
+            self.unloaded(planned.name, planned.model, planned.cold)
 
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
@@ -57,6 +61,10 @@ class Bridge:
         """An incarnation has ended."""
         self._retire(endpoint)
         self._report(Lost(endpoint.replica))
+
+    def unloaded(self, replica: str, model: str, reason: str) -> None:
+        """A replica is wanted but not in memory."""
+        self._report(Unloaded(replica, model, reason))
 
     def gone(self, replica: str, reason: str) -> None:
         """A replica will not come back by itself."""

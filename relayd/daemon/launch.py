@@ -1,14 +1,34 @@
-"""The command line and the environment that a replica is started with (launch)."""
+"""What replicas are started with, and what else they touch: command line, environment, dependencies."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from relayd.clock import SystemClock
+from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
+from relayd.desired.smaller import smaller
 from relayd.desired.state import DesiredState
 from relayd.endpoint import Address
 from relayd.engine import command, environment
+from relayd.hardware import OomKills
 from relayd.planner import ReplicaSpec
-from relayd.supervisor import EngineLauncher
+from relayd.store import Reductions
+from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
+from relayd.supervisor.reductions import KeptReductions
+
+
+def dependencies(
+    desired: DesiredState, listener: ReplicaListener, clock: Clock, busy: Callable[[str], bool]
+) -> Dependencies:
+    """Return everything that replicas of a desired state touch."""
+    return Dependencies(
+        launcher(desired),
+        listener,
+        clock,
+        busy=busy,
+        smaller=smaller,
+        out_of_memory=OomKills().ended,
+        reductions=KeptReductions(Reductions(desired.paths.state)),
+    )
 
 
 def launcher(desired: DesiredState) -> EngineLauncher:

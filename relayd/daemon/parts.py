@@ -11,17 +11,15 @@ from relayd.daemon.actor import Actor, Executors
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
-from relayd.daemon.launch import launcher
+from relayd.daemon.launch import dependencies
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.view import FleetView
-from relayd.desired.smaller import smaller
 from relayd.desired.state import DesiredState
-from relayd.hardware import OomKills
 from relayd.planner import Changes, compare
 from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Scheduler
 from relayd.service import Notifier, counts
-from relayd.supervisor import Dependencies, Fleet, Settings, State
+from relayd.supervisor import Fleet, Settings, State
 from relayd.units import mib
 
 
@@ -84,13 +82,19 @@ def assemble(desired: DesiredState) -> DaemonParts:
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
     bridge = Bridge(actor.post, pools.retire)
-    fleet = Fleet(desired.plan, _dependencies(desired, bridge, clock, scheduler), _settings(config))
+    touched = dependencies(desired, bridge, clock, lambda replica: scheduler.running_on(replica) > 0)
+    fleet = Fleet(desired.plan, touched, _settings(config))
     started = clock.wall()
     requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
     _configure(requests, config)
     view = FleetView(config, started, fleet.statuses)
     bridge.on_change(view.changed)
-    actor.start(Executors(dispatch=dispatcher.on_answer, refuse=dispatcher.on_answer, idle=fleet.on_idle))
+    executors = Executors(
+        dispatch=dispatcher.on_answer,
+        refuse=dispatcher.on_answer,
+        idle=lambda idle: fleet.idle(idle.replica),
+    )
+    actor.start(executors)
     doors = Doors(view, dispatcher, pools, clock)
     doors.exchanges.listen(requests.note)
     return DaemonParts(
@@ -101,13 +105,6 @@ def assemble(desired: DesiredState) -> DaemonParts:
         notifier=Notifier(desired.environ, clock),
         requests=requests,
     )  # fmt: skip
-
-
-def _dependencies(desired: DesiredState, bridge: Bridge, clock: Clock, scheduler: Scheduler) -> Dependencies:
-    def is_busy(replica: str) -> bool:
-        return scheduler.running_on(replica) > 0
-
-    return Dependencies(launcher(desired), bridge, clock, is_busy, smaller, OomKills().ended)
 
 
 class _Limits(TypedDict):

@@ -107,13 +107,12 @@ class Takeover:
         for planned in parts.desired.plan:
             parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
-        for name in state.stopped & {planned.name for planned in parts.fleet.plan}:
-            parts.bridge.gone(name, f"{name} is stopped")
+        parts.fleet.keep_stopped(state.stopped)
         if self._claim.predecessor:
             self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
         self._left = state.in_use - adopted.keys()
         await self._end_orphans(adopted.values())
-        parts.fleet.start(leave=state.stopped | self._left)
+        parts.fleet.load(leave=state.stopped | self._left)
 
     async def finish(self) -> None:
         """Wait for the predecessor's end, and replace what was left to it."""
@@ -124,7 +123,7 @@ class Takeover:
         left, self._left = self._left, frozenset()
         fleet = self._parts.fleet
         await self._end_orphans({status.pid for status in fleet.statuses() if status.pid})
-        fleet.start(leave={planned.name for planned in fleet.plan} - left)
+        fleet.load(leave={planned.name for planned in fleet.plan} - left)
 
     def _serve(self, descriptor: int) -> None:
         self._connections.add(task := asyncio.create_task(self._parts.doors.listener.attach(descriptor)))

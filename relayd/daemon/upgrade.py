@@ -235,7 +235,7 @@ def check_upgradable(
             remedy='Set replicas.on_daemon_exit = "keep", then: launchctl kickstart -k',
         )
     for status in fleet.statuses():
-        if status.state in (State.DRAINING, State.STOPPING):
+        if status.state in (State.DRAINING, State.STOPPING, State.EXITED):
             raise UpgradeError(
                 f"{status.spec.name} is {status.state.value}", remedy="Upgrade when it has stopped."
             )

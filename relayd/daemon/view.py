@@ -6,6 +6,7 @@ from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.desired.demo import is_demo
 from relayd.supervisor import State, Status
+from relayd.supervisor.state import DOWN
 
 
 class FleetView:
@@ -69,4 +70,8 @@ def _together(states: Sequence[State]) -> ModelState:
         return ModelState.FAILED
     if states and all(state in (State.STOPPED, State.STOPPING, State.FATAL) for state in states):
         return ModelState.STOPPED
+    if states and State.COLD in states and all(state in DOWN for state in states):
+        return ModelState.COLD
+    if states and all(state is State.WAITING or state in DOWN for state in states):
+        return ModelState.WAITING
     return ModelState.LOADING

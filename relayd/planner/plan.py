@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from relayd.config.schema import Allocation
 from relayd.units import Bytes
@@ -75,6 +78,23 @@ class ReplicaSpec:
         values = ((field, getattr(self, field.name)) for field in fields(self))
         text = "\n".join(f"{field.name}={value!r}" for field, value in values if value != field.default)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+Value = TypeVar("Value")
+
+
+def to_document(value: object) -> Any:
+    """Return a spec, or a value that holds one, as JSON-ready builtins."""
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def from_document(document: object, kind: type[Value]) -> Value:
+    """Return the value that `to_document` has written.
+
+    Raises:
+        msgspec.ValidationError: It is not one, or a later version's that this one does not know.
+    """
+    return msgspec.convert(document, kind, dec_hook=lambda wanted, text: wanted(text))
 
 
 class Basis(StrEnum):

@@ -6,6 +6,7 @@ owner: losing one costs a reload, and one that makes no sense is put aside.
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,12 +23,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         replica: Its name, `MODEL#N`.
-        identity: Digest of what it was started from; another one means that it is outdated.
+        identity: Digest of the spec it was started from, and the engine.
+        line: Digest of the model's line that the spec was made of; empty in records of earlier versions.
+        spec: That spec, smaller than planned where memory did not hold the plan.
+        reduction: What it was made smaller by, if it was.
         incarnation: How many times it had been started.
         pid: Process id, and the id of its group.
         boot_id: The boot of the machine in which that pid means this process.
         started: When the process began, as the kernel counts it since that boot.
         port: Its TCP port; 0 on a unix socket.
+        host: The host of that port.
         log: The file it writes to.
         log_offset: Where in that file it began, in bytes.
         command: Its argv.
@@ -36,11 +41,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     replica: str
     identity: str
+    line: str = ""
+    spec: dict[str, Any] | None = None
+    reduction: dict[str, Any] | None = None
     incarnation: int
     pid: int
     boot_id: str
     started: str
     port: int = 0
+    host: str = "127.0.0.1"
     log: str
     log_offset: int
     command: tuple[str, ...]

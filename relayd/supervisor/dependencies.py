@@ -1,13 +1,40 @@
 """What a replica touches besides itself, passed in (dependencies)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
 from typing import Protocol
 
 from relayd.clock import Clock
 from relayd.planner import Planned, Step
+from relayd.supervisor.examination import Smaller
+from relayd.supervisor.grants import GrantAtOnce, Grants
 from relayd.supervisor.launcher import Launcher
 from relayd.supervisor.listener import ReplicaListener
+from relayd.supervisor.sizing import Reduction
+
+
+class ReductionMemory(Protocol):
+    """Keeps what replicas were made smaller to, over daemons."""
+
+    def read(self) -> Mapping[str, Reduction]:
+        """Return what is kept, by replica. Blocks."""
+        ...
+
+    def put(self, replica: str, reduction: Reduction | None) -> None:
+        """Keep a reduction, or none any more. Blocks; a disk that refuses is reported, not raised."""
+        ...
+
+
+class ForgetfulMemory:
+    """Keeps nothing."""
+
+    def read(self) -> Mapping[str, Reduction]:
+        """Return nothing."""
+        return {}
+
+    def put(self, replica: str, reduction: Reduction | None) -> None:
+        """Keep nothing."""
 
 
 def _never_busy(_replica: str) -> bool:
@@ -22,31 +49,21 @@ def _never_out_of_memory(_pid: int) -> bool:
     return False
 
 
-class Smaller(Protocol):
-    """Names the next plan to try when memory does not hold one."""
-
-    def __call__(self, planned: Planned, rung: int, /, *, host: bool) -> Step | None:
-        """Return the next step from a rung of the ladder on; None when nothing is left.
-
-        Args:
-            planned: What did not fit.
-            rung: Where on the ladder to go on.
-            host: Whether it was RAM that ran out, and not a device's memory.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Dependencies:
     """Everything a replica touches besides itself.
 
     Attributes:
         launcher: Starts processes.
-        listener: Told which replicas take requests.
+        listener: Called with every change that concerns requests.
         clock: Time.
         busy: Tells whether a replica, by its name, has requests to work on.
-        smaller: Names what to try when memory does not hold a replica.
-        out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory.
+        smaller: Names what to try when memory does not hold a replica; called in a thread.
+        out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory; called in
+            a thread.
+        grants: Decides when a replica may take its memory.
+        reductions: Keeps what replicas were made smaller to.
+        random: Spreads restarts; guards nothing.
     """
 
     launcher: Launcher
@@ -55,3 +72,6 @@ class Dependencies:
     busy: Callable[[str], bool] = _never_busy
     smaller: Smaller = _nothing_smaller
     out_of_memory: Callable[[int], bool] = _never_out_of_memory
+    grants: Grants = field(default_factory=GrantAtOnce)
+    reductions: ReductionMemory = field(default_factory=ForgetfulMemory)
+    random: Random = field(default_factory=Random)

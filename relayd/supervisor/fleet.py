@@ -1,9 +1,8 @@
-"""Which replicas shall run, and how does one plan follow another?"""
+"""Every replica of this daemon, and how one plan follows another."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from typing import Protocol
+from collections import Counter, defaultdict
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from relayd.errors import ModelNotFoundError
 from relayd.planner import Changes, Planned, ReplicaSpec
@@ -11,15 +10,6 @@ from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
 from relayd.supervisor.state import SETTLED, State
 from relayd.supervisor.status import Settings, Status
-
-
-class HasReplica(Protocol):
-    """Names a replica, as the scheduler's effects do."""
-
-    @property
-    def replica(self) -> str:
-        """Its name, `MODEL#N`."""
-        ...
 
 
 class Fleet:
@@ -36,6 +26,10 @@ class Fleet:
         self._settings = settings
         self._replicas = {planned.name: self._replica(planned) for planned in plan}
 
+    def __repr__(self) -> str:
+        states = Counter(replica.state.value for replica in self._replicas.values())
+        return f"<Fleet: {', '.join(f'{count} {state}' for state, count in states.items()) or 'no replica'}>"
+
     @property
     def drain_seconds(self) -> float:
         """How long requests may take to finish before a stop, where nobody says otherwise."""
@@ -47,15 +41,38 @@ class Fleet:
         return tuple(replica.wanted for replica in self._replicas.values())
 
     def adopt(self) -> dict[str, int]:
-        """Take over what an earlier daemon left running, and return the pids by replica."""
-        adopted = [replica for replica in self._replicas.values() if replica.adopt()]
-        return {replica.spec.name: pid for replica in adopted if (pid := replica.status().pid)}
-
-    def start(self, leave: Container[str] = ()) -> None:
-        """Bring every replica up that is not, but for some."""
+        """Take over what an earlier daemon left running and has learnt; return the pids by replica."""
+        known = self._dependencies.reductions.read()
         for name, replica in self._replicas.items():
-            if name not in leave and not replica.wanted.cold:
-                replica.start()
+            replica.recall(known.get(name))
+        adopted = [replica for replica in self._replicas.values() if replica.adopt()]
+        return {replica.name: pid for replica in adopted if (pid := replica.status().pid)}
+
+    def load(self, leave: Container[str] = ()) -> None:
+        """Bring every cold replica up that fits beside the others, but for some."""
+        for name, replica in self._replicas.items():
+            if name in leave or replica.state is not State.COLD:
+                continue
+            if reason := replica.wanted.cold:
+                replica.unload(reason, 0)
+            else:
+                replica.load()
+
+    def keep_stopped(self, names: Collection[str]) -> None:
+        """Take over from another daemon that an operator has stopped some replicas."""
+        for name in names:
+            if replica := self._replicas.get(name):
+                replica.stop(0)
+
+    def unload(self, name: str, reason: str) -> None:
+        """Bring a replica down so that a request may bring it back; nothing if there is none.
+
+        Args:
+            name: `MODEL#N`.
+            reason: Why, for whoever asks for it meanwhile.
+        """
+        if replica := self._replicas.get(name):
+            replica.unload(reason, self.drain_seconds)
 
     def release(self) -> None:
         """Leave every process as it is to another daemon."""
@@ -78,9 +95,9 @@ class Fleet:
             )
         return chosen
 
-    def on_idle(self, effect: HasReplica) -> None:
-        """Take note that a draining replica has nothing left to do."""
-        if replica := self._replicas.get(effect.replica):
+    def idle(self, name: str) -> None:
+        """Take note that a draining replica, `MODEL#N`, has nothing left to do."""
+        if replica := self._replicas.get(name):
             replica.idle()
 
     async def stop(self, replicas: Sequence[Replica], drain_timeout: float | None) -> None:
@@ -106,37 +123,38 @@ class Fleet:
             return await self._roll([(replica, None) for replica in replicas])
         for replica in replicas:
             replica.restart()
-        return {replica.spec.name: await replica.reached(*SETTLED) for replica in replicas}
+        return {replica.name: await replica.reached(*SETTLED) for replica in replicas}
 
     async def apply(self, changes: Changes) -> dict[str, State]:
         """Go from the present plan to another, and return how each new or changed replica came out.
 
-        What is unchanged is not touched. What changed follows one by one within a model, so that
-        the others of that model serve meanwhile.
+        What is unchanged keeps its process. What changed follows one by one within a model, so that
+        the others of that model serve meanwhile; what an operator has stopped, or is cold, stays so.
         """
         removed = [self._replicas[planned.name] for planned in changes.removed]
         added = [self._replica(planned) for planned in changes.added]
-        self._replicas |= {replica.spec.name: replica for replica in added}
-        warmed = [planned for planned in changes.unchanged if self._replicas[planned.name].wanted.cold]
-        changed = [
-            (self._replicas[one.name], one)
-            for one in (*(change.planned for change in changes.changed), *warmed)
-            if not one.cold
-        ]
-        cooled = [change.planned for change in changes.changed if change.planned.cold]
-        for replica in added:
-            if replica.wanted.cold:
-                self._dependencies.listener.gone(replica.spec.name, replica.wanted.cold)
+        self._replicas |= {replica.name: replica for replica in added}
+        for planned in changes.unchanged:
+            self._replicas[planned.name].replan(planned)
+        others = (*changes.removed, *(change.planned for change in changes.changed))
+        self.load(leave={planned.name for planned in others})
+        rolled, *_ = await asyncio.gather(self._roll(self._replanned(changes)), self._remove(removed))
+        return rolled | {replica.name: await replica.reached(*SETTLED) for replica in added}
+
+    def _replanned(self, changes: Changes) -> list[tuple[Replica, Planned | None]]:
+        """Give what changed its new plan, and return what has to be started again for it."""
+        rolled: list[tuple[Replica, Planned | None]] = []
+        for change in changes.changed:
+            planned, replica = change.planned, self._replicas[change.planned.name]
+            if planned.cold or replica.state in (State.STOPPED, State.COLD):
+                replica.replan(planned)
             else:
-                replica.start()
-        for planned in cooled:
-            self._replicas[planned.name].wanted = planned
-        rolled, *_ = await asyncio.gather(
-            self._roll(changed),
-            self._remove(removed),
-            self.stop([self._replicas[planned.name] for planned in cooled], self.drain_seconds),
-        )
-        return rolled | {replica.spec.name: await replica.reached(*SETTLED) for replica in added}
+                rolled.append((replica, planned))
+            if planned.cold:
+                replica.unload(planned.cold, self.drain_seconds)
+            elif replica.state is State.COLD:
+                replica.load()
+        return rolled
 
     def configure(self, settings: Settings) -> None:
         """Take new intervals, for what begins from now on."""
@@ -159,8 +177,8 @@ class Fleet:
     async def _remove(self, replicas: Sequence[Replica]) -> None:
         await self.stop(replicas, self.drain_seconds)
         for replica in replicas:
-            del self._replicas[replica.spec.name]
-            self._dependencies.listener.forgotten(replica.spec.name)
+            del self._replicas[replica.name]
+            self._dependencies.listener.forgotten(replica.name)
 
     async def _roll(self, wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[str, State]:
         models: defaultdict[str, list[tuple[Replica, Planned | None]]] = defaultdict(list)
@@ -174,7 +192,7 @@ async def _one_by_one(wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[
     outcome: dict[str, State] = {}
     for replica, planned in wanted:
         replica.restart(planned)
-        outcome[replica.spec.name] = state = await replica.reached(*SETTLED)
+        outcome[replica.name] = state = await replica.reached(*SETTLED)
         if state is not State.READY:
             break
     return outcome

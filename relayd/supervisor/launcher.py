@@ -1,4 +1,4 @@
-"""How does a llama-server process come to life, and how is it signalled?"""
+"""How is a llama-server process started, and taken over from an earlier daemon? (spawn and adopt)."""
 
 import contextlib
 import errno
@@ -19,12 +19,15 @@ from relayd.files import private_folder
 from relayd.journal import Journal
 from relayd.lock import Lock, is_held
 from relayd.planner import Planned, ReplicaSpec
+from relayd.planner.plan import to_document
 from relayd.secret import Secret, new_secret
 from relayd.store import Record, Records
+from relayd.supervisor.adoption import Adopted, address_of, identity, running_spec
 from relayd.supervisor.child import Child, EngineChild, Files
 from relayd.supervisor.identity import boot_id, is_ours, start_mark
 from relayd.supervisor.logs import log_path, mark, open_log
 from relayd.supervisor.orphans import end_stragglers
+from relayd.supervisor.sizing import Reduction, line_of
 
 Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
 """Builds the argv of a replica from its spec, its address and its key file."""
@@ -40,8 +43,13 @@ _PASSING = frozenset({
 class Launcher(Protocol):
     """Starts processes for specs."""
 
-    def launch(self, planned: Planned, incarnation: int) -> Child:
+    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Child:
         """Start one process.
+
+        Args:
+            planned: What runs.
+            incarnation: How many times the replica was started, this time included.
+            reduction: What it was made smaller by, if it was.
 
         Raises:
             EngineError: The binary cannot be started.
@@ -51,8 +59,8 @@ class Launcher(Protocol):
         """
         ...
 
-    def adopt(self, planned: Planned) -> Child | None:
-        """Return the process that an earlier daemon started for this very plan, if it lives."""
+    def adopt(self, planned: Planned) -> Adopted | None:
+        """Return the process that an earlier daemon started for the line of this plan, if it lives."""
         ...
 
 
@@ -70,7 +78,6 @@ class EngineLauncher:
         engine: Names the binary; part of what a replica is started from.
         clock: Says in the log when an incarnation begins.
         ports: Ports to assign from; empty for unix sockets.
-        at: Called with the name of each step of a launch; tests end the daemon there.
     """
 
     def __init__(
@@ -83,7 +90,6 @@ class EngineLauncher:
         engine: str,
         clock: Clock,
         ports: Iterable[int] = (),
-        at: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._command = command
         self._environment = environment
@@ -93,49 +99,56 @@ class EngineLauncher:
         self._clock = clock
         self._ports = tuple(ports)
         self._next_port = 0
-        self._at = at
         self._records = Records(runtime)
 
-    def launch(self, planned: Planned, incarnation: int) -> EngineChild:
+    def __repr__(self) -> str:
+        return f"<EngineLauncher: {self._engine}, {len(self._ports) or 'no'} ports>"
+
+    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> EngineChild:
         """Start one process; see `Launcher`."""
         spec = planned.spec
         files = Files.of(self._runtime, spec.name)
         private_folder(self._runtime)  # somebody may have tidied up
         private_folder(self._logs)
-        self._at("intend")
         lock = _take(files.lock, spec.name)
-        self._at("locked")
         try:
             child = self._spawn(spec, incarnation, files, lock)
-            self._at("spawned")
-            self._remember(spec, child)
+            self._remember(planned, child, reduction)
         finally:
             lock.close()
-        self._at("recorded")
         return child
 
-    def adopt(self, planned: Planned) -> EngineChild | None:
-        """Return the living process of this plan; see `Launcher`.
+    def adopt(self, planned: Planned) -> Adopted | None:
+        """Return the living process of this plan's line; see `Launcher`.
 
-        All of these must hold: its record is of this boot and of this spec, the pid began when
-        the record says, carries our tag, holds the replica's lock, and its key is there.
+        All of these must hold: its record is of this boot, of this engine and of what is wanted, the pid
+        began when the record says, carries our tag, holds the replica's lock, and its key is there.
         """
-        spec = planned.spec
-        files = Files.of(self._runtime, spec.name)
+        files = Files.of(self._runtime, planned.name)
         record = self._records.read(files.stem)
         if (
             record is None
             or record.boot_id != boot_id()
-            or record.identity != self._identity(spec)
+            or (wanted := self._wanted(record, planned, files)) is None
             or record.started != start_mark(record.pid)
-            or not is_ours(record.pid, self._runtime, spec.name)
+            or not is_ours(record.pid, self._runtime, planned.name)
             or (key := _key_of_holder(files)) is None
         ):
             return None
-        address = TcpAddress(record.port) if record.port else UnixAddress(files.socket)
+        return Adopted(self._adopted(record, files, key), *wanted)
+
+    def _wanted(
+        self, record: Record, planned: Planned, files: Files
+    ) -> tuple[ReplicaSpec, Reduction | None] | None:
+        address = address_of(record, files)
+        return running_spec(
+            record, planned, self._engine, lambda spec: self._command(spec, address, files.key)
+        )
+
+    def _adopted(self, record: Record, files: Files, key: Secret) -> EngineChild:
         return EngineChild(
             pid=record.pid,
-            endpoint=Endpoint(address, key, spec.name, record.incarnation),
+            endpoint=Endpoint(address_of(record, files), key, record.replica, record.incarnation),
             files=files,
             log=Path(record.log),
             log_offset=record.log_offset,
@@ -143,19 +156,21 @@ class EngineLauncher:
             forget=partial(self._records.forget, files.stem),
         )
 
-    def _identity(self, spec: ReplicaSpec) -> str:
-        return f"{spec.digest} {self._engine}"
-
-    def _remember(self, spec: ReplicaSpec, child: EngineChild) -> None:
+    def _remember(self, planned: Planned, child: EngineChild, reduction: Reduction | None) -> None:
         address = child.endpoint.address
+        tcp = address if isinstance(address, TcpAddress) else TcpAddress(0)
         record = Record(
-            replica=spec.name,
-            identity=self._identity(spec),
+            replica=planned.name,
+            identity=identity(planned.spec, self._engine),
+            line=line_of(planned),
+            spec=to_document(planned.spec),
+            reduction=to_document(reduction) if reduction else None,
             incarnation=child.endpoint.incarnation,
             pid=child.pid,
             boot_id=boot_id(),
             started=start_mark(child.pid) or "",
-            port=address.port if isinstance(address, TcpAddress) else 0,
+            port=tcp.port,
+            host=tcp.host,
             log=str(child.log),
             log_offset=child.log_offset,
             command=child.command,
@@ -163,14 +178,13 @@ class EngineLauncher:
         try:
             self._records.write(child.files.stem, record)
         except StateError as error:  # it runs all the same; only the next daemon would not know it
-            Journal("supervisor").warning("record.not_written", replica=spec.name, message=error.message)
+            Journal("supervisor").warning("record.not_written", replica=planned.name, message=error.message)
 
     def _spawn(self, spec: ReplicaSpec, incarnation: int, files: Files, lock: Lock) -> EngineChild:
         key = new_secret()
         files.key.unlink(missing_ok=True)
         with os.fdopen(os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(key.reveal() + "\n")
-        self._at("keyed")
         files.socket.unlink(missing_ok=True)
         address = self._address(files)
         command = self._command(spec, address, files.key)
@@ -179,11 +193,9 @@ class EngineLauncher:
         try:
             mark(output, spec.name, incarnation, self._clock.wall())
             log_offset = os.fstat(output).st_size
-            self._at("opened")
             process = self._popen(command, self._environment(spec.name), output, lock.descriptor)
         finally:
             os.close(output)
-        self._at("started")
         _limit(process.pid)
         lock.sign(process.pid)
         return EngineChild(

@@ -4,10 +4,17 @@ from typing import Protocol
 
 from relayd.endpoint import Endpoint
 from relayd.planner import Planned
+from relayd.supervisor.state import State
+
+_ROUTED = (State.READY, State.UNHEALTHY, State.DRAINING)
+"""States in which an incarnation may have requests."""
 
 
 class ReplicaListener(Protocol):
     """Called for every change that concerns requests, in order, from the event loop."""
+
+    def waiting(self, replica: str, model: str) -> None:
+        """A replica has asked for its memory, and is started when that is granted."""
 
     def expected(self, replica: str, model: str) -> None:
         """A replica is on its way."""
@@ -22,10 +29,51 @@ class ReplicaListener(Protocol):
         """A replica takes no new request; call `Replica.idle` when it has finished the others."""
 
     def lost(self, endpoint: Endpoint) -> None:
-        """An incarnation that was ready is no more."""
+        """An incarnation that was ready has ended."""
+
+    def unloaded(self, replica: str, model: str, reason: str) -> None:
+        """A replica is wanted but not in memory; `reason` says why, for whoever asks for it."""
 
     def gone(self, replica: str, reason: str) -> None:
-        """A replica will not come back by itself."""
+        """A replica was stopped or given up, and does not come back by itself."""
 
     def forgotten(self, replica: str) -> None:
         """A replica is no longer part of the plan."""
+
+
+def announce(
+    listener: ReplicaListener,
+    old: State,
+    new: State,
+    planned: Planned,
+    *,
+    endpoint: Endpoint | None,
+    reason: str,
+) -> None:
+    """Announce what a change of state means for requests, and nothing else.
+
+    Args:
+        listener: Who is called.
+        old: The state before.
+        new: The state now.
+        planned: What runs, or would.
+        endpoint: Where the incarnation answers, or answered; None without one.
+        reason: Why it is not in memory, was stopped or given up.
+    """
+    if old in _ROUTED and new not in _ROUTED and endpoint:
+        listener.lost(endpoint)
+    match new:
+        case State.COLD:
+            listener.unloaded(planned.name, planned.model, reason)
+        case State.WAITING:
+            listener.waiting(planned.name, planned.model)
+        case State.STARTING | State.LOADING if old is not State.STARTING:
+            listener.expected(planned.name, planned.model)
+        case State.READY if endpoint:
+            listener.ready(planned, endpoint)
+        case State.UNHEALTHY:
+            listener.paused(planned.name)
+        case State.DRAINING:
+            listener.draining(planned.name)
+        case State.STOPPED | State.FATAL:
+            listener.gone(planned.name, reason)

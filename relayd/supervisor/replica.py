@@ -1,152 +1,162 @@
-"""What happens to one replica, from the wish for it to its end?"""
+"""One replica, from its first start to its end: events in, processes and announcements out."""
 
 import asyncio
-import random
-import signal
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from relayd.errors import DaemonError, RelaydError
 from relayd.journal import Journal
-from relayd.planner import Planned, ReplicaSpec, Step
-from relayd.supervisor.backoff import Budget, backoff_seconds
-from relayd.supervisor.causes import Cause, Exit, classify, may_be_oom
+from relayd.planner import Planned, ReplicaSpec
+from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.child import Child
 from relayd.supervisor.dependencies import Dependencies
-from relayd.supervisor.health import HealthCheck, Verdict
-from relayd.supervisor.logs import since
-from relayd.supervisor.state import ALIVE, Event, Intent, State, after, knows
-from relayd.supervisor.status import Settings, Status
-from relayd.supervisor.watch import ExitWatch
+from relayd.supervisor.examination import Examination, Findings
+from relayd.supervisor.incarnation import Incarnation
+from relayd.supervisor.listener import announce
+from relayd.supervisor.restarts import Restarts, Retry
+from relayd.supervisor.sizing import Reduction, Sizing
+from relayd.supervisor.state import DOWN, Event, Position, State, after, knows
+from relayd.supervisor.status import History, Settings, Status
 
-_LAST_WORDS = 20
-"""Lines of the engine's log that are kept of an incarnation that ended on its own."""
-
-_MOST_STEPS = 4
-"""Smaller specs that are tried before a replica that does not fit is given up."""
+_JOURNAL = Journal("supervisor")
 
 
 class Replica:
-    """One replica's life: events in, processes and announcements out.
+    """One replica.
 
-    Nothing here waits: what takes time runs in a timer, a watch or the health check, and
-    comes back as an event of the incarnation it belongs to.
+    Nothing here waits: what takes time runs in a timer, a watch, the health check or a thread, and comes
+    back as an event. Where it stands is decided by the table in `state`, whether it starts again by
+    `restarts`, in which size by `sizing`, and when by the grant of its memory.
     """
 
     def __init__(self, planned: Planned, dependencies: Dependencies, settings: Settings) -> None:
-        self.planned = self.wanted = planned
-        self.state = State.STOPPED
         self._dependencies = dependencies
-        self._listener = dependencies.listener
         self._settings = settings
-        self._clock = dependencies.clock
-        self._journal = Journal("supervisor")
-        self._random = random.Random()  # noqa: S311 - spreads restarts, guards nothing
-        self._budget = Budget(settings.restart.budget, settings.restart.budget_seconds)
+        self._position = Position()
+        self._sizing = Sizing.of(planned)
+        self._restarts = Restarts(settings.restart, dependencies.random)
+        self._history = History(since=dependencies.clock.wall())
+        self._incarnation: Incarnation | None = None
         self._inbox: deque[Event] = deque()
-        self._intent = Intent.STOP
-        self._child: Child | None = None
-        self._last_child: Child | None = None
-        self._watch: ExitWatch | None = None
-        self._health: HealthCheck | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._next: Planned | None = None
-        self._steps: list[Step] = []
-        self._last_words: tuple[str, ...] = ()
         self._drain_timeout: float | None = None
-        self._released = False
+        self._cancel: Callable[[], None] = _nothing
         self._changed = asyncio.Event()
-        self._verdict: Exit | None = None
-        self._health_fault: str | None = None
-        self._ready_since: float | None = None
-        self._failures = 0
-        self._restarts = 0
-        self._incarnation = 0
-        self._since = dependencies.clock.wall()
-        self._last_exit: Exit | None = None
-        self._last_exit_at: float | None = None
-        self._retry_at: float | None = None
+        self._released = False
+
+    def __repr__(self) -> str:
+        position, history = self._position, self._history
+        return (
+            f"<Replica {self.name}: {position.state.value}, to be {position.goal.value}, "
+            f"incarnation {history.incarnation}, {history.restarts} restarts>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The replica as people write it: `MODEL#N`."""
+        return self._sizing.wanted.name
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._position.state
+
+    @property
+    def wanted(self) -> Planned:
+        """What it is meant to be; it may be smaller to fit."""
+        return self._sizing.wanted
 
     @property
     def spec(self) -> ReplicaSpec:
         """What runs, or would."""
-        return self.planned.spec
+        return self._sizing.current.spec
 
-    def start(self) -> None:
-        """Bring the replica up: now, or once the old process has ended; nothing if it is up."""
-        self._intent = Intent.RESTART
-        if knows(self.state, Event.START):
-            self._budget.refill()
-            self._failures = 0
-            self._next = self.wanted
-            self._steps.clear()
-            self._handle(Event.START)
+    def recall(self, reduction: Reduction | None) -> None:
+        """Take up what an earlier daemon has learnt of its size."""
+        self._sizing = self._sizing.recalled(reduction)
 
     def adopt(self) -> bool:
         """Take over the process that an earlier daemon started; return whether there is one."""
-        child = self._dependencies.launcher.adopt(self.planned) if self.state is State.STOPPED else None
-        if child is None:
+        if not knows(self._position, Event.ADOPT):
             return False
-        self._intent = Intent.RESTART
-        self._incarnation = child.endpoint.incarnation
-        self._journal.info("replica.adopted", replica=self.spec.name, pid=child.pid)
-        self._attend(child, adopted=True)
+        adopted = self._dependencies.launcher.adopt(self.wanted)
+        if adopted is None:
+            return False
+        self._sizing = self._sizing.adopted(adopted.spec, adopted.reduction)
+        _JOURNAL.info("replica.adopted", replica=self.name, pid=adopted.child.pid)
+        self._attend(adopted.child, adopted=True)
         self._handle(Event.ADOPT)
         return True
 
+    def load(self) -> None:
+        """Bring a cold replica up, in the size that is known to fit; nothing if it is not cold."""
+        self._handle_known(Event.LOAD)
+
+    def unload(self, reason: str, drain_timeout: float | None) -> None:
+        """Bring the replica down so that a request may bring it back; nothing if an operator stopped it.
+
+        Args:
+            reason: Why, for whoever asks for it meanwhile.
+            drain_timeout: Seconds that its requests may take to finish; None waits for ever.
+        """
+        self._history.reason = reason
+        self._drain_timeout = drain_timeout
+        self._handle_known(Event.UNLOAD)
+
+    def start(self) -> None:
+        """Bring the replica up at its full size, as an operator asks; nothing if it is up.
+
+        Now, or once the old process has ended.
+        """
+        if knows(self._position, Event.START):
+            self._begin_anew(None)
+            self._handle(Event.START)
+
     def restart(self, planned: Planned | None = None) -> None:
-        """Bring the replica down after what it works on, and up again, as planned anew if so."""
-        self._next = self.wanted = planned or self.wanted
-        self._steps.clear()
-        if knows(self.state, Event.START):
-            self.start()
-            return
+        """Bring the replica down after what it works on, and up again at its full size.
+
+        Args:
+            planned: What it is to be from now on, if it was planned anew.
+        """
+        self._begin_anew(planned)
         self._drain_timeout = self._settings.replicas.drain_seconds
-        self._bring_down(drain=True)
-        self._intent = Intent.RESTART
+        self._handle(Event.RESTART)
 
     def stop(self, drain_timeout: float | None) -> None:
-        """Bring the replica down; nothing if it is down.
+        """Bring the replica down, as an operator asks; nothing if it is down.
 
         Args:
             drain_timeout: Seconds that its requests may take to finish; 0 stops it at once, None waits
                 for ever.
         """
         self._drain_timeout = drain_timeout
-        self._bring_down(drain=drain_timeout != 0)
-
-    def _bring_down(self, *, drain: bool) -> None:
-        self._intent = Intent.STOP
-        if drain and knows(self.state, Event.DRAIN):
-            self._handle(Event.DRAIN)
-        elif knows(self.state, Event.STOP) and not (drain and self.state in (State.DRAINING, State.STOPPING)):
-            self._handle(Event.STOP)
+        self._handle_known(Event.STOP_NOW if drain_timeout == 0 else Event.STOP)
 
     def kill(self) -> None:
         """Send SIGKILL to the process group now."""
         self.stop(0)
-        if self._child and not self._released:
-            self._child.signal(signal.SIGKILL)
+        if self._incarnation and not self._released:
+            self._incarnation.kill()
+
+    def replan(self, planned: Planned) -> None:
+        """Take another plan for the next start; what runs stays as it is."""
+        self._sizing = self._sizing.replanned(planned)
 
     def release(self) -> None:
         """Leave the process as it is to another daemon; from here on nothing happens to this value."""
         self._released = True
         self._changed.set()
-        self._cancel_timer()
-        if self._watch:
-            self._watch.close()
-        if self._health:
-            self._health.end()
+        self._cancel()
+        if self._incarnation:
+            self._incarnation.leave()
 
     def idle(self) -> None:
         """Take note that a draining replica has nothing left to do."""
-        if knows(self.state, Event.IDLE):
-            self._handle(Event.IDLE)
+        self._handle_known(Event.IDLE)
 
     async def down(self) -> None:
         """Wait until there is no process and none will come by itself."""
-        await self.reached(State.STOPPED, State.FATAL)
+        await self.reached(*DOWN)
 
     async def reached(self, *states: State) -> State:
         """Wait until it is in one of some states, and return that one.
@@ -163,28 +173,41 @@ class Replica:
     def configure(self, settings: Settings) -> None:
         """Take new intervals, for what begins from now on."""
         self._settings = settings
+        self._restarts.configure(settings.restart)
 
     def status(self) -> Status:
         """Return what there is to know about it now."""
-        child, last = self._child, self._last_child
+        incarnation, history, now = self._incarnation, self._history, self._dependencies.clock.monotonic()
         return Status(
-            planned=self.planned,
+            planned=self._sizing.current,
             state=self.state,
-            since=self._since,
-            pid=child.pid if child else None,
-            incarnation=self._incarnation,
-            address=str(child.endpoint.address) if child else None,
-            restarts=self._restarts,
-            budget_left=max(0, self._budget.left(self._clock.monotonic())),
-            reduced=tuple(step.what for step in self._steps),
-            last_exit=self._last_exit,
-            last_exit_at=self._last_exit_at,
-            last_words=self._last_words,
-            retry_at=self._retry_at,
-            health_fault=self._health_fault,
-            log=last.log if last else None,
-            command=last.command if last else (),
+            since=history.since,
+            pid=incarnation.child.pid if incarnation else None,
+            incarnation=history.incarnation,
+            address=str(incarnation.endpoint.address) if incarnation else None,
+            restarts=history.restarts,
+            budget_left=max(0, self._restarts.left(now)),
+            reduced=self._sizing.steps,
+            last_exit=history.last_exit,
+            last_exit_at=history.last_exit_at,
+            last_words=history.last_words,
+            retry_at=history.retry_at,
+            health_fault=incarnation.health_fault if incarnation else None,
+            log=history.log,
+            command=history.command,
+            reason=history.reason if self.state is State.COLD else "",
         )
+
+    def _begin_anew(self, planned: Planned | None) -> None:
+        """Forget failures and reductions: an operator, or a changed line, wants the full size."""
+        known, self._sizing = self._sizing.reduction, self._sizing.planned_anew(planned)
+        if known:
+            self._keep_reduction()
+        self._restarts.forget()
+
+    def _handle_known(self, event: Event) -> None:
+        if knows(self._position, event):
+            self._handle(event)
 
     def _handle(self, event: Event) -> None:
         """Take an event; one that arises while another is handled waits for its turn."""
@@ -200,194 +223,168 @@ class Replica:
                 self._inbox.popleft()
 
     def _step(self, event: Event) -> None:
-        old, new = self.state, after(self.state, event)
-        self.state = new
-        self._since = self._clock.wall()
-        self._retry_at = None
-        self._cancel_timer()
-        incarnation = self._incarnation + (new is State.STARTING)
-        self._journal.info(f"replica.{new.value}", replica=self.spec.name, incarnation=incarnation)
-        self._announce(old, new)
-        self._enter(new)
+        before, self._position = self._position, after(self._position, event)
+        old, new = before.state, self._position.state
+        if old is not new:
+            self._history.since = self._dependencies.clock.wall()
+            self._history.retry_at = None
+            incarnation = self._history.incarnation + (new is State.STARTING)
+            _JOURNAL.info(f"replica.{new.value}", replica=self.name, incarnation=incarnation)
+        endpoint = self._incarnation.endpoint if self._incarnation else None
+        listener, current = self._dependencies.listener, self._sizing.current
+        announce(listener, old, new, current, endpoint=endpoint, reason=self._history.why(self.name, new))
+        if event is Event.EXITED:
+            self._examine(commanded=new is State.STOPPING)
+        if old is not new or new is not State.STOPPING:
+            self._cancel()
+            self._cancel = _nothing
+            self._enter(new)
         self._changed.set()
         self._changed = asyncio.Event()
-
-    def _announce(self, old: State, new: State) -> None:
-        """Tell the listener what a change means for requests, and nothing else."""
-        routed = (State.READY, State.UNHEALTHY, State.DRAINING)
-        if new is State.READY and self._child:
-            self._listener.ready(self.planned, self._child.endpoint)
-        elif new is State.UNHEALTHY:
-            self._listener.paused(self.spec.name)
-        elif new is State.DRAINING:
-            self._listener.draining(self.spec.name)
-        elif old in routed and self._child:
-            self._listener.lost(self._child.endpoint)
-        if new in (State.STARTING, State.LOADING) and old in (State.STOPPED, State.FATAL, State.STOPPING):
-            self._listener.expected(self.spec.name, self.spec.model)
-        if new in (State.STOPPED, State.FATAL):
-            self._listener.gone(self.spec.name, self._gone_reason())
 
     def _enter(self, state: State) -> None:
         """Do what a state begins with."""
         match state:
+            case State.WAITING:
+                self._ask()
             case State.STARTING:
                 self._spawn()
             case State.READY:
-                self._ready_since = self._ready_since or self._clock.monotonic()
+                self._fits()
             case State.DRAINING if self._drain_timeout is not None:
                 self._after(self._drain_timeout, self.idle)
-            case State.STOPPING:
-                self._terminate()
+            case State.STOPPING if self._incarnation:
+                self._incarnation.terminate()
             case State.BACKOFF:
-                self._wait_for_retry()
+                self._back_off()
+
+    def _ask(self) -> None:
+        """Ask for the memory of the next start."""
+        sizes = self._sizing.sizes(self._dependencies.clock.wall())
+        self._cancel = self._dependencies.grants.ask(sizes, self._granted)
+
+    def _granted(self, planned: Planned) -> None:
+        self._sizing = self._sizing.started_as(planned)
+        self._handle(Event.GRANTED)
 
     def _spawn(self) -> None:
-        self.planned, self._next = self._next or self.planned, None
-        self._incarnation += 1
-        self._verdict = self._ready_since = None
+        sizing, self._history.incarnation = self._sizing, self._history.incarnation + 1
+        reduction = sizing.reduction if sizing.is_reduced else None
+        launcher = self._dependencies.launcher
         try:
-            child = self._dependencies.launcher.launch(self.planned, self._incarnation)
+            child = launcher.launch(sizing.current, self._history.incarnation, reduction)
         except RelaydError as error:
-            self._note_exit(Exit(Cause.SPAWN_FAILED, None, error.message, error.remedy))
-            self._handle(Event.EXITED_FOR_GOOD)
-            return
+            self._not_started(Exit(Cause.SPAWN_FAILED, None, error.message, error.remedy), hopeless=True)
         except OSError as error:
-            self._end_unexpected(Exit(Cause.SPAWN_FAILED, None, f"the system refused: {error.strerror}"))
-            return
-        self._attend(child)
+            self._not_started(Exit(Cause.SPAWN_FAILED, None, f"the system refused: {error.strerror}"))
+        else:
+            self._attend(child)
+
+    def _not_started(self, exit_: Exit, *, hopeless: bool = False) -> None:
+        self._dependencies.grants.release(self.name)
+        self._note_exit(Findings(exit_))
+        if hopeless:
+            self._handle(Event.NO_RETRY_HELPS)
+        else:
+            self._decide(exit_, None, smaller=False)
 
     def _attend(self, child: Child, *, adopted: bool = False) -> None:
-        """Watch a process for its end, and ask it how it is."""
-        self._child, self._last_child = child, child
-        self._health_fault = None
-        self._watch = ExitWatch(child.pid, self._exited)
-        busy = partial(self._dependencies.busy, self.spec.name)
-        probe, replicas = self._settings.probe, self._settings.replicas
-        self._health = HealthCheck(child, busy, probe, replicas, self._clock, adopted=adopted)
-        self._health.begin(self._judge)
+        """Look after a process until it ends."""
+        needs = self._dependencies
+        self._history.attended(child)
+        self._incarnation = Incarnation(
+            child, needs.clock, self._settings, needs.busy, self._handle_known, adopted=adopted
+        )
 
-    def _judge(self, verdict: Verdict, message: str) -> None:
-        """Take what the health check of the living incarnation found."""
-        event = {
-            Verdict.LOADING: Event.ANSWERED_LOADING,
-            Verdict.READY: Event.ANSWERED_READY,
-            Verdict.FAILING: Event.PROBE_FAILED,
-        }.get(verdict)
-        if verdict is Verdict.FAULT:
-            self._health_fault = message
-        elif event is not None:
-            if knows(self.state, event):
-                self._handle(event)
-        elif self._child and self.state in ALIVE:
-            cause = Cause.IMPOSTOR if verdict is Verdict.IMPOSTOR else Cause.NOT_ANSWERING
-            self._verdict = Exit(cause, -signal.SIGKILL, message)
-            self._child.signal(signal.SIGKILL)
+    def _fits(self) -> None:
+        """Take note that the present size is ready."""
+        known, self._sizing = self._sizing.reduction, self._sizing.fits()
+        if known and not self._sizing.reduction:
+            self._keep_reduction()
 
-    def _exited(self) -> None:
-        child, self._watch = self._child, None
-        if child is None:
+    def _examine(self, *, commanded: bool) -> None:
+        """Find out in a thread why the process has ended; what it returns decides what follows."""
+        ended, self._incarnation = self._incarnation, None
+        if ended is None:
             return
-        if self._health:
-            self._health.end()
-        code = child.reap()
-        commanded = self.state in (State.DRAINING, State.STOPPING)
-        if commanded:
-            self._note_exit(Exit(Cause.COMMANDED, code, "it was stopped"))
-            self._handle(Event.EXITED_TO_START if self._intent is Intent.RESTART else Event.EXITED_TO_STOP)
+        served, needs = ended.served_seconds(), self._dependencies
+        stable = self._restarts.is_stable(served)
+        examination = Examination(
+            ended.child, ended.verdict, self._sizing, stable, needs.smaller, needs.out_of_memory
+        )
+        look = examination.of_commanded if commanded else examination.of_unexpected
+        looking = asyncio.get_running_loop().run_in_executor(None, look)
+        looking.add_done_callback(partial(self._examined, served))
+
+    def _examined(self, served_seconds: float | None, looking: "asyncio.Future[Findings]") -> None:
+        """Take what the examination of the last incarnation has found."""
+        if self._released:
+            return
+        if fault := looking.exception():
+            found = Findings(Exit(Cause.VANISHED, None, f"its end could not be examined: {fault!r}"))
         else:
-            words = since(child.log, child.log_offset)
-            self._last_words = tuple(words.splitlines()[-_LAST_WORDS:])
-            starved = may_be_oom(code) and self._dependencies.out_of_memory(child.pid)
-            self._end_unexpected(self._verdict or classify(code, words, out_of_memory=starved))
-        if self._child is child:
-            self._child = None
-
-    def _end_unexpected(self, exit_: Exit) -> None:
-        """Choose between another try and giving up."""
-        now = self._clock.monotonic()
-        stable = (
-            self._ready_since is not None and now - self._ready_since >= self._settings.restart.stable_seconds
-        )
-        self._failures = 1 if stable else self._failures + 1
-        self._note_exit(exit_)
-        # What has served for a while fits: there it is something else that has grown.
-        too_large = exit_.cause is Cause.DEVICE_OOM or (exit_.cause is Cause.HOST_OOM and not stable)
-        if too_large and self._step_down(host=exit_.cause is Cause.HOST_OOM):
-            self._handle(Event.EXITED_TO_RETRY)
+            found = looking.result()
+        self._dependencies.grants.release(self.name)
+        self._note_exit(found)
+        if knows(self._position, Event.REAPED):
+            self._handle(Event.REAPED)
             return
-        allowed = self._budget.spend(now, exit_.weight)
-        self._handle(Event.EXITED_TO_RETRY if allowed and not exit_.hopeless else Event.EXITED_FOR_GOOD)
+        stable = self._restarts.is_stable(served_seconds)
+        smaller = self._sizing.may_shrink(found.exit, stable=stable) and self._shrink(found)
+        self._decide(found.exit, served_seconds, smaller=smaller)
 
-    def _step_down(self, *, host: bool) -> bool:
-        """Choose a smaller spec for the next start, and return whether there is one to try."""
-        rung = self._steps[-1].rung if self._steps else 0
-        step = (
-            self._dependencies.smaller(self.planned, rung, host=host)
-            if len(self._steps) < _MOST_STEPS
-            else None
-        )
-        if step is None:
+    def _shrink(self, found: Findings) -> bool:
+        """Take the next smaller size for the next start, and return whether there is one."""
+        sizing = self._sizing.ran_out(found.step, self._dependencies.clock.wall())
+        if sizing is None:
             return False
-        self._journal.warning("replica.smaller", replica=self.spec.name, change=step.what)
-        self._next = step.planned
-        self._steps.append(step)
+        self._sizing = sizing
+        _JOURNAL.warning("replica.smaller", replica=self.name, change="; ".join(sizing.steps))
+        self._keep_reduction()
         return True
 
-    def _wait_for_retry(self) -> None:
-        restart = self._settings.restart
-        delay = backoff_seconds(
-            self._failures,
-            first=restart.first_delay_seconds,
-            most=restart.max_delay_seconds,
-            jitter=self._random.uniform(-1, 1),
-        )
-        self._retry_at = self._clock.wall() + delay
+    def _decide(self, exit_: Exit, served_seconds: float | None, *, smaller: bool) -> None:
+        """Choose between another try and giving up."""
+        now = self._dependencies.clock.monotonic()
+        verdict = self._restarts.ended(exit_, now, served_seconds, smaller=smaller)
+        if not isinstance(verdict, Retry):
+            self._handle(Event.NO_RETRY_HELPS)
+            return
+        self._history.retry_delay_seconds = verdict.delay_seconds
+        self._handle(Event.WORTH_A_RETRY)
+
+    def _back_off(self) -> None:
+        delay = self._history.retry_delay_seconds
+        self._history.retry_at = self._dependencies.clock.wall() + delay
         self._after(delay, self._retry)
 
     def _retry(self) -> None:
-        self._restarts += 1
+        self._history.restarts += 1
         self._handle(Event.RETRY_DUE)
 
-    def _terminate(self) -> None:
-        if self._child is None:
-            return
-        self._child.signal(signal.SIGTERM)
-        self._child.signal(signal.SIGCONT)  # a stopped process would hold TERM pending for ever
-        self._after(self._settings.replicas.stop_seconds, self._kill_overdue)
-
-    def _kill_overdue(self) -> None:
-        if self._child:
-            self._journal.warning("replica.killed", replica=self.spec.name, pid=self._child.pid)
-            self._child.signal(signal.SIGKILL)
-            self._after(self._settings.replicas.kill_seconds, self._report_unkillable)
-
-    def _report_unkillable(self) -> None:
-        pid = self._child.pid if self._child else None
-        self._journal.error("replica.unkillable", replica=self.spec.name, pid=pid)
-
-    def _note_exit(self, exit_: Exit) -> None:
-        self._last_exit, self._last_exit_at = exit_, self._clock.wall()
-        log = self._journal.info if exit_.cause is Cause.COMMANDED else self._journal.warning
+    def _note_exit(self, found: Findings) -> None:
+        exit_ = found.exit
+        self._history.ended(exit_, found.last_words, self._dependencies.clock.wall())
+        log = _JOURNAL.info if exit_.cause is Cause.COMMANDED else _JOURNAL.warning
         log(
             "replica.exited",
-            replica=self.spec.name,
-            incarnation=self._incarnation,
+            replica=self.name,
+            incarnation=self._history.incarnation,
             cause=exit_.cause.value,
             code=exit_.code,
             message=exit_.message,
         )
 
-    def _gone_reason(self) -> str:
-        if self.state is State.FATAL and self._last_exit:
-            return f"{self.spec.name} gave up: {self._last_exit.message}"
-        return f"{self.spec.name} is stopped"
-
     def _after(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
+        """Wait in this state for a time, and then go on."""
+        self._cancel()
+        self._cancel = asyncio.get_running_loop().call_later(seconds, callback).cancel
 
-    def _cancel_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    def _keep_reduction(self) -> None:
+        """Write down aside what the next daemon is to know of its size."""
+        put = partial(self._dependencies.reductions.put, self.name, self._sizing.reduction)
+        asyncio.get_running_loop().run_in_executor(None, put)
+
+
+def _nothing() -> None:
+    """Nothing is waited for."""

@@ -1,4 +1,4 @@
-"""What is there to know about a replica, and by which intervals is it kept?"""
+"""What there is to know about a replica, what has happened to it, and by which intervals it is kept."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.planner import Planned, ReplicaSpec
 from relayd.supervisor.causes import Exit
+from relayd.supervisor.child import Child
 from relayd.supervisor.state import State
 
 
@@ -26,6 +27,7 @@ class Status:
         planned: What runs, or would; smaller than what is wanted where memory did not hold that.
         last_words: What the engine wrote last before it ended on its own.
         reduced: The steps that were taken down to fit into memory.
+        reason: Why it is not in memory; empty unless it is cold.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
     """
 
@@ -45,8 +47,54 @@ class Status:
     health_fault: str | None
     log: Path | None
     command: tuple[str, ...]
+    reason: str = ""
 
     @property
     def spec(self) -> ReplicaSpec:
         """What runs, or would."""
         return self.planned.spec
+
+
+@dataclass(slots=True)
+class History:
+    """What has happened to a replica; times are wall-clock seconds.
+
+    Attributes:
+        since: When it came into its present state.
+        incarnation: How many times it was started, over all daemons.
+        restarts: How many times it came back by itself.
+        retry_delay_seconds: How long the next try waits.
+        retry_at: When it is due.
+        reason: Why it is not in memory.
+    """
+
+    since: float
+    incarnation: int = 0
+    restarts: int = 0
+    retry_delay_seconds: float = 0.0
+    retry_at: float | None = None
+    reason: str = ""
+    last_exit: Exit | None = None
+    last_exit_at: float | None = None
+    last_words: tuple[str, ...] = ()
+    log: Path | None = None
+    command: tuple[str, ...] = ()
+
+    def attended(self, child: Child) -> None:
+        """Take note of a process that is looked after now."""
+        self.incarnation = child.endpoint.incarnation
+        self.log, self.command = child.log, child.command
+
+    def why(self, name: str, state: State) -> str:
+        """Return why a replica takes no requests in a state without a process, for whoever asks for it."""
+        if state is State.COLD:
+            return self.reason or f"{name} has not been loaded yet"
+        if state is State.FATAL and self.last_exit:
+            return f"{name} gave up: {self.last_exit.message}"
+        return f"{name} is stopped"
+
+    def ended(self, exit_: Exit, last_words: tuple[str, ...], at: float) -> None:
+        """Take note of the end of an incarnation."""
+        self.last_exit, self.last_exit_at = exit_, at
+        if last_words:
+            self.last_words = last_words

@@ -58,6 +58,9 @@ class Listener:
 
     heard: list[str] = field(default_factory=list)
 
+    def waiting(self, replica: str, model: str) -> None:
+        self.heard.append(f"{replica} waiting")
+
     def expected(self, replica: str, model: str) -> None:
         self.heard.append(f"{replica} expected")
 
@@ -72,6 +75,9 @@ class Listener:
 
     def lost(self, endpoint: Endpoint) -> None:
         self.heard.append(f"{endpoint.replica} lost {endpoint.incarnation}")
+
+    def unloaded(self, replica: str, model: str, reason: str) -> None:
+        self.heard.append(f"{replica} unloaded: {reason}")
 
     def gone(self, replica: str, reason: str) -> None:
         self.heard.append(f"{replica} gone: {reason}")

@@ -22,6 +22,7 @@ from relayd.supervisor.child import Files
 from relayd.supervisor.identity import start_mark
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.state import State
+from tests.contract import crashing
 from tests.contract.stage import Stage, pid_of
 from tests.daemon.test_faults import config
 from tests.daemons import DEADLINE_SECONDS, Daemon, tagged_processes
@@ -155,7 +156,7 @@ def test_s38_a_record_that_makes_no_sense_is_put_aside_and_the_others_hold(stage
 
         assert [None, None, None] == [adopted[name] for name in "abc"]
         assert adopted["d"]
-        assert children["d"].pid == adopted["d"].pid
+        assert children["d"].pid == adopted["d"].child.pid
         assert 3 == len(list(stage.runtime.glob("*.json.corrupt-1")))
         assert stage.launcher().adopt(stage.planned(name="a")) is None
     finally:
@@ -202,7 +203,7 @@ def test_s41_a_lock_that_a_stranger_holds_is_respected_until_it_is_free(stage: S
     stage.play(story, replica)
 
 
-STEPS = ("intend", "locked", "keyed", "opened", "started", "spawned", "recorded")
+STEPS = tuple(crashing.STEPS)
 
 
 @pytest.mark.fake
@@ -212,8 +213,8 @@ def test_s42_a_daemon_killed_at_any_step_of_a_launch_leaves_one_process_in_the_e
     stages = {step: Stage(fake_engine, home / step) for step in STEPS}
     for stage in stages.values():
         stage.home.mkdir()
-    crashing = [sys.executable, "-m", "tests.contract.crashing", str(fake_engine), str(home), *STEPS]
-    subprocess.run(crashing, check=True)
+    daemon = [sys.executable, "-m", "tests.contract.crashing", str(fake_engine), str(home), *STEPS]
+    subprocess.run(daemon, check=True)
     for step, stage in stages.items():
         assert (step in ("started", "spawned", "recorded")) == bool(stage.living()), step
         come_back(stage, adopting=step == "recorded")

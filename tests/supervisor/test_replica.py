@@ -2,149 +2,17 @@
 
 import asyncio
 import signal
-import subprocess
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from relayd.clock import Clock, SystemClock
-from relayd.config.schema import Probe, Replicas, Restart
-from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import EngineError
-from relayd.planner import Facts, Planned, ReplicaSpec, Step, step_down
-from relayd.secret import Secret
-from relayd.supervisor import Dependencies, Replica, Settings, State
+from relayd.planner import Facts
+from relayd.supervisor import Replica, State
 from relayd.supervisor.causes import Cause
-from relayd.supervisor.health import Verdict
-from tests.daemons import DEADLINE_SECONDS
+from tests.supervisor.sleepers import PLANNED, Launcher, Listener, live, until
 
 pytestmark = pytest.mark.fake
-
-PLANNED = Planned(ReplicaSpec("m", 0, Path("/m.gguf")))
-
-
-@dataclass
-class Sleeper:
-    """A process that does nothing, in a group of its own."""
-
-    process: subprocess.Popen[bytes]
-    endpoint: Endpoint
-    log: Path
-    log_offset: int = 0
-    command: tuple[str, ...] = ("sleep",)
-    signals: list[int] = field(default_factory=list)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def signal(self, number: int) -> None:
-        self.signals.append(number)
-        self.process.send_signal(number)
-
-    def reap(self) -> int | None:
-        return self.process.wait()
-
-
-@dataclass
-class Launcher:
-    """Starts sleepers, or fails as it is told to."""
-
-    folder: Path
-    command: tuple[str, ...] = ("sleep", "60")
-    failures: list[Exception] = field(default_factory=list)
-    children: list[Sleeper] = field(default_factory=list)
-
-    def launch(self, planned: Planned, incarnation: int) -> Sleeper:
-        if self.failures:
-            raise self.failures.pop(0)
-        endpoint = Endpoint(UnixAddress(self.folder / "none.sock"), Secret("k"), planned.name, incarnation)
-        process = subprocess.Popen(self.command, start_new_session=True)
-        self.children.append(Sleeper(process, endpoint, self.folder / "log"))
-        return self.children[-1]
-
-    def adopt(self, planned: Planned) -> Sleeper | None:
-        return self.children[0] if self.children else None
-
-
-class LaterClock(SystemClock):
-    """The system's clock, moved on by a test."""
-
-    later_seconds = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.later_seconds
-
-
-@dataclass
-class Listener:
-    """Notes what a replica says of itself."""
-
-    heard: list[str] = field(default_factory=list)
-
-    def expected(self, replica: str, model: str) -> None:
-        self.heard.append("expected")
-
-    def ready(self, planned: Planned, endpoint: Endpoint) -> None:
-        self.heard.append("ready")
-
-    def paused(self, replica: str) -> None:
-        self.heard.append("paused")
-
-    def draining(self, replica: str) -> None:
-        self.heard.append("draining")
-
-    def lost(self, endpoint: Endpoint) -> None:
-        self.heard.append("lost")
-
-    def gone(self, replica: str, reason: str) -> None:
-        self.heard.append(f"gone: {reason}")
-
-    def forgotten(self, replica: str) -> None:
-        self.heard.append("forgotten")
-
-
-def live(
-    launcher: Launcher,
-    story: Callable[[Replica, Listener], Awaitable[None]],
-    *,
-    ready_seconds: float = 60,
-    facts: Facts | None = None,
-    clock: Clock | None = None,
-    **world: Any,
-) -> None:
-    """Tell a story of one replica, with short intervals, and end it."""
-    settings = Settings(
-        Replicas(ready_seconds=ready_seconds, stop_seconds=0.2),
-        Restart(first_delay_seconds=0.02, max_delay_seconds=0.05, budget=3),
-        Probe(fast_seconds=0.005),
-    )
-
-    def smaller(planned: Planned, rung: int, *, host: bool) -> Step | None:
-        return step_down(planned, facts, rung, host=host) if facts else None
-
-    async def tell() -> None:
-        listener = Listener()
-        replica = Replica(
-            PLANNED,
-            Dependencies(launcher, listener, clock or SystemClock(), smaller=smaller, **world),
-            settings,
-        )
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await story(replica, listener)
-            replica.stop(1)
-            await replica.down()
-
-    asyncio.run(tell())
-    assert all(child.process.returncode is not None for child in launcher.children)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
 
 
 def test_start_is_idempotent(tmp_path: Path) -> None:
@@ -154,7 +22,7 @@ def test_start_is_idempotent(tmp_path: Path) -> None:
         replica.start()
         replica.start()
         assert State.STARTING is replica.state
-        assert ["expected"] == listener.heard
+        assert ["waiting", "expected"] == listener.heard
 
     live(launcher, story)
     assert 1 == len(launcher.children)
@@ -211,7 +79,7 @@ def test_a_stop_is_not_a_crash_and_is_not_restarted(tmp_path: Path) -> None:
         assert (State.STOPPED, 3, 0) == (status.state, status.budget_left, status.restarts)
         assert status.last_exit
         assert Cause.COMMANDED is status.last_exit.cause
-        assert ["expected", "gone: m#0 is stopped"] == listener.heard
+        assert ["waiting", "expected", "gone: m#0 is stopped"] == listener.heard
 
     live(launcher, story)
 
@@ -224,7 +92,9 @@ def test_a_stop_in_backoff_cancels_the_retry(tmp_path: Path) -> None:
         await until(lambda: State.BACKOFF is replica.state)
         replica.stop(1)
         count = len(launcher.children)
-        await asyncio.sleep(0.15)
+        other = asyncio.Event()  # set later than the retry was due: the longest delay is 0.05 s
+        asyncio.get_running_loop().call_later(0.1, other.set)
+        await other.wait()
         assert (State.STOPPED, count) == (replica.state, len(launcher.children))
 
     live(launcher, story)
@@ -293,26 +163,6 @@ def test_a_device_that_is_too_small_gets_smaller_specs_and_then_none(tmp_path: P
     assert 5 == len(launcher.children)
 
 
-@pytest.mark.parametrize(("served_seconds", "reduced"), [(0, 1), (120, 0)])
-def test_only_what_the_kernel_ends_soon_comes_back_smaller(
-    tmp_path: Path, served_seconds: float, reduced: int
-) -> None:
-    launcher = Launcher(tmp_path)
-    clock = LaterClock()
-
-    async def story(replica: Replica, _listener: Listener) -> None:
-        replica.start()
-        replica._judge(Verdict.READY, "")
-        clock.later_seconds = served_seconds
-        launcher.children[0].process.kill()
-        await until(lambda: replica.state is State.BACKOFF)
-        assert reduced == len(replica.status().reduced)
-        assert (3 if reduced else 1) == replica.status().budget_left
-
-    facts = Facts(trained_context=8192, layers=32)
-    live(launcher, story, clock=clock, facts=facts, out_of_memory=lambda _: True)
-
-
 def test_a_replica_given_up_shows_its_last_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
     launcher = Launcher(tmp_path, command=("sh", "-c", f"seq 30 > {log}; exit 3"))
@@ -325,3 +175,66 @@ def test_a_replica_given_up_shows_its_last_words(tmp_path: Path) -> None:
         assert tuple(map(str, range(11, 31))) == status.last_words
 
     live(launcher, story)
+
+
+def test_a_slow_disk_at_the_end_of_a_process_holds_nobody_up(tmp_path: Path) -> None:
+    """What reaping and the cause of an exit read from the disk is read aside."""
+    launcher = Launcher(tmp_path)
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.load()
+        child = launcher.children[0]
+        child.disk.clear()
+        child.process.kill()
+        await replica.reached(State.EXITED)
+        turns = 0
+        while turns < 100:  # the loop goes on
+            await asyncio.sleep(0)
+            turns += 1
+        assert (State.EXITED, None) == (replica.state, replica.status().pid)
+        child.disk.set()
+        await replica.reached(State.BACKOFF)
+
+    live(launcher, story)
+
+
+def test_a_stop_while_the_disk_is_slow_waits_for_it_and_starts_nothing(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path)
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.load()
+        child = launcher.children[0]
+        child.disk.clear()
+        child.process.kill()
+        await replica.reached(State.EXITED)
+        replica.stop(1)
+        assert State.STOPPING is await replica.reached(State.STOPPING)
+        child.disk.set()
+        assert State.STOPPED is await replica.reached(State.STOPPED)
+
+    live(launcher, story)
+    assert 1 == len(launcher.children)
+
+
+def test_an_examination_that_fails_is_an_exit_like_any_other(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path)
+
+    def faulty(_pid: int) -> bool:
+        raise RuntimeError("a fault of ours")
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.load()
+        launcher.children[0].process.kill()
+        await replica.reached(State.BACKOFF)
+        last = replica.status().last_exit
+        assert last
+        assert "a fault of ours" in last.message
+
+    live(launcher, story, out_of_memory=faulty)
+
+
+def test_it_shows_where_it_stands(tmp_path: Path) -> None:
+    async def story(replica: Replica, _listener: Listener) -> None:
+        assert "<Replica m#0: cold, to be cold, incarnation 0, 0 restarts>" == repr(replica)
+
+    live(Launcher(tmp_path), story)

@@ -1,0 +1,92 @@
+"""Is what an earlier daemon left running still what is wanted? (adoption by identity).
+
+A process is adopted by the model's line that it was made of, with the placement and the reductions that it
+has: a plan that came out otherwise, or a size that did not fit, is no reason to load a model again. Records
+of builds that did not write the line are compared by the spec's digest, or by the command line itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from relayd.endpoint import Address, TcpAddress, UnixAddress
+from relayd.engine.commandline import same_process
+from relayd.errors import RelaydError
+from relayd.planner import Planned, ReplicaSpec
+from relayd.planner.plan import from_document
+from relayd.store import Record
+from relayd.supervisor.child import Child, Files
+from relayd.supervisor.sizing import Reduction, line_of
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A process that an earlier daemon started.
+
+    Attributes:
+        child: The process.
+        spec: What it runs.
+        reduction: What it was made smaller by, if it was.
+    """
+
+    child: Child
+    spec: ReplicaSpec
+    reduction: Reduction | None = None
+
+
+def identity(spec: ReplicaSpec, engine: str) -> str:
+    """Return what a record says of the spec and the engine that a process was started from."""
+    return f"{spec.digest} {engine}"
+
+
+def address_of(record: Record, files: Files) -> Address:
+    """Return where the process of a record listens."""
+    return TcpAddress(record.port, record.host) if record.port else UnixAddress(files.socket)
+
+
+def running_spec(
+    record: Record, planned: Planned, engine: str, command: Callable[[ReplicaSpec], tuple[str, ...]]
+) -> tuple[ReplicaSpec, Reduction | None] | None:
+    """Return what the process of a record runs, and its reduction, if that is what is wanted; else None.
+
+    Args:
+        record: What is remembered of the process.
+        planned: What is wanted.
+        engine: Names the binary; a process of another one is not wanted.
+        command: Builds the argv that a spec would be started with at the address of the record.
+    """
+    if record.identity.partition(" ")[2] != engine:
+        return None
+    if record.line:
+        return _of_line(record, planned)
+    for spec in _asked(planned):
+        if record.identity == identity(spec, engine) or _starts(command, spec, record.command):
+            return spec, None
+    return None
+
+
+def _asked(planned: Planned) -> tuple[ReplicaSpec, ...]:
+    """Return the specs that a build without plans made of the same line."""
+    line = planned.line or planned.spec
+    return tuple(dict.fromkeys((planned.spec, line, replace(line, threads=planned.spec.threads))))
+
+
+def _of_line(record: Record, planned: Planned) -> tuple[ReplicaSpec, Reduction | None] | None:
+    if record.line != line_of(planned):
+        return None
+    try:
+        spec = from_document(record.spec, ReplicaSpec)
+        reduction = from_document(record.reduction, Reduction) if record.reduction else None
+    except msgspec.ValidationError:  # a later version's
+        return None
+    return spec, reduction
+
+
+def _starts(
+    command: Callable[[ReplicaSpec], tuple[str, ...]], spec: ReplicaSpec, running: tuple[str, ...]
+) -> bool:
+    try:
+        return same_process(command(spec), running)
+    except RelaydError:  # what cannot be started does not run
+        return False
