@@ -1,4 +1,4 @@
-"""What time it is, passed in so that tests can own it."""
+"""Clocks, passed in so that tests control the time."""
 
 import time
 from typing import Protocol

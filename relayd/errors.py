@@ -45,7 +45,7 @@ from typing import ClassVar
 
 
 class RelaydError(Exception):
-    """A fault of relayd itself; each kind that can be told apart has a class below.
+    """Base of every error; each kind that a caller can tell apart has a class below.
 
     Args:
         message: What failed and which value, one sentence.
@@ -74,7 +74,7 @@ class UsageError(RelaydError):
 
 
 class ConfigError(UsageError):
-    """A configuration file or variable says something relayd cannot follow."""
+    """A configuration file or variable holds a value that relayd cannot follow."""
 
     code = "config_invalid"
     http_status = 500
@@ -95,7 +95,7 @@ class ModelFileError(UsageError):
 
 
 class EngineError(RelaydError):
-    """A llama-server binary did not do what it must."""
+    """A llama-server binary failed, or lacks what relayd needs."""
 
     code = "engine_failed"
 
@@ -113,7 +113,7 @@ class EngineBuildError(EngineError):
 
 
 class FetchError(RelaydError):
-    """Bytes from elsewhere did not arrive."""
+    """A download failed."""
 
     code = "fetch_failed"
     http_status = 502
@@ -127,7 +127,7 @@ class HostSilentError(FetchError):
 
 
 class HashMismatchError(FetchError):
-    """The bytes that arrived are not the ones that were promised."""
+    """A download has another SHA-256 than expected."""
 
     code = "hash_mismatch"
 
@@ -214,14 +214,14 @@ class RequestError(RelaydError):
 
 
 class UnauthorizedError(RequestError):
-    """The key is missing or wrong; which of the two is not said."""
+    """The key is missing or wrong; the message does not reveal which."""
 
     code = "invalid_api_key"
     http_status = 401
 
 
 class OriginRefusedError(RequestError):
-    """A web page of another origin is asking."""
+    """The request comes from a web page of an origin that is not allowed."""
 
     code = "origin_not_allowed"
     http_status = 403
@@ -235,7 +235,7 @@ class AdminKeyError(RequestError):
 
 
 class NotFoundError(RequestError):
-    """There is nothing at this path."""
+    """The path does not exist."""
 
     code = "not_found"
     http_status = 404

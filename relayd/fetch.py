@@ -1,4 +1,4 @@
-"""How bytes come from elsewhere: whole, verified, resumed after a cut, or not at all."""
+"""HTTP downloads: verified by SHA-256, resumed after a cut, bounded in size and time."""
 
 import errno
 import hashlib
@@ -53,7 +53,7 @@ def fetch(
         sha256: The hexadecimal digest the bytes must have; empty to accept any.
         max_bytes: The most that may arrive.
         headers: Sent along; `Authorization` goes to the host of `url` only.
-        progress: Told as bytes arrive.
+        progress: Called as bytes arrive.
         timeout_seconds: Until the first byte of an answer, and for each silence after it.
 
     Raises:
@@ -111,12 +111,16 @@ def fetch_json(
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float = FIRST_BYTE_SECONDS,
 ) -> Any:
-    """Return the JSON value at `url`; raise as `fetch_bytes` does, and FetchError when it is no JSON."""
+    """Return the JSON value at `url`.
+
+    Raises:
+        FetchError: As `fetch_bytes`; also when the body is not valid JSON.
+    """
     body = fetch_bytes(url, max_bytes, headers=headers, timeout_seconds=timeout_seconds)
     try:
         return json.loads(body)
     except ValueError as error:
-        raise FetchError(f"the answer of {_show(url)} is no JSON: {error}") from error
+        raise FetchError(f"the answer of {_show(url)} is not valid JSON: {error}") from error
 
 
 class _CutError(Exception):
@@ -124,7 +128,7 @@ class _CutError(Exception):
 
 
 class _StatusError(FetchError):
-    """The host answered with a status that is no success."""
+    """The host answered with a status other than 2xx."""
 
     def __init__(self, url: str, status: int, reason: str) -> None:
         super().__init__(f"{_show(url)} answered {status} {reason}".rstrip())
@@ -175,7 +179,7 @@ def _copy(
     max_bytes: int | None,
     progress: Progress | None,
 ) -> int:
-    """Move the body up to the first byte too many, and return how many bytes the file now has."""
+    """Write the body to the file, at most one byte beyond the limit, and return the file's size."""
     while max_bytes is None or done <= max_bytes:
         try:
             chunk = response.read1(_CHUNK)
@@ -290,7 +294,7 @@ def _check_size(url: str, part: Path, offset: int, total: int | None, max_bytes:
 
 
 def _total(response: http.client.HTTPResponse, offset: int) -> int | None:
-    """Return how long the whole file is, if the host says so."""
+    """Return the length of the whole file, if the host sends it."""
     length = response.headers.get("Content-Length", "")
     return offset + int(length) if length.isdecimal() else None
 
@@ -333,6 +337,6 @@ def _etag_file(part: Path) -> Path:
 
 
 def _show(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password and query."""
+    """Return a URL without the parts that may be secret: user, password and query."""
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,4 +1,4 @@
-"""How a file is replaced whole or not at all, and kept to its owner."""
+"""Atomic file replacement, private folders, and quarantine of unreadable files."""
 
 import os
 import stat
@@ -51,7 +51,7 @@ def private_folder(path: Path) -> Path:
     """Return `path` as a folder that only its owner can enter (0700), made if it is missing.
 
     Raises:
-        StateError: It is no folder, belongs to somebody else, or cannot be made.
+        StateError: It is not a folder, belongs to another user, or cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def private_folder(path: Path) -> Path:
 
 
 def quarantine(path: Path) -> Path:
-    """Move a file that makes no sense aside, to the first free `NAME.corrupt-N`, and return that path.
+    """Rename an unreadable file to the first free `NAME.corrupt-N`, and return that path.
 
     Raises:
         StateError: The file cannot be moved.

@@ -1,4 +1,4 @@
-"""How does the daemon tell what it does, one line an event?
+"""The daemon's log: one structured line an event.
 
 A line is `time LEVEL event key=value …`. Values from outside cannot break out of their
 line: whatever is not plain text is written as a JSON string.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from relayd.errors import StateError
 
-_TELL_SECONDS = 60.0
+_REPORT_SECONDS = 60.0
 _PLAIN = re.compile(r"[A-Za-z0-9._:/#@+\-]+")
 
 
@@ -25,15 +25,15 @@ class Journal:
         self._logger = logging.getLogger(f"relayd.{room}")
 
     def info(self, event: str, **fields: object) -> None:
-        """Record what an operator wants to have read."""
+        """Log an event of normal operation."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Record what an operator should look at."""
+        """Log an event that an operator should look at."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, *, trace: bool = False, **fields: object) -> None:
-        """Record what went wrong; with `trace`, where."""
+        """Log a failure; with `trace`, its traceback."""
         self._write(logging.ERROR, event, fields, trace=trace)
 
     def _write(self, level: int, event: str, fields: dict[str, object], *, trace: bool = False) -> None:
@@ -64,21 +64,21 @@ def open_journal(path: Path, *, max_bytes: int, backups: int, level: int = loggi
 
 
 class _JournalFile(RotatingFileHandler):
-    """A log that may be deleted under us, on a disk that may be full."""
+    """A rotating log file that survives its deletion and a full disk."""
 
-    _told_at = -_TELL_SECONDS
+    _reported_at = -_REPORT_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; into a new file if somebody has removed the old one."""
+        """Write a line; into a new file if the old one was removed."""
         if not Path(self.baseFilename).exists():
             self.close()
         super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the library calls it so
-        """Say on stderr, once a minute, that nothing can be written; the line is lost."""
+        """Report on stderr, once a minute, that the log cannot be written; the line is lost."""
         now = time.monotonic()
-        if now - self._told_at >= _TELL_SECONDS:
-            self._told_at = now
+        if now - self._reported_at >= _REPORT_SECONDS:
+            self._reported_at = now
             sys.stderr.write(f"relayd: {self.baseFilename} cannot be written: {sys.exc_info()[1]}\n")
 
 

@@ -76,7 +76,7 @@ def lock_of_daemon(path: Path) -> Lock:
     if lock is None:
         pid = holder(path)
         raise DaemonRunningError(
-            f"another relayd{f' (pid {pid})' if pid else ''} runs here already",
+            f"another relayd{f' (pid {pid})' if pid else ''} is already running here",
             remedy="See it with `relayd status`, or end it with `relayd stop`.",
         )
     lock.sign(os.getpid())
@@ -100,7 +100,8 @@ def is_held(path: Path) -> bool:
 def holder(path: Path, patience_seconds: float = 1.0) -> int | None:
     """Return the living process that a lock file names, for a message to people.
 
-    Who takes a lock signs it a moment later: until then the file is empty or names an earlier holder.
+    A process writes its pid a moment after it took the lock: until then the file is empty or names an earlier
+    holder.
     """
     deadline, never = time.monotonic() + patience_seconds, Event()
     while True:

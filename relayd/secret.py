@@ -1,4 +1,4 @@
-"""How a secret travels through the program without being shown."""
+"""Secrets that print as `***` and are compared by their hash."""
 
 import hashlib
 import hmac
@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A string that prints, formats and compares without giving itself away.
+    """A string that prints and formats as `***`, and compares in constant time.
 
     `reveal()` is the only way to the value, so every use is visible to a search for it.
     """
@@ -22,7 +22,7 @@ class Secret:
         return self._value
 
     def digest(self) -> bytes:
-        """Return the SHA-256 of the secret: what may be kept and looked up."""
+        """Return the SHA-256 of the secret, which may be stored and looked up."""
         return hashlib.sha256(self._value.encode()).digest()
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a number measures, and how a person reads it."""
+"""Units of numbers (bytes, seconds) and their text for people."""
 
 from typing import NewType
 

@@ -290,9 +290,9 @@ def test_json_is_returned_as_values(site: Site) -> None:
     assert {"tag": "b1"} == fetch_json(site.url("/api"), 1024)
 
 
-def test_what_is_no_json_is_an_error(site: Site) -> None:
+def test_what_is_not_valid_json_is_an_error(site: Site) -> None:
     site.answers["/api"] = lambda handler: _send(handler, 200, b"<html>")
-    with pytest.raises(FetchError, match="is no JSON"):
+    with pytest.raises(FetchError, match="is not valid JSON"):
         fetch_json(site.url("/api"), 1024)
 
 

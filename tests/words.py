@@ -19,7 +19,6 @@ UNREVISED = frozenset(
         "checkup",
         "cli",
         "client",
-        "config",
         "daemon",
         "desired",
         "engine",
@@ -32,13 +31,8 @@ UNREVISED = frozenset(
         "router",
         "scheduler",
         "service",
-        "store",
         "supervisor",
         "ui",
-        "errors.py",
-        "fetch.py",
-        "files.py",
-        "journal.py",
         "documents",
     }
 )

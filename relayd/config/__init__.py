@@ -1,4 +1,4 @@
-"""What does the operator want: relay.toml, the variables that override it, and where relayd keeps its own?"""
+"""Configuration: relay.toml, the variables that override it, and relayd's own folders."""
 
 from relayd.config.diff import Setting, changed_settings
 from relayd.config.exposure import check_exposure

@@ -1,4 +1,4 @@
-"""What does a document say, and where does it say what no setting allows?
+"""Validation of a configuration document against the schema, with the line of each problem.
 
 Problems are collected, so that one run names them all.
 """
@@ -38,18 +38,18 @@ _SAID_ELSEWHERE = {
     "host": "listen",
     "port": "listen",
 }
-"""How llama-server, Ollama and llama-swap call what has another name here."""
+"""Names that llama-server, Ollama and llama-swap give to settings that are named otherwise here."""
 
 _GRAMMARS: Mapping[KeyPath, Callable[[str], object]] = {
     ("server", "listen"): parse_listen,
     ("replicas", "ports"): parse_ports,
 }
-"""Settings whose text has a form of its own, and who reads it."""
+"""Settings whose text has a grammar of its own -> its parser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What values are read against.
+    """What relative paths, `~` and variables in values refer to.
 
     Attributes:
         folder: Relative paths start here; absolute.
@@ -64,7 +64,7 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Document:
-    """What one source says: a file, or all environment variables.
+    """The settings of one source: a file, or all environment variables.
 
     Attributes:
         values: The settings that hold, as builtins, paths absolute and secrets filled in.
@@ -83,11 +83,11 @@ class Document:
 
 @dataclass(slots=True)
 class Checker:
-    """One source of settings, held against the schema.
+    """One source of settings, checked against the schema.
 
     Attributes:
         place: How people find a key of this source: `relay.toml:12`.
-        around: What values are read against.
+        around: What relative paths, `~` and variables in values refer to.
         text_only: Whether numbers and booleans arrive as text, as in environment variables.
         problems: What is wrong, each with its place.
     """
@@ -98,7 +98,7 @@ class Checker:
     problems: list[str] = field(default_factory=list)
 
     def document(self, data: Mapping[str, Any]) -> Document:
-        """Return what a parsed relay.toml says."""
+        """Return the settings of a parsed relay.toml."""
         values = self._table(Config, data, (), "")
         models = [
             (self.place(("model", index, "name")), model)
@@ -168,7 +168,7 @@ class Checker:
         return self._table(kind, value, path, f"{title}{_inside(parent)}")
 
     def _secret(self, secret: Secret, path: KeyPath, title: str) -> Any:
-        """Fill in `${ENV:NAME}`, and refuse what could be guessed or cannot travel in a header."""
+        """Fill in `${ENV:NAME}`, and refuse a key that is too short or cannot be sent in a header."""
 
         def look_up(found: re.Match[str]) -> str:
             if not self.around.environ.get(found[1]):
@@ -182,11 +182,11 @@ class Checker:
         if value and len(value) < SHORTEST_KEY:
             return self._problem(
                 path,
-                f"{title}: a key of {len(value)} characters can be guessed, {SHORTEST_KEY} are the least; "
-                f"make one with: {HOW_TO_MAKE_A_KEY}",
+                f"{title}: a key of {len(value)} characters can be guessed, at least {SHORTEST_KEY} are "
+                f"needed; make one with: {HOW_TO_MAKE_A_KEY}",
             )
         if not all("!" <= one <= "~" for one in value):
-            return self._problem(path, f"{title}: a key is printable ASCII without spaces")
+            return self._problem(path, f"{title}: a key may hold printable ASCII only, without spaces")
         return Secret(value)
 
     def _absolute(self, value: str) -> str:
@@ -195,18 +195,18 @@ class Checker:
         return str(self.around.folder / value) if value else ""
 
     def _meant(self, value: Any, path: KeyPath, title: str) -> Any:
-        """Return a value whose type is right, after reading those that have a grammar of their own."""
+        """Check the grammar of a value whose type is right, and return it."""
         grammar = _GRAMMARS.get(path)
         if grammar is not None:
             try:
                 grammar(value)
             except ConfigError as error:
-                return self._problem(path, f"{title}: {error.message}; {error.remedy}")
+                return self._problem(path, f"{title}: {error.message}. {error.remedy}")
         return value
 
 
 def check(data: Mapping[str, Any], place: Callable[[KeyPath], str], around: Surroundings) -> Document:
-    """Return what a parsed relay.toml says; `place` is how people find a key in it."""
+    """Return the settings of a parsed relay.toml; `place` returns where messages say a key is."""
     return Checker(place, around).document(data)
 
 

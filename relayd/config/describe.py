@@ -1,4 +1,4 @@
-"""How does a person read a setting's type, and a value that does not fit it?"""
+"""Types and values of settings, in the words of error messages."""
 
 import json
 from types import NoneType, UnionType

@@ -1,4 +1,4 @@
-"""Which settings does a new configuration change, and which of them can be had without a restart?"""
+"""The settings a new configuration changes, and which of them need a restart."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,9 @@ class Setting:
 
     Attributes:
         key: `section.name`.
-        old: What held.
-        new: What is wanted; a secret shows as `***`.
-        live: Whether it holds at once; if not, from the next start of the daemon on.
+        old: The value before.
+        new: The value now; a secret shows as `***`.
+        live: Whether it takes effect at once; if not, at the daemon's next start.
     """
 
     key: str

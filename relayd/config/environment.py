@@ -1,4 +1,4 @@
-"""Which settings do environment variables override?"""
+"""Settings overridden by environment variables (`RELAYD_SECTION__KEY`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ PREFIX = "RELAYD_"
 SHORT_FORMS = {"RELAYD_API_KEY": "RELAYD_SERVER__API_KEY"}
 
 NOT_SETTINGS = frozenset({"RELAYD_CONFIG", "RELAYD_RUNTIME_DIR", "RELAYD_INSTANCE", "RELAYD_REPLICA"})
-"""Read elsewhere: where to look for files, and the tags that replicas carry."""
+"""Variables read elsewhere: where files are, and the tags of replica processes."""
 
 
 def overrides(around: Surroundings) -> Document:

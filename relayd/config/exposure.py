@@ -1,4 +1,4 @@
-"""Can other machines reach the door, and may they?"""
+"""The check that an address reachable from other machines has an API key."""
 
 import ipaddress
 import socket
@@ -21,7 +21,7 @@ def resolve(host: str) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise ListenError(
             f'the host "{host}" of the listening address cannot be resolved: {error}',
-            remedy="listen on an address, like 127.0.0.1:8080",
+            remedy="Listen on an address, such as 127.0.0.1:8080.",
         ) from error
     return [str(address[0]) for *_, address in found]
 
@@ -33,18 +33,18 @@ def check_exposure(
     insecure: bool = False,
     resolver: Callable[[str], Iterable[str]] = resolve,
 ) -> None:
-    """Refuse an address that other machines can reach when nobody is asked for a key.
+    """Refuse an address that other machines can reach when no key is required.
 
     A wildcard counts as reachable, and a host name unless every address of it is loopback.
 
     Args:
         listen: HOST:PORT.
         api_key: The configured key; empty is none.
-        insecure: Whether the operator said that this is wanted.
+        insecure: Whether the operator allowed it (`--insecure-bind`).
         resolver: Host name or address to addresses.
 
     Raises:
-        ExposureError: The door would stand open.
+        ExposureError: Other machines could use the API without a key.
         ConfigError: `listen` is not HOST:PORT.
         ListenError: The host cannot be resolved.
     """
@@ -58,9 +58,9 @@ def check_exposure(
     raise ExposureError(
         f"{address}{where} can be reached from other machines, and no API key is set",
         remedy=(
-            f'set a key: RELAYD_API_KEY="$({HOW_TO_MAKE_A_KEY})", or api_key in [server];\n'
-            f"or listen on this machine only: --listen 127.0.0.1:{address.port};\n"
-            "or, if everyone who can reach it may use it: --insecure-bind"
+            f'Set a key: RELAYD_API_KEY="$({HOW_TO_MAKE_A_KEY})", or api_key in [server].\n'
+            f"Or listen on this machine only: --listen 127.0.0.1:{address.port}\n"
+            "Or, if every client that can reach it may use it: --insecure-bind"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What does HOST:PORT mean, and what a range of ports?"""
+"""Listening addresses (HOST:PORT) and port ranges."""
 
 import re
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ def parse_listen(text: str) -> ListenAddress:
     """Read HOST:PORT, with IPv6 in brackets.
 
     Raises:
-        ConfigError: `text` is anything else; a bare port or an empty host would leave open who may come.
+        ConfigError: `text` is anything else; a bare port or an empty host names no interface.
     """
     found = _HOST_PORT.fullmatch(text)
     if found is None or int(found["port"]) > _LAST_PORT:
         raise ConfigError(
             f"{text!r} is not HOST:PORT",
-            remedy="write 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for every interface, "
-            "or [::1]:8080 for IPv6",
+            remedy="Write 127.0.0.1:8080 for this machine only, 0.0.0.0:8080 for every interface, "
+            "or [::1]:8080 for IPv6.",
         )
     return ListenAddress(found["ipv6"] or found["host"], int(found["port"]))
 
@@ -46,11 +46,11 @@ def parse_ports(text: str) -> range:
     """
     first, dash, last = text.partition("-")
     if not (dash and all(one.isascii() and one.isdigit() for one in (first, last))):
-        raise ConfigError(f"{text!r} is not FIRST-LAST", remedy="write two ports, like 8100-8199")
+        raise ConfigError(f"{text!r} is not FIRST-LAST", remedy="Write two ports, such as 8100-8199.")
     ports = range(int(first), int(last) + 1)
     if not ports or ports[0] < 1 or ports[-1] > _LAST_PORT:
         raise ConfigError(
             f"{text!r} is not a range of ports",
-            remedy=f"write the lower one first, both from 1 to {_LAST_PORT}, like 8100-8199",
+            remedy=f"Write the lower one first, both from 1 to {_LAST_PORT}, such as 8100-8199.",
         )
     return ports

@@ -1,4 +1,4 @@
-"""Where is the configuration, and what does it come to?
+"""Finding and merging the configuration: files, variables, defaults.
 
 Later ones win: defaults, relay.toml, models.toml of the state folder (what relayd itself wrote), environment.
 """
@@ -31,10 +31,10 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration and where it came from.
+    """A configuration and its sources.
 
     Attributes:
-        config: What holds.
+        config: The settings in effect.
         sources: Files read, then variables used, in the order they apply.
         warnings: What the operator should know, a sentence each.
     """
@@ -53,7 +53,7 @@ def load(
         file: What `--config` named, if it did.
         environ: Environment variables.
         home: What `~` stands for.
-        cwd: Where relative names start that stand in no file; absolute.
+        cwd: The working directory, for relative names that no file contains; absolute.
         system_file: The relay.toml of this machine.
 
     Raises:
@@ -91,11 +91,11 @@ def find_config(
 
 
 def _read(path: Path, around: Surroundings, *, written: bool = False) -> Document:
-    """Return what one file says; `path` may be relative, and is how problems name it.
+    """Return the settings of one file; `path` may be relative, and is how problems name it.
 
     Args:
         path: The file.
-        around: What its values are read against.
+        around: What its relative paths and variables refer to.
         written: Whether it is one that relayd writes itself.
     """
     try:
@@ -122,7 +122,7 @@ def _read(path: Path, around: Surroundings, *, written: bool = False) -> Documen
 
 
 def _syntax(error: Exception, content: bytes) -> str:
-    """Return `:LINE:COLUMN: what is wrong`, as far as the parser says so."""
+    """Return `:LINE:COLUMN: what is wrong`, as far as the parser reports it."""
     if isinstance(error, UnicodeDecodeError):
         before = content[: error.start].split(b"\n")
         return f":{len(before)}:{len(before[-1]) + 1}: not UTF-8"

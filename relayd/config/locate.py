@@ -1,4 +1,4 @@
-"""On which line of a TOML document does a key stand?
+"""Line numbers of the keys of a TOML document.
 
 The standard parser gives values without lines. This one walks a document that parser has already accepted,
 so it looks for keys only and may trust the syntax.

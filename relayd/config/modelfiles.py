@@ -1,4 +1,4 @@
-"""Are the model files that the configuration names there, and are they GGUFs?"""
+"""The check that configured model files exist and are GGUFs."""
 
 import stat
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ MAGIC = b"GGUF"
 
 
 def check_model_files(config: Config) -> None:
-    """Open every model and adapter, and name all that cannot be one.
+    """Open every model and adapter, and report every file that cannot be one.
 
     Raises:
-        ModelFileError: A file is missing, unreadable, no regular file, or does not begin like a GGUF.
+        ModelFileError: A file is missing, unreadable, not a regular file, or does not begin like a GGUF.
     """
     problems = [
         f"model {name}: {problem}" for name, file in _files(config) if (problem := _problem(Path(file)))

@@ -1,4 +1,4 @@
-"""What are models called that nobody has written into relay.toml?"""
+"""Names for models that are not in relay.toml."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import msgspec
 from relayd.config.schema import Model
 
 LONGEST = 120
-"""Characters of a name that is made of another; eight less than a name may have, for what tells two apart."""
+"""Characters of a derived name; eight less than a name may have, for the suffix of a second one."""
 
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 _NAME = re.compile(rf"{_WORD}(/{_WORD})*")
@@ -21,13 +21,13 @@ def model_name(text: str) -> str:
 
 
 def told_apart(models: Iterable[Model], taken: Iterable[str] = ()) -> tuple[Model, ...]:
-    """Return models of which no two answer to the same name; one that is named twice is there once.
+    """Return models of which no two have the same name; a model that is given twice is returned once.
 
-    A name stays with the first that has it, an alias with nobody where two models have it.
+    A name stays with the first that has it; an alias of two models is dropped from both.
 
     Args:
         models: In the order in which they were named.
-        taken: Names that other models answer to.
+        taken: Names of other models.
     """
     given = list({(model.name, model.file): model for model in models}.values())
     names: list[str] = []

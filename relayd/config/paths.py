@@ -1,4 +1,4 @@
-"""Which folders are relayd's own?
+"""relayd's own folders (XDG base directories).
 
 The XDG base directories, on Linux and macOS alike: command-line programs are looked for there on both.
 """
@@ -20,7 +20,7 @@ SOCKET_PATH_LIMIT_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where everything lies; all absolute, none of them made yet.
+    """relayd's folders and files; all absolute, none of them made yet.
 
     Attributes:
         config: relay.toml of this user.
@@ -28,8 +28,8 @@ class Paths:
         cache: What can be fetched or computed again.
         state: What outlives a reboot: models.toml, records, logs, the database.
         runtime: Sockets, keys and locks of running processes.
-        control_socket: The daemon's door for commands.
-        lock: Held by the daemon while it lives.
+        control_socket: The socket that commands use.
+        lock: Held by the daemon while it runs.
     """
 
     config: Path
@@ -76,7 +76,7 @@ def runtime_dir(environ: Mapping[str, str] | None = None, home: Path | None = No
     if not folder.is_absolute():
         raise ConfigError(
             f"the runtime folder {folder} is not an absolute path",
-            remedy="give RELAYD_RUNTIME_DIR from the root, like /run/relayd",
+            remedy="Set RELAYD_RUNTIME_DIR to an absolute path, such as /run/relayd.",
         )
     return with_socket_room(folder)
 
@@ -91,8 +91,8 @@ def with_socket_room(folder: Path) -> Path:
     if len(longest) > SOCKET_PATH_LIMIT_BYTES:
         raise ConfigError(
             f"the runtime folder {folder} is too long: a socket in it takes {len(longest)} bytes, and "
-            f"{SOCKET_PATH_LIMIT_BYTES} are possible",
-            remedy="set RELAYD_RUNTIME_DIR to a shorter folder that only you can enter",
+            f"the limit is {SOCKET_PATH_LIMIT_BYTES}",
+            remedy="Set RELAYD_RUNTIME_DIR to a shorter path of a folder that only you can enter.",
         )
     return folder
 
@@ -156,12 +156,13 @@ def _check_private(folder: Path, status: os.stat_result, forbidden: int) -> None
     mode = stat.S_IMODE(status.st_mode)
     if mode & forbidden:
         raise StateError(
-            f"the folder {folder} is open to other users (mode {mode:04o})", remedy=f"chmod 700 {folder}"
+            f"the folder {folder} is open to other users (mode {mode:04o})",
+            remedy=f"Run `chmod 700 {folder}`.",
         )
     if forbidden & 0o055 and status.st_uid != os.geteuid():
         raise StateError(
             f"the folder {folder} belongs to another user (uid {status.st_uid})",
-            remedy="run relayd as that user, or move the folder away",
+            remedy="Run relayd as that user, or move the folder away.",
         )
 
 

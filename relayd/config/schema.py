@@ -1,4 +1,4 @@
-"""What can an operator wish for: every setting, its unit, its range and its default?"""
+"""Every setting of relay.toml: unit, range and default."""
 
 from typing import Annotated, Literal
 
@@ -87,18 +87,18 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Server(Section, frozen=True):
-    """The door that clients use.
+    """The HTTP server that clients use.
 
     Attributes:
         listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
-        api_key: What clients present; empty asks for none. Written `${ENV:NAME}` it is read
+        api_key: The key that clients send; empty requires none. Written `${ENV:NAME}` it is read
             from that environment variable.
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default.
         max_body_mib: Largest request body, in MiB.
         header_seconds: How long the head of a request may take to arrive.
         body_seconds: Longest pause while a request body arrives.
-        write_stall_seconds: Longest time a client may read nothing of what waits for it.
+        write_stall_seconds: Longest time a client may stop reading before it is disconnected.
         keep_alive_seconds: How long an unused connection stays open.
         takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
     """
@@ -158,14 +158,14 @@ class Replicas(Section, frozen=True):
 
 
 class Restart(Section, frozen=True):
-    """When a replica that died comes back.
+    """When a replica that has exited is restarted (backoff and budget).
 
     Attributes:
         first_delay_seconds: Wait before the first restart; it doubles with every further one.
         max_delay_seconds: Longest wait before a restart.
         stable_seconds: Time in service after which the wait starts over.
-        budget: Unexpected exits that are borne within `budget_seconds`; with one more the replica is
-            given up. One that the kernel ends for want of memory counts as two.
+        budget: Unexpected exits tolerated within `budget_seconds`; after one more the replica is
+            given up. An exit by the kernel's out-of-memory killer counts as two.
         budget_seconds: The window in which exits are counted.
     """
 
@@ -177,7 +177,7 @@ class Restart(Section, frozen=True):
 
 
 class Probe(Section, frozen=True):
-    """How often a replica is asked whether it is well.
+    """How often a replica's health is checked.
 
     Attributes:
         fast_seconds: Period just after the start, when a small model is about to be ready.
@@ -200,7 +200,7 @@ class Probe(Section, frozen=True):
 
 
 class Logs(Section, frozen=True):
-    """What is kept of what replicas say.
+    """How much of the replicas' logs is kept.
 
     Attributes:
         max_mib: Size at which a replica's log is rotated, in MiB.
@@ -313,7 +313,7 @@ class Model(Section, frozen=True):
     Attributes:
         name: What clients ask for.
         file: The GGUF, or the first part of a split one.
-        projector: The GGUF that lets the model see or hear (`mmproj`); empty for none.
+        projector: The GGUF that lets the model take images or audio (`mmproj`); empty for none.
         aliases: Other names that clients may use.
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests one replica works on at once.
@@ -349,12 +349,12 @@ class Config(Section, frozen=True):
     """Everything in relay.toml.
 
     Attributes:
-        server: The door that clients use.
+        server: The HTTP server that clients use.
         queue: How long and how deep requests wait for a free slot.
         replicas: How llama-server processes are run.
-        restart: When a replica that died comes back.
-        probe: How often a replica is asked whether it is well.
-        logs: What is kept of what replicas say.
+        restart: When a replica that has exited is restarted (backoff and budget).
+        probe: How often a replica's health is checked.
+        logs: How much of the replicas' logs is kept.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.

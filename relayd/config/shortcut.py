@@ -1,4 +1,4 @@
-"""Which model do RelayServe's variables ask for, without a relay.toml?
+"""RelayServe's environment variables, read as a configuration of one model.
 
     LLAMA_MODEL_PATH    the GGUF that is served
     LLAMA_PORTS         ports of its replicas on 127.0.0.1, one replica each: `8081`, `8081,8082`, `8081-8084`
@@ -29,7 +29,7 @@ FLAGS: Mapping[str, str] = {
     **dict.fromkeys(("-t", "--threads"), "threads"),
     **dict.fromkeys(("-cram", "--cache-ram"), "cache_ram_mib"),
 }
-"""Flag of llama-server -> the setting of a model that says it here."""
+"""Flag of llama-server -> the setting of a model that has its meaning here."""
 
 SWITCHES = frozenset({"--embedding", "--embeddings"})
 
@@ -45,7 +45,7 @@ _PLACES: Mapping[tuple[str | int, ...], str] = {
 
 
 def shortcut(around: Surroundings) -> Document:
-    """Return what RelayServe's variables say, as one layer of the configuration; empty ones count as unset.
+    """Return the settings of RelayServe's variables as one configuration layer; empty ones count as unset.
 
     Without LLAMA_MODEL_PATH there is nothing that LLAMA_SERVER_ARGS could belong to: that is a warning.
     LLAMA_PORTS alone selects TCP for the replicas of any model.
@@ -55,7 +55,7 @@ def shortcut(around: Surroundings) -> Document:
     try:
         document = check(_table(given), _place, around)
     except ConfigError as error:
-        document.problems.append(f"{error.message}; {error.remedy}")
+        document.problems.append(f"{error.message}. {error.remedy}")
     if ARGS in given and MODEL not in given:
         document.warnings.append(f"{ARGS} has no effect without {MODEL}")
         del given[ARGS]
@@ -64,7 +64,7 @@ def shortcut(around: Surroundings) -> Document:
 
 
 def _table(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the variables as a relay.toml would say it."""
+    """Return the variables as values of a relay.toml."""
     table: dict[str, Any] = {}
     ports = _ports(given[PORTS]) if PORTS in given else None
     if ports:
@@ -101,12 +101,12 @@ def _ports(text: str) -> range:
         found = parse_ports(f"{ports[0]}-{ports[-1]}") if ports else range(0)
     except ConfigError as error:
         raise ConfigError(
-            f"{PORTS}: {text!r} are no ports", remedy="write 8081, 8081,8082 or 8081-8084"
+            f"{PORTS}: {text!r} are not valid ports", remedy="Write 8081, 8081,8082 or 8081-8084."
         ) from error
     if not ports or len(found) != len(listed):
         raise ConfigError(
             f"{PORTS}: {text!r} has gaps or repetitions",
-            remedy="replicas take the ports of one range: write 8081,8082,8083 or 8081-8083",
+            remedy="Replicas take the ports of one range. Write 8081,8082,8083 or 8081-8083.",
         )
     return found
 
@@ -114,11 +114,11 @@ def _ports(text: str) -> range:
 def _settings(text: str) -> dict[str, Any]:
     """Return the settings of a model that a line of flags means, and what is left as `args`.
 
-    `-c` is what all slots of a llama-server share, `context` what each of them has; where the line says
-    nothing of slots it gets one, so that it holds the context, and takes the memory, that it asks for.
+    `-c` is what all slots of a llama-server share, `context` what each of them has; a line without
+    slots gets one, so that the slot has the whole context and the model takes the memory the line implies.
 
     Raises:
-        ConfigError: The line cannot be split, or a value is missing or no number.
+        ConfigError: The line cannot be split, or a value is missing or not a number.
     """
     found: dict[str, Any] = {}
     left: list[str] = []
@@ -141,7 +141,7 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise ConfigError(
-            f"{ARGS}: {text!r} cannot be split: {error}", remedy="quote it as for a shell"
+            f"{ARGS}: {text!r} cannot be split: {error}", remedy="Quote it as for a shell."
         ) from error
 
 
@@ -151,5 +151,5 @@ def _value(flag: str, text: str) -> str | int:
     if text.isascii() and text.isdigit():
         return int(text)
     raise ConfigError(
-        f"{ARGS}: {flag} is followed by {text!r}", remedy=f"give {flag} a number that is not negative"
+        f"{ARGS}: {flag} is followed by {text!r}", remedy=f"Give {flag} a number that is not negative."
     )

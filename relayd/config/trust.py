@@ -1,4 +1,4 @@
-"""May a configuration file be believed, given who can write and read it?"""
+"""Whether a configuration file is safe to read, given its owner and mode."""
 
 import os
 import stat
@@ -20,23 +20,23 @@ def check_trust(file: Path, status: os.stat_result, uid: int, *, holds_key: bool
         holds_key: Whether the file itself contains an API key.
 
     Raises:
-        ConfigError: Someone else could have written it, or can read the key in it.
+        ConfigError: Another user could have written it, or can read the key in it.
     """
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid not in {0, uid}:
         raise ConfigError(
             f"{file}: belongs to another user (uid {status.st_uid}), who could make relayd run anything",
-            remedy=f"copy it, or take it over: sudo chown {uid} {file}",
+            remedy=f"Copy it, or take it over with `sudo chown {uid} {file}`.",
         )
     if mode & stat.S_IWOTH:
         raise ConfigError(
-            f"{file}: every user can write it (mode {mode:04o})", remedy=f"chmod o-w,g-w {file}"
+            f"{file}: every user can write it (mode {mode:04o})", remedy=f"Run `chmod o-w,g-w {file}`."
         )
     readers = stat.S_IROTH | (stat.S_IRGRP if status.st_uid == uid else 0)
     if holds_key and mode & readers:
         raise ConfigError(
             f"{file}: holds api_key, and other users can read it (mode {mode:04o})",
-            remedy=f"chmod 600 {file}",
+            remedy=f"Run `chmod 600 {file}`.",
         )
     if mode & stat.S_IWGRP:
         return [f"{file}: its group can write it (mode {mode:04o}); chmod g-w {file}"]

@@ -1,7 +1,7 @@
-"""What was running when the last daemon ended?
+"""Replica records: what was running when the last daemon ended.
 
-One small file for each replica, in the runtime folder. It is a memory of reality, never its
-owner: losing one costs a reload, and one that makes no sense is put aside.
+One small file for each replica, in the runtime folder. The process is the truth, the record
+only describes it: losing one costs a reload, and one that cannot be read is put aside.
 """
 
 import contextlib
@@ -76,12 +76,12 @@ class Records:
         write_atomic(self._path(stem), msgspec.json.encode(record))
 
     def forget(self, stem: str) -> None:
-        """Forget a replica that is no more; a record that cannot be removed matches no process."""
+        """Remove the record of a replica that has ended; one that cannot be removed matches no process."""
         with contextlib.suppress(OSError):
             self._path(stem).unlink()
 
     def read(self, stem: str) -> Record | None:
-        """Return what is remembered; what cannot be read is moved aside and reported."""
+        """Return the records; a file that cannot be read is moved aside and reported."""
         path = self._path(stem)
         try:
             with path.open("rb") as file:

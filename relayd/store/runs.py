@@ -1,4 +1,4 @@
-"""What has been measured on this machine?"""
+"""Benchmark results of this machine, kept for the planner."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def remember_run(state: Path, run: dict[str, Any]) -> None:
 
 
 def remembered_runs(state: Path) -> Iterator[dict[str, Any]]:
-    """Yield what was measured, oldest first; lines that make no sense are passed over."""
+    """Yield the measurements, oldest first; unreadable lines are skipped."""
     try:
         lines = (state / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -129,16 +129,16 @@ NAME = (
         (
             "[replicas]\nports = '9-8'",
             (
-                "2: \"ports\" in [replicas]: '9-8' is not a range of ports; "
-                "write the lower one first, both from 1 to 65535, like 8100-8199"
+                "2: \"ports\" in [replicas]: '9-8' is not a range of ports. "
+                "Write the lower one first, both from 1 to 65535, such as 8100-8199."
             ),
         ),
         (
             "[server]\nlisten = ':80'",
             (
-                "2: \"listen\" in [server]: ':80' is not HOST:PORT; "
-                "write 127.0.0.1:8080 for this machine only, "
-                "0.0.0.0:8080 for every interface, or [::1]:8080 for IPv6"
+                "2: \"listen\" in [server]: ':80' is not HOST:PORT. "
+                "Write 127.0.0.1:8080 for this machine only, "
+                "0.0.0.0:8080 for every interface, or [::1]:8080 for IPv6."
             ),
         ),
         ("[server]\nlisten = 1979-05-27", '2: "listen" in [server]: expected a string, got a date or time'),
@@ -186,13 +186,13 @@ NAME = (
         (
             f"[server]\napi_key = '{'k' * 23}'",
             (
-                '2: "api_key" in [server]: a key of 23 characters can be guessed, 24 are the least; '
+                '2: "api_key" in [server]: a key of 23 characters can be guessed, at least 24 are needed; '
                 "make one with: openssl rand -hex 32"
             ),
         ),
         (
             f"[server]\napi_key = '{'k' * 23} '",
-            '2: "api_key" in [server]: a key is printable ASCII without spaces',
+            '2: "api_key" in [server]: a key may hold printable ASCII only, without spaces',
         ),
         ("[server]\napi_key = 123456", '2: "api_key" in [server]: expected a string, got an integer'),
         (

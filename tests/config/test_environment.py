@@ -84,7 +84,7 @@ def test_both_forms_of_the_key_must_agree() -> None:
             "RELAYD_API_KEY",
             "short",
             (
-                '"api_key" in [server]: a key of 5 characters can be guessed, 24 are the least; '
+                '"api_key" in [server]: a key of 5 characters can be guessed, at least 24 are needed; '
                 "make one with: openssl rand -hex 32"
             ),
         ),

@@ -187,7 +187,7 @@ def test_an_unsafe_file_is_refused(machine: Machine) -> None:
     assert f"{machine.user_file}: every user can write it" in machine.refusal()
 
     write(machine.user_file, f"[server]\napi_key = '{KEY}'", 0o644)
-    assert machine.refusal().endswith(f"chmod 600 {machine.user_file}")
+    assert machine.refusal().endswith(f"Run `chmod 600 {machine.user_file}`.")
 
     write(machine.user_file, "[server]\napi_key = '${ENV:MY_KEY}'", 0o644)
     assert Secret(KEY) == machine.load(MY_KEY=KEY).config.server.api_key

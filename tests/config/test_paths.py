@@ -75,7 +75,7 @@ def test_a_runtime_path_of_100_bytes_with_its_longest_socket_is_the_last_that_pa
     longest = "/" + "é" * 42 + "a"
 
     assert Path(longest) == runtime_dir({"RELAYD_RUNTIME_DIR": longest}, HOME)
-    with pytest.raises(ConfigError, match="takes 101 bytes, and 100 are possible") as refused:
+    with pytest.raises(ConfigError, match="takes 101 bytes, and the limit is 100") as refused:
         runtime_dir({"RELAYD_RUNTIME_DIR": longest + "b"}, HOME)
     assert "RELAYD_RUNTIME_DIR" in refused.value.remedy
 
@@ -117,7 +117,7 @@ def test_a_folder_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path, na
     with pytest.raises(StateError, match=f"{folder} is open to other users") as refused:
         make_folders(own)
 
-    assert f"chmod 700 {folder}" == refused.value.remedy
+    assert f"Run `chmod 700 {folder}`." == refused.value.remedy
     assert mode == folder.stat().st_mode & 0o777
 
 

@@ -49,7 +49,7 @@ def test_a_key_others_can_read_is_refused(mode: int, owner: int) -> None:
     with pytest.raises(ConfigError, match="holds api_key, and other users can read it") as refused:
         check_trust(FILE, status(mode, owner), ME, holds_key=True)
 
-    assert "chmod 600 relay.toml" == refused.value.remedy
+    assert "Run `chmod 600 relay.toml`." == refused.value.remedy
 
 
 def test_a_service_reads_a_key_through_its_group() -> None:
