@@ -16,7 +16,6 @@ UNREVISED = frozenset(
         "advice",
         "api",
         "catalog",
-        "checkup",
         "cli",
         "client",
         "daemon",
@@ -30,7 +29,6 @@ UNREVISED = frozenset(
         "planner",
         "router",
         "scheduler",
-        "service",
         "supervisor",
         "ui",
         "documents",
@@ -109,12 +107,14 @@ def prose() -> Iterator[tuple[str, str]]:
 
 
 def remedies(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield every remedy that is written out: `remedy=…` of a call, or `….remedy = …`."""
+    """Yield every remedy that is written out: an argument, an assignment, or that of a finding."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.keyword) and node.arg == "remedy":
             yield from ((node.value.lineno, text) for text in spelled(node.value))
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith(".remedy"):
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("remedy"):
             yield from ((node.lineno, text) for text in spelled(node.value))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and len(node.args) > 3:
+            yield from ((node.lineno, text) for text in spelled(node.args[3]))
 
 
 def spelled(node: ast.expr) -> list[str]:

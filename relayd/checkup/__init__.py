@@ -1,4 +1,4 @@
-"""What on this machine would keep relayd from working well, and what helps?"""
+"""The check-up behind `relayd doctor`: what would keep relayd from working well, and what helps."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ __all__ = ["Finding", "Patient", "Process", "Severity", "check_up"]
 
 
 def check_up(patient: Patient) -> Iterator[Finding]:
-    """Yield a finding for everything that has hurt people before."""
+    """Yield a finding for each check, in order."""
     yield from check_configuration(patient)
     yield from check_engine(patient)
     yield from check_devices(patient)

@@ -1,4 +1,4 @@
-"""Does the configuration ask for what this machine can give?"""
+"""Checks of the configuration against this machine: models, memory, addresses, ports."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
     yield Finding("configuration", Severity.OK, f"{count} model{'' if count == 1 else 's'} ({sources})")
     for warning in patient.warnings:
         yield Finding("configuration", Severity.NOTE, warning)
-    yield tried("model files", lambda: check_model_files(config), "they are there, and GGUF")
+    yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
     yield from _sizes(config, patient.machine)
     yield from _prompt_caches(config, patient.machine)
     yield from _door(config)
@@ -39,13 +39,15 @@ def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
         if size > ceiling:
             held, remedy = (
                 show_bytes(ceiling),
-                "choose a smaller one: relayd recommend",
+                "Choose a smaller one: `relayd recommend` shows which fit.",
             )
             detail = f"{model.name}: its weights take {show_bytes(size)}, this machine has {held}"
             yield Finding("model size", Severity.PROBLEM, detail, remedy)
         elif size > free:
             detail = f"{model.name}: its weights take {show_bytes(size)}, {show_bytes(free)} are free now"
-            yield Finding("model size", Severity.NOTE, detail, "free some memory first, or see: relayd plan")
+            yield Finding(
+                "model size", Severity.NOTE, detail, "Free some memory first, or see `relayd plan`."
+            )
 
 
 def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
@@ -53,18 +55,20 @@ def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
     caches = sum(model.cache_ram_mib * model.replicas for model in config.model) * MIB
     if caches > machine.memory.ceiling / 2:
         of = f"{show_bytes(caches)} of {show_bytes(machine.memory.ceiling)} RAM"
-        remedy = "lower cache_ram_mib of the models; it is for each replica"
+        remedy = "Lower cache_ram_mib of the models; it counts for each replica."
         yield Finding("prompt caches", Severity.NOTE, f"they may grow to {of}", remedy)
 
 
 def _door(config: Config) -> Iterator[Finding]:
     server = config.server
     yield tried(
-        "exposure", lambda: check_exposure(server.listen, server.api_key), "nobody gets in without leave"
+        "exposure",
+        lambda: check_exposure(server.listen, server.api_key),
+        "no client gets in without permission",
     )
     name = socket.gethostname()
     if _is_exposed(server.listen) and name not in server.allowed_hosts:
-        remedy = f'[server] allowed_hosts = ["{name}"], and every other name that clients use'
+        remedy = f'Set [server] allowed_hosts = ["{name}"], with every other name that clients use.'
         yield Finding(
             "host names", Severity.NOTE, f"clients that call this machine {name} are refused", remedy
         )
@@ -81,7 +85,7 @@ def _is_exposed(listen: str) -> bool:
 def _ports(config: Config) -> Iterator[Finding]:
     address = parse_listen(config.server.listen)
     if why := _taken(address.host, address.port):
-        remedy = "stop what listens there, or set server.listen"
+        remedy = "Stop the program that listens there, or set server.listen."
         yield Finding("port", Severity.PROBLEM, f"{address}: {why}", remedy)
     else:
         yield Finding("port", Severity.OK, f"{address} is free")
@@ -90,13 +94,13 @@ def _ports(config: Config) -> Iterator[Finding]:
         ports = parse_ports(config.replicas.ports)
         free = sum(not _taken("127.0.0.1", port) for port in ports)
         level = Severity.OK if free >= needed else Severity.PROBLEM
-        remedy = "" if free >= needed else 'widen [replicas] ports, or set [replicas] listen = "unix"'
+        remedy = "" if free >= needed else 'Widen [replicas] ports, or set [replicas] listen = "unix".'
         detail = f"{free} of {config.replicas.ports} are free, for {needed} replicas"
         yield Finding("replica ports", level, detail, remedy)
 
 
 def _taken(host: str, port: int) -> str:
-    """Return why nobody can listen there now, or ""."""
+    """Return why the port cannot be bound now, or ""."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,7 +1,6 @@
-"""Can models use the devices of this machine, and who else does?"""
+"""Checks of devices: permissions, other programs' memory, CPU quota, NUMA."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity
@@ -9,10 +8,10 @@ from relayd.hardware import Machine
 from relayd.units import GIB, show_bytes
 
 MUCH = GIB // 2
-"""A desktop holds less of a GPU than this."""
+"""A desktop uses less memory of a GPU than this."""
 
 HIDING = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
-"""Variables that hide GPUs; of CUDA's the machine's own notes tell."""
+"""Variables that hide GPUs; those of CUDA are in the machine's own notes."""
 
 
 def check_devices(patient: Patient) -> Iterator[Finding]:
@@ -23,17 +22,22 @@ def check_devices(patient: Patient) -> Iterator[Finding]:
         yield Finding(f"device {device.key}", Severity.OK, f"{device.name}, {free}")
     for note in machine.notes:
         what, _, remedy = note.partition(": ")
-        yield Finding("devices", Severity.NOTE, what, remedy)
+        yield Finding("devices", Severity.NOTE, what, _sentence(remedy))
     for name in HIDING:
         if value := patient.environ.get(name):
-            yield Finding("devices", Severity.NOTE, f"{name}={value} may hide GPUs", f"unset {name}")
-    yield from _permissions(patient.root)
+            yield Finding("devices", Severity.NOTE, f"{name}={value} may hide GPUs", f"Unset {name}.")
+    yield from _permissions(patient.root, patient.may_open)
     yield from _holders(patient, machine)
     yield from _processors(machine)
     yield from _numa(patient.root, machine)
 
 
-def _permissions(root: Path) -> Iterator[Finding]:
+def _sentence(remedy: str) -> str:
+    """Return the command after a note's colon as a sentence."""
+    return f"Run `{remedy}`." if remedy else ""
+
+
+def _permissions(root: Path, may_open: Callable[[Path], bool]) -> Iterator[Finding]:
     """Yield the files of GPU drivers that exist and that this user may not open."""
     files = [
         *root.glob("dev/dri/renderD*"),
@@ -41,9 +45,11 @@ def _permissions(root: Path) -> Iterator[Finding]:
         *root.glob("dev/nvidia[0-9]*"),
         root / "dev/nvidiactl",
     ]
-    closed = [str(file) for file in sorted(files) if file.exists() and not os.access(file, os.R_OK | os.W_OK)]
+    closed = [str(file) for file in sorted(files) if file.exists() and not may_open(file)]
     if closed:
-        remedy = "sudo usermod -aG render,video $USER, then log in again; in a container, pass the devices in"
+        remedy = (
+            "Run `sudo usermod -aG render,video $USER` and log in again; in a container, pass the devices in."
+        )
         yield Finding("permissions", Severity.PROBLEM, f"this user may not open {', '.join(closed)}", remedy)
 
 
@@ -56,9 +62,7 @@ def _holders(patient: Patient, machine: Machine) -> Iterator[Finding]:
                 held = (
                     f"{holder.name or 'a process'} (pid {holder.pid}) holds {show_bytes(holder.memory or 0)}"
                 )
-                yield Finding(
-                    f"device {gpu.key}", Severity.NOTE, held, "end it if models shall have that memory"
-                )
+                yield Finding(f"device {gpu.key}", Severity.NOTE, held, "End it if models need that memory.")
 
 
 def _processors(machine: Machine) -> Iterator[Finding]:
@@ -67,12 +71,12 @@ def _processors(machine: Machine) -> Iterator[Finding]:
     if cpu.quota_cores is not None and cpu.quota_cores < cpu.allowed_cores:
         detail = f"CPU time of {cpu.quota_cores:g} cores may be used of {cpu.allowed_cores} cores"
         yield Finding(
-            "control group", Severity.NOTE, detail, "raise CPUQuota, or the container's cpus, for speed"
+            "control group", Severity.NOTE, detail, "Raise CPUQuota, or the container's cpus, for more speed."
         )
 
 
 def _numa(root: Path, machine: Machine) -> Iterator[Finding]:
-    """Yield a note where the kernel moves pages between nodes under a model's feet."""
+    """Yield a note where the kernel moves pages of a running model between NUMA nodes."""
     if len([node for node in machine.nodes if node.memory_total and node.cpus]) < 2:
         return
     try:
@@ -80,7 +84,13 @@ def _numa(root: Path, machine: Machine) -> Iterator[Finding]:
     except OSError:
         return
     if balancing != "0":
-        remedy = 'sudo sysctl kernel.numa_balancing=0, and args = ["--numa", "distribute"] for CPU models'
+        remedy = (
+            "Run `sudo sysctl kernel.numa_balancing=0`, and give models on the CPU "
+            'args = ["--numa", "distribute"].'
+        )
         yield Finding(
-            "memory nodes", Severity.NOTE, "the kernel moves pages between NUMA nodes: slower", remedy
+            "memory nodes",
+            Severity.NOTE,
+            "the kernel moves pages between NUMA nodes, which slows models down",
+            remedy,
         )

@@ -1,4 +1,4 @@
-"""Does the llama-server do what relayd and the configuration need of it?"""
+"""Checks of the llama-server: its age, features and flags."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def check_engine(patient: Patient) -> Iterator[Finding]:
         yield problem("engine", error)
         return
     yield Finding("engine", Severity.OK, f"llama.cpp {engine.version} at {engine.path}")
-    update = "relayd engine update"
+    update = "Run `relayd engine update`."
     if engine.build is not None and engine.build < OLDEST_BUILD:
         yield Finding("engine age", Severity.NOTE, f"build {engine.build} is old", update)
     if missing := [flag for flag in NEEDED if flag not in engine.features.flags]:
@@ -30,13 +30,13 @@ def check_engine(patient: Patient) -> Iterator[Finding]:
     config = patient.config
     unix = isinstance(config, RelaydError) or config.replicas.listen == "unix"
     if unix and not engine.features.unix_sockets:
-        remedy = f'{update}, or set [replicas] listen = "tcp"'
+        remedy = 'Run `relayd engine update`, or set [replicas] listen = "tcp".'
         yield Finding("engine sockets", Severity.PROBLEM, "it cannot listen on unix sockets", remedy)
     if not isinstance(config, RelaydError):
         yield from _flags(config, engine)
     system = patient.root / "etc/llama.cpp/config.ini"
     if system.exists():
-        remedy = f"move {system} away; relayd cannot switch it off"
+        remedy = f"Move {system} away; relayd cannot switch it off."
         yield Finding("engine configuration", Severity.PROBLEM, "llama-server reads flags from it", remedy)
 
 
@@ -51,7 +51,12 @@ def _flags(config: Config, engine: Engine) -> Iterator[Finding]:
         flags = [canonical(arg) for arg in model.args if arg.startswith("-") and not _is_number(arg)]
         if unknown := [flag for flag in flags if flag not in engine.features.flags]:
             detail = f"{where}: llama.cpp {engine.version} does not know {', '.join(unknown)}"
-            yield Finding("flags", Severity.PROBLEM, detail, f"correct them; it knows: {engine.path} --help")
+            yield Finding(
+                "flags",
+                Severity.PROBLEM,
+                detail,
+                f"Correct them; `{engine.path} --help` lists what it knows.",
+            )
 
 
 def _is_number(arg: str) -> bool:

@@ -1,5 +1,7 @@
-"""What is looked at in a check-up, and how is what was found told?"""
+"""Findings of a check-up, and what the checks look at."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,9 +28,9 @@ class Finding:
 
     Attributes:
         subject: What was looked at.
-        level: How it is.
+        level: How much it matters.
         detail: What was found.
-        remedy: What helps; empty when nothing needs help.
+        remedy: What helps, a sentence; empty when nothing is wrong.
     """
 
     subject: str
@@ -53,6 +55,14 @@ class Process:
     instance: str
 
 
+def _disk_free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _may_open(file: Path) -> bool:
+    return os.access(file, os.R_OK | os.W_OK)
+
+
 @dataclass(frozen=True, slots=True)
 class Patient:
     """What a check-up looks at.
@@ -65,10 +75,12 @@ class Patient:
         running: Whether a daemon answers.
         environ: The environment of this process.
         sources: Files and variables the configuration came from.
-        warnings: What reading it gave to think about.
+        warnings: What reading it warned of.
         models: Folders that models are fetched to; they need not exist.
         servers: Returns every llama-server that runs here.
         root: The folder that holds `proc`, `dev`, `etc` and `var`.
+        disk_free: Returns the bytes that are free on the disk of a folder.
+        may_open: Returns whether this user may read and write a file.
     """
 
     config: Config | RelaydError
@@ -82,10 +94,12 @@ class Patient:
     models: tuple[Path, ...] = ()
     servers: Callable[[], Iterable[Process]] = tuple
     root: Path = Path("/")
+    disk_free: Callable[[Path], int] = _disk_free
+    may_open: Callable[[Path], bool] = _may_open
 
 
 def tried(subject: str, check: Callable[[], object], well: str) -> Finding:
-    """Return how a check went that raises `RelaydError` where something is wrong."""
+    """Run a check that raises `RelaydError` where something is wrong, and return its result."""
     try:
         check()
     except RelaydError as error:

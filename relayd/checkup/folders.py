@@ -1,7 +1,6 @@
-"""Are the folders of relayd and of models where they work well, with room in them?"""
+"""Checks of folders: permissions, network file systems, free space."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity, tried
@@ -11,7 +10,7 @@ from relayd.units import GIB, show_bytes
 LITTLE_DISK = 5 * GIB
 
 REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "virtiofs", "vboxsf", "fuse.sshfs", "ceph", "glusterfs", "afs")
-"""How Linux calls file systems that lie elsewhere; those of a host under a virtual machine are slow too."""
+"""Linux's names of network file systems; those that a virtual machine mounts from its host are slow too."""
 
 
 def check_folders(patient: Patient) -> Iterator[Finding]:
@@ -21,19 +20,23 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
     yield tried("folders", lambda: make_folders(paths), well)
     mounts = _mounts(patient.root)
     if _file_system(paths.runtime, mounts).startswith("nfs"):
-        remedy = "set RELAYD_RUNTIME_DIR to a local folder: locks on NFS do not hold"
+        remedy = "Set RELAYD_RUNTIME_DIR to a local folder: locks on NFS are not reliable."
         yield Finding("runtime folder", Severity.PROBLEM, f"{paths.runtime} is on NFS", remedy)
-    yield from _room({"state": paths.state, "data": paths.data}, patient.models)
+    yield from _room({"state": paths.state, "data": paths.data}, patient.models, patient.disk_free)
     if isinstance(patient.config, Config):
         for model in patient.config.model:
             kind = _file_system(Path(model.file), mounts)
             if kind.startswith(REMOTE):
-                remedy = "copy it to a local disk"
-                detail = f"{model.name} is read over {kind}: it loads slowly, and stalls where that does"
+                remedy = "Copy it to a local disk."
+                detail = (
+                    f"{model.name} is read over {kind}: it loads slowly, and stalls when the network does"
+                )
                 yield Finding("model files", Severity.NOTE, detail, remedy)
 
 
-def _room(own: dict[str, Path], models: tuple[Path, ...]) -> Iterator[Finding]:
+def _room(
+    own: dict[str, Path], models: tuple[Path, ...], disk_free: Callable[[Path], int]
+) -> Iterator[Finding]:
     """Yield how much is free on every disk that relayd or a model may be written to, each disk once."""
     seen = set()
     for name, folder in (*own.items(), *(("models", folder) for folder in models)):
@@ -41,9 +44,9 @@ def _room(own: dict[str, Path], models: tuple[Path, ...]) -> Iterator[Finding]:
         if place is None or (disk := place.stat().st_dev) in seen:
             continue
         seen.add(disk)
-        free = shutil.disk_usage(place).free
+        free = disk_free(place)
         level = Severity.NOTE if free < LITTLE_DISK else Severity.OK
-        remedy = f"free some space, or move {folder}" if level is Severity.NOTE else ""
+        remedy = f"Free some space, or move {folder}." if level is Severity.NOTE else ""
         yield Finding(f"disk of {name}", level, f"{show_bytes(free)} free at {folder}", remedy)
 
 

@@ -1,4 +1,4 @@
-"""Does the operating system give relayd what it needs, and is anything in its way?"""
+"""Checks of the operating system: limits, control groups, other llama-servers, logout."""
 
 import getpass
 import os
@@ -13,22 +13,22 @@ LITTLE_MEMLOCK = 64 * MIB
 
 
 def check_system(patient: Patient) -> Iterator[Finding]:
-    """Yield limits that are too low, and what else may surprise."""
+    """Yield limits that are too low, servers without a relayd, and other surprises."""
     yield from _limits()
     yield from _control_group(patient)
     yield from _servers(patient)
     yield from _session(patient)
     if "microsoft" in _kernel(patient) and not patient.machine.gpus:
-        remedy = "set memory= under [wsl2] in .wslconfig if models do not fit"
+        remedy = "Set memory= under [wsl2] in .wslconfig if models do not fit."
         yield Finding("WSL", Severity.NOTE, "RAM is what .wslconfig gives the virtual machine", remedy)
     if os.geteuid() == 0:
-        yield Finding("user", Severity.NOTE, "relayd would run as root", "run it as a user of its own")
+        yield Finding("user", Severity.NOTE, "relayd would run as root", "Run it as a user of its own.")
 
 
 def _limits() -> Iterator[Finding]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < FEW_DESCRIPTORS:
-        remedy = "raise it: LimitNOFILE in the unit, or ulimit -Hn"
+        remedy = "Raise LimitNOFILE in the unit, or `ulimit -Hn`."
         yield Finding("descriptors", Severity.NOTE, f"at most {hard} open files", remedy)
     else:
         yield Finding("descriptors", Severity.OK, f"up to {'any number' if hard < 0 else hard}")
@@ -43,21 +43,21 @@ def _control_group(patient: Patient) -> Iterator[Finding]:
     if memory.limit is not None and memory.limit.limit < memory.total:
         detail = f"this process may use {show_bytes(memory.limit.limit)} of {show_bytes(memory.total)}"
         yield Finding(
-            "control group", Severity.NOTE, detail, "raise the container's limit if models do not fit"
+            "control group", Severity.NOTE, detail, "Raise the container's limit if models do not fit."
         )
 
 
 def _servers(patient: Patient) -> Iterator[Finding]:
-    """Yield llama-servers that hold memory and that no running relayd of ours looks after."""
+    """Yield llama-servers that hold memory and that no running relayd supervises."""
     ours = (str(patient.paths.runtime), str(patient.paths.runtime / "demo"))
     for one in patient.servers():
         held = f"(pid {one.pid}) holds {show_bytes(one.memory)} of RAM"
         if not one.instance:
-            detail = f"a llama-server that no relayd started {held}"
-            yield Finding("left over", Severity.NOTE, detail, f"if nobody needs it: kill {one.pid}")
+            detail = f"a llama-server that relayd did not start {held}"
+            yield Finding("also running", Severity.NOTE, detail)
         elif one.instance in ours and not patient.running:
-            detail = f"a replica whose relayd is gone {held}"
-            yield Finding("left over", Severity.NOTE, detail, "the next relayd serve takes it over")
+            detail = f"a replica whose relayd has ended {held}"
+            yield Finding("left over", Severity.NOTE, detail, "The next `relayd serve` adopts it.")
 
 
 def _session(patient: Patient) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _session(patient: Patient) -> Iterator[Finding]:
         return
     user = getpass.getuser()
     if not (patient.root / "var/lib/systemd/linger" / user).exists():
-        remedy = f"loginctl enable-linger {user}"
+        remedy = f"Run `loginctl enable-linger {user}`."
         yield Finding("service", Severity.NOTE, "the service ends when you log out", remedy)
 
 

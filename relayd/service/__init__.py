@@ -1,4 +1,4 @@
-"""How does relayd live as a guest of the operating system's service manager?"""
+"""relayd as a service of systemd or launchd."""
 
 from relayd.service.managed import Managed, managed
 from relayd.service.notify import Notifier, counts

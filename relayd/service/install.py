@@ -1,4 +1,4 @@
-"""How is a plan carried out, and where can it not be?"""
+"""Carrying out an install or uninstall plan, and the checks before it."""
 
 import contextlib
 import os
@@ -11,26 +11,28 @@ from relayd.files import write_atomic
 from relayd.service.plan import Remove, RunCommand, ServiceKind, Step, Write
 
 
-def carry_out(steps: Iterable[Step], run: Callable[[RunCommand], int], tell: Callable[[Step], None]) -> None:
+def carry_out(
+    steps: Iterable[Step], run: Callable[[RunCommand], int], report: Callable[[Step], None]
+) -> None:
     """Do every step in order.
 
     Args:
         steps: What to do.
         run: Runs a command and returns its exit status.
-        tell: Called before each step.
+        report: Called before each step.
 
     Raises:
         StateError: A file cannot be written or removed, or a command failed; what was done stays.
     """
     for step in steps:
-        tell(step)
+        report(step)
         match step:
             case Write(path, text):
-                with _told(path):
+                with _written(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, text.encode(), mode=0o644)
             case Remove(path):
-                with _told(path):
+                with _written(path):
                     path.unlink(missing_ok=True)
                 _remove_empty(path.parent)
             case RunCommand():
@@ -38,7 +40,7 @@ def carry_out(steps: Iterable[Step], run: Callable[[RunCommand], int], tell: Cal
                 if status and not step.may_fail:
                     raise StateError(
                         f"`{' '.join(step.command)}` failed with exit status {status}",
-                        remedy="correct it and install again, or undo it: relayd service uninstall",
+                        remedy="Correct it and install again, or undo it with `relayd service uninstall`.",
                     )
 
 
@@ -52,21 +54,21 @@ def closed_to_others(path: Path) -> Path | None:
 
 
 def missing_manager(kind: ServiceKind, environ: Mapping[str, str], root: Path = Path("/")) -> str:
-    """Return why no service manager would follow commands here, or nothing.
+    """Return why no service manager takes commands here, or "".
 
     The test for systemd is that of sd_booted(3).
     """
     if kind.launchd:
-        return "" if (root / "bin/launchctl").exists() else "launchd is not here: this is no macOS"
+        return "" if (root / "bin/launchctl").exists() else "this system has no launchd: it is not macOS"
     if not (root / "run/systemd/system").is_dir():
         return "systemd does not run this machine"
     if not kind.system and not (Path(environ.get("XDG_RUNTIME_DIR", "/nowhere")) / "systemd").is_dir():
-        return "you have no systemd session here"
+        return "this user has no systemd session"
     return ""
 
 
 def require_manager(kind: ServiceKind, environ: Mapping[str, str]) -> None:
-    """Refuse to go on where no service manager would follow.
+    """Refuse to go on where no service manager takes commands.
 
     Raises:
         UsageError: There is none.
@@ -74,7 +76,8 @@ def require_manager(kind: ServiceKind, environ: Mapping[str, str]) -> None:
     if why := missing_manager(kind, environ):
         raise UsageError(
             f"{why}, so nothing was written",
-            remedy="--files-only writes the files and runs no command; `relayd service show` prints them",
+            remedy="Use --files-only to write the files without running a command, or `relayd "
+            "service show` to print them.",
         )
 
 
@@ -87,7 +90,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which service manager runs this process, what does it allow, and where does it keep its journal?"""
+"""The service manager that runs this process: name, journal and limits."""
 
 import contextlib
 import resource
@@ -35,10 +35,10 @@ class Managed:
 
 
 def managed(environ: Mapping[str, str], pid: int, root: Path = Path("/")) -> Managed | None:
-    """Return what manages process `pid`, this one; None when it was started by hand.
+    """Return the service manager of process `pid`, this one; None when it was started by hand.
 
-    A shell of a desktop session inherits much of a service's environment: only a unit that is told
-    how its process is (`NOTIFY_SOCKET`), and a group named after a service, make one.
+    A shell of a desktop session inherits much of a service's environment: only a unit with a
+    `NOTIFY_SOCKET` and a group named after a service counts.
 
     Args:
         environ: Variables of this process.

@@ -1,6 +1,6 @@
-"""How does the service manager learn how the daemon is?
+"""Readiness, status and watchdog messages to the service manager (sd_notify).
 
-The protocol is sd_notify(3): datagrams of `NAME=value` lines. That nobody listens is no error.
+The protocol is sd_notify(3): datagrams of `NAME=value` lines. A missing listener is not an error.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from relayd.clock import Clock
 
 _SEND_SECONDS = 0.1
-"""How long a full queue may hold the loop up before a message is dropped."""
+"""How long a full queue may block the event loop before a message is dropped."""
 
 _STATUS_SECONDS = 10.0
-"""How often counts are told to a manager that watches no interval."""
+"""How often the status is sent to a manager without a watchdog interval."""
 
 
 def message(**fields: str | int) -> bytes:
@@ -46,7 +46,7 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
 
 
 class Notifier:
-    """Tells the service manager; does nothing where there is none.
+    """Sends the daemon's state to the service manager; does nothing where there is none.
 
     Args:
         environ: Variables of this process; they are only read.
@@ -61,50 +61,50 @@ class Notifier:
         self._status = ""
 
     def ready(self, status: str) -> None:
-        """Say that clients can connect, at the start and after a reload."""
+        """Report that clients can connect, at the start and after a reload."""
         self._status = status
-        self.tell(READY=1, STATUS=status)
+        self.send(READY=1, STATUS=status)
 
     def reloading(self) -> None:
-        """Say that a reload begins; `ready` ends it."""
+        """Report that a reload begins; `ready` ends it."""
         self._status = "following the configuration"
-        self.tell(RELOADING=1, MONOTONIC_USEC=microseconds(self._clock.monotonic()), STATUS=self._status)
+        self.send(RELOADING=1, MONOTONIC_USEC=microseconds(self._clock.monotonic()), STATUS=self._status)
 
     def stopping(self, budget_seconds: float, *, open_requests: int) -> None:
-        """Say that the end has begun, and how long it may take.
+        """Report that the daemon is stopping, and how long that may take.
 
         The unit has a limit of its own, from the configuration of the day it was installed.
         """
         self._status = f"stopping, {open_requests} requests to finish"
-        self.tell(STOPPING=1, EXTEND_TIMEOUT_USEC=microseconds(budget_seconds), STATUS=self._status)
+        self.send(STOPPING=1, EXTEND_TIMEOUT_USEC=microseconds(budget_seconds), STATUS=self._status)
 
     def hand_over(self, pid: int) -> None:
-        """Name the daemon that speaks from now on, and fall silent."""
-        self.tell(MAINPID=pid)
+        """Report the pid of the successor, and send nothing from now on."""
+        self.send(MAINPID=pid)
         self._address = None
 
     def status(self, text: str) -> None:
-        """Tell how things are, if that has changed."""
+        """Send a status line, if it has changed."""
         if text != self._status:
             self._status = text
-            self.tell(STATUS=text)
+            self.send(STATUS=text)
 
     async def keep_alive(self, status: Callable[[], str]) -> None:
-        """Prove at half the watchdog's interval that the loop turns, until cancelled.
+        """Send the watchdog's keep-alive at half its interval, until cancelled.
 
         Args:
-            status: Returns how things are.
+            status: Returns the status line.
         """
         if self._address is None:
             return
         watched = self._watchdog_seconds
         while True:
             if watched:
-                self.tell(WATCHDOG=1)
+                self.send(WATCHDOG=1)
             self.status(status())
             await asyncio.sleep(watched / 2 if watched else _STATUS_SECONDS)
 
-    def tell(self, **fields: str | int) -> None:
+    def send(self, **fields: str | int) -> None:
         """Send fields of sd_notify(3)."""
         if self._address is None:
             return

@@ -1,6 +1,6 @@
-"""Which files and commands make relayd a service, and which undo it?
+"""The files and commands that install relayd as a service, and those that undo it.
 
-Only files that relayd wrote, and nobody has changed since, are ever replaced or removed.
+Only files that relayd wrote and that are unchanged since are ever replaced or removed.
 """
 
 from collections.abc import Iterable
@@ -84,7 +84,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove this file, and the folders of units that are empty then."""
+    """Remove this file, and unit folders that are empty afterwards."""
 
     path: Path
 
@@ -94,7 +94,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class RunCommand:
-    """Run this command; where it `may_fail`, only because there may be nothing left for it to do."""
+    """Run this command; one that `may_fail` may have nothing left to do."""
 
     command: tuple[str, ...]
     may_fail: bool = False
@@ -226,7 +226,7 @@ def _systemctl(kind: ServiceKind) -> tuple[str, ...]:
 
 
 def _as_service(service: Service, command: tuple[str, ...]) -> tuple[str, ...]:
-    """Run a command as the service's user, in its folders, outside of its walls: it may use the network."""
+    """Run a command as the service's user, in its folders, without its sandbox: it may use the network."""
     folders = ("StateDirectory=relayd", "StateDirectoryMode=0700", "CacheDirectory=relayd")
     return (
         *("systemd-run", "--pipe", "--wait", "--quiet", "--collect", f"--uid={SYSTEM_USER}"),
@@ -241,7 +241,7 @@ def _require_ours(paths: Iterable[Path]) -> None:
     if foreign:
         raise StateError(
             f"not written by relayd, or changed since: {', '.join(foreign)}",
-            remedy="move it away; changes of your own are kept by `systemctl edit relayd`",
+            remedy="Move it away; keep changes of your own with `systemctl edit relayd`.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which listening socket did the service manager open for us?
+"""Listening sockets passed by the service manager (socket activation).
 
 The protocol is sd_listen_fds(3). Such a socket stays open while the daemon is replaced: clients that connect
 meanwhile wait instead of being refused.
@@ -43,7 +43,7 @@ def adopt(descriptors: range) -> list[socket.socket]:
     """Return the sockets behind descriptors; no program started from here on inherits them.
 
     Raises:
-        ListenError: One is no socket.
+        ListenError: One is not a socket.
     """
     adopted = []
     for descriptor in descriptors:
@@ -54,8 +54,9 @@ def adopt(descriptors: range) -> list[socket.socket]:
             for one in adopted:
                 one.close()
             raise ListenError(
-                f"descriptor {descriptor}, which the service manager passed, is no socket: {error.strerror}",
-                remedy="write the units anew: relayd service install",
+                f"descriptor {descriptor}, which the service manager passed, is not a socket: "
+                f"{error.strerror}",
+                remedy="Write the units again with `relayd service install`.",
             ) from error
     return adopted
 
@@ -63,7 +64,7 @@ def adopt(descriptors: range) -> list[socket.socket]:
 def choose(sockets: list[socket.socket], host: str, port: int) -> socket.socket | None:
     """Return the one that listens on the configured address, and close the others; None if there are none.
 
-    Whom the daemon lets in follows from the configured address, so no other will do.
+    Which clients the daemon accepts follows from the configured address, so no other address is taken.
 
     Args:
         sockets: What was inherited.
@@ -81,7 +82,7 @@ def choose(sockets: list[socket.socket], host: str, port: int) -> socket.socket 
     if sockets and chosen is None:
         raise ListenError(
             f"the service manager listens on {found}, and server.listen is {host} port {port}",
-            remedy="write the units anew: relayd service install",
+            remedy="Write the units again with `relayd service install`.",
         )
     return chosen
 

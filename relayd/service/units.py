@@ -1,4 +1,4 @@
-"""What does the operating system have to know to run relayd as a service?
+"""The text of systemd units and launchd property lists.
 
 Renders the files of systemd (systemd.service(5), systemd.socket(5), sysusers.d(5)) and launchd
 (launchd.plist(5)). Each file begins with the digest of the rest: so it is known later whether it is
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 SYSTEM_USER = "relayd"
 LAUNCHD_USER = "_relayd"
-"""macOS demands the underscore of a user that nobody logs in as."""
+"""macOS requires the underscore for a user without a login."""
 
 LABEL = "dev.relayd"
 
 WATCHDOG_SECONDS = 30
 BACKLOG = 512
-"""Clients that may wait while no daemon accepts; what the daemon asks for itself."""
+"""Connections that may wait while no daemon accepts; equal to the daemon's own backlog."""
 
 _WINDING_UP_SECONDS = 15.0
 """For what a stop takes beside the configured waits: cancelling, closing, the exit of the interpreter."""
@@ -28,7 +28,7 @@ _MARK = re.compile(rb"(?:# |<!-- )Written by relayd\. sha256 of the rest: ([0-9a
 
 
 def stop_budget_seconds(drain_seconds: float, stop_seconds: float, kill_seconds: float) -> float:
-    """Return the longest time an orderly end takes; replicas go down side by side, each in these steps."""
+    """Return the longest time an orderly stop takes; replicas stop in parallel, each in these steps."""
     return drain_seconds + stop_seconds + kill_seconds + _WINDING_UP_SECONDS
 
 
@@ -40,11 +40,11 @@ class Service:
         command: The whole command, `relayd serve` with its flags; the program is an absolute path.
         system: Whether the machine runs it, not a person's session.
         environment: Variables it gets.
-        environment_file: Where the operator puts further variables, such as keys; may be missing.
-        stop_seconds: Longest time of an orderly end.
+        environment_file: File with further variables of the operator, such as keys; may be missing.
+        stop_seconds: Longest time of an orderly stop.
         listen: `ADDRESS:PORT` that the service manager listens on for it; empty leaves that to relayd.
         local: Whether only this machine reaches it; then it reaches nothing else either.
-        log: File for what launchd would throw away.
+        log: File for output that launchd would discard.
         home: Home of the person whose session runs it.
         installs_engine: Whether it gets an engine of its own; not where the configuration names one.
     """
@@ -118,7 +118,7 @@ def launchd_plist(service: Service) -> str:
 
 
 def is_ours(data: bytes) -> bool:
-    """Tell whether relayd wrote this file and nobody has changed it since."""
+    """Return whether relayd wrote this file and it is unchanged since."""
     found = _MARK.search(data[:300])
     return found is not None and found[1].decode() == hashlib.sha256(data[found.end() :]).hexdigest()
 

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ Examine = Callable[..., dict[str, Finding]]
 
 
 @pytest.fixture
-def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+def examine(tmp_path: Path) -> Examine:
     """Return what is found that is not in order, by its subject."""
     own = {name: tmp_path / name for name in ("config", "data", "cache", "state", "runtime")}
     sockets = {name: own["runtime"] / name for name in ("control_socket", "lock")}
@@ -56,9 +55,8 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
             environ={},
             models=(own["data"] / "models",),
             root=tmp_path,
+            disk_free=lambda _: 100 * GIB,
         )
-        free = more.pop("free", 100 * GIB)
-        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
         findings = check_up(replace(patient, **more))
         given = {"descriptors", "user"}  # what the machine of the tests is
         return {
@@ -162,18 +160,17 @@ def test_what_others_hold_of_a_gpu_is_told_and_what_is_ours_or_little_is_not(exa
 def test_what_the_machine_notes_is_told_with_its_remedy(examine: Examine) -> None:
     note = "The engine does not list cuda0, card, so no model runs on it: relayd engine install"
     found = examine(machine=replace(MACHINE, notes=(note,)), environ={"ROCR_VISIBLE_DEVICES": "GPU-7"})
-    assert "unset ROCR_VISIBLE_DEVICES" == found["devices"].remedy
-    assert "relayd engine install" == examine(machine=replace(MACHINE, notes=(note,)))["devices"].remedy
+    assert "Unset ROCR_VISIBLE_DEVICES." == found["devices"].remedy
+    assert (
+        "Run `relayd engine install`." == examine(machine=replace(MACHINE, notes=(note,)))["devices"].remedy
+    )
 
 
-def test_files_of_drivers_that_cannot_be_opened_are_a_problem(
-    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_drivers_that_cannot_be_opened_are_a_problem(examine: Examine, tmp_path: Path) -> None:
     put(tmp_path / "dev/dri/renderD128")
     put(tmp_path / "dev/kfd")
     assert {} == examine()
-    monkeypatch.setattr("relayd.checkup.devices.os.access", lambda file, _: file.name != "kfd")  # root may
-    found = examine()["permissions"]
+    found = examine(may_open=lambda file: file.name != "kfd")["permissions"]
     assert (Severity.PROBLEM, f"this user may not open {tmp_path}/dev/kfd") == (found.level, found.detail)
 
 
@@ -204,20 +201,20 @@ def test_models_and_sockets_on_file_systems_of_elsewhere_are_told(examine: Exami
 def test_servers_that_nobody_looks_after_are_told(examine: Examine, tmp_path: Path) -> None:
     stray, orphan = Process(7, Bytes(GIB), ""), Process(8, Bytes(GIB), str(tmp_path / "runtime"))
     strangers = [Process(9, Bytes(GIB), "/another/runtime"), Process(10, Bytes(GIB), "?")]
-    assert "kill 7" in examine(servers=lambda: [stray, *strangers])["left over"].remedy
-    assert "takes it over" in examine(servers=lambda: [orphan])["left over"].remedy
+    assert "(pid 7) holds 1.0 GiB" in examine(servers=lambda: [stray, *strangers])["also running"].detail
+    assert "adopts it" in examine(servers=lambda: [orphan])["left over"].remedy
     assert {} == examine(servers=lambda: [orphan, *strangers], running=True)
 
 
 def test_a_service_that_ends_at_logout_is_told(examine: Examine, tmp_path: Path) -> None:
     put(tmp_path / "systemd/user/relayd.service")
-    user = examine()["service"].remedy.rpartition(" ")[2]
+    user = examine()["service"].remedy.rpartition(" ")[2].removesuffix("`.")
     put(tmp_path / "var/lib/systemd/linger" / user)
     assert {} == examine()
 
 
 def test_a_disk_that_is_nearly_full_is_told_once(examine: Examine) -> None:
-    found = examine(free=GIB)
+    found = examine(disk_free=lambda _: GIB)
     assert ["disk of state"] == list(found)
     assert found["disk of state"].detail.startswith("1.0 GiB free")
 

@@ -203,7 +203,7 @@ def test_s77_a_manager_that_does_not_listen_holds_nothing_up(tmp_path: Path) -> 
         number = int(full.read_text()) if full.exists() else 10
         one = notifier(str(path))
         for _ in range(number + 3):
-            one.tell(WATCHDOG=1)
+            one.send(WATCHDOG=1)
 
 
 def test_s77_replicas_and_probes_learn_nothing_of_the_manager() -> None:
