@@ -234,12 +234,12 @@ def test_the_way_to_a_program_must_be_open_to_the_services_user(tmp_path: Path) 
     assert closed_to_others(program) in (closed, *closed.parents)
 
 
-def test_a_machine_without_a_manager_is_told_apart(tmp_path: Path) -> None:
+def test_a_machine_without_a_manager_is_recognised(tmp_path: Path) -> None:
     assert "systemd does not run this machine" == missing_manager(ServiceKind.SYSTEM, {}, tmp_path)
-    assert "launchd is not here: this is no macOS" == missing_manager(ServiceKind.AGENT, {}, tmp_path)
+    assert "this system has no launchd: it is not macOS" == missing_manager(ServiceKind.AGENT, {}, tmp_path)
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     assert "" == missing_manager(ServiceKind.SYSTEM, {}, tmp_path)
-    assert "you have no systemd session here" == missing_manager(ServiceKind.SESSION, {}, tmp_path)
+    assert "this user has no systemd session" == missing_manager(ServiceKind.SESSION, {}, tmp_path)
     (tmp_path / "mine/systemd").mkdir(parents=True)
     assert "" == missing_manager(ServiceKind.SESSION, {"XDG_RUNTIME_DIR": str(tmp_path / "mine")}, tmp_path)
 
