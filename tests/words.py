@@ -23,7 +23,6 @@ UNREVISED = frozenset(
         "engine",
         "gguf",
         "handover",
-        "hardware",
         "memory",
         "models",
         "planner",

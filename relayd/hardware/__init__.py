@@ -1,4 +1,4 @@
-"""What is this machine: its CPU, its memory and the devices that can hold a model.
+"""The hardware of this machine: CPU, memory, and devices that can hold a model.
 
 `probe` reads the machine once and returns a `Machine`, a value that planners take apart
 without touching the operating system.

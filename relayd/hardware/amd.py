@@ -1,4 +1,4 @@
-"""Which AMD GPUs are there, and how much memory has each, through the kernel's amdgpu driver.
+"""AMD GPUs and their memory, from the kernel's amdgpu driver.
 
 Files and units: Linux, Documentation/gpu/amdgpu (`mem_info_*` in bytes, `unique_id` in hexadecimal);
 the topology of the compute driver is under /sys/class/kfd.

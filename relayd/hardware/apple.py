@@ -1,4 +1,4 @@
-"""What does macOS say of its CPU and of the memory its GPU shares."""
+"""The CPU and GPU of a Mac, from sysctl."""
 
 import subprocess
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""How fast does a device read its memory, by its maker's specification?
+"""Memory bandwidth of devices by their maker's specification.
 
-Tables that are handed around confuse cards whose names begin alike. Here the words of a name must stand
+Published tables often confuse cards whose names begin alike. Here the words of a name must stand
 side by side, the longest match wins, and a name that goes on with a word that makes it another product
 (`Ti`, `Laptop`) is unknown rather than wrong. Corrected against the specifications: RTX 5060 (448, not
 256), RX 9070 and 9070 XT (640, not 488 and 624), H100 SXM (3350; NVML calls it "H100 80GB HBM3", without
@@ -67,8 +67,8 @@ SPECIFICATIONS: Mapping[str, str] = {
 }
 """Source → its rows, `GB/s name`.
 
-A family name alone (`H100`) means its slowest. A number after an Apple name counts CPU cores, which tell
-dies apart.
+A family name alone (`H100`) means its slowest. A number after an Apple name counts CPU cores, by which
+the chips differ.
 """
 
 OTHER_PRODUCT = frozenset({

@@ -1,4 +1,4 @@
-"""Which CPU is this, how many cores may this process use, and what can they compute."""
+"""The CPU: its name, the cores this process may use, and its instruction sets."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from relayd.hardware.machine import Cpu
 
 
 def parse_cpuinfo(text: str) -> dict[int, dict[str, str]]:
-    """Return /proc/cpuinfo as CPU number → what the kernel says of it; only CPUs that are online."""
+    """Return /proc/cpuinfo as CPU number → the kernel's entry; only CPUs that are online."""
     blocks = (parse_pairs(block) for block in text.split("\n\n"))
     return {int(block["processor"]): block for block in blocks if block.get("processor", "").isdecimal()}
 
@@ -45,7 +45,7 @@ def read_quota(root: Path) -> float | None:
 
 
 def describe_cpu() -> Mapping[str, Any]:
-    """Return what py-cpuinfo finds out; it runs code in a child process and takes about a second."""
+    """Return what py-cpuinfo finds; it runs code in a child process and takes about a second."""
     import cpuinfo
 
     found: dict[str, Any] = cpuinfo.get_cpu_info()
@@ -53,7 +53,7 @@ def describe_cpu() -> Mapping[str, Any]:
 
 
 def complete(cpu: Cpu, found: Mapping[str, Any]) -> Cpu:
-    """Fill what the system did not say about its CPU from what `describe_cpu` found."""
+    """Fill in what the system did not report about its CPU from what `describe_cpu` found."""
     count = int(found.get("count") or 1)
     return replace(
         cpu,
@@ -69,7 +69,7 @@ def _core(root: Path, number: int, said: Mapping[str, str]) -> str:
     """Return a name that hyper-threads of one core share."""
     if "core id" in said:
         return f"{said.get('physical id')}/{said['core id']}"
-    # Kernels of other architectures than x86 tell it in sysfs only.
+    # Kernels of other architectures than x86 have it in sysfs only.
     topology = root / f"sys/devices/system/cpu/cpu{number}/topology"
     return read_text(topology / "thread_siblings_list").strip() or str(number)
 

@@ -1,4 +1,4 @@
-"""How does a machine read as JSON?"""
+"""A machine as JSON."""
 
 from dataclasses import asdict
 from typing import Any

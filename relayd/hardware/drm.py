@@ -1,4 +1,4 @@
-"""Which graphics cards does the kernel drive, and who holds their memory?
+"""Graphics cards that the kernel drives, and the processes that hold their memory.
 
 Files and their units: Linux, Documentation/gpu/drm-usage-stats.rst for `/proc/PID/fdinfo`.
 """
@@ -107,7 +107,7 @@ def _clients(root: Path) -> Iterator[tuple[int, str]]:
     for process in (root / "proc").glob("[0-9]*"):
         try:
             opened = [one.name for one in (process / "fd").iterdir() if "/dev/dri/" in str(one.readlink())]
-        except OSError:  # somebody else's, or it has ended
+        except OSError:  # another user's, or it has ended
             continue
         for number in opened:
             yield int(process.name), read_text(process / "fdinfo" / number)

@@ -1,4 +1,4 @@
-"""What would a machine have free if some processes ended?"""
+"""What a machine would have free if some processes ended."""
 
 import re
 from collections.abc import Collection
@@ -18,7 +18,7 @@ def freed(machine: Machine, pids: Collection[int], root: Path = Path("/")) -> Ma
     """Return the machine as it would be without some processes.
 
     Args:
-        machine: As it is, with who holds the memory of its devices.
+        machine: As it is, with the holders of its devices' memory.
         pids: The processes; those that have ended free nothing.
         root: The folder that holds `proc`; without it, as on macOS, RAM stays as it is.
     """

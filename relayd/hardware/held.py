@@ -1,4 +1,4 @@
-"""How much memory does a process hold, in RAM and on devices?"""
+"""The memory that a process holds, in RAM and on devices."""
 
 import contextlib
 import re
@@ -17,12 +17,12 @@ _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds.
+    """The memory of a process.
 
     Attributes:
-        by_device: Device → bytes; of GPUs what their driver says.
+        by_device: Device → bytes; of GPUs as their driver reports.
         source: Where the figure for RAM is from: `pss`, its share of each page that others have too
-            (Linux, Documentation/filesystems/proc.rst); `rss`, all of them, where no share is told.
+            (Linux, Documentation/filesystems/proc.rst); `rss`, all of them, where no share is known.
     """
 
     by_device: dict[str, Bytes]
@@ -34,7 +34,7 @@ def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
 
     Args:
         pid: The process.
-        machine: As it is now, with who holds the memory of its devices.
+        machine: As it is now, with the holders of its devices' memory.
         root: The folder that holds `proc`.
     """
     on_gpus = {

@@ -1,4 +1,4 @@
-"""Which Intel GPUs are there, and how much memory has each, through the kernel's i915 and xe drivers."""
+"""Intel GPUs and their memory, from the kernel's i915 and xe drivers."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ INTEGRATED = ":00:02."
 """Bus and device of every Intel GPU that is part of a processor."""
 
 APERTURE = 256 * MIB
-"""What a card shows of its memory on the bus without "resizable BAR": tells nothing of its size."""
+"""What a card shows of its memory on the bus without "resizable BAR", which is not its size."""
 
 REGIONS = {True: ("system0", "system"), False: ("local0", "vram0")}
 """Whether it is integrated → where its memory is, as i915 and xe call it."""
@@ -59,7 +59,7 @@ def _memory(card: Card, held: tuple[MemoryHolder, ...], host: Memory) -> tuple[B
         return host.ceiling, host.usable, ""
     total = Bytes(read_number(card.folder / "lmem_total_bytes") or _tiles(card) or _bar(card))
     if not total:
-        return total, total, "the kernel does not tell its memory"
+        return total, total, "the kernel does not report its memory"
     free = read_number(card.folder / "lmem_avail_bytes")
     if free is not None:
         return total, Bytes(free), ""

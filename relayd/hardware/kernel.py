@@ -1,4 +1,4 @@
-"""What do the files under /proc and /sys say, and in which control group is this process."""
+"""Files under /proc and /sys, and the control group of this process."""
 
 from collections.abc import Iterator
 from pathlib import Path

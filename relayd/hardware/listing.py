@@ -1,6 +1,6 @@
-"""Which devices does the engine itself list, and what of a machine does that correct?
+"""The engine's own list of devices (`--list-devices`), and what it corrects of a machine.
 
-`llama-server --list-devices` sees what its models will see: it decides where drivers tell otherwise.
+`llama-server --list-devices` sees what its models will see: it decides where drivers differ.
 """
 
 import re
@@ -12,7 +12,7 @@ from relayd.hardware.machine import MACOS_RESERVE, Device, DeviceKind, Machine
 from relayd.units import Bytes, mib, show_bytes
 
 TOLERANCE = 0.05
-"""Share of a device's memory by which two answers may differ without a word: the engine's own context."""
+"""Share of a device's memory by which two answers may differ without a note: the engine's own context."""
 
 BACKENDS = {
     "CUDA": DeviceKind.CUDA,
@@ -22,7 +22,7 @@ BACKENDS = {
     "Metal": DeviceKind.METAL,
     "SYCL": DeviceKind.INTEL,
 }
-"""How ggml's backends call their devices, a number after it."""
+"""Names that ggml's backends give their devices, a number after it."""
 
 MAKERS = (
     ("NVIDIA", DeviceKind.CUDA),
@@ -31,7 +31,7 @@ MAKERS = (
     ("Intel", DeviceKind.INTEL),
     ("Apple", DeviceKind.METAL),
 )
-"""Words in the names of devices that Vulkan drives, whoever made them."""
+"""Words in the names of devices that Vulkan drives, of any maker."""
 
 _LINE = re.compile(r"^ +(\S+): (.+) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 
@@ -102,7 +102,7 @@ def merge_engine_devices(machine: Machine, listed: Sequence[Listed]) -> Machine:
     # A build with two backends for one device lists it twice; its first name suffices.
     strangers = [one for one in second if not matched or one.backend in backends]
     added = [_added(one, index) for index, one in _numbered(strangers, gpus)]
-    notes += [f"Only the engine tells of {gpu.key}, {gpu.name}" for gpu in added]
+    notes += [f"Only the engine lists {gpu.key}, {gpu.name}" for gpu in added]
     return catalogued(replace(machine, gpus=(*gpus, *added), notes=tuple(notes)))
 
 
@@ -137,7 +137,7 @@ def _corrected(gpu: Device, one: Listed, machine: Machine) -> tuple[Device, list
     if max(abs(total - gpu.memory_total), abs(free - gpu.memory_free)) > TOLERANCE * total:
         said = f"{show_bytes(gpu.memory_free)} free of {show_bytes(gpu.memory_total)}"
         seen = f"{show_bytes(free)} of {show_bytes(total)}"
-        notes = [f"{gpu.key} has {said} by its driver, {seen} by the engine, whose word is taken"]
+        notes = [f"{gpu.key} has {said} by its driver, {seen} by the engine, which is taken"]
     name = gpu.name if _sure_of_name(gpu) or gpu.unified else one.description
     corrected = replace(gpu, name=name, memory_total=total, memory_free=free, engine_name=one.name)
     return corrected, notes

@@ -1,4 +1,4 @@
-"""Which values describe a machine to those who plan for it."""
+"""Values that describe a machine: CPU, memory, devices."""
 
 import hashlib
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Cpu:
         logical_cores: What the operating system schedules on, hyper-threads included.
         allowed_cores: Physical cores that this process's affinity and cpuset leave it.
         quota_cores: CPU time its control group may use, in cores; None is unlimited.
-        flags: Everything the CPU says it can do, by the Linux kernel's names.
+        flags: Everything the CPU can do, by the Linux kernel's names.
     """
 
     model: str
@@ -132,7 +132,7 @@ class MemoryHolder:
     Attributes:
         pid: Its process id, as this process sees it.
         name: Its command; empty where it is hidden.
-        memory: What it holds; None where the driver does not tell.
+        memory: What it holds; None where the driver does not report it.
     """
 
     pid: int
@@ -182,7 +182,7 @@ class Device:
             device beside it, so a model cannot be split over them (NVIDIA MIG User Guide, "CUDA").
         display: A screen hangs on it: its desktop takes more memory whenever it likes.
         bandwidth: How fast its memory is read, where that is known.
-        holders: Who holds its memory, the largest first, as far as the driver tells.
+        holders: Who holds its memory, the largest first, as far as the driver reports.
         engine_name: What `--device` of the engine calls it; empty when the engine does not list it,
             None when it was not asked.
     """
@@ -207,7 +207,7 @@ class Device:
 
     @property
     def key(self) -> str:
-        """The device as people and ledgers write it: `cuda0`, `cuda0.2` for a MIG instance, `cpu`."""
+        """The key of the device, in output and ledgers: `cuda0`, `cuda0.2` for a MIG instance, `cpu`."""
         if self.kind is DeviceKind.CPU:
             return "cpu"
         return f"{self.kind}{self.index}" + ("" if self.instance is None else f".{self.instance}")
@@ -219,12 +219,12 @@ class Machine:
 
     Attributes:
         os: `linux` or `macos`.
-        arch: `x86_64`, `arm64`, or as the system says it.
+        arch: `x86_64`, `arm64`, or as the system reports it.
         cpu: Its processors.
         memory: Its RAM.
         gpus: The devices that the environment lets this process use, in that order.
         notes: What could not be read or will not be used, and what to do about it.
-        nodes: Its NUMA nodes; none where the kernel does not tell.
+        nodes: Its NUMA nodes; none where the kernel does not report them.
         ram_bandwidth: How fast the CPU reads RAM, where that is known.
     """
 

@@ -1,6 +1,6 @@
-"""How fast does this process read RAM here, measured once and remembered?
+"""The RAM bandwidth of this process, measured once and cached.
 
-A catalogue cannot tell: channels and clocks are readable by root only, and a virtual machine, a cpuset or
+A catalogue does not know: channels and clocks are readable by root only, and a virtual machine, a cpuset or
 one NUMA node of two leaves less than the modules could give.
 """
 
@@ -22,10 +22,10 @@ from relayd.hardware.machine import Bandwidth, Machine
 from relayd.units import GIB, MIB, Bytes
 
 TOTAL_BYTES = 128 * MIB
-"""Read in all; most last-level caches are smaller."""
+"""Bytes read in all; most last-level caches are smaller."""
 
 LEAST_BYTES = 16 * MIB
-"""Read by each thread, however many there are, as long as a quarter of the free RAM suffices."""
+"""Bytes read by each thread, however many there are, as long as a quarter of the free RAM suffices."""
 
 FILL_SECONDS = 0.12
 """How long memory may be filled before the reading begins with what there is; new pages cost a fault."""
@@ -85,7 +85,7 @@ def read_gb_s(threads: int, budget: Bytes, clock: Clock) -> float:
 
 
 class _MemoryReader:
-    """One thread with memory of its own, filled by itself so that it lies on its own NUMA node."""
+    """One thread with memory of its own, filled by itself so that it is on its own NUMA node."""
 
     def __init__(self, size: int, clock: Clock) -> None:
         self.rates: list[float] = []

@@ -1,4 +1,4 @@
-"""How much RAM is there, and how much of it may this process use."""
+"""RAM, and how much of it this process may use (control groups, cpusets)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def read_memory(
 
     Args:
         root: The folder that holds `proc` and `sys`.
-        otherwise: Asked for (total, available) when the kernel's file says nothing.
+        otherwise: Asked for (total, available) when the kernel's file has no figure.
         nodes: NUMA nodes, of which a cpuset may leave some.
     """
     total, available = parse_meminfo(read_text(root / "proc/meminfo"))
@@ -45,7 +45,7 @@ def read_memory(
 def read_limit(root: Path, total: Bytes) -> MemoryLimit | None:
     """Return the limit with the least headroom among this process's group and its parents.
 
-    A limit above `total` binds nobody: version 1 writes "none" as almost 2**63.
+    A limit above `total` has no effect: version 1 writes "none" as almost 2**63.
     """
     version, folders = group_folders(root, "memory")
     read = _version_1 if version == 1 else _version_2

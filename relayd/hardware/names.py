@@ -1,4 +1,4 @@
-"""What is a PCI device called, by the lists that systems carry?"""
+"""Names of PCI devices, from the lists that systems carry."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which NUMA nodes has this machine, and on which may this process allocate?"""
+"""NUMA nodes of this machine, and those this process may allocate on."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which NVIDIA devices may this process use, through NVML."""
+"""NVIDIA devices that this process may use, from NVML."""
 
 import contextlib
 import ctypes
@@ -30,7 +30,7 @@ LIBRARY_FOLDERS = ("/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/var/lib/snapd
 """Where WSL, NixOS and snaps keep the driver's libraries, which the loader does not search everywhere."""
 
 PATIENCE_SECONDS = 10.0
-"""How long NVML may take in all: a GPU that fell off the bus can hold a call for ever."""
+"""How long NVML may take in all: a GPU that fell off the bus can block a call without limit."""
 
 Found = tuple[tuple[Device, ...], tuple[str, ...]]
 """Devices, and notes on what went wrong."""
@@ -40,7 +40,7 @@ def load_nvml(folders: Sequence[str] = LIBRARY_FOLDERS) -> Any:
     """Return the module `pynvml`.
 
     Args:
-        folders: Where the driver's library may lie beside where the loader searches.
+        folders: Where the driver's library may be, beside where the loader searches.
 
     Raises:
         ImportError: It is not installed.
@@ -107,7 +107,7 @@ def _without_nvml(root: Path, host: Memory, notes: tuple[str, ...]) -> Found:
 
 
 def select(devices: tuple[Device, ...], environ: Mapping[str, str]) -> Found:
-    """Return the devices in the order of `CUDA_VISIBLE_DEVICES`, and notes that say so.
+    """Return the devices in the order of `CUDA_VISIBLE_DEVICES`, and a note for each change.
 
     As in CUDA, entries are indices or unique prefixes of a UUID, and the first that names no device
     hides what follows (CUDA Programming Guide, "CUDA environment variables"). The index of a device that
@@ -145,8 +145,8 @@ def _failure(nvml: Any, error: Any, root: Path) -> tuple[str, ...]:
 
 
 def _absence(root: Path, note: str) -> tuple[str, ...]:
-    """Return the note if there is an NVIDIA display controller on the bus; else nobody misses NVML."""
-    with contextlib.suppress(OSError):  # a daemon out of descriptors asks again later
+    """Return the note if there is an NVIDIA display controller on the bus; else NVML is not needed."""
+    with contextlib.suppress(OSError):  # a daemon out of descriptors tries again later
         for device in (root / "sys/bus/pci/devices").glob("*"):
             vendor, kind = (read_text(device / name).strip() for name in ("vendor", "class"))
             if vendor == "0x10de" and kind.startswith("0x03"):  # PCI codes: NVIDIA; display controller

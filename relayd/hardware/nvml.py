@@ -1,4 +1,4 @@
-"""What does NVML say of every NVIDIA device, MIG instances included?"""
+"""What NVML reports of each NVIDIA device, MIG instances included."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ EIGHTHS = 8
 
 @dataclass
 class Reader:
-    """Asks NVML one thing at a time: an answer that fails costs a note, not the device.
+    """Queries NVML one value at a time: a query that fails costs a note, not the device.
 
     Attributes:
         nvml: A module with the interface of `pynvml`, started.
@@ -118,7 +118,7 @@ class Reader:
             return Bytes(0), Bytes(0), False
 
     def _holders(self, handle: Any) -> tuple[MemoryHolder, ...]:
-        """Return who computes and who draws there; a process that does both is told in both lists."""
+        """Return the processes that compute or draw there; one that does both is in both lists."""
         nvml, memory = self.nvml, dict[int, Bytes | None]()
         computing = self._try([], lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         drawing = self._try([], lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
@@ -137,7 +137,7 @@ class Reader:
             return otherwise
 
     def _try(self, otherwise: Any, call: Callable[[], Any]) -> Any:
-        """Ask what nobody misses when it is not told."""
+        """Query a value that may be missing without a note."""
         with contextlib.suppress(self.nvml.NVMLError):
             return call()
         return otherwise

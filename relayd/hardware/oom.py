@@ -1,4 +1,4 @@
-"""Did the kernel end a process because memory ran out?"""
+"""Whether the kernel's out-of-memory killer ended a process."""
 
 import contextlib
 import os
@@ -20,10 +20,10 @@ _FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 class OomKills:
-    """Tells victims of the kernel's out-of-memory killer from what others have killed.
+    """Distinguishes victims of the kernel's out-of-memory killer from processes killed otherwise.
 
     The kernel's log names them, where it may be read. Elsewhere the count of this process's
-    control group must have risen since the last question: children are in the same group.
+    control group must have risen since the last call: children are in the same group.
 
     Args:
         root: The folder that holds `dev`, `proc` and `sys`.
@@ -48,7 +48,7 @@ class OomKills:
         return 0
 
     def _logged(self) -> set[int] | None:
-        """Return the victims that the kernel's log names; None where it says nothing to us."""
+        """Return the victims that the kernel's log names; None where it cannot be used."""
         with contextlib.suppress(OSError):
             if str((self._root / "proc/self/ns/pid").readlink()) == _FIRST_NAMESPACE:
                 return {int(pid) for pid in _KILLED.findall(_read_log(self._root / "dev/kmsg"))}

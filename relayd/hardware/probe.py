@@ -1,4 +1,4 @@
-"""What is this machine, read now, from every source that knows a part of it."""
+"""The machine as it is now, read from every source (hardware probe)."""
 
 import os
 import platform
@@ -18,17 +18,17 @@ SYSTEMS = {"Darwin": "macos"}
 
 WSL = (
     "In WSL, RAM is what .wslconfig gives the virtual machine, while free GPU memory is the whole "
-    "host's and who holds it is not told"
+    "host's and its holders are unknown"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSources:
-    """Where the facts come from; the defaults are the machine itself, and slow ones are asked last.
+    """Where the facts come from; the defaults are the machine itself, and slow sources come last.
 
     Attributes:
         os: `linux` or `macos`.
-        arch: The processor as `uname -m` says it.
+        arch: The processor as `uname -m` names it.
         root: The folder that holds `proc` and `sys`.
         environ: The environment, for `CUDA_VISIBLE_DEVICES`.
         load_nvml: Returns a module with the interface of `pynvml`.

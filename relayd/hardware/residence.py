@@ -1,6 +1,7 @@
-"""On which devices does a llama-server work?
+"""The devices that a running llama-server works on.
 
-The driver knows best: who holds memory of a GPU works there. Where no driver tells, the command line does,
+The driver knows best: a process that holds memory of a GPU works there. Where no driver reports it, the
+command line decides,
 and where it leaves the choice to the engine, that is every GPU the engine lists.
 """
 

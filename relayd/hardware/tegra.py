@@ -1,4 +1,4 @@
-"""Is this a Jetson, whose GPU older systems do not show to NVML?"""
+"""The GPU of a Jetson, which older systems do not show to NVML."""
 
 from pathlib import Path
 

@@ -127,7 +127,7 @@ def test_a_device_that_only_the_engine_knows_is_added() -> None:
     assert [("vulkan0", "Vulkan0", 15000 * MIB)] == [
         (one.key, one.engine_name, one.memory_free) for one in found.gpus
     ]
-    assert "Only the engine tells of vulkan0" in found.notes[0]
+    assert "Only the engine lists vulkan0" in found.notes[0]
 
 
 def test_a_card_that_two_backends_list_is_one_card() -> None:
