@@ -54,7 +54,7 @@ class Answer:
         adviser: Who said so.
         groups: Use → models, the best first and then those that were refused.
         parts: Where one model was asked about, each of its files alone.
-        confirmations: Model and quantisation → what the engine says.
+        confirmations: Model and quantization → what the engine says.
         needs: Where one model was asked about, what would make it fit.
     """
 

@@ -21,7 +21,7 @@ class File:
         path: The file, of a split model its first part.
         name: What it is called on disk where the catalogue does not know it.
         entry: What the catalogue calls it; None if it does not know it.
-        quant: How it is quantised, as the catalogue or its header says.
+        quant: How it is quantized, as the catalogue or its header says.
         metadata: Its header.
         projector: What it sees or hears with; None if there is nothing.
     """

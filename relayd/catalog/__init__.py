@@ -1,4 +1,4 @@
-"""What is known of models before their files are here: shapes, sizes, licences, and who says so."""
+"""The catalogue: shapes, sizes and licences of models, with the source of each fact."""
 
 from relayd.catalog.entry import CatalogEntry, Dimensions, ModelFile
 from relayd.catalog.load import Folders, load_catalog, shipped_folder

@@ -1,4 +1,4 @@
-"""What does the catalogue know of a model: its shape, its files, its licence, and from where?
+"""Catalogue entries: a model's shape, files and licence, and where each fact is from.
 
 The structs are the schema of `catalog/*.toml`: a key they do not name is an error. One TOML file holds one
 family:
@@ -37,7 +37,7 @@ Name = Annotated[
 Capability = Literal["chat", "code", "reasoning", "vision", "tools", "embedding", "rerank"]
 
 Origin = Literal["shipped", "updated", "imported", "own"]
-"""Who said it: relayd's own catalogue, `catalog update`, `catalog import`, or a file of the operator."""
+"""The source: relayd's own catalogue, `catalog update`, `catalog import`, or a file of the operator."""
 
 
 class CatalogFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,7 +95,7 @@ class Recurrent(CatalogFacts, frozen=True, kw_only=True):
 
     Attributes:
         kind: The layer: gated delta net, Mamba-2, short convolution or Kimi delta attention.
-        n_layer: How many of them; 0 when `full_every` or `every_layer` says it.
+        n_layer: How many of them; 0 when `full_every` or `every_layer` gives it.
         full_every: Each such layer has attention instead.
         every_layer: Every layer has attention and a state.
         d_conv: Width of the convolution (for `shortconv`, the length of its cache plus one).
@@ -168,7 +168,7 @@ class Dimensions(CatalogFacts, frozen=True, kw_only=True):
         mtp_layers: Extra layers of multi-token prediction that files may hold.
         encoder: Whether it is a bidirectional encoder without a cache.
         n_position: Rows of a learned position embedding; 0 with rotary positions.
-        n_attention_layer: Layers with attention, if not all or those the other tables tell.
+        n_attention_layer: Layers with attention, if not all or those of the other tables.
         shared_kv_layers: Trailing layers that use the cache of an earlier one.
         n_embd_per_layer: Width of the per-layer embedding; 0 is none.
         unknown: What is missing here and has to be read from the file's header; "" when nothing is.
@@ -204,7 +204,7 @@ class Dimensions(CatalogFacts, frozen=True, kw_only=True):
 
 
 class ModelFile(CatalogFacts, frozen=True, kw_only=True):
-    """One quantisation that can be had.
+    """One quantization that can be had.
 
     Attributes:
         quant: The name uploaders give it: llama.cpp's file types, or `UD-` mixes.
@@ -230,7 +230,7 @@ class ModelFile(CatalogFacts, frozen=True, kw_only=True):
 
 
 class FactSources(CatalogFacts, frozen=True, kw_only=True):
-    """Where each group of facts is from: first who said it, then who says the same."""
+    """Where each group of facts is from: first its source, then others that agree."""
 
     dimensions: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
@@ -258,11 +258,11 @@ class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
         active_parameters: Weights that work on a token; None when all do.
         min_engine_build: First llama.cpp build that runs it, where known.
         aliases: Other names it answers to.
-        quant_aliases: Names that mean one quantisation of it.
+        quant_aliases: Names that mean one quantization of it.
         repos: Hugging Face repositories with GGUF files, best evidence first.
-        unchecked_repos: Repositories that should be there by the habits of uploaders; nobody has looked.
+        unchecked_repos: Repositories that should be there by the habits of uploaders; unchecked.
         dimensions: Its shape, or None.
-        files: Quantisations with sizes.
+        files: Quantizations with sizes.
         sources: Where this is from.
         note: What else to know.
         family: Name of the family; set by the loader.
@@ -300,12 +300,12 @@ class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
 
     @property
     def quants(self) -> tuple[str, ...]:
-        """The quantisations listed, each once, smallest first."""
+        """The quantizations listed, each once, smallest first."""
         by_size = sorted(self.files, key=lambda file: file.bytes)
         return tuple(dict.fromkeys(file.quant for file in by_size))
 
     def file(self, quant: str) -> ModelFile | None:
-        """Return the file of a quantisation, one of known size before an estimate, or None."""
+        """Return the file of a quantization, one of known size before an estimate, or None."""
         found = [file for file in self.files if file.quant.casefold() == quant.casefold()]
         return min(found, key=lambda file: not file.exact, default=None)
 

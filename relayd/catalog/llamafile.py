@@ -1,8 +1,8 @@
-"""How are the lines of a llamafile catalogue read, as ModelRelay keeps them?
+"""The lines of a llamafile catalogue, as ModelRelay keeps them.
 
     slug|display name|bytes|size for people|licence|file name|URL|tags
 
-Its sizes are rounded, up to 4 % off, and one is a copy of another model's; a size that its quantisation
+Its sizes are rounded, up to 4 % off, and one is a copy of another model's; a size that its quantization
 cannot have is refused.
 """
 
@@ -32,7 +32,7 @@ def read_lines(text: str) -> Iterator[CatalogEntry]:
     """Return a model for each line; empty lines and those that begin with # do not count.
 
     Raises:
-        UsageError: A line has other fields, or says what cannot be; its number is named.
+        UsageError: A line has other fields, or an impossible value; its number is named.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
@@ -45,17 +45,17 @@ def read_lines(text: str) -> Iterator[CatalogEntry]:
 def read_line(line: str) -> CatalogEntry:
     """Return the model of one line.
 
-    Tags that are no capability here are left out; a line without any is a chat model.
+    Tags that name no capability are left out; a line without any is a chat model.
 
     Raises:
-        UsageError: It has other fields, or a size that its quantisation cannot have.
+        UsageError: It has other fields, or a size that its quantization cannot have.
     """
     fields = [field.strip() for field in line.split("|")]
     if len(fields) != FIELDS:
         raise UsageError(f"{line[:60]!r} has {len(fields)} fields separated by |, not {FIELDS}")
     slug, title, size, _, license_, file_name, url, tags = fields
     if not size.isdecimal() or not int(size):
-        raise UsageError(f"{slug}: {size!r} is no size in bytes")
+        raise UsageError(f"{slug}: {size!r} is not a valid size in bytes")
     quant = _quant(file_name)
     _check_size(f"{slug} {title}", int(size), quant)
     wanted = {tag.strip().lower() for tag in tags.split(",")}
@@ -83,7 +83,7 @@ def _file(quant: str, size: Bytes, file_name: str, url: str) -> ModelFile:
 
 
 def _quant(file_name: str) -> tuple[str, int]:
-    """Return the quantisation a file name tells, and the bits that a weight takes at least."""
+    """Return the quantization in a file name, and the bits that a weight takes at least."""
     found = _QUANT.search(file_name)
     if found is None:
         return "unknown", 0
@@ -92,7 +92,7 @@ def _quant(file_name: str) -> tuple[str, int]:
 
 
 def _check_size(names: str, size: int, quant: tuple[str, int]) -> None:
-    """Refuse a file of fewer bits a weight than its quantisation has; names tell the number of weights."""
+    """Refuse a file of fewer bits a weight than its quantization has; names give the number of weights."""
     billions = _BILLIONS.search(names)
     if billions is None:
         return

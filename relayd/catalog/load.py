@@ -1,4 +1,4 @@
-"""Which models are known here: relayd's own catalogue, its updates, and what the operator adds?
+"""Loading the catalogue: relayd's own, its updates, and what the operator adds.
 
 Later folders win: shipped, updated, imported, own. TOML is slow to read (150 ms for all families), so the
 merged catalogue is kept as JSON beside a key made of every file's size and time, and read from there (3 ms).
@@ -36,7 +36,7 @@ def shipped_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where the parts of the catalogue lie; only `shipped` has to exist.
+    """The folders of the catalogue; only `shipped` has to exist.
 
     Attributes:
         shipped: Comes with relayd.
@@ -65,7 +65,7 @@ def load_catalog(folders: Folders) -> tuple[CatalogEntry, ...]:
     """Return every model that is known, families in order of their names, small sizes first.
 
     Raises:
-        ConfigError: A file says something the schema does not know, or two of one origin use one name.
+        ConfigError: A file holds something the schema does not know, or two of one origin use one name.
         StateError: relayd's own catalogue is missing, or a file cannot be read.
     """
     files = list(folders.files())
@@ -84,7 +84,7 @@ def read_file(path: Path, origin: Origin) -> list[CatalogEntry]:
     """Return the models of one file: a family in TOML, or families in the JSON of an update.
 
     Raises:
-        ConfigError: It is not what the schema says; file and key are named.
+        ConfigError: It does not match the schema; file and key are named.
         StateError: It cannot be read.
     """
     try:
@@ -98,14 +98,14 @@ def read_families(data: bytes, name: str, origin: Origin, *, json: bool) -> Iter
     """Return the models of a file's bytes; `name` is what to call the file.
 
     Raises:
-        ConfigError: They are not what the schema says.
+        ConfigError: They do not match the schema.
     """
     try:
         document = msgspec.json.decode(data) if json else tomllib.loads(data.decode())
         families = document["families"] if json else [document]
     except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
         kind = "JSON with a list of families" if json else "TOML"
-        raise ConfigError(f"{name} is no {kind}: {error}") from error
+        raise ConfigError(f"{name} is not valid {kind}: {error}") from error
     for document in families:
         yield from _finished(_family(document, name), name, origin)
 

@@ -1,4 +1,4 @@
-"""Which model of the catalogue is meant by a name, or is in a file?"""
+"""Finding the catalogue entry of a name or of a model file."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ class Match:
 
     Attributes:
         entry: The model.
-        quant: The quantisation that was asked for, as the catalogue spells it; "" when none was.
+        quant: The quantization that was asked for, as the catalogue spells it; "" when none was.
     """
 
     entry: CatalogEntry
@@ -27,7 +27,7 @@ class Match:
 
     @property
     def file(self) -> ModelFile | None:
-        """The file of the quantisation that was asked for."""
+        """The file of the quantization that was asked for."""
         return self.entry.file(self.quant) if self.quant else None
 
 
@@ -38,7 +38,7 @@ def find_entry(entries: Sequence[CatalogEntry], text: str) -> Match:
     matter.
 
     Raises:
-        UsageError: No model is meant, or more than one, or the model has no such quantisation.
+        UsageError: No model is meant, or more than one, or the model has no such quantization.
     """
     name, _, quant = text.strip().partition(":")
     names = {known: entry for entry in entries for known in entry.names}
@@ -66,7 +66,7 @@ def _by_prefix(names: Mapping[str, CatalogEntry], name: str) -> CatalogEntry:
     if found:
         raise UsageError(
             f"{name!r} could be {len(found)} models of the catalogue",
-            remedy=f"{_shown(found)}\nWrite more of the name.",
+            remedy=f"Write more of the name. They are: {_shown(found)}.",
         )
     alike = [known for known in names if beginning and beginning in known]
     alike = alike or get_close_matches(beginning, list(names))

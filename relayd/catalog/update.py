@@ -1,4 +1,4 @@
-"""How does the catalogue change: fetched anew, or with models that the operator imports?
+"""Updating the catalogue by download, and importing models into it.
 
 Both write into the state folder and never touch what relayd ships or the operator wrote. The document of
 an update is JSON, `{"families": [...]}`, each family as in `catalog/*.toml`.
@@ -35,13 +35,13 @@ def update_catalog(url: str, sha256: str, state: Path) -> tuple[CatalogEntry, ..
     Raises:
         UsageError: There is no address or no digest.
         FetchError: The document did not arrive, or is another one.
-        ConfigError: It is not what the schema says.
+        ConfigError: It does not match the schema.
         StateError: The folder cannot be written.
     """
     if not url or not sha256:
         raise UsageError(
             "the catalogue has no address to be updated from, or no SHA-256 to check it with",
-            remedy="Give both: relayd catalog update --url https://… --sha256 …",
+            remedy="Give both: `relayd catalog update --url https://… --sha256 …`.",
         )
     fresh = private_folder(state) / f"new-{UPDATED}"
     try:
@@ -57,7 +57,7 @@ def keep_imported(entries: Iterable[CatalogEntry], state: Path) -> None:
     """Add models to those imported before; one of the same name is replaced.
 
     Raises:
-        ConfigError: The file of imported models is not what the schema says.
+        ConfigError: The file of imported models does not match the schema.
         StateError: The folder or the file cannot be used.
     """
     path = private_folder(state) / IMPORTED

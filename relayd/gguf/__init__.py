@@ -1,7 +1,7 @@
-"""What is in a model file: its header, its tensors, and the files that belong to it.
+"""Model files (GGUF): header, tensors, and the files that belong to one model.
 
-`read_metadata` reads a header and nothing after it; what a file says is checked against what the file
-has before anything is made of it.
+`read_metadata` reads a header and nothing after it; every value is checked against what the file
+holds before it is used.
 """
 
 from relayd.gguf.companions import Companions, find_companions, is_companion, part_names

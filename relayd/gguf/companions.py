@@ -1,6 +1,6 @@
-"""Which files beside a model file belong to it?
+"""The files beside a model file that belong to it: further parts, projectors, drafts.
 
-Nothing inside a file tells: names do, by the habits of those who publish models.
+Nothing inside a file states it: names do, by the conventions of publishers.
 """
 
 import re
@@ -19,7 +19,7 @@ PROJECTOR_MARK = "mmproj"
 PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 KINDS = frozenset({"mmproj", "mtp", "dspark", "dflash", "model"})
-"""Words of a file name that tell what kind of file it is."""
+"""Words of a file name that mark its kind."""
 
 PRECISION = re.compile(
     r"(?<![a-z0-9])(?:ud-)?(?:i?q\d+(?:_[a-z0-9]+)*|tq\d_0|b?f\d+|fp\d+|mxfp4(?:_moe)?|nvfp4)(?![a-z0-9])"
@@ -50,7 +50,7 @@ def part_names(name: str, count: int) -> tuple[str, ...]:
     if not found or (int(found["number"]), int(found["count"])) != (1, count):
         raise ModelFileError(
             f"{name} is the first of {count} parts: expected a name ending with -00001-of-{count:05d}.gguf",
-            remedy="give the parts the names they were published with",
+            remedy="Give the parts the names they were published with.",
         )
     return tuple(f"{found['prefix']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
 
@@ -62,7 +62,7 @@ def first_part_name(name: str) -> str:
 
 
 def is_companion(name: str) -> bool:
-    """Tell whether a file of this name serves a model and is none itself."""
+    """Return whether a file of this name serves a model and is none itself."""
     return _is_projector(name) or _is_draft(name)
 
 
@@ -120,7 +120,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _bits(name: str) -> int:
-    """Return the first number in the precision that a file name tells; 0 without one."""
+    """Return the first number in the precision in a file name; 0 without one."""
     found = PRECISION.search(_stem(name))
     digits = found and re.search(r"\d+", found[0])
     return int(digits[0]) if digits else 0

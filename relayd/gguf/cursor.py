@@ -1,4 +1,4 @@
-"""How are values taken from the beginning of a file that may lie about itself?"""
+"""A bounded reader of values at the beginning of an untrusted file."""
 
 import struct
 from itertools import repeat
@@ -52,7 +52,7 @@ class Cursor:
         if end > self.size:
             raise self.fail(
                 f"{what} needs {end} bytes of file, it has {self.size}",
-                remedy="it is cut short or damaged: fetch it again",
+                remedy="It is cut short or damaged. Fetch it again.",
             )
 
     def skip(self, count: int, what: str) -> int:

@@ -1,4 +1,4 @@
-"""What does the header of one file say, as far as it can be believed?
+"""Parsing and validation of one GGUF file's header.
 
 The layout is that of llama.cpp's ggml/docs/gguf.md, versions 2 and 3. A header that the engine's own
 reader (ggml/src/gguf.cpp) would refuse is refused here, with the place and the reason.
@@ -46,7 +46,7 @@ TENSOR_TAILS = tuple(struct.Struct(f"<{count}QIQ") for count in range(DIMENSIONS
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one file says.
+    """The header of one file.
 
     Attributes:
         path: The file.
@@ -171,7 +171,7 @@ def _alignment(cursor: Cursor, values: Mapping[str, Value]) -> int:
 
 
 def _read_tensors(cursor: Cursor, count: int, alignment: int) -> tuple[Tensor, ...]:
-    """Return the tensor table, whose data lies in the file without gaps, each tensor aligned."""
+    """Return the tensor table, whose data is in the file without gaps, each tensor aligned."""
     tensors: dict[str, Tensor] = {}
     begin = end = 0
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Which values describe a model file to those who plan for it?"""
+"""The metadata of a model file, as planners use it."""
 
 import math
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ Value = Item | tuple[Item, ...] | ArrayInfo
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What the header of a model file says, all parts of a split model together.
+    """The header of a model file, all parts of a split model together.
 
     Attributes:
         architecture: `general.architecture`, the prefix of the model's own keys.
@@ -72,7 +72,7 @@ class ModelMetadata:
         """Return the number under `{architecture}.{suffix}`, or `default` where the key is missing.
 
         Raises:
-            ModelFileError: The value is no finite number.
+            ModelFileError: The value is not a finite number.
         """
         value = self._own(suffix)
         if value is None:
@@ -85,7 +85,7 @@ class ModelMetadata:
         """Return the whole number under `{architecture}.{suffix}`, or `default` where the key is missing.
 
         Raises:
-            ModelFileError: The value is no whole number.
+            ModelFileError: The value is not a whole number.
         """
         value = self._own(suffix)
         if value is None:

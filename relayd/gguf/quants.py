@@ -1,4 +1,4 @@
-"""How many bytes does a row of weights take, in every type that ggml stores?"""
+"""Tensor types of ggml: the bytes of a row of weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ FILE_TYPES: Mapping[int, str] = {
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
     37: "TQ2_0", 38: "MXFP4_MOE", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
-"""`general.file_type` -> the recipe a file was quantised by (llama.h `enum llama_ftype`).
+"""`general.file_type` -> the recipe a file was quantized by (llama.h `enum llama_ftype`).
 
 A recipe mixes types; sizes follow from the tensor table alone.
 """
@@ -110,5 +110,5 @@ def _quant(type_id: int) -> Quant:
         return QUANTS[type_id]
     except KeyError:
         raise ModelFileError(
-            f"{type_id} is no tensor type that relayd knows", remedy="update relayd, or get another file"
+            f"{type_id} is not a tensor type that relayd knows", remedy="Update relayd, or get another file."
         ) from None

@@ -1,4 +1,4 @@
-"""What does a model say about itself, all its files together?"""
+"""Reading a model's metadata from all its files together."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_metadata(path: Path) -> ModelMetadata:
     """Read the header of a model file, and of all its parts if it is the first of several.
 
     Raises:
-        ModelFileError: A file is missing, cut short or damaged, is no GGUF that the engine reads, or is a
+        ModelFileError: A file is missing, cut short or damaged, is not a GGUF that the engine reads, or is a
             later part of a split model; the message names the byte and what was expected there.
     """
     first = read_header(path)
@@ -37,7 +37,7 @@ def _later_parts(first: Header) -> list[Header]:
         return []
     if number := _split_number(first, "split.no", 0):
         begin = first_part_name(first.path.name) or "the first part"
-        raise ModelFileError(f"{first.path} is part {number + 1} of {count}", remedy=f"give {begin} instead")
+        raise ModelFileError(f"{first.path} is part {number + 1} of {count}", remedy=f"Give {begin} instead.")
     names = part_names(first.path.name, count)
     _demand(first.path.parent, names)
     parts = []
@@ -45,7 +45,7 @@ def _later_parts(first: Header) -> list[Header]:
     for expected, name in enumerate(names[1:], start=1):
         part = read_header(first.path.with_name(name), bytes_left)
         if (number := _split_number(part, "split.no", 0)) != expected:
-            raise ModelFileError(f"{part.path} says it is part {number + 1}: expected part {expected + 1}")
+            raise ModelFileError(f"{part.path} claims to be part {number + 1}: expected part {expected + 1}")
         parts.append(part)
         bytes_left -= part.header_bytes
         tensors_left -= len(part.tensors)
@@ -58,7 +58,7 @@ def _later_parts(first: Header) -> list[Header]:
 def _split_number(part: Header, key: str, default: int) -> int:
     value = part.values.get(key, default)
     if not isinstance(value, int) or value < 0:
-        raise ModelFileError(f"{part.path}: {key} is no number from 0 up")
+        raise ModelFileError(f"{part.path}: {key} is not a number from 0 up")
     return value
 
 
@@ -71,7 +71,7 @@ def _demand(folder: Path, names: tuple[str, ...]) -> None:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ModelFileError(
             f"{folder / names[0]} is the first of {len(names)} parts, missing: {missing[0]}{more}",
-            remedy="put all parts of the model into one folder",
+            remedy="Put all parts of the model into one folder.",
         )
 
 

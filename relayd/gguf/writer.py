@@ -1,4 +1,4 @@
-"""How is the header of a model file written?
+"""Writing the header of a model file (sparse GGUF).
 
 Only the header: the tensors' data are left as a hole of the right size, which takes no disk space and is
 enough for an engine that is asked what a model would take (the loader compares offsets with the size).

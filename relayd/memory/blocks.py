@@ -61,7 +61,7 @@ class Pass:
         rows_v: Where values are stored.
         states: Which state belongs to which sequence, an input.
         key_item: Bytes an element of the keys takes, where they are copied as they are stored.
-        turn_k: What turns keys that are stored quantised, if they are, by kind of attention.
+        turn_k: What turns keys that are stored quantized, if they are, by kind of attention.
         turn_v: What turns such values.
     """
 

@@ -173,7 +173,7 @@ def _rotations(
 
 
 def _rotation(graph: Graph, type_name: str, head: int, *, whole: bool) -> GraphTensor | None:
-    """Return the matrix that turns quantised keys or values (llama-kv-cache.cpp `n_rot_k`, `n_rot_v`)."""
+    """Return the matrix that turns quantized keys or values (llama-kv-cache.cpp `n_rot_k`, `n_rot_v`)."""
     if CACHE_TYPES[type_name] in {0, 1, 30} or not head or head % 64:
         return None
     size = 64

@@ -16,10 +16,10 @@ from relayd.units import Bytes
 F16, F32, Q4_K, Q6_K, Q8_0, MXFP4 = 1, 0, 12, 14, 8, 39
 
 HEADS = frozenset({"token_embd.weight", "output.weight", "per_layer_token_embd.weight"})
-"""Tensors that quantisations keep more precise than the others."""
+"""Tensors that quantizations keep more precise than the others."""
 
 HALVES = ("altup_", "per_layer_model_proj")
-"""Beginnings of the names of tensors that are never quantised further than F16."""
+"""Beginnings of the names of tensors that are never quantized further than F16."""
 
 KEPT = (
     ".bias", "_norm.weight", "ssm_a", "ssm_d", "ssm_conv1d.weight", "shortconv.conv.weight",

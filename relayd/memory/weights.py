@@ -25,7 +25,7 @@ FIRST_LAYER = ("token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm",
 """Tensors outside all blocks that go where layer 0 goes."""
 
 QUANTISED_ROW = 512
-"""Weights; CUDA reads past the end of a quantised row up to a multiple of this (ggml-cuda.cu)."""
+"""Weights; CUDA reads past the end of a quantized row up to a multiple of this (ggml-cuda.cu)."""
 
 HEAD_FIRST = frozenset({"gemma3n", "gemma4"})
 """Architectures that load the head before the embedding, so that a tied one is there twice even on a CPU."""

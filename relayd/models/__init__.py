@@ -1,1 +1,1 @@
-"""Which model files lie on this disk, and how others come to it (stores, pull, verify)."""
+"""Model files on this disk, and how they get there (stores, pull, verify)."""

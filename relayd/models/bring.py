@@ -1,4 +1,4 @@
-"""How does a file that is on this disk become a model of relayd's: as it lies, or out of a llamafile?"""
+"""Importing a file on this disk: a GGUF in place, or the model out of a llamafile."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> Mo
 
     Raises:
         UsageError: Its name is taken.
-        ModelFileError: It is no model, or parts of it are missing.
+        ModelFileError: It is not a model, or parts of it are missing.
         NoSpaceError: The disk is too small for what is taken out.
         StateError: Our folder cannot be written.
     """
@@ -70,7 +70,7 @@ def take_out(llamafile: Path, kept: StoredFile, progress: Progress) -> tuple[Sto
     Args:
         llamafile: The file around them.
         kept: The model as it will be; its folder exists.
-        progress: Told as bytes are copied.
+        progress: Called as bytes are copied.
 
     Returns:
         What is there now, the model first, with sizes and digests.

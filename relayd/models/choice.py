@@ -1,4 +1,4 @@
-"""Which files of a repository make up the model that was asked for?"""
+"""The files of a repository that make up the requested model."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from relayd.errors import UsageError
 from relayd.gguf.companions import PART, PROJECTOR_MARK, is_companion, match_companions, part_names
 
 PREFERRED = ("Q4_K_M", "UD-Q4_K_XL", "Q4_K_XL", "MXFP4", "Q4_0", "Q5_K_M", "Q6_K", "Q8_0")
-"""What is taken when nobody says, the first there is: llama.cpp too begins with Q4_K_M."""
+"""The default, the first there is: llama.cpp too begins with Q4_K_M."""
 
 MODEL_SUFFIXES = (".gguf", ".llamafile")
 
 IMATRIX = "imatrix"
-"""In the names of files that were used to quantise, and are no models (llama.cpp common/download.cpp)."""
+"""In the names of files that were used to quantize, and are not models (llama.cpp common/download.cpp)."""
 
 _QUANT = re.compile(
     r"(?<![a-z0-9])(?:ud-)?(?:i?q\d+(?:_[a-z0-9]+)*|tq\d_0|bf16|f16|f32|mxfp4(?:_moe)?|nvfp4)(?![a-z0-9])",
@@ -30,8 +30,8 @@ class ChosenFiles:
 
     Attributes:
         parts: The model, its first part first.
-        quant: Its quantisation, as its name tells; "" when it does not.
-        projector: What it sees or hears with; "" for none.
+        quant: Its quantization, from its name; "" when it does not.
+        projector: Its projector for images or audio; "" for none.
         draft: What drafts tokens for it; "" for none.
     """
 
@@ -46,7 +46,7 @@ def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> ChosenFi
 
     Args:
         paths: Every file of the repository.
-        file: The one that is wanted; "" to go by quantisation.
+        file: The one that is wanted; "" to go by quantization.
         quant: The one that is wanted; "" takes the first of `PREFERRED`.
 
     Raises:
@@ -54,12 +54,12 @@ def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> ChosenFi
         ModelFileError: Parts of it are missing.
     """
     every = sorted(paths)
-    first = _named(every, file) if file else _quantised(every, quant)
+    first = _named(every, file) if file else _quantized(every, quant)
     return ChosenFiles(_parts(every, first), quant_of(first), *companions_of(every, first))
 
 
 def quant_of(path: str) -> str:
-    """Return the quantisation that a file name tells, in capitals; "" when it tells none."""
+    """Return the quantization in a file name, in capitals; "" when there is none."""
     found = _QUANT.findall(base_name(PurePosixPath(path).name))
     return str(found[-1]).upper() if found else ""
 
@@ -75,12 +75,12 @@ def base_name(name: str) -> str:
 
 
 def same_quant(one: str, other: str) -> bool:
-    """Tell whether two spellings mean one quantisation: `mxfp4` is `MXFP4_MOE`."""
+    """Return whether two spellings mean one quantization: `mxfp4` is `MXFP4_MOE`."""
     return _plain_quant(one) == _plain_quant(other)
 
 
 def preferred_file(entry: CatalogEntry) -> ModelFile | None:
-    """Return the file to take of a model when nobody says: one whose place is known before any other."""
+    """Return the file to take of a model by default: one whose place is known before any other."""
     placed = [file for file in entry.files if file.url or (file.repo and file.file)]
     return min(placed or entry.files, key=lambda file: (_rank(file.quant), file.bytes), default=None)
 
@@ -113,7 +113,7 @@ def _named(every: Sequence[str], file: str) -> str:
     return file.replace(f"-{found['number']}-of-", "-00001-of-") if found else file
 
 
-def _quantised(every: Sequence[str], quant: str) -> str:
+def _quantized(every: Sequence[str], quant: str) -> str:
     models = _models(every)
     if not models:
         raise UsageError(
@@ -127,7 +127,8 @@ def _quantised(every: Sequence[str], quant: str) -> str:
         return fitting[0]
     if fitting:
         raise UsageError(
-            f"{len(fitting)} files could be meant: {_listed(fitting)}", remedy="Name one: hf:OWNER/NAME/FILE"
+            f"{len(fitting)} files could be meant: {_listed(fitting)}",
+            remedy="Name one as hf:OWNER/NAME/FILE.",
         )
     quants = dict.fromkeys(filter(None, map(quant_of, models)))
     raise UsageError(f"there is no {quant}", remedy=f"There are: {_listed(quants)}.")

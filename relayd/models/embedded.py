@@ -1,4 +1,4 @@
-"""Where in a llamafile is its model, and how does it come out?
+"""The model inside a llamafile: finding it and extracting it.
 
 A llamafile is a program with a zip archive at its end, and in that, stored without compression, GGUF
 files. llama-server opens a path and reads from its beginning, so a model inside another file has to come
@@ -50,13 +50,13 @@ def find_embedded(path: Path) -> tuple[Embedded, ...]:
     """Return the GGUF files in a llamafile: the model first, then what belongs to it.
 
     Raises:
-        ModelFileError: It is no llamafile, or has no model that can be taken out.
+        ModelFileError: It is not a llamafile, or has no model that can be taken out.
     """
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
             found = [_locate(stream, entry) for entry in archive.infolist() if _is_model(entry)]
     except (zipfile.BadZipFile, struct.error, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} is no llamafile: {error}") from error
+        raise ModelFileError(f"{path} is not a valid llamafile: {error}") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
     models = sorted((one for one in found if not is_companion(one.name)), key=lambda one: -one.bytes)
@@ -72,7 +72,7 @@ def extract(path: Path, part: Embedded, dest: Path, progress: Callable[[int, int
         path: The file around it.
         part: Where it is.
         dest: The file to make; it is not there before all its bytes are on disk.
-        progress: Told the bytes done and the bytes in all.
+        progress: Called with the bytes done and the bytes in all.
 
     Raises:
         NoSpaceError: The disk is too small.

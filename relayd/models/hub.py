@@ -1,4 +1,4 @@
-"""How is the Hugging Face hub asked for files, and where do they lie in its cache?
+"""The Hugging Face hub: listing repositories, and the layout of its cache.
 
 The cache is the one of huggingface_hub, which llama.cpp shares: a file is `blobs/SHA256`, and
 `snapshots/COMMIT/PATH` is a link to it that appears when all files of a model are whole.
@@ -72,7 +72,7 @@ class Hub:
     Attributes:
         cache: Folder of `models--OWNER--NAME`.
         endpoint: Address without a slash at its end.
-        token: Shown to the hub and to nobody it redirects to; empty for none.
+        token: Sent to the hub, and not to hosts it redirects to; empty for none.
         timeout_seconds: How long the hub may be silent.
     """
 
@@ -140,7 +140,7 @@ class Hub:
         return self.cache / f"models--{repo.replace('/', '--')}"
 
     def blob(self, repo: str, file: HubFile) -> Path:
-        """Return where a file's bytes lie."""
+        """Return the path of a file's bytes."""
         return self.folder(repo) / "blobs" / file.sha256
 
     def lock(self, repo: str, file: HubFile) -> Path:
@@ -203,7 +203,7 @@ def hub_of(environ: Mapping[str, str], home: Path) -> Hub:
 
 
 def hub_caches(environ: Mapping[str, str], home: Path) -> tuple[Path, ...]:
-    """Return the folders where hub files may lie, the one to write to first.
+    """Return the folders that may hold hub files, the one to write to first.
 
     The order of the variables is llama.cpp's (common/hf-cache.cpp), which knows those of
     huggingface_hub and puts its own LLAMA_CACHE before them.

@@ -1,4 +1,4 @@
-"""Where does LM Studio keep its models?
+"""The folders in which LM Studio stores models.
 
 As `PUBLISHER/REPOSITORY/FILE.gguf` below one folder, which moved between versions and can be chosen.
 """

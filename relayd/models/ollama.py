@@ -1,9 +1,9 @@
-"""Which models does Ollama keep?
+"""The models in Ollama's store.
 
 `manifests/HOST/NAMESPACE/MODEL/TAG` is a JSON list of layers, `blobs/sha256-DIGEST` are their bytes
 (ollama manifest/manifest.go, manifest/paths.go). Since 2026 manifests are blobs themselves, linked from
 `manifests-v2`, and one may list others, for MLX and for GGUF. Some models of Ollama's own engine are
-GGUFs that llama.cpp does not load; only loading tells.
+GGUFs that llama.cpp does not load, which shows only when they are loaded.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Which model on this disk does a name mean?"""
+"""Models on this disk by name, with their catalogue entries."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from relayd.models.choice import base_name, quant_of, same_quant
 from relayd.units import show_bytes
 
 Store = Literal["relayd", "folder", "huggingface", "lmstudio", "ollama", "llama.cpp"]
-"""Whose folder a model lies in."""
+"""The store that a model is in."""
 
 STORES: Mapping[Store, str] = {
     "relayd": "relayd",
@@ -31,17 +31,17 @@ class Found:
     """A model on this disk.
 
     Attributes:
-        name: What it is called where it lies.
+        name: Its name in its store.
         files: The model, its first part first: what llama-server opens, or the llamafile around it.
         bytes: Of all parts.
         store: Whose folder it is in.
-        projectors: What it sees or hears with, the best first.
+        projectors: Its projectors for images or audio, the best first.
         drafts: Models that draft tokens for it, the best first.
         repo: `OWNER/NAME` on the hub, if that is known.
-        quant: Its quantisation, if its name tells.
+        quant: Its quantization, if its name has one.
         model: Name of its entry in the catalogue; "" when there is none.
         aliases: Other names it answers to.
-        digests: Files with what they must hash to, as far as somebody said.
+        digests: Files with what they must hash to, as far as known.
         embedded: Whether it is inside a llamafile, and has to come out before it can be served.
         source: Where relayd has it from; "" when relayd did not bring it.
     """
@@ -62,7 +62,7 @@ class Found:
 
     @property
     def projector(self) -> Path | None:
-        """What it sees or hears with best; None if there is nothing."""
+        """Its best projector; None if there is nothing."""
         return next(iter(self.projectors), None)
 
     @property
@@ -74,8 +74,8 @@ class Found:
 def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[Found]:
     """Return models by the names that the catalogue has for them: `NAME:QUANT`, and `NAME` as an alias.
 
-    A record of relayd, the repository and file, or the whole of a file's name tells which entry it is. Of
-    different files of one name the first has it; the others are called by their repository, or as they lie.
+    A record of relayd, the repository and file, or the whole of a file's name identifies its entry. Of
+    different files of one name the first has it; the others are called by their repository, or by their file.
     """
     by_name = {entry.name: entry for entry in entries}
     by_file = {(file.repo, file.file): entry for entry in entries for file in entry.files if file.file}
@@ -118,8 +118,10 @@ def find_on_disk(found: Sequence[Found], name: str) -> Found:
     alike = [names[key] for key in names if wanted and wanted in key] or [
         names[key] for key in get_close_matches(wanted, names)
     ]
-    hint = f"On disk: {', '.join(dict.fromkeys(alike))}." if alike else "See what is: relayd models"
-    raise UsageError(f"no model on this disk is called {name!r}", remedy=f"{hint}\nGet one: relayd pull NAME")
+    hint = f"On disk: {', '.join(dict.fromkeys(alike))}." if alike else "See `relayd models`."
+    raise UsageError(
+        f"no model on this disk is called {name!r}", remedy=f"{hint} Get one with `relayd pull NAME`."
+    )
 
 
 def _only(candidates: Sequence[Found], name: str) -> Found:
@@ -144,7 +146,7 @@ def _known_as(one: Found, entry: CatalogEntry) -> Found:
 
 
 def _without_quant(one: Found) -> str:
-    """Return the name of the first file, or of the tag in Ollama's store, without its quantisation."""
+    """Return the name of the first file, or of the tag in Ollama's store, without its quantization."""
     stem = one.name.replace(":", "-") if one.store == "ollama" else base_name(one.files[0].name)
     quant = quant_of(stem)
     return re.sub(rf"[-_.:]?{re.escape(quant)}$", "", stem, flags=re.IGNORECASE) if quant else stem

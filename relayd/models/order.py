@@ -1,4 +1,4 @@
-"""What has to be fetched for what was typed, and where does each file go?"""
+"""The order of a pull: what to fetch for a name, and where each file goes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Piece:
         repo: The repository it is in; "" when it is in none.
         kept: What it will be.
         bytes: How much arrives; 0 while unknown.
-        sha256: What that must hash to; "" when nobody says.
+        sha256: What that must hash to; "" when unknown.
         lock: Held while it is fetched.
     """
 
@@ -82,7 +82,7 @@ class ModelSources:
         hub: Where repositories are, and their cache.
         shelf: Where other files go.
         entries: The catalogue.
-        say: Told what a person should know.
+        say: Called with what a person should know.
         projectors: Whether projectors are wanted.
         drafts: Whether draft models are.
     """
@@ -130,7 +130,7 @@ class ModelSources:
             self.say(f"{file.file} had {show_bytes(file.bytes)} for the catalogue, now {show_bytes(size)}.")
 
     def _searched(self, entry: CatalogEntry, quant: str) -> Order:
-        """Return the order for the first repository of an entry that has a quantisation."""
+        """Return the order for the first repository of an entry that has a quantization."""
         problems = []
         for repo in entry.repos:
             try:
@@ -138,10 +138,12 @@ class ModelSources:
             except UsageError as error:
                 problems.append(error.message)
         looked = "; ".join(problems) or "the catalogue knows no repository of it"
-        unchecked = " or ".join(f"relayd pull hf:{repo}" for repo in entry.unchecked_repos)
+        unchecked = " or ".join(f"`relayd pull hf:{repo}`" for repo in entry.unchecked_repos)
         raise UsageError(
             f"{entry.name}:{quant} was not found: {looked}",
-            remedy=f"Nobody has checked this: {unchecked}" if unchecked else "Try: relayd pull hf:OWNER/NAME",
+            remedy=f"Unchecked, but possible: {unchecked}."
+            if unchecked
+            else "Try `relayd pull hf:OWNER/NAME`.",
         )
 
     def _of_repository(self, repository: Repository, file: str, quant: str, mmproj: str = "") -> Order:
@@ -150,7 +152,7 @@ class ModelSources:
         Args:
             repository: Its files.
             file: The one that is meant, or "".
-            quant: The quantisation that is meant, or "".
+            quant: The quantization that is meant, or "".
             mmproj: `OWNER/NAME/PATH` of the projector, where the catalogue knows it.
         """
         try:
@@ -197,7 +199,7 @@ class ModelSources:
         return Piece(url, repository.name, kept, file.bytes, file.sha256, lock)
 
     def _is_ours(self, blob: str) -> bool:
-        """Tell whether a file of the cache is relayd's: not there yet, or a record says so."""
+        """Return whether a file of the cache is relayd's: not there yet, or a record names it."""
         named = [kept for record in self.shelf.records() for kept in record.files if kept.data == blob]
         return any(kept.ours for kept in named) or not Path(blob).exists()
 
@@ -236,8 +238,12 @@ class ModelSources:
         for path in sorted(paths - ours):
             if Path(path).exists():
                 owner = next((one for one in records if path in {kept.path for kept in one.files}), None)
-                remedy = f"Remove it first: relayd models rm {owner.name}" if owner else "Move it away first."
-                raise UsageError(f"{path} is there already and from elsewhere", remedy=remedy)
+                remedy = (
+                    f"Remove it first with `relayd models rm {owner.name}`."
+                    if owner
+                    else "Move it away first."
+                )
+                raise UsageError(f"{path} already exists and is from another source", remedy=remedy)
 
     def _own_piece(self, url: str, name: str, repo: str = "", file: HubFile | None = None) -> Piece:
         path = str(self.shelf.root / _kept_name(name))

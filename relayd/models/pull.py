@@ -1,4 +1,4 @@
-"""How does what was ordered come to this disk: whole, checked, listed, or else not at all?"""
+"""Pulling an ordered model: fetched whole, verified and recorded, or removed."""
 
 import shutil
 from collections.abc import Callable
@@ -25,14 +25,14 @@ SILENCE_SECONDS = 30.0
 
 
 class PullProgress(Protocol):
-    """Told by a pull; shows bars, prints a line now and then, or keeps quiet."""
+    """Receives the progress of a pull; shows bars, prints a line now and then, or nothing."""
 
     def say(self, text: str) -> None:
         """Show one line that stays."""
         ...
 
     def at(self, name: str, done: int, total: int | None) -> None:
-        """Show how many bytes of a file are here, and of how many; called as often as one likes."""
+        """Show how many bytes of a file are here, and of how many; may be called often."""
         ...
 
 
@@ -44,7 +44,7 @@ class Puller:
         hub: Whose cache and token are used.
         shelf: Where other files go, and records.
         clock: Dates the record.
-        progress: Told what happens.
+        progress: Receives messages and progress.
         too_large: Returns why a model of so many bytes cannot run on this machine, or "".
         silence_seconds: Longest pause while bytes arrive.
     """
@@ -67,7 +67,7 @@ class Puller:
             UsageError: It is too large for the memory of this machine, or its repository is closed.
             NoSpaceError: It is too large for the disk.
             FetchError: It did not arrive; what did is kept for the next time.
-            ModelFileError: What arrived is no model.
+            ModelFileError: The downloaded file is not a model.
             StateError: A folder cannot be written.
         """
         if not force and not all(piece.is_here for piece in order.pieces):
@@ -165,7 +165,8 @@ class Puller:
         except ModelFileError as error:
             self.shelf.remove(order.record)
             raise ModelFileError(
-                f"what {order.record.source} sent is no model: {error.message}", remedy="Check the address."
+                f"{order.record.source} did not send a valid model: {error.message}",
+                remedy="Check the address.",
             ) from error
 
 
@@ -188,7 +189,7 @@ def _check_space(order: Order) -> None:
             raise NoSpaceError(
                 f"{order.record.name} needs {show_bytes(size)} more, the disk of {folder} has "
                 f"{show_bytes(free)} free",
-                remedy="Free some space, or choose a smaller quantisation.",
+                remedy="Free some space, or choose a smaller quantization.",
             )
 
 

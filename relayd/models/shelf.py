@@ -1,7 +1,7 @@
-"""What did relayd itself bring to this disk, from where, and what may it remove again?
+"""relayd's own folder of models, and the records of what it may remove.
 
-`<data>/models` holds files that came from an address or out of a llamafile; files of the hub lie in its
-cache. For each model a record beside them says what belongs to it: only what a record names is removed.
+`<data>/models` holds files that came from an address or out of a llamafile; files of the hub are in its
+cache. For each model a record beside them lists what belongs to it: only what a record names is removed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
         path: The name it is opened by.
         data: Where its bytes are: another place than `path` in a hub's cache.
         bytes: Its size; 0 while unknown.
-        sha256: What its bytes must hash to; "" when nobody said.
+        sha256: What its bytes must hash to; "" when unknown.
         ours: Whether relayd made it, and so may remove it.
         arrives: Where it is until it is whole and checked; "" for `data`.
     """
@@ -69,7 +69,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
         parts: The model, its first part first.
         companions: Projector and draft.
         model: Name of its entry in the catalogue; "" when there is none.
-        quant: Its quantisation; "" when not known.
+        quant: Its quantization; "" when not known.
         older: Files of an earlier commit, which the configuration may still name.
         finished: Whether all of it is here.
         at: When, in seconds since 1970.

@@ -1,4 +1,4 @@
-"""What does a person ask for who pulls: a name of the catalogue, a repository, or an address?
+"""What a pull argument names: a catalogue entry, a repository, or a URL.
 
 What is typed, and what a hub lists, becomes paths on this disk: nothing here leaves its folder.
 """
@@ -36,7 +36,7 @@ class InRepo:
     Attributes:
         repo: `OWNER/NAME`.
         file: Path in it; "" leaves the choice to us.
-        quant: The quantisation that is wanted; "" leaves the choice to us.
+        quant: The quantization that is wanted; "" leaves the choice to us.
         revision: Branch, tag or commit.
     """
 
@@ -74,7 +74,7 @@ def parse_source(text: str, hub_host: str = "") -> Source:
         return _in_repo(text.removeprefix(HUB_PREFIX))
     if "/" in text or text.startswith("."):
         raise UsageError(
-            f"{text!r} is no name of the catalogue",
+            f"{text!r} is not a name of the catalogue",
             remedy="A repository is written hf:OWNER/NAME, an address begins with https://.",
         )
     return Named(text)
@@ -101,19 +101,21 @@ def safe_repo(repo: str) -> str:
         UsageError: It is not.
     """
     if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo or len(repo) > 2 * 96 + 1:
-        raise UsageError(f"{repo!r} is no repository", remedy="Write it OWNER/NAME, as on the hub.")
+        raise UsageError(
+            f"{repo!r} is not a valid repository name", remedy="Write it OWNER/NAME, as on the hub."
+        )
     return repo
 
 
 def safe_file_name(name: str) -> str:
-    """Return the name of a model file that can lie in our folder.
+    """Return the name of a model file that is safe in our folder.
 
     Raises:
         UsageError: It is not `*.gguf` or `*.llamafile`, or has characters that mean something elsewhere.
     """
     if not _FILE_NAME.fullmatch(name) or len(name) > LONGEST_NAME_BYTES:
         raise UsageError(
-            f"{name[:80]!r} is no name of a model file",
+            f"{name[:80]!r} is not a valid name of a model file",
             remedy="Names end with .gguf or .llamafile and have letters, digits and . _ + - in them.",
         )
     return name
@@ -122,7 +124,7 @@ def safe_file_name(name: str) -> str:
 def _in_repo(text: str) -> InRepo:
     place, colon, quant = text.partition(":")
     if colon and not _QUANT.fullmatch(quant):
-        raise UsageError(f"{quant!r} is no quantisation", remedy="They look like Q4_K_M.")
+        raise UsageError(f"{quant!r} is not a valid quantization", remedy="They look like Q4_K_M.")
     owner, _, rest = place.partition("/")
     name, _, file = rest.partition("/")
     return InRepo(safe_repo(f"{owner}/{name}"), safe_path(file) if file else "", quant)

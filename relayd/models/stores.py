@@ -1,4 +1,4 @@
-"""Which models lie on this disk, whoever brought them?
+"""Models on this disk in the stores of every program.
 
 Every store is read and never written. A model is listed when all its parts are there and begin as a GGUF;
 what is still being fetched has another name in every store.
@@ -31,7 +31,7 @@ SHA256_DIGITS = 64
 
 @dataclass(frozen=True, slots=True)
 class StoreFolders:
-    """Where models may lie; folders need not exist.
+    """Folders that may hold models; they need not exist.
 
     Attributes:
         own: relayd's folder of models.
@@ -53,10 +53,10 @@ class StoreFolders:
 def places_of(
     environ: Mapping[str, str], home: Path, data: Path, folders: Iterable[str] = ()
 ) -> StoreFolders:
-    """Return where models may lie for this user.
+    """Return the folders that may hold models for this user.
 
     Args:
-        environ: Tells where other programs were told to keep theirs.
+        environ: Names the folders that other programs use.
         home: Home of the user.
         data: relayd's data folder.
         folders: Those the configuration names.
@@ -95,7 +95,7 @@ def scan(places: StoreFolders) -> list[Found]:
 
 
 def begins_as_gguf(path: Path) -> bool:
-    """Tell whether a file's first bytes are those of a GGUF."""
+    """Return whether a file's first bytes are those of a GGUF."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC

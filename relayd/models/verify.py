@@ -1,4 +1,4 @@
-"""Are the bytes of a model still the ones that were promised?"""
+"""Verifying a model's bytes against their SHA-256."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Verification:
 
     Attributes:
         name: The model.
-        outcome: `unknown` when nobody said what its bytes must be.
+        outcome: `unknown` when no SHA-256 is known for its bytes.
         problems: What is wrong, a line a file.
     """
 
@@ -33,7 +33,7 @@ def verify(found: Found, progress: Callable[[str, int, int | None], None]) -> Ve
 
     Args:
         found: The model.
-        progress: Told the file, the bytes read and the bytes in all.
+        progress: Called with the file, the bytes read and the bytes in all.
     """
     problems = []
     for path, promised in found.digests:

@@ -66,7 +66,7 @@ class Demand:
         model: Its header.
         file_bytes: The size of its file where `model` is only made like it: all weights are scaled to it.
         beside: What goes with it to its first device and is in no header here: a vision projector.
-        computed: Compute buffers that are known; the quantisations of a model have the same.
+        computed: Compute buffers that are known; the quantizations of a model have the same.
         draft: The model that drafts for it, with a cache of its own as long as this one's.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far do quantised weights and caches move a model's answers?
+"""How far do quantized weights and caches move a model's answers?
 
 The measure is the Kullback-Leibler divergence (KLD) of the next token's distribution from that of the
 16-bit model, in nats. Divergences of weights and cache add up as long as they are small.
@@ -17,7 +17,7 @@ KLD: Mapping[str, float] = {
     "Q3_K_S": 0.228217, "IQ2_M": 0.36221, "Q2_K": 0.445132, "Q2_K_S": 0.448178, "IQ2_S": 0.487997,
     "IQ2_XS": 0.606989, "IQ2_XXS": 0.902247, "IQ1_M": 1.547871, "IQ1_S": 2.505066,
 }  # fmt: skip
-"""Quantisation -> KLD of Llama-3-8B on wikitext-2, without an importance matrix.
+"""Quantization -> KLD of Llama-3-8B on wikitext-2, without an importance matrix.
 
 llama.cpp tools/perplexity/README.md; types measured only with a matrix are divided by `IMATRIX`.
 """
@@ -50,7 +50,7 @@ each, as reasoning suffers more than perplexity.
 """
 
 QAT_AS = "Q5_K_S"
-"""What weights trained for their quantisation are rated as: a prior, nobody published their divergence."""
+"""What weights trained for their quantization are rated as: a prior, nobody published their divergence."""
 
 
 @dataclass(frozen=True, slots=True)

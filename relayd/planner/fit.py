@@ -53,7 +53,7 @@ def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | Refusal:
     """Return how a model runs best, how it runs fastest where that is too slow, or why it cannot run.
 
     Args:
-        forms: The model in its quantisations, the best first.
+        forms: The model in its quantizations, the best first.
         budget: What may be used.
         aim: What is asked of it.
     """

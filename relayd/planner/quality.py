@@ -1,10 +1,10 @@
-"""How good are the answers of a model in a quantisation, for one use, from 0 to 100?
+"""How good are the answers of a model in a quantization, for one use, from 0 to 100?
 
     score = 100 * n / (n + 1.2) - 25 * sqrt(KLD),    n = sqrt(effective size / 1e9)
     effective size = sqrt(parameters * active parameters) * 2 ^ (years since 2024-07) * fit for the use
 
 Benchmarks are not in it: publishers choose them, and none covers every model. What is in it are four priors,
-each a line below; they order models of one time by size, siblings by quantisation, and prefer a larger model
+each a line below; they order models of one time by size, siblings by quantization, and prefer a larger model
 at 4 bits to half of it at 8 (but not at 3). The score is no probability and no percentage of anything.
 """
 
@@ -38,7 +38,7 @@ LOSS = 25.0
 tools/perplexity/README.md): a point is 1.2 % of that."""
 
 UNKNOWN_KLD = 0.5
-"""Divergence of a quantisation that no table and no size tells: that of the worst still in use."""
+"""Divergence of a quantization that no table and no size tells: that of the worst still in use."""
 
 
 class Use(StrEnum):
@@ -85,7 +85,7 @@ class Quality:
     Attributes:
         score: From 0 to 100.
         model: What the model would score in 16 bits.
-        weights_loss: What its quantisation costs.
+        weights_loss: What its quantization costs.
         cache_loss: What the types of its cache cost.
     """
 

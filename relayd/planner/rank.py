@@ -45,7 +45,7 @@ PROFILES: Mapping[Use, Profile] = {
 """Priors. People read about 6 tokens a second; code and thoughts are skimmed, so they must come faster."""
 
 COARSEST = ((8e9, KLD["Q4_0"]), (30e9, KLD["IQ3_M"]), (float("inf"), KLD["IQ2_XXS"]))
-"""Parameters below which a quantisation may diverge no more than this one.
+"""Parameters below which a quantization may diverge no more than this one.
 
 4-bit types below 8B, IQ3_M below 30B, no 1-bit types at all: beyond that a smaller model does better.
 """
@@ -56,7 +56,7 @@ class Candidate:
     """A model in one form on this machine.
 
     Attributes:
-        name: What the reader knows it by: model and quantisation, unique; orders ties, last of all.
+        name: What the reader knows it by: model and quantization, unique; orders ties, last of all.
         model: What is known of it.
         quantization: How its weights are stored.
         quality: How good it is.

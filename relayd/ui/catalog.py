@@ -78,7 +78,7 @@ def _cells(entry: CatalogEntry) -> Iterator[str]:
 
 
 def _short(quant: str) -> str:
-    """Return a quantisation without its variant: `Q4` for `UD-Q4_K_XL`."""
+    """Return a quantization without its variant: `Q4` for `UD-Q4_K_XL`."""
     found = re.match(r"(?:UD-)?(I?Q\d|[A-Z]+\d+)", quant)
     return found[1] if found else quant
 

@@ -32,7 +32,7 @@ class ModelRow:
     Attributes:
         name: What people type.
         bytes: Its size; None while unknown.
-        quant: Its quantisation; "" when not known.
+        quant: Its quantization; "" when not known.
         where: Whose folder it is in, or that it is only in the catalogue.
         state: Whether it runs.
         fits: Whether this machine can hold it; None when not known.

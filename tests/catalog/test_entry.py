@@ -16,7 +16,7 @@ def entry(*files: ModelFile, **facts: object) -> CatalogEntry:
     return msgspec.structs.replace(msgspec.convert(known, CatalogEntry), files=files)
 
 
-def test_quantisations_are_listed_once_and_by_size() -> None:
+def test_quantizations_are_listed_once_and_by_size() -> None:
     model = entry(file("Q8_0", 9), file("Q4_K_M", 5), file("Q8_0", 8))
     assert ("Q4_K_M", "Q8_0") == model.quants
 

@@ -46,7 +46,7 @@ def test_licence_labels_are_spelled_as_in_the_catalogue(label: str, license_: st
         ("M-8B-Instruct.llamafile", "unknown"),
     ],
 )
-def test_the_file_name_tells_the_quantisation(name: str, quant: str) -> None:
+def test_the_file_name_tells_the_quantization(name: str, quant: str) -> None:
     assert quant == read_line(line(file=name, size="20000000000")).files[0].quant
 
 
@@ -55,7 +55,7 @@ def test_tags_that_are_no_capability_are_left_out() -> None:
     assert ("chat",) == read_line(line(tags="")).capabilities
 
 
-def test_a_size_that_the_quantisation_cannot_have_is_refused() -> None:
+def test_a_size_that_the_quantization_cannot_have_is_refused() -> None:
     with pytest.raises(UsageError, match=r"8170586112 bytes for 32B weights are 2\.0 bits"):
         read_line(line(slug="qwq-32b", title="QwQ 32B Q4_K_M", size="8170586112"))
 
@@ -64,8 +64,8 @@ def test_a_size_that_the_quantisation_cannot_have_is_refused() -> None:
     ("text", "problem"),
     [
         ("a|b|c", "3 fields"),
-        (line(size="4.4 GB"), "no size in bytes"),
-        (line(size="0"), "no size in bytes"),
+        (line(size="4.4 GB"), "not a valid size in bytes"),
+        (line(size="0"), "not a valid size in bytes"),
         (line(slug="two words"), "name"),
     ],
 )

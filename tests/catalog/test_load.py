@@ -71,7 +71,7 @@ def test_one_name_twice_in_one_part_is_an_error(folders: Folders) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("family = ", "no TOML"),
+        ("family = ", "not valid TOML"),
         ('family = "x"', "missing required field `title`"),
         (family("x", "x-1b", more="colour = 1"), "model x-1b: .*unknown field `colour`"),
         (family("x", "x-1b", "y-1b").replace('license = "mit"\n', "", 1), "model x-1b: .*`license`"),

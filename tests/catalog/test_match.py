@@ -68,14 +68,14 @@ def test_an_exact_name_wins_over_longer_ones() -> None:
     assert "mistral-7b" == find_entry(models, "mistral-7b").entry.name
 
 
-def test_a_quantisation_after_a_colon_is_spelled_as_the_catalogue_does() -> None:
+def test_a_quantization_after_a_colon_is_spelled_as_the_catalogue_does() -> None:
     match = find_entry(MODELS, "mistral:q8_0")
     assert "Q8_0" == match.quant
     assert match.file == MODELS[2].files[1]
     assert find_entry(MODELS, "mistral").file is None
 
 
-def test_an_alias_can_mean_a_quantisation() -> None:
+def test_an_alias_can_mean_a_quantization() -> None:
     assert "Q8_0" == find_entry(MODELS, "tiny").quant
     assert "Q4_K_M" == find_entry(MODELS, "tiny:Q4_K_M").quant
 
@@ -94,7 +94,7 @@ def test_an_unknown_name_is_an_error_that_helps(text: str) -> None:
     assert caught.value.remedy
 
 
-def test_an_unknown_quantisation_is_an_error_that_lists_those_there_are() -> None:
+def test_an_unknown_quantization_is_an_error_that_lists_those_there_are() -> None:
     with pytest.raises(UsageError) as caught:
         find_entry(MODELS, "mistral:Q2_K")
     assert "Q4_K_M, Q8_0" in caught.value.remedy

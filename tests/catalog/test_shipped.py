@@ -60,7 +60,7 @@ OTHER_BITS: Mapping[tuple[str, str], str] = {
     ("ministral-3-8b-instruct-2512", "Q8_0"): "not uniform: some tensors have more bits",
     ("ministral-3-8b-reasoning-2512", "Q8_0"): "not uniform: some tensors have more bits",
 }
-"""Files of known size with other bits a weight than their quantisation tells, and why."""
+"""Files of known size with other bits a weight than their quantization tells, and why."""
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +143,14 @@ def test_a_shape_without_a_count_says_what_is_unknown(models: tuple[CatalogEntry
     assert [] == silent
 
 
-def test_files_of_known_size_have_the_bits_of_their_quantisation(models: tuple[CatalogEntry, ...]) -> None:
+def test_files_of_known_size_have_the_bits_of_their_quantization(models: tuple[CatalogEntry, ...]) -> None:
     off = {
         (model.name, file.quant) for model, file, bits in files(models) if file.exact and is_off(file, bits)
     }
     assert set(OTHER_BITS) == off
 
 
-def test_estimates_are_no_smaller_than_their_quantisation_and_below_the_next(
+def test_estimates_are_no_smaller_than_their_quantization_and_below_the_next(
     models: tuple[CatalogEntry, ...],
 ) -> None:
     impossible = [
@@ -161,7 +161,7 @@ def test_estimates_are_no_smaller_than_their_quantisation_and_below_the_next(
     assert [] == impossible
 
 
-def test_quantisations_are_names_of_llama_cpp_or_of_unsloth(models: tuple[CatalogEntry, ...]) -> None:
+def test_quantizations_are_names_of_llama_cpp_or_of_unsloth(models: tuple[CatalogEntry, ...]) -> None:
     known = {*FILE_TYPES.values(), *(f"UD-{name}" for name in FILE_TYPES.values())}
     unknown = {
         file.quant
@@ -217,6 +217,6 @@ def test_qwq_has_the_size_of_a_32b_model(models: tuple[CatalogEntry, ...]) -> No
     assert 19e9 < file.bytes < 21e9
 
 
-def test_names_that_mean_a_quantisation_find_it(models: tuple[CatalogEntry, ...]) -> None:
+def test_names_that_mean_a_quantization_find_it(models: tuple[CatalogEntry, ...]) -> None:
     assert "Q8_0" == find_entry(models, "llava-1.6-7b-q8").quant
     assert "MXFP4_MOE" == find_entry(models, "gpt-oss-20b-mxfp4").quant

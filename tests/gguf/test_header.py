@@ -153,7 +153,7 @@ def test_data_that_is_cut_short_tells_what_is_needed_and_what_is_there(write: Wr
     ) as cut:
         read_header(write(made, size=needed - 1))
 
-    assert "fetch it again" in cut.value.remedy
+    assert "Fetch it again" in cut.value.remedy
     assert needed == read_header(write(made, size=needed)).file_bytes
 
 

@@ -75,5 +75,5 @@ def test_a_row_of_broken_blocks_is_refused() -> None:
 
 @pytest.mark.parametrize("type_id", [4, 31, 38, 43, -1])
 def test_unknown_and_removed_types_are_refused(type_id: int) -> None:
-    with pytest.raises(ModelFileError, match=f"{type_id} is no tensor type"):
+    with pytest.raises(ModelFileError, match=f"{type_id} is not a tensor type"):
         bits_per_weight(type_id)

@@ -192,7 +192,7 @@ def test_a_later_part_tells_the_first(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is part 2 of 3") as refused:
         read_metadata(second)
 
-    assert "give big-00001-of-00003.gguf instead" == refused.value.remedy
+    assert "Give big-00001-of-00003.gguf instead." == refused.value.remedy
 
 
 def test_a_first_part_that_was_renamed_is_refused(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
     first = part(tmp_path, 1, 2)
 
     part(tmp_path, 2, 2, told=2)
-    with pytest.raises(ModelFileError, match="says it is part 3: expected part 2"):
+    with pytest.raises(ModelFileError, match="claims to be part 3: expected part 2"):
         read_metadata(first)
 
     part(tmp_path, 2, 2, tensor="blk.1.a")
@@ -226,7 +226,7 @@ def test_split_counts_that_are_no_counts_are_refused(
     path = tmp_path / "model.gguf"
     path.write_bytes(header([value]).data)
 
-    with pytest.raises(ModelFileError, match=r"split\.count is no number from 0 up"):
+    with pytest.raises(ModelFileError, match=r"split\.count is not a number from 0 up"):
         read_metadata(path)
 
 

@@ -30,7 +30,7 @@ REPO = [
         ("Q4_K_XL", "Qwen3-VL-8B-UD-Q4_K_XL.gguf"),
     ],
 )
-def test_a_quantisation_is_one_file(quant: str, path: str) -> None:
+def test_a_quantization_is_one_file(quant: str, path: str) -> None:
     assert (path,) == choose(REPO, quant=quant).parts
 
 
@@ -50,7 +50,7 @@ def test_a_split_model_with_a_part_missing_is_refused() -> None:
         choose(REPO[:5], quant="BF16")
 
 
-def test_a_quantisation_that_is_not_there_names_those_that_are() -> None:
+def test_a_quantization_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(UsageError, match="no Q2_K") as caught:
         choose(REPO, quant="Q2_K")
     assert "There are: BF16, Q4_K_M, Q8_0, UD-Q4_K_XL." == caught.value.remedy
@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there_names_those_that_are() -> None:
     assert "imatrix" not in caught.value.remedy
 
 
-def test_several_models_of_one_quantisation_are_listed_and_none_is_taken() -> None:
+def test_several_models_of_one_quantization_are_listed_and_none_is_taken() -> None:
     with pytest.raises(UsageError, match="2 files could be meant: a-Q8_0"):
         choose(["a-Q8_0.gguf", "b-Q8_0.gguf"])
 
@@ -84,7 +84,7 @@ def test_a_repository_without_a_gguf_is_refused() -> None:
         ("model.gguf", ""),
     ],
 )
-def test_a_file_name_tells_its_quantisation(name: str, quant: str) -> None:
+def test_a_file_name_tells_its_quantization(name: str, quant: str) -> None:
     assert quant == quant_of(name)
 
 

@@ -36,7 +36,7 @@ CONTEXTS = (4096, 8193, 32768, 131072)
 SLOTS = (0, 1, 4)
 MICRO_BATCHES = (512, 2048)
 CACHES = (("f16", True), ("q8_0", True), ("q4_0", True), ("f16", False))
-"""Type of keys and values, with flash attention or without; quantised values need it."""
+"""Type of keys and values, with flash attention or without; quantized values need it."""
 
 
 @dataclass(frozen=True, slots=True)

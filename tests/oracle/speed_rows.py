@@ -63,7 +63,7 @@ ELSEWHERE = (
     ("RX 9070 XT", "mistral-7b", "Q4_K_M", 127.5, 4826.0),
     ("RX 9070 XT", "gemma-4-26b", "Q4_0", 132.7, 4140.0),
 )
-"""Rows of the page above: device, model, quantisation, decoding and prefill at 512 tokens, cache f16."""
+"""Rows of the page above: device, model, quantization, decoding and prefill at 512 tokens, cache f16."""
 
 NOT_ALONE = {2, 4, 8, 24, 64}
 """Values of `batch` that mean sequences at once; the others are `--batch-size`."""
@@ -176,7 +176,7 @@ def localmaxxing_reason(row: Mapping[str, Any]) -> str:
     if "MTP" in row["model"] and device != "RTX 3090":
         return "speculative decoding or another engine"
     if row["quant"] not in BITS or row.get("kv") not in CACHE_BYTES:
-        return "quantisation not known"
+        return "quantization not known"
     return ""
 
 
@@ -211,7 +211,7 @@ def community_reason(row: Mapping[str, Any], quant: str) -> str:
         return "speculative decoding or another engine"
     if row["max_tps"] > 1.5 * row["min_tps"]:
         return "repeats differ by half"
-    return "" if quant in BITS else "quantisation not known"
+    return "" if quant in BITS else "quantization not known"
 
 
 def community(row: Mapping[str, Any], quant: str) -> Claim:

@@ -1,4 +1,4 @@
-"""Which shape does a model of a benchmark row have, and how many bytes does its quantisation read?"""
+"""Which shape does a model of a benchmark row have, and how many bytes does its quantization read?"""
 
 import re
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ BITS = {
     "Q3_K_M": (3.85, 6.5625), "IQ3_XXS": (3.13, 5.5), "UD-IQ2_M": (3.0, 5.5), "Q2_K": (2.94, 6.5625),
     "Q2_K_S": (2.73, 6.5625), "UD-IQ2_XXS": (2.5, 5.5), "IQ2_XXS": (2.13, 5.5),
 }  # fmt: skip
-"""Quantisation -> bits a weight of the layers, and of the output head.
+"""Quantization -> bits a weight of the layers, and of the output head.
 
 llama.cpp tools/quantize/README.md gives Llama-3.1-8B as a whole; input and output tables are taken out.
 """

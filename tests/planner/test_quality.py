@@ -49,7 +49,7 @@ def test_a_score_is_between_0_and_100(
 
 
 @given(models, uses)
-def test_a_bigger_quantisation_is_never_worse(model: ModelFacts, use: Use) -> None:
+def test_a_bigger_quantization_is_never_worse(model: ModelFacts, use: Use) -> None:
     scores = [quality(model, Quantization(name), use).score for name in LADDER]
 
     assert sorted(scores, reverse=True) == scores
@@ -92,7 +92,7 @@ def test_a_later_model_of_one_size_is_never_worse(model: ModelFacts, use: Use) -
 
 @pytest.mark.parametrize("parameters", [8e9, 14e9, 32e9, 70e9, 400e9])
 @pytest.mark.parametrize(("finer", "coarser"), list(pairwise(LADDER)))
-def test_q8_0_cache_costs_less_than_the_next_quantisation_down(
+def test_q8_0_cache_costs_less_than_the_next_quantization_down(
     parameters: float, finer: str, coarser: str
 ) -> None:
     assert score(parameters, finer, type_k="q8_0", type_v="q8_0") > score(parameters, coarser)
@@ -164,7 +164,7 @@ def test_weights_trained_for_q4_0_are_rated_above_it() -> None:
     assert trained < KLD["Q4_0"]
 
 
-def test_an_unknown_quantisation_has_no_divergence_of_its_own() -> None:
+def test_an_unknown_quantization_has_no_divergence_of_its_own() -> None:
     assert weights_divergence(Quantization("?"), 8e9) is None
     assert 0 < quality(ModelFacts(8e9), Quantization("?"), Use.CHAT).score < score(8e9, "Q3_K_S", "2024-07")
 

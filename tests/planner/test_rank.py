@@ -119,7 +119,7 @@ MIT_ONLY = Request(licenses=frozenset({"mit"}))
         ),
         (candidate(), Request(min_speed=50), "20 tokens/s (modelled) is below 50 tokens/s."),
     ],
-    ids=["engine", "licence", "no licence", "template", "use", "quantisation", "memory", "context", "speed"],
+    ids=["engine", "licence", "no licence", "template", "use", "quantization", "memory", "context", "speed"],
 )
 def test_a_shut_gate_refuses_and_says_why(one: Candidate, asked: Request, sentence: str) -> None:
     found = judge(one, asked)
