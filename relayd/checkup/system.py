@@ -34,8 +34,8 @@ def _limits() -> Iterator[Finding]:
         yield Finding("descriptors", Severity.OK, f"up to {'any number' if hard < 0 else hard}")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft != resource.RLIM_INFINITY and soft < LITTLE_MEMLOCK:
-        remedy = "only --load-mode mlock needs more: LimitMEMLOCK=infinity, or ulimit -l unlimited"
-        yield Finding("locked memory", Severity.OK, f"at most {show_bytes(soft)}; {remedy}")
+        needs = "only --load-mode mlock needs more: LimitMEMLOCK=infinity, or ulimit -l unlimited"
+        yield Finding("locked memory", Severity.OK, f"at most {show_bytes(soft)}; {needs}")
 
 
 def _control_group(patient: Patient) -> Iterator[Finding]:
