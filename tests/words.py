@@ -19,14 +19,10 @@ UNREVISED = frozenset(
         "client",
         "daemon",
         "desired",
-        "engine",
         "handover",
-        "memory",
-        "planner",
         "router",
         "scheduler",
         "supervisor",
-        "ui",
         "documents",
     }
 )
@@ -51,7 +47,7 @@ AMBIGUOUS = frozenset(
 DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "relay.toml.example")
 
 PLAINER: Mapping[str, str] = {
-    r"(?:tells?|telling|told)(?! apart)": "reports, returns, given, passed",
+    r"(?:tells?|telling|told)(?! (?:\w+ ){0,3}apart)": "reports, returns, given, passed",
     r"hears?|heard|unheard|hearing": "receives, reads, learns of",
     r"somebody|someone|nobody|anybody|everybody|whoever|whomever": "name it: a client, another process",
     r"lies|lie|lying": "is, is stored",

@@ -1,4 +1,4 @@
-"""Which llama-server runs here, what it can do, and with which flags."""
+"""llama-server binaries: finding, installing, their features and flags."""
 
 from relayd.engine.argv import Features, command
 from relayd.engine.environment import environment

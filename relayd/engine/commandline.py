@@ -136,12 +136,12 @@ def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked
     Args:
         command: Its argv.
         trained: Tokens its model was trained on: what a slot gets when no context was asked for.
-        gpus: What it takes when it was told no device.
+        gpus: What it takes when no device was given.
         repacked: Types whose weights its CPU backend copies.
 
     Raises:
         UsageError: It is a setup that does not work.
-        ValueError: A value is no number.
+        ValueError: A value is not a number.
     """
     given = {name: _value(command, name) for name in _SPELLINGS}
     slots = int(given["slots"] or 0)

@@ -1,4 +1,4 @@
-"""Which devices does a llama-server list?"""
+"""The devices that a llama-server lists."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from relayd.errors import EngineError
 FLAG = "--list-devices"
 
 TIMEOUT_SECONDS = 30.0
-"""How long a listing may take: 20 ms on a CPU, seconds where a GPU driver starts, for ever where it hangs."""
+"""How long a listing may take: 20 ms on a CPU, seconds where a GPU driver starts; it may hang."""
 
 
 def list_devices(
@@ -53,9 +53,9 @@ def list_devices(
     except OSError as error:
         raise EngineError(
             f"{binary} cannot be run: {os.strerror(error.errno or 0)}",
-            remedy="Install one for this machine: relayd engine install",
+            remedy="Install one for this machine with `relayd engine install`.",
         ) from error
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
-        raise EngineError(f"{binary} {FLAG} failed: {last}", remedy="Run: relayd engine install")
+        raise EngineError(f"{binary} {FLAG} failed: {last}", remedy="Run `relayd engine install`.")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What a llama-server sees of our environment: an allow-list."""
+"""The environment of a llama-server process (allow-list)."""
 
 from collections.abc import Mapping
 from pathlib import Path

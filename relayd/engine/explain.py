@@ -1,4 +1,4 @@
-"""What will a model take, predicted and confirmed, and how long did it take to find out?"""
+"""A model's memory, predicted and confirmed by the engine, with the time each took."""
 
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Cell:
         device: Where it is: `cpu`, `cuda0`, or `cpu (repacked)`.
         part: What it is for.
         predicted: What was derived.
-        confirmed: What the engine said, in whole MiB rounded down; None if it was not asked.
+        confirmed: The engine's figure, in whole MiB rounded down; None if it was not asked.
     """
 
     device: str
@@ -42,14 +42,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A prediction with what the engine said to it.
+    """A prediction with the engine's own figures.
 
     Attributes:
         architecture: Of the model.
         setup: How it runs.
         prediction: The reasons.
         rows: What the engine answered; empty if it was not asked or did not answer.
-        silence: Why it did not answer; empty if it did or was not asked.
+        silence: Why the engine gave no figures; empty if it did or was not run.
         read_seconds: Time to read the header.
         predict_seconds: Time to predict.
         confirm_seconds: Time until the engine had answered, or the remembered answer was found.

@@ -1,4 +1,4 @@
-"""What a llama-server binary can do, asked of the binary itself and remembered."""
+"""Features of a llama-server binary, read from it and cached."""
 
 import contextlib
 import hashlib
@@ -43,7 +43,7 @@ def read_features(binary: Path, cache: Path, parent: Mapping[str, str]) -> Featu
         parent: Our environment, of which the binary sees an allow-list.
 
     Raises:
-        EngineError: The binary does not run here, or is no llama-server.
+        EngineError: The binary does not run here, or is not a llama-server.
     """
     found = binary.stat()
     key = hashlib.sha256(str(binary).encode()).hexdigest()[:16]
@@ -62,17 +62,18 @@ def read_features(binary: Path, cache: Path, parent: Mapping[str, str]) -> Featu
 
 
 def ask(binary: Path, parent: Mapping[str, str]) -> Features:
-    """Run `binary` twice, and return what it says of itself.
+    """Run `binary` twice, and return its features.
 
     Raises:
-        EngineError: The binary does not run here, or is no llama-server.
+        EngineError: The binary does not run here, or is not a llama-server.
     """
     version, build = parse_version(_run(binary, "--version", parent))
     text = _run(binary, "--help", parent)
     hints = parse_help(text)
     if "--port" not in hints:
         raise EngineError(
-            f"{binary} is no llama-server: its --help has no --port", remedy="Name llama.cpp's llama-server."
+            f"{binary} is not a llama-server: its --help has no --port",
+            remedy="Name llama.cpp's llama-server.",
         )
     return Features(
         version=version,
@@ -130,7 +131,7 @@ def _run(binary: Path, flag: str, parent: Mapping[str, str]) -> str:
     except OSError as error:
         raise EngineError(
             f"{binary} cannot be run: {os.strerror(error.errno or 0)}",
-            remedy="Install one for this machine: relayd engine install",
+            remedy="Install one for this machine with `relayd engine install`.",
         ) from error
     if done.returncode:
         raise _failed(binary, flag, done.returncode, done.stdout)
@@ -139,6 +140,6 @@ def _run(binary: Path, flag: str, parent: Mapping[str, str]) -> str:
 
 def _failed(binary: Path, flag: str, status: int, output: str) -> EngineError:
     if status == -signal.SIGILL:
-        return EngineError(f"{binary} was built for another CPU", remedy="Run: relayd engine install")
+        return EngineError(f"{binary} was built for another CPU", remedy="Run `relayd engine install`.")
     last = output.strip().rpartition("\n")[2] or f"exit status {status}"
-    return EngineError(f"{binary} {flag} failed: {last}", remedy="Run: relayd engine install")
+    return EngineError(f"{binary} {flag} failed: {last}", remedy="Run `relayd engine install`.")

@@ -1,4 +1,4 @@
-"""Which llama-server will run."""
+"""Which llama-server runs: configured, installed, or on PATH."""
 
 import shutil
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def find_engine(
 
     Args:
         shelf: The engines that relayd installed.
-        cache: A folder for what binaries said of themselves.
+        cache: The folder of cached features.
         environ: Our environment.
         configured: A path from the configuration or the command line; empty for none.
 
@@ -71,7 +71,7 @@ def find_engine(
         return Engine(engine.path, engine.source, known)
     if on_path := shutil.which(PROGRAM, path=environ.get("PATH", "")):
         return _engine(Path(on_path), "path", cache, environ)
-    raise EngineMissing("no llama-server was found", remedy="Install one: relayd engine install")
+    raise EngineMissing("no llama-server was found", remedy="Install one with `relayd engine install`.")
 
 
 def _engine(path: Path, source: Source, cache: Path, environ: Mapping[str, str]) -> Engine:
@@ -84,17 +84,17 @@ def _named(name: str, named_by: str) -> Path:
     path = Path(name).expanduser()
     if not path.is_file():
         raise EngineMissing(
-            f"{named_by} names {path} as the llama-server, which is no file",
-            remedy="Correct the path, or remove it and run: relayd engine install",
+            f"{named_by} names {path} as the llama-server, which is not a file",
+            remedy="Correct the path, or remove it and run `relayd engine install`.",
         )
     return path
 
 
 def _refuse_writable(binary: Path) -> None:
-    """Raise EngineError when anybody may replace the binary or put a library beside it."""
+    """Raise EngineError when any user may replace the binary or put a library beside it."""
     for path in (binary, binary.parent):
         if path.stat().st_mode & 0o002:
             raise EngineError(
                 f"{path} can be changed by every user of this machine, so it is not run",
-                remedy=f"Take that right away: chmod o-w {path}",
+                remedy=f"Take that right away with `chmod o-w {path}`.",
             )

@@ -1,4 +1,4 @@
-"""Which engine suits a machine: what releases and builds name it by (system, CPU key, CUDA, Vulkan)."""
+"""What releases and builds name a machine by: system, CPU key, CUDA, Vulkan."""
 
 import ctypes.util
 from dataclasses import dataclass

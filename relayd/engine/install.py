@@ -1,4 +1,4 @@
-"""How a llama-server comes to this machine: fetched, else compiled; updated, rolled back."""
+"""Installing, updating and rolling back llama-server."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ class Installer:
         shelf: Where engines are kept.
         probe: Looks at this machine, when something has to be installed.
         environ: Our environment.
-        progress: Told what happens, before and while it does.
+        progress: Called with what happens, before and while it does.
         clock: Dates the manifest.
         release_sha256: The digest the archive must have; empty to believe the release's own.
         api_url: GitHub's API for llama.cpp.
@@ -146,7 +146,7 @@ def ensure(installer: Installer, *, cache: Path, configured: str = "") -> Engine
 
     Args:
         installer: Where and how to install.
-        cache: A folder for what binaries said of themselves.
+        cache: The folder of cached features.
         configured: A path from the configuration or the command line; empty for none.
 
     Raises:

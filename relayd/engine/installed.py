@@ -1,4 +1,4 @@
-"""Which engines are installed, and which of them is the current one."""
+"""Installed engines, and which of them is current."""
 
 import contextlib
 import re
@@ -127,7 +127,9 @@ class EngineShelf:
         """
         engine = self.previous()
         if engine is None:
-            raise EngineMissing("there is no earlier engine to go back to", remedy="See: relayd engine list")
+            raise EngineMissing(
+                "there is no earlier engine to go back to", remedy="See `relayd engine list`."
+            )
         self.switch(engine.id)
         return engine
 

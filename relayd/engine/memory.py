@@ -1,4 +1,4 @@
-"""How much memory does llama-server itself say it will take?
+"""The memory that llama-server itself computes for a model (`--fit` breakdown).
 
 Before it loads anything, a llama-server fits its flags to the machine: it reads the header, reserves the
 graphs without allocating them, and with `--log-jsonl` prints one `fit_memory_breakdown` record
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 30.0
 """How long an engine may take to answer; on one CPU it takes 10 to 300 ms."""
 
 NEEDED_FLAGS = ("--log-jsonl", "--fit")
-"""Without these the engine says nothing."""
+"""Without these the engine prints nothing."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class _RememberedRows(msgspec.Struct, frozen=True):
 
 
 class MemoryProbe:
-    """Asks one engine, and remembers what it said in `cache`."""
+    """Asks one engine, and keeps its answers in `cache`."""
 
     def __init__(self, engine: Engine, cache: Path, parent: Mapping[str, str]) -> None:
         self._engine = engine
@@ -86,8 +86,8 @@ class MemoryProbe:
         lacking = [flag for flag in NEEDED_FLAGS if flag not in features.flags]
         if lacking:
             raise EngineError(
-                f"llama-server {features.version} cannot tell its memory: it has no {lacking[0]}",
-                remedy="Install a newer one: relayd engine install",
+                f"llama-server {features.version} cannot report its memory: it has no {lacking[0]}",
+                remedy="Install a newer one with `relayd engine install`.",
             )
         flags = probe_flags(setup)
         key = self._key(model, flags)
@@ -109,7 +109,7 @@ class MemoryProbe:
 
 
 def digest(model: ModelMetadata) -> str:
-    """Return a hash of what a header says of shapes and types; equal headers take equal memory."""
+    """Return a hash of the shapes and types in a header; equal headers take equal memory."""
     values = sorted(model.values.items())
     tensors = [(tensor.name, tensor.shape, tensor.type_id) for tensor in model.tensors]
     return hashlib.sha256(repr((model.architecture, values, tensors)).encode()).hexdigest()
@@ -168,7 +168,7 @@ def breakdown(
     except OSError as error:
         raise EngineError(
             f"{binary} cannot be run: {os.strerror(error.errno or 0)}",
-            remedy="Install one for this machine: relayd engine install",
+            remedy="Install one for this machine with `relayd engine install`.",
         ) from error
     watchdog = threading.Timer(timeout_seconds, process.kill)
     watchdog.start()
@@ -194,4 +194,4 @@ def _read(process: "subprocess.Popen[bytes]", file: Path) -> tuple[Row, ...]:
                 complaint = record.msg.strip()
             continue
         complaint = complaint or line.decode(errors="replace").strip()
-    raise EngineError(f"llama-server did not say what {file.name} takes: {complaint or 'it said nothing'}")
+    raise EngineError(f"llama-server did not report what {file.name} takes: {complaint or 'no output'}")

@@ -1,4 +1,4 @@
-"""Which official llama.cpp archive suits this machine, and how it becomes an engine."""
+"""Official llama.cpp releases: choosing, downloading and unpacking an archive."""
 
 import re
 from collections.abc import Mapping
@@ -143,12 +143,12 @@ def unpack_release(
         choice: What to fetch.
         staging: An empty folder.
         host: This machine.
-        progress: Told as bytes arrive.
-        pinned: SHA-256 by archive name; stronger than what the API says.
+        progress: Called as bytes arrive.
+        pinned: SHA-256 by archive name; stronger than the API's digest.
 
     Raises:
         HashMismatchError: An archive is not what the API, or the operator, promised.
-        FetchError: An archive did not arrive, or nobody says what it should be.
+        FetchError: An archive did not arrive, or has no known SHA-256.
         EngineError: An archive cannot be unpacked safely.
     """
     for number, asset in enumerate(choice.assets):
@@ -184,7 +184,7 @@ def _promised(asset: Asset, pinned: Mapping[str, str]) -> str:
     if kind != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise FetchError(
             f"the release gives no SHA-256 for {asset.name}",
-            remedy="Pin one in relay.toml: [engine] release_sha256",
+            remedy="Pin one in relay.toml with [engine] release_sha256.",
         )
     return digest
 

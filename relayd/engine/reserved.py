@@ -1,4 +1,4 @@
-"""Which engine flags an operator may not add, because they belong to relayd or open doors."""
+"""Engine flags that an operator may not add."""
 
 from collections.abc import Iterable
 
@@ -64,7 +64,7 @@ def check_extra_args(args: Iterable[str], where: str) -> None:
             setting = _INSTEAD.get(flag, "")
             raise ConfigError(
                 f"{where}: {flag} belongs to relayd",
-                remedy=f"Use the setting instead: {setting}" if setting else "Remove it.",
+                remedy=f"Use the setting {setting} instead." if setting else "Remove it.",
             )
 
 

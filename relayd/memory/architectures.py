@@ -1,4 +1,4 @@
-"""What is particular about an architecture, where neither its keys nor its weights tell?
+"""Peculiarities of architectures that neither keys nor weights of the header show.
 
 Read in `src/models/*.cpp`, `llama-hparams.cpp` and `create_memory` of llama.cpp b11434.
 """

@@ -1,4 +1,4 @@
-"""Which tensors does one layer of a transformer make?
+"""Tensors of one transformer layer: projections, attention, feed-forward, experts.
 
 Each function follows the function of the same purpose in llama.cpp's `src/llama-graph.cpp` (b11434), so that
 tensors come in its order; weights have their own memory and are left out. What a layer does is read from
@@ -31,7 +31,7 @@ class Weights:
         return Weights(self.shapes, f"blk.{index}.")
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a weight, named with its suffix."""
+        """Return whether there is such a weight, named with its suffix."""
         return self.prefix + name in self.shapes
 
     def rows(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""How much memory do the KV cache and the recurrent state of a model take?"""
+"""Memory of the KV cache and of recurrent state."""
 
 from relayd.gguf.quants import row_bytes
 from relayd.memory.setup import CACHE_TYPES, Extent, Setup

@@ -1,4 +1,4 @@
-"""How large is the buffer in which a model computes?"""
+"""Size of the compute buffer."""
 
 from collections.abc import Iterable
 

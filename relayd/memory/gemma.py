@@ -1,4 +1,4 @@
-"""Which tensors do the Gemma models make that other transformers do not?
+"""Tensors that Gemma models make and other transformers do not.
 
 After `src/models/gemma4.cpp` and `gemma3n.cpp` of llama.cpp b11434: embeddings for every layer, a dense part
 beside the experts, and four parallel streams.

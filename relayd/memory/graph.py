@@ -1,4 +1,4 @@
-"""Which tensors does one pass through a model make, and how much memory do they need at once?
+"""The compute graph: tensors of one pass, and the memory they need at once (allocator).
 
 llama.cpp reserves its compute buffer by walking the graph of the largest batch once and giving every
 tensor the first place that fits (ggml-alloc.c of b11434). `Graph` records such a graph, sizes only, and
@@ -25,7 +25,7 @@ class GraphTensor:
         sources: Tensors it is computed from.
         origin: The tensor whose memory it shows, if it is a view.
         in_place: Whether its operation may write over one of its sources.
-        dense: Whether its elements lie in a row.
+        dense: Whether its elements are contiguous.
         owned: Whether the graph allocates it; weights and caches have memory already.
     """
 
@@ -57,7 +57,7 @@ class GraphTensor:
         self.placed = self.visited = False
 
     def fits_over(self, source: "GraphTensor") -> bool:
-        """Tell whether this tensor has the layout of `source` (ggml `ggml_are_same_layout`)."""
+        """Return whether this tensor has the layout of `source` (ggml `ggml_are_same_layout`)."""
         return self.item == source.item and self.shape == source.shape and self.dense and source.dense
 
 

@@ -1,4 +1,4 @@
-"""Which tensors does attention over compressed keys and values (MLA) make?
+"""Tensors of attention over compressed keys and values (MLA).
 
 After `src/models/deepseek2.cpp` of llama.cpp b11434.
 """

@@ -1,4 +1,4 @@
-"""How much memory will a model take, where, and why?
+"""Memory prediction: how much a model takes, on which device, and why.
 
 Every term is one line of the table that `relayd explain` prints, and names where its number comes from.
 """

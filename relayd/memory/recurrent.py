@@ -1,4 +1,4 @@
-"""Which tensors does a layer with a recurrent state make?
+"""Tensors of layers with a recurrent state (Mamba, RWKV and others).
 
 After `src/models/mamba-base.cpp`, `delta-net-base.cpp`, `qwen35.cpp` and `lfm2.cpp` of llama.cpp b11434.
 """

@@ -1,4 +1,4 @@
-"""How shall a model be run, as far as that decides its memory?"""
+"""How a model is run, as far as that decides its memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PADDING = 256
 """Cells that a context is rounded up to (llama-context.cpp `GGML_PAD(cparams.n_ctx, 256)`)."""
 
 AUTOMATIC_SLOTS = 4
-"""Slots of a server that is not told how many, with one cache for all (server.cpp `n_parallel < 0`)."""
+"""Slots of a server without a number of slots, with one cache for all (server.cpp `n_parallel < 0`)."""
 
 EVERY_LAYER = 1 << 30
 """More layers than any model has: everything on the GPU, or every layer's experts on the CPU."""
@@ -77,13 +77,13 @@ class Setup:
         for flag, value in (("type_k", self.type_k), ("type_v", self.type_v)):
             if value not in CACHE_TYPES:
                 raise UsageError(
-                    f"{value} is no type of a KV cache ({flag})",
-                    remedy=f"choose one of {', '.join(CACHE_TYPES)}",
+                    f"{value} is not a valid type of the KV cache ({flag})",
+                    remedy=f"Choose one of {', '.join(CACHE_TYPES)}.",
                 )
         if self.type_v not in {"f32", "f16", "bf16"} and not self.flash_attention:
             raise UsageError(
                 f"values of type {self.type_v} need flash attention",
-                remedy="switch it on, or keep f16 values",
+                remedy="Switch it on, or keep f16 values.",
             )
 
     @property

@@ -1,4 +1,4 @@
-"""What of a model's header decides its memory?
+"""The shape of a model: what of its header decides its memory.
 
 llama.cpp reads some of this from the file and some from its own code for each architecture
 (`src/models/*.cpp`, `llama-hparams.cpp` and `create_memory` in `llama-model.cpp`); so does this module,
@@ -211,7 +211,7 @@ class _LayerValues:
         return max(0, whole("ple.conv_kernel") - 1) * whole("ple.ngram_size") * width
 
     def attends(self, index: int) -> bool:
-        """Tell whether layer `index` owns keys in the main context (the filters of `create_memory`)."""
+        """Return whether layer `index` owns keys in the main context (the filters of `create_memory`)."""
         name, model = self.architecture, self.model
         if name == "gemma3n":
             return index < 20
@@ -284,7 +284,7 @@ class _LayerValues:
         return width, 0
 
     def sections(self) -> bool:
-        """Tell whether a position is four numbers (`n_pos_per_embd`)."""
+        """Return whether a position is four numbers (`n_pos_per_embd`)."""
         parts = self.model.values.get(f"{self.architecture}.rope.dimension_sections")
         given = isinstance(parts, tuple) and all(isinstance(part, int) and part > 0 for part in parts[:2])
         return self.architecture in SECTIONED or (self.architecture in MAYBE_SECTIONED and given)
@@ -330,7 +330,7 @@ class _LayerValues:
 
 
 def _slides(index: int, period: int, *, dense_first: bool) -> bool:
-    """Tell whether a layer has the window (llama-hparams.cpp `set_swa_pattern`)."""
+    """Return whether a layer has the window (llama-hparams.cpp `set_swa_pattern`)."""
     if period == 0:
         return True
     return index % period != 0 if dense_first else index % period < period - 1

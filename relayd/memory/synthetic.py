@@ -1,6 +1,6 @@
-"""What would the header of a model say that is known by its dimensions only?
+"""The header of a model of which only the dimensions are known.
 
-The catalogue knows the shape of models nobody here has downloaded. This writes that shape as a header: the
+The catalogue knows the shape of models that are not downloaded. This writes that shape as a header: the
 keys that llama.cpp b11434 asks of each architecture (`load_arch_hparams` in `src/models/*.cpp`). What the
 catalogue does not know (rope factors, a vocabulary) takes a few MiB in a real file.
 """

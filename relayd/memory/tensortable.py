@@ -1,4 +1,4 @@
-"""Which tensors does a model of given dimensions have?
+"""The tensors of a model of given dimensions.
 
 The names and shapes that llama.cpp b11434 asks of each architecture (`load_arch_tensors` in
 `src/models/*.cpp`).
@@ -72,7 +72,7 @@ def full_head(dims: Dimensions) -> int:
 
 
 def slides(dims: Dimensions, index: int) -> bool:
-    """Tell whether layer `index` has a window."""
+    """Return whether layer `index` has a window."""
     window = dims.sliding_window
     return window is not None and index % window.full_every < window.full_every - 1
 

@@ -1,4 +1,4 @@
-"""What does one layer make of the residual stream?"""
+"""One transformer layer's part of the residual stream."""
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import (
@@ -118,7 +118,7 @@ class Transformer:
         return graph.change(after, done) if ahead else graph.change(done, after)
 
     def _has_one_half(self, block: Weights, index: int) -> bool:
-        """Tell whether a layer is attention, a recurrent layer or a feed-forward part alone."""
+        """Return whether a layer is attention, a recurrent layer or a feed-forward part alone."""
         fed_only = not block.has("attn_output.weight") and not self._shape.layers[index].state
         return fed_only or not (block.has("ffn_down.weight") or block.has("ffn_down_exps.weight"))
 

@@ -1,4 +1,4 @@
-"""Where do the weights of a model lie, and how much do they take there?"""
+"""Where the weights of a model are, and how much they take there."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -141,7 +141,7 @@ def tied_heads(model: ModelMetadata, devices: tuple[str, ...]) -> Iterator[tuple
 
 
 def repacks(tensor: Tensor, types: AbstractSet[int]) -> bool:
-    """Tell whether the CPU backend keeps a weight in another order."""
+    """Return whether the CPU backend keeps a weight in another order."""
     if tensor.type_id not in types or len(tensor.shape) < 2 or any(n in tensor.name for n in _CONVOLUTION):
         return False
     stacked = len(tensor.shape) > 2 and tensor.shape[2] > 1

@@ -1,4 +1,4 @@
-"""What fits: pure functions from machine, files and wishes to a plan."""
+"""Planning: what fits on a machine and what is best (pure)."""
 
 from relayd.planner.diff import Change, Changes, compare
 from relayd.planner.plan import Basis, Lora, Planned, ReplicaSpec

@@ -1,4 +1,4 @@
-"""What do this machine's own runs say about its speed?
+"""Calibration of predicted speeds by this machine's own benchmark runs.
 
 A run moves two numbers: what a layer costs and what a byte costs. Both start at the class's value with an
 error of `PRIOR`, and each run measures their sum with an error of `NOISE`; the answer is the most likely

@@ -1,4 +1,4 @@
-"""What does one model ask of every device, however it is placed?
+"""What one model needs of each device, however it is placed.
 
 `predict` derives one setup with all its reasons in about 2 ms. A search asks for hundreds of setups of one
 model: here its weights are added up once, layer by layer, and a setup takes 50 µs. The totals are the same.
@@ -31,7 +31,7 @@ HEAD = -1
 
 @dataclass(slots=True)
 class WeightGroup:
-    """Weights that always lie together.
+    """Weights that are always placed together.
 
     Attributes:
         plain: Their bytes on most devices.

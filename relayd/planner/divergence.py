@@ -1,4 +1,4 @@
-"""How far do quantized weights and caches move a model's answers?
+"""How far quantized weights and caches move a model's answers (KL divergence).
 
 The measure is the Kullback-Leibler divergence (KLD) of the next token's distribution from that of the
 16-bit model, in nats. Divergences of weights and cache add up as long as they are small.
@@ -34,7 +34,7 @@ BY_BITS = (
 SIZE_EXPONENT, SIZE_LIMITS = 0.4, (0.4, 1.5)
 """Divergence shrinks with (8e9 / parameters) ^ 0.4, within these limits.
 
-A prior, as larger models lose less: for Qwen3.6-27B it says 0.017 (Q4_K_M, with a matrix) and 0.063 (Q3_K_M)
+A prior, as larger models lose less: for Qwen3.6-27B it gives 0.017 (Q4_K_M, with a matrix) and 0.063 (Q3_K_M)
 where a community run measured 0.025 and 0.059.
 """
 
@@ -50,7 +50,7 @@ each, as reasoning suffers more than perplexity.
 """
 
 QAT_AS = "Q5_K_S"
-"""What weights trained for their quantization are rated as: a prior, nobody published their divergence."""
+"""What weights trained for their quantization are rated as: a prior, their divergence is unpublished."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ class _Search:
         return Shortage(what, *short, at_least=not computes) if short else None
 
     def _too_large(self, place: Place, form: Form) -> Shortage | None:
-        """Return a shortage that the size of the file alone tells."""
+        """Return a shortage that the size of the file alone shows."""
         rooms = self.budget.gpus if place is Place.ONE_GPU else self.budget.rooms
         if place is Place.CPU or any(room.unified for room in rooms):
             rooms = (self.budget.host,)

@@ -24,7 +24,7 @@ LOADED_SHARE = 0.9
 
 
 DEFAULT_SLOTS = 4
-"""Requests at once, where nobody says: what llama-server chooses by itself."""
+"""Requests at once by default: what llama-server chooses by itself."""
 
 
 FREE = Allocation()
@@ -212,7 +212,7 @@ def least_ram(demand: Demand, aim: Aim) -> Bytes:
 
 
 def allocation(placement: Placement, budget: Budget) -> Allocation:
-    """Return what an engine has to be told so that a replica runs where it was placed."""
+    """Return the flags that make a replica run where it was placed."""
     setup = placement.setup
     several = len(setup.gpus) > 1
     return Allocation(

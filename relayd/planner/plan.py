@@ -36,7 +36,7 @@ class ReplicaSpec:
         model: The name clients ask for.
         index: Which replica of the model, from 0.
         file: The GGUF, or the first part of a split one; absolute.
-        projector: The GGUF that lets the model see or hear; None for none.
+        projector: The GGUF that lets the model take images or audio; None for none.
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests the replica works on at once.
         threads: CPU threads for generation; 0 lets the engine choose.
@@ -110,11 +110,11 @@ class Basis(StrEnum):
 class Planned:
     """One replica as it was planned: what runs, and what of the machine it needs.
 
-    `needs` and `basis` are no part of what runs: they follow every new estimate, and change no process.
+    `needs` and `basis` do not belong to what runs: they follow every new estimate, and change no process.
 
     Attributes:
         spec: The process.
-        needs: Device (`cuda0`, `host`) → bytes it has to hold; empty where nobody has planned.
+        needs: Device (`cuda0`, `host`) → bytes it has to hold; empty where nothing was planned.
         basis: How these bytes are known.
         line: The spec with only what the operator's `[[model]]` line fixes, nothing that was planned; None
             where it is the spec itself. A running process is adopted by it, with the placement it has.

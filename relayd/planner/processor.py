@@ -1,4 +1,4 @@
-"""How fast does a kind of device read weights, and how sure is that?
+"""How fast a kind of device reads weights, and how certain that is.
 
 A token costs `layer_ms` for each layer, `moe_layer_ms` more for each layer with experts, and the time its
 bytes take at the bandwidth of the memory, times `byte_factor`. The constants are least relative deviations

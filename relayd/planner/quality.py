@@ -1,11 +1,11 @@
-"""How good are the answers of a model in a quantization, for one use, from 0 to 100?
+"""Answer quality of a quantized model for one use, from 0 to 100.
 
     score = 100 * n / (n + 1.2) - 25 * sqrt(KLD),    n = sqrt(effective size / 1e9)
     effective size = sqrt(parameters * active parameters) * 2 ^ (years since 2024-07) * fit for the use
 
 Benchmarks are not in it: publishers choose them, and none covers every model. What is in it are four priors,
 each a line below; they order models of one time by size, siblings by quantization, and prefer a larger model
-at 4 bits to half of it at 8 (but not at 3). The score is no probability and no percentage of anything.
+at 4 bits to half of it at 8 (but not at 3). The score is neither a probability nor a percentage of anything.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ LOSS = 25.0
 tools/perplexity/README.md): a point is 1.2 % of that."""
 
 UNKNOWN_KLD = 0.5
-"""Divergence of a quantization that no table and no size tells: that of the worst still in use."""
+"""Divergence of a quantization that neither a table nor a size shows: that of the worst still in use."""
 
 
 class Use(StrEnum):
@@ -72,7 +72,7 @@ class ModelFacts:
     capabilities: frozenset[str] = frozenset({"chat"})
 
     def can(self, use: Use) -> bool:
-        """Tell whether the model can be used so at all."""
+        """Return whether the model can be used so at all."""
         if use in EXCLUSIVE:
             return use in self.capabilities
         return bool(self.capabilities - {Use.EMBEDDING, "rerank"})

@@ -1,4 +1,4 @@
-"""Which candidates come first, which are out of the question, and why?
+"""Ranking of candidates, and the reasons that rule one out.
 
 Gates come first: a candidate that fails one is refused, whatever it would score. The others are ordered by
 
@@ -23,8 +23,8 @@ class Profile:
     """What a use asks for.
 
     Attributes:
-        floor: Tokens a second below which it is no use: generated ones, for embedding those of a prompt.
-        enough: Tokens a second above which nobody notices.
+        floor: Tokens a second below which it is unusable: generated ones, for embedding those of a prompt.
+        enough: Tokens a second above which more are not noticed.
         context: Tokens it likes to have.
         weights: Of quality, speed and context; they add up to 1.
     """
@@ -65,7 +65,7 @@ class Candidate:
         license: As the catalogue spells it.
         obstacle: Why this engine cannot load it; "" when it can.
         shortfall: Why it does not fit, with need and have; "" when it does.
-        has_template: Whether its file tells how a conversation is written.
+        has_template: Whether its file has a chat template.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which of many models does this machine run best for one use, and why not the others?
+"""The models that this machine runs best for one use, and why not the others.
 
 To fit a model takes milliseconds, and there are hundreds: they are taken in the order of the best score they
 could possibly have, and the search ends when no other can come among those that are wanted.
@@ -39,8 +39,8 @@ class Known:
         forms: Its files, in any order.
         license: As the catalogue spells it.
         obstacle: Why this engine cannot load it; "" when it can.
-        has_template: Whether its file tells how a conversation is written.
-        unforeseen: What the engine said it takes beyond what is predicted.
+        has_template: Whether its file has a chat template.
+        unforeseen: What the engine needs beyond what is predicted.
     """
 
     name: str
@@ -96,7 +96,7 @@ def recommend(
 ) -> tuple[Advice, ...]:
     """Return the best models, at least `count` of them if there are, then those that were refused.
 
-    Models of which nobody could recommend any form are left out; `advise` tells why.
+    Models without any form worth recommending are left out; `advise` gives the reason.
     """
     bounds = [(bound(known, budget, request), known) for known in models]
     hopeful = sorted((pair for pair in bounds if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].name))

@@ -1,8 +1,8 @@
-"""Which machine does `--simulate gpu=4090:24,ram=64` describe?
+"""The machine that `--simulate gpu=4090:24,ram=64` describes.
 
 gpu=NAME:GIB      a GPU with memory of its own; `gpu=2x4090:24`, or given again, for several
 apple=CHIP:GIB    a Mac: the chip and its memory (`apple=m3max:64`)
-ram=GIB           RAM; 16 where nothing says otherwise
+ram=GIB           RAM; 16 unless given
 cores=N           cores of the CPU
 bandwidth=GB/s    of the RAM
 """
@@ -56,7 +56,7 @@ _SUFFIX = re.compile(r" *(ti super|ti|super|xtx|xt|gre|laptop|d)\Z")
 
 @dataclass
 class _Parts:
-    """What a description says, piece by piece."""
+    """A description, piece by piece."""
 
     gpus: list[tuple[str, DeviceKind, float]] = field(default_factory=list)
     apple: str = ""
@@ -68,7 +68,7 @@ class _Parts:
 def simulate(text: str) -> Machine:
     """Return the machine that a description means, idle.
 
-    Bandwidths of GPUs are left to whoever knows their names.
+    Bandwidths of GPUs are filled in by their names elsewhere.
 
     Raises:
         UsageError: A part cannot be understood.
@@ -109,7 +109,7 @@ def _gpus(value: str, piece: str) -> Iterator[tuple[str, DeviceKind, float]]:
 
 
 def full_name(said: str) -> tuple[str, DeviceKind]:
-    """Return what the maker calls a GPU, as far as its name tells: `4070ti` is NVIDIA GeForce RTX 4070 Ti."""
+    """Return what the maker calls a GPU, as far as its name shows: `4070ti` is NVIDIA GeForce RTX 4070 Ti."""
     plain = re.sub(r"[-_ ]+", " ", said.strip().lower())
     suffix = _SUFFIX.search(plain)
     stem = plain[: suffix.start()] if suffix else plain
@@ -131,14 +131,16 @@ def _number(text: str, piece: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise _wrong(piece, f"{text or 'nothing'} is no number") from None
+        raise _wrong(piece, f"{text or 'nothing'} is not a number") from None
     if not 0 < value <= MOST:
         raise _wrong(piece, f"{text} is out of reach")
     return value
 
 
 def _wrong(piece: str, why: str) -> UsageError:
-    return UsageError(f"--simulate cannot use {piece!r}: {why}", remedy=f"Example: --simulate {EXAMPLE}")
+    return UsageError(
+        f"--simulate cannot use {piece!r}: {why}", remedy=f"Write it like --simulate {EXAMPLE}."
+    )
 
 
 def _machine(parts: _Parts) -> Machine:

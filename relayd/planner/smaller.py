@@ -2,7 +2,7 @@
 
 The rungs of the ladder, from what costs least: less RAM for earlier prompts (for the host only), fewer
 slots, a shorter context, more experts in RAM, fewer layers on the device (both for a device only), a smaller
-quantization that is on disk. A rung changes the one value that argv is made from, so what it says is what the
+quantization that is on disk. A rung changes the one value that argv is made from, so it is what the
 next process gets; where an argument of the operator fixes that value, the rung is left out.
 """
 
@@ -42,7 +42,7 @@ class Step:
     """One rung down.
 
     Attributes:
-        planned: What is tried; nobody has planned its bytes yet.
+        planned: What is tried; its bytes are not planned yet.
         rung: Its number; the next step is a later one.
         what: The change, for people.
     """

@@ -1,9 +1,10 @@
-"""How many tokens a second will a model read and write on these devices?
+"""Predicted speed: tokens a second, for prompts and answers.
 
     ms of a token = layer_ms * layers + moe_layer_ms * layers with experts
                     + byte_factor * (weights read + cache read at depth) / bandwidth
 
-The form is the one of a graph of small kernels bound by memory. A share of the bandwidth alone is no model:
+The form is the one of a graph of small kernels bound by memory. A share of the bandwidth alone is not a
+model:
 the share of published runs goes from 0.12 (small models, experts) to 0.85 (large dense ones).
 
 At a batch, weights are read once and each sequence reads its own cache; every sequence after the first adds
@@ -209,11 +210,11 @@ def _check(parts: Sequence[Part], slots: int) -> None:
     if not parts or slots < 1:
         raise UsageError(
             f"no speed without a device and a slot ({len(parts)} devices, {slots} slots)",
-            remedy="give at least one of each",
+            remedy="Give at least one of each.",
         )
     for part in parts:
         if part.processor.bandwidth_gb_s <= 0:
             raise UsageError(
                 f"a {part.processor.kind.name} device has {part.processor.bandwidth_gb_s} GB/s of bandwidth",
-                remedy="state the bandwidth of its memory",
+                remedy="State the bandwidth of its memory.",
             )

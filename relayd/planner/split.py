@@ -1,4 +1,4 @@
-"""How are the layers of a model shared among GPUs, and how many of them fit there?"""
+"""Distribution of layers over GPUs, and how many fit there."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -95,7 +95,7 @@ def _filled(demand: Demand, setup: Setup, rooms: Sequence[Room], active: int) ->
 
 
 def _gpus(rooms: Sequence[Room], counts: Sequence[int]) -> tuple[Gpu, ...]:
-    """Return the devices with shares whose bounds lie half a layer before where a layer begins.
+    """Return the devices with shares whose bounds are half a layer before where a layer begins.
 
     llama.cpp compares index / layers with sums of shares in floating point; whole numbers could round to
     either side.

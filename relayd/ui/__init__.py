@@ -1,1 +1,1 @@
-"""How values look to a person: data in, rich renderables out."""
+"""Terminal output: data in, rich renderables out (pure)."""

@@ -1,4 +1,4 @@
-"""How do the models of the catalogue look in a terminal and out of one?"""
+"""The catalogue's tables and pages."""
 
 import itertools
 import re
@@ -23,7 +23,7 @@ GATED = "!"
 
 
 def models_table(entries: Sequence[CatalogEntry]) -> RenderableType:
-    """Return a line for each model; marks tell which are not relayd's own."""
+    """Return a line for each model; marks show which are not relayd's own."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("NAME", no_wrap=True, overflow="fold")
     table.add_column("SIZE", no_wrap=True, justify="right")

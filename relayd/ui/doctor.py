@@ -1,4 +1,4 @@
-"""How do the findings of a check-up look?"""
+"""The findings of a check-up, as a page."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How engines, and the making of one, look in a terminal and out of one."""
+"""Installed engines as a table, and the progress of an install."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How does the memory of a model read on a terminal of 80 columns?"""
+"""The memory of a model, as a table of 80 columns."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Compared:
 def render_memory(
     title: str, prediction: Prediction, compared: Sequence[Compared], notes: Iterable[str]
 ) -> RenderableType:
-    """Return the terms as a table that adds up, what the engine says to it, and what to know about both."""
+    """Return the terms as a table that adds up, the engine's figures, and what to know about both."""
     parts: list[RenderableType] = [Text(title, style="bold"), terms_table(prediction), Text()]
     parts.append(compared_table(compared))
     return Group(*parts, *(Text(note) for note in notes))

@@ -1,4 +1,4 @@
-"""How does a machine look on a terminal of 80 columns."""
+"""A machine, as a page of 80 columns."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -31,7 +31,7 @@ def render_machine(machine: Machine) -> RenderableType:
 
 
 def summary(machine: Machine) -> tuple[str, str]:
-    """Return the machine in two lines: what it computes with, and what models can lie in."""
+    """Return the machine in two lines: what it computes with, and the memory for models."""
     cpu = f"CPU: {machine.cpu.model or 'unknown'}, {machine.cpu.usable_cores} cores"
     ram = f"{show_bytes(machine.memory.usable)} of RAM can be used"
     gpus = (

@@ -1,4 +1,4 @@
-"""How do models on disk, and one that is coming, look in a terminal and out of one?"""
+"""Models on disk as a table, and the progress of a pull."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,6 +163,6 @@ class PullBars:
     def at(self, name: str, done: int, total: int | None) -> None:
         """Move the bar of a file."""
         if name not in self._tasks:
-            # Begins where the last attempt stopped: what was here before says nothing about the rate.
+            # Begins where the last attempt stopped: what was here before is not part of the rate.
             self._tasks[name] = self._bars.add_task(Text(name).markup, total=total, completed=done)
         self._bars.update(self._tasks[name], completed=done, total=total)

@@ -1,4 +1,4 @@
-"""How does advice look: a table to choose from, one model in full, the plan of a machine?"""
+"""Advice: the table of choices, one model in full, the plan of a machine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -40,7 +40,7 @@ def advice_table(
     """Return the models to choose from, for each use.
 
     Args:
-        groups: Use → what `recommend` says, cut to what shall be shown.
+        groups: Use → the advice, cut to what is shown.
         confirmed: Names of models whose plan the engine confirmed.
         width: Columns there are.
         refused: Refused models that are explained below.
@@ -228,7 +228,7 @@ def _assigned(assignment: Assignment) -> Iterator[str]:
 
 
 def show_rate(estimate: Estimate) -> str:
-    """Return a speed with the mark that says where it is from: `42~`."""
+    """Return a speed with the mark of its source: `42~`."""
     value = estimate.value
     return f"{value:.0f}{MARKS[estimate.tag]}" if value >= 10 else f"{value:.1f}{MARKS[estimate.tag]}"
 

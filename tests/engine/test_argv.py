@@ -111,7 +111,7 @@ def test_an_adapter_whose_path_the_engine_would_split_is_refused(lora: Lora) -> 
 def test_an_engine_without_sockets_names_both_ways_out() -> None:
     with pytest.raises(EngineError, match="b4000 cannot listen on a socket file") as caught:
         command(SPEC, OLD, SOCKET, KEY)
-    assert 'relayd engine install, or set [replicas] listen = "tcp"' in caught.value.remedy
+    assert 'Or set [replicas] listen = "tcp".' in caught.value.remedy
 
 
 @pytest.mark.pure

@@ -112,7 +112,7 @@ def test_a_build_that_fails_shows_the_end_of_its_log_and_where_it_is(
 
     said = caught.value.message.splitlines()[1:]
     assert (15, "pip line 7", "  [30/60] Building") == (len(said), said[0], said[-1])
-    assert f"The whole log: {tmp_path / 'log'}" == caught.value.remedy
+    assert f"See the whole log {tmp_path / 'log'}." == caught.value.remedy
     assert "pip line 0\n" in (tmp_path / "log").read_text()
 
 

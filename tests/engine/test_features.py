@@ -114,7 +114,7 @@ def test_the_binary_sees_neither_our_secrets_nor_our_settings(
             "engine install",
         ),
         ("exit 3", "exit status 3", "relayd engine install"),
-        ("echo usage: something", "is no llama-server", ""),
+        ("echo usage: something", "is not a llama-server", ""),
     ],
 )
 def test_a_binary_that_does_not_run_here_is_named_with_the_reason(

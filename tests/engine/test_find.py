@@ -55,7 +55,7 @@ def test_any_other_has_the_version_it_says(tmp_path: Path, shelf: EngineShelf, e
 def test_nothing_found_says_how_to_install_one(tmp_path: Path, shelf: EngineShelf) -> None:
     with pytest.raises(EngineMissing) as caught:
         _find(tmp_path, shelf)
-    assert "no llama-server was found\nInstall one: relayd engine install" == str(caught.value)
+    assert "no llama-server was found\nInstall one with `relayd engine install`." == str(caught.value)
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
@@ -82,5 +82,5 @@ def test_one_that_anybody_may_change_is_not_run(
     with pytest.raises(EngineError, match="can be changed by every user") as caught:
         _find(tmp_path, shelf, configured=str(link))
 
-    assert f"Take that right away: chmod o-w {tmp_path / loose}" == caught.value.remedy
+    assert f"Take that right away with `chmod o-w {tmp_path / loose}`." == caught.value.remedy
     assert not (tmp_path / "ran").exists()

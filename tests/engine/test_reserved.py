@@ -83,7 +83,7 @@ def test_other_flags_pass(args: tuple[str, ...]) -> None:
 def test_the_message_names_the_flag_and_the_setting_to_use_instead() -> None:
     with pytest.raises(ConfigError) as caught:
         check_extra_args(["--ctx_size=4096"], WHERE)
-    expected = 'args of model "qwen": --ctx-size belongs to relayd\nUse the setting instead: context'
+    expected = 'args of model "qwen": --ctx-size belongs to relayd\nUse the setting context instead.'
     assert expected == str(caught.value)
 
 

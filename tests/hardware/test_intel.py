@@ -52,7 +52,7 @@ def test_a_bar_of_256_mib_is_not_taken_for_the_memory(machine_files: Lay) -> Non
     (gpu,), notes = read_devices(machine_files("intel_a770_small_bar"), HOST)
 
     assert ("Intel GPU 0x56a0", 0, 0) == (gpu.name, gpu.memory_total, gpu.memory_free)
-    assert "does not tell its memory" in notes[0]
+    assert "does not report its memory" in notes[0]
 
 
 def test_a_processor_is_no_second_gpu_and_neither_is_its_npu(machine_files: Lay) -> None:
