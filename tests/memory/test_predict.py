@@ -22,7 +22,7 @@ from relayd.memory.synthetic import header
 from relayd.memory.weights import repacked_types
 from relayd.units import MIB, Bytes
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.pure
 
 MEASURED = json.loads((Path(__file__).parent / "measured_memory.json").read_text("utf-8"))
 """What build b11434 printed for headers of real shapes: `context` and `compute` in MiB."""
