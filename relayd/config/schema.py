@@ -254,7 +254,7 @@ class MemoryBudget(Section, frozen=True):
 
     Attributes:
         reserve_mib: RAM that stays free, in MiB; 0 is the larger of 4 GiB and 20 % of RAM, at most half of
-            it, and 10 % where nobody logs in or a control group limits relayd.
+            it, and 10 % where no user logs in or a control group limits relayd.
         device_reserve_mib: Memory of each device that stays free, in MiB; 0 is 5 %, at least 512 MiB.
         host_mib: RAM that models may take, in MiB, without a reserve; 0 is all but the reserve.
         device_mib: Memory that they may take of each device, in MiB, likewise.

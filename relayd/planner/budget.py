@@ -63,7 +63,7 @@ class Room:
         unified: Its memory is RAM: what it takes, the CPU lacks.
         alone: It cannot share a model with another device (a MIG instance).
         holders: Who has the rest, as far as that is known.
-        rule: Why not all of it may be planned with, where a setting or a reserve says so.
+        rule: Why not all of it may be planned with, where a setting or a reserve limits it.
         takers: What is planned on it, with what each holds.
     """
 

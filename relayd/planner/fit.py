@@ -227,7 +227,7 @@ class _Search:
         yield from groups(self.budget) if self.fixed.devices is None else [several][: len(several) > 1]
 
     def _shared(self, demand: Demand, setup: Setup, rooms: Sequence[Room]) -> Setup | None:
-        """Return the setup with its layers shared as the operator says, else as they fit."""
+        """Return the setup with its layers shared as configured, else as they fit."""
         shares = self.fixed.shares or ()
         if len(shares) != len(rooms):
             return shared(demand, setup, rooms)

@@ -31,7 +31,7 @@ class Wanted:
         aim: What is asked of each replica.
         replicas: How many processes.
         placed: The places of its first replicas, which stay as they are; further ones become like them.
-        unforeseen: What the engine said a replica takes beyond what is predicted.
+        unforeseen: What the engine reported that a replica takes beyond what is predicted.
         prompt_cache_mib: RAM for prompts of earlier requests, at most, where the aim leaves that to what is
             left over; None leaves it to the aim.
     """

@@ -15,7 +15,7 @@ HOST_LEAST, HOST_SHARE, HOST_MOST = 4 * GIB, 0.2, 0.5
 """Of RAM, what stays free for people's programs: at least, as a share, and at most as a share."""
 
 HEADLESS_SHARE = 0.1
-"""Of RAM, what stays free where nobody logs in."""
+"""Of RAM, what stays free where no user logs in."""
 
 GROUP_SHARE, GROUP_LEAST = 0.1, 64 * MIB
 """Of a control group's limit, what stays free for the daemon and for heaps that grow."""
@@ -30,7 +30,7 @@ def allowance(machine: Machine, memory: MemoryBudget, *, headless: bool = False)
     Args:
         machine: The machine.
         memory: What the operator allows.
-        headless: Whether relayd runs where nobody logs in.
+        headless: Whether relayd runs where no user logs in.
     """
     now = budget(machine)
     limited = machine.memory.limit is not None and machine.memory.limit.limit < machine.memory.total
@@ -52,7 +52,7 @@ def host_reserve(total: int, *, limited: bool = False, headless: bool = False) -
     Args:
         total: RAM, or what a control group allows.
         limited: Whether it is a group's limit.
-        headless: Whether nobody logs in.
+        headless: Whether no user logs in.
     """
     if limited:
         return min(total, max(GROUP_LEAST, int(total * GROUP_SHARE)))

@@ -32,7 +32,7 @@ class Pip:
         self.requirement = ""
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, heard: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
     ) -> int:
         self.calls.append((argv, environ))
         step = argv[2] if argv[1] == "-m" else "import"
@@ -50,7 +50,7 @@ class Pip:
         with log.open("a") as file:
             for line in lines:
                 file.write(line + "\n")
-                heard(line)
+                lines(line)
         return 1 if step == self.failing else 0
 
 
@@ -177,10 +177,10 @@ def test_with_a_compiler_and_make_a_build_may_begin(host: Host) -> None:
 
 @pytest.mark.system
 def test_a_programs_output_is_logged_line_by_line(tmp_path: Path) -> None:
-    heard: list[str] = []
+    lines: list[str] = []
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
-    assert 3 == run_logged([sys.executable, "-u", "-c", code], os.environ, tmp_path / "log", heard.append)
-    assert ["out", "err"] == heard
+    assert 3 == run_logged([sys.executable, "-u", "-c", code], os.environ, tmp_path / "log", lines.append)
+    assert ["out", "err"] == lines
     assert "out\nerr\n" == (tmp_path / "log").read_text()
 
 

@@ -36,10 +36,10 @@ class Compiler:
         return len(self.runs)
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, heard: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
     ) -> int:
         self.runs.append((argv, environ, log))
-        heard("no network here")
+        lines("no network here")
         return 1
 
 
