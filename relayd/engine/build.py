@@ -41,14 +41,14 @@ class Runner(Protocol):
     """Runs a program to its end."""
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, on_line: Callable[[str], None]
     ) -> int:
-        """Return the exit status; every line goes to the end of `log` and to `lines`."""
+        """Return the exit status; every line is appended to `log` and passed to `on_line`."""
         ...
 
 
 def run_logged(
-    argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
+    argv: Sequence[str], environ: Mapping[str, str], log: Path, on_line: Callable[[str], None]
 ) -> int:
     """Run a program to its end; interrupted, take it and all its children down.
 
@@ -74,7 +74,7 @@ def run_logged(
                 for line in process.stdout or ():
                     file.write(line)
                     file.flush()
-                    lines(line.rstrip())
+                    on_line(line.rstrip())
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -155,10 +155,10 @@ def build(
     child = _environment(environ, staging, host, backend)
 
     def run(label: str, *argv: str) -> str:
-        said: deque[str] = deque(maxlen=_TAIL_LINES)
+        last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         progress.at(label, None)
-        status = runner(argv, child, log, _listener(said, label, progress))
-        return _last_line(said, label, status, log)
+        status = runner(argv, child, log, _listener(last_lines, label, progress))
+        return _last_line(last_lines, label, status, log)
 
     requirement = staging / "requirement.txt"
     requirement.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n")
@@ -185,14 +185,14 @@ def build(
     )
 
 
-def _last_line(said: deque[str], label: str, status: int, log: Path) -> str:
+def _last_line(last_lines: deque[str], label: str, status: int, log: Path) -> str:
     """Return the last line of a step's output; raise EngineBuildError if it failed."""
     if status:
         raise EngineBuildError(
-            f"{label} failed with status {status}; the log ends with:\n" + "\n".join(said),
+            f"{label} failed with status {status}; the log ends with:\n" + "\n".join(last_lines),
             remedy=f"See the whole log {log}.",
         )
-    return said[-1] if said else ""
+    return last_lines[-1] if last_lines else ""
 
 
 _PIP = (
@@ -226,15 +226,15 @@ def _environment(environ: Mapping[str, str], staging: Path, host: Host, backend:
     )
 
 
-def _listener(said: deque[str], label: str, progress: Progress) -> Callable[[str], None]:
-    def lines(line: str) -> None:
+def _listener(last_lines: deque[str], label: str, progress: Progress) -> Callable[[str], None]:
+    def on_line(line: str) -> None:
         if line.strip():
-            said.append(line)
+            last_lines.append(line)
         if step := _STEP.search(line):
             share = int(step[1]) / 100 if step[1] else int(step[2]) / int(step[3])
             progress.at(label, min(1.0, share))
 
-    return lines
+    return on_line
 
 
 def _check_space(staging: Path) -> None:

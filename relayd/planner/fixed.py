@@ -31,8 +31,8 @@ def reachable(budget: Budget, fixed: Allocation) -> Budget:
 def cache_types(fixed: Allocation, shape: Shape) -> list[tuple[str, str]]:
     """Return the types of keys and values to try, the best first.
 
-    Without flash attention values stay in 16 bits, and heads that are no multiple of a block of 8 bits leave
-    both so: the engine takes no others.
+    Without flash attention values stay in 16 bits, and heads that are not a multiple of a block of 8 bits
+    leave both so: the engine takes no others.
     """
     plain = fixed.flash_attention is False
     whole = all(size % BLOCK == 0 for size in (*shape.heads_k, *shape.heads_v))

@@ -32,7 +32,7 @@ class Pip:
         self.requirement = ""
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, on_line: Callable[[str], None]
     ) -> int:
         self.calls.append((argv, environ))
         step = argv[2] if argv[1] == "-m" else "import"
@@ -50,7 +50,7 @@ class Pip:
         with log.open("a") as file:
             for line in lines:
                 file.write(line + "\n")
-                lines(line)
+                on_line(line)
         return 1 if step == self.failing else 0
 
 

@@ -36,10 +36,10 @@ class Compiler:
         return len(self.runs)
 
     def __call__(
-        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, lines: Callable[[str], None]
+        self, argv: Sequence[str], environ: Mapping[str, str], log: Path, on_line: Callable[[str], None]
     ) -> int:
         self.runs.append((argv, environ, log))
-        lines("no network here")
+        on_line("no network here")
         return 1
 
 
