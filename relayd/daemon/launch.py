@@ -13,17 +13,23 @@ from relayd.hardware import OomKills
 from relayd.planner import ReplicaSpec
 from relayd.store import Reductions
 from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
+from relayd.supervisor.probe import Fetch
 from relayd.supervisor.reductions import KeptReductions
 
 
 def dependencies(
-    desired: DesiredState, listener: ReplicaListener, clock: Clock, busy: Callable[[str], bool]
+    desired: DesiredState,
+    listener: ReplicaListener,
+    clock: Clock,
+    fetch: Fetch,
+    busy: Callable[[str], bool],
 ) -> Dependencies:
     """Return everything that replicas of a desired state touch."""
     return Dependencies(
         launcher(desired),
         listener,
         clock,
+        fetch,
         busy=busy,
         smaller=smaller,
         out_of_memory=OomKills().ended,

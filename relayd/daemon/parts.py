@@ -82,7 +82,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
     bridge = Bridge(actor.post, pools.retire)
-    touched = dependencies(desired, bridge, clock, lambda replica: scheduler.running_on(replica) > 0)
+    touched = dependencies(
+        desired, bridge, clock, pools.get, busy=lambda replica: scheduler.running_on(replica) > 0
+    )
     fleet = Fleet(desired.plan, touched, _settings(config))
     started = clock.wall()
     requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)

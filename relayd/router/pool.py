@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from relayd.endpoint import Address, Endpoint
+from relayd.errors import UpstreamError
 from relayd.router.headers import Call
 from relayd.router.upstream import Upstream
 
@@ -70,6 +71,21 @@ class Pools:
                 return Fetched(upstream.head.status, upstream.payload())
             finally:
                 upstream.close()
+
+    async def get(
+        self, endpoint: Endpoint, path: str, *, with_key: bool, timeout_seconds: float
+    ) -> tuple[int, bytes]:
+        """Return status and body of a path of the replica.
+
+        Raises:
+            OSError: There was no answer in `timeout_seconds`, or none that is HTTP.
+        """
+        call = Call.get(path, with_key=with_key)
+        try:
+            fetched = await self.fetch(endpoint, call, timeout_seconds=timeout_seconds)
+        except UpstreamError as error:
+            raise ConnectionError(error.message) from error
+        return fetched.status, fetched.body
 
     async def ask(self, endpoint: Endpoint, call: Call) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.

@@ -11,6 +11,7 @@ from relayd.supervisor.examination import Smaller
 from relayd.supervisor.grants import GrantAtOnce, Grants
 from relayd.supervisor.launcher import Launcher
 from relayd.supervisor.listener import ReplicaListener
+from relayd.supervisor.probe import Fetch
 from relayd.supervisor.sizing import Reduction
 
 
@@ -57,6 +58,7 @@ class Dependencies:
         launcher: Starts processes.
         listener: Called with every change that concerns requests.
         clock: Time.
+        fetch: Reads from a replica, for its health checks.
         busy: Tells whether a replica, by its name, has requests to work on.
         smaller: Names what to try when memory does not hold a replica; called in a thread.
         out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory; called in
@@ -69,6 +71,7 @@ class Dependencies:
     launcher: Launcher
     listener: ReplicaListener
     clock: Clock
+    fetch: Fetch
     busy: Callable[[str], bool] = _never_busy
     smaller: Smaller = _nothing_smaller
     out_of_memory: Callable[[int], bool] = _never_out_of_memory

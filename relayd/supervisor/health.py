@@ -8,7 +8,7 @@ from relayd.clock import Clock
 from relayd.config.schema import Probe, Replicas
 from relayd.journal import Journal
 from relayd.supervisor.child import Child
-from relayd.supervisor.probe import Answer, Prober
+from relayd.supervisor.probe import Fetch, Prober, ProbeResult
 from relayd.supervisor.progress import cpu_seconds, has_moved, progress
 from relayd.supervisor.stall import StallWatch
 
@@ -66,6 +66,7 @@ class HealthCheck:
         probe: How often it is asked.
         replicas: How long a load may stand still.
         clock: Time.
+        fetch: Reads from it.
         adopted: Whether an earlier daemon started it, so that it should answer already.
     """
 
@@ -76,10 +77,12 @@ class HealthCheck:
         probe: Probe,
         replicas: Replicas,
         clock: Clock,
+        fetch: Fetch,
         *,
         adopted: bool = False,
     ) -> None:
         self._adopted = adopted
+        self._prober = Prober(child.endpoint, fetch, timeout_seconds=probe.timeout_seconds)
         self._child = child
         self._busy = busy
         self._probe = probe
@@ -118,39 +121,35 @@ class HealthCheck:
         report(Verdict.FAULT, f"{fault}, {self._faults} so far")
 
     async def _look(self, report: Report) -> None:
-        prober = Prober(self._child.endpoint, timeout_seconds=self._probe.timeout_seconds)
-        try:
-            self._was_ready = self._was_ready or await self._until_ready(prober, report)
-            if self._was_ready:
-                await self._while_ready(prober, report)
-        finally:
-            await prober.close()
+        self._was_ready = self._was_ready or await self._until_ready(report)
+        if self._was_ready:
+            await self._while_ready(report)
 
-    async def _until_ready(self, prober: Prober, report: Report) -> bool:
+    async def _until_ready(self, report: Report) -> bool:
         """Return True once it is ready, False when it must be given up."""
         began = moved = self._awake.seconds()
         answered, best = False, progress(self._child.pid, self._child.log)
         while True:
-            answer = health = await prober.health()
-            if health is Answer.READY:
-                answer = await prober.identity()
-            if answer is Answer.READY:
+            answer = health = await self._prober.health()
+            if health is ProbeResult.READY:
+                answer = await self._prober.identity()
+            if answer is ProbeResult.READY:
                 report(Verdict.READY, "")
                 return True
-            if answer is Answer.IMPOSTOR:
+            if answer is ProbeResult.IMPOSTOR:
                 report(Verdict.IMPOSTOR, f"somebody else answers on {self._child.endpoint.address}")
                 return False
-            if answer is Answer.LOADING and not answered:
+            if answer is ProbeResult.LOADING and not answered:
                 answered = True
                 report(Verdict.LOADING, "")
             now = self._awake.seconds()
             figures = progress(self._child.pid, self._child.log)
             # What has loaded has nothing left to move but its log, by our own questions.
-            if health is not Answer.READY and has_moved(best, figures):
+            if health is not ProbeResult.READY and has_moved(best, figures):
                 moved, best = now, tuple(map(max, figures, best or figures))
-            if answer is Answer.LOADING:
+            if answer is ProbeResult.LOADING:
                 patience = self._replicas.load_stall_seconds
-            elif self._adopted or health is Answer.READY:
+            elif self._adopted or health is ProbeResult.READY:
                 patience = self._probe.hung_seconds
             else:
                 patience = self._replicas.ready_seconds
@@ -159,15 +158,15 @@ class HealthCheck:
                 return False
             await asyncio.sleep(self._pause(now - began))
 
-    async def _while_ready(self, prober: Prober, report: Report) -> None:
+    async def _while_ready(self, report: Report) -> None:
         failures, last_answer = 0, self._awake.seconds()
         stall = StallWatch(self._probe.stall_seconds)
         while True:
             await asyncio.sleep(self._probe.slow_seconds if failures else self._probe.ready_seconds)
-            if await prober.health() is Answer.READY:
+            if await self._prober.health() is ProbeResult.READY:
                 report(Verdict.READY, "")
                 failures, last_answer = 0, self._awake.seconds()
-                counters = await prober.counters() if self._busy() else None
+                counters = await self._prober.counters() if self._busy() else None
                 hung = stall.observe(last_answer, counters, cpu_seconds(self._child.pid))
                 if hung is not None:
                     report(Verdict.HUNG, f"its requests got nowhere for {hung:.0f} s")

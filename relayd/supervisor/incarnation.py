@@ -11,6 +11,7 @@ from relayd.journal import Journal
 from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.child import Child
 from relayd.supervisor.health import HealthCheck, Verdict
+from relayd.supervisor.probe import Fetch
 from relayd.supervisor.state import Event
 from relayd.supervisor.status import Settings
 from relayd.supervisor.watch import ExitWatch
@@ -31,6 +32,7 @@ class Incarnation:
         child: The process.
         clock: Time.
         settings: How often it is asked, and for how long it may be silent.
+        fetch: Reads from it.
         busy: Tells whether it has requests to work on.
         report: Called from the event loop with what happens to it.
         adopted: Whether an earlier daemon started it, so that it should answer already.
@@ -45,6 +47,7 @@ class Incarnation:
         child: Child,
         clock: Clock,
         settings: Settings,
+        fetch: Fetch,
         busy: Callable[[str], bool],
         report: Callable[[Event], None],
         *,
@@ -61,7 +64,7 @@ class Incarnation:
         self._watch = ExitWatch(child.pid, self._exited)
         idle_or_busy = partial(busy, child.endpoint.replica)
         self._health = HealthCheck(
-            child, idle_or_busy, settings.probe, settings.replicas, clock, adopted=adopted
+            child, idle_or_busy, settings.probe, settings.replicas, clock, fetch, adopted=adopted
         )
         self._health.begin(self.judge)
 

@@ -1,19 +1,31 @@
-"""Is a replica loading, ready, silent, or somebody else?"""
+"""Is a replica loading, ready, silent, or another process (health and identity probe)?"""
 
 import json
 import re
 from enum import Enum
+from typing import Protocol
 
-import aiohttp
+from relayd.endpoint import Endpoint
 
-from relayd.endpoint import Endpoint, UnixAddress
-
-_MOST_BYTES = 1 << 20
 _COUNTERS = re.compile(r"^llamacpp:(?:n_decode_total|prompt_tokens_total) (\S+)$", re.MULTILINE)
 
 
-class Answer(Enum):
-    """What one look at a replica told."""
+class Fetch(Protocol):
+    """Reads one path of a replica, over a connection that no client's request uses."""
+
+    async def __call__(
+        self, endpoint: Endpoint, path: str, *, with_key: bool, timeout_seconds: float
+    ) -> tuple[int, bytes]:
+        """Return status and body.
+
+        Raises:
+            OSError: There was no answer in time, or none that is HTTP.
+        """
+        ...
+
+
+class ProbeResult(Enum):
+    """What one probe of a replica found."""
 
     SILENT = "silent"
     LOADING = "loading"
@@ -22,77 +34,61 @@ class Answer(Enum):
 
 
 class Prober:
-    """Asks one incarnation how it is, over a connection of its own.
+    """Probes one incarnation.
 
     Args:
         endpoint: Where it answers, and its key.
+        fetch: Reads from it.
         timeout_seconds: How long an answer may take.
     """
 
-    def __init__(self, endpoint: Endpoint, *, timeout_seconds: float) -> None:
-        self._key = endpoint.key
-        address = endpoint.address
-        connector: aiohttp.BaseConnector
-        if isinstance(address, UnixAddress):
-            self._base = "http://localhost"
-            connector = aiohttp.UnixConnector(str(address.path), force_close=True)
-        else:
-            self._base = f"http://{address.host}:{address.port}"
-            connector = aiohttp.TCPConnector(force_close=True)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-            trust_env=False,
-        )
+    def __init__(self, endpoint: Endpoint, fetch: Fetch, *, timeout_seconds: float) -> None:
+        self._endpoint = endpoint
+        self._fetch = fetch
+        self._timeout_seconds = timeout_seconds
 
-    async def health(self) -> Answer:
+    async def health(self) -> ProbeResult:
         """Return whether it answers, and whether it is still loading.
 
         `/health` needs no key and does not touch the inference thread: it proves that the
         process listens, not who it is.
         """
-        status, body = await self._get("/health", authorized=False)
+        status, body = await self._get("/health", with_key=False)
         if status == 200 and body.get("status") == "ok":
-            return Answer.READY
-        return Answer.SILENT if status is None else Answer.LOADING
+            return ProbeResult.READY
+        return ProbeResult.SILENT if status is None else ProbeResult.LOADING
 
-    async def identity(self) -> Answer:
+    async def identity(self) -> ProbeResult:
         """Return READY only if this process was started with our key.
 
         `/props` answers 401 without the key and 200 with it; a stranger on our address can
         do one of the two, not both.
         """
-        refused, _ = await self._get("/props", authorized=False)
-        accepted, _ = await self._get("/props", authorized=True)
+        refused, _ = await self._get("/props", with_key=False)
+        accepted, _ = await self._get("/props", with_key=True)
         if refused is None or accepted is None:
-            return Answer.SILENT
-        return Answer.READY if (refused, accepted) == (401, 200) else Answer.IMPOSTOR
+            return ProbeResult.SILENT
+        return ProbeResult.READY if (refused, accepted) == (401, 200) else ProbeResult.IMPOSTOR
 
     async def counters(self) -> tuple[float, ...] | None:
         """Return what moves while it works: decodes, and prompt tokens read; None if it does not tell."""
-        status, text = await self._fetch("/metrics", authorized=True)
+        status, text = await self._read("/metrics", with_key=True)
         found = [float(value) for value in _COUNTERS.findall(text)]
         return tuple(found) if status == 200 and found else None
 
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._session.close()
-
-    async def _get(self, path: str, *, authorized: bool) -> tuple[int | None, dict[str, object]]:
-        status, text = await self._fetch(path, authorized=authorized)
+    async def _get(self, path: str, *, with_key: bool) -> tuple[int | None, dict[str, object]]:
+        status, text = await self._read(path, with_key=with_key)
         return status, _parse(text)
 
-    async def _fetch(self, path: str, *, authorized: bool) -> tuple[int | None, str]:
-        headers = {"Authorization": f"Bearer {self._key.reveal()}"} if authorized else {}
+    async def _read(self, path: str, *, with_key: bool) -> tuple[int | None, str]:
+        """Return status and text; no status when nothing answered."""
         try:
-            async with self._session.get(
-                self._base + path, headers=headers, allow_redirects=False
-            ) as response:
-                body = await response.content.read(_MOST_BYTES)
-                return response.status, body.decode("utf-8", "replace")
-        except (aiohttp.ClientError, OSError, TimeoutError):
+            status, body = await self._fetch(
+                self._endpoint, path, with_key=with_key, timeout_seconds=self._timeout_seconds
+            )
+        except OSError:
             return None, ""
+        return status, body.decode("utf-8", "replace")
 
 
 def _parse(body: str) -> dict[str, object]:

@@ -293,7 +293,7 @@ class Replica:
         needs = self._dependencies
         self._history.attended(child)
         self._incarnation = Incarnation(
-            child, needs.clock, self._settings, needs.busy, self._handle_known, adopted=adopted
+            child, needs.clock, self._settings, needs.fetch, needs.busy, self._handle_known, adopted=adopted
         )
 
     def _fits(self) -> None:

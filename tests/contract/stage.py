@@ -18,6 +18,7 @@ from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Address, Endpoint, TcpAddress
 from relayd.engine import environment
 from relayd.planner import Planned, ReplicaSpec
+from relayd.router import Pools
 from relayd.supervisor import Dependencies, EngineLauncher, Replica, Settings
 from tests.daemons import DEADLINE_SECONDS
 
@@ -130,7 +131,7 @@ class Stage:
         return Planned(ReplicaSpec(name, 0, model, extra_args=args, **fields))
 
     def replica(self, faults: str = "", name: str = "m", settings: Settings = FAST, **world: Any) -> Replica:
-        known = Dependencies(self.launcher(), self.listener, self.clock, **world)
+        known = Dependencies(self.launcher(), self.listener, self.clock, Pools().get, **world)
         return Replica(self.planned(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:

@@ -12,6 +12,7 @@ from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.planner import Facts, Planned, ReplicaSpec, Step, step_down
+from relayd.router import Pools
 from relayd.secret import Secret
 from relayd.supervisor import Dependencies, Replica, Settings
 from relayd.supervisor.adoption import Adopted
@@ -130,7 +131,7 @@ def live(
         listener = Listener()
         replica = Replica(
             PLANNED,
-            Dependencies(launcher, listener, SystemClock(), smaller=smaller, **others),
+            Dependencies(launcher, listener, SystemClock(), Pools().get, smaller=smaller, **others),
             settings,
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
