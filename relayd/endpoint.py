@@ -82,6 +82,8 @@ def parse_address(text: str) -> Address:
     if text.startswith(_UNIX):
         return UnixAddress(Path(text.removeprefix(_UNIX)))
     host, _, port = text.rpartition(":")
+    if not (host and port.isdecimal()):
+        raise ValueError(f"{text!r} is neither {_UNIX}PATH nor HOST:PORT")
     return TcpAddress(int(port), host.removeprefix("[").removesuffix("]"))
 
 

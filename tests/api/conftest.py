@@ -20,7 +20,7 @@ from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.openai import OPENAI
-from relayd.api.server import listen
+from relayd.api.server import Listener, listen
 from relayd.clock import SystemClock
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
@@ -51,6 +51,7 @@ class Client:
     """Speaks raw HTTP to the doors."""
 
     port: int
+    listener: Listener | None = None
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -83,9 +84,18 @@ class StillFleet:
         return self.views
 
 
-def view(name: str = "qwen", ready: int = 1, *, replicas: int = 1, demo: bool = False) -> ModelView:
-    state = ModelState.READY if ready else ModelState.LOADING
-    return ModelView(name, (f"{name}-alias",), ready, replicas, 4, 4096, state, demo, 1_700_000_000)
+def view(
+    name: str = "qwen",
+    ready: int = 1,
+    *,
+    replicas: int = 1,
+    demo: bool = False,
+    cold: int = 0,
+    state: ModelState | None = None,
+) -> ModelView:
+    known = ModelState.READY if ready else ModelState.COLD if cold else ModelState.LOADING
+    aliases = (f"{name}-alias",)
+    return ModelView(name, aliases, ready, replicas, 4, 4096, state or known, demo, 1_700_000_000, cold)
 
 
 async def echo(request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
@@ -118,15 +128,16 @@ def doors() -> Doors:
         limits: Limits | None = None,
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
+        admins: tuple[str, ...] = (),
     ) -> AsyncIterator[Client]:
         policy = make_policy(
             "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
         )
         ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
-        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock())), OPENAI)
+        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock()), frozenset(admins)), OPENAI)
         listener = await listen(door, "127.0.0.1", 0, limits, dialect=OPENAI)
         try:
-            yield Client(listener.addresses[0][1])
+            yield Client(listener.addresses[0][1], listener)
         finally:
             await listener.close(drain_seconds=0.2)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relayd.api.fleet import ModelView
+from relayd.api.fleet import ModelState, ModelView
 from relayd.api.health import health_routes, overall
 from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
 
@@ -29,6 +29,11 @@ def ask(
         ((view(ready=0),), "loading"),
         ((view(), view("b", ready=0)), "degraded"),
         ((view(ready=1, replicas=2),), "degraded"),
+        ((view(ready=0, cold=1),), "ok"),
+        ((view(), view("b", ready=0, cold=1)), "ok"),
+        ((view(ready=1, replicas=3, cold=1),), "degraded"),
+        ((view(ready=0, state=ModelState.WAITING),), "loading"),
+        ((view(ready=0, state=ModelState.STOPPED),), "degraded"),
     ],
 )
 def test_health_is_one_word(views: tuple[ModelView, ...], expected: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -160,3 +161,41 @@ async def test_small_writes_go_out_at_once_and_dead_peers_are_noticed() -> None:
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         pools.close()
+
+
+async def test_two_machines_with_a_replica_of_one_name_share_no_connection() -> None:
+    async with fake_replica(None, GOOD) as here, fake_replica(None, GOOD) as there:
+        pools = Pools()
+        ours, theirs = here.endpoint, replace(there.endpoint, incarnation=here.endpoint.incarnation)
+        pools.give_back(ours, await pools.ask(ours, CALL))
+
+        pools.give_back(theirs, await pools.ask(theirs, CALL))
+
+        assert [1, 1] == [here.connections, there.connections]
+        assert repr(pools) == "<Pools idle=2 incarnations=2>"
+        pools.close()
+
+
+async def test_a_probe_takes_no_connection_of_a_request() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools = Pools()
+        await exchange(pools, fake)
+
+        assert (200, b'{"ok":true}') == await pools.get(
+            fake.endpoint, "/health", with_key=False, timeout_seconds=5
+        )
+
+        assert fake.connections == 2
+        assert b"GET /health HTTP/1.1\r\nHost: " in fake.requests[1]
+        assert b"Authorization" not in fake.requests[1]
+        assert repr(pools) == "<Pools idle=1 incarnations=1>"
+        pools.close()
+
+
+@pytest.mark.parametrize("answer", [act(then=Then.HANG), act(then=Then.CLOSE), act(b"nonsense\r\n\r\n")])
+async def test_a_probe_without_an_answer_is_an_error_of_the_connection(answer: Act) -> None:
+    async with fake_replica(None, answer) as fake:
+        with pytest.raises((TimeoutError, ConnectionError)):
+            await Pools().get(fake.endpoint, "/props", with_key=True, timeout_seconds=0.05)
+
+        await fake.alone.wait()
