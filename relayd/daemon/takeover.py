@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from relayd.config import parse_listen
+from relayd.daemon.inventory import take_up
 from relayd.daemon.parts import DaemonParts
 from relayd.desired.state import DesiredState
 from relayd.errors import UpgradeError
@@ -107,12 +108,12 @@ class Takeover:
         for planned in parts.desired.plan:
             parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
-        parts.fleet.keep_stopped(state.stopped)
+        take_up(parts.fleet, state)
         if self._claim.predecessor:
             self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
         self._left = state.in_use - adopted.keys()
         await self._end_orphans(adopted.values())
-        parts.fleet.load(leave=state.stopped | self._left)
+        parts.fleet.load(leave=state.down | self._left)
 
     async def finish(self) -> None:
         """Wait for the predecessor's end, and replace what was left to it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 
 from relayd import __version__
+from relayd.daemon.inventory import handover_state
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import UpgradeReport
 from relayd.daemon.shutdown import Shutdown
@@ -193,14 +194,6 @@ class _Attempt:
         successor.close()
         if not self._taken_over:
             raise _nobody_serves()
-
-
-def handover_state(parts: DaemonParts) -> HandoverState:
-    """Return what would go over now."""
-    stopped = (status.spec.name for status in parts.fleet.statuses() if status.state is State.STOPPED)
-    return HandoverState(
-        tuple(parts.scheduler.running()), tuple(parts.scheduler.waiting()), frozenset(stopped)
-    )
 
 
 def _nobody_serves() -> UpgradeError:

@@ -1,13 +1,14 @@
 """The messages of a hand-over between two daemons, and the number that says what they mean (protocol)."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
 
 from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
-from relayd.handover.state import HandoverState
+from relayd.handover.state import HandoverState, PendingRestart
 from relayd.scheduler import Dispatch, Exchange, Inherited, Refusal, Refuse, Ticket
 from relayd.secret import Secret
 
@@ -90,15 +91,19 @@ class _StateMessage(_Message, frozen=True):
     running: tuple[SentRequest, ...] = ()
     waiting: tuple[Ticket, ...] = ()
     stopped: frozenset[str] = frozenset()
+    cold: Mapping[str, str] = {}
+    pending: Mapping[str, PendingRestart] = {}
 
     @classmethod
     def of(cls, state: HandoverState) -> Self:
         """Return a state in a form that can be sent."""
-        return cls(tuple(map(SentRequest.of, state.running)), state.waiting, state.stopped)
+        running = tuple(map(SentRequest.of, state.running))
+        return cls(running, state.waiting, state.stopped, state.cold, state.pending)
 
     def state(self) -> HandoverState:
         """Return the state that was sent."""
-        return HandoverState(tuple(one.inherited() for one in self.running), self.waiting, self.stopped)
+        running = tuple(one.inherited() for one in self.running)
+        return HandoverState(running, self.waiting, self.stopped, self.cold, self.pending)
 
 
 class Offered(_StateMessage, frozen=True):

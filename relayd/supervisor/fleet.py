@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from relayd.errors import ModelNotFoundError
 from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
 from relayd.supervisor.state import SETTLED, State
-from relayd.supervisor.status import Settings, Status
+from relayd.supervisor.status import Backoff, Settings, Status
 
 
 class Fleet:
@@ -63,6 +63,12 @@ class Fleet:
         for name in names:
             if replica := self._replicas.get(name):
                 replica.stop(0)
+
+    def resume(self, backoffs: Mapping[str, Backoff]) -> None:
+        """Wait for the next start of replicas in the place of another daemon."""
+        for name, backoff in backoffs.items():
+            if replica := self._replicas.get(name):
+                replica.resume(backoff)
 
     def unload(self, name: str, reason: str) -> None:
         """Bring a replica down so that a request may bring it back; nothing if there is none.

@@ -17,7 +17,7 @@ from relayd.supervisor.listener import announce
 from relayd.supervisor.restarts import Restarts, Retry
 from relayd.supervisor.sizing import Reduction, Sizing
 from relayd.supervisor.state import DOWN, Event, Position, State, after, knows
-from relayd.supervisor.status import History, Settings, Status
+from relayd.supervisor.status import Backoff, History, Settings, Status
 
 _JOURNAL = Journal("supervisor")
 
@@ -87,6 +87,13 @@ class Replica:
         self._attend(adopted.child, adopted=True)
         self._handle(Event.ADOPT)
         return True
+
+    def resume(self, backoff: Backoff) -> None:
+        """Wait for the next start in the place of another daemon; nothing if the replica is not cold."""
+        if knows(self._position, Event.RESUME):
+            self._restarts.resume(backoff.failures)
+            self._history.resume(backoff, self._dependencies.clock.wall())
+            self._handle(Event.RESUME)
 
     def load(self) -> None:
         """Bring a cold replica up, in the size that is known to fit; nothing if it is not cold."""
@@ -196,6 +203,7 @@ class Replica:
             log=history.log,
             command=history.command,
             reason=history.reason if self.state is State.COLD else "",
+            failures=self._restarts.failures,
         )
 
     def _begin_anew(self, planned: Planned | None) -> None:

@@ -72,6 +72,15 @@ class Restarts:
             self._exits.popleft()
         return self._settings.budget - sum(weight for _, weight in self._exits)
 
+    @property
+    def failures(self) -> int:
+        """Exits in a row, none of which was after a stable time."""
+        return self._failures
+
+    def resume(self, failures: int) -> None:
+        """Go on with the failures in a row that another daemon has counted."""
+        self._failures = failures
+
     def forget(self) -> None:
         """Forget every exit: an operator started the replica."""
         self._exits.clear()

@@ -50,6 +50,7 @@ class Event(Enum):
     STOP = "stop"
     STOP_NOW = "stop now"
     ADOPT = "adopt"
+    RESUME = "resume"
     GRANTED = "granted"
     ANSWERED_LOADING = "answered: loading"
     ANSWERED_READY = "answered: ready"
@@ -67,6 +68,7 @@ GOALS: Mapping[Event, Goal] = {
     Event.START: Goal.LOADED,
     Event.RESTART: Goal.LOADED,
     Event.ADOPT: Goal.LOADED,
+    Event.RESUME: Goal.LOADED,
     Event.UNLOAD: Goal.COLD,
     Event.STOP: Goal.STOPPED,
     Event.STOP_NOW: Goal.STOPPED,
@@ -110,6 +112,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, Target]] = {
         Event.RESTART: State.WAITING,
         Event.UNLOAD: State.COLD,
         Event.ADOPT: State.LOADING,
+        Event.RESUME: State.BACKOFF,
         **_WITHOUT_PROCESS,
     },
     State.WAITING: {

@@ -28,6 +28,7 @@ class Status:
         last_words: What the engine wrote last before it ended on its own.
         reduced: The steps that were taken down to fit into memory.
         reason: Why it is not in memory; empty unless it is cold.
+        failures: Unexpected exits in a row.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
     """
 
@@ -48,11 +49,33 @@ class Status:
     log: Path | None
     command: tuple[str, ...]
     reason: str = ""
+    failures: int = 0
 
     @property
     def spec(self) -> ReplicaSpec:
         """What runs, or would."""
         return self.planned.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A replica that waits for its next start, for a daemon that takes over; times are wall-clock seconds.
+
+    Attributes:
+        retry_at: When the next start is due.
+        failures: Exits in a row.
+        incarnation: How many times it was started.
+        restarts: How many times it came back by itself.
+        last_exit: How it ended last.
+        last_exit_at: When that was.
+    """
+
+    retry_at: float
+    failures: int
+    incarnation: int
+    restarts: int
+    last_exit: Exit | None = None
+    last_exit_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -84,6 +107,12 @@ class History:
         """Take note of a process that is looked after now."""
         self.incarnation = child.endpoint.incarnation
         self.log, self.command = child.log, child.command
+
+    def resume(self, backoff: Backoff, now: float) -> None:
+        """Go on with what another daemon knows of a replica that waits for its next start."""
+        self.incarnation, self.restarts = backoff.incarnation, backoff.restarts
+        self.last_exit, self.last_exit_at = backoff.last_exit, backoff.last_exit_at
+        self.retry_delay_seconds = max(0.0, backoff.retry_at - now)
 
     def why(self, name: str, state: State) -> str:
         """Return why a replica takes no requests in a state without a process, for whoever asks for it."""

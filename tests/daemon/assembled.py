@@ -1,10 +1,11 @@
 """The parts of a daemon in folders of its own, with an engine that cannot be started."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from relayd.config import Config, Model, make_folders, paths
@@ -28,7 +29,9 @@ SERVER = Server(listen="127.0.0.1:0", api_key=Secret("a-key-that-is-long-enough-
 Result = TypeVar("Result")
 
 
-def desired(home: Path, *models: Model, server: Server = SERVER) -> DesiredState:
+def desired(
+    home: Path, *models: Model, server: Server = SERVER, environ: Mapping[str, str] = MappingProxyType({})
+) -> DesiredState:
     """Return what a daemon in `home` is given; its engine does not exist."""
     own = paths({"RELAYD_RUNTIME_DIR": str(home / "r")}, home)
     make_folders(own)
@@ -39,7 +42,9 @@ def desired(home: Path, *models: Model, server: Server = SERVER) -> DesiredState
     )
     features = Features("b1", 1, frozenset({"--no-ui", "--fit", "--log-file"}), {}, unix_sockets=True)
     engine = Engine(home / "no-llama-server", "configured", features)
-    return DesiredState(Config(server=server, model=models), plan, engine, own, {}, sources=("relay.toml",))
+    return DesiredState(
+        Config(server=server, model=models), plan, engine, own, environ, sources=("relay.toml",)
+    )
 
 
 @dataclass

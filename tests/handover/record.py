@@ -7,7 +7,7 @@ number cannot read is a change that needs a new number (`relayd.handover.message
 from pathlib import Path
 
 from relayd.endpoint import Endpoint, TcpAddress, UnixAddress
-from relayd.handover import HandoverState, messages
+from relayd.handover import HandoverState, PendingRestart, messages
 from relayd.scheduler import Ask, Ended, Exchange, Inherited, Refusal, Ticket, Usage
 from relayd.secret import Secret
 
@@ -26,6 +26,8 @@ STATE = HandoverState(
     running=(Inherited(Ticket(1, ASK), SOCKET, 4), Inherited(Ticket(2, Ask("qwen")), PORT, 4)),
     waiting=(Ticket(3, ASK),),
     stopped=frozenset({"gemma#0"}),
+    cold={"gemma#1": "other models needed its memory"},
+    pending={"gemma#2": PendingRestart(5e8, 3, 7, 6, "crashed", -11, "it crashed", "See its log.", 4e8)},
 )
 EXAMPLES: tuple[messages.FromOld | messages.FromNew, ...] = (
     messages.Prepared("0.1.0", "127.0.0.1:8080", messages.PROTOCOL),
