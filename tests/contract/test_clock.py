@@ -178,8 +178,6 @@ def test_s67_a_loop_that_stands_still_is_told_with_its_stack(caplog: pytest.LogC
 
     async def story() -> None:
         with LoopWatchdog(SystemClock(), stall_seconds=0.2):
-            await asyncio.sleep(0.3)
-            assert not caplog.records
             stand_still()
 
     with caplog.at_level(logging.ERROR):
