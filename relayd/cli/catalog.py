@@ -1,6 +1,5 @@
 """Commands about the models that are known: list, show, update, import."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -12,9 +11,9 @@ from relayd.catalog import CatalogEntry, Folders, find_entry, load_catalog, ship
 from relayd.catalog.entry import Capability
 from relayd.catalog.llamafile import read_lines
 from relayd.catalog.update import keep_imported, update_catalog
+from relayd.cli.support.given import given_settings
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import show
-from relayd.config import load
 from relayd.config.paths import cache_dir, config_dir, state_dir
 from relayd.errors import UsageError
 from relayd.ui.catalog import model_page, models_table
@@ -58,7 +57,7 @@ def update(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a newer catalogue; relayd's own stays beneath it."""
-    known = load(None, os.environ, Path.home(), Path.cwd()).config.catalog
+    known = given_settings()[0].config.catalog
     updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
     names = [entry.name for entry in updated]
     if as_json:

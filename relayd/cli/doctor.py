@@ -2,21 +2,19 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import typer
 
 from relayd.checkup import Patient, Process, Severity, check_up
 from relayd.cli.support.control import daemon_client
+from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-from relayd.config import Config, load, own_paths
+from relayd.config import Config, own_paths
 from relayd.desired.engines import engine_at
 from relayd.desired.machine import as_the_engine_sees
-from relayd.desired.site import Site
 from relayd.errors import DaemonError, RelaydError
 from relayd.hardware import probe
 from relayd.models.hub import hub_of
@@ -45,23 +43,24 @@ def _patient() -> Patient:
     found: Config | RelaydError
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    arguments, site = given_arguments()
     try:
-        loaded = load(None, os.environ, Path.home(), Path.cwd())
+        loaded = site.load(arguments.config)
         found, sources, warnings = loaded.config, loaded.sources, loaded.warnings
     except RelaydError as error:
         found = error
     path = found.engine.path if isinstance(found, Config) else ""
-    site, machine = Site(), probe()
+    machine = probe()
     return Patient(
         config=found,
         engine=lambda: engine_at(site, path),
         machine=as_the_engine_sees(machine, site) if machine.gpus else machine,
-        paths=own_paths(),
+        paths=own_paths(site.environ, site.home),
         running=_runs(),
-        environ=os.environ,
+        environ=site.environ,
         sources=sources,
         warnings=warnings,
-        models=(site.shelf.root, hub_of(os.environ, Path.home()).cache),
+        models=(site.shelf.root, hub_of(site.environ, site.home).cache),
         servers=_servers,
     )
 

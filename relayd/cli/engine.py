@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from relayd.cli.support.display import ConsoleDisplay
+from relayd.cli.support.given import given_settings
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
 from relayd.config.schema import EngineSettings
@@ -64,7 +65,8 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def path(as_json: AsJson = False) -> None:
     """Print the path of the llama-server that would run."""
-    engine = engines.engine_at(Site(), _settings().path)
+    loaded, site = given_settings()
+    engine = engines.engine_at(site, loaded.config.engine.path)
     if as_json:
         found = {"path": str(engine.path), "source": engine.source, "version": engine.version}
         print_json(found | {"build": engine.build})
@@ -74,7 +76,7 @@ def path(as_json: AsJson = False) -> None:
 
 def _settings() -> EngineSettings:
     """Return what the configuration says of the engine."""
-    return Site().load().config.engine
+    return given_settings()[0].config.engine
 
 
 def _shelf() -> EngineShelf:

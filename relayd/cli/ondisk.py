@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from relayd.catalog import CatalogEntry
 from relayd.cli.support.control import daemon_client
+from relayd.cli.support.given import given_settings
 from relayd.desired import disk
 from relayd.desired.site import Site
 from relayd.errors import DaemonError
@@ -25,8 +26,8 @@ def known_models() -> tuple[CatalogEntry, ...]:
 
 def models_on_disk() -> list[Found]:
     """Return every model on this disk, with what the catalogue calls it."""
-    site = Site()
-    return disk.models_on_disk(site, site.load().config.models.folders)
+    loaded, site = given_settings()
+    return disk.models_on_disk(site, loaded.config.models.folders)
 
 
 def limit_of() -> tuple[int, int]:

@@ -14,7 +14,6 @@ from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-from relayd.config.paths import state_dir
 from relayd.desired.advisers import adviser_at
 from relayd.errors import UsageError
 from relayd.ui.recommend import advice_page, advice_table
@@ -59,7 +58,7 @@ def recommend(
         typer.echo(found.command_line())
     elif write:
         _check_unconfigured(found)
-        typer.echo(found.keep(state_dir()))
+        typer.echo(found.keep(given_arguments()[1].state))
     elif as_json:
         print_json(found.document())
     else:

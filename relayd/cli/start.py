@@ -5,13 +5,13 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from relayd.advice.keep import FILE_NAME
 from relayd.cli.engine import lend_installer
 from relayd.cli.service import run_step
 from relayd.cli.support.control import daemon_client
+from relayd.cli.support.given import given_settings
 from relayd.cli.support.guide import Guide
 from relayd.cli.support.service import places, program_of, require_program, service_kind, service_of
-from relayd.config import load
-from relayd.config.paths import state_dir
 from relayd.errors import DaemonError, NoDaemonError, RelaydError
 from relayd.service.install import carry_out, missing_manager
 from relayd.service.plan import RunCommand, ServiceKind, Step, plan_install, plan_uninstall
@@ -24,18 +24,18 @@ def install_engine(*, quiet: bool) -> None:
         EngineError: There is none for this machine.
         FetchError: It did not arrive.
     """
-    settings = load(None, os.environ, Path.home(), Path.cwd()).config.engine
+    settings = given_settings()[0].config.engine
     with lend_installer(quiet=quiet, release_sha256=settings.release_sha256) as installer:
         installer.install()
 
 
 def configured_by_hand(*names: str) -> bool:
     """Return whether a relay.toml has a model of such a name: one more in models.toml would be a conflict."""
-    config = load(None, os.environ, Path.home(), Path.cwd()).config
-    ours = state_dir() / "models.toml"
+    loaded, site = given_settings()
+    ours = site.state / FILE_NAME
     written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
     own = {model["name"] for model in written}
-    return any({*names} & {one.name, *one.aliases} for one in config.model if one.name not in own)
+    return any({*names} & {one.name, *one.aliases} for one in loaded.config.model if one.name not in own)
 
 
 def offer_service(guide: Guide) -> str:

@@ -115,9 +115,15 @@ def paths(environ: Mapping[str, str], home: Path) -> Paths:
     )
 
 
-def own_paths(*, demo: bool = False) -> Paths:
-    """Return the folders of the daemon, or of the demo's own daemon."""
-    own = paths(os.environ, Path.home())
+def own_paths(
+    environ: Mapping[str, str] | None = None, home: Path | None = None, *, demo: bool = False
+) -> Paths:
+    """Return the folders of the daemon, or of the demo's own daemon; without arguments, for this process.
+
+    Raises:
+        ConfigError: No socket can be made in the runtime folder.
+    """
+    own = paths(os.environ if environ is None else environ, Path.home() if home is None else home)
     if not demo:
         return own
     runtime = with_socket_room(own.runtime / "demo")

@@ -11,6 +11,7 @@ from relayd.daemon.parts import DaemonParts
 from relayd.daemon.reload import Reload
 from relayd.daemon.report import (
     ConfigurationReport,
+    GivenArguments,
     NoArguments,
     ReloadArguments,
     ReloadReport,
@@ -63,8 +64,19 @@ class Operations:
     async def configuration(self, _arguments: NoArguments) -> ConfigurationReport:
         """Return what the daemon was given; for the owner's socket only, because it holds the key."""
         desired, doors = self._parts.desired, self._parts.doors
-        key = desired.config.server.api_key
-        return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal() if key else "")
+        key, typed, site = desired.config.server.api_key, desired.arguments, desired.site
+        given = GivenArguments(
+            targets=typed.targets,
+            demo=typed.demo,
+            config=str(typed.config or ""),
+            llama_server=typed.llama_server or "",
+            cwd=str(site.cwd),
+            home=str(site.home),
+            environ=dict(desired.environ),
+        )
+        return ConfigurationReport(
+            desired.sources, doors.listen, doors.url, key.reveal() if key else "", given
+        )
 
     async def start(self, arguments: TargetArguments) -> ReplicasReport:
         """Start replicas that are stopped or were given up, and wait until each has come up or failed."""

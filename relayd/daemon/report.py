@@ -153,6 +153,34 @@ class StatusReport(Struct, frozen=True):
     models: tuple[ModelReport, ...] = ()
 
 
+class GivenArguments(Struct, frozen=True):
+    """What was typed after `relayd serve`, and where: commands that read the same files need all of it.
+
+    Attributes:
+        targets: Models and files that were named.
+        demo: Whether the demo model runs.
+        config: The relay.toml that was named; "" where none was.
+        llama_server: The engine that was named; "" where none was.
+        cwd: The folder it was typed in.
+        home: What `~` stands for there.
+        environ: The environment, with whatever secrets it holds.
+    """
+
+    targets: tuple[str, ...] = ()
+    demo: bool = False
+    config: str = ""
+    llama_server: str = ""
+    cwd: str = ""
+    home: str = ""
+    environ: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"GivenArguments(targets={self.targets!r}, config={self.config!r}, cwd={self.cwd!r})"
+
+
+NOTHING_GIVEN = GivenArguments()
+
+
 class ConfigurationReport(Struct, frozen=True):
     """What the daemon was given, for commands that talk to the doors of its clients; it holds the key.
 
@@ -163,12 +191,14 @@ class ConfigurationReport(Struct, frozen=True):
         listen: Where clients connect, as configured.
         url: Where they connect.
         key: What they authenticate with; empty where none is needed.
+        given: What was typed, and where.
     """
 
     sources: tuple[str, ...] = ()
     listen: str = ""
     url: str = ""
     key: str = ""
+    given: GivenArguments = NOTHING_GIVEN
 
     def __repr__(self) -> str:
         return f"ConfigurationReport(sources={self.sources!r}, listen={self.listen!r}, url={self.url!r})"

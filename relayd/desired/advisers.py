@@ -12,7 +12,6 @@ from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
 from relayd.desired.machine import measured_machine_at
 from relayd.desired.make import Selection, plan_at, room_at
-from relayd.desired.preview import NO_ENGINE
 from relayd.desired.site import Site
 from relayd.engine import Engine
 from relayd.errors import EngineError
@@ -56,18 +55,20 @@ def adviser_at(
         runs=() if simulated else tuple(remembered_runs(site.state)),
         room=allowance(machine, MemoryBudget())
         if simulated
-        else _room_beside(site, loaded, engine or NO_ENGINE, machine, instead_of),
+        else _room_beside(site, loaded, engine, machine, instead_of),
     )
 
 
-def _room_beside(site: Site, loaded: Loaded, engine: Engine, machine: Machine, instead_of: str) -> Budget:
+def _room_beside(
+    site: Site, loaded: Loaded, engine: Engine | None, machine: Machine, instead_of: str
+) -> Budget:
     """Return what the configured models leave of this machine."""
     config = loaded.config
     others = tuple(one for one in config.model if instead_of not in (one.name, *one.aliases))
     if not others:
         return room_at(site, config, machine)
     beside = Selection(loaded, msgspec.structs.replace(config, model=others), chooses=False)
-    return plan_at(beside, site, engine, own_paths()).plans.fleet.left
+    return plan_at(beside, site, engine, own_paths(site.environ, site.home)).plans.fleet.left
 
 
 def _engine(site: Site, configured: str) -> Engine | None:

@@ -11,6 +11,7 @@ from relayd.config import Config, Loaded, Paths
 from relayd.desired.checked import check_models
 from relayd.desired.disk import models_on_disk, servable_model
 from relayd.desired.display import Display
+from relayd.desired.lines import NEEDED_FLAGS
 from relayd.desired.machine import machine_at
 from relayd.desired.picked import models_to_serve, still_running
 from relayd.desired.plans import ModelPlanner, ModelPlans
@@ -18,12 +19,19 @@ from relayd.desired.remembered import read_plans
 from relayd.desired.running import running_replicas
 from relayd.desired.selection import chosen, overridden
 from relayd.desired.site import Site
-from relayd.engine import Engine
+from relayd.engine import Engine, Features
 from relayd.engine.memory import MemoryProbe
 from relayd.hardware import Machine
 from relayd.planner.budget import Budget
 from relayd.planner.reserve import allowance
 from relayd.store import remembered_runs
+
+NO_ENGINE = Engine(
+    Path("llama-server"),
+    "path",
+    Features("not installed", None, frozenset(NEEDED_FLAGS), {}, unix_sockets=True),
+)
+"""Stands for an engine where none is installed, as far as a plan depends on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
 def plan_at(
     selected: Selection,
     site: Site,
-    engine: Engine,
+    engine: Engine | None,
     paths: Paths,
     *,
     simulated: Machine | None = None,
@@ -104,7 +112,7 @@ def plan_at(
     Args:
         selected: The models.
         site: Where they run.
-        engine: The engine that runs them.
+        engine: The engine that runs them; None where none is installed, which only a preview may have.
         paths: The folders of the daemon that serves them, or would.
         simulated: Another machine to plan for.
         fresh: Whether earlier plans, and what runs, are left out of account.
@@ -114,18 +122,18 @@ def plan_at(
         ModelFileError: A model file is missing or damaged.
     """
     config, left_out = selected.config, tuple[str, ...]()
-    machine = simulated or machine_at(site, engine)
+    machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
     room = room_at(site, config, machine, simulated=simulated is not None)
     if selected.chooses and simulated is None:
         found = models_on_disk(site, config.models.folders)
-        picked = models_to_serve(found, room, engine.features, still_running(paths.runtime))
+        picked = models_to_serve(found, room, plans_for.features, still_running(paths.runtime))
         config, left_out = msgspec.structs.replace(config, model=picked.models), picked.left_out
     check_models(config)
     alone = fresh or simulated is not None
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
-    probe = None if simulated else MemoryProbe(engine, site.cache / "engine", site.environ)
-    plans = ModelPlanner(engine, machine, room, probe, remembered, running).plans(config)
+    probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
+    plans = ModelPlanner(plans_for, machine, room, probe, remembered, running).plans(config)
     warnings = (*selected.loaded.warnings, *left_out, unread, *plans.notes)
     return Made(config, plans, tuple(filter(None, warnings)))
 

@@ -1,28 +1,19 @@
 """What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from relayd.advice import catalogued, simulate
 from relayd.config import Paths, own_paths
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
-from relayd.desired.lines import NEEDED_FLAGS
 from relayd.desired.make import Made, ServeArguments, plan_at, select
 from relayd.desired.site import Site
 from relayd.endpoint import TcpAddress, UnixAddress
-from relayd.engine import Engine, Features, command
+from relayd.engine import Engine, command
 from relayd.errors import EngineError, UsageError
 from relayd.planner import Planned
 from relayd.planner.document import plan_document
-
-NO_ENGINE = Engine(
-    Path("llama-server"),
-    "path",
-    Features("not installed", None, frozenset(NEEDED_FLAGS), {}, unix_sockets=True),
-)
-"""Stands for an engine where none is installed: a plan needs one only to print its flags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +22,12 @@ class Preview:
 
     Attributes:
         made: The plan.
-        engine: The engine it is made for.
+        engine: The engine it is made for; None where none is installed.
         paths: The folders of the daemon that would serve it.
     """
 
     made: Made
-    engine: Engine
+    engine: Engine | None
     paths: Paths
 
     @property
@@ -57,7 +48,7 @@ class Preview:
             UsageError: No engine is installed.
             EngineError: The engine is too old for a flag.
         """
-        if self.engine is NO_ENGINE:
+        if self.engine is None:
             raise UsageError(
                 "without an engine its flags are not known", remedy="Install one: relayd engine install"
             )
@@ -108,10 +99,14 @@ def preview(
         UsageError: A target, or the simulated machine, cannot be understood.
         ModelFileError: A model file is missing or damaged.
     """
-    selected, own = select(arguments, site, display), own_paths(demo=arguments.demo_alone)
+    selected, own = (
+        select(arguments, site, display),
+        own_paths(site.environ, site.home, demo=arguments.demo_alone),
+    )
+    engine: Engine | None
     try:
         engine = engine_at(site, selected.config.engine.path)
     except EngineError:
-        engine = NO_ENGINE
+        engine = None
     machine = catalogued(simulate(simulated)) if simulated else None
     return Preview(plan_at(selected, site, engine, own, simulated=machine, fresh=fresh), engine, own)

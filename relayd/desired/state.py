@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relayd.config import Config, Model, Paths, check_exposure, make_folders, own_paths
@@ -39,6 +39,7 @@ class DesiredState:
         on_terminal: Whether it was typed on a terminal, whose end ends the daemon too.
         any_port: Whether a port that is taken is replaced by a free one.
         arguments: What was typed after `relayd serve`.
+        site: Where it was typed.
         to_remember: Where every model was placed.
         chosen: What relayd chose by itself; None where it was told.
     """
@@ -54,6 +55,7 @@ class DesiredState:
     on_terminal: bool = False
     any_port: bool = False
     arguments: ServeArguments = NO_ARGUMENTS
+    site: Site = field(default_factory=Site)
     to_remember: tuple[RememberedModel, ...] = ()
     chosen: tuple[Model, ...] | None = None
 
@@ -70,7 +72,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
     config = selected.config
     check_exposure(config.server.listen, config.server.api_key, insecure=arguments.insecure_bind)
     engine = engine_for(site, display, config.engine.path, config.engine.release_sha256)
-    own = own_paths(demo=arguments.demo_alone)
+    own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
     made = plan_at(selected, site, engine, own)
     cold = map(str, made.plans.cold)
@@ -87,6 +89,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
         on_terminal=sys.stdin is not None and sys.stdin.isatty(),
         any_port=arguments.demo and arguments.listen is None,
         arguments=arguments,
+        site=site,
         to_remember=made.plans.remembered,
         chosen=made.config.model if selected.chooses else None,
     )
