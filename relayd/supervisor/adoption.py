@@ -67,9 +67,16 @@ def running_spec(
 
 
 def _asked(planned: Planned) -> tuple[ReplicaSpec, ...]:
-    """Return the specs that a build without plans made of the same line."""
+    """Return the specs that a build without plans may have made of the same line.
+
+    It left the size to the engine where nothing said otherwise, and shared threads out among replicas.
+    """
     line = planned.line or planned.spec
-    return tuple(dict.fromkeys((planned.spec, line, replace(line, threads=planned.spec.threads))))
+    threads = planned.spec.threads
+    asked = (
+        replace(line, threads=count, fit=fit) for count in (line.threads, threads) for fit in (True, False)
+    )
+    return tuple(dict.fromkeys((planned.spec, *asked)))
 
 
 def _of_line(record: Record, planned: Planned) -> tuple[ReplicaSpec, Reduction | None] | None:

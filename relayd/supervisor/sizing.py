@@ -102,7 +102,7 @@ class Sizing:
         known = replace(self, reduction=self._valid(reduction))
         if spec == self.wanted.spec:
             return known
-        return replace(known, current=Planned(spec, line=self.wanted.line))
+        return replace(known, current=self._of_this_line(spec))
 
     def recalled(self, reduction: Reduction | None) -> "Sizing":
         """Return the sizing with what an earlier daemon has learnt, unless the line has changed since."""
@@ -135,7 +135,8 @@ class Sizing:
             return None
         steps = (*self.steps, step.what)
         reduction = Reduction(self.line, step.planned.spec, step.rung, steps, now)
-        return replace(self, current=step.planned, reduction=reduction)
+        current = replace(step.planned, line=self.wanted.line or self.wanted.spec)
+        return replace(self, current=current, reduction=reduction)
 
     def _valid(self, reduction: Reduction | None) -> Reduction | None:
         return reduction if reduction and reduction.line == self.line else None
@@ -144,7 +145,11 @@ class Sizing:
         """Return the smaller plan, with its bytes if it is the current one."""
         if self.current.spec == reduction.spec:
             return self.current
-        return Planned(reduction.spec, line=self.wanted.line)
+        return self._of_this_line(reduction.spec)
+
+    def _of_this_line(self, spec: ReplicaSpec) -> Planned:
+        """Return another size of the same line; nobody has planned its bytes."""
+        return Planned(spec, line=self.wanted.line or self.wanted.spec)
 
 
 def line_of(planned: Planned) -> str:

@@ -1,5 +1,6 @@
 """A daemon whose llama-server is a stand-in: the faults a real one cannot be made to have."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,14 +48,14 @@ def start_faked(fake_engine: Path, home: Path) -> Iterator[Callable[..., Daemon]
 
 
 @pytest.fixture
-def faulty(home: Path) -> Callable[..., str]:
+def faulty(home: Path, tiny_model: Path) -> Callable[..., str]:
     """Write a configuration of models that have faults, by name; the first part sets other things."""
 
     def write(settings: str = FAST, *, replicas: int = 1, slots: int = 1, **models: str) -> str:
         text = settings
         for name, faults in models.items():
             file = home / f"{name}.gguf"
-            file.write_bytes(b"GGUF")
+            shutil.copy(tiny_model, file)
             text += f'[[model]]\nname = "{name}"\nfile = "{file}"\nslots = {slots}\nreplicas = {replicas}\n'
             text += f'args = ["--fault", "{faults}"]\n' if faults else ""
         return text

@@ -141,7 +141,10 @@ def test_digests_of_lines_that_did_not_change_are_those_of_the_last_release(
 
 
 def test_a_planned_replica_adopts_the_process_that_the_last_release_left_to_the_engine() -> None:
-    assert LINE == adopted(earlier("66afa3d61951f574"), Planned(PLACED, line=LINE))
+    for line in (LINE, replace(LINE, fit=False)):
+        assert LINE == adopted(earlier("66afa3d61951f574"), Planned(PLACED, line=line))
+    shared = replace(LINE, threads=3)
+    assert shared == adopted(earlier(shared.digest), Planned(replace(PLACED, threads=3), line=LINE))
 
 
 def test_an_alias_was_part_of_the_identity_and_of_no_process() -> None:

@@ -50,6 +50,19 @@ def test_each_step_begins_where_the_last_one_ended_and_is_remembered() -> None:
     assert (FULL.spec.digest, 2) == (sizing.reduction.line, sizing.reduction.spec.slots)
 
 
+def test_every_size_is_one_of_the_same_line() -> None:
+    first = reduced(4)
+    known = first.reduction
+    assert known
+
+    recalled, adopted = Sizing.of(FULL).recalled(known), Sizing.of(FULL).adopted(known.spec, known)
+
+    assert {FULL.spec.digest} == {
+        line_of(planned)
+        for planned in (first.current, *first.sizes(1.0), *recalled.sizes(1.0), adopted.current)
+    }
+
+
 def test_when_the_ladder_is_at_its_end_nothing_smaller_is_left() -> None:
     assert None is reduced(4).ran_out(None, 0.0)
 
