@@ -15,7 +15,6 @@ UNREVISED = frozenset(
     {
         "advice",
         "api",
-        "cli",
         "client",
         "daemon",
         "desired",

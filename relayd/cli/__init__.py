@@ -1,1 +1,1 @@
-"""The commands: parse, call, print, exit code."""
+"""The command line: one module a command, each parses, calls, prints and exits."""

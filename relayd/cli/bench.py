@@ -1,4 +1,4 @@
-"""relayd bench: how fast is a model on this machine?"""
+"""relayd bench: measure the speed of a model on this machine."""
 
 import dataclasses
 from typing import Annotated
@@ -50,7 +50,7 @@ def bench(
     except RequestError as error:
         if error.code == "context_length_exceeded":
             error.remedy = (
-                f"take shorter prompts: relayd bench {name} --prompt-words {prompt_words // 4 or 1}"
+                f"Take shorter prompts: `relayd bench {name} --prompt-words {prompt_words // 4 or 1}`."
             )
         raise
     _remember(result, found)

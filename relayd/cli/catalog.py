@@ -1,4 +1,4 @@
-"""Commands about the models that are known: list, show, update, import."""
+"""relayd catalog: list, show, update and import known models."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +34,7 @@ def list_(
     elif entries:
         show(models_table(entries))
     else:
-        typer.echo("No model of the catalogue is like that. See all: relayd catalog list")
+        typer.echo("No model of the catalogue matches. See all: relayd catalog list")
 
 
 @app.command("show")
@@ -56,7 +56,7 @@ def update(
     sha256: Annotated[str, typer.Option(help="Digest it must have.  [default: catalog.sha256]")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a newer catalogue; relayd's own stays beneath it."""
+    """Fetch a newer catalogue; relayd's own stays below it."""
     known = given_settings()[0].config.catalog
     updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
     names = [entry.name for entry in updated]
@@ -100,7 +100,7 @@ def _folders() -> Folders:
 
 
 def known_catalog() -> tuple[CatalogEntry, ...]:
-    """Return every model there is knowledge of, imported and updated ones included."""
+    """Return every known model, imported and updated ones included."""
     return load_catalog(_folders())
 
 
@@ -122,7 +122,7 @@ def _wanted(entry: CatalogEntry, pattern: str, tag: str) -> bool:
 
 
 def _text(line: str) -> str:
-    """Return the lines that are meant: those of a file, or the argument itself.
+    """Return the lines of a file, or the argument itself.
 
     Raises:
         UsageError: It is neither, or the file cannot be read.
@@ -132,7 +132,7 @@ def _text(line: str) -> str:
     try:
         return Path(line).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(
             f"{line} cannot be read: {reason}", remedy="Give a file, or a line with |."
         ) from error

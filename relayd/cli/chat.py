@@ -37,7 +37,7 @@ def chat(
     shown below it.
     """
     if as_json and message is None:
-        raise UsageError("--json is for one answer", remedy="ask it with --message")
+        raise UsageError("--json is for one answer", remedy="Ask it with --message.")
     conversation, report = open_conversation()
     line = _Line(conversation, report, choose_model(model, report), max_tokens)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -49,7 +49,7 @@ def chat(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """The line to one model."""
+    """A conversation with one model."""
 
     conversation: Conversation
     report: StatusReport
@@ -57,12 +57,12 @@ class _Line:
     max_tokens: int | None
 
     def ask(self, messages: Sequence[Message], *, silent: bool = False) -> Turn:
-        """Return the answer, shown as it comes unless it shall be silent."""
+        """Return the answer, shown as it comes unless `silent`."""
         show = _hide if silent else _show
         return self.conversation.ask(self.model, messages, max_tokens=self.max_tokens, on_text=show)
 
     def devices(self, turn: Turn) -> tuple[str, ...]:
-        """Return where the replica works that gave an answer."""
+        """Return the devices of the replica that gave an answer."""
         return devices_of(turn.replica, self.report)
 
 
@@ -90,7 +90,7 @@ def _once(line: _Line, messages: Sequence[Message], *, as_json: bool) -> None:
 
 
 def _converse(line: _Line, messages: list[Message]) -> None:
-    """Ask and answer until the person ends it; what failed or was cut short is no part of it."""
+    """Ask and answer until the person ends it; failed and interrupted turns are left out."""
     while words := _prompt():
         messages.append({"role": "user", "content": words})
         try:
@@ -110,7 +110,7 @@ def _converse(line: _Line, messages: list[Message]) -> None:
 
 
 def _hide(_: str) -> None:
-    """Show nothing: a program waits for the whole."""
+    """Show nothing: a program reads the whole answer at the end."""
 
 
 def _show(piece: str) -> None:

@@ -1,4 +1,4 @@
-"""relayd doctor: what would keep relayd from working well, and what helps?"""
+"""relayd doctor: check for known problems, with remedies."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from relayd.units import Bytes
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look for everything that has hurt people before.
+    """Check this machine for known problems.
 
     Exits with 1 if there is a problem.
     """
@@ -75,7 +75,7 @@ def _runs() -> bool:
 
 
 def _servers() -> Iterator[Process]:
-    """Yield every llama-server of this machine; of one of another user, whose it is stays unknown."""
+    """Yield every llama-server of this machine; the owner of another user's stays unknown."""
     for process in psutil.process_iter(["name", "memory_info"]):
         if "llama-server" not in (process.info["name"] or ""):
             continue

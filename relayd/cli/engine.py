@@ -1,4 +1,4 @@
-"""Commands about llama-server itself: install, list, path, update, rollback."""
+"""relayd engine: install, list, update and roll back llama-server."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def install(quiet: Quiet = False, as_json: AsJson = False) -> None:
 def update(quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Install the newest llama-server and switch to it.
 
-    The one before stays.
+    The previous one is kept.
     """
     with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
         engine = installer.update()
@@ -75,7 +75,7 @@ def path(as_json: AsJson = False) -> None:
 
 
 def _settings() -> EngineSettings:
-    """Return what the configuration says of the engine."""
+    """Return the configuration of the engine."""
     return given_settings()[0].config.engine
 
 

@@ -1,4 +1,4 @@
-"""relayd explain: how much memory will a model take, where, and why?"""
+"""relayd explain: a model's memory, by device and reason."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,9 @@ def explain(
     flash_attention: Annotated[str, typer.Option("--flash-attn", help="on or off.")] = "on",
     cache_ram: Annotated[int, typer.Option(help="MiB of RAM for earlier prompts.", min=0)] = 8192,
     simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
-    no_probe: Annotated[bool, typer.Option("--no-probe", help="Predict only; ask no engine.")] = False,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Predict only, without asking the engine.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what memory a model takes, where, and why.
@@ -91,7 +93,7 @@ def _known(name: str) -> tuple[ModelMetadata, int]:
         missing = entry.dimensions.unknown if entry.dimensions else "its dimensions"
         raise UsageError(
             f"the catalogue does not know enough of {entry.name}: {missing}",
-            remedy="Give the file instead: relayd explain FILE.gguf",
+            remedy="Give the file instead: `relayd explain FILE.gguf`.",
         )
     context = entry.context or 8192
     return header(entry.dimensions, context), context
@@ -127,7 +129,7 @@ def _show(name: str, found: Explanation, why_not: str, machine: Machine) -> None
 
 
 def _room(found: Explanation, machine: Machine) -> Iterator[str]:
-    """Yield what each device would be left with."""
+    """Yield need and room of each device."""
     for device in machine.devices:
         if device.key in found.prediction.devices:
             need, have = found.prediction.total(device.key), device.memory_free

@@ -1,4 +1,4 @@
-"""relayd hardware: what is this machine, as relayd plans for it."""
+"""relayd hardware: this machine as relayd plans for it."""
 
 from typing import Annotated
 

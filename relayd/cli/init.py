@@ -36,15 +36,15 @@ def init(
 ) -> None:
     """Set relayd up: find a model for this machine, and serve it.
 
-    Each step can be left out. Ctrl-C ends it at any point: what came of a model is kept for the next time,
-    nothing else is half done.
+    Each step can be left out. Ctrl-C ends it at any point: a partial download is resumed next time,
+    nothing else is left half done.
     """
     guide = Guide(None if yes else input, _silent if as_json else typer.echo)
     with working("Looking at this machine …"):
         adviser = gather()
-    _tell_machine(adviser, guide)
+    _show_machine(adviser, guide)
     if not yes and not _can_answer(as_json=as_json):
-        _explain(adviser, use, model, pull=not no_pull, service=not no_service, tell=guide.tell)
+        _explain(adviser, use, model, pull=not no_pull, service=not no_service, report=guide.show)
     choice = _choose(adviser, guide, use, model)
     done = _Done(choice)
     if choice:
@@ -75,7 +75,7 @@ class _Choice:
 
 @dataclass(slots=True)
 class _Done:
-    """What came of each step."""
+    """The result of each step."""
 
     choice: _Choice | None
     size: int = 0
@@ -120,30 +120,32 @@ def _can_answer(*, as_json: bool) -> bool:
     return not as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _tell_machine(adviser: Adviser, guide: Guide) -> None:
+def _show_machine(adviser: Adviser, guide: Guide) -> None:
 
     for line in summary(adviser.machine):
-        guide.tell(line)
+        guide.show(line)
 
 
-def _explain(adviser: Adviser, use: For | None, model: str, *, pull: bool, service: bool, tell: Any) -> None:
-    """Say what would be done, and refuse to do it unasked.
+def _explain(
+    adviser: Adviser, use: For | None, model: str, *, pull: bool, service: bool, report: Any
+) -> None:
+    """Show what would be done, and refuse to do it without an answer.
 
     Raises:
         UsageError: Always.
     """
-    choice = _choose(adviser, Guide(None, tell), use, model)
-    tell("Without questions, relayd init would")
+    choice = _choose(adviser, Guide(None, report), use, model)
+    report("Without questions, relayd init would")
     if choice and pull and not choice.file:
-        tell(f"  fetch {choice.called}, {show_bytes(choice.size)}")
+        report(f"  fetch {choice.called}, {show_bytes(choice.size)}")
     if choice and (pull or choice.file):
-        tell(f"  add {choice.called} to {state_dir() / 'models.toml'}")
+        report(f"  add {choice.called} to {state_dir() / 'models.toml'}")
     why_not = no_service() if service else "--no-service"
-    tell(f"  install no service: {why_not}" if why_not else "  install a service that serves it")
+    report(f"  install no service: {why_not}" if why_not else "  install a service that serves it")
     raise UsageError(
         "relayd init asks questions, and there is no terminal to answer them on",
-        remedy="to have that done: relayd init --yes\n"
-        "to choose, add --for, --model, --no-pull or --no-service",
+        remedy="To have that done, run `relayd init --yes`.\n"
+        "To choose, add --for, --model, --no-pull or --no-service.",
     )
 
 
@@ -165,14 +167,14 @@ def _choose(adviser: Adviser, guide: Guide, use: For | None, model: str) -> _Cho
         show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
     names = [one.known.name for one in found.groups[wanted] if one.good][:SHOWN]
     if not names and not guide.asks:
-        raise UsageError(f"no model for {wanted} suits this machine", remedy="see: relayd recommend")
+        raise UsageError(f"no model for {wanted} suits this machine", remedy="See `relayd recommend`.")
     while name := guide.choose("\nWhich model?", names, others="NAME[:QUANT]"):
         try:
             return _named(adviser, name, wanted)
         except UsageError as error:
             if not guide.asks:
                 raise
-            guide.tell(f"{error.message}\n  {error.remedy}")
+            guide.show(f"{error.message}\n  {error.remedy}")
     return None
 
 
@@ -184,7 +186,7 @@ def _named(adviser: Adviser, name: str, use: Use | None) -> _Choice:
     if not isinstance(placement, Placement):
         raise UsageError(
             f"{advice.known.name} does not fit this machine: {placement}",
-            remedy=f"what would make it fit: relayd recommend --model {name}",
+            remedy=f"See what would make it fit: `relayd recommend --model {name}`.",
         )
     form, known = placement.form, advice.known.name
     file = adviser.file(known, placement)
@@ -193,28 +195,28 @@ def _named(adviser: Adviser, name: str, use: Use | None) -> _Choice:
 
 
 def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: bool) -> None:
-    """Have the model come to this disk, unless it is here or is not wanted now."""
+    """Fetch the model, unless it is on this disk or is not wanted now."""
     done.file = choice.file
     if choice.file:
-        guide.tell(f"{choice.called} is on this disk: {choice.file}")
+        guide.show(f"{choice.called} is on this disk: {choice.file}")
     elif pull and guide.agrees(f"\nFetch {choice.called}, {show_bytes(choice.size)}?"):
         order, record = obtain(choice.called, quiet=quiet, announce=False)
         done.size = order.bytes
         done.file = Path(record.parts[0].path) if record else None
-        guide.tell(f"{choice.called} is here: {done.file}")
+        guide.show(f"{choice.called} is here: {done.file}")
 
 
 def _keep(done: _Done, choice: _Choice, adviser: Adviser, guide: Guide, *, quiet: bool) -> None:
     """Write the model into models.toml as it was planned, with the engine that it is planned for."""
     if configured_by_hand(choice.called, choice.name):
-        guide.tell(f"{choice.called} is in your relay.toml already, which stays as it is.")
+        guide.show(f"{choice.called} is in your relay.toml already, which stays as it is.")
         return
     if adviser.engine is None:
         if not guide.agrees("\nThere is no llama-server here. Install it?"):
             return
         install_engine(quiet=quiet)
     if guide.agrees(f"\nAdd {choice.called} to the models that relayd serves?"):
-        guide.tell(_planned(choice).keep(state_dir()))
+        guide.show(_planned(choice).keep(state_dir()))
         done.written = state_dir() / "models.toml"
 
 

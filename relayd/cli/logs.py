@@ -1,4 +1,4 @@
-"""relayd logs: what a replica, or the daemon, has said."""
+"""relayd logs: logs of replicas and of the daemon."""
 
 import contextlib
 import heapq
@@ -56,7 +56,7 @@ def logs(
         bool, typer.Option("--json", help="Print a JSON object a line: replica, time, line.")
     ] = False,
 ) -> None:
-    """Show what replicas, or the daemon, have said.
+    """Show the logs of replicas or of the daemon.
 
     Rotated logs are read too, and no daemon is needed.
     """
@@ -78,13 +78,13 @@ def _filter(since: str | None, grep: str | None) -> Callable[[Line], bool]:
     """Return whether a line is wanted.
 
     Raises:
-        UsageError: The time or the pattern makes no sense.
+        UsageError: The time or the pattern is invalid.
     """
     start = None if since is None else _moment(since)
     try:
         pattern = re.compile(grep or "")
     except re.error as error:
-        raise UsageError(f"--grep {grep!r} is no regular expression: {error}") from error
+        raise UsageError(f"--grep {grep!r} is not a valid regular expression: {error}") from error
 
     def wanted(line: Line) -> bool:
         recent = start is None or (line.time is not None and line.time >= start)
@@ -101,7 +101,8 @@ def _moment(text: str) -> float:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"--since {text!r} is no time", remedy="say 10m, 2h or 1d (ago), or 2026-11-20T09:00:00Z"
+            f"--since {text!r} is not a valid time",
+            remedy="Write 10m, 2h or 1d (ago), or 2026-11-20T09:00:00Z.",
         ) from error
 
 
@@ -119,9 +120,9 @@ def _files(target: str | None) -> list[Path]:
         known |= files.keys()
     raise ModelNotFoundError(
         f"there is no log of {target or 'the daemon'}",
-        remedy=f"there are logs of: {', '.join(sorted(known))}"
+        remedy=f"There are logs of {', '.join(sorted(known))}."
         if known
-        else "start something: relayd serve --demo",
+        else "Start something: `relayd serve --demo`.",
     )
 
 

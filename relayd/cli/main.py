@@ -1,4 +1,4 @@
-"""Which commands are there, and how do they end when something is wrong?
+"""The command line's entry: its commands, errors and exit status.
 
 Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent,
 5 another daemon holds the lock, 130 interrupted.
@@ -33,7 +33,7 @@ COMMANDS = {
     "chat": _command("chat.chat", "Talk with a model."),
     "bench": _command("bench.bench", "Measure how fast a running model is."),
     "test": _command("test.try_models", "Ask models for a few words, and check what comes back."),
-    "logs": _command("logs.logs", "Show what replicas, or the daemon, have said."),
+    "logs": _command("logs.logs", "Show the logs of replicas or of the daemon."),
     "start": _command("act.start", "Start what is stopped or was given up."),
     "stop": _command("stop.stop", "Stop a model, a replica, or the daemon with all of them."),
     "drain": _command("act.drain", "Stop replicas after their last request, however long it takes."),
@@ -42,7 +42,7 @@ COMMANDS = {
     "upgrade": _command("upgrade.upgrade", "Replace the running daemon by the relayd installed now."),
     "hardware": _command("hardware.hardware", "Show the CPU, the memory and the devices for models."),
     "explain": _command("explain.explain", "Show what memory a model takes, where, and why."),
-    "doctor": _command("doctor.doctor", "Look for everything that has hurt people before."),
+    "doctor": _command("doctor.doctor", "Check this machine for known problems."),
     "version": _command("version.version", "Show the version of relayd and of the Python it runs on."),
     "models": _command("models.app", "Show, import, check and remove models; alone it lists them."),
     "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),
@@ -71,26 +71,26 @@ app = typer.Typer(
 
 @app.callback()
 def _relayd() -> None:
-    """Have a group, though no command is registered before it is used."""
+    """Make the application a group although no command is registered yet."""
 
 
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
-    os.umask(0o077)  # what relayd makes is its owner's
+    os.umask(0o077)  # files that relayd makes are private to its user
     try:
         app(standalone_mode=True)
     except RelaydError as error:
-        _tell(error)
+        _print_error(error)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our pipe has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our pipe has closed it
         sys.exit(0)
     sys.exit(0)
 
 
-def _tell(error: RelaydError) -> None:
+def _print_error(error: RelaydError) -> None:
     if "--json" in sys.argv:
         document = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
         (print_event if sys.argv[1] in STREAMS else print_json)(document)

@@ -1,4 +1,4 @@
-"""Commands about models: on disk, in the catalogue, running; import, remove, check."""
+"""relayd models: list, import, verify and remove models."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ from relayd.units import show_bytes
 
 
 class _ListByDefault(TyperGroup):
-    """`relayd models FILTER` lists: what begins like no command belongs to `list`."""
+    """`relayd models FILTER` lists: arguments that name no command belong to `list`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `list` before arguments that name no command."""
@@ -48,10 +48,10 @@ app = typer.Typer(
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name or of a store.")] = "",
     tag: Annotated[str, typer.Option(help="Only models for this: chat, code, vision, tools …")] = "",
-    every: Annotated[bool, typer.Option("--all", help="The whole catalogue too, without a filter.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List the whole catalogue too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the models on disk, whoever brought them, or the catalogue.
+    """Show the models on disk, from every program, or the catalogue.
 
     `relayd models FILTER` is short for `relayd models list FILTER`.
     """
@@ -70,7 +70,7 @@ def list_(
     if rows:
         show(models_table(rows))
     else:
-        typer.echo("No model is like that." if pattern or tag else "No model is on this disk.")
+        typer.echo("No model matches." if pattern or tag else "No model is on this disk.")
     if not (pattern or tag or every):
         typer.echo(f"The catalogue has {len(entries)} models: relayd models --all")
     for record in unfinished:
@@ -85,9 +85,9 @@ def import_(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a file that is on this disk.
+    """Import a file that is on this disk.
 
-    A GGUF stays where it lies, the model in a llamafile is copied.
+    A GGUF stays in place, the model in a llamafile is copied.
 
     A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
     """
@@ -100,7 +100,7 @@ def import_(
     if as_json:
         print_json({"name": record.name, "path": record.parts[0].path, "kind": record.kind})
     else:
-        typer.echo(f"{record.name} is here: {record.parts[0].path}")
+        typer.echo(f"Imported {record.name}: {record.parts[0].path}")
 
 
 @app.command()
@@ -115,14 +115,14 @@ def rm(
     shelf = own_shelf()
     record = _record_to_remove(shelf, name)
     if {os.path.realpath(kept.path) for kept in record.parts} & served_files():
-        raise UsageError(f"{record.name} is being served", remedy="Stop it first: relayd stop MODEL")
+        raise UsageError(f"{record.name} is being served", remedy="Stop it first with `relayd stop MODEL`.")
     freed = shelf.remove(record)
     if as_json:
         print_json({"name": record.name, "freed_bytes": freed})
     elif record.kind == "imported":
-        typer.echo(f"{record.name} is forgotten; its file stays: {record.parts[0].path}")
+        typer.echo(f"Removed {record.name} from the list; the file was kept: {record.parts[0].path}")
     else:
-        typer.echo(f"{record.name} is removed, {show_bytes(freed)} are free.")
+        typer.echo(f"Removed {record.name}, {show_bytes(freed)} freed.")
 
 
 @app.command()
@@ -133,7 +133,7 @@ def verify(
 ) -> None:
     """Read models, and compare them with their SHA-256.
 
-    That is what the hub, the store or their record says.
+    The digests are those of the hub, the store or their record.
     """
     found = models_on_disk()
     chosen = [find_on_disk(found, name)] if name else found
@@ -149,7 +149,7 @@ def verify(
 
 @app.command()
 def du(as_json: AsJson = False) -> None:
-    """Show how much disk models take, by whose they are."""
+    """Show how much disk models take, by store."""
     found = models_on_disk()
     by_store = {store: [one for one in found if one.store == store] for store in STORES}
     rows = [(STORES[store], len(own), _disk_bytes(own)) for store, own in by_store.items() if own]
@@ -213,7 +213,7 @@ def _record_to_remove(shelf: ModelShelf, name: str) -> ModelRecord:
     if record is None:
         raise UsageError(
             f"{found.name} was not brought by relayd, it is in: {STORES[found.store]}",
-            remedy=f"Remove it with the program that did: {found.files[0]}",
+            remedy=f"Remove {found.files[0]} with the program that brought it.",
         )
     return record
 

@@ -1,4 +1,4 @@
-"""Which models and folders does a command look at?"""
+"""The models and folders that commands look at."""
 
 import os
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def limit_of() -> tuple[int, int]:
 
 
 def fits_here() -> Callable[[int], bool]:
-    """Return what tells whether this machine can ever hold so many bytes of weights."""
+    """Return a function: whether this machine can ever hold so many bytes of weights."""
     limit = sum(limit_of())
     return lambda size: size <= limit
 

@@ -1,4 +1,4 @@
-"""relayd plan: where do the configured models go, and what is every device left with?"""
+"""relayd plan: what `relayd serve` starts, where, and what is left of each device."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""relayd pull: have a model come to this disk."""
+"""relayd pull: fetch a model to this disk."""
 
 import os
 import shlex
@@ -50,7 +50,7 @@ def pull(
         print_json(_described(order, record))
     elif record:
         name = _called(record)
-        typer.echo(f"{name} is here: {record.parts[0].path}")
+        typer.echo(f"Fetched {name}: {record.parts[0].path}")
         typer.echo(f"Serve it: relayd serve {shlex.quote(name)}")
 
 
@@ -82,7 +82,7 @@ def obtain(
 def too_large(size: int) -> str:
     """Return why this machine can never hold a model of `size` bytes, or "".
 
-    Weights alone are compared with all memory: what fits well is for `relayd recommend` to say.
+    Weights alone are compared with all memory: `relayd recommend` shows what fits well.
     """
     if not size:
         return ""
@@ -94,7 +94,7 @@ def too_large(size: int) -> str:
 
 
 def _called(record: ModelRecord) -> str:
-    """Return what a model that has come is called now, as `relayd models` lists it."""
+    """Return the name of a fetched model, as `relayd models` lists it."""
     here = Path(record.parts[0].path)
     return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
 

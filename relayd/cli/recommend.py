@@ -1,4 +1,4 @@
-"""relayd recommend: which models should this machine run, how exactly, and why?"""
+"""relayd recommend: models for this machine, how to run them, and why."""
 
 import contextlib
 import shlex
@@ -110,16 +110,16 @@ def _show(found: Answer) -> None:
         (use, (advice,)), *_ = found.groups.items()
         extra = [("Would fit", found.needs), *(("Note", note) for note in found.notes)]
         show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra), MAIL_COLUMNS)
-        _tell_next(found)
+        _show_next(found)
         return
     show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
     notes = (*found.notes, *adviser.machine.notes)
     if notes:
         show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)), MAIL_COLUMNS)
-    _tell_next(found)
+    _show_next(found)
 
 
-def _tell_next(found: Answer) -> None:
+def _show_next(found: Answer) -> None:
     """Say what to type to have the first recommendation; of another machine, or of none, nothing."""
     with contextlib.suppress(UsageError):
         name, placement = found.best

@@ -1,4 +1,4 @@
-"""Commands about relayd as a service of systemd or launchd: install, uninstall, show."""
+"""relayd service: install, uninstall and show the service of systemd or launchd."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ def uninstall(
     """
     kind = service_kind(user=user, system=system, launchd=launchd)
     if purge and kind is not ServiceKind.SYSTEM:
-        raise UsageError("--purge is for the system service of systemd", remedy="say --system as well")
+        raise UsageError("--purge is for the system service of systemd", remedy="Add --system.")
     folders = folders_of(kind)
     reach = ("env", f"RELAYD_RUNTIME_DIR={folders['RELAYD_RUNTIME_DIR']}", *program_of(None))
     steps = plan_uninstall(kind, places(), os.getuid(), relayd=reach, purge=purge)
@@ -111,7 +111,7 @@ def show(
     texts = rendered(kind, service_of(kind, program, config))
     paths = places().files(kind)
     if file and file not in texts:
-        raise UsageError(f"there is no file {file!r}", remedy=f"there are: {', '.join(texts)}")
+        raise UsageError(f"there is no file {file!r}", remedy=f"There are {', '.join(texts)}.")
     if as_json:
         print_json({name: {"path": str(paths[name]), "text": text} for name, text in texts.items()})
     elif file:
@@ -121,7 +121,7 @@ def show(
 
 
 def _follow(steps: list[Step], *, dry_run: bool, as_json: bool, left: Iterable[Step] = ()) -> None:
-    """Carry steps out, telling each, and say which are left to the reader."""
+    """Carry steps out, print each, and list those left to the reader."""
     if not dry_run:
         carry_out(steps, run_step, lambda step: None if as_json else typer.echo(str(step)))
     if as_json:
@@ -140,7 +140,7 @@ def _listed(steps: Iterable[Step]) -> list[str]:
 
 
 def run_step(step: RunCommand) -> int:
-    """Run a command; its words go to standard error, and where it may fail, those of its failure nowhere."""
+    """Run a command; its output goes to standard error, except the errors of one that may fail."""
     try:
         done = subprocess.run(  # noqa: S603 - an argument list of ours; the programs are the system's own
             step.command,

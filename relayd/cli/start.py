@@ -1,4 +1,4 @@
-"""What does a first start need besides a model: an engine, room in the configuration, a service?"""
+"""Steps of a first start besides the model: engine, configuration, service."""
 
 import os
 import tomllib
@@ -48,7 +48,7 @@ def offer_service(guide: Guide) -> str:
         StateError: A file is in the way, or a command failed; what was installed until then is undone.
     """
     if why := no_service():
-        guide.tell(f"No service is installed: {why}.")
+        guide.show(f"No service is installed: {why}.")
         return "running" if is_running() else ""
     if not guide.agrees("\nRun relayd as a service, from login on?"):
         return ""
@@ -59,7 +59,7 @@ def offer_service(guide: Guide) -> str:
     steps = plan_install(kind, service, places(), os.getuid())
     uid, relayd = os.getuid(), program_of(None)
     undo = None if _is_installed(kind) else lambda: plan_uninstall(kind, places(), uid, relayd=relayd)
-    carry_out_or_undo(steps, undo, run_step, lambda step: guide.tell(str(step)))
+    carry_out_or_undo(steps, undo, run_step, lambda step: guide.show(str(step)))
     return "installed"
 
 
@@ -77,7 +77,7 @@ def carry_out_or_undo(
     steps: Sequence[Step],
     undo: Callable[[], Sequence[Step]] | None,
     run: Callable[[RunCommand], int],
-    tell: Callable[[Step], None],
+    report: Callable[[Step], None],
 ) -> None:
     """Do every step in order; after a failure, or Ctrl-C, take back what was done.
 
@@ -85,16 +85,16 @@ def carry_out_or_undo(
         steps: What to do.
         undo: Returns what takes it back, as things are then; None when it was there before.
         run: Runs a command and returns its exit status.
-        tell: Called before each step.
+        report: Called before each step.
 
     Raises:
         StateError: A step failed.
     """
     try:
-        carry_out(steps, run, tell)
+        carry_out(steps, run, report)
     except (KeyboardInterrupt, RelaydError):
         if undo:
-            carry_out(undo(), run, tell)
+            carry_out(undo(), run, report)
         raise
 
 

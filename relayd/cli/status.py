@@ -1,4 +1,4 @@
-"""relayd status: what runs, how busy it is, and why something does not run."""
+"""relayd status: the daemon, its models and every replica."""
 
 import msgspec
 

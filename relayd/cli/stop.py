@@ -34,7 +34,7 @@ def stop(
     Running requests are finished first.
     """
     if target and everything:
-        raise UsageError(f"--all and {target!r} exclude each other", remedy="give one of them")
+        raise UsageError(f"--all and {target!r} exclude each other", remedy="Give one of them.")
     client = daemon_client()
     if target:
         stopped = client.stop(target)

@@ -1,4 +1,4 @@
-"""relayd test: does a model answer, from every replica and through the door?"""
+"""relayd test: check that a model answers, from every replica and through relayd."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ def try_models(
     name = None if model is None else choose_model(model, report)
     models = [one for one in report.models if name in (None, one.name)]
     if not models:
-        raise ModelNotFoundError("no model is configured", remedy="see what suits: relayd recommend")
+        raise ModelNotFoundError("no model is configured", remedy="See what suits: `relayd recommend`.")
     runtime = Path(report.runtime)
     results = [result for one in models for result in _try(conversation, one, runtime)]
     if as_json:
@@ -41,12 +41,12 @@ def try_models(
 
 
 def _try(conversation: Conversation, model: ModelReport, runtime: Path) -> list[dict[str, Any]]:
-    """Return a result for each replica, asked past the door, and one for an answer through it."""
+    """Return a result for each replica, asked directly, and one for an answer through relayd."""
     asked = [
         _ask(f"{replica.name} itself", model.name, partial(open_replica, replica, runtime))
         for replica in model.replicas
     ]
-    return [*asked, _ask(f"{model.name} through the door", model.name, lambda: conversation)]
+    return [*asked, _ask(f"{model.name} through relayd", model.name, lambda: conversation)]
 
 
 def _ask(what: str, name: str, connect: Callable[[], Conversation]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _ask(what: str, name: str, connect: Callable[[], Conversation]) -> dict[str,
     except RelaydError as error:
         return {"what": what, "ok": False, "detail": error.message}
     if turn.tokens == 0:
-        return {"what": what, "ok": False, "detail": "it has no words"}
+        return {"what": what, "ok": False, "detail": "the answer is empty"}
     return {"what": what, "ok": True, "detail": describe(turn)}
 
 

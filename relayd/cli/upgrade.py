@@ -1,4 +1,4 @@
-"""relayd upgrade: put the relayd that is installed now in the place of the one that runs."""
+"""relayd upgrade: replace the running daemon by the installed version."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""relayd version: which relayd is this?"""
+"""relayd version: the version of relayd and of Python."""
 
 import platform
 

@@ -86,7 +86,7 @@ def test_a_tag_narrows_the_list(run: Run) -> None:
     assert all("rerank" in one["tags"] for one in models)
     assert "qwen3-8b:Q8_0" not in [one["name"] for one in models]
     assert isinstance(run("--tag", "poetry").exception, UsageError)
-    assert "No model is like that." in run("no such thing").stdout
+    assert "No model matches." in run("no such thing").stdout
 
 
 def test_all_models_are_listed_when_asked(run: Run) -> None:
@@ -120,10 +120,10 @@ def test_the_beginning_of_two_names_removes_none(run: Run, shelf: ModelShelf, ti
     assert all(file.exists() for file in files)
 
 
-def test_a_gguf_is_imported_where_it_lies(run: Run, theirs: Path) -> None:
+def test_a_gguf_is_imported_in_place(run: Run, theirs: Path) -> None:
     assert str(theirs) == json.loads(run("import", str(theirs), "--json").stdout)["path"]
     assert ["relayd"] == [one["store"] for one in json.loads(run("--json").stdout)["models"]]
-    assert "its file stays" in run("rm", "Qwen3-8B-Q8_0").stdout
+    assert "the file was kept" in run("rm", "Qwen3-8B-Q8_0").stdout
     assert theirs.exists()
 
 

@@ -50,7 +50,7 @@ def test_a_model_is_tried_from_each_replica_and_through_the_door(
     )
     done = daemon.run("test", "--json")
     assert 0 == done.returncode, done.stderr + done.stdout
-    assert ["tiny#0 itself", "tiny#1 itself", "tiny through the door"] == [
+    assert ["tiny#0 itself", "tiny#1 itself", "tiny through relayd"] == [
         result["what"] for result in json.loads(done.stdout)
     ]
 

@@ -1,6 +1,6 @@
-"""Which models and replicas could the word be that a shell is about to complete?
+"""Shell completion of model and replica names.
 
-Whatever goes wrong, there is nothing to propose: a shell has no place for an error while somebody types.
+After any error nothing is proposed: a shell has no place for messages during completion.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Where is the daemon that a command talks to (control socket)?
+"""The client of the daemon's control socket, for commands.
 
 A demo that runs beside a service has folders of its own, so there may be two.
 """

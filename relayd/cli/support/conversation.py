@@ -1,4 +1,4 @@
-"""How do chat, test and bench reach the door of the running daemon?"""
+"""Conversations of chat, test and bench with the running daemon."""
 
 from functools import partial
 from http.client import HTTPConnection
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 600.0
 
 
 def open_conversation() -> tuple[Conversation, StatusReport]:
-    """Return a client of the running daemon's door, with the key that the daemon has, and its status report.
+    """Return a client of the running daemon's API, with the daemon's own key, and its status report.
 
     Raises:
         NoDaemonError: No daemon runs.
@@ -33,7 +33,7 @@ def open_conversation() -> tuple[Conversation, StatusReport]:
 
 
 def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
-    """Return a client of one replica of a status report, past the door.
+    """Return a client of one replica of a status report, without going through the daemon.
 
     Raises:
         NoDaemonError: It has no process.
@@ -83,13 +83,13 @@ def choose_model(name: str | None, report: StatusReport) -> str:
     if name is None:
         if len(names) == 1:
             return str(next(iter(names)))
-        raise UsageError("which model?", remedy=f"name one of: {known}")
+        raise UsageError("which model?", remedy=f"Name one of: {known}.")
     wanted = name.casefold()
     exact = [one for one, said in names.items() if wanted in map(str.casefold, said)]
     begun = [one for one, said in names.items() if any(word.casefold().startswith(wanted) for word in said)]
     meant = exact or begun
     if len(meant) > 1:
-        raise UsageError(f"{name!r} could be {len(meant)} models", remedy=f"name one of: {', '.join(meant)}")
+        raise UsageError(f"{name!r} could be {len(meant)} models", remedy=f"Name one of: {', '.join(meant)}.")
     if not meant or not wanted:
-        raise ModelNotFoundError(f"no running model is called {name!r}", remedy=f"there are: {known}")
+        raise ModelNotFoundError(f"no running model is called {name!r}", remedy=f"There are: {known}.")
     return str(meant[0])

@@ -1,4 +1,4 @@
-"""How a command shows work that takes long: a spinner, a bar, or lines outside a terminal (progress)."""
+"""Progress of long work: a spinner, a bar, or lines outside a terminal."""
 
 import contextlib
 from contextlib import AbstractContextManager

@@ -1,6 +1,6 @@
 """What a running daemon was given, for commands that must mean the same (configuration, folders, variables).
 
-`relayd serve --config X` is known to no file: the daemon says on its control socket what it was given.
+`relayd serve --config X` is known to no file: the daemon reports on its control socket what it was given.
 """
 
 from pathlib import Path

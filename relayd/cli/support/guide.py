@@ -1,4 +1,4 @@
-"""Who answers the questions of a guided start: a person, or the first choice of each?"""
+"""Questions of a guided start, answered by a person or by each first choice."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ class Guide:
 
     Args:
         ask: Shows a question and returns what was typed; None takes the first choice.
-        tell: Shows a line.
+        show: Shows a line.
     """
 
-    def __init__(self, ask: Callable[[str], str] | None, tell: Callable[[str], None]) -> None:
+    def __init__(self, ask: Callable[[str], str] | None, show: Callable[[str], None]) -> None:
         self._ask = ask
-        self.tell = tell
+        self.show = show
 
     @property
     def asks(self) -> bool:
@@ -43,7 +43,7 @@ class Guide:
             found = _meant(typed, options) or (typed if others else "")
             if found:
                 return found
-            self.tell(f"{typed!r} is none of them.")
+            self.show(f"{typed!r} is none of them.")
 
     def agrees(self, question: str) -> bool:
         """Return whether something shall be done; Enter does it."""
@@ -55,7 +55,7 @@ class Guide:
                 return True
             if typed in {"n", "no", SKIP}:
                 return False
-            self.tell("Type y or n.")
+            self.show("Type y or n.")
 
     def _typed(self, prompt: str) -> str:
         """Return what is typed; the end of the input leaves the step out."""

@@ -1,6 +1,6 @@
 """JSON output of a command: one document, or one event of a stream a line.
 
-A document is indented by two. A command says in its `--json` help which of the two it prints.
+A document is indented by two. The `--json` help of a command states which of the two it prints.
 """
 
 import json

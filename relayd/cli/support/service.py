@@ -1,4 +1,4 @@
-"""Which service would this relayd be, and may it become one?"""
+"""The service that this relayd would be installed as, and the checks before it."""
 
 import ipaddress
 import os
@@ -20,7 +20,7 @@ def service_kind(*, user: bool, system: bool, launchd: bool) -> ServiceKind:
         UsageError: Both were asked for.
     """
     if user and system:
-        raise UsageError("--user and --system exclude each other", remedy="give one of them")
+        raise UsageError("--user and --system exclude each other", remedy="Give one of them.")
     of_machine = system or (not user and os.geteuid() == 0)
     if launchd or sys.platform == "darwin":
         return ServiceKind.DAEMON if of_machine else ServiceKind.AGENT
@@ -33,7 +33,7 @@ def places() -> UnitFolders:
 
 
 def folders_of(kind: ServiceKind) -> dict[str, str]:
-    """Return the variables that tell the service, and commands that look for it, where its folders are."""
+    """Return the variables that name the service's folders, for it and for commands that look for it."""
     if kind.system:
         runtime = "/var/lib/relayd/run" if kind.launchd else "/run/relayd"
         config, data, state, cache = "/etc", "/var/lib", "/var/lib", "/var/cache"
@@ -124,12 +124,12 @@ def require_rights(kind: ServiceKind) -> None:
     """Refuse to touch the machine's services as anyone but root.
 
     Raises:
-        UsageError: This is somebody else.
+        UsageError: This is another user.
     """
     if kind.system and os.geteuid() != 0:
         raise UsageError(
             "only root may install a service of the machine",
-            remedy=f"sudo {' '.join(program_of(None))} service ...\nor for your session: --user",
+            remedy=f"Run `sudo {' '.join(program_of(None))} service …`, or add --user for your session.",
         )
 
 
@@ -140,13 +140,13 @@ def require_program(kind: ServiceKind, program: Path) -> None:
         UsageError: It is missing, or closed to the service's own user.
     """
     if not program.exists():
-        raise UsageError(f"{program} does not exist", remedy="name the relayd to run: --program FILE")
+        raise UsageError(f"{program} does not exist", remedy="Name the relayd to run with --program FILE.")
     ours = (Path(sys.executable).resolve(), Path(__file__)) if str(program) == program_of(None)[0] else ()
     for path in (program, *ours) if kind.system else ():
         if closed := closed_to_others(path):
             raise UsageError(
                 f"other users cannot read {closed}, so the service could not run {path}",
-                remedy="install relayd where everybody can read it, and from there the service:\n"
+                remedy="Install relayd where every user can read it, and the service from there:\n"
                 "python3 -m venv /opt/relayd && /opt/relayd/bin/pip install .\n"
                 "/opt/relayd/bin/relayd service install --system",
             )
