@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.clock import Clock
+from relayd.desired.lines import by_room
 from relayd.engine.commandline import projector_of, setup_of
 from relayd.errors import RelaydError
 from relayd.gguf import read_metadata
@@ -15,10 +16,19 @@ from relayd.journal import Journal
 from relayd.memory.predict import predict
 from relayd.memory.setup import Gpu
 from relayd.memory.weights import CPU, repacked_types
+from relayd.planner import Basis, Planned
 from relayd.supervisor import Status
 from relayd.units import MIB, Bytes
 
 _FRESH_SECONDS = 2.0
+
+_BASES: Mapping[Basis, str] = {
+    Basis.UNKNOWN: "prediction",
+    Basis.PREDICTED: "prediction",
+    Basis.CONFIRMED: "confirmed",
+    Basis.MEASURED: "measured",
+}
+"""How each basis is spelled in the report of `relayd status`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +38,7 @@ class PlannedMemory:
     Attributes:
         by_device: Device → bytes, without what the prompt cache may come to.
         prompt_cache: RAM that it may fill with earlier prompts.
-        basis: `plan`: placed so on purpose, and run with `--fit off`. `prediction`: derived from its flags,
-            which the engine may make smaller to fit.
+        basis: How these are known: `prediction`, `confirmed` by the engine, or `measured`.
         rough: What has no closed form, so that the figure is only roughly right.
     """
 
@@ -63,7 +72,7 @@ class Footprints:
         self._clock = clock
         self._look = look
         self._patience_seconds = patience_seconds
-        self._planned: dict[tuple[str, ...], PlannedMemory | None] = {}
+        self._predicted: dict[tuple[str, ...], PlannedMemory | None] = {}
         self._pids: list[int | None] = []
         self._read_at = -_FRESH_SECONDS
         self._reading: asyncio.Task[dict[str, Footprint]] | None = None
@@ -92,7 +101,7 @@ class Footprints:
         except OSError:  # out of descriptors: what was known must do
             return self._known
         commands = {status.command for status in statuses}
-        self._planned = {command: one for command, one in self._planned.items() if command in commands}
+        self._predicted = {command: one for command, one in self._predicted.items() if command in commands}
         return {
             status.spec.name: Footprint(
                 self._plan(status, machine), held(status.pid, machine) if status.pid else None
@@ -101,23 +110,35 @@ class Footprints:
         }
 
     def _plan(self, status: Status, machine: Machine) -> PlannedMemory | None:
-        if status.command and status.command not in self._planned:
-            self._planned[status.command] = None
+        if status.planned.needs:
+            return planned_memory(status.planned)
+        if status.command and status.command not in self._predicted:
+            self._predicted[status.command] = None
             with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine's log says what is wrong
-                self._planned[status.command] = planned(status, machine)
-        return self._planned.get(status.command)
+                self._predicted[status.command] = predicted_memory(status, machine)
+        return self._predicted.get(status.command)
 
 
-def planned(status: Status, machine: Machine) -> PlannedMemory:
-    """Return what a replica should hold, by the command line it was started with.
+def planned_memory(planned: Planned) -> PlannedMemory:
+    """Return what a replica should hold, as its plan counts."""
+    cache = planned.spec.cache_ram_mib * MIB
+    sizes = by_room(planned.needs)
+    sizes[CPU] = Bytes(max(0, sizes.get(CPU, 0) - cache))
+    return PlannedMemory(sizes, Bytes(cache), _BASES[planned.basis])
+
+
+def predicted_memory(status: Status, machine: Machine) -> PlannedMemory:
+    """Return what a replica should hold that nobody has planned: by the command line it was started with.
+
+    That is one that was made smaller, or whose architecture was not known to its plan.
 
     Raises:
         ModelFileError: A model file cannot be read, or its architecture is not known.
         UsageError: The flags are none that work together.
         ValueError: A flag's value is no number.
     """
-    spec, command = status.spec, status.command
-    model, projector = read_metadata(spec.file), projector_of(command)
+    command = status.command
+    model, projector = read_metadata(status.spec.file), projector_of(command)
     gpus = [
         Gpu(gpu.key, float(gpu.memory_total))
         for gpu in machine.gpus
@@ -130,5 +151,4 @@ def planned(status: Status, machine: Machine) -> PlannedMemory:
     cache = setup.cache_ram_mib * MIB
     totals = {device: found.total(device) for device in found.devices}
     totals[CPU] = Bytes(totals[CPU] - cache)
-    basis = "prediction" if spec.fit else "plan"
-    return PlannedMemory(totals, Bytes(cache), basis, found.unknown)
+    return PlannedMemory(totals, Bytes(cache), _BASES[Basis.PREDICTED], found.unknown)

@@ -45,7 +45,7 @@ class PlannedMemoryReport(Struct, frozen=True):
     Attributes:
         bytes: Device → bytes, without what the prompt cache may come to.
         prompt_cache_bytes: RAM that it may fill with earlier prompts.
-        basis: How these are known: `plan`, or `prediction` from its flags.
+        basis: How these are known: `prediction`, `confirmed` by the engine, or `measured`.
         rough: What has no closed form, so that the figure is only roughly right.
     """
 

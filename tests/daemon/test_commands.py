@@ -31,7 +31,7 @@ def test_status_tells_people_and_programs_the_same(demo: Daemon) -> None:
     assert str(replica["pid"]) in shown.stdout
 
 
-def test_status_tells_memory_as_planned_and_as_held(
+def test_status_shows_memory_as_planned_and_as_held(
     start_daemon: Callable[..., Daemon], slow_model: Path
 ) -> None:
     model = f'name = "slow"\nfile = "{slow_model}"\nslots = 2\ncontext = 1024\ncache_ram_mib = 64\n'
@@ -39,7 +39,7 @@ def test_status_tells_memory_as_planned_and_as_held(
     memory = daemon.replicas()["slow#0"]["memory"]
     shown = daemon.run("status").stdout
 
-    assert ("prediction", 64 * MIB) == (memory["planned"]["basis"], memory["planned"]["prompt_cache_bytes"])
+    assert ("confirmed", 64 * MIB) == (memory["planned"]["basis"], memory["planned"]["prompt_cache_bytes"])
     assert [] == memory["planned"]["rough"]
     assert "pss" == memory["held"]["source"]
     assert 1 == pytest.approx(memory["held"]["bytes"]["cpu"] / memory["planned"]["bytes"]["cpu"], abs=0.4)

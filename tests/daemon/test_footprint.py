@@ -4,16 +4,16 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.daemon.footprint import Footprint, Footprints
+from relayd.daemon.footprint import Footprint, Footprints, PlannedMemory, planned_memory
 from relayd.hardware import Cpu, Machine, Memory
-from relayd.planner import Planned, ReplicaSpec
+from relayd.planner import Basis, Planned, ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.units import GIB, Bytes
 
@@ -113,5 +113,35 @@ def test_a_model_that_cannot_be_read_has_no_plan(tmp_path: Path) -> None:
         looks.free.set()
         (tmp_path / "m.gguf").write_bytes(b"GGUF")
         assert {"m#0": Footprint()} == await footprints.read([status(tmp_path / "m.gguf", None)])
+
+    play(story, patience_seconds=30)
+
+
+def test_planned_memory_is_what_the_plan_counts_with_and_no_file_is_read() -> None:
+    async def story(looks: Looks, _clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        spec = ReplicaSpec("m", 0, Path("/no/such.gguf"), cache_ram_mib=1024)
+        needs = {"host": Bytes(3 * GIB), "cuda0": Bytes(9 * GIB)}
+        planned = replace(status(spec.file, None), planned=Planned(spec, needs, Basis.CONFIRMED))
+        found = await footprints.read([planned])
+        sizes = {"cpu": Bytes(2 * GIB), "cuda0": Bytes(9 * GIB)}
+        assert PlannedMemory(sizes, Bytes(GIB), "confirmed") == found["m#0"].planned
+
+    play(story, patience_seconds=30)
+
+
+def test_every_basis_has_its_word_in_the_report() -> None:
+    spec = ReplicaSpec("m", 0, Path("/m.gguf"), cache_ram_mib=0)
+    words = [planned_memory(Planned(spec, {"host": Bytes(1)}, basis)).basis for basis in Basis]
+
+    assert ["prediction", "prediction", "confirmed", "measured"] == words
+
+
+def test_without_a_plan_memory_is_predicted_from_the_command_line(tiny_model: Path) -> None:
+    async def story(looks: Looks, _clock: LaterClock, footprints: Footprints) -> None:
+        looks.free.set()
+        found = (await footprints.read([status(tiny_model, None)]))["m#0"].planned
+        assert found
+        assert ("prediction", ["cpu"]) == (found.basis, list(found.by_device))
 
     play(story, patience_seconds=30)

@@ -23,7 +23,7 @@ from relayd.units import GIB, MIB
 pytestmark = pytest.mark.pure
 
 REPLICA = ReplicaReport("m#0", "ready", pid=7, slots=1)
-PLANNED = PlannedMemoryReport({"cpu": 2 * GIB}, 512 * MIB, "plan")
+PLANNED = PlannedMemoryReport({"cpu": 2 * GIB}, 512 * MIB, "confirmed")
 
 
 def report(replica: ReplicaReport) -> StatusReport:
