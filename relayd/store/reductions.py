@@ -70,7 +70,7 @@ class Reductions:
         try:
             aside = quarantine(self._path)
         except StateError as error:
-            self._journal.error("reductions.unreadable", path=self._path, message=f"{why}; {error.message}")
+            self._journal.error("reduction.unreadable", path=self._path, message=f"{why}; {error.message}")
         else:
-            self._journal.warning("reductions.put_aside", path=aside, message=why)
+            self._journal.warning("reduction.put_aside", path=aside, message=why)
         return {}
