@@ -1,12 +1,15 @@
 """What is planned is what runs: at a start, over a reload, and for what does not fit."""
 
-import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from relayd.engine import Engine
 from tests.daemons import Daemon
+from tests.ggufs import make_model
+from tests.oracle.plan_argv import SHAPES, configuration, differences
 
 pytestmark = pytest.mark.real
 
@@ -15,42 +18,35 @@ def line(name: str, file: Path, more: str = "") -> str:
     return f'[[model]]\nname = "{name}"\nfile = "{file}"\n{more}\n'
 
 
-def running_argv(daemon: Daemon) -> dict[str, list[str]]:
-    """Return the command line of every process, as the kernel shows it, by replica."""
-    return {
-        name: Path(f"/proc/{replica['pid']}/cmdline").read_text().rstrip("\0").split("\0")
-        for name, replica in daemon.replicas().items()
-        if replica["pid"]
-    }
+def pids(daemon: Daemon) -> dict[str, int]:
+    return {name: replica["pid"] for name, replica in daemon.replicas().items() if replica["pid"]}
 
 
-def without_address(argv: list[str]) -> list[str]:
-    found = list(argv)
-    for flag in ("--host", "--port", "--api-key-file"):
-        if flag in found:
-            place = found.index(flag)
-            del found[place : place + 2]
-    return found
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_the_processes_of_any_configuration_have_the_command_lines_that_plan_prints(
+    home: Path, engine: Engine, tmp_path: Path, seed: int
+) -> None:
+    files = [make_model(tmp_path / f"{number}.gguf", shape) for number, shape in enumerate(SHAPES)]
+
+    assert {} == differences(home, engine.path, configuration(random.Random(seed), files))
 
 
-def planned_argv(daemon: Daemon, *options: str) -> dict[str, list[str]]:
-    done = daemon.run("plan", "--config", str(daemon.config), "--command", "--json", *options)
-    return {name: without_address(argv) for name, argv in json.loads(done.stdout).items()}
-
-
-def served_argv(daemon: Daemon) -> dict[str, list[str]]:
-    return {name: without_address(argv) for name, argv in running_argv(daemon).items()}
-
-
-def test_the_processes_have_the_command_lines_that_plan_prints(
+def test_what_runs_keeps_its_process_when_a_line_is_added_and_when_the_daemon_starts_again(
     start_daemon: Callable[..., Daemon], tiny_model: Path, slow_model: Path
 ) -> None:
-    config = line("a", tiny_model, "replicas = 2\ncontext = 1024") + line(
-        "b", slow_model, 'args = ["-ctk", "q8_0"]'
-    )
-    daemon = start_daemon(config)
+    keep = '[replicas]\non_daemon_exit = "keep"\n'
+    daemon = start_daemon(keep + line("a", tiny_model))
+    before = pids(daemon)
+    daemon.config.write_text(keep + line("a", tiny_model, 'aliases = ["also"]') + line("b", slow_model))
+    reloaded = daemon.run("reload", "--json")
+    after = pids(daemon)
+    daemon.end()
+    again = start_daemon(daemon.config.read_text())
 
-    assert planned_argv(daemon) == served_argv(daemon)
+    assert 0 == reloaded.returncode, reloaded.stderr
+    assert before["a#0"] == after["a#0"]
+    assert after == pids(again)
+    again.run("stop", "--all")
 
 
 def test_a_model_that_does_not_fit_beside_the_others_is_said_and_not_started(
@@ -61,7 +57,8 @@ def test_a_model_that_does_not_fit_beside_the_others_is_said_and_not_started(
     shown = daemon.run("status").stdout
     planned = daemon.run("plan", "--config", str(daemon.config))
 
-    assert {"first#0"} == running_argv(daemon).keys()
+    assert {"first#0"} == pids(daemon).keys()
+    assert "cold" == daemon.replicas()["second#0"]["state"]
     for text in (daemon.stderr, " ".join(shown.split()), " ".join(planned.stdout.split())):
         assert "second#0" in text
         assert "[memory] host_mib allows 700 MiB" in text

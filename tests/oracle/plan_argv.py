@@ -23,6 +23,9 @@ from relayd.desired.site import Site
 from tests.daemons import Daemon, wait_until
 from tests.ggufs import SLOW, Shape, make_model
 
+SHAPES = (Shape(n_embd=128, n_head=2), SLOW)
+"""Models with heads of 64 values, of which a cache of 8 bits can be made."""
+
 _MADE_ANEW = ("--host", "--port", "--api-key-file")
 
 _PLACEMENTS = (
@@ -130,7 +133,7 @@ def main() -> int:
     options = parser.parse_args()
     draw, engine, replicas, wrong = random.Random(options.seed), engine_at(Site()).path, 0, 0
     with tempfile.TemporaryDirectory(prefix="plan") as folder:
-        files = [make_model(Path(folder) / f"{name}.gguf", shape) for name, shape in _SHAPES]
+        files = [make_model(Path(folder) / f"{name}.gguf", shape) for name, shape in enumerate(SHAPES)]
         for number in range(options.count):
             config = configuration(draw, files)
             home = Path(folder) / str(number)
@@ -144,9 +147,6 @@ def main() -> int:
     print(f"{options.count} configurations, {replicas} models: {options.count - wrong} equal, {wrong} differ")
     return 1 if wrong else 0
 
-
-_SHAPES = (("tiny", Shape(n_embd=128, n_head=2)), ("slow", SLOW))
-"""Heads of 64 values, of which a cache of 8 bits can be made."""
 
 if __name__ == "__main__":
     sys.exit(main())
