@@ -14,13 +14,10 @@ from tests.sources import ROOT, Source, every_node, every_token, ours
 UNREVISED = frozenset(
     {
         "advice",
-        "api",
         "client",
         "daemon",
         "desired",
         "handover",
-        "router",
-        "scheduler",
         "supervisor",
         "documents",
     }

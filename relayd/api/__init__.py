@@ -1,4 +1,4 @@
-"""The doors: who may ask, what they may ask for, and how they are told no."""
+"""The doors: who may ask, what they may ask for, and how they are refused."""
 
 from relayd.api.connection import Limits
 from relayd.api.door import Access, Door, RequestContext, Route

@@ -16,7 +16,7 @@ async def read_body(request: web.BaseRequest, *, limit: Bytes, progress_seconds:
     """Return the whole body of a JSON request.
 
     Args:
-        request: A request whose body nobody has read.
+        request: A request whose body has not been read.
         limit: The most that is taken.
         progress_seconds: How long the rest of the body, or the next 64 KiB of it, may take.
 
@@ -37,7 +37,7 @@ async def read_body(request: web.BaseRequest, *, limit: Bytes, progress_seconds:
             remedy="Send it faster, or in one piece.",
         ) from error
     except web.RequestPayloadError as error:
-        raise RequestError("The body is not framed as its head says.") from error
+        raise RequestError("The framing of the body does not match its head.") from error
 
 
 async def _collect(
@@ -56,7 +56,7 @@ async def _collect(
 
 
 async def _continue(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it (`Expect: 100-continue`) to send its body."""
+    """Ask a client that waits for it (`Expect: 100-continue`) to send its body."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # as aiohttp does: the response itself has not begun

@@ -50,8 +50,8 @@ class Limits:
 class ConnectionLimiter:
     """Counts open connections, in all and by peer, and refuses one too many.
 
-    Connections with a lasting answer (an event stream) are counted apart: they take a place, and
-    nobody waits for their end.
+    Connections with a lasting answer (an event stream) are counted apart: they take a place, but
+    a drain does not wait for them.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -94,7 +94,7 @@ class ConnectionLimiter:
             connection.force_close()
 
     async def drained(self) -> None:
-        """Wait until no connection is open, but for those that nobody waits for."""
+        """Wait until no connection is open, except those with a lasting answer."""
         await self._drained.wait()
 
     def _update(self) -> None:
@@ -197,7 +197,7 @@ class Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes the request, which nobody needs back
+        message: str | None = None,  # noqa: ARG002 - it quotes the request, which its sender knows
     ) -> web.StreamResponse:
         """Answer a request that never reached the door, or that failed behind it.
 
@@ -211,7 +211,7 @@ class Connection(web.RequestHandler):
         if status >= 500:
             Journal("api").error("request.failed", trace=exc is not None, request_id=request_id)
         if request.writer.output_size > 0:
-            raise ConnectionAbortedError("the answer has begun: only closing tells the client now")
+            raise ConnectionAbortedError("the answer has begun: only a close can end it now")
         answer = error_answer(INTERNAL if status >= 500 else _MALFORMED, request.get(DIALECT, self._dialect))
         answer.headers["X-Request-ID"] = request_id
         answer.force_close()
@@ -265,11 +265,11 @@ def require_c_parser(parser: type = HttpRequestParser) -> None:
     """Make sure that requests are parsed by llhttp: the other parser had every smuggling bug so far.
 
     Raises:
-        ListenError: aiohttp was installed without its compiled parts, or told not to use them.
+        ListenError: aiohttp was installed without its compiled parts, or set not to use them.
     """
     if parser is HttpRequestParserPy:
         raise ListenError(
             "aiohttp runs on its pure-Python HTTP parser, which is not safe to expose.",
-            remedy="Unset AIOHTTP_NO_EXTENSIONS, or reinstall: pip install --force-reinstall "
+            remedy="Unset AIOHTTP_NO_EXTENSIONS, or reinstall it.\npip install --force-reinstall "
             "--only-binary aiohttp aiohttp",
         )

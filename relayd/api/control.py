@@ -69,7 +69,7 @@ def control_socket(path: Path) -> socket.socket:
     try:
         made.unlink(missing_ok=True)
         bound.bind(str(made))
-        bound.listen()  # nobody finds a socket that refuses
+        bound.listen()  # a socket that is found never refuses
         made.replace(path)
     except OSError as error:
         bound.close()
@@ -94,7 +94,7 @@ def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Res
         except RelaydError as error:
             answer = {"code": error.code, "message": error.message, "remedy": error.remedy}
             return _answer(error.http_status, answer)
-        except Exception:  # noqa: BLE001 - who asks is told, whatever it is
+        except Exception:  # noqa: BLE001 - every fault is answered
             journal.error("control.failed", trace=True, verb=name)
             message = f"relayd itself failed at {name!r}"
             return _answer(
@@ -116,7 +116,7 @@ def _answer(status: int, payload: object) -> web.Response:
 
 
 def _peer_uid(request: web.Request) -> int | None:
-    """Return who is at the other end; None where the system does not tell: the mode decides there."""
+    """Return who is at the other end; None where the system does not know: the mode decides there."""
     transport = request.transport
     peer = transport.get_extra_info("socket") if transport else None
     if peer is None or sys.platform != "linux":

@@ -1,6 +1,6 @@
 """Which handler answers a request, once its host, origin and key are accepted (routing, access)?
 
-The route is found before anything can fail, so that every refusal speaks the dialect of its path.
+The route is found before anything can fail, so that every refusal is in the dialect of its path.
 """
 
 import re
@@ -27,11 +27,11 @@ class Access(Enum):
     """Who may use a route; a wrong key is refused on each of them."""
 
     PUBLIC = "public"
-    """Everybody."""
+    """Every client."""
     CLIENT = "client"
-    """Whoever has a key; everybody while no key is configured."""
+    """Clients with a key; every client while no key is configured."""
     ADMIN = "admin"
-    """Whoever has an administrator's key; nobody while there is none."""
+    """Clients with an administrator's key; none while no such key exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Route:
         handler: Who answers.
         access: Who may ask.
         dialect: How its errors are written; None for the door's own.
-        lasting: It answers until somebody ends it, as an event stream does, so a drain ends it at once.
+        lasting: Its answer has no end of its own, like an event stream, so a drain ends it at once.
     """
 
     method: str
@@ -90,7 +90,7 @@ class Door:
         routes: Everything that can be asked for; several methods may share a path.
         policy: Which hosts and origins are let in.
         keys: Which keys are.
-        dialect: How errors are written where no route says so.
+        dialect: How errors are written where no route sets it.
     """
 
     def __init__(self, routes: Iterable[Route], policy: Policy, keys: Keyring, dialect: Dialect) -> None:
@@ -193,13 +193,13 @@ class Door:
         return {}, ""
 
     def _refuse(self, request: web.BaseRequest, error: RequestError) -> web.Response:
-        """Return the answer that tells of `error`.
+        """Return the response to a request that failed with `error`.
 
         An unread body ends the connection, and so does a malformed request: its sender and
         relayd may disagree about where the next one begins.
         """
         if request.writer.output_size > 0:
-            raise ConnectionAbortedError("the answer has begun: only closing tells the client now") from error
+            raise ConnectionAbortedError("the answer has begun: only a close can end it now") from error
         answer = error_answer(error, request.get(DIALECT, self._dialect))
         if error.http_status == 400 or not request.content.is_eof():
             answer.force_close()
@@ -218,7 +218,7 @@ def _allow(routes: Routes) -> str:
 
 
 def _preflight(asked: str, routes: Routes) -> web.Response:
-    """Tell a listed page's browser what it may send."""
+    """Answer a listed page's browser with what it may send."""
     return empty_answer(
         {
             "Access-Control-Allow-Methods": _allow(routes),
@@ -234,9 +234,10 @@ def _host(request: web.BaseRequest, end: str) -> str:
     """Return the address of one end of a request's connection.
 
     Raises:
-        ConnectionResetError: The client left before anybody asked.
+        ConnectionResetError: The client left before it was asked for.
     """
-    address = request.transport.get_extra_info(end) if request.transport else None
+    transport = request.transport
+    address = transport.get_extra_info(end) if transport else None
     if address is None:
         raise ConnectionResetError("the client left before its request was looked at")
     return str(address[0])

@@ -14,11 +14,11 @@ DIALECT = web.RequestKey("dialect", Dialect)
 INTERNAL = RelaydError(
     "relayd failed to handle this request. The X-Request-ID of this answer finds the cause in its log."
 )
-"""What a client is told of a fault of relayd itself."""
+"""What a client reads after a fault of relayd itself."""
 
 
 def error_answer(error: RelaydError, dialect: Dialect) -> web.Response:
-    """Return the response that tells a client of `error`."""
+    """Return the response that reports `error` to a client."""
     answer = body_answer(dialect.error_body(Problem.of(error)), status=error.http_status)
     if error.http_status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"

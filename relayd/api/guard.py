@@ -86,7 +86,7 @@ def canonical_host(authority: str) -> str:
     """Return the host of `host[:port]` in one spelling; empty when it is malformed.
 
     The case is folded and port, brackets and one trailing dot are dropped. An address keeps its
-    meaning only in its standard form: `0x7f000001` and `127.1` stay names, which nobody has.
+    meaning only in its standard form: `0x7f000001` and `127.1` stay names, which no machine has.
     """
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -197,7 +197,7 @@ def check_framing(version: tuple[int, int], headers: Headers, header_bytes: int)
     """
     if version not in {(1, 0), (1, 1)}:
         raise RequestError(
-            f"HTTP version {version[0]}.{version[1]} is not spoken here.", remedy="Use HTTP/1.1."
+            f"HTTP version {version[0]}.{version[1]} is not supported.", remedy="Use HTTP/1.1."
         )
     codings = headers.getall("Transfer-Encoding", [])
     if codings and (version == (1, 0) or [coding.strip().lower() for coding in codings] != ["chunked"]):

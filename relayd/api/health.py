@@ -28,7 +28,7 @@ def can_serve(models: Sequence[ModelView]) -> bool:
 def health_routes(fleet: Fleet) -> tuple[Route, ...]:
     """Return the routes that monitors ask.
 
-    `/healthz` says that the process answers, `/readyz` that a model does; `/health` says how
+    `/healthz` reports that the process answers, `/readyz` that a model does; `/health` reports how
     things are, and names models only to those who may use them.
     """
 

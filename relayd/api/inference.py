@@ -14,7 +14,7 @@ from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes
 
 _LARGE = 256 * KIB
-"""A body that a thread looks into: 10 ms a megabyte would hold up everybody else."""
+"""A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ class FailedKeys:
     """Counts wrong keys of a peer in windows of fixed length; the oldest peers are forgotten first.
 
     Args:
-        clock: Says when a window ends.
+        clock: Times the windows.
         limit: Wrong keys a window may hold.
         window_seconds: Length of a window.
         peers: How many peers are remembered.
@@ -45,7 +45,7 @@ class Keyring:
     """The keys that open the doors.
 
     Attributes:
-        ids: SHA-256 of a key to its name; whoever owns it removes expired ones. Empty: no key is needed.
+        ids: SHA-256 of a key to its name; its owner removes expired ones. Empty: no key is needed.
         failed: Who sent wrong ones.
         admins: Names of the keys that may administer.
     """

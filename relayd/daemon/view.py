@@ -59,6 +59,7 @@ class FleetView:
             state=_together(states),
             demo=is_demo(model.file),
             created=self._created,
+            replicas_cold=states.count(State.COLD),
         )
 
 

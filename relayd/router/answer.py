@@ -64,7 +64,7 @@ class Answer(web.StreamResponse):
 
     @property
     def usage(self) -> Usage | None:
-        """What the answer says of tokens, once it is over."""
+        """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
 
     async def start(self) -> None:
@@ -108,9 +108,9 @@ class Answer(web.StreamResponse):
         await self.write_eof()
 
     async def fail(self, error: OSError | RequestError) -> None:
-        """End the response so that nobody takes it for complete.
+        """End the response so that it cannot be taken for complete.
 
-        Between two events the client is told why by a last one; elsewhere it is cut off.
+        Between two events a last one states why; elsewhere the connection is cut.
 
         Args:
             error: Why it cannot be finished.
@@ -128,7 +128,7 @@ class Answer(web.StreamResponse):
             self.abort()
 
     def abort(self) -> None:
-        """Cut the client off; where only a close tells the end, by a reset."""
+        """Cut the client off; where only a close marks the end, by a reset."""
         transport = self._client.transport
         if transport is None:
             return

@@ -55,7 +55,7 @@ class Reply:
 
     def release(self) -> None:
         """Give the connection back; that of an unfinished answer is closed, which cancels the request."""
-        self._pools.give_back(self.endpoint, self._upstream)
+        self._pools.give_back(self._upstream)
 
     def __enter__(self) -> Self:
         return self

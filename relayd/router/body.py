@@ -106,7 +106,7 @@ def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise RequestError("The body is not a JSON object.") from error
     except msgspec.DecodeError as error:
-        raise RequestError(f"The body is no JSON: {error}.") from error
+        raise RequestError(f"The body is not valid JSON: {error}.") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"The body is not UTF-8 (byte {error.start}).") from error
     except RecursionError:
@@ -194,7 +194,7 @@ def _check_media(messages: msgspec.Raw) -> None:
             if name.endswith("_url") and not (isinstance(url, str) and url[:5].lower() == "data:"):
                 raise RequestError(
                     f"{name} must be a data: URL.",
-                    remedy="relayd fetches nothing for clients; send the bytes in the request.",
+                    remedy="Send the bytes in the request; relayd fetches nothing for clients.",
                     param="messages",
                 )
 

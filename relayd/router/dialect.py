@@ -1,4 +1,4 @@
-"""How does one API speak (dialect): its errors, its events, and what it takes out of a request's body?
+"""How does one API write errors and events, and what may its request bodies hold (dialect)?
 
 A door is its routes and one of these values. Router and door write nothing to a client that does
 not come from here, so a second API is a second value in a file of its own.
@@ -14,7 +14,7 @@ from relayd.errors import RelaydError, RequestError, UpstreamError
 from relayd.router.body import BodyRules
 
 CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
-"""What a client is told whose answer its replica did not finish."""
+"""What a client reads whose answer its replica did not finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Problem:
         message: For people; it ends with the remedy, if there is one.
         param: The member of the body at fault, if one is.
         kind: The engine's own type of error; empty when relayd refused.
-        details: What else the engine says, like how many tokens were too many.
+        details: What else the engine reports, like how many tokens were too many.
     """
 
     status: int
@@ -39,7 +39,7 @@ class Problem:
 
     @classmethod
     def of(cls, error: RelaydError) -> "Problem":
-        """Return what `error` tells a client."""
+        """Return what a client may read of `error`."""
         message = " ".join(filter(None, (error.message, error.remedy)))
         param = error.param if isinstance(error, RequestError) else None
         return cls(error.http_status, error.code, message, param)

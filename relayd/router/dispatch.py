@@ -41,7 +41,7 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
     Refusal.UNAVAILABLE: (
         UnavailableError,
         "The model cannot serve",
-        "`relayd status` and `relayd logs` on the server tell why.",
+        "`relayd status` and `relayd logs` on the server show why.",
     ),
     Refusal.NOT_LOADED: (
         NotLoadedError,
@@ -51,7 +51,7 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
     Refusal.ATTEMPTS_SPENT: (
         UpstreamError,
         "every replica that was tried failed",
-        "`relayd logs` tells why.",
+        "`relayd logs` shows why.",
     ),
 }
 
@@ -111,7 +111,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._place.done() and not self._place.cancelled():
-            self._place.exception()  # a refusal nobody waited for is not an unhandled error
+            self._place.exception()  # a refusal that was not waited for is not an unhandled error
         self._dispatcher.leave(self._ticket, self.record.end(error))
 
 
@@ -182,12 +182,12 @@ class Dispatcher:
         self.post(running)
 
     def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
-        """Forget a ticket and give its slot back; `exchange` says what happened, if anybody knows."""
+        """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""
         del self._holders[ticket.id]
         self.post(Finished(ticket.id, exchange))
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
-        """Pass the scheduler's decision on to whoever holds the ticket."""
+        """Pass the scheduler's decision on to the ticket's holder."""
         if holder := self._holders.get(effect.ticket_id):
             holder.settle(effect)
 

@@ -56,7 +56,7 @@ class Exchanges:
 class Record(msgspec.Struct, eq=False):
     """The exchange of one request while it runs; times are monotonic seconds.
 
-    Whoever serves the request notes here what happens. However it ends, `end` makes the value once.
+    The code that serves the request notes here what happens. However it ends, `end` makes the value once.
     """
 
     clock: Clock

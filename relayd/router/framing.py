@@ -18,9 +18,9 @@ class Framing:
     """A walk over one response body, fed as it arrives.
 
     Attributes:
-        ends_with_connection: Only a close tells the end.
+        ends_with_connection: Only a close marks the end.
         over: The last byte has been seen.
-        pieces: Takes the payload, freed of its framing; None when nobody wants it.
+        pieces: Takes the payload, freed of its framing; None when it is not wanted.
     """
 
     __slots__ = ("over", "pieces")
@@ -81,7 +81,7 @@ class Chunked(Framing):
         self._in_trailers = False
 
     def feed(self, data: bytes) -> int:
-        """Step from line to line; what lies between is payload and not looked at."""
+        """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
         while position < end and not self.over:
             start = position
@@ -110,7 +110,7 @@ class Chunked(Framing):
         elif self._is_chunk_open:
             self._is_chunk_open = False
             if line != b"\r\n":
-                raise UpstreamError(f"The replica sent a chunk longer than it said: {line[:20]!r}.")
+                raise UpstreamError(f"The replica sent a chunk longer than announced: {line[:20]!r}.")
         elif _CHUNK_SIZE.fullmatch(line):
             self._left = int(line, 16)
             self._in_trailers = not self._left

@@ -5,13 +5,10 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
-from relayd.endpoint import Address, Endpoint
+from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.headers import Call
-from relayd.router.upstream import Upstream
-
-_Incarnation = tuple[str, int, Address]
-"""Replica names are unique on one machine only, so the address is a part of what tells two apart."""
+from relayd.router.upstream import PoolKey, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Pools:
         self._idle_seconds = idle_seconds
         self._most_uses = most_uses
         self._silence_seconds = silence_seconds
-        self._idle: dict[_Incarnation, deque[Upstream]] = {}
+        self._idle: dict[PoolKey, deque[Upstream]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -65,7 +62,7 @@ class Pools:
             UpstreamError: Its answer is not HTTP.
         """
         async with asyncio.timeout(timeout_seconds):
-            upstream = await self._open(endpoint.address)
+            upstream = await self._open(endpoint)
             try:
                 await upstream.ask(endpoint, call)
                 return Fetched(upstream.head.status, upstream.payload())
@@ -90,7 +87,7 @@ class Pools:
     async def ask(self, endpoint: Endpoint, call: Call) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.
 
-        A kept connection that dies before its answer's first byte was most likely closed
+        A kept connection that is lost before its answer's first byte was most likely closed
         while the request was on its way, so a fresh one gets the request once more.
 
         Raises:
@@ -102,7 +99,7 @@ class Pools:
             try:
                 await kept.ask(endpoint, call)
             except ConnectionError:
-                if kept.heard:
+                if kept.answered:
                     raise
             else:
                 return kept
@@ -110,7 +107,7 @@ class Pools:
         await fresh.ask(endpoint, call)
         return fresh
 
-    def give_back(self, endpoint: Endpoint, upstream: Upstream) -> None:
+    def give_back(self, upstream: Upstream) -> None:
         """Keep a connection whose answer is over; close any other, which ends its request."""
         upstream.rest()
         if not upstream.is_reusable:
@@ -118,7 +115,7 @@ class Pools:
         if upstream.uses >= self._most_uses:
             upstream.close()
             return
-        self._idle.setdefault(_incarnation(endpoint), deque()).append(upstream)
+        self._idle.setdefault(upstream.pool, deque()).append(upstream)
         if self._sweeper is None:
             self._schedule_sweep(self._idle_seconds)
 
@@ -153,15 +150,16 @@ class Pools:
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         try:
             async with asyncio.timeout(self._connect_seconds):
-                return await self._open(endpoint.address)
+                return await self._open(endpoint)
         except TimeoutError as error:
             raise TimeoutError(
                 f"the replica accepted no connection in {self._connect_seconds:g} s"
             ) from error
 
-    async def _open(self, address: Address) -> Upstream:
+    async def _open(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()
-        upstream = await address.open(loop, partial(Upstream, loop, silence_seconds=self._silence_seconds))
+        made = partial(Upstream, loop, _incarnation(endpoint), silence_seconds=self._silence_seconds)
+        upstream = await endpoint.address.open(loop, made)
         upstream.notice_dead_peers()
         return upstream
 
@@ -180,5 +178,5 @@ class Pools:
             self._schedule_sweep(min(self._seconds_left(pool[0]) for pool in self._idle.values()))
 
 
-def _incarnation(endpoint: Endpoint) -> _Incarnation:
+def _incarnation(endpoint: Endpoint) -> PoolKey:
     return endpoint.replica, endpoint.incarnation, endpoint.address

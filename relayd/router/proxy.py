@@ -64,7 +64,7 @@ class Proxy:
 
         Until the client has seen a byte, a replica that fails is replaced by another. Afterwards
         nothing is tried again. A client that leaves cancels this coroutine, which closes the
-        connection to the replica. The answer says which replica gave it, and how long the request
+        connection to the replica. The answer names the replica that gave it, and how long the request
         had waited for it.
 
         Args:

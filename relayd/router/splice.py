@@ -23,7 +23,7 @@ _CHUNK_END = b"\r\n"
 
 
 def can_splice(request: web.BaseRequest, head: Head) -> bool:
-    """Tell whether this client can read the replica's framing, and see a truncation in it."""
+    """Return whether this client can read the replica's framing, and see a truncation in it."""
     return (
         request.version == HttpVersion11
         and request.method != "HEAD"
@@ -80,7 +80,7 @@ class Splice(Answer):
         self._unsent = ("\r\n".join(lines) + "\r\n\r\n").encode()
 
     def take(self, raw: bytes) -> bool:
-        """Write bytes of the replica; True when 256 KiB wait for the client, or nobody does."""
+        """Write bytes of the replica; True when 256 KiB wait for the client, or it has left."""
         if self._transport.is_closing():
             return True
         if self._unsent:

@@ -8,7 +8,7 @@ import asyncio
 import socket
 from typing import Protocol, cast
 
-from relayd.endpoint import Endpoint
+from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.framing import Framing
 from relayd.router.headers import Call, Head, parse_head
@@ -16,6 +16,10 @@ from relayd.units import KIB
 
 _LONGEST_HEAD = 32 * KIB
 _HELD_BACK = 256 * KIB
+
+
+PoolKey = tuple[str, int, Address]
+"""Whose connection it is: replica, incarnation, and address, as names are unique on one machine only."""
 
 
 class Sink(Protocol):
@@ -35,23 +39,25 @@ class Upstream(asyncio.Protocol):
 
     Args:
         loop: The running loop.
+        pool: Where it is kept between two requests.
         silence_seconds: How long a stream may send nothing. The engine sends a comment every
-            30 s (`--sse-ping-interval`), so longer silence means that nobody is there.
+            30 s (`--sse-ping-interval`), so longer silence means that it hangs.
 
     Attributes:
         uses: How many requests it has carried.
         idle_since: When the last one was over, in loop time.
-        heard: A byte of the current answer has come.
+        answered: A byte of the current answer has come.
         head: Of the current answer, once `ask` has returned.
     """
 
     head: Head
     _transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, silence_seconds: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: PoolKey, *, silence_seconds: float) -> None:
+        self.pool = pool
         self.uses = 0
         self.idle_since = 0.0
-        self.heard = False
+        self.answered = False
         self._loop = loop
         self._silence_seconds = silence_seconds
         self._framing: Framing | None = None
@@ -61,7 +67,7 @@ class Upstream(asyncio.Protocol):
         self._paused = False
         self._error: OSError | UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._heard_at = 0.0
+        self._last_byte_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -97,13 +103,13 @@ class Upstream(asyncio.Protocol):
             UpstreamError: The answer is not HTTP.
         """
         self.uses += 1
-        self.heard = False
+        self.answered = False
         self._framing = None
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
         self._transport.write(call.head(endpoint) + call.body)
         if call.stream:
-            self._heard_at = self._loop.time()
+            self._last_byte_at = self._loop.time()
             self._check_silence()
         try:
             await self._woken()
@@ -156,8 +162,8 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the head, or pass on the body."""
-        self.heard = True
-        self._heard_at = self._loop.time()
+        self.answered = True
+        self._last_byte_at = self._loop.time()
         try:
             if self._framing is None:
                 data = self._read_head(data)
@@ -191,7 +197,7 @@ class Upstream(asyncio.Protocol):
 
     def _accept(self, head: Head) -> None:
         if head.status == 101:
-            raise UpstreamError("The replica switches protocols, which nobody asked for.")
+            raise UpstreamError("The replica switches protocols, which relayd never asks for.")
         if head.status >= 200:
             self.head = head
             self._framing = head.framing()
@@ -217,13 +223,13 @@ class Upstream(asyncio.Protocol):
 
     def _resume(self) -> None:
         self._paused = False
-        self._heard_at = self._loop.time()
+        self._last_byte_at = self._loop.time()
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _check_silence(self) -> None:
-        heard_at = self._loop.time() if self._paused else self._heard_at
-        left = heard_at + self._silence_seconds - self._loop.time()
+        last_byte_at = self._loop.time() if self._paused else self._last_byte_at
+        left = last_byte_at + self._silence_seconds - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check_silence)
         else:

@@ -11,7 +11,7 @@ INTERACTIVE = "interactive"
 """The class of a request that a client waits for; a class that is not known counts as this one."""
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One request, as far as its place in the schedule depends on it.
 
     Attributes:

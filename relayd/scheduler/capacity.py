@@ -18,11 +18,11 @@ class Capacity:
     accepting: bool = True
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0
+    free: int = field(init=False)
+    """Slots that no ticket holds."""
 
-    @property
-    def free(self) -> int:
-        """Slots nobody holds."""
-        return self.slots - sum(self.running.values())
+    def __post_init__(self) -> None:
+        self.free = self.slots - sum(self.running.values())
 
     def need(self, width: int) -> int:
         """Return the slots a ticket of `width` takes here: all of them when it is wider."""
@@ -30,16 +30,17 @@ class Capacity:
 
     def fits(self, width: int) -> bool:
         """Return whether a ticket of `width` can start now."""
-        return self.accepting and self.need(width) <= self.free
+        return self.accepting and (width <= self.free or self.slots == self.free)
 
     def take(self, ticket_id: int, width: int, dispatch: int) -> None:
-        """Give slots to a ticket; `dispatch` counts dispatches, to tell who waited longest."""
-        self.running[ticket_id] = self.need(width)
+        """Give slots to a ticket; `dispatch` counts dispatches, to know which was unused for longest."""
+        taken = self.running[ticket_id] = self.need(width)
+        self.free -= taken
         self.last_dispatch = dispatch
 
     def release(self, ticket_id: int) -> None:
         """Take a ticket's slots back."""
-        del self.running[ticket_id]
+        self.free += self.running.pop(ticket_id)
 
 
 @dataclass(frozen=True, slots=True)

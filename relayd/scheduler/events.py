@@ -128,7 +128,7 @@ class Finished:
 
     Attributes:
         ticket_id: Which one.
-        exchange: What happened to it; None when nobody knows, as of a daemon that was killed.
+        exchange: What happened to it; None when that is not known, as of a daemon that was killed.
     """
 
     ticket_id: int
@@ -155,7 +155,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Tell this ticket's client no."""
+    """Refuse this ticket's request."""
 
     ticket_id: int
     refusal: Refusal

@@ -26,7 +26,7 @@ class Ended(Enum):
     """Its answer was complete, and more than one replica gave it."""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens and engine time of one request, as the engine reports them.
 
     Attributes:
@@ -44,7 +44,7 @@ class Usage(msgspec.Struct, frozen=True):
     completion_ms: float = 0.0
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request and its outcome; times are monotonic seconds, None for what never happened.
 
     Attributes:

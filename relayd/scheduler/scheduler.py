@@ -5,7 +5,7 @@ The whole policy, in order, for a request that arrives:
 1. A replica of its model is ready, loading or about to restart: the request waits in line.
 2. None is, but one is only not loaded: it is refused with the reason. (Load on demand starts here.)
 3. None will come without an operator: it is refused with the reason.
-4. Whoever is first in line runs as soon as a replica has slots for it that it does not avoid;
+4. The first in line runs as soon as a replica has slots for it that it does not avoid;
    `Balance` chooses among several. Those behind it wait: a wide request cannot starve.
 5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
@@ -141,7 +141,7 @@ class Scheduler:
 
     @property
     def tick_due(self) -> float:
-        """When a `Tick` is due at the earliest (monotonic seconds); infinite while nobody waits.
+        """When a `Tick` is due at the earliest (monotonic seconds); infinite while no ticket waits.
 
         A lower bound, exact after each `Tick`: keeping it exact would cost a search of the
         queue for every event.
@@ -163,7 +163,7 @@ class Scheduler:
         return len(known.capacity.running) if known and known.capacity else 0
 
     def running(self) -> list[Inherited]:
-        """Return the requests that run, as an heir would be told of them."""
+        """Return the requests that run, as a successor inherits them."""
         return [
             Inherited(one.waiting.ticket, one.capacity.endpoint, one.capacity.slots)
             for one in self._running.values()
@@ -317,7 +317,9 @@ class Scheduler:
     def _place(self, model: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
         queue = self._queues.get(model)
-        while queue and (found := queue.next(lambda waiting: self._choose(waiting, now))):
+        if queue is None:
+            return effects
+        while found := queue.next(lambda waiting: self._choose(waiting, now)):
             waiting, capacity = found
             ticket = waiting.ticket
             self._dispatches += 1
@@ -349,11 +351,11 @@ class Scheduler:
         return [Idle(running.capacity.endpoint.replica)]
 
     def _is_coming(self, model: str) -> bool:
-        """Return whether a replica of the model serves, or will without anybody's doing."""
+        """Return whether a replica of the model serves, or will by itself."""
         return any(replica.absence is None for replica in self._replicas.values() if replica.model == model)
 
     def _refuse_absent(self, ticket: Ticket) -> Refuse:
-        """Refuse a ticket of a model that no replica serves; one that could be loaded tells the reason."""
+        """Refuse a ticket of a model that no replica serves; one that could be loaded gets the reason."""
         absences = [
             replica.absence
             for replica in self._replicas.values()

@@ -19,7 +19,7 @@ CALL = Call("/v1/embeddings", b"{}")
 
 async def exchange(pools: Pools, fake: FakeReplica) -> Upstream:
     upstream = await pools.ask(fake.endpoint, CALL)
-    pools.give_back(fake.endpoint, upstream)
+    pools.give_back(upstream)
     return upstream
 
 
@@ -39,7 +39,7 @@ async def test_requests_at_the_same_time_have_a_connection_each() -> None:
 
         assert fake.connections == 2
         for one in both:
-            pools.give_back(fake.endpoint, one)
+            pools.give_back(one)
         pools.close()
 
 
@@ -167,9 +167,9 @@ async def test_two_machines_with_a_replica_of_one_name_share_no_connection() -> 
     async with fake_replica(None, GOOD) as here, fake_replica(None, GOOD) as there:
         pools = Pools()
         ours, theirs = here.endpoint, replace(there.endpoint, incarnation=here.endpoint.incarnation)
-        pools.give_back(ours, await pools.ask(ours, CALL))
+        pools.give_back(await pools.ask(ours, CALL))
 
-        pools.give_back(theirs, await pools.ask(theirs, CALL))
+        pools.give_back(await pools.ask(theirs, CALL))
 
         assert [1, 1] == [here.connections, there.connections]
         assert repr(pools) == "<Pools idle=2 incarnations=2>"
