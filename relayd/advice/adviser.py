@@ -127,12 +127,12 @@ class Adviser:
         return f"{name}:{placement.form.quantization.name}" if known else name
 
     def confirmation(self, name: str, placement: Placement) -> Confirmation:
-        """Return what the engine says of a placement; remembered by model, engine and flags."""
+        """Return what the engine reports for a placement; remembered by model, engine and flags."""
         here = not self.simulated or not placement.setup.gpus
         return confirm(self.probe, placement, self.file(name, placement), here=here)
 
     def learns(self, name: str, said: Confirmation) -> bool:
-        """Note what the engine says a model takes beyond its prediction; return whether that is news.
+        """Note what the engine reports for a model beyond its prediction; return whether that is new.
 
         What is asked later leaves room for it.
         """

@@ -18,7 +18,7 @@ from relayd.planner.recommend import Advice, aim_of, best_first
 from relayd.units import show_bytes
 
 ROUNDS = 4
-"""How often a search is repeated because the engine said that its winner takes more."""
+"""How often a search is repeated because the engine reports more memory for its winner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +191,9 @@ def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:
 def _settled(
     adviser: Adviser, find: Callable[[], tuple[Advice, ...]]
 ) -> tuple[tuple[Advice, ...], dict[str, Confirmation]]:
-    """Return what is found, and what the engine says of the first.
+    """Return what is found, and what the engine reports for the first.
 
-    Where it says more than was predicted, the search is repeated with room for that.
+    Where it reports more than was predicted, the search is repeated with room for that.
     """
     for _ in range(ROUNDS):
         found = find()
@@ -222,7 +222,7 @@ def _about(adviser: Adviser, question: Question) -> Answer:
 
 
 def _own_use(adviser: Adviser, question: Question) -> Use:
-    """Return what a model is for, where nobody says."""
+    """Return the use of a model where none is asked for: chat, else embedding."""
     advice, _ = adviser.about(question.model, question.request(Use.CHAT))
     return Use.CHAT if advice.known.facts.can(Use.CHAT) else Use.EMBEDDING
 

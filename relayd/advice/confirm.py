@@ -1,4 +1,4 @@
-"""Does the engine say of a plan's memory what the plan says?"""
+"""Whether the engine confirms the memory that a plan predicts (memory probe)."""
 
 import contextlib
 import tempfile
@@ -24,7 +24,7 @@ TOLERANCE = Bytes(8 * MIB)
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the engine says of a plan.
+    """What the engine reports for a plan.
 
     Attributes:
         predicted: What relayd says the engine will report, all devices together.
@@ -42,7 +42,7 @@ class Confirmation:
 
     @property
     def agrees(self) -> bool:
-        """Whether both say the same."""
+        """Whether prediction and report agree."""
         return not self.note and abs(self.predicted - self.reported) <= max(TOLERANCE, self.predicted // 200)
 
 

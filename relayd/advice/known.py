@@ -18,13 +18,13 @@ from relayd.planner.recommend import Known
 from relayd.units import GIB, Bytes
 
 PROJECTOR_RESERVE = Bytes(1 * GIB)
-"""For a vision projector whose size nobody knows: most have 0.6 to 0.9 GiB; images take the rest."""
+"""For a vision projector of unknown size: most have 0.6 to 0.9 GiB; images take the rest."""
 
 IMAGES = Bytes(GIB // 4)
 """For the images of a projector that lies here: what that leaves them with a projector of usual size."""
 
 SHORT_CONTEXT = 4096
-"""Tokens that a model is taken to be trained on where the catalogue does not say."""
+"""Trained context that is assumed where the catalogue has none, in tokens."""
 
 STORED: Mapping[str, tuple[int, int]] = {
     "F16": (F16, F16), "Q8_0": (Q8_0, Q8_0), "Q6_K": (Q6_K, Q6_K), "Q5_K_M": (13, Q6_K), "Q4_0": (2, Q6_K),
@@ -117,7 +117,7 @@ def catalogue_header(entry: CatalogEntry, quant: str) -> ModelMetadata:
     """Return the header that a file of the catalogue would have, as far as memory depends on it.
 
     Raises:
-        ModelFileError: The catalogue knows no dimensions of it.
+        ModelFileError: The catalogue has no dimensions of it.
     """
     if entry.dimensions is None:
         raise ModelFileError(f"the catalogue does not know the shape of {entry.name}")

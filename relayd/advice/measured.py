@@ -1,4 +1,4 @@
-"""What do the benchmarks of this machine say about its devices?"""
+"""How fast the devices of this machine are, by its own benchmarks (calibration)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -38,7 +38,7 @@ def calibrated(plain: Budget, measured: Iterable[Mapping[str, Any]]) -> Budget:
 
 
 def _run(record: Mapping[str, Any], setup: Setup, machine: Budget) -> BenchmarkRun | None:
-    """Return one measurement as the speed model reads it; None if its model is gone, or says nothing."""
+    """Return one measurement as the speed model reads it; None if its model is gone or too small."""
     try:
         metadata = read_metadata(Path(record["file"]))
         prompt = int(record["prompt_tokens"])

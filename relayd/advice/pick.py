@@ -1,4 +1,4 @@
-"""Which of the models on disk does this machine serve, when nobody says?"""
+"""Which models on disk this machine serves when none is configured or named."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

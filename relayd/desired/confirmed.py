@@ -15,12 +15,12 @@ from relayd.planner.placement import Placement
 from relayd.units import Bytes
 
 ROUNDS = 3
-"""How often all models are planned again because the engine said that one takes more."""
+"""How often all models are planned again because the engine reports more memory for one."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What the engine has said in this plan; equal questions are asked once."""
+    """What the engine has reported for this plan; equal setups are asked about once."""
 
     probe: MemoryProbe | None
     answers: dict[tuple[str, Setup], Confirmation] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class _Asked:
 def confirmed_plan(
     lines: Sequence[PlannedLine], kept: Mapping[str, Kept], room: Budget, probe: MemoryProbe | None
 ) -> tuple[FleetPlan, dict[str, Confirmation]]:
-    """Return where every replica goes, and what the engine says of those that are planned now, by name.
+    """Return where every replica goes, and what the engine reports for those that are planned now, by name.
 
     Where it reports more than was predicted, that is added to what the replica needs, and all are planned
     again with room for it.
@@ -77,7 +77,7 @@ def _stays(model: str, index: int, kept: Mapping[str, Kept]) -> bool:
 
 
 def _corrected(fleet: FleetPlan, said: Mapping[str, Confirmation]) -> FleetPlan:
-    """Return a plan whose replicas need what the engine says."""
+    """Return a plan whose replicas need what the engine reports."""
     left, assignments = fleet.left, []
     for one in fleet.assignments:
         more = said[one.name].more if one.name in said else {}

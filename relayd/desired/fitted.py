@@ -62,7 +62,7 @@ def engine_fitted(line: EngineLine, engine: Engine, room: Budget) -> EngineFitte
     unknown = EngineFitted(line, spec, {where: Bytes(weights)}, Basis.UNKNOWN)
     if line.form is None:
         return unknown
-    with contextlib.suppress(RelaydError, ValueError, LookupError):  # the engine says what is wrong with it
+    with contextlib.suppress(RelaydError, ValueError, LookupError):  # the engine reports what is wrong
         flags = command(spec, engine.features, _ANY_ADDRESS, _ANY_KEY)
         gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
         trained = line.form.build().shape.context_trained

@@ -1,4 +1,4 @@
-"""Which models `relayd serve` chooses from the disk when nobody says, and keeps while they run.
+"""Which models `relayd serve` chooses from the disk where none is configured, and keeps while they run.
 
 What runs holds memory that a new choice would count as taken, so it stays: over a reload, an upgrade and a
 crash of the daemon.
@@ -25,7 +25,7 @@ _FILE = "picked.json"
 def models_to_serve(
     found: Iterable[Found], budget: Budget, features: Features, running: tuple[Model, ...] = ()
 ) -> Pick:
-    """Return the models on disk that this machine serves when nobody says which.
+    """Return the models on disk that this machine serves when none is named.
 
     Args:
         found: What is on disk.

@@ -119,7 +119,7 @@ class ModelPlanner:
         return found
 
     def _cold(self, line: PlannedLine, one: Assignment, threads: int) -> Planned:
-        """Return a replica without a place: as it would run alone, else as its line says."""
+        """Return a replica without a place: as it would run alone, else as its line asks for."""
         alone, _ = confirmed_plan([line], {}, self.room, None)
         outcome = next(other.outcome for other in alone.assignments if other.index == 0)
         asked = line_spec(line.model, one.index)

@@ -121,7 +121,7 @@ def _files(model: Model) -> Iterable[str]:
     part = PART.fullmatch(first.name)
     names = [first.name]
     if part:
-        with contextlib.suppress(ModelFileError):  # the engine says what is wrong with it
+        with contextlib.suppress(ModelFileError):  # the engine reports what is wrong
             names = [*part_names(first.name, int(part["count"]))]
     beside = (model.projector or projector_of(model.args), draft_of(model.args))
     files = (*(str(first.with_name(name)) for name in names), *beside, *(one.file for one in model.lora))
@@ -129,7 +129,7 @@ def _files(model: Model) -> Iterable[str]:
 
 
 def _identity(path: Path) -> tuple[str, int, int, int] | None:
-    """Return what tells a file from another that has its name; None without a file."""
+    """Return what identifies a file: path, size, time and inode; None without a file."""
     try:
         found = path.stat()
     except OSError:

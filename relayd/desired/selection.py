@@ -38,7 +38,7 @@ def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) ->
 
 
 def overridden(config: Config, *, listen: str | None = None, engine: str | None = None) -> Config:
-    """Return the configuration with what the command line says instead."""
+    """Return the configuration with the overrides of the command line."""
     if listen is not None:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, listen=listen))
     if engine is not None:
