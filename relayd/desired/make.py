@@ -1,6 +1,6 @@
 """How a plan is made (the one function for serve, reload, `relayd plan` and what plans beside them)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +81,13 @@ class Made:
 
     config: Config
     plans: ModelPlans
+    planner: ModelPlanner
     warnings: tuple[str, ...]
+
+    @property
+    def anew(self) -> ModelPlans:
+        """What a plan without regard to earlier ones, and to what runs, would be; no engine is asked."""
+        return replace(self.planner, remembered={}, running=(), probe=None).plans(self.config)
 
 
 def select(arguments: ServeArguments, site: Site, display: Display) -> Selection:
@@ -133,9 +139,10 @@ def plan_at(
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
-    plans = ModelPlanner(plans_for, machine, room, probe, remembered, running).plans(config)
+    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running)
+    plans = planner.plans(config)
     warnings = (*selected.loaded.warnings, *left_out, unread, *plans.notes)
-    return Made(config, plans, tuple(filter(None, warnings)))
+    return Made(config, plans, planner, tuple(filter(None, warnings)))
 
 
 def room_at(site: Site, config: Config, machine: Machine, *, simulated: bool = False) -> Budget:

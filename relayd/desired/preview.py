@@ -1,6 +1,6 @@
 """What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relayd.advice import catalogued, simulate
@@ -8,12 +8,15 @@ from relayd.config import Paths, own_paths
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
 from relayd.desired.make import Made, ServeArguments, plan_at, select
+from relayd.desired.plans import ModelPlans
 from relayd.desired.site import Site
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, command
 from relayd.errors import EngineError, UsageError
 from relayd.planner import Planned
 from relayd.planner.document import plan_document
+
+PLANNED_ANEW = "all models planned anew, whatever runs, would be another plan: relayd plan --fresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,20 @@ def preview(
         UsageError: A target, or the simulated machine, cannot be understood.
         ModelFileError: A model file is missing or damaged.
     """
-    selected, own = (
-        select(arguments, site, display),
-        own_paths(site.environ, site.home, demo=arguments.demo_alone),
-    )
+    selected = select(arguments, site, display)
+    own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     engine: Engine | None
     try:
         engine = engine_at(site, selected.config.engine.path)
     except EngineError:
         engine = None
     machine = catalogued(simulate(simulated)) if simulated else None
-    return Preview(plan_at(selected, site, engine, own, simulated=machine, fresh=fresh), engine, own)
+    made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh)
+    if not fresh and not simulated and _runs_as(made.anew) != _runs_as(made.plans):
+        made = replace(made, warnings=(*made.warnings, PLANNED_ANEW))
+    return Preview(made, engine, own)
+
+
+def _runs_as(plans: ModelPlans) -> list[tuple[object, ...]]:
+    """Return what distinguishes a plan for people: where replicas run, and with how much context."""
+    return [(one.name, one.spec.placement, one.spec.context, bool(one.cold)) for one in plans.plan]

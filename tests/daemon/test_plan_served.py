@@ -1,5 +1,6 @@
 """What is planned is what runs: at a start, over a reload, and for what does not fit."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,20 @@ def test_what_runs_keeps_its_process_when_a_line_is_added_and_when_the_daemon_st
     assert before["a#0"] == after["a#0"]
     assert after == pids(again)
     again.run("stop", "--all")
+
+
+def test_plan_keeps_what_runs_and_names_the_plan_that_all_models_would_get_anew(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    limit = "[memory]\nhost_mib = 700\n"
+    daemon = start_daemon(limit + line("first", slow_model))
+    daemon.config.write_text(limit + line("zero", slow_model) + line("first", slow_model))
+    kept = json.loads(daemon.run("plan", "--json").stdout)
+    fresh = json.loads(daemon.run("plan", "--json", "--fresh").stdout)
+
+    assert ["zero#0"] == [one["name"] for one in kept["cold"]]
+    assert any("relayd plan --fresh" in note for note in kept["notes"])
+    assert ["first#0"] == [one["name"] for one in fresh["cold"]]
 
 
 def test_a_model_that_does_not_fit_beside_the_others_is_said_and_not_started(
