@@ -56,6 +56,9 @@ class Doors:
         self._journal = Journal("daemon")
         self.url = ""
 
+    def __repr__(self) -> str:
+        return f"<Doors at {self.url or 'no address'}>"
+
     async def open(
         self, config: Config, inherited: Sequence[socket.socket] = (), *, any_port: bool = False
     ) -> str:

@@ -78,6 +78,9 @@ class Footprints:
         self._reading: asyncio.Task[dict[str, Footprint]] | None = None
         self._known: dict[str, Footprint] = {}
 
+    def __repr__(self) -> str:
+        return f"<Footprints of {len(self._known)} replicas>"
+
     async def read(self, statuses: Sequence[Status]) -> dict[str, Footprint]:
         """Return the footprint of each replica by its name, an older one if reading takes too long."""
         if self._reading is None or (self._reading.done() and self._is_outdated(statuses)):

@@ -57,6 +57,9 @@ class Operations:
         self._shutdown = shutdown
         self._predecessor = predecessor
 
+    def __repr__(self) -> str:
+        return f"<Operations on {self._parts.fleet!r}, {self._shutdown!r}>"
+
     async def status(self, _arguments: NoArguments) -> StatusReport:
         """Return the daemon, its models and every replica."""
         return await status_report(self._parts, self._predecessor, stopping=self._shutdown.requested)
