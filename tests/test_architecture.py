@@ -30,7 +30,7 @@ from tests.imports import (
 pytestmark = pytest.mark.pure
 
 FOUNDATION = frozenset(
-    {"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal", "lock"}
+    {"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal", "lock", "names"}
 )
 """Top-level modules that import no room and that every room may import."""
 
@@ -117,7 +117,7 @@ PURE = (
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 
-PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint"})
+PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint", "names"})
 """Foundation that pure modules may use: values only, no clock and no file."""
 
 IMPURE_LIBRARIES = frozenset({

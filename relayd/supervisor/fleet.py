@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from relayd.errors import ModelNotFoundError
+from relayd.names import ReplicaName
 from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
@@ -89,10 +90,10 @@ class Fleet:
         """Return the replicas that `MODEL` or `MODEL#N` names; None names all.
 
         Raises:
-            ModelNotFoundError: Nothing has that name.
+            ModelNotFoundError: Nothing here has that name.
         """
         chosen = [
-            replica for replica in self._replicas.values() if target is None or _names(target, replica.spec)
+            replica for replica in self._replicas.values() if target is None or _covers(target, replica.spec)
         ]
         if target is not None and not chosen:
             known = ", ".join(sorted(self._replicas)) or "none"
@@ -204,5 +205,9 @@ async def _one_by_one(wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[
     return outcome
 
 
-def _names(target: str, spec: ReplicaSpec) -> bool:
-    return target in (spec.name, spec.model)
+def _covers(target: str, spec: ReplicaSpec) -> bool:
+    """Return whether a name means a replica; one that makes no sense means none."""
+    try:
+        return ReplicaName.parse(target).covers(ReplicaName(spec.model, spec.index))
+    except ValueError:
+        return False

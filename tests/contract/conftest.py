@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.stage import Stage
+from tests.contract.stage import Stage, free_ports
 from tests.daemons import FAST, Daemon
 from tests.fakes import llama_server
 
@@ -23,9 +23,15 @@ def fake_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stage(fake_engine: Path, home: Path) -> Stage:
+def listen(request: pytest.FixtureRequest) -> str:
+    """What replicas listen on: `unix`, or with the mark `on_both` also `tcp`."""
+    return str(getattr(request, "param", "unix"))
+
+
+@pytest.fixture
+def stage(fake_engine: Path, home: Path, listen: str) -> Stage:
     """Replicas of the stand-in without a daemon."""
-    return Stage(fake_engine, home)
+    return Stage(fake_engine, home, ports=free_ports(8) if listen == "tcp" else ())
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import contextlib
 import os
 import resource
 import signal
+import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import msgspec
 import psutil
+import pytest
 
 from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
@@ -20,6 +23,7 @@ from relayd.engine import environment
 from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Pools
 from relayd.supervisor import Dependencies, EngineLauncher, Replica, Settings
+from relayd.supervisor.probe import Fetch
 from tests.daemons import DEADLINE_SECONDS
 
 FAST = Settings(
@@ -88,6 +92,27 @@ class Listener:
 
 
 @dataclass
+class CountedProbes:
+    """Reads from replicas, and counts what it has begun and ended of each."""
+
+    fetch: Fetch
+    begun: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+
+    async def __call__(
+        self, endpoint: Endpoint, path: str, *, with_key: bool, timeout_seconds: float
+    ) -> tuple[int, bytes]:
+        self.begun[endpoint.replica] += 1
+        try:
+            return await self.fetch(endpoint, path, with_key=with_key, timeout_seconds=timeout_seconds)
+        finally:
+            self.ended[endpoint.replica] += 1
+
+    def waits_for(self, replica: str) -> bool:
+        return self.begun[replica] > self.ended[replica]
+
+
+@dataclass
 class Stage:
     """Where replicas live: a folder, an engine, a clock.
 
@@ -95,19 +120,22 @@ class Stage:
         engine: The program that is started.
         home: Folder of everything.
         program: What is started instead, if not the engine.
+        ports: Where replicas listen; empty for unix sockets.
     """
 
     engine: Path
     home: Path
     program: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
     clock: SteppedClock = field(default_factory=SteppedClock)
     listener: Listener = field(default_factory=Listener)
+    probes: CountedProbes = field(default_factory=lambda: CountedProbes(Pools().get))
 
     @property
     def runtime(self) -> Path:
         return self.home / "r"
 
-    def launcher(self, **options: Any) -> EngineLauncher:
+    def launcher(self) -> EngineLauncher:
         self.runtime.mkdir(mode=0o700, exist_ok=True)
         return EngineLauncher(
             self._command,
@@ -121,7 +149,7 @@ class Stage:
             logs=self.home / "logs",
             engine="fake",
             clock=self.clock,
-            **options,
+            ports=self.ports,
         )
 
     def planned(self, faults: str = "", name: str = "m", **fields: Any) -> Planned:
@@ -131,7 +159,7 @@ class Stage:
         return Planned(ReplicaSpec(name, 0, model, extra_args=args, **fields))
 
     def replica(self, faults: str = "", name: str = "m", settings: Settings = FAST, **world: Any) -> Replica:
-        known = Dependencies(self.launcher(), self.listener, self.clock, Pools().get, **world)
+        known = Dependencies(self.launcher(), self.listener, self.clock, self.probes, **world)
         return Replica(self.planned(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:
@@ -180,6 +208,19 @@ class Stage:
             where = (address.path.name,)
         flags = ("--model", str(spec.file), "--api-key-file", str(key_file), "--parallel", str(spec.slots))
         return (str(self.engine), *flags, "--host", *where, *spec.extra_args)
+
+
+on_both = pytest.mark.parametrize("listen", ["unix", "tcp"], indirect=True)
+"""Runs a test with replicas on unix sockets, and again with replicas on assigned ports."""
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return ports that nobody listens on; another process may still take one, as in real life."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return tuple(one.getsockname()[1] for one in sockets)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -16,14 +16,14 @@ import psutil
 import pytest
 
 from relayd.client.control import UnixConnection
-from relayd.endpoint import UnixAddress
+from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.lock import Lock
 from relayd.supervisor.child import Files
 from relayd.supervisor.identity import start_mark
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.state import State
 from tests.contract import crashing
-from tests.contract.stage import Stage, pid_of
+from tests.contract.stage import Stage, on_both, pid_of, until
 from tests.daemon.test_faults import config
 from tests.daemons import DEADLINE_SECONDS, Daemon, tagged_processes
 
@@ -144,6 +144,7 @@ def test_s37_a_runtime_folder_that_was_wiped_makes_no_twins(
 
 
 @pytest.mark.fake
+@on_both
 def test_s38_a_record_that_makes_no_sense_is_put_aside_and_the_others_hold(stage: Stage) -> None:
     names = ("a", "b", "c", "d")
     launcher = stage.launcher()
@@ -184,6 +185,7 @@ def test_s39_s40_a_plan_that_changed_meanwhile_replaces_only_what_it_changes(
 
 
 @pytest.mark.fake
+@on_both
 def test_s41_a_lock_that_a_stranger_holds_is_respected_until_it_is_free(stage: Stage) -> None:
     replica = stage.replica()
     lock = Lock.try_take(Files.of(stage.runtime, "m#0").lock)
@@ -277,6 +279,28 @@ def test_s45_what_a_killed_replica_left_does_not_hinder_the_next_one(stage: Stag
 
     async def story() -> None:
         replica.start()
+        await replica.reached(State.READY)
+
+    stage.play(story, replica)
+
+
+@pytest.mark.fake
+@on_both
+def test_what_a_daemon_left_running_is_adopted_where_it_listens(stage: Stage) -> None:
+    child = stage.launcher().launch(stage.planned(), 3)
+    replica = stage.replica()
+
+    async def story() -> None:
+        assert replica.adopt()
+        await replica.reached(State.READY)
+        status = replica.status()
+        assert (child.pid, 3) == (status.pid, status.incarnation)
+        assert str(child.endpoint.address) == status.address
+        assert bool(stage.ports) == isinstance(child.endpoint.address, TcpAddress)
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.process
+        child.process.wait()  # it is this process's child all the same
+        await until(lambda: replica.status().incarnation == 4)
         await replica.reached(State.READY)
 
     stage.play(story, replica)

@@ -19,7 +19,7 @@ from relayd.clock import SystemClock
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import State
-from tests.contract.stage import Stage, pid_of, quick
+from tests.contract.stage import Stage, pid_of, quick, until
 from tests.contract.test_adoption import await_incarnation, complete, through
 from tests.daemons import DEADLINE_SECONDS, Daemon, wait_until
 
@@ -159,13 +159,15 @@ def test_s61_a_machine_that_slept_kills_nothing(stage: Stage, faults: str) -> No
         replica.start()
         await replica.reached(State.LOADING if faults else State.READY)
         os.kill(pid_of(replica), signal.SIGSTOP)
-        await asyncio.sleep(0.1)  # a look waits for an answer now
+        await until(lambda: stage.probes.waits_for("m#0"))
         stage.clock.monotonic_ahead += 3600
-        await asyncio.sleep(0.15)  # it waits no longer
+        ended = stage.probes.ended["m#0"]
+        await until(lambda: stage.probes.ended["m#0"] > ended)
         os.kill(pid_of(replica), signal.SIGCONT)
         stage.go()
         await replica.reached(State.READY)
-        await asyncio.sleep(0.2)
+        ended = stage.probes.ended["m#0"]
+        await until(lambda: stage.probes.ended["m#0"] > ended + 3)
 
     stage.play(story, replica)
     assert (1, 0) == (replica.status().incarnation, replica.status().restarts)

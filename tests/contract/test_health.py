@@ -136,7 +136,7 @@ def test_s50_a_replica_that_hangs_delays_no_look_at_another(stage: Stage) -> Non
         for replica in (hung, other):
             await replica.reached(State.READY)
         os.kill(pid_of(hung), signal.SIGSTOP)
-        await asyncio.sleep(0.1)
+        await until(lambda: stage.probes.waits_for("hung#0"))
         looks = stage.log("other").count("GET /health")
         await until(lambda: stage.log("other").count("GET /health") >= looks + 5)
         assert State.READY is hung.state, "its own look still waits for an answer"

@@ -17,7 +17,7 @@ from relayd.scheduler import Arrived, Ask, Dispatch, Draining, Gone, Lost, Ready
 from relayd.secret import Secret
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import ALIVE, TRANSITIONS, Event, State
-from tests.contract.stage import Stage, no_descriptor_left, pid_of, quick, until
+from tests.contract.stage import Stage, no_descriptor_left, on_both, pid_of, quick, until
 
 
 @pytest.mark.pure
@@ -94,6 +94,7 @@ def test_s04_only_a_ready_replica_is_given_work(news: list[tuple[str, str]]) -> 
 
 
 @pytest.mark.fake
+@on_both
 def test_s05_to_load_is_no_failure(stage: Stage) -> None:
     replica = stage.replica("hold", settings=quick(failures=1, hung_seconds=0.1))
     seen: set[State] = set()
@@ -124,6 +125,7 @@ def test_s06_a_load_that_moves_may_take_any_time(stage: Stage) -> None:
 
 
 @pytest.mark.fake
+@on_both
 def test_s06_a_load_that_stalls_is_ended(stage: Stage) -> None:
     replica = stage.replica("stall,lives=1", settings=quick(load_stall_seconds=0.25))
 
@@ -140,6 +142,7 @@ def test_s06_a_load_that_stalls_is_ended(stage: Stage) -> None:
 
 
 @pytest.mark.fake
+@on_both
 def test_s08_only_a_stable_time_makes_the_delays_start_over(stage: Stage) -> None:
     replica = stage.replica(settings=quick(first_delay_seconds=0.05, max_delay_seconds=9))
 
@@ -163,6 +166,7 @@ def test_s08_only_a_stable_time_makes_the_delays_start_over(stage: Stage) -> Non
 
 
 @pytest.mark.fake
+@on_both
 def test_s11_a_changed_spec_leaves_fatal(stage: Stage) -> None:
     replica = stage.replica("exit=1", settings=quick(budget=1))
 
@@ -176,6 +180,7 @@ def test_s11_a_changed_spec_leaves_fatal(stage: Stage) -> None:
 
 
 @pytest.mark.fake
+@on_both
 @pytest.mark.parametrize("faults", ["mute", "stall"])
 def test_s14_a_stop_works_while_a_replica_starts_and_loads(stage: Stage, faults: str) -> None:
     replica = stage.replica(faults, settings=quick(stop_seconds=600))
@@ -193,6 +198,7 @@ def test_s14_a_stop_works_while_a_replica_starts_and_loads(stage: Stage, faults:
 
 
 @pytest.mark.fake
+@on_both
 def test_s16_a_hung_replica_is_killed_to_be_started_again(stage: Stage) -> None:
     replica = stage.replica()
 
@@ -209,6 +215,7 @@ def test_s16_a_hung_replica_is_killed_to_be_started_again(stage: Stage) -> None:
 
 
 @pytest.mark.fake
+@on_both
 def test_s17_what_an_earlier_incarnation_still_says_changes_nothing(stage: Stage) -> None:
     replica = stage.replica(settings=quick(failures=1, timeout_seconds=0.2))
 
@@ -262,6 +269,7 @@ def test_s19_s28_no_sequence_of_commands_makes_twins_or_zombies(stage: Stage) ->
 
 
 @pytest.mark.fake
+@on_both
 def test_s20_a_slow_stop_holds_no_other_up(stage: Stage) -> None:
     slow = stage.replica("ignore-term", name="slow", settings=quick(stop_seconds=600))
     other = stage.replica(name="other")

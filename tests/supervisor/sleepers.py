@@ -3,10 +3,12 @@
 import asyncio
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
+
+import msgspec
 
 from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
@@ -109,6 +111,13 @@ class Listener:
         self.heard.append("forgotten")
 
 
+FAST = Settings(
+    Replicas(ready_seconds=60, stop_seconds=0.2),
+    Restart(first_delay_seconds=0.02, max_delay_seconds=0.05, budget=3),
+    Probe(fast_seconds=0.005),
+)
+
+
 def live(
     launcher: Launcher,
     story: Callable[[Replica, Listener], Awaitable[None]],
@@ -118,11 +127,7 @@ def live(
     **others: Any,
 ) -> None:
     """Tell a story of one replica, with short intervals, and end it."""
-    settings = Settings(
-        Replicas(ready_seconds=ready_seconds, stop_seconds=0.2),
-        Restart(first_delay_seconds=0.02, max_delay_seconds=0.05, budget=3),
-        Probe(fast_seconds=0.005),
-    )
+    settings = replace(FAST, replicas=msgspec.structs.replace(FAST.replicas, ready_seconds=ready_seconds))
 
     def smaller(planned: Planned, rung: int, *, host: bool) -> Step | None:
         return step_down(planned, facts, rung, host=host) if facts else None
@@ -185,3 +190,10 @@ class Remembered:
         self.kept.pop(replica, None)
         if reduction:
             self.kept[replica] = reduction
+
+
+SMALLER = replace(PLANNED, spec=replace(PLANNED.spec, slots=2))
+
+
+def reduction(at: float = 0.0) -> Reduction:
+    return Reduction(PLANNED.spec.digest, SMALLER.spec, 2, ("slots: 4 → 2",), at)

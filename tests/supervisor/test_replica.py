@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from relayd.clock import SystemClock
 from relayd.errors import EngineError
 from relayd.planner import Facts
-from relayd.supervisor import Replica, State
+from relayd.router import Pools
+from relayd.supervisor import Dependencies, Replica, State
 from relayd.supervisor.causes import Cause
-from tests.supervisor.sleepers import PLANNED, Launcher, Listener, live, until
+from tests.supervisor.sleepers import FAST, PLANNED, Launcher, Listener, live, until
 
 pytestmark = pytest.mark.fake
 
@@ -85,17 +87,19 @@ def test_a_stop_is_not_a_crash_and_is_not_restarted(tmp_path: Path) -> None:
 
 
 def test_a_stop_in_backoff_cancels_the_retry(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, command=("false",))
+    launcher, failing = (Launcher(tmp_path, command=("false",)) for _ in range(2))
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
         await until(lambda: State.BACKOFF is replica.state)
         replica.stop(1)
         count = len(launcher.children)
-        other = asyncio.Event()  # set later than the retry was due: the longest delay is 0.05 s
-        asyncio.get_running_loop().call_later(0.1, other.set)
-        await other.wait()
+        # Another one with the same delays has come back twice: the retry of this one was due before.
+        other = Replica(PLANNED, Dependencies(failing, Listener(), SystemClock(), Pools().get), FAST)
+        other.load()
+        await until(lambda: other.status().restarts == 2)
         assert (State.STOPPED, count) == (replica.state, len(launcher.children))
+        await other.down()
 
     live(launcher, story)
 

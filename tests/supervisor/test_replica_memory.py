@@ -1,7 +1,6 @@
 """When a replica may take its memory, what is cold, and what was made smaller to fit."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,17 @@ from relayd.clock import SystemClock
 from relayd.planner import Facts
 from relayd.supervisor import Replica, State
 from relayd.supervisor.adoption import Adopted
-from relayd.supervisor.sizing import Reduction
-from tests.supervisor.sleepers import PLANNED, Holding, Launcher, Listener, Remembered, live, until
+from tests.supervisor.sleepers import (
+    PLANNED,
+    SMALLER,
+    Holding,
+    Launcher,
+    Listener,
+    Remembered,
+    live,
+    reduction,
+    until,
+)
 
 pytestmark = pytest.mark.fake
 
@@ -91,13 +99,6 @@ def test_a_replica_that_is_unloaded_comes_back_by_a_load_and_one_that_was_stoppe
     assert 2 == len(launcher.children)
 
 
-SMALLER = replace(PLANNED, spec=replace(PLANNED.spec, slots=2))
-
-
-def reduction(at: float = 0.0) -> Reduction:
-    return Reduction(PLANNED.spec.digest, SMALLER.spec, 2, ("slots: 4 → 2",), at)
-
-
 def test_what_was_reduced_is_kept_and_the_next_daemon_starts_it_so(tmp_path: Path) -> None:
     log, disk = tmp_path / "log", Remembered()
     words = "cudaMalloc failed: out of memory"
@@ -110,7 +111,7 @@ def test_what_was_reduced_is_kept_and_the_next_daemon_starts_it_so(tmp_path: Pat
         assert ("slots: 4 → 2",) == replica.status().reduced
 
     live(failing, first, facts=facts, reductions=disk)
-    assert [PLANNED, SMALLER] == [planned for planned, _ in failing.launched]
+    assert [PLANNED.spec, SMALLER.spec] == [planned.spec for planned, _ in failing.launched]
     kept = disk.kept["m#0"]
     assert (PLANNED.spec.digest, SMALLER.spec) == (kept.line, kept.spec)
 
@@ -119,7 +120,7 @@ def test_what_was_reduced_is_kept_and_the_next_daemon_starts_it_so(tmp_path: Pat
     async def second(replica: Replica, _listener: Listener) -> None:
         replica.recall(disk.kept["m#0"])
         replica.load()
-        assert (("slots: 4 → 2",), SMALLER) == (replica.status().reduced, replica.status().planned)
+        assert (("slots: 4 → 2",), SMALLER.spec) == (replica.status().reduced, replica.spec)
 
     live(launcher, second, reductions=disk)
     assert [(SMALLER.spec, kept)] == [(planned.spec, known) for planned, known in launcher.launched]
