@@ -1,5 +1,7 @@
 """What tests share: the real engine, models, and a daemon of one's own."""
 
+import asyncio
+import inspect
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from relayd.cli.engine import lend_installer
 from relayd.config import cache_dir
 from relayd.engine import Engine, ensure
-from tests.daemons import Daemon
+from tests.daemons import DEADLINE_SECONDS, Daemon
 from tests.ggufs import SLOW, TINY, make_model
 
 settings.register_profile(
@@ -25,6 +27,25 @@ def pytest_configure() -> None:
     """Let SIGINT reach what tests start, also where a shell in the background had us ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The loop of a test that is a coroutine."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test on the loop of its `runner`, with a deadline."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    runner = pyfuncitem._request.getfixturevalue("runner")
+    assert isinstance(runner, asyncio.Runner)
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    runner.run(asyncio.wait_for(pyfuncitem.obj(**arguments), DEADLINE_SECONDS))
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -26,14 +26,7 @@ UNREVISED = frozenset(
 
 AMBIGUOUS = frozenset(
     {
-        "Answer",
-        "Budget",
-        "Fleet",
-        "Limits",
         "Line",
-        "Message",
-        "Placement",
-        "Proxy",
         "Record",
         "Refusal",
     }

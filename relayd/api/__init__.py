@@ -1,9 +1,9 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
-from relayd.api.connection import Limits
+from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Access, Door, RequestContext, Route
 from relayd.api.errors import error_answer
-from relayd.api.fleet import Fleet, ModelState, ModelView
+from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.inference import Inference
@@ -14,13 +14,13 @@ from relayd.api.server import Listener, listen
 __all__ = [
     "OPENAI",
     "Access",
+    "ConnectionLimits",
     "Door",
     "FailedKeys",
-    "Fleet",
     "Inference",
     "Keyring",
-    "Limits",
     "Listener",
+    "ModelDirectory",
     "ModelState",
     "ModelView",
     "RequestContext",

@@ -30,7 +30,7 @@ _LINGERING_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one client and all clients together may hold open.
 
     Attributes:
@@ -54,7 +54,7 @@ class ConnectionLimiter:
     a drain does not wait for them.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._by_peer: Counter[str] = Counter()
         self._lasting: set[Connection] = set()
@@ -113,7 +113,7 @@ class Connection(web.RequestHandler):
         self,
         server: web.Server,
         limiter: ConnectionLimiter,
-        limits: Limits,
+        limits: ConnectionLimits,
         loop: asyncio.AbstractEventLoop,
         dialect: Dialect,
         *,

@@ -55,7 +55,7 @@ class ModelView:
     replicas_cold: int = 0
 
 
-class Fleet(Protocol):
+class ModelDirectory(Protocol):
     """A read-only look at what is configured and how it is."""
 
     def models(self) -> Sequence[ModelView]:

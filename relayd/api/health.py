@@ -6,7 +6,7 @@ from aiohttp import web
 
 from relayd.api.answer import json_answer
 from relayd.api.door import Access, RequestContext, Route
-from relayd.api.fleet import Fleet, ModelState, ModelView
+from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 
 
 def overall(models: Sequence[ModelView]) -> str:
@@ -25,7 +25,7 @@ def can_serve(models: Sequence[ModelView]) -> bool:
     return any(model.replicas_ready for model in models)
 
 
-def health_routes(fleet: Fleet) -> tuple[Route, ...]:
+def health_routes(fleet: ModelDirectory) -> tuple[Route, ...]:
     """Return the routes that monitors ask.
 
     `/healthz` reports that the process answers, `/readyz` that a model does; `/health` reports how

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from relayd.api.body import read_body
 from relayd.api.door import Handler, RequestContext, Route
-from relayd.api.fleet import Fleet, find_model
+from relayd.api.fleet import ModelDirectory, find_model
 from relayd.router import BodyRules, Call, Dialect, Dispatcher, Exchanges, Proxy, peek
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes
@@ -30,7 +30,7 @@ class Inference:
         body_seconds: How long a body, or the next 64 KiB of it, may take.
     """
 
-    fleet: Fleet
+    fleet: ModelDirectory
     dispatcher: Dispatcher
     proxy: Proxy
     exchanges: Exchanges

@@ -11,7 +11,7 @@ from functools import partial
 import psutil
 from aiohttp import web
 
-from relayd.api.connection import Connection, ConnectionLimiter, Limits, require_c_parser
+from relayd.api.connection import Connection, ConnectionLimiter, ConnectionLimits, require_c_parser
 from relayd.errors import ListenError
 from relayd.router import Dialect
 
@@ -96,7 +96,7 @@ async def listen(
     handler: Handler,
     host: str,
     port: int,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
     *,
     dialect: Dialect,
     socks: Sequence[socket.socket] = (),
@@ -117,7 +117,7 @@ async def listen(
     require_c_parser()
     if not 0 <= port <= 65535:
         raise ListenError(f"Cannot listen on port {port}.", remedy="Ports go from 1 to 65535.")
-    limits = limits or Limits()
+    limits = limits or ConnectionLimits()
     loop, limiter = asyncio.get_running_loop(), ConnectionLimiter(limits)
     server = web.Server(handler, handler_cancellation=True)
 

@@ -1,4 +1,4 @@
-"""Through which doors do clients' requests come in?"""
+"""The HTTP side of a daemon: its listener, and the routes and rules behind it (doors)."""
 
 import os
 import socket
@@ -9,12 +9,13 @@ from aiohttp import web
 from relayd import __version__
 from relayd.api import (
     OPENAI,
+    ConnectionLimits,
     Door,
     FailedKeys,
     Inference,
     Keyring,
-    Limits,
     Listener,
+    ModelDirectory,
     health_routes,
     listen,
     make_policy,
@@ -22,7 +23,6 @@ from relayd.api import (
 )
 from relayd.clock import Clock
 from relayd.config import Config, parse_listen
-from relayd.daemon.view import FleetView
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError
 from relayd.journal import Journal
@@ -47,7 +47,7 @@ class Doors:
     listen: str
     """What is open, and where, as configured; set by `open`."""
 
-    def __init__(self, view: FleetView, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
+    def __init__(self, view: ModelDirectory, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
         self.exchanges = Exchanges(clock)
         self._view = view
         self._dispatcher = dispatcher
@@ -76,7 +76,9 @@ class Doors:
         self.listen = server.listen
         address = parse_listen(self.listen)
         self._door = self.make(config)
-        limits = Limits(header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds)
+        limits = ConnectionLimits(
+            header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds
+        )
         try:
             self.listener = await listen(
                 self._serve, address.host, address.port, limits, dialect=OPENAI, socks=inherited

@@ -4,7 +4,7 @@ from relayd.router.attempts import Attempts, Reply
 from relayd.router.body import BodyRules, Peek, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import Dispatcher, Lease
-from relayd.router.exchange import Exchanges, Record
+from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
 from relayd.router.pool import Pools
 from relayd.router.proxy import Proxy
@@ -15,13 +15,13 @@ __all__ = [
     "Call",
     "Dialect",
     "Dispatcher",
+    "ExchangeRecord",
     "Exchanges",
     "Lease",
     "Peek",
     "Pools",
     "Problem",
     "Proxy",
-    "Record",
     "Reply",
     "Translation",
     "peek",

@@ -17,7 +17,7 @@ from relayd.scheduler.exchange import Usage
 _TAIL_BYTES = 16
 
 
-class Answer(web.StreamResponse):
+class ReplicaAnswer(web.StreamResponse):
     """A response whose body comes from a replica and is framed anew.
 
     For what the replica's own bytes cannot serve: HTTP/1.0 clients, which know no chunks, answers

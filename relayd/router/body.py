@@ -26,11 +26,11 @@ REFUSED = {"lora": "Adapters are set in relay.toml, for every request to the mod
 _Value = TypeVar("_Value")
 
 
-class _Message(msgspec.Struct):
+class _ChatMessage(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_MESSAGES = msgspec.json.Decoder(list[_Message])
+_MESSAGES = msgspec.json.Decoder(list[_ChatMessage])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)

@@ -16,7 +16,7 @@ from relayd.errors import (
     UnavailableError,
     UpstreamError,
 )
-from relayd.router.exchange import Record
+from relayd.router.exchange import ExchangeRecord
 from relayd.scheduler import (
     Arrived,
     Ask,
@@ -67,7 +67,7 @@ class Lease:
         record: Where it is noted what happens to the request.
     """
 
-    def __init__(self, dispatcher: "Dispatcher", ticket: Ticket, record: Record) -> None:
+    def __init__(self, dispatcher: "Dispatcher", ticket: Ticket, record: ExchangeRecord) -> None:
         self.record = record
         self._dispatcher = dispatcher
         self._ticket = ticket
@@ -142,7 +142,7 @@ class Dispatcher:
     def __repr__(self) -> str:
         return f"<Dispatcher open={len(self._holders)}>"
 
-    def open(self, ask: Ask, record: Record) -> Lease:
+    def open(self, ask: Ask, record: ExchangeRecord) -> Lease:
         """Return a lease for what `ask` asks for."""
         return Lease(self, Ticket(self.next_id(), ask), record)
 

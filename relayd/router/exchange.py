@@ -42,9 +42,9 @@ class Exchanges:
         """Return the last exchanges, the oldest first."""
         return tuple(self._recent)
 
-    def begin(self, request_id: str, path: str, key: str = "") -> "Record":
+    def begin(self, request_id: str, path: str, key: str = "") -> "ExchangeRecord":
         """Return the record of a request that has arrived; leaving its `with` block ends it."""
-        return Record(self._clock, self.add, request_id, path, key, self._clock.monotonic())
+        return ExchangeRecord(self._clock, self.add, request_id, path, key, self._clock.monotonic())
 
     def add(self, exchange: Exchange) -> None:
         """Keep a finished request, and hand it to every listener."""
@@ -53,7 +53,7 @@ class Exchanges:
             listener(exchange)
 
 
-class Record(msgspec.Struct, eq=False):
+class ExchangeRecord(msgspec.Struct, eq=False):
     """The exchange of one request while it runs; times are monotonic seconds.
 
     The code that serves the request notes here what happens. However it ends, `end` makes the value once.

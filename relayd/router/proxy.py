@@ -7,7 +7,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from relayd.errors import RequestError
-from relayd.router.answer import Answer
+from relayd.router.answer import ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault
 from relayd.router.dialect import Dialect
 from relayd.router.dispatch import Lease
@@ -105,16 +105,16 @@ class Proxy:
 
     def _answer(
         self, request: web.BaseRequest, call: Call, head: Head, own: Mapping[str, str], dialect: Dialect
-    ) -> Answer:
+    ) -> ReplicaAnswer:
         """Return the response that can carry a replica's answer to this client at the least cost."""
         stall_seconds = self._write_stall_seconds
         translation = dialect.translation(stream=call.stream)
         if translation is None and can_splice(request, head):
             return Splice(request, head, own, dialect, stall_seconds=stall_seconds)
-        return Answer(request, head, own, dialect, translation, stall_seconds=stall_seconds)
+        return ReplicaAnswer(request, head, own, dialect, translation, stall_seconds=stall_seconds)
 
 
-async def deliver(answer: Answer, relay: Relay) -> Outcome:
+async def deliver(answer: ReplicaAnswer, relay: Relay) -> Outcome:
     """Pass an answer on to its client.
 
     The head may be out already when the source fails or no replica can be found to go on: then

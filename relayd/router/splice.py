@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 from relayd.errors import RequestError
-from relayd.router.answer import Answer
+from relayd.router.answer import ReplicaAnswer
 from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
 from relayd.units import KIB
@@ -31,7 +31,7 @@ def can_splice(request: web.BaseRequest, head: Head) -> bool:
     )
 
 
-class Splice(Answer):
+class Splice(ReplicaAnswer):
     """A response in the replica's own framing, under a head of relayd's."""
 
     _transport: asyncio.Transport

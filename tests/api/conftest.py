@@ -13,7 +13,7 @@ from aiohttp import web
 
 from relayd.api.answer import json_answer
 from relayd.api.body import read_body
-from relayd.api.connection import Limits
+from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Door, RequestContext, Route
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
@@ -125,7 +125,7 @@ def doors() -> Doors:
         routes: Iterable[Route] = ROUTES,
         *,
         keys: tuple[str, ...] = (),
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         admins: tuple[str, ...] = (),

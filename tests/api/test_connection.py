@@ -8,7 +8,7 @@ from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import StreamReader
 
-from relayd.api.connection import Connection, ConnectionLimiter, Limits, require_c_parser
+from relayd.api.connection import Connection, ConnectionLimiter, ConnectionLimits, require_c_parser
 from relayd.errors import ListenError
 from tests.api.conftest import Doors, Response, read_response, run_with
 from tests.daemons import DEADLINE_SECONDS
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-QUICK = Limits(header_seconds=0.5, idle_seconds=DEADLINE_SECONDS)
+QUICK = ConnectionLimits(header_seconds=0.5, idle_seconds=DEADLINE_SECONDS)
 
 
 async def drip(writer: asyncio.StreamWriter, raw: bytes) -> None:
@@ -66,7 +66,9 @@ def test_the_second_head_has_a_deadline_from_its_first_byte(doors: Doors) -> Non
             for _ in range(2):
                 writer.write(HEALTH)
                 assert 200 == (await read_response(reader)).status
-                await asyncio.sleep(0.6)  # idle for longer than a head may take
+                with pytest.raises(TimeoutError):  # it stays open for longer than a head may take
+                    async with asyncio.timeout(0.6):
+                        await reader.read(1)
             writer.write(HEALTH[:10])
             rest = await reader.read()
             writer.close()
@@ -77,7 +79,7 @@ def test_the_second_head_has_a_deadline_from_its_first_byte(doors: Doors) -> Non
 
 def test_an_idle_connection_is_closed(doors: Doors) -> None:
     async def scene() -> bytes:
-        async with doors(limits=Limits(idle_seconds=0.1)) as client:
+        async with doors(limits=ConnectionLimits(idle_seconds=0.1)) as client:
             reader, writer = await client.connect()
             writer.write(HEALTH)
             await read_response(reader)
@@ -100,8 +102,10 @@ def test_pipelined_requests_are_answered_in_order(doors: Doors) -> None:
     assert [200, 404, 200] == run_with(scene)
 
 
-@pytest.mark.parametrize("limits", [Limits(connections=2), Limits(connections_per_peer=2)])
-def test_a_connection_over_the_limit_is_told_to_come_back(doors: Doors, limits: Limits) -> None:
+@pytest.mark.parametrize(
+    "limits", [ConnectionLimits(connections=2), ConnectionLimits(connections_per_peer=2)]
+)
+def test_a_connection_over_the_limit_is_told_to_come_back(doors: Doors, limits: ConnectionLimits) -> None:
     async def scene() -> Response:
         async with doors(limits=limits) as client:
             pairs = [await client.connect() for _ in range(3)]
@@ -116,7 +120,7 @@ def test_a_connection_over_the_limit_is_told_to_come_back(doors: Doors, limits: 
 
 
 def test_a_connection_that_ends_makes_room() -> None:
-    limiter = ConnectionLimiter(Limits(connections=3, connections_per_peer=2))
+    limiter = ConnectionLimiter(ConnectionLimits(connections=3, connections_per_peer=2))
 
     assert [True, True, False] == [limiter.enter("a") for _ in range(3)]
     assert [True, False] == [limiter.enter("b") for _ in range(2)]

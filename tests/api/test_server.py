@@ -157,7 +157,7 @@ def test_a_client_that_leaves_cancels_its_request() -> None:
     assert run_with(scene)
 
 
-def test_only_a_connection_that_nothing_runs_on_is_detach_idle() -> None:
+def test_only_a_connection_that_nothing_runs_on_is_detached() -> None:
     async def scene() -> tuple[int, int]:
         handler = Held()
         listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)
@@ -209,7 +209,7 @@ def test_a_detached_connection_is_served_by_who_attaches_it() -> None:
     assert [200, 200] == run_with(scene)
 
 
-def test_a_connection_whose_client_has_not_taken_its_answer_is_not_detach_idle() -> None:
+def test_a_connection_whose_client_has_not_taken_its_answer_is_not_detached() -> None:
     size = 8_000_000
 
     async def large(_request: web.BaseRequest) -> web.StreamResponse:

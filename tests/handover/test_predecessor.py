@@ -15,7 +15,18 @@ from relayd.endpoint import Endpoint, UnixAddress
 from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, messages
 from relayd.router import Dispatcher
-from relayd.scheduler import Ask, Inherited, Ready, Scheduler, Ticket
+from relayd.scheduler import (
+    Ask,
+    Ended,
+    Event,
+    Exchange,
+    Finished,
+    Inherited,
+    Ready,
+    Scheduler,
+    Ticket,
+    Usage,
+)
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.system
@@ -114,6 +125,22 @@ def test_everything_that_a_request_asks_for_goes_over() -> None:
         return waiting
 
     assert [ask, ask] == played(scene())
+
+
+def test_how_an_old_daemons_request_ended_reaches_the_scheduler() -> None:
+    exchange = Exchange(ask=Ask("m", key="team"), request_id="r", ended=Ended.CUT, usage=Usage(9, 4, 2))
+    events: list[Event] = []
+
+    async def scene() -> None:
+        new = NewDaemon()
+        new.dispatcher = Dispatcher(events.append, SystemClock(), max_wait_seconds=FAR)
+        new.receive(commit(1), messages.TicketFinished(1, exchange))
+        await new.take_over()
+        new.close()
+
+    played(scene())
+
+    assert [exchange] == [event.exchange for event in events if isinstance(event, Finished)]
 
 
 def test_the_shared_files_are_used_once_the_old_daemon_has_committed() -> None:

@@ -1,7 +1,6 @@
-"""A loop for tests that are coroutines, and fronts for them."""
+"""Both loops for tests that are coroutines, and fronts for them."""
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -10,7 +9,6 @@ import uvloop
 
 from relayd.api.openai import OPENAI
 from relayd.router import Dialect, Pools
-from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import Act, fake_replica
 from tests.router.front import Front, Opener, serving
 
@@ -21,18 +19,6 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         yield runner
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine test on the loop of its `runner`, with a deadline."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    runner = pyfuncitem.funcargs["runner"]
-    assert isinstance(runner, asyncio.Runner)
-    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    runner.run(asyncio.wait_for(pyfuncitem.obj(**arguments), DEADLINE_SECONDS))
-    return True
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from relayd.api.openai import OPENAI
 from relayd.errors import QueueTimeoutError
-from relayd.router.answer import Answer
+from relayd.router.answer import ReplicaAnswer
 from relayd.router.headers import parse_head
 from relayd.router.proxy import Outcome, deliver
 from relayd.router.splice import Splice
@@ -66,9 +66,9 @@ async def test_a_stream_that_is_cut_ends_with_a_line_of_the_dialect(front: Opene
         assert not raw.endswith(LAST_CHUNK)
 
 
-@pytest.mark.parametrize(("kind", "version"), [(Splice, "1.1"), (Answer, "1.0")])
+@pytest.mark.parametrize(("kind", "version"), [(Splice, "1.1"), (ReplicaAnswer, "1.0")])
 async def test_a_refusal_after_the_first_byte_is_told_within_the_answer(
-    front: Opener, kind: type[Splice] | type[Answer], version: str
+    front: Opener, kind: type[Splice] | type[ReplicaAnswer], version: str
 ) -> None:
     """The case of an answer that another replica is to continue, and none is found in time."""
     outcomes = []
