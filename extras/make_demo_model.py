@@ -142,7 +142,7 @@ def layer() -> dict[str, Matrix]:
 
 
 def describe(writer: gguf.GGUFWriter) -> None:
-    """Add what tools show of the model, so that nobody takes it for a language model."""
+    """Add what tools show of the model, so that it is not taken for a language model."""
     writer.add_name("relayd demo")
     writer.add_description(
         "relayd's built-in demo: answers every prompt with one fixed text. Not a language model."

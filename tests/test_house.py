@@ -334,6 +334,20 @@ def marks_of(body: list[ast.stmt], test: Function) -> list[str]:
     return [mark for mark in re.findall(r"pytest\.mark\.(\w+)", spelling) if mark in MARKERS]
 
 
+def test_every_room_has_unit_tests() -> None:
+    """A room proved through whole processes alone hides faults: `real` tests do not count."""
+    tested = {
+        source.name.split("/")[1]
+        for source in sources()
+        if source.name.startswith("tests/") and Path(source.name).name.startswith("test_")
+        for _, node in every_function([source])
+        if node.name.startswith("test_") and marks_of(source.tree.body, node) != ["real"]
+    }
+    rooms = {room(source) for source in ours() if source.name.count("/") == 2}
+
+    assert set() == rooms - tested, "rooms without unit tests in a folder of tests/ of the same name"
+
+
 def test_tests_are_free_functions() -> None:
     report(
         f"{source.at(node.lineno)} class {node.name}: write its tests as functions"

@@ -19,7 +19,6 @@ UNREVISED = frozenset(
         "desired",
         "handover",
         "supervisor",
-        "documents",
     }
 )
 """Rooms, modules of the top level, and the documents, whose text is still to be rewritten."""
