@@ -81,7 +81,7 @@ class Records:
             self._path(stem).unlink()
 
     def read(self, stem: str) -> Record | None:
-        """Return the records; a file that cannot be read is moved aside and reported."""
+        """Return the record, or None; a file that cannot be read is moved aside and logged."""
         path = self._path(stem)
         try:
             with path.open("rb") as file:
