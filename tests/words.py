@@ -13,10 +13,8 @@ from tests.sources import ROOT, Source, every_node, every_token, ours
 
 UNREVISED = frozenset(
     {
-        "advice",
         "client",
         "daemon",
-        "desired",
         "handover",
         "supervisor",
     }

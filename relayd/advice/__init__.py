@@ -1,7 +1,7 @@
 """What should run on this machine: the planner's answers, from this machine's files and engine."""
 
 from relayd.advice.adviser import Adviser
-from relayd.advice.answer import Answer, Question, answer
+from relayd.advice.answer import Question, Recommendations, answer
 from relayd.advice.confirm import Confirmation
 from relayd.advice.files import File, find_files
 from relayd.advice.keep import keep
@@ -16,13 +16,13 @@ from relayd.planner.simulate import simulate
 
 __all__ = [
     "Adviser",
-    "Answer",
     "Confirmation",
     "File",
     "MemoryProbe",
     "Pick",
     "Placement",
     "Question",
+    "Recommendations",
     "Use",
     "answer",
     "budget",

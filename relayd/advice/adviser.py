@@ -42,7 +42,7 @@ class Adviser:
         machine: The machine, real or simulated.
         entries: The catalogue.
         files: What is on disk.
-        models: Where downloaded models lie.
+        models: Where downloaded models are stored.
         engine: The engine; None if none is installed.
         probe: Asks it about memory.
         simulated: Whether the machine is another one than this.
@@ -101,7 +101,7 @@ class Adviser:
         if known is None:
             raise UsageError(
                 f"the catalogue knows no file of {match.entry.name}",
-                remedy=f"See what it knows: relayd catalog show {match.entry.name}",
+                remedy=f"See `relayd catalog show {match.entry.name}`.",
             )
         forms = tuple(form for form in known.forms if match.quant in {"", form.quantization.name})
         return replace(known, forms=forms)
@@ -170,7 +170,7 @@ class Adviser:
         """
         if self.engine is None:
             raise UsageError(
-                "without an engine its flags are not known", remedy="Install one: relayd engine install"
+                "without an engine its flags are not known", remedy="Run `relayd engine install`."
             )
         replica = self.replica(name, placement)
         flags = list(command(replica, self.engine.features, TcpAddress(PORT), Path("key")))

@@ -11,7 +11,7 @@ from relayd.advice.confirm import Confirmation
 from relayd.advice.keep import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.planner.document import SCHEMA, advice_document
-from relayd.planner.placement import Placement, Refusal, least_gpu, least_ram
+from relayd.planner.placement import NoPlace, Placement, least_gpu, least_ram
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, aim_of, best_first
@@ -47,14 +47,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Recommendations:
     """What was found.
 
     Attributes:
-        adviser: Who said so.
+        adviser: What the answer was made from.
         groups: Use → models, the best first and then those that were refused.
         parts: Where one model was asked about, each of its files alone.
-        confirmations: Model and quantization → what the engine says.
+        confirmations: Model and quantization → what the engine reports.
         needs: Where one model was asked about, what would make it fit.
     """
 
@@ -75,14 +75,14 @@ class Answer:
             for advice in advices:
                 if isinstance(advice.outcome, Placement) and (advice.good or self.parts):
                     return advice.known.name, advice.outcome
-        refused = [one for found in self.groups.values() for one in found if isinstance(one.outcome, Refusal)]
+        refused = [one for found in self.groups.values() for one in found if isinstance(one.outcome, NoPlace)]
         if self.parts and refused:
             raise UsageError(
                 f"{refused[0].known.name} does not fit: {refused[0].outcome}",
-                remedy="Ask for less context or fewer slots, or remove a model: relayd plan",
+                remedy="Ask for less context or fewer slots, or remove a model of `relayd plan`.",
             )
         raise UsageError(
-            "no model fits what was asked", remedy="Ask for less context or speed, or see: relayd recommend"
+            "no model fits what was asked", remedy="Ask for less context or speed, or see `relayd recommend`."
         )
 
     @property
@@ -116,7 +116,9 @@ class Answer:
                 f"{name} in {placement.form.quantization.name} is not on disk", remedy=_pull(name, placement)
             )
         if engine is None:
-            raise UsageError("without an engine its flags are not known", remedy="relayd engine install")
+            raise UsageError(
+                "without an engine its flags are not known", remedy="Run `relayd engine install`."
+            )
         replica = self.adviser.replica(name, placement)
         path = keep(self.adviser.settings(name, placement), state)
         return f"Added {replica.model} to {path}; run it with: relayd serve {replica.model}"
@@ -165,7 +167,7 @@ class Answer:
             return None
 
 
-def answer(adviser: Adviser, question: Question) -> Answer:
+def answer(adviser: Adviser, question: Question) -> Recommendations:
     """Return the answer to a question; the best of each use is confirmed by the engine.
 
     Raises:
@@ -179,7 +181,7 @@ def answer(adviser: Adviser, question: Question) -> Answer:
     for use in uses:
         groups[use], said = _settled(adviser, partial(_best, adviser, question, use))
         told |= said
-    return Answer(adviser, groups, (), told)
+    return Recommendations(adviser, groups, (), told)
 
 
 def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:
@@ -203,7 +205,7 @@ def _settled(
     return found, told
 
 
-def _about(adviser: Adviser, question: Question) -> Answer:
+def _about(adviser: Adviser, question: Question) -> Recommendations:
     use = question.use or _own_use(adviser, question)
     request = question.request(use)
     advice, parts = adviser.about(question.model, request, question.slots)
@@ -218,7 +220,7 @@ def _about(adviser: Adviser, question: Question) -> Answer:
         f"{smallest.quantization.name} with {aim.least_slots} x {aim.least_context} tokens takes "
         f"{show_bytes(least_gpu(demand, aim))} of one GPU, or {show_bytes(least_ram(demand, aim))} of RAM"
     )
-    return Answer(adviser, {use: (advice,)}, tuple(parts), told, needs)
+    return Recommendations(adviser, {use: (advice,)}, tuple(parts), told, needs)
 
 
 def _own_use(adviser: Adviser, question: Question) -> Use:
@@ -241,7 +243,7 @@ def _note(name: str, said: Confirmation) -> str:
     if not said.agrees:
         planned = "; its plan leaves room for that" if said.reported > said.predicted else ""
         return (
-            f"Of {name} the engine says {show_bytes(said.reported)}, predicted were "
+            f"Of {name} the engine reports {show_bytes(said.reported)}, predicted were "
             f"{show_bytes(said.predicted)}{planned}"
         )
     if said.on_cpu:

@@ -27,7 +27,7 @@ class Confirmation:
     """What the engine reports for a plan.
 
     Attributes:
-        predicted: What relayd says the engine will report, all devices together.
+        predicted: What relayd predicts that the engine will report, all devices together.
         reported: What it reports.
         note: Why it could not be asked; "" if it was.
         on_cpu: Whether it was asked for the CPU, because the plan's devices are not here.

@@ -21,9 +21,9 @@ class File:
         path: The file, of a split model its first part.
         name: What it is called on disk where the catalogue does not know it.
         entry: What the catalogue calls it; None if it does not know it.
-        quant: How it is quantized, as the catalogue or its header says.
+        quant: How it is quantized, as the catalogue or its header has it.
         metadata: Its header.
-        projector: What it sees or hears with; None if there is nothing.
+        projector: The file with which it takes images or sound; None if there is nothing.
     """
 
     path: Path

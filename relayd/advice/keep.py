@@ -47,4 +47,4 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise StateError(f"{path} is no TOML: {error}", remedy="Correct it, or remove it.") from error
+        raise StateError(f"{path} is not valid TOML: {error}", remedy="Correct it, or remove it.") from error

@@ -21,7 +21,7 @@ PROJECTOR_RESERVE = Bytes(1 * GIB)
 """For a vision projector of unknown size: most have 0.6 to 0.9 GiB; images take the rest."""
 
 IMAGES = Bytes(GIB // 4)
-"""For the images of a projector that lies here: what that leaves them with a projector of usual size."""
+"""For the images of a projector on this disk: what is left for them of that with one of usual size."""
 
 SHORT_CONTEXT = 4096
 """Trained context that is assumed where the catalogue has none, in tokens."""
@@ -151,7 +151,7 @@ def configured_form(
 
     Args:
         path: The model.
-        projector: What it sees or hears with.
+        projector: The file with which it takes images or sound.
         loras: Its adapters.
         draft: The model that drafts for it.
 

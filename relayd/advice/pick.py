@@ -34,7 +34,7 @@ class Pick:
 def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
     """Return the models that fit together, those with the largest files first.
 
-    Size stands for quality here: of what somebody chose to keep on a disk, the largest model that
+    Size stands for quality here: of what a person chose to keep on a disk, the largest model that
     runs well is most often the one they want. Of a model in several quantizations one is served.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relayd.advice import Adviser, Answer, Placement, Question, Use, answer
+from relayd.advice import Adviser, Placement, Question, Recommendations, Use, answer
 from relayd.cli.pull import obtain
 from relayd.cli.recommend import For, gather
 from relayd.cli.start import configured_by_hand, install_engine, no_service
@@ -41,7 +41,7 @@ def init(
     """
     guide = Guide(None if yes else input, _silent if as_json else typer.echo)
     with working("Looking at this machine …"):
-        adviser = gather()
+        adviser = gather(instead_of=model)
     _show_machine(adviser, guide)
     if not yes and not _can_answer(as_json=as_json):
         _explain(adviser, use, model, pull=not no_pull, service=not no_service, report=guide.show)
@@ -220,7 +220,7 @@ def _keep(done: _Done, choice: _Choice, adviser: Adviser, guide: Guide, *, quiet
         done.written = state_dir() / "models.toml"
 
 
-def _planned(choice: _Choice) -> Answer:
+def _planned(choice: _Choice) -> Recommendations:
     """Return the advice about a model, now that its file is here."""
     with working("Asking the engine …"):
-        return answer(gather(), Question(use=choice.use, model=choice.called))
+        return answer(gather(instead_of=choice.called), Question(use=choice.use, model=choice.called))

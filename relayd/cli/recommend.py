@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from relayd.advice import Adviser, Answer, Placement, Question, Use, answer
+from relayd.advice import Adviser, Placement, Question, Recommendations, Use, answer
 from relayd.cli.start import configured_by_hand
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
@@ -65,7 +65,7 @@ def recommend(
         _show(found)
 
 
-def _check_unconfigured(found: Answer) -> None:
+def _check_unconfigured(found: Recommendations) -> None:
     """Refuse to add a model of a name that the operator gave to one.
 
     Raises:
@@ -103,7 +103,7 @@ def best_command() -> str:
     return "relayd recommend"
 
 
-def _show(found: Answer) -> None:
+def _show(found: Recommendations) -> None:
 
     adviser = found.adviser
     if found.parts:
@@ -119,7 +119,7 @@ def _show(found: Answer) -> None:
     _show_next(found)
 
 
-def _show_next(found: Answer) -> None:
+def _show_next(found: Recommendations) -> None:
     """Say what to type to have the first recommendation; of another machine, or of none, nothing."""
     with contextlib.suppress(UsageError):
         name, placement = found.best

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from relayd.advice import Adviser, MemoryProbe, catalogued, find_files, simulate
-from relayd.config import Loaded, own_paths
+from relayd.config import Loaded, model_name, own_paths
 from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Display
@@ -64,7 +64,8 @@ def _room_beside(
 ) -> Budget:
     """Return what the configured models leave of this machine."""
     config = loaded.config
-    others = tuple(one for one in config.model if instead_of not in (one.name, *one.aliases))
+    meant = {instead_of, model_name(instead_of)} if instead_of else set[str]()
+    others = tuple(one for one in config.model if not meant & {one.name, *one.aliases})
     if not others:
         return room_at(site, config, machine)
     beside = Selection(loaded, msgspec.structs.replace(config, model=others), chooses=False)

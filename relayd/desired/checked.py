@@ -5,7 +5,7 @@ from relayd.engine import check_extra_args
 
 
 def check_models(config: Config) -> None:
-    """Check what a configuration says of its models beyond its form.
+    """Check the models of a configuration beyond its form.
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.

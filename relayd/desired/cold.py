@@ -7,7 +7,7 @@ from typing import Any
 from relayd.desired.lines import HOST
 from relayd.memory.weights import CPU
 from relayd.planner.fleet import FleetPlan, takers
-from relayd.planner.placement import Refusal
+from relayd.planner.placement import NoPlace
 from relayd.units import Bytes, show_bytes
 
 
@@ -57,7 +57,7 @@ class Cold:
 def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
     """Yield the replicas of a plan that have no place."""
     for one in fleet.assignments:
-        if isinstance(one.outcome, Refusal) and one.outcome.shortages:
+        if isinstance(one.outcome, NoPlace) and one.outcome.shortages:
             short = one.outcome.shortages[-1]
             yield Cold(
                 name=one.name,

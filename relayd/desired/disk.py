@@ -1,4 +1,4 @@
-"""Which models lie on the disk of a site, and how one of them is served."""
+"""Which models are on the disk of a site, and how one of them is served."""
 
 from collections.abc import Sequence
 

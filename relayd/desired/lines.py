@@ -53,7 +53,7 @@ class PlannedLine:
 
         Args:
             placed: The places of its replicas, where they stay.
-            unforeseen: What the engine said each takes beyond the prediction.
+            unforeseen: What the engine reports for each beyond the prediction.
         """
         model, trained = self.model, self.form.build().shape.context_trained
         context = model.context or trained
@@ -140,9 +140,9 @@ def _fixed(model: Model) -> Allocation:
 def _why_engine(model: Model, fixed: Allocation, engine: Engine, budget: Budget) -> str:
     """Return why the engine fits a model itself; "" where relayd plans it."""
     if model.fit == "engine":
-        return 'its line says fit = "engine"'
+        return 'its line has fit = "engine"'
     if flags := unplanned(model.args):
-        return f"its arguments say {' '.join(flags)}, which relayd does not plan"
+        return f"its arguments have {' '.join(flags)}, which relayd does not plan"
     if missing := [flag for flag in NEEDED_FLAGS if flag not in engine.features.flags]:
         return f"llama-server {engine.version} has no {missing[0]}"
     known = {room.engine_name.casefold() for room in budget.gpus}

@@ -66,7 +66,7 @@ class Selection:
 
     Attributes:
         loaded: The configuration as it was read.
-        config: The same with only the models that are meant, and what the command line says instead.
+        config: The same with only the models that are meant, and with the overrides of the command line.
         chooses: Whether none is meant, so that relayd chooses among those on disk.
     """
 
@@ -95,7 +95,7 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
 
     Raises:
         ConfigError: It is wrong.
-        UsageError: A target is no model.
+        UsageError: A target is not a model.
     """
     loaded = site.load(arguments.config)
     find = partial(servable_model, site=site, folders=loaded.config.models.folders, display=display)

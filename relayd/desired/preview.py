@@ -53,7 +53,7 @@ class Preview:
         """
         if self.engine is None:
             raise UsageError(
-                "without an engine its flags are not known", remedy="Install one: relayd engine install"
+                "without an engine its flags are not known", remedy="Run `relayd engine install`."
             )
         config = self.made.config.replicas
         unix, key = UnixAddress(self.paths.runtime / "replica.sock"), self.paths.runtime / "replica.key"

@@ -8,7 +8,7 @@ import msgspec
 from relayd.lock import is_held
 
 
-class _Record(msgspec.Struct):
+class _Started(msgspec.Struct):
     """The members of a record (`store.records`) that have had the same name in every version."""
 
     replica: str
@@ -23,7 +23,7 @@ def running_replicas(runtime: Path) -> dict[str, int]:
     found = {}
     for path in sorted(runtime.glob("*.json")):
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+            record = msgspec.json.decode(path.read_bytes(), type=_Started)
             if is_held(path.with_suffix(".lock")):
                 found[record.replica] = record.pid
     return found

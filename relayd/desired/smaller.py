@@ -9,7 +9,7 @@ from relayd.gguf import read_metadata
 from relayd.planner import Facts, Planned, Step, step_down
 
 _QUANTIZATION = re.compile(r"[-_.](?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|f16|f32|mxfp4\w*|nvfp4)$")
-"""How a file name says its quantization, at its end."""
+"""The quantization at the end of a file name."""
 
 
 def smaller(planned: Planned, rung: int, *, host: bool) -> Step | None:

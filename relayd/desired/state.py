@@ -41,7 +41,7 @@ class DesiredState:
         arguments: What was typed after `relayd serve`.
         site: Where it was typed.
         to_remember: Where every model was placed.
-        chosen: What relayd chose by itself; None where it was told.
+        chosen: What relayd chose by itself; None where models are configured or named.
     """
 
     config: Config

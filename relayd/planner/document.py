@@ -3,7 +3,7 @@
 from typing import Any
 
 from relayd.planner.fleet import FleetPlan
-from relayd.planner.placement import Placement, Refusal
+from relayd.planner.placement import NoPlace, Placement
 from relayd.planner.processor import Tag
 from relayd.planner.recommend import Advice
 from relayd.planner.speed import Estimate
@@ -31,9 +31,9 @@ def advice_document(advice: Advice, *, confirmed: bool = False) -> dict[str, Any
     }
 
 
-def outcome_document(outcome: Placement | Refusal, *, confirmed: bool = False) -> dict[str, Any]:
+def outcome_document(outcome: Placement | NoPlace, *, confirmed: bool = False) -> dict[str, Any]:
     """Return how a model runs, or what it lacks."""
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, NoPlace):
         return {
             "placement": None,
             "shortages": [

@@ -18,9 +18,9 @@ from relayd.planner.placement import (
     LOADED_SHARE,
     Aim,
     Form,
+    NoPlace,
     Place,
     Placement,
-    Refusal,
     Shortage,
     ceiling,
 )
@@ -49,7 +49,7 @@ Attempt = tuple[Setup, Shortage | None]
 """A setup to run, or what is too small for it."""
 
 
-def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | Refusal:
+def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | NoPlace:
     """Return how a model runs best, how it runs fastest where that is too slow, or why it cannot run.
 
     Args:
@@ -65,7 +65,7 @@ def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | Refusal:
         return replace(found, fast_enough=found.speed(aim.use).value >= aim.min_speed)
     modest = _Search(budget, slow.aim)
     modest.first(sorted(forms, key=lambda form: form.nbytes)[:1])
-    return Refusal(tuple(modest.shortages.values()))
+    return NoPlace(tuple(modest.shortages.values()))
 
 
 def placed(form: Form, setup: Setup, budget: Budget, use: Use = Use.CHAT) -> Placement:

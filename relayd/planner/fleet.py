@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from relayd.planner.budget import Budget
 from relayd.planner.fit import PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB, fit
-from relayd.planner.placement import Aim, Form, Placement, Refusal
+from relayd.planner.placement import Aim, Form, NoPlace, Placement
 from relayd.units import MIB, Bytes, show_bytes
 
 NOTHING = Bytes(0)
@@ -51,7 +51,7 @@ class Assignment:
 
     model: str
     index: int
-    outcome: Placement | Refusal
+    outcome: Placement | NoPlace
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ def _in_order(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool) ->
     for one in wanted:
         left = _taken(left, one.name, one.placed)
     open_ones = [one for one in wanted if len(one.placed) < one.replicas]
-    found: dict[str, tuple[Placement | Refusal, ...]] = {one.name: one.placed for one in wanted}
+    found: dict[str, tuple[Placement | NoPlace, ...]] = {one.name: one.placed for one in wanted}
     least = _least(open_ones, left) if all_of_them and len(open_ones) > 1 else {}
     for number, one in enumerate(open_ones):
         rest = left
@@ -141,7 +141,7 @@ def _least(wanted: Sequence[Wanted], left: Budget) -> dict[str, tuple[Placement,
     return found
 
 
-def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | Refusal, ...]:
+def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | NoPlace, ...]:
     """Place the replicas of a model that have no place yet.
 
     All get the same slots and context, those of replicas that have a place: a request may meet any of them.
@@ -150,7 +150,7 @@ def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | Refusal, ...]:
     if wanted.placed:
         like = wanted.placed[0]
         aim = replace(aim, context=like.context, least_context=like.context, slots=like.slots)
-    best: tuple[Placement | Refusal, ...] = ()
+    best: tuple[Placement | NoPlace, ...] = ()
     while True:
         outcomes = tuple(_one_by_one(replace(wanted, aim=aim), budget))
         placed = [one for one in outcomes if isinstance(one, Placement)]
@@ -166,7 +166,7 @@ def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | Refusal, ...]:
         aim = replace(aim, context=shorter, slots=slots, extend=False)
 
 
-def _one_by_one(wanted: Wanted, left: Budget) -> Iterator[Placement | Refusal]:
+def _one_by_one(wanted: Wanted, left: Budget) -> Iterator[Placement | NoPlace]:
     for index in range(len(wanted.placed), wanted.replicas):
         room = left.keeping(wanted.unforeseen) if wanted.unforeseen else left
         yield (outcome := fit(wanted.forms, room, wanted.aim))
@@ -174,14 +174,14 @@ def _one_by_one(wanted: Wanted, left: Budget) -> Iterator[Placement | Refusal]:
             left = left.minus(outcome.needs, f"{wanted.name}#{index}")
 
 
-def _taken(left: Budget, name: str, outcomes: Sequence[Placement | Refusal], first: int = 0) -> Budget:
+def _taken(left: Budget, name: str, outcomes: Sequence[Placement | NoPlace], first: int = 0) -> Budget:
     for index, one in enumerate(outcomes, start=first):
         if isinstance(one, Placement):
             left = left.minus(one.needs, f"{name}#{index}")
     return left
 
 
-def _count(outcomes: Sequence[Placement | Refusal]) -> int:
+def _count(outcomes: Sequence[Placement | NoPlace]) -> int:
     return sum(isinstance(one, Placement) for one in outcomes)
 
 
@@ -230,7 +230,7 @@ def _conflicts(plan: FleetPlan) -> list[str]:
     """Return a sentence for each replica without a place that has one on the empty machine."""
     found = []
     for one in plan.assignments:
-        if isinstance(one.outcome, Refusal) and one.outcome.shortages:
+        if isinstance(one.outcome, NoPlace) and one.outcome.shortages:
             short = one.outcome.shortages[-1]
             room = plan.before.room(short.room.key)
             if short.need <= room.usable:

@@ -157,7 +157,7 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class NoPlace:
     """Why a model does not run: the last rung of each place, the most modest one last."""
 
     shortages: tuple[Shortage, ...]

@@ -15,9 +15,9 @@ from relayd.planner.placement import (
     LOADED_SHARE,
     Aim,
     Form,
+    NoPlace,
     Place,
     Placement,
-    Refusal,
     ceiling,
 )
 from relayd.planner.processor import Tag
@@ -63,7 +63,7 @@ class Advice:
     """
 
     known: Known
-    outcome: Placement | Refusal
+    outcome: Placement | NoPlace
     ranked: Ranked
 
     @property
@@ -165,7 +165,7 @@ def _divergence(known: Known, form: Form) -> float:
     return float("inf") if found is None else found
 
 
-def _candidate(known: Known, outcome: Placement | Refusal, request: Request) -> Candidate:
+def _candidate(known: Known, outcome: Placement | NoPlace, request: Request) -> Candidate:
     """Return what `rank` judges; of a refusal, the form that comes nearest."""
     if isinstance(outcome, Placement):
         form, setup = outcome.form, outcome.setup

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayd.advice.adviser import Adviser
-from relayd.advice.answer import Answer, Question, answer
+from relayd.advice.answer import Question, Recommendations, answer
 from relayd.advice.confirm import predicted
 from relayd.catalog import Folders, load_catalog, shipped_folder
 from relayd.engine import Engine, Features
@@ -34,7 +34,7 @@ class Teller(MemoryProbe):
         return (Row("host", "Host", third + rest, third, 0), Row("buffer_type", "CPU_REPACK", 0, 0, third))
 
 
-def ask(folder: Path, more: Callable[[ModelMetadata], int], question: Question) -> Answer:
+def ask(folder: Path, more: Callable[[ModelMetadata], int], question: Question) -> Recommendations:
     teller = Teller(ENGINE, folder, os.environ)
     teller.more = more
     entries = load_catalog(Folders(shipped_folder(), folder, folder, None))
@@ -43,7 +43,7 @@ def ask(folder: Path, more: Callable[[ModelMetadata], int], question: Question) 
     )
 
 
-def best(found: Answer, use: Use = Use.CHAT) -> tuple[str, Placement]:
+def best(found: Recommendations, use: Use = Use.CHAT) -> tuple[str, Placement]:
     advice = found.groups[use][0]
     assert isinstance(advice.outcome, Placement)
     return advice.known.name, advice.outcome

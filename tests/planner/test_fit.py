@@ -11,7 +11,7 @@ from relayd.hardware.machine import MemoryHolder, MemoryLimit
 from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import budget
 from relayd.planner.fit import fit
-from relayd.planner.placement import Aim, Place, Placement, Refusal, least_gpu, least_ram, spec
+from relayd.planner.placement import Aim, NoPlace, Place, Placement, least_gpu, least_ram, spec
 from relayd.planner.quality import Use
 from relayd.units import GIB, Bytes
 from tests.planner.models import forms, machine, room
@@ -32,9 +32,9 @@ def placed(name: str, machine: str, aim: Aim = AIM) -> Placement:
     return found
 
 
-def rung(name: str, outcome: Placement | Refusal, aim: Aim) -> tuple[int, ...]:
+def rung(name: str, outcome: Placement | NoPlace, aim: Aim) -> tuple[int, ...]:
     """Return where on the ladder an outcome is; less is better."""
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, NoPlace):
         return (99,)
     place = {Place.ONE_GPU: 0, Place.SPLIT: 0}.get(outcome.place, list(Place).index(outcome.place))
     file = [one.quantization.name for one in forms(name)].index(outcome.form.quantization.name)
@@ -121,7 +121,7 @@ def test_a_refusal_tells_need_and_have_and_who_holds_the_rest() -> None:
 
     found = fit(forms("llama-3.3-70b-instruct"), replace(there, host=host), Aim())
 
-    assert isinstance(found, Refusal)
+    assert isinstance(found, NoPlace)
     assert "Q4_K_M needs at least 36 GiB of cpu, 7.0 GiB can be used" in str(found)
     assert "held by python (912)" in str(found)
 
@@ -132,7 +132,7 @@ def test_the_limit_of_a_control_group_is_all_the_ram_there_is() -> None:
     limited = budget(replace(found, memory=replace(found.memory, limit=limit)))
 
     assert 6 * GIB == limited.host.usable
-    assert isinstance(fit(forms("gpt-oss-20b"), limited, Aim()), Refusal)
+    assert isinstance(fit(forms("gpt-oss-20b"), limited, Aim()), NoPlace)
     assert isinstance(fit(forms("gpt-oss-20b"), budget(found), Aim()), Placement)
 
 
@@ -146,7 +146,7 @@ def test_a_mig_instance_shares_no_model() -> None:
     there = room("gpu=2x3090:24,ram=16")
     alone = tuple(replace(one, alone=True) for one in there.gpus)
 
-    assert isinstance(fit(forms("llama-3.3-70b-instruct"), replace(there, gpus=alone), Aim()), Refusal)
+    assert isinstance(fit(forms("llama-3.3-70b-instruct"), replace(there, gpus=alone), Aim()), NoPlace)
 
 
 def test_what_would_make_it_fit_is_enough() -> None:

@@ -7,7 +7,7 @@ import pytest
 from relayd.config.schema import Allocation
 from relayd.planner.fit import fit
 from relayd.planner.fixed import cache_types
-from relayd.planner.placement import Aim, Place, Placement, Refusal, allocation, setup_of
+from relayd.planner.placement import Aim, NoPlace, Place, Placement, allocation, setup_of
 from tests.planner.models import forms, room
 
 pytestmark = pytest.mark.pure
@@ -97,7 +97,7 @@ def test_what_is_fixed_and_does_not_fit_is_refused_and_not_moved() -> None:
         Aim(fixed=Allocation(gpu_layers=99, experts_on_cpu=0)),
     )
 
-    assert isinstance(outcome, Refusal)
+    assert isinstance(outcome, NoPlace)
     assert "cuda0" == outcome.shortages[-1].room.key
 
 
