@@ -53,9 +53,8 @@ class Tap:
 
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
-        if len(self._last) == 1:
-            last = self._last[0]
-            return read_usage(last) or (read_usage(self._first) if len(last) > _FIRST_BYTES else None)
+        if len(self._last) == 1 and len(self._last[0]) < _PIECE_BYTES:
+            return read_usage(self._last[0])  # this is all there was
         return read_usage(b"".join(self._last)) or read_usage(self._first)
 
 
@@ -87,11 +86,9 @@ _timings = msgspec.json.Decoder(_Timings)
 
 def read_usage(raw: bytes) -> Usage | None:
     """Return what the last `usage` and the last `timings` object in some bytes of an answer say."""
-    if b"\r\n" in raw:
-        raw = _SPLIT.sub(b"", raw)
     usage, timings = _last(_USAGE, raw, _usage), _last(_TIMINGS, raw, _timings)
     if usage is None and timings is None:
-        return None
+        return read_usage(whole) if (whole := _SPLIT.sub(b"", raw)) != raw else None
     told, spent = usage or _NO_COUNTS, timings or _NO_TIMINGS
     prompt = told.input_tokens if told.prompt_tokens is None else told.prompt_tokens
     completion = told.output_tokens if told.completion_tokens is None else told.completion_tokens
