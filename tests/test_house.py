@@ -27,7 +27,7 @@ from tests.sources import (
     report,
     sources,
 )
-from tests.words import AMBIGUOUS, DENIAL, PLAINER, UNREVISED, context, is_sentence, prose, remedies, room
+from tests.words import DENIAL, PLAINER, UNREVISED, context, is_sentence, prose, remedies, room
 
 pytestmark = pytest.mark.pure
 
@@ -205,7 +205,7 @@ def test_a_class_name_means_one_thing() -> None:
     report(
         f"class {name} is at {' and at '.join(found)}: give one of them a name of its own"
         for name, found in places.items()
-        if len(found) > 1 and name not in AMBIGUOUS
+        if len(found) > 1
     )
 
 

@@ -21,15 +21,6 @@ UNREVISED = frozenset(
 )
 """Rooms, modules of the top level, and the documents, whose text is still to be rewritten."""
 
-AMBIGUOUS = frozenset(
-    {
-        "Line",
-        "Record",
-        "Refusal",
-    }
-)
-"""Class names that two modules still give to two things; who renames one takes it out."""
-
 DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "relay.toml.example")
 
 PLAINER: Mapping[str, str] = {

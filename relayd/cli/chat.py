@@ -39,7 +39,7 @@ def chat(
     if as_json and message is None:
         raise UsageError("--json is for one answer", remedy="Ask it with --message.")
     conversation, report = open_conversation()
-    line = _Line(conversation, report, choose_model(model, report), max_tokens)
+    line = _ChatSession(conversation, report, choose_model(model, report), max_tokens)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     if message is None:
         _converse(line, messages)
@@ -48,7 +48,7 @@ def chat(
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ChatSession:
     """A conversation with one model."""
 
     conversation: Conversation
@@ -79,7 +79,7 @@ def describe(turn: Turn, devices: Sequence[str] = ()) -> str:
     )
 
 
-def _once(line: _Line, messages: Sequence[Message], *, as_json: bool) -> None:
+def _once(line: _ChatSession, messages: Sequence[Message], *, as_json: bool) -> None:
     turn = line.ask(messages, silent=as_json)
     devices = line.devices(turn)
     if as_json:
@@ -89,7 +89,7 @@ def _once(line: _Line, messages: Sequence[Message], *, as_json: bool) -> None:
     typer.secho(describe(turn, devices), dim=True, err=True)
 
 
-def _converse(line: _Line, messages: list[Message]) -> None:
+def _converse(line: _ChatSession, messages: list[Message]) -> None:
     """Ask and answer until the person ends it; failed and interrupted turns are left out."""
     while words := _prompt():
         messages.append({"role": "user", "content": words})

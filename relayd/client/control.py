@@ -135,7 +135,7 @@ class Client:
         )
 
 
-class _Refusal(msgspec.Struct):
+class _ErrorReply(msgspec.Struct):
     """Why a daemon refuses."""
 
     message: str
@@ -153,7 +153,7 @@ def _exchange(
     try:
         if response.status == 200:
             return msgspec.json.decode(answer, type=kind)
-        refusal = msgspec.json.decode(answer, type=_Refusal)
+        refusal = msgspec.json.decode(answer, type=_ErrorReply)
     except msgspec.DecodeError as error:
         raise DaemonError(
             f"the running daemon is of another build: it answers {verb!r} with status {response.status}, "
