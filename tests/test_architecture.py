@@ -207,12 +207,6 @@ def test_rooms_use_only_public_names_of_each_other() -> None:
     )
 
 
-LAUNDERED: Mapping[str, AbstractSet[str]] = {
-    "advice": {"MemoryProbe", "Placement", "Use", "budget", "catalogued", "plan_document", "simulate"},
-}
-"""Module -> names of other rooms that it still offers as its own; empty when all is done."""
-
-
 def test_a_room_offers_only_names_of_its_own() -> None:
     """A re-export would hide an arrow between two rooms from the table."""
     report(
@@ -221,7 +215,6 @@ def test_a_room_offers_only_names_of_its_own() -> None:
         if (target := within_relayd(imported)) is not None
         and room_of(target) != module.room
         and imported.name in offered(module)
-        and imported.name not in LAUNDERED.get(module.name, ())
     )
 
 

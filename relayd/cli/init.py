@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relayd.advice import Adviser, Placement, Question, Recommendations, Use, answer
+from relayd.advice import Adviser, Question, Recommendations, answer
 from relayd.cli.pull import obtain
 from relayd.cli.recommend import For, gather
 from relayd.cli.start import configured_by_hand, install_engine, no_service
@@ -17,6 +17,8 @@ from relayd.cli.support.output import Quiet, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config.paths import state_dir
 from relayd.errors import UsageError
+from relayd.planner.placement import Placement
+from relayd.planner.quality import Use
 from relayd.ui.hardware import summary
 from relayd.ui.recommend import advice_table
 from relayd.units import show_bytes

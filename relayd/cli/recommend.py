@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from relayd.advice import Adviser, Placement, Question, Recommendations, Use, answer
+from relayd.advice import Adviser, Question, Recommendations, answer
 from relayd.cli.start import configured_by_hand
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
@@ -16,6 +16,8 @@ from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.desired.advisers import adviser_at
 from relayd.errors import UsageError
+from relayd.planner.placement import Placement
+from relayd.planner.quality import Use
 from relayd.ui.recommend import advice_page, advice_table
 
 EACH, SHOWN = 2, 10

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from relayd.advice import Adviser, MemoryProbe, catalogued, find_files, simulate
+from relayd.advice import Adviser, find_files
 from relayd.config import Loaded, model_name, own_paths
 from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
@@ -14,10 +14,13 @@ from relayd.desired.machine import measured_machine_at
 from relayd.desired.make import Selection, plan_at, room_at
 from relayd.desired.site import Site
 from relayd.engine import Engine
+from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError
 from relayd.hardware import Machine
+from relayd.hardware.bandwidth import catalogued
 from relayd.planner.budget import Budget
 from relayd.planner.reserve import allowance
+from relayd.planner.simulate import simulate
 from relayd.store import remembered_runs
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relayd.advice import catalogued, simulate
 from relayd.config import Paths, own_paths
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
@@ -13,8 +12,10 @@ from relayd.desired.site import Site
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, command
 from relayd.errors import EngineError, UsageError
+from relayd.hardware.bandwidth import catalogued
 from relayd.planner import Planned
 from relayd.planner.document import plan_document
+from relayd.planner.simulate import simulate
 
 PLANNED_ANEW = "all models planned anew, whatever runs, would be another plan: relayd plan --fresh"
 
