@@ -16,7 +16,6 @@ UNREVISED = frozenset(
         "client",
         "daemon",
         "handover",
-        "supervisor",
     }
 )
 """Rooms, modules of the top level, and the documents, whose text is still to be rewritten."""

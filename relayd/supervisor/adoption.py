@@ -1,8 +1,8 @@
-"""Is what an earlier daemon left running still what is wanted? (adoption by identity).
+"""Adoption: whether what an earlier daemon left running is still what is wanted.
 
 A process is adopted by the model's line that it was made of, with the placement and the reductions that it
-has: a plan that came out otherwise, or a size that did not fit, is no reason to load a model again. Records
-of builds that did not write the line are compared by the spec's digest, or by the command line itself.
+has: a plan that came out otherwise, or a size that did not fit, does not load a model again. Records of
+builds that did not write the line are compared by the spec's digest, or by the command line itself.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Adopted:
 
 
 def identity(spec: ReplicaSpec, engine: str) -> str:
-    """Return what a record says of the spec and the engine that a process was started from."""
+    """Return how a record names the spec and the engine that a process was started from."""
     return f"{spec.digest} {engine}"
 
 
@@ -69,7 +69,7 @@ def running_spec(
 def _asked(planned: Planned) -> tuple[ReplicaSpec, ...]:
     """Return the specs that a build without plans may have made of the same line.
 
-    It left the size to the engine where nothing said otherwise, and shared threads out among replicas.
+    It left the size to the engine unless the line fixed it, and shared threads out among replicas.
     """
     line = planned.line or planned.spec
     threads = planned.spec.threads

@@ -1,4 +1,4 @@
-"""Why did a replica exit, and does trying again help?"""
+"""Exit causes: why a replica ended, and whether a retry can help."""
 
 import re
 import signal
@@ -29,7 +29,7 @@ _HOPELESS = {Cause.REFUSED, Cause.WRONG_CPU, Cause.DEVICE_OOM}
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The end of one incarnation, told to people.
+    """The end of one incarnation, for people.
 
     Attributes:
         cause: What ended it.
@@ -53,12 +53,12 @@ class Exit:
         """What it costs of the restart budget.
 
         The host running out of memory counts double, for every try endangers all that runs there;
-        a system that is short of descriptors or processes is no fault of the replica.
+        a system that is short of descriptors or processes does not count against the replica.
         """
         return {Cause.HOST_OOM: 2, Cause.SPAWN_FAILED: 0}.get(self.cause, 1)
 
 
-# What llama-server b11434 prints before it exits, most telling first.
+# What llama-server b11434 prints before it exits, most specific first.
 _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
     (
         r"cudaMalloc failed: out of memory|(?:unable|failed) to allocate \S+ .*",
@@ -91,8 +91,8 @@ _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
         Cause.REFUSED,
         "Correct the file named for it.",
     ),
-    (r"error loading model.*", Cause.REFUSED, "`relayd logs` shows what the engine says."),
-    (r"exiting due to model loading error", Cause.REFUSED, "`relayd logs` shows what the engine says."),
+    (r"error loading model.*", Cause.REFUSED, "`relayd logs` shows the engine's own words."),
+    (r"exiting due to model loading error", Cause.REFUSED, "`relayd logs` shows the engine's own words."),
 )
 
 
@@ -102,10 +102,10 @@ def may_be_oom(code: int | None) -> bool:
 
 
 def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False) -> Exit:
-    """Return why a process ended that was not told to.
+    """Return why a process ended that nothing had stopped.
 
     Args:
-        code: What `waitpid` said; None for a process that is not our child.
+        code: What `waitpid` returned; None for a process that is not our child.
         log_tail: The last lines the engine wrote in this incarnation.
         out_of_memory: Whether the kernel ended it because memory ran out.
     """
@@ -130,6 +130,6 @@ def _signalled(number: int) -> Exit:
         remedy = "Build it for this one: `relayd engine install`."
         return Exit(Cause.WRONG_CPU, -number, "the engine was built for another CPU (SIGILL)", remedy)
     if number == signal.SIGKILL:
-        remedy = "If nobody did that by hand, `dmesg` may tell."
+        remedy = "If it was not killed by hand, look into `dmesg`."
         return Exit(Cause.KILLED, -number, "it was killed from outside (SIGKILL)", remedy)
     return Exit(Cause.CRASH, -number, f"it was ended by {name}")

@@ -1,4 +1,4 @@
-"""What is a started process to the supervisor, whether this daemon started it or the last one?"""
+"""A started process, whether this daemon started it or an earlier one: its files, signals, end."""
 
 import contextlib
 import hashlib
@@ -106,7 +106,7 @@ class EngineChild:
     def reap(self) -> int | None:
         """Return the exit code, end all that it started, and remove socket, key and record.
 
-        Only a parent is told the exit code: that of an adopted process is None. What left the
+        Only a parent learns the exit code: that of an adopted process is None. What left the
         group still holds the lock.
         """
         code = self.process.wait() if self.process else None
@@ -115,7 +115,7 @@ class EngineChild:
             if is_held(self.files.lock):
                 end_stragglers(self.files.folder, self.endpoint.replica)
         for path in (self.files.socket, self.files.key):
-            with contextlib.suppress(OSError):  # not ours any more; its end must be told all the same
+            with contextlib.suppress(OSError):  # not ours any more; its end is reported all the same
                 path.unlink()
         self.forget()
         return code

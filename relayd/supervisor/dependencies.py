@@ -59,10 +59,10 @@ class Dependencies:
         listener: Called with every change that concerns requests.
         clock: Time.
         fetch: Reads from a replica, for its health checks.
-        busy: Tells whether a replica, by its name, has requests to work on.
+        busy: Returns whether a replica, by its name, has requests to work on.
         smaller: Names what to try when memory does not hold a replica; called in a thread.
-        out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory; called in
-            a thread.
+        out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory; called
+            in a thread.
         grants: Decides when a replica may take its memory.
         reductions: Keeps what replicas were made smaller to.
         random: Spreads restarts; guards nothing.

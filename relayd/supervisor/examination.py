@@ -1,4 +1,4 @@
-"""Why did a process end, and what is tried instead of it? (examined off the event loop).
+"""Examination of an exit, off the event loop: why a process ended, and what is tried instead.
 
 Reaping removes files and may walk /proc; the cause is read from the log and the kernel; a smaller plan is
 read from model files. All of it blocks, so it runs in a thread and comes back as one value.
@@ -57,7 +57,7 @@ class Examination:
         sizing: The size it had.
         stable: Whether it had served for a while.
         smaller: Names what to try when memory did not hold it.
-        out_of_memory: Tells whether the kernel ended a process, by its pid, for want of memory.
+        out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory.
     """
 
     child: Child
@@ -68,7 +68,7 @@ class Examination:
     out_of_memory: Callable[[int], bool]
 
     def of_commanded(self) -> Findings:
-        """Clean up after a process that was told to end. Blocks."""
+        """Clean up after a process that was stopped. Blocks."""
         return Findings(Exit(Cause.COMMANDED, self.child.reap(), "it was stopped"))
 
     def of_unexpected(self) -> Findings:

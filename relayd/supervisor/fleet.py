@@ -33,7 +33,7 @@ class Fleet:
 
     @property
     def drain_seconds(self) -> float:
-        """How long requests may take to finish before a stop, where nobody says otherwise."""
+        """How long requests may take to finish before a stop, unless a command gives another time."""
         return self._settings.replicas.drain_seconds
 
     @property
@@ -76,7 +76,7 @@ class Fleet:
 
         Args:
             name: `MODEL#N`.
-            reason: Why, for whoever asks for it meanwhile.
+            reason: Why, for clients that ask for the model meanwhile.
         """
         if replica := self._replicas.get(name):
             replica.unload(reason, self.drain_seconds)
@@ -98,7 +98,7 @@ class Fleet:
         if target is not None and not chosen:
             known = ", ".join(sorted(self._replicas)) or "none"
             raise ModelNotFoundError(
-                f"no model or replica is called {target!r}", remedy=f"there are: {known}"
+                f"no model or replica is called {target!r}", remedy=f"There are: {known}."
             )
         return chosen
 
@@ -112,7 +112,7 @@ class Fleet:
 
         Args:
             replicas: Which ones.
-            drain_timeout: Seconds that their requests may take to finish; None waits for ever.
+            drain_timeout: Seconds that their requests may take to finish; None waits without limit.
         """
         for replica in replicas:
             replica.stop(drain_timeout)

@@ -1,4 +1,4 @@
-"""May a replica take its memory now? (the supervisor's side of the byte ledger).
+"""Memory grants: whether a replica may take its memory now (the supervisor's side of the byte ledger).
 
 A replica asks before each start and gives back when its process is gone. Who answers decides the order of
 loads, what is unloaded for one, and which of the sizes it can have: that is a policy of the ledger, not of

@@ -1,4 +1,4 @@
-"""Does the living incarnation answer, load, or hang?"""
+"""Health checks: whether the running incarnation answers, loads, or hangs."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from relayd.supervisor.stall import StallWatch
 
 
 class Verdict(Enum):
-    """What a health check tells its replica."""
+    """What a health check reports to its replica."""
 
     LOADING = "loading"
     READY = "ready"
@@ -30,7 +30,7 @@ Report = Callable[[Verdict, str], None]
 class AwakeTime:
     """Seconds in which this process was awake to look.
 
-    A machine that slept, or a daemon that was stopped, is no silence of a replica: of a gap
+    A machine that slept, or a daemon that was stopped, does not count as silence of a replica: of a gap
     between two looks, only `longest_gap` counts.
 
     Args:
@@ -57,12 +57,12 @@ class HealthCheck:
 
     A load may take as long as it moves: it is called hung only when neither memory, bytes
     read nor log have changed for `load_stall_seconds`. Later it hangs when it does not answer,
-    or when its requests get nowhere. A look that fails by a fault of ours says nothing of the
-    replica: it is told, and repeated.
+    or when its requests get nowhere. A look that fails by a fault of ours is not counted against the
+    replica: it is reported, and repeated.
 
     Args:
         child: The process.
-        busy: Tells whether it has requests to work on.
+        busy: Returns whether it has requests to work on.
         probe: How often it is asked.
         replicas: How long a load may stand still.
         clock: Time.
@@ -109,13 +109,13 @@ class HealthCheck:
                 await self._look(report)
             except Exception as fault:  # noqa: BLE001 - whatever it is, a replica must not be left unwatched
                 self._faults += 1
-                self._tell_fault(report, repr(fault))
+                self._report_fault(report, repr(fault))
             else:
                 return
             await asyncio.sleep(self._probe.slow_seconds)
 
-    def _tell_fault(self, report: Report, fault: str) -> None:
-        if self._faults == 1:  # one trace says it all: the next may come every second
+    def _report_fault(self, report: Report, fault: str) -> None:
+        if self._faults == 1:  # one trace is enough: the next fault may come every second
             replica = self._child.endpoint.replica
             Journal("supervisor").error("health.fault", trace=True, replica=replica, message=fault)
         report(Verdict.FAULT, f"{fault}, {self._faults} so far")
@@ -137,7 +137,7 @@ class HealthCheck:
                 report(Verdict.READY, "")
                 return True
             if answer is ProbeResult.IMPOSTOR:
-                report(Verdict.IMPOSTOR, f"somebody else answers on {self._child.endpoint.address}")
+                report(Verdict.IMPOSTOR, f"another process answers on {self._child.endpoint.address}")
                 return False
             if answer is ProbeResult.LOADING and not answered:
                 answered = True

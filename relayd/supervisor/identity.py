@@ -1,4 +1,4 @@
-"""Is this pid still the process that was started?
+"""Process identity: whether a pid is still the process that was started.
 
 A pid alone names nothing: it is reused, and means something else after a reboot.
 """
@@ -12,7 +12,7 @@ from relayd.supervisor.orphans import INSTANCE_VARIABLE, REPLICA_VARIABLE
 
 
 def boot_id() -> str:
-    """Return what tells this boot of the machine from every other."""
+    """Return an id of this boot of the machine, different for every boot."""
     known = Path("/proc/sys/kernel/random/boot_id")
     return known.read_text().strip() if known.exists() else str(round(psutil.boot_time()))
 

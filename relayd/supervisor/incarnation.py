@@ -33,7 +33,7 @@ class Incarnation:
         clock: Time.
         settings: How often it is asked, and for how long it may be silent.
         fetch: Reads from it.
-        busy: Tells whether it has requests to work on.
+        busy: Returns whether it has requests to work on.
         report: Called from the event loop with what happens to it.
         adopted: Whether an earlier daemon started it, so that it should answer already.
 
@@ -83,7 +83,7 @@ class Incarnation:
     def terminate(self) -> None:
         """Send SIGTERM to its process group, and SIGKILL when it has not ended in time."""
         self.child.signal(signal.SIGTERM)
-        self.child.signal(signal.SIGCONT)  # a stopped process would hold TERM pending for ever
+        self.child.signal(signal.SIGCONT)  # a stopped process would keep TERM pending
         self._in(self._replicas.stop_seconds, self._kill_overdue)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""How is a llama-server process started, and taken over from an earlier daemon? (spawn and adopt)."""
+"""The launcher: starts llama-server processes, and takes them over from an earlier daemon."""
 
 import contextlib
 import errno
@@ -68,7 +68,7 @@ class EngineLauncher:
     """Starts llama-server processes that outlive this one.
 
     The child gets no descriptor but its log and its lock. It holds the lock as long as it
-    lives, so nobody starts a second process for the replica, whatever happens to us.
+    lives, so no second process is started for the replica, whatever happens to us.
 
     Args:
         command: Builds the argv.
@@ -76,7 +76,7 @@ class EngineLauncher:
         runtime: Folder of sockets, keys, locks and records; the child's working directory.
         logs: Folder of log files.
         engine: Names the binary; part of what a replica is started from.
-        clock: Says in the log when an incarnation begins.
+        clock: Time, for the line in the log where an incarnation begins.
         ports: Ports to assign from; empty for unix sockets.
     """
 
@@ -108,7 +108,7 @@ class EngineLauncher:
         """Start one process; see `Launcher`."""
         spec = planned.spec
         files = Files.of(self._runtime, spec.name)
-        private_folder(self._runtime)  # somebody may have tidied up
+        private_folder(self._runtime)  # it may have been removed meanwhile
         private_folder(self._logs)
         lock = _take(files.lock, spec.name)
         try:
@@ -122,7 +122,7 @@ class EngineLauncher:
         """Return the living process of this plan's line; see `Launcher`.
 
         All of these must hold: its record is of this boot, of this engine and of what is wanted, the pid
-        began when the record says, carries our tag, holds the replica's lock, and its key is there.
+        began when the record has it, carries our tag, holds the replica's lock, and its key is there.
         """
         files = Files.of(self._runtime, planned.name)
         record = self._records.read(files.stem)
@@ -247,7 +247,7 @@ class EngineLauncher:
 
 
 def _key_of_holder(files: Files) -> Secret | None:
-    """Return the key of the process that holds a replica's lock; None if nobody does or it is not there."""
+    """Return the key of the process that holds a replica's lock; None if none does or it is not there."""
     try:
         return Secret(files.key.read_text("ascii").strip()) if is_held(files.lock) else None
     except (OSError, ValueError):  # not the files that were left there

@@ -1,4 +1,4 @@
-"""What the supervisor announces of each replica to whoever routes requests (listener protocol)."""
+"""What the supervisor announces of each replica to the router and the scheduler (listener protocol)."""
 
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class ReplicaListener(Protocol):
         """An incarnation that was ready has ended."""
 
     def unloaded(self, replica: str, model: str, reason: str) -> None:
-        """A replica is wanted but not in memory; `reason` says why, for whoever asks for it."""
+        """A replica is wanted but not in memory; `reason` is why, for clients that ask for it."""
 
     def gone(self, replica: str, reason: str) -> None:
         """A replica was stopped or given up, and does not come back by itself."""

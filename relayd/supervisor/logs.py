@@ -1,8 +1,8 @@
-"""What did a replica say, and when?
+"""Replica logs: opening, marking and reading them, with the time of each line.
 
 The engine writes straight into a file opened for appending: no pipe that a dead or hung
-daemon could break or block. Its lines carry the time since its start, so a line of ours tells
-when that was. Rotated files are `NAME.1` (the newest) and up.
+daemon could break or block. Its lines carry the time since its start, so a line of ours gives
+the time of that. Rotated files are `NAME.1` (the newest) and up.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ def mark(descriptor: int, replica: str, incarnation: int, wall_seconds: float) -
 
 
 def next_part(line: str) -> str | None:
-    """Return what a new file begins with after a line that says when an incarnation began.
+    """Return what a new file begins with after a line that marks the begin of an incarnation.
 
     None for every other line. Each file begins differently, so that a reader knows them apart.
     """
@@ -102,7 +102,7 @@ class Line:
     """One line of a log.
 
     Attributes:
-        time: When it was written, in seconds since 1970; None if nothing tells. A line that
+        time: When it was written, in seconds since 1970; None if unknown. A line that
             carries no time has that of the line before it.
         text: Without its end; what exceeds 64 KiB is left out, and counted at the end.
     """
@@ -156,7 +156,7 @@ class LogReader:
     def _unread(self, files: list[BinaryIO]) -> list[BinaryIO]:
         """Return the files to go on with, oldest first, of those there are, newest first.
 
-        A rotation moves bytes to another file: the last ones that were read tell which.
+        A rotation moves bytes to another file: the last ones that were read identify it.
         """
         if not self._began:
             self._began = True
@@ -191,7 +191,7 @@ class LogReader:
 
 
 class _LineClock:
-    """Tells when lines were written, from those before them."""
+    """Dates lines, from those before them."""
 
     def __init__(self) -> None:
         self._life = ""
@@ -199,12 +199,12 @@ class _LineClock:
         self._now: float | None = None
 
     def takes_up(self, text: str) -> bool:
-        """Return whether a line only says that a rotated log goes on, which every reader knows."""
+        """Return whether a line only marks where a rotated log goes on: readers skip it."""
         found = _MARKER.fullmatch(text)
         return found is not None and found[3] is not None and found[1] + found[2] == self._life
 
     def time_of(self, text: str) -> float | None:
-        """Return when a line was written, in seconds since 1970; None if nothing tells."""
+        """Return when a line was written, in seconds since 1970; None if unknown."""
         if found := _MARKER.fullmatch(text):
             self._life = found[1] + found[2]
             self._start = self._now = _seconds(found[1])

@@ -1,4 +1,4 @@
-"""What of earlier lives still runs or lies about, and how is it ended?
+"""Orphans: processes and files that earlier daemons have left, found and removed.
 
 The tag in a process's environment decides, never a pid from a file: pids are reused.
 """
@@ -25,7 +25,7 @@ _STEM = "[0-9a-f]" * 8
 async def end_orphans(
     runtime: Path, adopted: Collection[int], *, patience_seconds: float, spared: Collection[str] = ()
 ) -> list[int]:
-    """End what an earlier daemon left behind, and return the pids; replicas may die and start meanwhile.
+    """End what an earlier daemon left behind, and return the pids; replicas may end and start meanwhile.
 
     Args:
         runtime: The runtime folder; the caller holds its lock, so no other daemon lives.

@@ -71,7 +71,7 @@ class Prober:
         return ProbeResult.READY if (refused, accepted) == (401, 200) else ProbeResult.IMPOSTOR
 
     async def counters(self) -> tuple[float, ...] | None:
-        """Return what moves while it works: decodes, and prompt tokens read; None if it does not tell."""
+        """Return what moves while it works: decodes, and prompt tokens read; None if it reports none."""
         status, text = await self._read("/metrics", with_key=True)
         found = [float(value) for value in _COUNTERS.findall(text)]
         return tuple(found) if status == 200 and found else None

@@ -1,4 +1,4 @@
-"""What moves in a process while it gets somewhere?"""
+"""Progress of a process: the figures that change while it works or loads."""
 
 import operator
 from pathlib import Path

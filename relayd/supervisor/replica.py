@@ -103,8 +103,8 @@ class Replica:
         """Bring the replica down so that a request may bring it back; nothing if an operator stopped it.
 
         Args:
-            reason: Why, for whoever asks for it meanwhile.
-            drain_timeout: Seconds that its requests may take to finish; None waits for ever.
+            reason: Why, for clients that ask for the model meanwhile.
+            drain_timeout: Seconds that its requests may take to finish; None waits without limit.
         """
         self._history.reason = reason
         self._drain_timeout = drain_timeout
@@ -134,7 +134,7 @@ class Replica:
 
         Args:
             drain_timeout: Seconds that its requests may take to finish; 0 stops it at once, None waits
-                for ever.
+                without limit.
         """
         self._drain_timeout = drain_timeout
         self._handle_known(Event.STOP_NOW if drain_timeout == 0 else Event.STOP)
@@ -173,7 +173,7 @@ class Replica:
         """
         while self.state not in states:
             if self._released:
-                raise DaemonError("a new daemon has taken over meanwhile", remedy="ask again")
+                raise DaemonError("a new daemon has taken over meanwhile", remedy="Ask again.")
             await self._changed.wait()
         return self.state
 

@@ -1,4 +1,4 @@
-"""Is a replica that ended by itself started again, and when? (restart budget and backoff)."""
+"""Restart policy: whether a replica that ended by itself is started again, and when (budget, backoff)."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Start it no more until an operator says so."""
+    """Start it no more until an operator does."""
 
 
 class Restarts:

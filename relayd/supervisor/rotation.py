@@ -1,4 +1,4 @@
-"""How are logs kept from filling the disk?
+"""Log rotation, so that logs do not fill the disk.
 
 By copy and truncation under a writer that appends, so a hot writer may lose a line at the cut.
 """
@@ -44,7 +44,7 @@ class Rotation:
         self._quiet_until = 0.0
 
     async def run(self) -> None:
-        """Rotate until cancelled; a disk that is full is told once a minute, and tried again."""
+        """Rotate until cancelled; a full disk is reported once a minute, and tried again."""
         while True:
             await asyncio.sleep(self._every_seconds)
             max_bytes, backups = self._limits()
@@ -69,7 +69,7 @@ def _look(path: Path, pid: int, max_bytes: int, backups: int) -> None:
 def rotate(path: Path, *, max_bytes: int, backups: int) -> bool:
     """Move a log that has grown past `max_bytes` aside and start it anew; return whether it did.
 
-    The new file begins with the line that says when the incarnation began. Where there is no
+    The new file begins with the line that marks the begin of the incarnation. Where there is no
     room for a copy the oldest ones give way.
 
     Raises:
@@ -96,7 +96,7 @@ def rotate(path: Path, *, max_bytes: int, backups: int) -> bool:
 
 
 def rescue(path: Path, pid: int) -> None:
-    """Move what a process wrote into a log that somebody has deleted to a new file of that name.
+    """Move what a process wrote into a log that has been deleted to a new file of that name.
 
     The deleted file would grow unseen for as long as the process lives. Only Linux lets it be
     reached; elsewhere the next start of the replica makes a new log.
@@ -131,7 +131,7 @@ def _backup(path: Path, number: int) -> Path:
 
 
 def _begin_of_next(path: Path) -> bytes:
-    """Return what says in the next file when the incarnation began; empty if nothing tells."""
+    """Return the line that marks the incarnation in the next file; empty if there is none."""
     begin = ""
     with path.open("rb") as file:
         while line := file.readline(1 << 16):

@@ -1,4 +1,4 @@
-"""In which size does a replica start: as planned, or smaller since memory did not hold that? (reductions).
+"""Size of a replica: as planned, or smaller since memory did not hold the plan (reductions).
 
 A reduction belongs to the model's line: it holds over exits and over daemons until an operator restarts the
 replica or the line changes. A day after memory ran out the full size is tried once, at the next start; what
@@ -109,7 +109,7 @@ class Sizing:
         return replace(self, reduction=self._valid(reduction) or self.reduction)
 
     def may_shrink(self, exit_: Exit, *, stable: bool) -> bool:
-        """Return whether an exit says that the current size is too large.
+        """Return whether an exit means that the current size is too large.
 
         What has served for a while fits its device or host: there it is something else that has grown.
         """
@@ -148,7 +148,7 @@ class Sizing:
         return self._of_this_line(reduction.spec)
 
     def _of_this_line(self, spec: ReplicaSpec) -> Planned:
-        """Return another size of the same line; nobody has planned its bytes."""
+        """Return another size of the same line; its bytes are not planned."""
         return Planned(spec, line=self.wanted.line or self.wanted.spec)
 
 

@@ -1,11 +1,11 @@
-"""Does a replica that has work get anywhere?
+"""Stall detection: whether a replica that has work gets anywhere.
 
 `/health` answers while the inference thread hangs, so it proves nothing. What moves in a
 replica that works: the count of its decodes, and the tokens of the prompts it has read.
 """
 
 _BUSY_SHARE = 0.05
-"""CPU time below this share of a core is no work: a decode spins, or waits for a GPU by spinning."""
+"""CPU time below this share of a core is not work: a decode spins, or waits for a GPU by spinning."""
 
 _PATIENCE = 10
 """How many times longer a replica that burns CPU may take: a batch of a long prompt on a slow
@@ -30,7 +30,7 @@ class StallWatch:
 
         Args:
             now: Monotonic seconds.
-            counters: The replica's counters; None when it has no work, or does not tell.
+            counters: The replica's counters; None when it has no work, or reports none.
             cpu_seconds: CPU time that the process has used so far.
         """
         if counters is None or counters != self._counters:

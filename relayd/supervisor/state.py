@@ -1,4 +1,4 @@
-"""In which state is a replica, what is it wanted to be, and where may it go from there? (state machine).
+"""The state machine of a replica: where it stands, where it is to end, and what each event makes of it.
 
 A position is both: where the replica stands, and where it is to end. An event is a command, which may change
 the goal, or a fact, which does not; where both a fact and the goal decide the next state, the table has a row

@@ -115,7 +115,7 @@ class History:
         self.retry_delay_seconds = max(0.0, backoff.retry_at - now)
 
     def why(self, name: str, state: State) -> str:
-        """Return why a replica takes no requests in a state without a process, for whoever asks for it."""
+        """Return why a replica without a process takes no requests, for clients that ask for it."""
         if state is State.COLD:
             return self.reason or f"{name} has not been loaded yet"
         if state is State.FATAL and self.last_exit:

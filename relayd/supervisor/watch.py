@@ -1,4 +1,4 @@
-"""How does the event loop learn that a process has ended?
+"""Exit watch: how the event loop learns that a process has ended.
 
 Linux has pidfds, macOS has kqueue; both work for children and for processes that are not.
 """
