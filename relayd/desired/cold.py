@@ -57,8 +57,7 @@ class Cold:
 def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
     """Yield the replicas of a plan that have no place."""
     for one in fleet.assignments:
-        if isinstance(one.outcome, NoPlace) and one.outcome.shortages:
-            short = one.outcome.shortages[-1]
+        if isinstance(one.outcome, NoPlace) and (short := one.outcome.last):
             yield Cold(
                 name=one.name,
                 model=one.model,

@@ -13,9 +13,11 @@ from relayd.engine import Engine
 from relayd.engine.commandline import draft_of, fixed_by, placement_in, projector_of, unplanned
 from relayd.errors import ModelFileError
 from relayd.gguf import read_metadata
+from relayd.memory.setup import EVERY_LAYER
 from relayd.memory.weights import CPU
 from relayd.planner import Lora, ReplicaSpec
 from relayd.planner.budget import Budget
+from relayd.planner.fixed import ignored
 from relayd.planner.fleet import Wanted
 from relayd.planner.placement import FREE, Aim, Form, Placement, spec
 from relayd.planner.quality import Use
@@ -41,6 +43,14 @@ class PlannedLine:
     model: Model
     form: Form
     fixed: Allocation = FREE
+
+    def ignored(self, budget: Budget) -> list[str]:
+        """Return what it fixes and nothing on a machine can follow, each with the reason."""
+        found = ignored(self.fixed, budget, has_experts=self.form.build().has_experts)
+        return [
+            f"{self.model.name}: {name} = {_shown(getattr(self.fixed, name))}, and {why}"
+            for name, why in found.items()
+        ]
 
     @property
     def use(self) -> Use:
@@ -101,6 +111,12 @@ class EngineLine:
 
 
 Line = PlannedLine | EngineLine
+
+
+def _shown(value: int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return "all" if value >= EVERY_LAYER else str(value)
 
 
 def read_line(model: Model, engine: Engine, budget: Budget) -> Line:

@@ -92,7 +92,12 @@ class ModelPlanner:
             cold=tuple(cold.values()),
             fleet=_with_fitted(fleet, fitted, self.room),
             remembered=tuple(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
-            notes=(*_notes(fitted), *fleet.notes, *_doubts(said)),
+            notes=(
+                *_notes(fitted),
+                *(note for line in ours for note in line.ignored(self.room)),
+                *fleet.notes,
+                *_doubts(said),
+            ),
         )
 
     def _planned(
@@ -127,8 +132,8 @@ class ModelPlanner:
             spec = planned_spec(line, one.index, outcome, self.room)
             spec = replace(spec, threads=line.model.threads or threads)
             return Planned(spec, by_device(outcome.needs), Basis.PREDICTED, asked)
-        short = outcome.shortages[-1]
-        return Planned(asked, by_device({short.room.key: short.need}), Basis.PREDICTED)
+        needs = {short.room.key: short.need} if (short := outcome.last) else {}
+        return Planned(asked, by_device(needs), Basis.PREDICTED)
 
 
 def shared_threads(config: Config, machine: Machine) -> int:

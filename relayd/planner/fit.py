@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
+from relayd.config.schema import Allocation
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
-from relayd.planner.fixed import cache_types, may_be, reachable
+from relayd.planner.fixed import cache_types, followed, may_be, reachable
 from relayd.planner.placement import (
     LOADED_SHARE,
     Aim,
@@ -64,8 +65,9 @@ def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | NoPlace:
     if found := slow.first(forms[::-1]):
         return replace(found, fast_enough=found.speed(aim.use).value >= aim.min_speed)
     modest = _Search(budget, slow.aim)
-    modest.first(sorted(forms, key=lambda form: form.nbytes)[:1])
-    return NoPlace(tuple(modest.shortages.values()))
+    smallest = sorted(forms, key=lambda form: form.nbytes)[:1]
+    modest.first(smallest)
+    return NoPlace(tuple(modest.shortages.values()) or tuple(map(modest.together, smallest)))
 
 
 def placed(form: Form, setup: Setup, budget: Budget, use: Use = Use.CHAT) -> Placement:
@@ -116,6 +118,7 @@ class _Search:
         """Return the first rung of a place that a form fits, if it is fast enough."""
         if place is Place.SPLIT or (place is not Place.CPU and not self.budget.gpus):
             return None  # what is split is tried with what is whole on one GPU, rung by rung
+        self.fixed = self._followed(form)
         if not may_be(place, self.fixed, form.build):
             return None
         if short := self._too_large(place, form):
@@ -140,6 +143,21 @@ class _Search:
             elif found:
                 return self._completed(found, demand)
         return None
+
+    def _followed(self, form: Form) -> Allocation:
+        """Return what is decided, as far as this machine and this form can follow it."""
+        fixed = self.aim.fixed
+        if not (fixed.gpu_layers or fixed.devices or fixed.experts_on_cpu):
+            return fixed
+        has_experts = bool(fixed.experts_on_cpu) and form.build().has_experts
+        return followed(fixed, self.budget, has_experts=has_experts)
+
+    def together(self, form: Form) -> Shortage:
+        """Return what a form lacks that was tried on several devices at once, none of which is the reason."""
+        rooms = self.budget.gpus or (self.budget.host,)
+        largest = max(rooms, key=lambda room: room.usable)
+        count = f" ({len(rooms)} devices together are too small)" if len(rooms) > 1 else ""
+        return Shortage(f"{named(form)}{count}", largest, form.nbytes, at_least=True)
 
     def _short(self, demand: Demand, setup: Setup, what: str, *, computes: bool = True) -> Shortage | None:
         short = self.budget.short_of(demand.needs(setup, computes=computes))

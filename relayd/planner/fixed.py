@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+
 from relayd.config.schema import Allocation
 from relayd.memory.shape import Shape
 from relayd.planner.budget import Budget
@@ -26,6 +28,37 @@ def reachable(budget: Budget, fixed: Allocation) -> Budget:
     rooms = {room.engine_name.casefold(): room for room in budget.gpus}
     named = (rooms.get(name.casefold()) for name in fixed.devices)
     return replace(budget, gpus=tuple(room for room in named if room))
+
+
+def ignored(fixed: Allocation, budget: Budget, *, has_experts: bool) -> dict[str, str]:
+    """Return the decisions that nothing here can follow, and that the engine ignores too: field -> why.
+
+    Args:
+        fixed: What is decided.
+        budget: The machine.
+        has_experts: Whether the model has any.
+    """
+    found = {}
+    if not reachable(budget, fixed).gpus:
+        why = "there is no device"
+        if budget.gpus:
+            why = "no layer goes to a device" if fixed.gpu_layers == 0 else "it may use no device"
+        if fixed.gpu_layers:
+            found["gpu_layers"] = why
+        if fixed.devices:
+            found["devices"] = why
+        if fixed.experts_on_cpu:
+            found["experts_on_cpu"] = why
+    elif fixed.experts_on_cpu and not has_experts:
+        found["experts_on_cpu"] = "the model has no experts"
+    return found
+
+
+def followed(fixed: Allocation, budget: Budget, *, has_experts: bool) -> Allocation:
+    """Return the decisions without those that nothing here can follow (see `ignored`)."""
+    nothing = ignored(fixed, budget, has_experts=has_experts)
+    plain: dict[str, object] = {"gpu_layers": 0, "devices": (), "experts_on_cpu": 0}
+    return msgspec.structs.replace(fixed, **{name: plain[name] for name in nothing})
 
 
 def cache_types(fixed: Allocation, shape: Shape) -> list[tuple[str, str]]:

@@ -230,8 +230,7 @@ def _conflicts(plan: FleetPlan) -> list[str]:
     """Return a sentence for each replica without a place that has one on the empty machine."""
     found = []
     for one in plan.assignments:
-        if isinstance(one.outcome, NoPlace) and one.outcome.shortages:
-            short = one.outcome.shortages[-1]
+        if isinstance(one.outcome, NoPlace) and (short := one.outcome.last):
             room = plan.before.room(short.room.key)
             if short.need <= room.usable:
                 held = ", ".join(f"{name} {show_bytes(nbytes)}" for name, nbytes in takers(plan, room.key))

@@ -162,9 +162,14 @@ class NoPlace:
 
     shortages: tuple[Shortage, ...]
 
+    @property
+    def last(self) -> Shortage | None:
+        """The shortage of the most modest attempt; None where there is no file to attempt."""
+        return self.shortages[-1] if self.shortages else None
+
     def __str__(self) -> str:
         """Return the shortage of the most modest attempt."""
-        return str(self.shortages[-1]) if self.shortages else "it has no file"
+        return str(self.last) if self.last else "it has no file"
 
 
 def ceiling(form: Form, budget: Budget, place: Place) -> float:

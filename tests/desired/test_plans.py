@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -252,3 +253,22 @@ def test_nothing_configured_is_an_empty_plan() -> None:
     found = plans(replace(planner(GPU), running={"gone"}))
 
     assert ((), ()) == (found.plan, found.cold)
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"args": ("-ngl", "2")}, "small: gpu_layers = 2, and there is no device"),
+        ({"args": ("--cpu-moe",)}, "small: experts_on_cpu = all, and there is no device"),
+        ({"placement": Allocation(gpu_layers=2)}, "small: gpu_layers = 2, and there is no device"),
+        ({"placement": Allocation(experts_on_cpu=3)}, "small: experts_on_cpu = 3, and there is no device"),
+    ],
+)
+def test_layers_for_a_device_that_is_not_there_run_on_the_cpu_and_the_value_is_named(
+    small: Model, large: Model, more: dict[str, Any], note: str
+) -> None:
+    found = plans(planner("ram=64"), msgspec.structs.replace(small, **more), large)
+
+    assert note in found.notes
+    assert () == found.cold
+    assert [(), ()] == [one.spec.placement.devices for one in found.plan]

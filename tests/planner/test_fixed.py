@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from relayd.config.schema import Allocation
 from relayd.planner.fit import fit
@@ -117,3 +119,52 @@ def test_an_allocation_means_the_setup_that_it_was_made_of() -> None:
         **demand.needs(again),
         "cpu": demand.needs(again)["cpu"] + placement.setup.cache_ram_mib * (1 << 20),
     }
+
+
+IMPOSSIBLE = [
+    Allocation(gpu_layers=2),
+    Allocation(gpu_layers=99),
+    Allocation(experts_on_cpu=5),
+    Allocation(gpu_layers=2, experts_on_cpu=5, devices=("CUDA0",)),
+    Allocation(devices=(), gpu_layers=3),
+    Allocation(devices=("CUDA0",), gpu_layers=0),
+]
+
+
+@pytest.mark.parametrize("fixed", IMPOSSIBLE)
+@pytest.mark.parametrize("name", ["qwen3-8b", "qwen3-30b-a3b"])
+def test_layers_for_devices_that_are_not_there_stay_on_the_cpu(name: str, fixed: Allocation) -> None:
+    assert Place.CPU is found(name, fixed, "ram=64").place
+
+
+@pytest.mark.parametrize("fixed", IMPOSSIBLE[-2:])
+def test_layers_for_devices_that_may_not_be_used_stay_on_the_cpu(fixed: Allocation) -> None:
+    assert Place.CPU is found("qwen3-8b", fixed).place
+
+
+def test_experts_that_a_model_does_not_have_change_nothing() -> None:
+    placement = found("qwen3-8b", Allocation(experts_on_cpu=5))
+
+    assert (Place.ONE_GPU, 0) == (placement.place, placement.setup.experts_on_cpu)
+
+
+allocations = some.builds(
+    Allocation,
+    gpu_layers=some.sampled_from([None, 0, 2, 20, 99]),
+    experts_on_cpu=some.sampled_from([None, 0, 3, 99]),
+    devices=some.sampled_from([None, (), ("CUDA0",), ("CUDA1",), ("CUDA0", "CUDA1")]),
+    shares=some.sampled_from([None, (1.0, 3.0)]),
+)
+machines = some.sampled_from(
+    ["ram=2", "ram=64", "gpu=4060:8,ram=8", "gpu=2x4060:3,ram=64", MACHINE, "apple=m3max:8"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(some.sampled_from(["qwen3-8b", "qwen3-30b-a3b"]), allocations, machines)
+def test_whatever_is_fixed_there_is_a_place_or_something_that_is_too_small(
+    name: str, fixed: Allocation, machine: str
+) -> None:
+    outcome = fit(forms(name)[-1:], room(machine), Aim(fixed=fixed, extend=False))
+
+    assert isinstance(outcome, Placement) or outcome.last
