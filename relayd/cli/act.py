@@ -21,7 +21,10 @@ Target = Annotated[
 
 
 def start(target: Target = None, as_json: AsJson = False) -> None:
-    """Start what is stopped or was given up."""
+    """Start what is stopped or was given up.
+
+    What is cold is started if it fits beside what runs now.
+    """
     show_states(daemon_client().start(target), as_json=as_json)
 
 
@@ -37,7 +40,10 @@ def restart(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop replicas after their requests, and start them again."""
+    """Stop replicas after their requests, and start them again.
+
+    What is cold stays so, unless it is one replica that is named.
+    """
     show_states(daemon_client().restart(target, rolling=rolling), as_json=as_json)
 
 
@@ -47,8 +53,9 @@ def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
+        reasons = report.not_started if isinstance(report, ReplicasReport) else {}
         for name, state in states.items():
-            print(f"{name} is {state}")
+            print(f"{name} stays {state}: {reasons[name]}" if name in reasons else f"{name} is {state}")
     if "fatal" in states.values():
         typer.echo("The reason is in: relayd status", err=True)
         raise typer.Exit(1)

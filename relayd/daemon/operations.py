@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from relayd.api.control import Verb
+from relayd.daemon.admission import NoRoom, shortage, why_down
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.reload import Reload
 from relayd.daemon.report import (
@@ -28,7 +29,8 @@ from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.status import status_report
 from relayd.daemon.upgrade import Upgrade
 from relayd.handover import Predecessor
-from relayd.supervisor import Replica
+from relayd.names import ReplicaName
+from relayd.supervisor import Replica, State
 from relayd.supervisor.state import SETTLED
 
 
@@ -82,14 +84,19 @@ class Operations:
         )
 
     async def start(self, arguments: TargetArguments) -> ReplicasReport:
-        """Start replicas that are stopped or were given up, and wait until each has come up or failed."""
+        """Start replicas that are not in memory, and wait until each has come up or failed.
+
+        What did not fit beside the others is started only in memory that those leave which are stopped.
+
+        Raises:
+            NotLoadedError: Nothing that is named fits beside what runs.
+        """
         self._shutdown.check_staying()
         replicas = self._select(arguments.target)
-        for replica in replicas:
-            replica.start()
-        return ReplicasReport(
-            {replica.spec.name: (await replica.reached(*SETTLED)).value for replica in replicas}
-        )
+        refused = self._bring_up(replicas)
+        if arguments.target and len(refused) == len(replicas):
+            raise refused[0].refusal()
+        return await self._came_out(replicas)
 
     async def stop(self, arguments: StopArguments) -> ReplicasReport | StoppingReport:
         """Stop replicas within the drain timeout, or the daemon with all of them."""
@@ -103,11 +110,20 @@ class Operations:
         return await self._bring_down(arguments.target, None)
 
     async def restart(self, arguments: RestartArguments) -> ReplicasReport:
-        """Stop replicas and start them again."""
+        """Stop replicas and start them again; what is cold stays so, unless it alone is named.
+
+        Raises:
+            NotLoadedError: The replica that is named does not fit beside what runs.
+        """
         self._shutdown.check_staying()
         replicas = self._select(arguments.target)
-        states = await self._parts.fleet.restart(replicas, rolling=arguments.rolling)
-        return ReplicasReport({name: state.value for name, state in states.items()})
+        if _is_replica(arguments.target) and replicas[0].state is State.COLD:
+            return await self.start(TargetArguments(arguments.target))
+        able = [one for one in replicas if one.state is not State.COLD and not shortage(self._parts, one)]
+        states = await self._parts.fleet.restart(able, rolling=arguments.rolling)
+        left = await self._came_out([one for one in replicas if one not in able])
+        came_out = {name: state.value for name, state in states.items()}
+        return ReplicasReport(came_out | left.replicas, left.not_started)
 
     async def reload(self, arguments: ReloadArguments) -> ReloadReport:
         """Follow the configuration as it is now, or return what that would change."""
@@ -117,6 +133,23 @@ class Operations:
         """Put the build that is installed now in this daemon's place."""
         return await self._upgrade.run(arguments.drain_seconds)
 
+    def _bring_up(self, replicas: list[Replica]) -> list[NoRoom]:
+        """Start replicas, first those that were planned beside the others; return what is too small."""
+        refused = []
+        for replica in sorted(replicas, key=lambda one: bool(one.wanted.cold)):
+            if short := shortage(self._parts, replica):
+                refused.append(short)
+            else:
+                replica.start()
+        return refused
+
+    async def _came_out(self, replicas: list[Replica]) -> ReplicasReport:
+        """Wait until nothing of replicas is under way, and return how each came out."""
+        states = {one.name: (await one.reached(*SETTLED)).value for one in replicas}
+        return ReplicasReport(
+            states, {one.name: why for one in replicas if (why := why_down(self._parts, one))}
+        )
+
     async def _bring_down(self, target: str | None, drain_timeout: float | None) -> ReplicasReport:
         replicas = self._select(target)
         await self._parts.fleet.stop(replicas, drain_timeout)
@@ -124,6 +157,11 @@ class Operations:
 
     def _select(self, target: str | None) -> list[Replica]:
         return self._parts.fleet.select(target and self._parts.view.named(target))
+
+
+def _is_replica(target: str | None) -> bool:
+    """Return whether one replica is named, not a model or all."""
+    return target is not None and ReplicaName.parse(target).index is not None
 
 
 def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:

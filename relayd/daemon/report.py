@@ -225,10 +225,11 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
     replicas: dict[str, str] | None = None
 
 
-class ReplicasReport(Struct, frozen=True):
-    """Replica → the state in which a command left it."""
+class ReplicasReport(Struct, frozen=True, omit_defaults=True):
+    """Replica → the state in which a command left it; `not_started` says of which memory is the reason."""
 
     replicas: dict[str, str]
+    not_started: dict[str, str] = {}
 
 
 class StoppingReport(Struct, frozen=True):

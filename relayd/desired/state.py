@@ -16,6 +16,7 @@ from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
 from relayd.engine import Engine
 from relayd.planner import Planned
+from relayd.planner.budget import Budget
 
 NO_ARGUMENTS = ServeArguments()
 
@@ -36,6 +37,7 @@ class DesiredState:
         sources: Files and variables the configuration came from.
         warnings: What the operator should know, shown by `status`.
         cold: The replicas that do not fit beside the others, and are not started.
+        budget: What models may take of the machine; None where nothing was planned.
         on_terminal: Whether it was typed on a terminal, whose end ends the daemon too.
         any_port: Whether a port that is taken is replaced by a free one.
         arguments: What was typed after `relayd serve`.
@@ -52,6 +54,7 @@ class DesiredState:
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     cold: tuple[Cold, ...] = ()
+    budget: Budget | None = None
     on_terminal: bool = False
     any_port: bool = False
     arguments: ServeArguments = NO_ARGUMENTS
@@ -86,6 +89,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
         sources=selected.loaded.sources,
         warnings=tuple(filter(None, warnings)),
         cold=made.plans.cold,
+        budget=made.plans.fleet.before,
         on_terminal=sys.stdin is not None and sys.stdin.isatty(),
         any_port=arguments.demo and arguments.listen is None,
         arguments=arguments,

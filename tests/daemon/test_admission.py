@@ -1,0 +1,60 @@
+"""An operator's start takes the memory that the plan has counted, and none that others hold."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import Daemon
+
+pytestmark = pytest.mark.real
+
+CONFIG = """
+[memory]
+host_mib = 700
+[[model]]
+name = "a"
+file = "{tiny}"
+[[model]]
+name = "b"
+file = "{slow}"
+replicas = 2
+[[model]]
+name = "c"
+file = "{slow}"
+slots = 2
+"""
+"""Of it, b#1 and c#0 do not fit beside the others."""
+
+
+def states(daemon: Daemon) -> dict[str, str]:
+    return {name: replica["state"] for name, replica in daemon.replicas().items()}
+
+
+def test_a_restart_leaves_cold_what_does_not_fit_and_a_start_refuses_it_until_there_is_room(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, slow_model: Path
+) -> None:
+    daemon = start_daemon(CONFIG.format(tiny=tiny_model, slow=slow_model))
+    ready_and_cold = {"a#0": "ready", "b#0": "ready", "b#1": "cold", "c#0": "cold"}
+    assert ready_and_cold == states(daemon)
+
+    everything = daemon.run("restart")
+    model = daemon.run("restart", "c", "--json")
+    assert ready_and_cold == states(daemon)
+    assert "c#0 stays cold: it needs" in everything.stdout
+    assert "host_mib allows 700 MiB" in everything.stdout
+    assert "for b#0" in model.stdout
+    assert '"not_started"' in model.stdout
+
+    for command in ("start", "restart"):
+        refused = daemon.run(command, "c#0")
+        assert 1 == refused.returncode
+        assert "c#0 does not fit beside the replicas that run: it needs" in refused.stderr
+        assert "Stop a#0 or b#0 first, or lower its context" in refused.stderr
+    assert ready_and_cold == states(daemon)
+
+    daemon.run("stop", "b")
+    assert 0 == daemon.run("start", "c#0").returncode
+    assert "for c#0" in daemon.run("start", "b#0").stderr
+    assert "c#0 is ready" in daemon.run("restart").stdout
+    assert {"a#0": "ready", "b#0": "stopped", "b#1": "stopped", "c#0": "ready"} == states(daemon)
