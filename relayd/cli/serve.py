@@ -11,6 +11,7 @@ import uvloop
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.output import print_event
 from relayd.daemon.life import Daemon
+from relayd.daemon.takeover import takes_over
 from relayd.desired.demo import is_demo
 from relayd.desired.display import Silent
 from relayd.desired.make import ServeArguments
@@ -84,7 +85,8 @@ class ServeOutput:
         """Say which models are ready and which are not, and what to type next."""
         for status in statuses:
             name, state = status.spec.name, status.state.value
-            why = status.last_exit.message if status.last_exit and state != "ready" else ""
+            ended = status.last_exit.message if status.last_exit and state != "ready" else ""
+            why = status.reason or ended
             label = " (demo model: fixed answers)" if is_demo(str(status.spec.file)) else ""
             self._print(
                 f"{name}{label} is {state}{f': {why}' if why else ''}",
@@ -125,7 +127,8 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
         desired.paths.state / "logs" / "relayd.log", max_bytes=mib(logs.max_mib), backups=logs.backups
     )
     Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
-    for warning in desired.warnings:
+    cold = () if takes_over(desired.environ) else map(str, desired.cold)
+    for warning in (*desired.warnings, *cold):
         typer.echo(f"warning: {warning}", err=True)
 
     async def main() -> None:

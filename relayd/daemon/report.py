@@ -86,6 +86,7 @@ class ReplicaReport(Struct, frozen=True):
     Attributes:
         name: `MODEL#N`.
         since: When it came into its state.
+        reason: Why it is not in memory; empty unless it is cold.
         budget_left: Unexpected exits that are tolerated before it is given up.
         reduced: The steps by which it was made smaller to fit.
         retry_at: When it is started again.
@@ -108,6 +109,7 @@ class ReplicaReport(Struct, frozen=True):
     last_exit: ExitReport | None = None
     log: str | None = None
     command: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class ModelReport(Struct, frozen=True):

@@ -110,6 +110,7 @@ def replica_report(status: Status, footprint: Footprint) -> ReplicaReport:
         last_exit=_exit(status),
         log=str(status.log) if status.log else None,
         command=status.command,
+        reason=status.reason,
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from relayd.config import parse_listen
@@ -12,6 +12,7 @@ from relayd.daemon.parts import DaemonParts
 from relayd.desired.state import DesiredState
 from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, predecessor_of
+from relayd.handover.predecessor import CHANNEL_VARIABLE
 from relayd.journal import Journal
 from relayd.lock import Lock, lock_of_daemon
 from relayd.service import inherited_socket
@@ -56,6 +57,11 @@ async def claim(desired: DesiredState) -> Claim:
     except BaseException:
         predecessor.close()
         raise
+
+
+def takes_over(environ: Mapping[str, str]) -> bool:
+    """Return whether a daemon with this environment was started to take over from another one."""
+    return CHANNEL_VARIABLE in environ
 
 
 def _claim_free(desired: DesiredState) -> Claim:

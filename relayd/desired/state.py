@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from relayd.config import Config, Model, Paths, check_exposure, make_folders, ow
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_for
-from relayd.desired.make import ServeArguments, plan_at, select
+from relayd.desired.make import Made, ServeArguments, plan_at, select
 from relayd.desired.picked import remember
 from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
@@ -78,8 +78,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
     made = plan_at(selected, site, engine, own)
-    cold = map(str, made.plans.cold)
-    warnings = (*made.warnings, *cold, *_warnings(insecure=arguments.insecure_bind))
+    warnings = (*_lasting(made), *_warnings(insecure=arguments.insecure_bind))
     return DesiredState(
         config=made.config,
         plan=made.plans.plan,
@@ -109,6 +108,12 @@ def remember_plan(desired: DesiredState) -> DesiredState:
         remember(desired.paths.runtime, desired.chosen)
     failed = write_plans(desired.paths.state, desired.to_remember)
     return replace(desired, warnings=(*desired.warnings, failed)) if failed else desired
+
+
+def _lasting(made: Made) -> Iterator[str]:
+    """Yield the warnings that hold whatever state replicas come into: cold ones are named by `status`."""
+    cold = tuple(f"{one.name} " for one in made.plans.cold)
+    yield from (warning for warning in made.warnings if not (cold and warning.startswith(cold)))
 
 
 def _warnings(*, insecure: bool) -> list[str]:

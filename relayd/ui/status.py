@@ -110,6 +110,8 @@ def _notes(report: StatusReport, now: float) -> Iterator[Text]:
     for model in report.models:
         for replica in model.replicas:
             last = replica.last_exit
+            if replica.reason:
+                yield Text(replica.reason, style="yellow")
             if replica.reduced:
                 yield Text(f"{replica.name} was made smaller to fit: {'; '.join(replica.reduced)}")
             if replica.health_fault:

@@ -58,3 +58,25 @@ def test_a_restart_leaves_cold_what_does_not_fit_and_a_start_refuses_it_until_th
     assert "for c#0" in daemon.run("start", "b#0").stderr
     assert "c#0 is ready" in daemon.run("restart").stdout
     assert {"a#0": "ready", "b#0": "stopped", "b#1": "stopped", "c#0": "ready"} == states(daemon)
+
+
+def test_status_says_why_a_replica_is_cold_as_long_as_it_is(
+    start_daemon: Callable[..., Daemon], tiny_model: Path, slow_model: Path
+) -> None:
+    daemon = start_daemon(CONFIG.format(tiny=tiny_model, slow=slow_model))
+    before, reasons = said(daemon), {name: one["reason"] for name, one in daemon.replicas().items()}
+    daemon.run("stop", "b")
+    daemon.run("start", "c#0")
+    after = said(daemon)
+    upgraded = daemon.run("upgrade")
+
+    assert ["", "", "b#1", "c#0"] == [reason.partition(" is not started: ")[0] for reason in reasons.values()]
+    assert "c#0 is not started: " in before
+    assert 0 == upgraded.returncode, upgraded.stderr
+    for shown in (after, said(daemon)):
+        assert "is not started" not in shown
+        assert "would fit alone" not in shown
+
+
+def said(daemon: Daemon) -> str:
+    return " ".join(daemon.run("status").stdout.split())

@@ -77,3 +77,9 @@ def test_the_service_is_shown_with_what_it_allows_and_where_its_journal_is() -> 
     allowed = "65,536 files, 4,915 tasks, 3.0 GiB, watchdog 30 s"
     assert f"systemd runs it as relayd.service: {allowed}; journalctl -u relayd.service" in lines
     assert "the daemon before (pid 6) has 2 requests to finish" in lines
+
+
+def test_why_a_replica_is_cold_is_shown() -> None:
+    cold = replace(REPLICA, state="cold", pid=None, reason="m#0 is not started: no room")
+
+    assert "m#0 is not started: no room" in shown(cold)
