@@ -7,8 +7,14 @@ that has ended. Whoever shows the fleet is notified of each change.
 from collections.abc import Callable
 
 from relayd.endpoint import Endpoint
+from relayd.journal import Journal
 from relayd.planner import Planned
 from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready, Unloaded
+
+_JOURNAL = Journal("daemon")
+
+NO_ROOM = "it does not fit into memory beside those that run"
+"""Why a model is not loaded, for clients: sizes and names of others are for the operator."""
 
 
 class Bridge:
@@ -43,7 +49,7 @@ class Bridge:
         """A replica is on its way, or does not fit beside the others and is not."""
         self.expected(planned.name, planned.model)
         if planned.cold:
-            self.unloaded(planned.name, planned.model, planned.cold)
+            self._report(Unloaded(planned.name, planned.model, NO_ROOM))
 
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
@@ -64,7 +70,8 @@ class Bridge:
 
     def unloaded(self, replica: str, model: str, reason: str) -> None:
         """A replica is wanted but not in memory."""
-        self._report(Unloaded(replica, model, reason))
+        _JOURNAL.info("replica.not_loaded", replica=replica, reason=reason)
+        self._report(Unloaded(replica, model, NO_ROOM))
 
     def gone(self, replica: str, reason: str) -> None:
         """A replica will not come back by itself."""

@@ -65,6 +65,7 @@ def test_status_says_why_a_replica_is_cold_as_long_as_it_is(
 ) -> None:
     daemon = start_daemon(CONFIG.format(tiny=tiny_model, slow=slow_model))
     before, reasons = said(daemon), {name: one["reason"] for name, one in daemon.replicas().items()}
+    asked = daemon.run("chat", "c", "-m", "hi")
     daemon.run("stop", "b")
     daemon.run("start", "c#0")
     after = said(daemon)
@@ -72,6 +73,10 @@ def test_status_says_why_a_replica_is_cold_as_long_as_it_is(
 
     assert ["", "", "b#1", "c#0"] == [reason.partition(" is not started: ")[0] for reason in reasons.values()]
     assert "c#0 is not started: " in before
+    assert "The model is not loaded: it does not fit into memory beside those that run." in asked.stderr
+    assert "MiB" not in asked.stderr
+    assert "relayd status" in asked.stderr
+    assert "b#0" in next(line for line in journal(daemon) if "replica.not_loaded" in line)
     assert 0 == upgraded.returncode, upgraded.stderr
     for shown in (after, said(daemon)):
         assert "is not started" not in shown
@@ -80,3 +85,7 @@ def test_status_says_why_a_replica_is_cold_as_long_as_it_is(
 
 def said(daemon: Daemon) -> str:
     return " ".join(daemon.run("status").stdout.split())
+
+
+def journal(daemon: Daemon) -> list[str]:
+    return (daemon.home / "state/relayd/logs/relayd.log").read_text().splitlines()

@@ -1,19 +1,21 @@
 """Each report of the supervisor becomes one event of the scheduler, after its listeners were called."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from relayd.daemon.events import Bridge
+from relayd.daemon.events import NO_ROOM, Bridge
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.planner import Planned, ReplicaSpec
-from relayd.scheduler import Draining, Expected, Forgotten, Gone, Lost, Ready
+from relayd.scheduler import Draining, Expected, Forgotten, Gone, Lost, Ready, Unloaded
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.pure
 
 PLANNED = Planned(ReplicaSpec("m", 0, Path("/m.gguf"), slots=3))
+SIZES = "other#0 holds 658 MiB of 700 MiB"
 ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
 
 
@@ -26,6 +28,11 @@ ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
         (lambda bridge: bridge.draining("m#0"), ["changed", Draining("m#0")]),
         (lambda bridge: bridge.lost(ENDPOINT), [("retired", ENDPOINT), "changed", Lost("m#0")]),
         (lambda bridge: bridge.gone("m#0", "it is stopped"), ["changed", Gone("m#0", "it is stopped")]),
+        (lambda bridge: bridge.unloaded("m#0", "m", SIZES), ["changed", Unloaded("m#0", "m", NO_ROOM)]),
+        (
+            lambda bridge: bridge.wanted(replace(PLANNED, cold=SIZES)),
+            ["changed", Expected("m#0", "m"), "changed", Unloaded("m#0", "m", NO_ROOM)],
+        ),
         (lambda bridge: bridge.forgotten("m#0"), ["changed", Forgotten("m#0")]),
     ],
 )
