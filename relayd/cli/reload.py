@@ -34,6 +34,7 @@ def _lines(done: ReloadReport) -> list[str]:
     lines += [f"+ {name}" for name in done.added]
     lines += [f"- {name}" for name in done.removed]
     lines += [f"~ {name}: {', '.join(reasons)}" for name, reasons in done.changed.items()]
+    lines += [f"{model}: {', '.join(changes)}, without a restart" for model, changes in done.models.items()]
     if not lines:
         return ["nothing has changed"]
     untouched = len(done.unchanged)

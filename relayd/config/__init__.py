@@ -1,6 +1,6 @@
 """Configuration: relay.toml, the variables that override it, and relayd's own folders."""
 
-from relayd.config.diff import Setting, changed_settings
+from relayd.config.diff import Setting, changed_lines, changed_settings
 from relayd.config.exposure import check_exposure
 from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
@@ -31,6 +31,7 @@ __all__ = [
     "Section",
     "Setting",
     "cache_dir",
+    "changed_lines",
     "changed_settings",
     "check_exposure",
     "check_model_files",

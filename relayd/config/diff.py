@@ -1,10 +1,11 @@
-"""The settings a new configuration changes, and which of them need a restart."""
+"""The settings that a new configuration changes, those of models too, and which of them need a restart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from relayd.config.schema import Config
+from relayd.config.schema import Config, Model
 
 RESTART_ONLY = frozenset({
     "engine.path",
@@ -36,7 +37,7 @@ class Setting:
 
 
 def changed_settings(old: Config, new: Config) -> tuple[Setting, ...]:
-    """Return the settings that differ; models are compared as replicas, not here."""
+    """Return the settings that differ, but for those of models."""
     return tuple(
         Setting(key, str(was), str(now), key not in RESTART_ONLY)
         for section in old.__struct_fields__
@@ -48,3 +49,37 @@ def changed_settings(old: Config, new: Config) -> tuple[Setting, ...]:
 
 def _fields(section: str, old: msgspec.Struct, new: msgspec.Struct) -> list[tuple[str, object, object]]:
     return [(f"{section}.{name}", getattr(old, name), getattr(new, name)) for name in old.__struct_fields__]
+
+
+def changed_lines(old: Config, new: Config) -> dict[str, dict[str, str]]:
+    """Return what differs in the lines of each model that stays: setting → `old → new`.
+
+    How many replicas there are is seen by the replicas.
+    """
+    before = {model.name: model for model in old.model}
+    found = {
+        model.name: dict(_differences(before[model.name], model))
+        for model in new.model
+        if model.name in before
+    }
+    return {name: changes for name, changes in found.items() if changes}
+
+
+def _differences(old: Model, new: Model) -> Iterator[tuple[str, str]]:
+    was, now = _settings(old), _settings(new)
+    yield from ((name, f"{_show(was[name])} → {_show(now[name])}") for name in was if was[name] != now[name])
+
+
+def _settings(model: Model) -> dict[str, object]:
+    line = {
+        name: getattr(model, name)
+        for name in model.__struct_fields__
+        if name not in ("replicas", "placement")
+    }
+    return line | {name: getattr(model.placement, name) for name in model.placement.__struct_fields__}
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return "not set" if value is None or value == "" else str(value)

@@ -1,12 +1,12 @@
 """How a running daemon follows its configuration anew (reload, on SIGHUP or by command)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
-from relayd.config import Setting, changed_settings
+from relayd.config import Config, changed_lines, changed_settings
 from relayd.daemon.coalesce import Coalesced
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import ReloadReport, SettingReport
@@ -89,12 +89,12 @@ class Reload:
         return msgspec.structs.replace(report, replicas={name: state.value for name, state in states.items()})
 
     def _report(self, desired: DesiredState, changes: Changes, *, dry_run: bool) -> ReloadReport:
-        settings = changed_settings(self._parts.desired.config, desired.config)
-        return reload_report(settings, changes, dry_run=dry_run)
+        return reload_report(self._parts.desired.config, desired.config, changes, dry_run=dry_run)
 
 
-def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: bool) -> ReloadReport:
+def reload_report(old: Config, new: Config, changes: Changes, *, dry_run: bool) -> ReloadReport:
     """Return what a reload changes."""
+    settings = changed_settings(old, new)
     return ReloadReport(
         dry_run=dry_run,
         settings=[SettingReport(one.key, one.old, one.new, one.live) for one in settings],
@@ -102,4 +102,16 @@ def reload_report(settings: Sequence[Setting], changes: Changes, *, dry_run: boo
         removed=[planned.name for planned in changes.removed],
         changed={change.planned.name: list(change.reasons) for change in changes.changed},
         unchanged=[planned.name for planned in changes.unchanged],
+        models=_without_restart(old, new, changes),
     )
+
+
+def _without_restart(old: Config, new: Config, changes: Changes) -> dict[str, list[str]]:
+    """Return the settings of models that change no process; those of a replica that does are its reasons."""
+    restarted = {change.planned.model for change in changes.changed}
+    found: dict[str, list[str]] = {}
+    for model, settings in changed_lines(old, new).items():
+        for name, how in settings.items():
+            if name == "aliases" or model not in restarted:
+                found.setdefault(model, []).append(f"{name}: {how}")
+    return found

@@ -216,7 +216,12 @@ class SettingReport(Struct, frozen=True):
 
 
 class ReloadReport(Struct, frozen=True, omit_defaults=True):
-    """What a reload changes; `replicas` says how each new or changed one came out, absent in a dry run."""
+    """What a reload changes.
+
+    Attributes:
+        models: Model → its settings that change no process, as `aliases: old → new`.
+        replicas: How each new or changed replica came out; absent in a dry run.
+    """
 
     dry_run: bool
     settings: list[SettingReport]
@@ -225,6 +230,7 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
     changed: dict[str, list[str]]
     unchanged: list[str]
     replicas: dict[str, str] | None = None
+    models: dict[str, list[str]] = {}
 
 
 class ReplicasReport(Struct, frozen=True, omit_defaults=True):

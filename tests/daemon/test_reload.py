@@ -41,6 +41,23 @@ def test_a_reload_replaces_what_changed_and_touches_nothing_else(
     assert 2 == after["tiny#0"]["slots"]
 
 
+def test_a_reload_says_what_it_changes_without_a_restart(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    line = f'[[model]]\nname = "tiny"\nfile = "{tiny_model}"\n'
+    daemon = start_daemon(line)
+    before = daemon.replicas()["tiny#0"]["pid"]
+    daemon.config.write_text(line + 'aliases = ["small", "mini"]\n')
+    dry = json.loads(daemon.run("reload", "--dry-run", "--json").stdout)
+    done = daemon.run("reload").stdout
+
+    assert {"tiny": ["aliases: none → small mini"]} == dry["models"]
+    assert "tiny: aliases: none → small mini, without a restart" in done
+    assert "1 replica untouched" in done
+    assert "nothing has changed" in daemon.run("reload").stdout
+    assert before == daemon.replicas()["tiny#0"]["pid"]
+
+
 def test_a_reload_adds_and_removes_models(
     start_daemon: Callable[..., Daemon], slow_model: Path, tiny_model: Path
 ) -> None:
