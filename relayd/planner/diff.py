@@ -4,7 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from relayd.config.schema import Allocation
-from relayd.planner.plan import Planned, ReplicaSpec
+from relayd.planner.plan import Lora, Planned, ReplicaSpec
+
+_SETTINGS = {"extra_args": "args", "loras": "lora"}
+"""What relay.toml calls a field that has another name in a spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,7 @@ class Change:
 
     Attributes:
         planned: What it shall be.
-        reasons: The fields that differ, as `name: old → new`.
+        reasons: The settings that differ, as `name: old → new` in the words of relay.toml.
     """
 
     planned: Planned
@@ -50,11 +53,16 @@ def compare(old: Iterable[Planned], new: Iterable[Planned]) -> Changes:
 
 
 def _reasons(was: ReplicaSpec, now: ReplicaSpec) -> tuple[str, ...]:
+    """Return what differs for the process.
+
+    Where planner and engine take turns in deciding what no line fixes, that alone is the reason: the values
+    of the one have no counterpart in the other.
+    """
     before, after = dict(_values(was)), dict(_values(now))
     return tuple(
-        f"{name}: {_show(before[name])} → {_show(after[name])}"
+        f"{_SETTINGS.get(name, name)}: {_show(name, before[name])} → {_show(name, after[name])}"
         for name in after
-        if before[name] != after[name]
+        if before[name] != after[name] and (was.fit == now.fit or None not in (before[name], after[name]))
     )
 
 
@@ -68,7 +76,14 @@ def _values(spec: ReplicaSpec) -> Iterator[tuple[str, object]]:
             yield one.name, value
 
 
-def _show(value: object) -> str:
+def _show(name: str, value: object) -> str:
+    """Return a value as relay.toml has it."""
+    if name == "fit":
+        return "engine" if value else "plan"
+    if value is None:
+        return "the engine's choice"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
+        return " ".join(f"{one.file}" if isinstance(one, Lora) else f"{one}" for one in value) or "none"
     return str(value)
