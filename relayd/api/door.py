@@ -77,6 +77,8 @@ class Route:
     lasting: bool = False
 
 
+OnRefused = Callable[[str, str, RequestError], None]
+
 Routes = Mapping[str, Route]
 """The routes of one path, by method."""
 
@@ -91,12 +93,21 @@ class Door:
         policy: Which hosts and origins are let in.
         keys: Which keys are.
         dialect: How errors are written where no route sets it.
+        on_refused: Called with the id, the path and the error of each request that reaches no handler.
     """
 
-    def __init__(self, routes: Iterable[Route], policy: Policy, keys: Keyring, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        policy: Policy,
+        keys: Keyring,
+        dialect: Dialect,
+        on_refused: OnRefused = lambda *_: None,
+    ) -> None:
         self._policy = policy
         self._keys = keys
         self._dialect = dialect
+        self._on_refused = on_refused
         self._exact: dict[str, dict[str, Route]] = {}
         prefixes: dict[str, dict[str, Route]] = {}
         for route in routes:
@@ -117,6 +128,7 @@ class Door:
             self._check_head(request, authority)
             answer = await self._admit(request, path, routes, tail, headers)
         except RequestError as error:
+            self._on_refused(headers["X-Request-ID"], request.raw_path.partition("?")[0], error)
             answer = self._refuse(request, error)
         if not answer.prepared:
             answer.headers.update(headers)
@@ -154,22 +166,24 @@ class Door:
         route = routes.get(_HEAD_OF.get(request.method, request.method))
         self._check_access(route.access if route else Access.CLIENT, context)
         if route:
-            if not route.lasting:
-                return await route.handler(request, context)
-            with lasting(request):
-                return await route.handler(request, context)
+            try:
+                if not route.lasting:
+                    return await route.handler(request, context)
+                with lasting(request):
+                    return await route.handler(request, context)
+            except RequestError as error:
+                return self._refuse(request, error)
         if not routes:
             raise NotFoundError(
                 f"There is nothing at {path[:100]!r}.", remedy="The models are under /v1, see GET /v1/models."
             )
         if request.method == "OPTIONS":
             return empty_answer({"Allow": _allow(routes)})
-        answer = self._refuse(
-            request,
-            MethodNotAllowedError(
-                f"{path[:100]!r} does not take {request.method}.", remedy=f"Use {_allow(routes)}."
-            ),
+        wrong_method = MethodNotAllowedError(
+            f"{path[:100]!r} does not take {request.method}.", remedy=f"Use {_allow(routes)}."
         )
+        self._on_refused(context.request_id, path, wrong_method)
+        answer = self._refuse(request, wrong_method)
         answer.headers["Allow"] = _allow(routes)
         return answer
 

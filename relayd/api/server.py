@@ -18,8 +18,11 @@ from relayd.router import Dialect
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _BACKLOG = 512
+_INTERRUPT_SECONDS = 1.0
+"""How long requests that outlived the drain may take to write why they end."""
+
 _CANCEL_SECONDS = 0.1
-"""How long requests that outlived the drain may take to end once they are cancelled."""
+"""How long what is left may take to end once it is cancelled."""
 
 _CAUSES = {
     errno.EACCES: ("this user may not", "choose a port above 1023"),
@@ -78,15 +81,18 @@ class Listener:
                 return True
         return False
 
-    async def close(self, drain_seconds: float) -> None:
-        """Stop accepting, let running requests finish, and cut off those that take too long.
+    async def close(self, drain_seconds: float, interrupt: Callable[[], None] = lambda: None) -> None:
+        """Stop accepting, let running requests finish, and end those that take too long.
 
         Args:
             drain_seconds: How long they may take.
+            interrupt: Has those that took longer answer their clients why they end.
         """
         self.stop_listening()
         self._server.pre_shutdown()
-        await self.drained(drain_seconds)
+        if not await self.drained(drain_seconds):
+            interrupt()
+            await self.drained(_INTERRUPT_SECONDS)
         await self._server.shutdown(_CANCEL_SECONDS)
         for server in self._listening:
             await server.wait_closed()

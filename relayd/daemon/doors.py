@@ -112,7 +112,7 @@ class Doors:
             body_seconds=server.body_seconds,
         )
         routes = (*openai_routes(inference), *health_routes(self._view))
-        return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI)
+        return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from relayd.daemon.upgrade import Upgrade
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.desired.state import DesiredState
 from relayd.journal import Journal
+from relayd.router import ENDING
 from relayd.service import stop_budget_seconds
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
@@ -102,7 +104,8 @@ class Daemon:
         replicas = parts.desired.config.replicas
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         parts.notifier.stopping(budget, open_requests=open_requests)
-        closing = parts.doors.listener.close(replicas.drain_seconds)
+        interrupt = partial(parts.dispatcher.interrupt, ENDING)
+        closing = parts.doors.listener.close(replicas.drain_seconds, interrupt)
         to_stop = [] if keep else parts.fleet.select(None)
         await asyncio.gather(closing, parts.fleet.stop(to_stop, replicas.drain_seconds))
         parts.actor.close()

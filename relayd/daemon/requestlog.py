@@ -166,5 +166,15 @@ def _append(
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     max_bytes, backups = limits
     rotate(path, max_bytes=max_bytes, backups=backups)
-    with os.fdopen(open_log(path), "ab") as file:
-        file.writelines([*(line(exchange, offset) for exchange in batch), *more])
+    lines = memoryview(b"".join([*(line(exchange, offset) for exchange in batch), *more]))
+    descriptor = open_log(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        try:
+            while lines:
+                lines = lines[os.write(descriptor, lines) :]
+        except OSError:
+            os.ftruncate(descriptor, size)  # half a line would spoil the next one
+            raise
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 
 from relayd import __version__
@@ -16,6 +17,7 @@ from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, Prepared, Successor
 from relayd.journal import Journal
 from relayd.lock import Lock
+from relayd.router import ENDING
 from relayd.supervisor import Fleet, State
 
 _IDLE_SECONDS = 0.05
@@ -190,7 +192,7 @@ class _Attempt:
                 successor.pass_on(connection)
             if await listener.drained(_IDLE_SECONDS) or loop.time() >= deadline:
                 break
-        await listener.close(0)
+        await listener.close(0, partial(self._parts.dispatcher.interrupt, ENDING))
         successor.close()
         if not self._taken_over:
             raise _nobody_serves()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from relayd import __version__
-from relayd.errors import UpgradeError
+from relayd.errors import RequestError, UpgradeError
 from relayd.handover import messages
 from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, SentEndpoint
@@ -207,6 +207,9 @@ class _RemoteHolder:
             return
         refusal = answer.refusal.value
         self.send(messages.TicketRefused(self.ticket_id, refusal, answer.reason, answer.retry_after_seconds))
+
+    def interrupt(self, error: RequestError) -> None:
+        """Leave the request to the old daemon, which ends it when its own time is over."""
 
 
 def predecessor_of(environ: Mapping[str, str]) -> Predecessor | None:

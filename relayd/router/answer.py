@@ -107,8 +107,8 @@ class ReplicaAnswer(web.StreamResponse):
             raise UpstreamError("The replica closed an event stream before its last event.")
         await self.write_eof()
 
-    async def fail(self, error: OSError | RequestError) -> None:
-        """End the response so that it cannot be taken for complete.
+    async def fail(self, error: OSError | RequestError) -> str:
+        """End the response so that it cannot be taken for complete, and return the code of the reason.
 
         Between two events a last one states why; elsewhere the connection is cut.
 
@@ -117,15 +117,17 @@ class ReplicaAnswer(web.StreamResponse):
         """
         transport = self._client.transport
         if transport is None or transport.is_closing():
-            return
+            return ""
         self.truncated = True
+        problem = problem_of(error)
         if self._is_between_events:
             with suppress(ConnectionError):
-                await self.write(self._error_event(error))
+                await self.write(self._dialect.error_event(problem))
             # What is written still goes out; aiohttp can no longer add a final chunk.
             transport.close()
         else:
             self.abort()
+        return problem.code
 
     def abort(self) -> None:
         """Cut the client off; where only a close marks the end, by a reset."""
@@ -148,13 +150,14 @@ class ReplicaAnswer(web.StreamResponse):
             self.abort()
             raise
 
-    def _error_event(self, error: OSError | RequestError) -> bytes:
-        told = CUT if isinstance(error, OSError | UpstreamError) else error
-        return self._dialect.error_event(Problem.of(told))
-
     def _ends(self, ending: bytes) -> bool:
         return self._tail.endswith(ending)
 
     @property
     def _is_between_events(self) -> bool:
         return self._head.is_event_stream and self._ends(self._dialect.event_end)
+
+
+def problem_of(error: OSError | RequestError) -> Problem:
+    """Return what a client gets to know of an answer that ends with `error`."""
+    return Problem.of(CUT if isinstance(error, OSError | UpstreamError) else error)

@@ -56,6 +56,14 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
 }
 
 
+ENDING = UnavailableError(
+    "This relayd was stopped or replaced before the request was finished.",
+    remedy="Send it again.",
+    retry_after_seconds=1,
+)
+"""Ends the requests that outlast a daemon's drain timeout."""
+
+
 class Lease:
     """One request's place in the schedule; leaving the `with` block gives its slot back.
 
@@ -72,6 +80,8 @@ class Lease:
         self._dispatcher = dispatcher
         self._ticket = ticket
         self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[object] | None = None
+        self._interruption: RequestError | None = None
 
     async def placed(self) -> Endpoint:
         """Wait for a slot and return where it is.
@@ -102,7 +112,22 @@ class Lease:
         else:
             self._place.set_exception(_refusal(answer))
 
+    def interrupt(self, error: RequestError) -> None:
+        """End the request with `error` where it is: as a refusal before its answer, else within it."""
+        if not self._place.done():
+            self._place.set_exception(error)
+        elif self._task and not self._interruption:
+            self._interruption = error
+            self._task.cancel()
+
+    def interrupted(self) -> RequestError | None:
+        """Return why the request was interrupted, which is to be answered now; None when its client left."""
+        if self._interruption and self._task:
+            self._task.uncancel()
+        return self._interruption
+
     def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
         self.record.queued(self._ticket.ask)
         self._dispatcher.enter(self._ticket, self)
         return self
@@ -120,6 +145,10 @@ class Holder(Protocol):
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
+        ...
+
+    def interrupt(self, error: RequestError) -> None:
+        """End the request, if it is served here."""
         ...
 
 
@@ -185,6 +214,11 @@ class Dispatcher:
         """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""
         del self._holders[ticket.id]
         self.post(Finished(ticket.id, exchange))
+
+    def interrupt(self, error: RequestError) -> None:
+        """End every request that is open with `error`: the daemon ends."""
+        for holder in tuple(self._holders.values()):
+            holder.interrupt(error)
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
         """Pass the scheduler's decision on to the ticket's holder."""

@@ -14,6 +14,9 @@ from relayd.router.dialect import Problem
 from relayd.scheduler.ask import Ask
 from relayd.scheduler.exchange import Ended, Exchange, Usage
 
+_PATH_LENGTH = 200
+"""Characters kept of a path that no route may know."""
+
 Listener = Callable[[Exchange], None]
 """Reads a finished request on the event loop, so it must not wait for anything."""
 
@@ -45,6 +48,10 @@ class Exchanges:
     def begin(self, request_id: str, path: str, key: str = "") -> "ExchangeRecord":
         """Return the record of a request that has arrived; leaving its `with` block ends it."""
         return ExchangeRecord(self._clock, self.add, request_id, path, key, self._clock.monotonic())
+
+    def refused(self, request_id: str, path: str, error: RequestError) -> None:
+        """Add a request that was refused before any route could serve it."""
+        self.begin(request_id, path[:_PATH_LENGTH]).end(error)
 
     def add(self, exchange: Exchange) -> None:
         """Keep a finished request, and hand it to every listener."""

@@ -1,5 +1,6 @@
 """How does one request become one answer to its client, whatever replicas do meanwhile (delivery)?"""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,11 @@ from relayd.scheduler.exchange import Ended
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
+
+def _never() -> None:
+    return None
+
+
 Relay = Callable[[Sink], Awaitable[None]]
 """Passes a body to a sink until it is over; raises OSError or RequestError when it cannot be finished."""
 
@@ -29,11 +35,13 @@ class Outcome:
 
     Attributes:
         ended: Done; cut, when its source failed; or cancelled, when its client took no more of it.
-        fault: What failed; empty when nothing did.
+        fault: How the replica failed; empty when it did not.
+        code: Stable code of the error that a cut answer ends with.
     """
 
     ended: Ended
     fault: str = ""
+    code: str = ""
 
 
 class Proxy:
@@ -78,7 +86,13 @@ class Proxy:
             RequestError: The client has seen nothing, and this is why.
         """
         record = lease.record
-        with await self.attempts.begin(call, lease) as reply:
+        try:
+            reply = await self.attempts.begin(call, lease)
+        except asyncio.CancelledError:
+            if error := lease.interrupted():
+                raise error from None
+            raise
+        with reply:
             own = {
                 "Server": "relayd",
                 **headers,
@@ -95,11 +109,11 @@ class Proxy:
             answer = self._answer(request, call, reply.head, own, dialect)
             record.began(reply.head.status)
             try:
-                outcome = await deliver(answer, reply.relay)
+                outcome = await deliver(answer, reply.relay, lease.interrupted)
             finally:
                 record.sent_bytes, record.usage = request.writer.output_size, answer.usage
-            record.ended = outcome.ended
-            if outcome.ended is Ended.CUT:
+            record.ended, record.code = outcome.ended, outcome.code
+            if outcome.ended is Ended.CUT and outcome.fault:
                 self.attempts.on_fault(reply.endpoint, outcome.fault)
             return answer
 
@@ -114,7 +128,9 @@ class Proxy:
         return ReplicaAnswer(request, head, own, dialect, translation, stall_seconds=stall_seconds)
 
 
-async def deliver(answer: ReplicaAnswer, relay: Relay) -> Outcome:
+async def deliver(
+    answer: ReplicaAnswer, relay: Relay, interrupted: Callable[[], RequestError | None] = _never
+) -> Outcome:
     """Pass an answer on to its client.
 
     The head may be out already when the source fails or no replica can be found to go on: then
@@ -123,13 +139,19 @@ async def deliver(answer: ReplicaAnswer, relay: Relay) -> Outcome:
     Args:
         answer: Where it goes.
         relay: Where it comes from.
+        interrupted: Returns why relayd itself ends the answer, once it was cancelled for that.
     """
     try:
         await answer.start()
         await relay(answer)
         await answer.finish()
     except (OSError, RequestError) as error:
-        await answer.fail(error)
+        code = await answer.fail(error)
         fault = error.message if isinstance(error, RequestError) else str(error)
-        return Outcome(Ended.CUT if answer.truncated else Ended.CANCELLED, fault)
+        return Outcome(Ended.CUT if answer.truncated else Ended.CANCELLED, fault, code)
+    except asyncio.CancelledError:
+        if not (reason := interrupted()):
+            raise
+        code = await answer.fail(reason)
+        return Outcome(Ended.CUT if answer.truncated else Ended.CANCELLED, code=code)
     return Outcome(Ended.DONE)

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 from relayd.errors import RequestError
-from relayd.router.answer import ReplicaAnswer
+from relayd.router.answer import ReplicaAnswer, problem_of
 from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
 from relayd.units import KIB
@@ -118,14 +118,18 @@ class Splice(ReplicaAnswer):
         if self._unsent:
             self.take(b"")
 
-    async def fail(self, error: OSError | RequestError) -> None:
-        """End the response without the chunk that would make it complete."""
+    async def fail(self, error: OSError | RequestError) -> str:
+        """End the response without the chunk that would make it complete; return the code of the reason."""
         transport = self._client.transport
         if transport is None or transport.is_closing():
-            return
+            return ""
         self.truncated = True
+        problem = problem_of(error)
         if self._head.is_event_stream and self._tap.ends_with(self._dialect.event_end + _CHUNK_END):
-            event = self._error_event(error)
-            transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+            event = self._dialect.error_event(problem)
+            chunk = b"%x\r\n%b\r\n" % (len(event), event)
+            self._writer.output_size += len(chunk)
+            transport.write(chunk)
         else:
             transport.abort()
+        return problem.code

@@ -62,7 +62,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         placed_at: When it got the slot that it ended on.
         first_byte_at: When its answer began.
         ended_at: When it was over.
-        sent_bytes: Bytes written to the client, response head included.
+        sent_bytes: Bytes of a replica's answer that were written to the client, response head included; 0
+            for a refusal.
         usage: Tokens; None when the answer names none.
     """
 

@@ -216,7 +216,8 @@ class Scheduler:
             self._queues[model].remove(ticket_id)
             return self._place(model, now)
         if exchange is not None and exchange.is_complete:
-            self._learn(model, now - running.started)
+            placed = running.started if exchange.placed_at is None else exchange.placed_at
+            self._learn(model, now - min(placed, running.started))  # one that was taken over began earlier
         return [*self._free(running, ticket_id), *self._place(model, now)]
 
     def _retry(self, ticket_id: int, now: float) -> list[Effect]:

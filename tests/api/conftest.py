@@ -14,7 +14,7 @@ from aiohttp import web
 from relayd.api.answer import json_answer
 from relayd.api.body import read_body
 from relayd.api.connection import ConnectionLimits
-from relayd.api.door import Door, RequestContext, Route
+from relayd.api.door import Door, OnRefused, RequestContext, Route
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
@@ -129,12 +129,14 @@ def doors() -> Doors:
         allowed_hosts: tuple[str, ...] = (),
         cors_origins: tuple[str, ...] = (),
         admins: tuple[str, ...] = (),
+        on_refused: OnRefused = lambda *_: None,
     ) -> AsyncIterator[Client]:
         policy = make_policy(
             "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
         )
         ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
-        door = Door(routes, policy, Keyring(ids, FailedKeys(SystemClock()), frozenset(admins)), OPENAI)
+        keyring = Keyring(ids, FailedKeys(SystemClock()), frozenset(admins))
+        door = Door(routes, policy, keyring, OPENAI, on_refused)
         listener = await listen(door, "127.0.0.1", 0, limits, dialect=OPENAI)
         try:
             yield Client(listener.addresses[0][1], listener)

@@ -4,8 +4,8 @@ import pytest
 from aiohttp import web
 
 from relayd.api.door import Access, RequestContext, Route
-from relayd.errors import UpstreamError
-from tests.api.conftest import KEY, ROUTES, Doors, Response, echo, run_with
+from relayd.errors import RequestError, UpstreamError
+from tests.api.conftest import BODY_LIMIT, KEY, ROUTES, Doors, Response, echo, run_with
 
 pytestmark = pytest.mark.system
 
@@ -143,6 +143,34 @@ def test_every_route_that_is_not_public_needs_a_key(doors: Doors, route: Route) 
 )
 def test_without_a_key_nothing_is_learned_about_paths(doors: Doors, raw: bytes) -> None:
     assert 401 == ask(doors, raw, keys=(KEY,)).status
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "status"),
+    [
+        (get("/v1/models?key=secret"), "/v1/models", 401),
+        (get("/nothing", BEARER), "/nothing", 404),
+        (get("/v1/chat/completions", BEARER), "/v1/chat/completions", 405),
+    ],
+)
+def test_what_is_refused_at_the_door_is_noted_once(doors: Doors, raw: bytes, path: str, status: int) -> None:
+    refused: list[tuple[str, int]] = []
+
+    def note(_id: str, path: str, error: RequestError) -> None:
+        refused.append((path, error.http_status))
+
+    answer = ask(doors, raw, keys=(KEY,), on_refused=note)
+
+    assert status == answer.status
+    assert [(path, status)] == refused
+
+
+def test_what_a_handler_refuses_is_not_the_doors(doors: Doors) -> None:
+    refused: list[RequestError] = []
+
+    answer = ask(doors, post(body=b"x" * (BODY_LIMIT + 1)), on_refused=lambda *_: refused.append(_[-1]))
+
+    assert (413, []) == (answer.status, refused)
 
 
 CREDENTIALS = [

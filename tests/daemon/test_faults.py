@@ -62,7 +62,7 @@ def ask(
         response = connection.getresponse()
         data = response.read().decode()
     except IncompleteRead as error:
-        told = "told" if b'"upstream_failed"' in error.partial else "not told"
+        told = "told" if b'"error"' in error.partial else "not told"
         return Outcome(200, error.partial.decode(), done=False, error=f"cut, {told}")
     except (OSError, HTTPException) as error:
         return Outcome(response.status if response else 0, "", done=False, error=repr(error))

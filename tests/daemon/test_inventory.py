@@ -11,6 +11,7 @@ from relayd.daemon.events import NO_ROOM
 from relayd.daemon.inventory import handover_state
 from relayd.daemon.report import NoArguments, StopArguments
 from relayd.daemon.takeover import Claim, Takeover
+from relayd.errors import RequestError
 from relayd.handover import HandoverState, PendingRestart
 from relayd.lock import Lock
 from relayd.scheduler import Ask, Dispatch, Refusal, Refuse, Ticket
@@ -34,6 +35,9 @@ class Holder:
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         self.answers.append(answer)
+
+    def interrupt(self, error: RequestError) -> None:
+        raise AssertionError("a successor's requests are not interrupted")
 
 
 def taken_over(home: Path, state: HandoverState) -> tuple[dict[str, str], dict[str, Refuse]]:

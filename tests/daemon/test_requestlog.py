@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import resource
+import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,26 @@ def test_lines_that_could_not_be_written_are_counted_in_the_next(tmp_path: Path)
 
     assert ["next"] == [one["request_id"] for one in lines(path) if "request_id" in one]
     assert [2] == [one["lost_lines"] for one in lines(path) if "lost_lines" in one]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of a file by prlimit")
+def test_half_a_line_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    log = log_to(path)
+    written(log, [exchange(request_id="first")])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
+    try:
+        written(log, [exchange(request_id="lost")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    written(log, [exchange(request_id="next")])
+
+    assert ["first", "next"] == [one["request_id"] for one in lines(path) if "request_id" in one]
+    assert [1] == [one["lost_lines"] for one in lines(path) if "lost_lines" in one]
 
 
 def test_what_waits_for_a_disk_is_bounded(tmp_path: Path) -> None:

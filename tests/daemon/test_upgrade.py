@@ -109,6 +109,27 @@ def test_connections_that_are_kept_go_over(
     unused.close()
 
 
+def test_what_outlasts_the_drain_is_answered_with_the_reason(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(config(slow_model, slots=1))
+    with ThreadPoolExecutor(2) as pool:
+        stream = pool.submit(ask, daemon.url, LONG)
+        await_load(daemon, waiting=0, running=1)
+        waiting = pool.submit(ask, daemon.url, 3)
+        await_load(daemon, waiting=1, running=1)
+        upgrade(daemon, "--drain", "0")
+        outcomes = [stream.result(), waiting.result()]
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+
+    assert [(200, "cut, told"), (503, "error")] == [(one.status, one.error) for one in outcomes]
+    logged = [
+        json.loads(line)
+        for line in (daemon.home / "state" / "relayd" / "logs" / "requests.jsonl").read_text().splitlines()
+    ]
+    assert [("cut", 200), ("refused", 503)] == sorted((one["ended"], one["status"]) for one in logged)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_new_daemon_that_crashes_changes_nothing(
     start_daemon: Callable[..., Daemon], slow_model: Path, home: Path, step: str

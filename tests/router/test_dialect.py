@@ -91,7 +91,7 @@ async def test_a_refusal_after_the_first_byte_is_told_within_the_answer(
     assert (error["code"], error["message"]) == ("queue_timeout", "The request waited too long. Try again.")
     assert raw.count(b"HTTP/1.") == 1
     assert not raw.endswith(LAST_CHUNK)
-    assert [Outcome(Ended.CUT, "The request waited too long.")] == outcomes
+    assert [Outcome(Ended.CUT, "The request waited too long.", "queue_timeout")] == outcomes
 
 
 async def test_what_an_answer_needs_of_its_last_event_is_the_dialects_business(front: Opener) -> None:

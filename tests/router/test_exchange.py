@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from relayd.router import ENDING
 from relayd.scheduler import Ended, Exchange, Usage
 from tests.fakes.replica import (
     DONE,
@@ -19,7 +20,7 @@ from tests.fakes.replica import (
     json_answer,
     refusal,
 )
-from tests.router.front import STREAM, Front, Opener, post
+from tests.router.front import STREAM, Front, Opener, post, status
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -201,3 +202,37 @@ async def test_an_answer_for_a_client_of_http_1_0_costs_the_same(front: Opener) 
         await here.ask(post(STREAM, version="1.0", close=False))
 
         assert COST == only(here).usage
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [((), 503), ((SSE_HEAD, chunk(event(1))), 200)],
+    ids=["before its answer", "within it"],
+)
+async def test_a_request_that_outlasts_the_daemon_learns_why(
+    front: Opener, parts: tuple[bytes, ...], code: int
+) -> None:
+    async with front([act(*parts, then=Then.HANG)]) as here:
+        reader, writer = await here.connect()
+        writer.write(post(STREAM))
+        await here.replicas[0].asked.wait()
+        seen = await reader.readuntil(event(1)) if parts else b""
+
+        here.places.dispatcher.interrupt(ENDING)
+        raw = seen + await reader.read()
+        writer.close()
+        exchange = only(here)
+
+    assert code == status(raw)
+    assert b'"code":"model_unavailable"' in raw.replace(b" ", b"")
+    assert b"[DONE]" not in raw
+    assert (Ended.CUT if parts else Ended.REFUSED, "model_unavailable") == (exchange.ended, exchange.code)
+    assert [] == here.faults
+
+
+async def test_a_cut_stream_counts_the_event_that_says_so(front: Opener) -> None:
+    async with front([act(SSE_HEAD + chunk(event(1)), then=Then.CLOSE)]) as here:
+        raw = await here.ask(post(STREAM))
+        exchange = only(here)
+
+    assert (len(raw), "upstream_failed") == (exchange.sent_bytes, exchange.code)

@@ -135,12 +135,12 @@ def _judge_stream(reply: Reply, expected: str) -> tuple[str, str]:
     raw = reply.body.decode("utf-8", "replace")
     *events, rest = raw.split("\n\n")
     data = [event.removeprefix("data: ") for event in events if event.startswith("data: ")]
-    told = any('"upstream_failed"' in event for event in data)
+    told = any(event.startswith('{"error"') for event in data)
     done = "[DONE]" in data
     text = "".join(
         text_of(choice)
         for event in data
-        if event != "[DONE]" and '"upstream_failed"' not in event
+        if event != "[DONE]" and not event.startswith('{"error"')
         for choice in json.loads(event).get("choices", ())
     )
     end = f"ends with {raw[-120:]!r}"
