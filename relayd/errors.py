@@ -21,7 +21,8 @@ status of a command that ends with it, and the HTTP status of a request that doe
     │   ├── UpgradeError            upgrade_failed          1     500
     │   ├── NoDaemonError           no_daemon               3     503
     │   ├── DaemonSilentError       daemon_silent           4     504
-    │   └── DaemonRunningError      daemon_running          5     409
+    │   ├── DaemonRunningError      daemon_running          5     409
+    │   └── OtherBuildError         daemon_of_other_build   1     500
     └── RequestError                invalid_request         1     400
         ├── UnauthorizedError       invalid_api_key         1     401
         ├── OriginRefusedError      origin_not_allowed      1     403
@@ -185,6 +186,12 @@ class DaemonRunningError(DaemonError):
     code = "daemon_running"
     exit_status = 5
     http_status = 409
+
+
+class OtherBuildError(DaemonError):
+    """The running daemon is of another build, and does not answer as this one would."""
+
+    code = "daemon_of_other_build"
 
 
 class RequestError(RelaydError):

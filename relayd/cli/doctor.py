@@ -9,7 +9,7 @@ import typer
 
 from relayd.checkup import Patient, Process, Severity, check_up
 from relayd.cli.support.control import daemon_client
-from relayd.cli.support.given import given_arguments
+from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config, own_paths
@@ -43,10 +43,11 @@ def _patient() -> Patient:
     found: Config | RelaydError
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    arguments, site = given_arguments()
+    arguments, site, warning = given_or_here()
     try:
         loaded = site.load(arguments.config)
-        found, sources, warnings = loaded.config, loaded.sources, loaded.warnings
+        found, sources = loaded.config, loaded.sources
+        warnings = (*loaded.warnings, warning) if warning else loaded.warnings
     except RelaydError as error:
         found = error
     path = found.engine.path if isinstance(found, Config) else ""

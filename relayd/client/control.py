@@ -25,13 +25,16 @@ from relayd.daemon.report import (
     UpgradeArguments,
     UpgradeReport,
 )
-from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError
+from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
 
 ANSWER_SECONDS = 5.0
 """How long a daemon may take to answer what it knows before it counts as silent."""
 
 STOP_SECONDS = 120.0
 """How long stopping replicas may take: the drain timeout, and then they are killed."""
+
+UPGRADE = "Restart it with this build: relayd upgrade, or restart the service."
+"""The remedy where a daemon is of another build."""
 
 WORK_SECONDS = 3600.0
 """How long work with limits of its own may take: loads, drains, upgrades."""
@@ -155,10 +158,10 @@ def _exchange(
             return msgspec.json.decode(answer, type=kind)
         refusal = msgspec.json.decode(answer, type=_ErrorReply)
     except msgspec.DecodeError as error:
-        raise DaemonError(
+        raise OtherBuildError(
             f"the running daemon is of another build: it answers {verb!r} with status {response.status}, "
             "and in a form that cannot be read",
-            remedy="Restart it with this build: relayd upgrade, or restart the service.",
+            remedy=UPGRADE,
         ) from error
     refused = DaemonError(refusal.message, remedy=refusal.remedy)
     refused.code = refusal.code  # type: ignore[misc]  # the daemon's own code, for --json

@@ -1,8 +1,11 @@
 """Do commands mean what the running daemon was given, wherever they are typed?"""
 
+import http.server
 import json
+import socketserver
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -75,3 +78,34 @@ def test_without_a_daemon_a_command_looks_here(home: Path, elsewhere: Path, slow
     done = run_relayd(home_environ(home), elsewhere, "plan", "--json")
 
     assert ["mine#0"] == [one["name"] for one in json.loads(done.stdout)["replicas"]], done.stderr
+
+
+class EarlierBuild(http.server.BaseHTTPRequestHandler):
+    """A control socket that does not know what it is asked, as that of e573402."""
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(b"404: Not Found")
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+@pytest.mark.parametrize("command", ["plan", "recommend --write", "recommend"])
+def test_a_daemon_of_another_build_is_not_passed_over_in_silence(
+    home: Path, elsewhere: Path, tiny_model: Path, command: str
+) -> None:
+    (elsewhere / "relay.toml").write_text(f'[[model]]\nname = "mine"\nfile = "{tiny_model}"\n')
+    (home / "r").mkdir(mode=0o700)
+    with socketserver.ThreadingUnixStreamServer(str(home / "r/control.sock"), EarlierBuild) as server:
+        Thread(target=server.serve_forever).start()
+        done = run_relayd(home_environ(home), elsewhere, *command.split())
+        named = run_relayd(home_environ(home), elsewhere, "plan", "--config", "relay.toml", "--json")
+        server.shutdown()
+
+    assert 1 == done.returncode
+    assert "the running daemon is of another build" in done.stderr
+    assert "relayd upgrade" in done.stderr
+    assert not list(home.rglob("models.toml"))
+    assert ["mine#0"] == [one["name"] for one in json.loads(named.stdout)["replicas"]]

@@ -5,11 +5,14 @@
 
 from pathlib import Path
 
+import typer
+
 from relayd.cli.support.control import daemon_client
+from relayd.client.control import UPGRADE
 from relayd.config import Loaded
 from relayd.desired.make import ServeArguments
 from relayd.desired.site import Site
-from relayd.errors import DaemonError
+from relayd.errors import DaemonError, OtherBuildError
 
 
 def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
@@ -17,15 +20,22 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
 
     Args:
         config: A relay.toml that was named for this command, which then goes by that and by nothing else.
+
+    Raises:
+        OtherBuildError: The running daemon cannot report it.
     """
     if config is not None:
         return ServeArguments(config=config), Site()
     try:
         given = daemon_client().configuration().given
+    except OtherBuildError:
+        raise
     except DaemonError:
         return ServeArguments(), Site()
-    if not given.cwd:  # a daemon from before it could say
-        return ServeArguments(), Site()
+    if not given.cwd:
+        raise OtherBuildError(
+            "the running daemon is of another build: it does not report what it was given", remedy=UPGRADE
+        )
     arguments = ServeArguments(
         targets=given.targets,
         demo=given.demo,
@@ -35,11 +45,21 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
     return arguments, Site(given.environ, Path(given.home), Path(given.cwd))
 
 
+def given_or_here() -> tuple[ServeArguments, Site, str]:
+    """Return what `given_arguments` does; where a daemon cannot report it, what is here, and a warning."""
+    try:
+        return *given_arguments(), ""
+    except OtherBuildError as error:
+        return ServeArguments(), Site(), f"{error.message}; the configuration that is found here is used"
+
+
 def given_settings() -> tuple[Loaded, Site]:
     """Return the configuration that the running daemon reads, else the one that is found here, and where.
 
     Raises:
         ConfigError: It is wrong.
     """
-    arguments, site = given_arguments()
+    arguments, site, warning = given_or_here()
+    if warning:
+        typer.echo(f"warning: {warning}", err=True)
     return site.load(arguments.config), site
