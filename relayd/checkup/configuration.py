@@ -9,7 +9,7 @@ from relayd.config import Config, check_exposure, check_model_files, parse_liste
 from relayd.errors import RelaydError
 from relayd.hardware import Machine
 from relayd.secret import Secret
-from relayd.units import MIB, show_bytes
+from relayd.units import show_bytes
 
 
 def check_configuration(patient: Patient) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
         yield Finding("configuration", Severity.NOTE, warning)
     yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
     yield from _sizes(config, patient.machine)
-    yield from _prompt_caches(config, patient.machine)
+    yield from _prompt_caches(patient)
     yield from _door(config)
     if not patient.running:
         yield from _ports(config)
@@ -50,11 +50,15 @@ def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
             )
 
 
-def _prompt_caches(config: Config, machine: Machine) -> Iterator[Finding]:
+def _prompt_caches(patient: Patient) -> Iterator[Finding]:
     """Yield a note where prompts of earlier requests may fill the RAM; each replica keeps its own."""
-    caches = sum(model.cache_ram_mib * model.replicas for model in config.model) * MIB
-    if caches > machine.memory.ceiling / 2:
-        of = f"{show_bytes(caches)} of {show_bytes(machine.memory.ceiling)} RAM"
+    try:
+        caches = patient.prompt_caches()
+    except RelaydError:
+        return  # the checks of models and engine say what is wrong
+    ceiling = patient.machine.memory.ceiling
+    if caches > ceiling / 2:
+        of = f"{show_bytes(caches)} of {show_bytes(ceiling)} RAM"
         remedy = "Lower cache_ram_mib of the models; it counts for each replica."
         yield Finding("prompt caches", Severity.NOTE, f"they may grow to {of}", remedy)
 

@@ -76,6 +76,8 @@ class Patient:
         environ: The environment of this process.
         sources: Files and variables the configuration came from.
         warnings: What reading it warned of.
+        prompt_caches: Returns what prompts of earlier requests may take of RAM, by what runs or is planned;
+            raises `RelaydError` where nothing can be planned.
         models: Folders that models are fetched to; they need not exist.
         servers: Returns every llama-server that runs here.
         root: The folder that holds `proc`, `dev`, `etc` and `var`.
@@ -89,6 +91,7 @@ class Patient:
     paths: Paths
     running: bool
     environ: Mapping[str, str]
+    prompt_caches: Callable[[], Bytes]
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     models: tuple[Path, ...] = ()

@@ -13,13 +13,17 @@ from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config, own_paths
+from relayd.desired.display import Silent
 from relayd.desired.engines import engine_at
 from relayd.desired.machine import as_the_engine_sees
+from relayd.desired.make import ServeArguments
+from relayd.desired.preview import preview
+from relayd.desired.site import Site
 from relayd.errors import DaemonError, RelaydError
 from relayd.hardware import probe
 from relayd.models.hub import hub_of
 from relayd.ui.doctor import findings_page
-from relayd.units import Bytes
+from relayd.units import Bytes, mib
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -59,11 +63,18 @@ def _patient() -> Patient:
         paths=own_paths(site.environ, site.home),
         running=_runs(),
         environ=site.environ,
+        prompt_caches=lambda: _prompt_caches(arguments, site),
         sources=sources,
         warnings=warnings,
         models=(site.shelf.root, hub_of(site.environ, site.home).cache),
         servers=_servers,
     )
+
+
+def _prompt_caches(arguments: ServeArguments, site: Site) -> Bytes:
+    """Return what prompts of earlier requests may take, by the plan: a line names only the most it may be."""
+    found = preview(arguments, site, Silent())
+    return mib(sum(one.spec.cache_ram_mib for one in found.starts()))
 
 
 def _runs() -> bool:

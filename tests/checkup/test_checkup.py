@@ -53,6 +53,7 @@ def examine(tmp_path: Path) -> Examine:
             paths=Paths(**own, **sockets),
             running=False,
             environ={},
+            prompt_caches=lambda: Bytes(0),
             models=(own["data"] / "models",),
             root=tmp_path,
             disk_free=lambda _: 100 * GIB,
@@ -99,10 +100,18 @@ def test_models_larger_than_the_machine_are_a_problem_and_than_its_free_memory_a
     )
 
 
-def test_prompt_caches_of_all_replicas_are_added_up(examine: Examine) -> None:
-    assert {} == examine(models=[{"name": "m", "replicas": 4, "cache_ram_mib": 2048}])
-    found = examine(models=[{"name": "m", "replicas": 5, "cache_ram_mib": 2048}])
-    assert "they may grow to 10 GiB of 16 GiB RAM" == found["prompt caches"].detail
+def test_prompt_caches_count_as_planned_not_as_the_lines_allow(examine: Examine) -> None:
+    lines = [{"name": "m", "replicas": 5, "cache_ram_mib": 2048}]
+    assert {} == examine(models=lines, prompt_caches=lambda: Bytes(8 * GIB))
+    found = examine(models=lines, prompt_caches=lambda: Bytes(9 * GIB))
+    assert "they may grow to 9.0 GiB of 16 GiB RAM" == found["prompt caches"].detail
+
+
+def test_without_a_plan_nothing_is_said_of_prompt_caches(examine: Examine) -> None:
+    def unplanned() -> Bytes:
+        raise EngineMissing("there is none")
+
+    assert {} == examine(models=[{"name": "m"}], prompt_caches=unplanned)
 
 
 def test_a_door_for_others_needs_the_names_they_call_it_by(examine: Examine) -> None:

@@ -53,6 +53,8 @@ def test_a_restart_leaves_cold_what_does_not_fit_and_a_start_refuses_it_until_th
         assert "Stop a#0 or b#0 first, or lower its context" in refused.stderr
     assert ready_and_cold == states(daemon)
 
+    assert "prompt caches" not in daemon.run("doctor").stdout, "as planned, not as the lines allow"
+
     daemon.run("stop", "b")
     assert 0 == daemon.run("start", "c#0").returncode
     assert "for c#0" in daemon.run("start", "b#0").stderr
