@@ -27,7 +27,8 @@ def plan(
 ) -> None:
     """Show what `relayd serve` starts, where, and what is left.
 
-    Models that a running daemon serves keep their places. Exits with 1 if a model does not fit.
+    Models that a running daemon serves keep their places. Exits with 1 if a model does not fit, or if those
+    that run no longer do.
     """
     arguments, site = given_arguments(config)
     found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh)

@@ -19,6 +19,7 @@ from relayd.planner.budget import Budget
 from relayd.planner.fleet import Assignment, FleetPlan
 from relayd.planner.placement import Placement, allocation
 from relayd.planner.plan import Basis
+from relayd.units import show_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class ModelPlanner:
             notes=(
                 *_notes(fitted),
                 *(note for line in ours for note in line.ignored(self.room)),
+                *_over(fleet),
                 *fleet.notes,
                 *_doubts(said),
             ),
@@ -197,6 +199,15 @@ def _notes(fitted: Sequence[EngineFitted]) -> list[str]:
         f"{one.line.model.name} is fitted by the engine: {one.line.reason}"
         for one in fitted
         if not one.line.asked_for
+    ]
+
+
+def _over(fleet: FleetPlan) -> list[str]:
+    """Return how much what keeps its place takes too much of each device, and who holds it."""
+    return [
+        f"{show_bytes(room.over)} too much is planned on {room.key} ({room.explain()}): what runs keeps its "
+        "place. For smaller plans (relayd plan --fresh): relayd stop --all, then relayd serve"
+        for room in fleet.over
     ]
 
 

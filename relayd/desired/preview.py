@@ -36,8 +36,9 @@ class Preview:
 
     @property
     def complete(self) -> bool:
-        """Whether every replica would be started."""
-        return not self.made.plans.cold
+        """Whether every replica would be started, and all fit into what models may take."""
+        plans = self.made.plans
+        return not plans.cold and not plans.fleet.over
 
     def starts(self) -> tuple[Planned, ...]:
         """Return the replicas that would be started."""

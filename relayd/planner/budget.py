@@ -55,7 +55,7 @@ class Room:
         name: What its maker calls it.
         engine_name: What `--device` calls it; empty for the CPU.
         total: All of its memory.
-        free: What is free now, plans subtracted.
+        free: What is free now, plans subtracted; negative where those that keep their places take more.
         planned: What was subtracted for plans.
         margin: What stays free.
         processor: How fast it is.
@@ -86,6 +86,11 @@ class Room:
     def usable(self) -> Bytes:
         """What models may still take."""
         return Bytes(max(0, self.free - self.margin))
+
+    @property
+    def over(self) -> Bytes:
+        """What is planned on it beyond what models may take; 0 as long as all of it fits."""
+        return Bytes(max(0, min(self.planned, self.margin - self.free)))
 
     def explain(self) -> str:
         """Return why not more is usable: `of 24 GiB, 3.1 GiB held by Xorg (912), 512 MiB kept free`."""
@@ -163,8 +168,7 @@ class Budget:
 
 def _less(room: Room, taken: int, taker: str) -> Room:
     takers = (*room.takers, (taker, Bytes(taken))) if taker and taken else room.takers
-    free = Bytes(max(0, room.free - taken))
-    return replace(room, free=free, planned=room.planned + taken, takers=takers)
+    return replace(room, free=Bytes(room.free - taken), planned=room.planned + taken, takers=takers)
 
 
 def budget(machine: Machine) -> Budget:

@@ -91,6 +91,7 @@ def plan_document(plan: FleetPlan) -> dict[str, Any]:
                 "free_bytes": before.free,
                 "planned_bytes": before.free - left.free,
                 "left_bytes": left.usable,
+                "over_bytes": left.over,
                 "kept_free_bytes": before.margin,
             }
             for before, left in zip(plan.before.rooms, plan.left.rooms, strict=True)

@@ -10,7 +10,7 @@ earlier requests.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from relayd.planner.budget import Budget
+from relayd.planner.budget import Budget, Room
 from relayd.planner.fit import PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB, fit
 from relayd.planner.placement import Aim, Form, NoPlace, Placement
 from relayd.units import MIB, Bytes, show_bytes
@@ -79,6 +79,11 @@ class FleetPlan:
     def complete(self) -> bool:
         """Whether every replica has a place."""
         return all(isinstance(one.outcome, Placement) for one in self.assignments)
+
+    @property
+    def over(self) -> tuple[Room, ...]:
+        """The devices on which replicas that keep their places take more than models may."""
+        return tuple(room for room in self.left.rooms if room.over)
 
 
 def plan_fleet(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool = False) -> FleetPlan:

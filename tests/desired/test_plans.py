@@ -11,7 +11,7 @@ from relayd.config import LoraFile, Model
 from relayd.config.schema import Allocation
 from relayd.engine import Engine
 from relayd.planner.plan import Basis
-from relayd.units import GIB, MIB
+from relayd.units import GIB, MIB, show_bytes
 from tests.desired.desk import ENGINE, FEATURES, later, planner, plans, sparse
 
 pytestmark = pytest.mark.system
@@ -272,3 +272,17 @@ def test_layers_for_a_device_that_is_not_there_run_on_the_cpu_and_the_value_is_n
     assert note in found.notes
     assert () == found.cold
     assert [(), ()] == [one.spec.placement.devices for one in found.plan]
+
+
+def test_what_runs_and_takes_more_than_is_allowed_since_is_said_with_its_true_size(small: Model) -> None:
+    first = plans(planner("ram=48"), small)
+    tight = later(planner("ram=48", host_mib=2048), first.remembered, {"small"})
+    found = plans(tight, small)
+    (before,), (left,) = found.fleet.before.rooms, found.fleet.left.rooms
+
+    assert first.plan == found.plan
+    assert first.plan[0].needs["host"] == before.free - left.free
+    assert first.plan[0].needs["host"] - (2 << 30) == left.over
+    assert show_bytes(left.over) in found.notes[0]
+    assert "[memory] host_mib allows 2.0 GiB" in found.notes[0]
+    assert f"{show_bytes(first.plan[0].needs['host'])} for small#0" in found.notes[0]
