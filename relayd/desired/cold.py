@@ -23,6 +23,7 @@ class Cold:
         need: What it asks of that device.
         have: What the others leave of it.
         takers: Who holds the rest, with what each holds.
+        remedy: What would make it smaller; "" where nothing is known.
         why: How the room that models may take of the device comes about.
     """
 
@@ -34,12 +35,14 @@ class Cold:
     have: Bytes
     takers: tuple[tuple[str, Bytes], ...] = ()
     why: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
-        """Return need, have and who holds the rest, as a sentence."""
+        """Return need, have, who holds the rest and the remedy, as a sentence."""
+        more = f". {self.remedy}" if self.remedy else ""
         return (
             f"{self.name} is not started: {self.what} needs {show_bytes(self.need)} of {self.device}, "
-            f"{show_bytes(self.have)} can be used ({self.why})"
+            f"{show_bytes(self.have)} can be used ({self.why}){more}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -67,4 +70,5 @@ def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
                 have=short.room.usable,
                 takers=takers(fleet, short.room.key),
                 why=short.room.explain(),
+                remedy=short.remedy,
             )

@@ -10,7 +10,7 @@ from relayd.desired.lines import PlannedLine
 from relayd.engine.memory import MemoryProbe
 from relayd.memory.setup import Setup
 from relayd.planner.budget import Budget
-from relayd.planner.fleet import FleetPlan, plan_fleet
+from relayd.planner.fleet import FleetPlan, Wanted, plan_fleet
 from relayd.planner.placement import Placement
 from relayd.units import Bytes
 
@@ -35,7 +35,10 @@ class _Asked:
 
 
 def confirmed_plan(
-    lines: Sequence[PlannedLine], kept: Mapping[str, Kept], room: Budget, probe: MemoryProbe | None
+    lines: Sequence[PlannedLine | Wanted],
+    kept: Mapping[str, Kept],
+    room: Budget,
+    probe: MemoryProbe | None,
 ) -> tuple[FleetPlan, dict[str, Confirmation]]:
     """Return where every replica goes, and what the engine reports for those that are planned now, by name.
 
@@ -43,23 +46,27 @@ def confirmed_plan(
     again with room for it.
 
     Args:
-        lines: The models.
+        lines: The models in the order of their lines; of those that the engine fits, what is wanted.
         kept: Plans that stay.
         room: What models may take of the machine.
         probe: Asks the engine; None if it cannot be asked.
     """
     asked, more = _Asked(probe), dict[str, int]()
-    by_model = {line.model.name: line for line in lines}
+    by_model = {line.model.name: line for line in lines if isinstance(line, PlannedLine)}
     for _ in range(ROUNDS):
         wanted = [
-            line.wanted(kept[name].placements if name in kept else (), more.get(name, 0))
-            for name, line in by_model.items()
+            line
+            if isinstance(line, Wanted)
+            else line.wanted(_places(line, kept), more.get(line.model.name, 0))
+            for line in lines
         ]
         fleet = plan_fleet(wanted, room, all_of_them=True)
         said = {
             one.name: asked.about(by_model[one.model], one.outcome)
             for one in fleet.assignments
-            if isinstance(one.outcome, Placement) and not _stays(one.model, one.index, kept)
+            if one.model in by_model
+            and isinstance(one.outcome, Placement)
+            and not _stays(one.model, one.index, kept)
         }
         news = {
             name.rpartition("#")[0]: most
@@ -70,6 +77,10 @@ def confirmed_plan(
             break
         more |= news
     return _corrected(fleet, said), said
+
+
+def _places(line: PlannedLine, kept: Mapping[str, Kept]) -> tuple[Placement, ...]:
+    return kept[line.model.name].placements if line.model.name in kept else ()
 
 
 def _stays(model: str, index: int, kept: Mapping[str, Kept]) -> bool:

@@ -1,25 +1,34 @@
 """What a model that the engine fits by itself is predicted to need (`fit = "engine"`)."""
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relayd.desired.lines import EngineLine, line_spec
+from relayd.desired.lines import EngineLine, aim_of, line_spec
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, command
 from relayd.engine.commandline import setup_of
 from relayd.errors import RelaydError
-from relayd.memory.setup import Gpu
+from relayd.memory.setup import Gpu, Setup
 from relayd.memory.weights import CPU
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import Budget
+from relayd.planner.demand import Demand
+from relayd.planner.divergence import Quantization
 from relayd.planner.fit import placed
-from relayd.planner.placement import Placement
+from relayd.planner.fleet import Wanted
+from relayd.planner.placement import Aim, Form, Place, Placement
 from relayd.planner.plan import Basis
-from relayd.units import Bytes
+from relayd.planner.processor import Tag
+from relayd.planner.speed import Decoding, Estimate
+from relayd.units import MIB, Bytes
 
 _ANY_ADDRESS, _ANY_KEY = TcpAddress(8100), Path("key")
 """They decide nothing that is asked here."""
+
+UNREAD = Quantization("")
+"""Stands for a quantization that relayd cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +40,34 @@ class EngineFitted:
         spec: Its first replica.
         needs: Device → bytes, as if the engine made it no smaller.
         basis: How these are known.
-        placement: How it would run so; None where relayd cannot read its shape.
+        placement: How it would run so.
     """
 
     line: EngineLine
     spec: ReplicaSpec
     needs: dict[str, Bytes]
     basis: Basis
-    placement: Placement | None = None
+    placement: Placement
+
+    def wanted(self, running: Collection[str]) -> Wanted:
+        """Return it as the planner takes it; what runs keeps its place."""
+        model, form = self.line.model, self.line.form
+        known = form is not None and self.basis is Basis.PREDICTED
+        cache = model.cache_ram_mib
+        return Wanted(
+            model.name,
+            (form,) if form and known else (),
+            aim_of(model, form, self.line.fixed, cache) if form and known else Aim(),
+            model.replicas,
+            (self.placement,) * model.replicas if model.name in running else (),
+            own=self.placement,
+            remedy=f"Lower cache_ram_mib ({cache}) of its line." if cache else "",
+        )
 
     def taken_from(self, room: Budget) -> Budget:
-        """Return what its replicas leave of a machine, of which they take no more than there is."""
+        """Return what its replicas leave of a machine if they run in full."""
         for index in range(self.line.model.replicas):
-            needs = {one.key: min(self.needs.get(one.key, 0), one.usable) for one in room.rooms}
-            room = room.minus(needs, f"{self.line.model.name}#{index}")
+            room = room.minus(self.needs, f"{self.line.model.name}#{index}")
         return room
 
 
@@ -57,15 +80,39 @@ def engine_fitted(line: EngineLine, engine: Engine, room: Budget) -> EngineFitte
         room: What models may take of the machine.
     """
     spec = replace(line_spec(line.model, 0), fit=True)
-    weights = sum(part.stat().st_size for part in [spec.file] if part.exists())
-    where = room.gpus[0].key if room.gpus else CPU
-    unknown = EngineFitted(line, spec, {where: Bytes(weights)}, Basis.UNKNOWN)
-    if line.form is None:
-        return unknown
     with contextlib.suppress(RelaydError, ValueError, LookupError):  # the engine reports what is wrong
-        flags = command(spec, engine.features, _ANY_ADDRESS, _ANY_KEY)
-        gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
-        trained = line.form.build().shape.context_trained
-        found = placed(line.form, setup_of(flags, trained, gpus, room.repacked), room)
-        return EngineFitted(line, spec, {**found.needs}, Basis.PREDICTED, found)
-    return unknown
+        if line.form:
+            flags = command(spec, engine.features, _ANY_ADDRESS, _ANY_KEY)
+            gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
+            trained = line.form.build().shape.context_trained
+            found = placed(line.form, setup_of(flags, trained, gpus, room.repacked), room)
+            return EngineFitted(line, spec, {**found.needs}, Basis.PREDICTED, found)
+    return _unknown(line, spec, room)
+
+
+def _unknown(line: EngineLine, spec: ReplicaSpec, room: Budget) -> EngineFitted:
+    """Return what is known of a model whose shape relayd cannot read: its file is loaded, first on GPUs."""
+    weights = left = spec.file.stat().st_size if spec.file.exists() else 0
+    needs = {}
+    for one in room.gpus:
+        needs[one.key] = Bytes(min(left, one.usable))
+        left -= needs[one.key]
+    needs[CPU] = Bytes(left + spec.cache_ram_mib * MIB)
+    none = Estimate(0, 0, 0, Tag.WIDE)
+    placement = Placement(
+        form=Form(UNREAD, Bytes(weights), weights, _unread),
+        place=Place.CPU,
+        setup=Setup(context=spec.context * spec.slots, slots=spec.slots, cache_ram_mib=spec.cache_ram_mib),
+        context=spec.context,
+        needs=needs,
+        layers=(0, 0),
+        alone=none,
+        decoding=Decoding(none, none),
+        prefill=none,
+        reasons=(),
+    )
+    return EngineFitted(line, spec, needs, Basis.UNKNOWN, placement)
+
+
+def _unread() -> Demand:
+    raise LookupError("relayd cannot read the shape of this model")

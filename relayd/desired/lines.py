@@ -52,12 +52,6 @@ class PlannedLine:
             for name, why in found.items()
         ]
 
-    @property
-    def use(self) -> Use:
-        """What its file is made for."""
-        header = self.form.build().model
-        return Use.EMBEDDING if f"{header.architecture}.pooling_type" in header.values else Use.CHAT
-
     def wanted(self, placed: tuple[Placement, ...] = (), unforeseen: int = 0) -> Wanted:
         """Return it as the planner takes it.
 
@@ -65,29 +59,45 @@ class PlannedLine:
             placed: The places of its replicas, where they stay.
             unforeseen: What the engine reports for each beyond the prediction.
         """
-        model, trained = self.model, self.form.build().shape.context_trained
-        context = model.context or trained
-        aim = Aim(
-            context=context,
-            least_context=context if model.context else min(context, Aim().least_context),
-            slots=model.slots,
-            least_slots=model.slots,
-            use=self.use,
-            extend=False,
-            beyond_trained=True,
-            prompt_cache_mib=0,
-            embeddings=model.embeddings,
-            fixed=self.fixed,
-        )
+        model = self.model
         return Wanted(
             model.name,
             (self.form,),
-            aim,
+            aim_of(model, self.form, self.fixed),
             model.replicas,
             placed,
             Bytes(unforeseen),
             prompt_cache_mib=model.cache_ram_mib,
         )
+
+    @property
+    def use(self) -> Use:
+        """What its file is made for."""
+        return use_of(self.form)
+
+
+def use_of(form: Form) -> Use:
+    """Return what a file is made for."""
+    header = form.build().model
+    return Use.EMBEDDING if f"{header.architecture}.pooling_type" in header.values else Use.CHAT
+
+
+def aim_of(model: Model, form: Form, fixed: Allocation, prompt_cache_mib: int = 0) -> Aim:
+    """Return what a line asks of a model, with so much RAM for prompts of earlier requests."""
+    trained = form.build().shape.context_trained
+    context = model.context or trained
+    return Aim(
+        context=context,
+        least_context=context if model.context else min(context, Aim().least_context),
+        slots=model.slots,
+        least_slots=model.slots,
+        use=use_of(form),
+        extend=False,
+        beyond_trained=True,
+        prompt_cache_mib=prompt_cache_mib,
+        embeddings=model.embeddings,
+        fixed=fixed,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +108,13 @@ class EngineLine:
         model: The line.
         reason: Why, as a sentence.
         form: Its files; None where relayd cannot read their shape.
+        fixed: The placement that it fixes.
     """
 
     model: Model
     reason: str
     form: Form | None = None
+    fixed: Allocation = FREE
 
     @property
     def asked_for(self) -> bool:
@@ -141,7 +153,7 @@ def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
         reason = error.message if isinstance(error, ModelFileError) else str(error)
         return EngineLine(model, f"relayd cannot plan it: {reason}")
     reason = _why_engine(model, fixed, engine, budget)
-    return EngineLine(model, reason, form) if reason else PlannedLine(model, form, fixed)
+    return EngineLine(model, reason, form, fixed) if reason else PlannedLine(model, form, fixed)
 
 
 def _fixed(model: Model) -> Allocation:

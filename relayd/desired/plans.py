@@ -77,10 +77,12 @@ class ModelPlanner:
             left = one.taken_from(left)
         keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in ours}
         kept = kept_plans(ours, keys, self.remembered, self.running, left)
-        fleet, said = confirmed_plan(ours, kept, left, self.probe)
+        takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
+        turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in lines]
+        fleet, said = confirmed_plan(turns, kept, self.room, self.probe)
         threads = shared_threads(config, self.machine)
         planned = {
-            **{one.line.model.name: _engine_fits(one, threads) for one in fitted},
+            **{one.line.model.name: _engine_fits(one, fleet, threads) for one in fitted},
             **{line.model.name: self._planned(line, fleet, said, kept, threads) for line in ours},
         }
         cold = {one.name: one for one in cold_replicas(fleet)}
@@ -91,7 +93,7 @@ class ModelPlanner:
                 for one in planned[model.name]
             ),
             cold=tuple(cold.values()),
-            fleet=_with_fitted(fleet, fitted, self.room),
+            fleet=fleet,
             remembered=tuple(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
             notes=(
                 *_notes(fitted),
@@ -150,22 +152,18 @@ def shared_threads(config: Config, machine: Machine) -> int:
     return 0 if has_gpu or replicas < 2 else max(1, machine.cpu.usable_cores // replicas)
 
 
-def _engine_fits(one: EngineFitted, threads: int) -> list[Planned]:
+def _engine_fits(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[Planned]:
     """Return the replicas of a line that the engine fits."""
     spec = replace(one.spec, threads=one.spec.threads or threads)
-    needs = by_device(one.needs)
-    return [Planned(replace(spec, index=index), needs, one.basis) for index in range(one.line.model.replicas)]
-
-
-def _with_fitted(fleet: FleetPlan, fitted: Sequence[EngineFitted], room: Budget) -> FleetPlan:
-    """Return the plan with the models that the engine fits, as far as their shape is known."""
-    ahead = tuple(
-        Assignment(one.line.model.name, index, one.placement)
-        for one in fitted
-        if one.placement
-        for index in range(one.line.model.replicas)
-    )
-    return replace(fleet, assignments=(*ahead, *fleet.assignments), before=room)
+    return [
+        Planned(
+            replace(spec, index=found.index),
+            by_device(found.outcome.needs if isinstance(found.outcome, Placement) else one.needs),
+            one.basis,
+        )
+        for found in fleet.assignments
+        if found.model == one.line.model.name
+    ]
 
 
 def _remembered(

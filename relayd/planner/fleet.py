@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from relayd.planner.budget import Budget, Room
 from relayd.planner.fit import PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB, fit
-from relayd.planner.placement import Aim, Form, NoPlace, Placement
+from relayd.planner.placement import Aim, Form, NoPlace, Placement, Shortage
 from relayd.units import MIB, Bytes, show_bytes
 
 NOTHING = Bytes(0)
@@ -34,6 +34,9 @@ class Wanted:
         unforeseen: What the engine reported that a replica takes beyond what is predicted.
         prompt_cache_mib: RAM for prompts of earlier requests, at most, where the aim leaves that to what is
             left over; None leaves it to the aim.
+        own: How each replica runs where its engine decides that; None leaves it to the plan. Where that is
+            too large, `forms` and `aim` say what the engine makes of it; without forms it makes nothing.
+        remedy: What makes it smaller.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Wanted:
     placed: tuple[Placement, ...] = ()
     unforeseen: Bytes = NOTHING
     prompt_cache_mib: int | None = None
+    own: Placement | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def plan_fleet(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool = 
     """
     plan = _in_order(wanted, budget, all_of_them=all_of_them)
     if not plan.complete and len(wanted) > 1:
-        largest_first = sorted(wanted, key=lambda one: -min(form.nbytes for form in one.forms))
+        largest_first = sorted(wanted, key=_least_bytes, reverse=True)
         other = _in_order(largest_first, budget, all_of_them=all_of_them)
         if other.complete:
             order = ", ".join(one.name for one in largest_first)
@@ -105,6 +110,11 @@ def plan_fleet(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool = 
     plan = _with_prompt_caches(plan, wanted)
     notes = (*plan.notes, *_conflicts(plan), *_crowded(plan))
     return replace(plan, notes=notes)
+
+
+def _least_bytes(wanted: Wanted) -> int:
+    own = (wanted.own.form,) if wanted.own else ()
+    return min(int(form.nbytes) for form in (*wanted.forms, *own))
 
 
 def _in_order(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool) -> FleetPlan:
@@ -151,6 +161,8 @@ def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | NoPlace, ...]:
 
     All get the same slots and context, those of replicas that have a place: a request may meet any of them.
     """
+    if wanted.own:
+        return tuple(_one_by_one(wanted, budget))
     aim = wanted.aim
     if wanted.placed:
         like = wanted.placed[0]
@@ -174,9 +186,21 @@ def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | NoPlace, ...]:
 def _one_by_one(wanted: Wanted, left: Budget) -> Iterator[Placement | NoPlace]:
     for index in range(len(wanted.placed), wanted.replicas):
         room = left.keeping(wanted.unforeseen) if wanted.unforeseen else left
-        yield (outcome := fit(wanted.forms, room, wanted.aim))
+        yield (
+            outcome := _own(wanted, wanted.own, room) if wanted.own else fit(wanted.forms, room, wanted.aim)
+        )
         if isinstance(outcome, Placement):
             left = left.minus(outcome.needs, f"{wanted.name}#{index}")
+
+
+def _own(wanted: Wanted, own: Placement, room: Budget) -> Placement | NoPlace:
+    """Return how a model runs that its engine fits: in full, else as small as the engine makes it."""
+    if not (short := room.short_of(own.needs)):
+        return own
+    smaller = fit(wanted.forms, room, wanted.aim) if wanted.forms else None
+    if isinstance(smaller, Placement):
+        return smaller
+    return NoPlace((Shortage("fitted by the engine it", *short, remedy=wanted.remedy),))
 
 
 def _taken(left: Budget, name: str, outcomes: Sequence[Placement | NoPlace], first: int = 0) -> Budget:

@@ -218,7 +218,9 @@ def plan_page(plan: FleetPlan, notes: Sequence[str] = (), width: int = 100) -> R
 def _assigned(assignment: Assignment) -> Iterator[str]:
     placement = assignment.outcome
     yield assignment.name
-    if isinstance(placement, Placement):
+    if isinstance(placement, Placement) and not placement.layers[1]:  # its shape could not be read
+        yield from ("", memory_of(placement) + "~", "", "fitted by the engine")
+    elif isinstance(placement, Placement):
         yield f"{placement.slots} x {show_tokens(placement.context)}"
         yield " + ".join(f"{key} {nbytes / GIB:.1f}" for key, nbytes in placement.needs.items()) + "~"
         yield show_rate(placement.alone)

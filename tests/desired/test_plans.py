@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from relayd.advice.known import catalogue_header
 from relayd.config import LoraFile, Model
 from relayd.config.schema import Allocation
 from relayd.engine import Engine
+from relayd.gguf.writer import write_sparse
 from relayd.planner.plan import Basis
 from relayd.units import GIB, MIB, show_bytes
 from tests.desired.desk import ENGINE, FEATURES, later, planner, plans, sparse
+from tests.planner.models import catalogue
 
 pytestmark = pytest.mark.system
 
@@ -286,3 +289,42 @@ def test_what_runs_and_takes_more_than_is_allowed_since_is_said_with_its_true_si
     assert show_bytes(left.over) in found.notes[0]
     assert "[memory] host_mib allows 2.0 GiB" in found.notes[0]
     assert f"{show_bytes(first.plan[0].needs['host'])} for small#0" in found.notes[0]
+
+
+def test_a_line_that_the_engine_fits_takes_its_turn_in_the_written_order(small: Model, large: Model) -> None:
+    engine = msgspec.structs.replace(large, fit="engine", context=4096)
+    room = planner("ram=64", host_mib=24 * 1024)
+    first, last = plans(room, small, engine), plans(room, engine, small)
+
+    assert ["large#0"] == [one.name for one in first.cold]
+    assert "Lower cache_ram_mib (8192) of its line." in str(first.cold[0])
+    assert first.plan[1].needs["host"] == first.cold[0].need > 24 << 30
+    assert ["large#0"] == [one.name for one in last.cold]
+
+
+def test_a_line_that_the_engine_fits_is_counted_with_all_that_it_needs(small: Model, large: Model) -> None:
+    engine = msgspec.structs.replace(small, fit="engine", context=4096, cache_ram_mib=1024)
+    (one, _) = found = plans(planner("ram=64", host_mib=8 * 1024), engine, large).plan
+
+    assert [False, True] == [bool(each.cold) for each in found]
+    assert f"{show_bytes(one.needs['host'])} for small#0" in found[1].cold
+
+
+def test_a_file_that_cannot_be_read_takes_its_turn_too(small: Model, tmp_path: Path) -> None:
+    unread = Model(name="unread", file=str(tmp_path / "unread.gguf"), cache_ram_mib=64, replicas=2)
+    header = catalogue_header(next(one for one in catalogue() if one.name == "qwen3-8b"), "Q4_K_M")
+    values = {"general.architecture": "future"}
+    write_sparse(Path(unread.file), replace(header, values=values))
+    found = plans(planner("ram=64", host_mib=9 * 1024), small, unread)
+    needed = Path(unread.file).stat().st_size + 64 * MIB
+
+    assert [False, True, True] == [bool(one.cold) for one in found.plan]
+    assert [needed, needed] == [one.need for one in found.cold]
+
+
+def test_what_the_engine_fits_and_runs_keeps_its_place(small: Model) -> None:
+    engine = msgspec.structs.replace(small, fit="engine")
+    found = plans(later(planner("ram=64", host_mib=2048), (), {"small"}), engine)
+
+    assert not found.plan[0].cold
+    assert found.fleet.over
