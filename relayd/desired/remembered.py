@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -27,6 +28,11 @@ SCHEMA = 1
 
 _MOST_BYTES = 4 << 20
 
+_Some = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+_SomeOrNone = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+_Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+"""What each number may be: another is none that a plan has written."""
+
 
 class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
     """How one replica runs.
@@ -41,12 +47,12 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
         basis: How these are known.
     """
 
-    context: int
-    slots: int
-    threads: int
-    cache_ram_mib: int
+    context: _Some
+    slots: _Some
+    threads: _SomeOrNone
+    cache_ram_mib: _SomeOrNone
     placement: Allocation
-    needs: dict[str, int]
+    needs: dict[str, _Size]
     basis: Basis
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relayd.config.schema import Allocation
@@ -95,3 +96,18 @@ def test_a_file_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     assert "plans are not remembered" in write_plans(tmp_path / "missing", [PLAN])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"slots": 0}, {"context": -5}, {"context": 0}, {"threads": -1}, {"cache_ram_mib": -1},
+     {"slots": 1 << 40}, {"needs": {"host": -1}}],
+)  # fmt: skip
+def test_a_number_that_no_plan_can_have_is_a_warning(tmp_path: Path, more: dict[str, object]) -> None:
+    replica = {**msgspec.to_builtins(REPLICA), **more}
+    plan = {"model": "a", "key": "k", "replicas": [replica]}
+    (tmp_path / FILE_NAME).write_text(json.dumps({"schema": 1, "plans": [plan]}))
+
+    found, warning = read_plans(tmp_path)
+    assert {} == found
+    assert "planned anew" in warning
