@@ -1,13 +1,12 @@
 """Which configured replicas are not started because they do not fit beside the others, and why."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from relayd.desired.lines import HOST
-from relayd.memory.weights import CPU
-from relayd.planner.fleet import FleetPlan, takers
-from relayd.planner.placement import NoPlace
+from relayd.planner.fit import named
+from relayd.planner.fleet import Assignment, FleetPlan, takers
+from relayd.planner.placement import NoPlace, Placement, Shortage
 from relayd.units import Bytes, show_bytes
 
 
@@ -18,9 +17,9 @@ class Cold:
     Attributes:
         name: The replica, `MODEL#N`.
         model: Its model.
-        what: The most modest setup that was tried.
+        what: How it would run.
         device: What is too small for it.
-        need: What it asks of that device.
+        need: What loading it would take of that device.
         have: What the others leave of it.
         takers: Who holds the rest, with what each holds.
         remedy: What would make it smaller; "" where nothing is known.
@@ -57,6 +56,26 @@ class Cold:
         }
 
 
+def with_needs(fleet: FleetPlan, alone: Mapping[str, Placement | NoPlace]) -> FleetPlan:
+    """Return a plan in which what has no place lacks what loading it would take, and not what was tried last.
+
+    Args:
+        fleet: The plan.
+        alone: How a replica of each model would run beside no other.
+    """
+
+    def outcome(one: Assignment) -> Placement | NoPlace:
+        would = alone.get(one.model)
+        if isinstance(one.outcome, NoPlace) and isinstance(would, Placement):
+            setup = would.setup
+            what = f"{named(would.form)} with {would.slots} x {would.context} tokens, {setup.type_k} cache"
+            if short := fleet.left.short_of(would.needs):
+                return NoPlace((*one.outcome.shortages, Shortage(what, *short)))
+        return one.outcome
+
+    return replace(fleet, assignments=tuple(replace(one, outcome=outcome(one)) for one in fleet.assignments))
+
+
 def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
     """Yield the replicas of a plan that have no place."""
     for one in fleet.assignments:
@@ -65,7 +84,7 @@ def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
                 name=one.name,
                 model=one.model,
                 what=short.what,
-                device=HOST if short.room.key == CPU else short.room.key,
+                device=short.room.key,
                 need=short.need,
                 have=short.room.usable,
                 takers=takers(fleet, short.room.key),

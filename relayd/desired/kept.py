@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from relayd.desired.lines import PlannedLine, by_room
 from relayd.desired.remembered import RememberedModel, RememberedReplica
+from relayd.errors import RelaydError
 from relayd.planner.budget import Budget
 from relayd.planner.fit import placed
 from relayd.planner.placement import Placement, setup_of
@@ -59,13 +60,35 @@ def _counts(lines: Sequence[PlannedLine]) -> list[tuple[str, int]]:
 
 
 def _kept(line: PlannedLine, entry: RememberedModel, room: Budget) -> Kept | None:
-    """Return the plan of a line; None where a device of it is gone."""
+    """Return the plan of a line; None where a device of it is gone, or it makes no sense."""
     replicas = entry.replicas[: line.model.replicas]
     try:
         placements = tuple(_placement(line, one, room) for one in replicas)
-    except LookupError:
+    except (LookupError, ValueError, RelaydError):
         return None
-    return Kept(replicas, placements)
+    devices = {one.key for one in room.rooms}
+    return Kept(replicas, placements) if all(one.needs.keys() <= devices for one in placements) else None
+
+
+def foreign_plans(
+    lines: Sequence[PlannedLine],
+    keys: Mapping[str, str],
+    remembered: Mapping[str, RememberedModel],
+    room: Budget,
+) -> list[str]:
+    """Return a sentence for each remembered plan that holds for its line and that this machine cannot follow.
+
+    Args:
+        lines: The lines that relayd plans.
+        keys: What a plan of each holds for.
+        remembered: Earlier plans, by model.
+        room: What models may take of the machine.
+    """
+    return [
+        f"the remembered plan of {name} cannot be followed on this machine: it is planned anew"
+        for name, line in ((line.model.name, line) for line in lines)
+        if (entry := remembered.get(name)) and entry.key == keys[name] and not _kept(line, entry, room)
+    ]
 
 
 def _placement(line: PlannedLine, one: RememberedReplica, room: Budget) -> Placement:

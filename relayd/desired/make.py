@@ -139,7 +139,7 @@ def plan_at(
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
-    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running)
+    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, simulated is not None)
     plans = planner.plans(config)
     warnings = (*selected.loaded.warnings, *left_out, unread, *plans.notes)
     return Made(config, plans, planner, tuple(filter(None, warnings)))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from relayd.advice.confirm import Confirmation
 from relayd.config import Config
-from relayd.desired.cold import Cold, cold_replicas
-from relayd.desired.confirmed import confirmed_plan
+from relayd.desired.cold import Cold, cold_replicas, with_needs
+from relayd.desired.confirmed import alone, confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
-from relayd.desired.kept import Kept, kept_plans
+from relayd.desired.kept import Kept, foreign_plans, kept_plans
 from relayd.desired.lines import EngineLine, PlannedLine, by_device, line_spec, planned_spec, read_line
 from relayd.desired.remembered import RememberedModel, RememberedReplica, key_of
 from relayd.engine import Engine
@@ -17,9 +17,11 @@ from relayd.hardware import DeviceKind, Machine
 from relayd.planner import Planned
 from relayd.planner.budget import Budget
 from relayd.planner.fleet import Assignment, FleetPlan
-from relayd.planner.placement import Placement, allocation
+from relayd.planner.placement import NoPlace, Placement, allocation
 from relayd.planner.plan import Basis
 from relayd.units import show_bytes
+
+SIMULATED = "memory is predicted: no engine can be asked on a simulated machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ModelPlanner:
         probe: Asks the engine about memory; None does not ask.
         remembered: Where models were placed before, by name.
         running: Models of which a replica runs, which keep their places.
+        simulated: Whether the machine is none that an engine could be asked on.
     """
 
     engine: Engine
@@ -60,6 +63,7 @@ class ModelPlanner:
     probe: MemoryProbe | None = None
     remembered: Mapping[str, RememberedModel] = field(default_factory=dict)
     running: Collection[str] = ()
+    simulated: bool = False
 
     def plans(self, config: Config) -> ModelPlans:
         """Return what becomes of every configured replica.
@@ -80,10 +84,13 @@ class ModelPlanner:
         takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
         turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in lines]
         fleet, said = confirmed_plan(turns, kept, self.room, self.probe)
+        without = {one.model for one in fleet.assignments if not isinstance(one.outcome, Placement)}
+        would = {line.model.name: alone(line, self.room) for line in ours if line.model.name in without}
+        fleet = with_needs(fleet, would)
         threads = shared_threads(config, self.machine)
         planned = {
             **{one.line.model.name: _engine_fits(one, fleet, threads) for one in fitted},
-            **{line.model.name: self._planned(line, fleet, said, kept, threads) for line in ours},
+            **{line.model.name: self._planned(line, fleet, said, kept, threads, would) for line in ours},
         }
         cold = {one.name: one for one in cold_replicas(fleet)}
         return ModelPlans(
@@ -98,9 +105,10 @@ class ModelPlanner:
             notes=(
                 *_notes(fitted),
                 *(note for line in ours for note in line.ignored(self.room)),
+                *foreign_plans(ours, keys, self.remembered, self.room),
                 *_over(fleet),
                 *fleet.notes,
-                *_doubts(said),
+                *(_doubts(said) if not self.simulated else [SIMULATED] if said else []),
             ),
         )
 
@@ -111,6 +119,7 @@ class ModelPlanner:
         said: Mapping[str, Confirmation],
         kept: Mapping[str, Kept],
         threads: int,
+        would: Mapping[str, Placement | NoPlace],
     ) -> list[Planned]:
         """Return the replicas of one line."""
         found = []
@@ -118,7 +127,7 @@ class ModelPlanner:
             stays = kept[one.model].replicas[one.index : one.index + 1] if one.model in kept else ()
             asked = line_spec(line.model, one.index)
             if not isinstance(one.outcome, Placement):
-                found.append(self._cold(line, one, threads))
+                found.append(self._cold(line, one, would[one.model], threads))
                 continue
             spec = planned_spec(line, one.index, one.outcome, self.room)
             spec = replace(spec, threads=stays[0].threads if stays else line.model.threads or threads)
@@ -127,17 +136,15 @@ class ModelPlanner:
             found.append(Planned(spec, by_device(one.outcome.needs), basis, asked))
         return found
 
-    def _cold(self, line: PlannedLine, one: Assignment, threads: int) -> Planned:
+    def _cold(self, line: PlannedLine, one: Assignment, would: Placement | NoPlace, threads: int) -> Planned:
         """Return a replica without a place: as it would run alone, else as its line asks for."""
-        alone, _ = confirmed_plan([line], {}, self.room, None)
-        outcome = next(other.outcome for other in alone.assignments if other.index == 0)
         asked = line_spec(line.model, one.index)
-        if isinstance(outcome, Placement):
-            spec = planned_spec(line, one.index, outcome, self.room)
+        if isinstance(would, Placement):
+            spec = planned_spec(line, one.index, would, self.room)
             spec = replace(spec, threads=line.model.threads or threads)
-            return Planned(spec, by_device(outcome.needs), Basis.PREDICTED, asked)
-        needs = {short.room.key: short.need} if (short := outcome.last) else {}
-        return Planned(asked, by_device(needs), Basis.PREDICTED)
+            return Planned(spec, by_device(would.needs), Basis.PREDICTED, asked)
+        needs = {short.room.key: short.need} if (short := would.last) else {}
+        return Planned(replace(asked, cache_ram_mib=0), by_device(needs), Basis.PREDICTED, asked)
 
 
 def shared_threads(config: Config, machine: Machine) -> int:

@@ -24,6 +24,8 @@ DISPLAY_MARGIN = Bytes(512 * MIB)
 HOST_RESERVE = Bytes(1 * GIB)
 """RAM kept for what else runs: the daemon (60 MiB), and heaps that grow with requests."""
 
+_ENDLESS = Bytes(1 << 60)
+
 UNKNOWN_GB_S: Mapping[bool, float] = {True: 200.0, False: 35.0}
 """Bandwidth of a GPU (True) or of RAM that no table has: a low middle, so that nothing slow looks fast."""
 
@@ -139,6 +141,11 @@ class Budget:
         gpus = tuple(replace(room, margin=Bytes(room.margin + nbytes)) for room in self.gpus)
         host = replace(self.host, margin=Bytes(self.host.margin + nbytes))
         return replace(self, gpus=gpus, host=host)
+
+    def endless(self) -> "Budget":
+        """Return the machine with memory without end, to see what something would take."""
+        gpus = tuple(replace(room, free=_ENDLESS) for room in self.gpus)
+        return replace(self, gpus=gpus, host=replace(self.host, free=_ENDLESS))
 
     def room(self, key: str) -> Room:
         """Return the device of a key."""

@@ -72,7 +72,7 @@ class FleetPlan:
         assignments: The replicas, in the order they were placed.
         before: What there was.
         left: What every device keeps.
-        notes: What to know: order, conflicts, replicas that would be better as slots.
+        notes: What to know: order, replicas that would be better as slots.
     """
 
     assignments: tuple[Assignment, ...]
@@ -108,7 +108,7 @@ def plan_fleet(wanted: Sequence[Wanted], budget: Budget, *, all_of_them: bool = 
             order = ", ".join(one.name for one in largest_first)
             plan = replace(other, notes=(f"In the order written one would have no place: placed {order}.",))
     plan = _with_prompt_caches(plan, wanted)
-    notes = (*plan.notes, *_conflicts(plan), *_crowded(plan))
+    notes = (*plan.notes, *_crowded(plan))
     return replace(plan, notes=notes)
 
 
@@ -253,18 +253,6 @@ def takers(plan: FleetPlan, key: str) -> tuple[tuple[str, Bytes], ...]:
         for one in plan.assignments
         if isinstance(one.outcome, Placement) and key in one.outcome.needs
     )
-
-
-def _conflicts(plan: FleetPlan) -> list[str]:
-    """Return a sentence for each replica without a place that has one on the empty machine."""
-    found = []
-    for one in plan.assignments:
-        if isinstance(one.outcome, NoPlace) and (short := one.outcome.last):
-            room = plan.before.room(short.room.key)
-            if short.need <= room.usable:
-                held = ", ".join(f"{name} {show_bytes(nbytes)}" for name, nbytes in takers(plan, room.key))
-                found.append(f"{one.name} would fit alone: {room.key} is taken by {held}.")
-    return found
 
 
 def _crowded(plan: FleetPlan) -> list[str]:

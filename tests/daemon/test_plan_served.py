@@ -79,3 +79,20 @@ def test_a_model_that_does_not_fit_beside_the_others_is_said_and_not_started(
         assert "[memory] host_mib allows 700 MiB" in text
         assert "for first#0" in text
     assert 1 == planned.returncode
+
+
+def test_what_runs_beyond_a_budget_that_has_shrunk_is_said_and_keeps_its_process(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon("[memory]\nhost_mib = 700\n" + line("first", slow_model))
+    before = pids(daemon)
+    daemon.config.write_text("[memory]\nhost_mib = 200\n" + line("first", slow_model))
+    reloaded, planned = daemon.run("reload", "--json"), daemon.run("plan")
+    shown = " ".join(planned.stdout.split())
+
+    assert 0 == reloaded.returncode, reloaded.stderr
+    assert before == pids(daemon)
+    assert 1 == planned.returncode
+    assert "too much is planned on cpu" in shown
+    assert "[memory] host_mib allows 200 MiB" in shown
+    assert "relayd plan --fresh" in shown

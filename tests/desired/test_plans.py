@@ -10,6 +10,7 @@ import pytest
 from relayd.advice.known import catalogue_header
 from relayd.config import LoraFile, Model
 from relayd.config.schema import Allocation
+from relayd.daemon.footprint import planned_memory
 from relayd.engine import Engine
 from relayd.gguf.writer import write_sparse
 from relayd.planner.plan import Basis
@@ -328,3 +329,53 @@ def test_what_the_engine_fits_and_runs_keeps_its_place(small: Model) -> None:
 
     assert not found.plan[0].cold
     assert found.fleet.over
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"needs": {"cuda7": 5, "host": 1}}, {"placement": Allocation(gpu_layers=9, devices=("CUDA7",))},
+     {"placement": Allocation(cache_type_k="q99")}],
+)  # fmt: skip
+@pytest.mark.parametrize("running", [(), ("small",)])
+def test_a_remembered_plan_that_makes_no_sense_is_made_anew_with_a_warning(
+    small: Model, more: dict[str, Any], running: tuple[str, ...]
+) -> None:
+    room = planner(GPU)
+    first = plans(room, small)
+    (entry,) = first.remembered
+    wrong = msgspec.structs.replace(
+        entry, replicas=tuple(msgspec.structs.replace(one, **more) for one in entry.replicas)
+    )
+    found = plans(later(room, [wrong], running), small)
+
+    assert first.plan == found.plan
+    assert (
+        "the remembered plan of small cannot be followed on this machine: it is planned anew" in found.notes
+    )
+
+
+@pytest.mark.parametrize("gib", [1, 20])
+def test_what_is_planned_for_a_cold_replica_is_what_it_is_said_to_need(
+    small: Model, large: Model, gib: int
+) -> None:
+    found = plans(planner("ram=64", host_mib=gib * 1024), large, small)
+    cold = {one.name: one for one in found.cold}
+    planned = next(one for one in found.plan if one.name == "small#0")
+    shown = planned_memory(planned)
+
+    assert cold["small#0"].need == planned.needs["host"] == shown.by_device["cpu"]
+    assert cold["small#0"].need > Path(small.file).stat().st_size
+    assert "cpu" == cold["small#0"].device
+
+
+def test_a_replica_that_is_not_started_is_said_once(small: Model, large: Model) -> None:
+    found = plans(planner("ram=64", host_mib=20 * 1024), large, small)
+
+    assert ["small#0"] == [one.name for one in found.cold]
+    assert not [note for note in found.notes if "small#0" in note]
+
+
+def test_a_simulated_machine_is_not_said_to_lack_an_engine(small: Model) -> None:
+    found = plans(replace(planner(GPU), simulated=True), small)
+
+    assert ("memory is predicted: no engine can be asked on a simulated machine",) == found.notes

@@ -70,7 +70,7 @@ def test_who_is_in_the_way_is_named() -> None:
     plan = plan_fleet([wanted("gpt-oss-20b"), wanted("qwen3-30b-a3b")], room("ram=24"))
 
     assert not plan.complete
-    assert any("would fit alone: cpu is taken by gpt-oss-20b#0" in note for note in plan.notes)
+    assert "for gpt-oss-20b#0" in str(plan.assignments[1].outcome)
 
 
 def test_replicas_on_one_gpu_are_compared_with_slots() -> None:
