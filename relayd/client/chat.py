@@ -80,7 +80,7 @@ class Conversation:
             options: Further members of the request.
 
         Raises:
-            NoDaemonError: Nobody listens.
+            NoDaemonError: The connection was refused.
             RequestError: The request was refused; with the server's message.
             UpstreamError: The answer broke off.
         """

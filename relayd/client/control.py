@@ -60,8 +60,8 @@ class Client:
     """A daemon's control socket, as a command sees it.
 
     Every method raises:
-        NoDaemonError: Nobody listens.
-        DaemonSilentError: Somebody listens and does not answer in time.
+        NoDaemonError: No daemon listens.
+        DaemonSilentError: A daemon listens and does not answer in time.
         DaemonError: The daemon refuses.
 
     Args:
@@ -128,13 +128,14 @@ class Client:
                 return _exchange(connection, method, verb, arguments, kind)
             except TimeoutError as error:
                 message = f"the daemon at {path} did not answer within {timeout_seconds:g} s"
-                raise DaemonSilentError(message, remedy="Look at its log: relayd logs") from error
+                raise DaemonSilentError(message, remedy="Look at its log: `relayd logs`.") from error
             except (OSError, http.client.HTTPException) as error:
                 raise DaemonSilentError(f"the daemon at {path} closed the connection: {error}") from error
             finally:
                 connection.close()
         raise NoDaemonError(
-            "no relayd is running", remedy="Start one: relayd serve (to look around: relayd serve --demo)"
+            "no relayd is running",
+            remedy="Start one: `relayd serve` (to look around: `relayd serve --demo`).",
         )
 
 

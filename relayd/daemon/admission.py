@@ -1,7 +1,7 @@
 """May a replica without a process take its memory, by the numbers of the plan? (admission by an operator).
 
 What was planned beside the others has its memory by that. A replica that did not fit beside them may have
-what those leave that are stopped; more than that nobody grants.
+what those leave that are stopped, and no more.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Who is notified while replicas come up: the service manager, and whoever started the daemon."""
+"""Notices while replicas come up: to the service manager, and to the output of `relayd serve`."""
 
 import asyncio
 from collections.abc import Callable

@@ -97,7 +97,7 @@ class Doors:
         server = config.server
         keys = {server.api_key.digest(): "configured"} if server.api_key else {}
         policy = make_policy(
-            parse_listen(self.listen).host,  # a reload moves nobody: the next start does
+            parse_listen(self.listen).host,  # a reload keeps the address; the next start may change it
             allowed_hosts=server.allowed_hosts,
             cors_origins=server.cors_origins,
             keyed=bool(keys),

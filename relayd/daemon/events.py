@@ -1,7 +1,7 @@
 """How what the supervisor reports of a replica becomes a scheduler event (bridge between the two).
 
 The rooms do not know each other: here a report becomes an event, and retires the connections to a process
-that has ended. Whoever shows the fleet is notified of each change.
+that has ended. Listeners that show the fleet are notified of each change.
 """
 
 from collections.abc import Callable

@@ -117,7 +117,7 @@ class Footprints:
             return planned_memory(status.planned)
         if status.command and status.command not in self._predicted:
             self._predicted[status.command] = None
-            with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine's log says what is wrong
+            with contextlib.suppress(RelaydError, ValueError, OSError):  # the engine's log has the reason
                 self._predicted[status.command] = predicted_memory(status, machine)
         return self._predicted.get(status.command)
 
@@ -131,14 +131,14 @@ def planned_memory(planned: Planned) -> PlannedMemory:
 
 
 def predicted_memory(status: Status, machine: Machine) -> PlannedMemory:
-    """Return what a replica should hold that nobody has planned: by the command line it was started with.
+    """Return what a replica without a plan should hold: by the command line it was started with.
 
     That is one that was made smaller, or whose architecture was not known to its plan.
 
     Raises:
         ModelFileError: A model file cannot be read, or its architecture is not known.
         UsageError: The flags are none that work together.
-        ValueError: A flag's value is no number.
+        ValueError: A flag's value is not a number.
     """
     command = status.command
     model, projector = read_metadata(status.spec.file), projector_of(command)

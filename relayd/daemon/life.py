@@ -60,7 +60,7 @@ class Daemon:
 
         Raises:
             DaemonRunningError: Another daemon holds the runtime folder.
-            UpgradeError: The daemon that started this one to take over goes on itself, or nobody took over.
+            UpgradeError: The daemon that started this one goes on itself, or this one's successor failed.
             ListenError: The address cannot be listened on.
             StateError: A folder cannot be used.
         """
@@ -85,7 +85,7 @@ class Daemon:
         takeover = Takeover(parts, place)
         await takeover.run()
         _run_aside(stack, takeover.finish())
-        if not place.predecessor:  # whoever started the first daemon was informed by it
+        if not place.predecessor:  # the first daemon has reported it already
             self._announcer.await_settled(self._on_settled)
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())
         parts.notifier.ready(parts.counts())

@@ -57,7 +57,7 @@ class Reload:
         task.add_done_callback(self._in_background.discard)
 
     async def _run_quietly(self) -> None:
-        with suppress(RelaydError):  # it is in the log, and nobody waits for an answer
+        with suppress(RelaydError):  # it is in the log, and no caller waits for an answer
             await self.run()
 
     async def _run(self) -> ReloadReport:

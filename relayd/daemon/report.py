@@ -56,7 +56,7 @@ class PlannedMemoryReport(Struct, frozen=True):
 
 
 class HeldMemoryReport(Struct, frozen=True):
-    """What a replica really holds; `source` says how that was read."""
+    """What a replica really holds; `source` is how that was read."""
 
     bytes: Mapping[str, int]
     source: str = ""
@@ -234,7 +234,7 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
 
 
 class ReplicasReport(Struct, frozen=True, omit_defaults=True):
-    """Replica → the state in which a command left it; `not_started` says of which memory is the reason."""
+    """Replica → the state in which a command left it; `not_started` names those kept down by memory."""
 
     replicas: dict[str, str]
     not_started: dict[str, str] = {}

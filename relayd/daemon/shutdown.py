@@ -48,5 +48,5 @@ class Shutdown:
             raise DaemonError("a new daemon has taken over meanwhile", remedy="Repeat the command.")
         if self.requested:
             raise DaemonError(
-                "this daemon is stopping", remedy="Wait until it has ended, then start one: relayd serve"
+                "this daemon is stopping", remedy="Wait until it has ended, then start one: `relayd serve`."
             )

@@ -72,7 +72,7 @@ class Upgrade:
         """Finish the requests that are here after a hand-over.
 
         Raises:
-            UpgradeError: The new daemon ended as it took over, so nobody serves.
+            UpgradeError: The new daemon ended as it took over: no daemon serves.
         """
         if self._attempt:
             await self._attempt.finish()
@@ -119,7 +119,7 @@ class _Attempt:
                 await self._successor.taken_over()
         except (TimeoutError, ConnectionError) as error:
             self._successor.kill()  # one that hangs has the lock
-            raise _nobody_serves() from error
+            raise _none_serves() from error
         else:
             self._taken_over = True
             self._parts.notifier.hand_over(self._successor.pid)
@@ -182,7 +182,7 @@ class _Attempt:
         """Let the requests that are here end, and pass on every connection that none of them uses.
 
         Raises:
-            UpgradeError: The new daemon ended as it took over, so nobody serves.
+            UpgradeError: The new daemon ended as it took over: no daemon serves.
         """
         await self._settled.wait()
         listener, successor, loop = self._parts.doors.listener, self._successor, asyncio.get_running_loop()
@@ -195,11 +195,11 @@ class _Attempt:
         await listener.close(0, partial(self._parts.dispatcher.interrupt, ENDING))
         successor.close()
         if not self._taken_over:
-            raise _nobody_serves()
+            raise _none_serves()
 
 
-def _nobody_serves() -> UpgradeError:
-    return UpgradeError("the new daemon ended as it took over", remedy="Start one: relayd serve")
+def _none_serves() -> UpgradeError:
+    return UpgradeError("the new daemon ended as it took over", remedy="Start one: `relayd serve`.")
 
 
 def check_upgradable(
@@ -207,8 +207,9 @@ def check_upgradable(
 ) -> None:
     """Make sure that a new daemon could take the place of this one now.
 
-    Nobody may watch this very process and take its end for a failure: systemd can be given another pid,
-    launchd and a container cannot. The new daemon cannot tell whether a stopping replica was meant to stop.
+    No service manager may watch this very process and take its end for a failure: systemd can be given
+    another pid, launchd and a container cannot. The new daemon cannot know whether a stopping replica was
+    meant to stop.
 
     Raises:
         UpgradeError: It could not.
@@ -227,7 +228,7 @@ def check_upgradable(
     if environ.get("XPC_SERVICE_NAME", "0") != "0":
         raise UpgradeError(
             "launchd starts its own daemon as soon as this one ends",
-            remedy='Set replicas.on_daemon_exit = "keep", then: launchctl kickstart -k',
+            remedy='Set replicas.on_daemon_exit = "keep", then run `launchctl kickstart -k`.',
         )
     for status in fleet.statuses():
         if status.state in (State.DRAINING, State.STOPPING, State.EXITED):

@@ -14,8 +14,8 @@ from relayd.journal import Journal
 class LoopWatchdog:
     """Writes the loop's stack into the journal when a turn of the loop has taken too long.
 
-    To be entered on the loop's own thread. The process of a loop that is blocked looks alive to the
-    system, and answers nobody.
+    To be entered on the loop's own thread. The process of a blocked loop looks alive to the system,
+    and answers no request.
 
     Args:
         clock: Time.

@@ -17,7 +17,7 @@ sockets that only they hold:
                                       <-   TicketPlaced, TicketRefused
     ends with its last answer
 
-Until `Commit` the old daemon serves as ever: a new one that does not come up, speaks another protocol or
+Until `Commit` the old daemon serves as ever: a new one that does not come up, has another protocol or
 cannot read what it is offered changes nothing. From then on the old daemon may neither start, probe nor
 stop a replica, and only the new scheduler decides.
 """

@@ -1,4 +1,4 @@
-"""The messages of a hand-over between two daemons, and the number that says what they mean (protocol)."""
+"""The messages of a hand-over between two daemons, and the number of their meaning (protocol)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -136,7 +136,7 @@ class TicketArrived(_Message, frozen=True):
 
 
 class TicketAttemptFailed(_Message, frozen=True):
-    """Old: an attempt failed; `sent` says whether the client has a part of the answer."""
+    """Old: an attempt failed; `sent` is whether the client has a part of the answer."""
 
     ticket_id: int
     sent: bool = False

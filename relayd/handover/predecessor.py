@@ -20,7 +20,7 @@ CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
 
 PROTOCOL_VARIABLE = "RELAYD_HANDOVER_PROTOCOL"
-"""Beside it: the number of the hand-over protocol that the old daemon speaks."""
+"""Beside it: the number of the old daemon's hand-over protocol."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Successor:
 
         Raises:
             ConnectionError: It has ended.
-            UpgradeError: It speaks another protocol. Nothing was given to it.
+            UpgradeError: It has another protocol. Nothing was given to it.
         """
         new = await self._handshake.expect(messages.Prepared)
         if new.protocol != messages.PROTOCOL:
@@ -196,7 +196,7 @@ class Successor:
         self._refuse_all()
 
     def _refuse_all(self) -> None:
-        """Refuse what still waits for a slot; nobody else will give one."""
+        """Refuse what still waits for a slot: no scheduler will give one."""
         for ticket_id in list(self._open):
             reason = "the daemon that took over has ended"
             self._answer(Refuse(ticket_id, Refusal.UNAVAILABLE, reason, 1.0))

@@ -68,7 +68,7 @@ def seconds_of_status(home: Path) -> float:
         process.returncode = os.waitstatus_to_exitcode(status)
 
     assert 3 == process.returncode
-    remedy = "  Start one: relayd serve (to look around: relayd serve --demo)"
+    remedy = "  Start one: `relayd serve` (to look around: `relayd serve --demo`)."
     assert ["relayd: no relayd is running", remedy] == words.splitlines()
     return usage.ru_utime + usage.ru_stime
 
