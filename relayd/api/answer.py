@@ -1,8 +1,8 @@
 """How is a response of relayd's own written, and how does a request get its id?"""
 
+import os
 import re
 from collections.abc import Mapping
-from uuid import uuid4
 
 import msgspec
 from aiohttp import web
@@ -19,7 +19,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 def name_request(request: web.BaseRequest) -> str:
     """Give a request its id, which is the client's X-Request-ID where that is well-formed."""
     offered = request.headers.get("X-Request-ID", "")
-    request[REQUEST_ID] = offered if _ID.fullmatch(offered) else uuid4().hex
+    request[REQUEST_ID] = offered if _ID.fullmatch(offered) else os.urandom(16).hex()
     return request[REQUEST_ID]
 
 
