@@ -38,7 +38,7 @@ class Tap:
     def begin(self, raw: bytes) -> None:
         """Take the first piece."""
         self._first = raw[:_FIRST_BYTES]
-        self.add(raw)
+        self._last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
 
     def add(self, raw: bytes) -> None:
         """Take the next piece."""
@@ -54,7 +54,7 @@ class Tap:
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
         if len(self._last) == 1 and len(self._last[0]) < _PIECE_BYTES:
-            return read_usage(self._last[0])  # this is all there was
+            return _whole_usage(self._last[0])
         return read_usage(b"".join(self._last)) or read_usage(self._first)
 
 
@@ -79,9 +79,24 @@ class _Timings(msgspec.Struct):
     predicted_ms: float = 0.0
 
 
+class _Whole(msgspec.Struct):
+    usage: _TokenCounts | None = None
+    timings: _Timings | None = None
+
+
 _NO_COUNTS, _NO_TIMINGS = _TokenCounts(), _Timings()
+_whole = msgspec.json.Decoder(_Whole)
 _usage = msgspec.json.Decoder(_TokenCounts)
 _timings = msgspec.json.Decoder(_Timings)
+
+
+def _whole_usage(raw: bytes) -> Usage | None:
+    """Return what an answer says that is here as a whole; JSON is decoded at once."""
+    try:
+        found = _whole.decode(raw)
+    except msgspec.DecodeError:
+        return read_usage(raw)
+    return _merged(found.usage, found.timings)
 
 
 def read_usage(raw: bytes) -> Usage | None:
@@ -89,10 +104,16 @@ def read_usage(raw: bytes) -> Usage | None:
     usage, timings = _last(_USAGE, raw, _usage), _last(_TIMINGS, raw, _timings)
     if usage is None and timings is None:
         return read_usage(whole) if (whole := _SPLIT.sub(b"", raw)) != raw else None
-    told, spent = usage or _NO_COUNTS, timings or _NO_TIMINGS
-    prompt = told.input_tokens if told.prompt_tokens is None else told.prompt_tokens
-    completion = told.output_tokens if told.completion_tokens is None else told.completion_tokens
-    details = told.prompt_tokens_details or told.input_tokens_details
+    return _merged(usage, timings)
+
+
+def _merged(usage: _TokenCounts | None, timings: _Timings | None) -> Usage | None:
+    if usage is None and timings is None:
+        return None
+    counts, spent = usage or _NO_COUNTS, timings or _NO_TIMINGS
+    prompt = counts.input_tokens if counts.prompt_tokens is None else counts.prompt_tokens
+    completion = counts.output_tokens if counts.completion_tokens is None else counts.completion_tokens
+    details = counts.prompt_tokens_details or counts.input_tokens_details
     return Usage(
         spent.cache_n + spent.prompt_n if prompt is None else prompt,
         spent.cache_n if details is None else details.cached_tokens,
