@@ -63,6 +63,7 @@ def faulty(home: Path, tiny_model: Path) -> Callable[..., str]:
             file = home / f"{name}.gguf"
             shutil.copy(tiny_model, file)
             text += f'[[model]]\nname = "{name}"\nfile = "{file}"\nslots = {slots}\nreplicas = {replicas}\n'
+            text += "cache_ram_mib = 512\n"  # what several may grow to must fit together
             text += f'args = ["--fault", "{faults}"]\n' if faults else ""
         return text
 

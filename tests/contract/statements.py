@@ -25,16 +25,16 @@ PROVED: Mapping[int, tuple[str, ...]] = {
         "contract/test_lifecycle.py::test_s06_a_load_that_stalls_is_ended",
     ),
     7: (
-        "supervisor/test_state.py::test_every_state_with_a_process_knows_what_its_exit_means",
-        "supervisor/test_backoff.py::test_delays_double_up_to_the_longest",
-        "supervisor/test_backoff.py::test_jitter_moves_a_delay_by_a_fifth_at_most",
+        "supervisor/test_state.py::test_a_process_that_ends_by_itself_is_examined_before_anything_is_decided",
+        "supervisor/test_restarts.py::test_delays_double_up_to_the_longest",
+        "supervisor/test_restarts.py::test_jitter_moves_a_delay_by_a_fifth_at_most",
     ),
     8: ("contract/test_lifecycle.py::test_s08_only_a_stable_time_makes_the_delays_start_over",),
     9: (
-        "supervisor/test_backoff.py::test_the_sixth_exit_within_the_window_is_too_many",
+        "supervisor/test_restarts.py::test_the_sixth_exit_within_the_window_is_too_many",
         "supervisor/test_replica.py::test_a_replica_given_up_shows_its_last_words",
     ),
-    10: ("supervisor/test_backoff.py::test_exits_outside_the_window_are_forgotten",),
+    10: ("supervisor/test_restarts.py::test_exits_outside_the_window_are_forgotten",),
     11: (
         "supervisor/test_state.py::test_fatal_is_left_only_by_an_operator",
         "contract/test_lifecycle.py::test_s11_a_changed_spec_leaves_fatal",
@@ -45,7 +45,7 @@ PROVED: Mapping[int, tuple[str, ...]] = {
     15: ("supervisor/test_replica.py::test_a_start_while_stopping_waits_for_the_old_process",),
     16: ("contract/test_lifecycle.py::test_s16_a_hung_replica_is_killed_to_be_started_again",),
     17: ("contract/test_lifecycle.py::test_s17_what_an_earlier_incarnation_still_says_changes_nothing",),
-    18: ("supervisor/test_state.py::test_an_unknown_pair_raises_and_every_known_pair_follows_the_table",),
+    18: ("supervisor/test_state.py::test_an_event_that_a_position_does_not_know_raises_and_names_both",),
     19: ("contract/test_lifecycle.py::test_s19_s28_no_sequence_of_commands_makes_twins_or_zombies",),
     20: (
         "contract/test_lifecycle.py::test_s20_a_slow_stop_holds_no_other_up",
