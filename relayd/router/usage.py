@@ -91,7 +91,7 @@ _timings = msgspec.json.Decoder(_Timings)
 
 
 def _whole_usage(raw: bytes) -> Usage | None:
-    """Return what an answer says that is here as a whole; JSON is decoded at once."""
+    """Return the usage in an answer that is here as a whole; JSON is decoded at once."""
     try:
         found = _whole.decode(raw)
     except msgspec.DecodeError:
