@@ -132,15 +132,11 @@ def _shown(value: int | tuple[str, ...]) -> str:
 
 
 def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
-    """Return a line with its files read.
-
-    Raises:
-        ModelFileError: A file of it is missing or damaged.
-    """
+    """Return a line with its files read; one with a damaged file is left to the engine, which refuses it."""
     projector, draft = model.projector or projector_of(model.args), draft_of(model.args)
-    for file in filter(None, (model.file, projector, draft)):
-        read_metadata(Path(file))
     try:
+        for file in filter(None, (model.file, projector, draft)):
+            read_metadata(Path(file))
         fixed = _fixed(model)
         form = configured_form(
             Path(model.file),
