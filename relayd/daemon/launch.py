@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
-from relayd.desired.smaller import smaller
+from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
 from relayd.endpoint import Address
 from relayd.engine import command, environment
@@ -31,7 +31,7 @@ def dependencies(
         clock,
         fetch,
         busy=busy,
-        smaller=smaller,
+        smaller=Ladder(desired.engine.features, desired.budget),
         out_of_memory=OomKills().ended,
         reductions=KeptReductions(Reductions(desired.paths.state)),
     )

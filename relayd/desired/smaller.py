@@ -1,38 +1,106 @@
-"""Which smaller plan a replica that did not fit is tried with next, from what its model's files say."""
+"""Which smaller plan a replica that did not fit is tried with next, and what that needs, from its files."""
 
+import contextlib
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relayd.engine.commandline import fixed_by
-from relayd.errors import ModelFileError
+from relayd.advice.known import configured_form
+from relayd.desired.lines import by_device
+from relayd.endpoint import TcpAddress
+from relayd.engine import Features, command
+from relayd.engine.commandline import draft_of, fixed_by, projector_of, setup_of
+from relayd.errors import ModelFileError, RelaydError
 from relayd.gguf import read_metadata
-from relayd.planner import Facts, Planned, Step, step_down
+from relayd.memory.setup import Gpu
+from relayd.planner import Basis, Facts, Planned, ReplicaSpec, Step, step_down
+from relayd.planner.budget import Budget
+from relayd.planner.fit import placed
+from relayd.units import Bytes
 
 _QUANTIZATION = re.compile(r"[-_.](?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|f16|f32|mxfp4\w*|nvfp4)$")
 """The quantization at the end of a file name."""
 
+_ANY_ADDRESS, _ANY_KEY = TcpAddress(8100), Path("key")
+"""They decide nothing that is asked here."""
 
-def smaller(planned: Planned, rung: int, *, host: bool) -> Step | None:
-    """Return the next plan to try when memory is too small for one; None when nothing is left.
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The out-of-memory ladder of one engine on one machine.
+
+    Attributes:
+        features: What the engine can do.
+        room: The machine; None where nothing was planned, and no bytes are.
+    """
+
+    features: Features
+    room: Budget | None
+
+    def __call__(self, planned: Planned, rung: int, *, host: bool) -> Step | None:
+        """Return the next plan to try when memory is too small for one; None when nothing is left.
+
+        Args:
+            planned: What did not fit.
+            rung: Where on the ladder to go on (`planner.smaller`).
+            host: Whether it was RAM that ran out, and not a device's memory.
+        """
+        try:
+            step = step_down(planned, _facts(planned.spec), rung, host=host)
+        except ModelFileError:
+            return None
+        return replace(step, planned=self._counted(step.planned)) if step else None
+
+    def _counted(self, planned: Planned) -> Planned:
+        """Return a smaller plan with the bytes that it is predicted to need, where they can be."""
+        if self.room is None:
+            return planned
+        with contextlib.suppress(RelaydError, ValueError, LookupError):  # what cannot be read has no bytes
+            needs = predicted_needs(planned.spec, self.features, self.room)
+            return replace(planned, needs=needs, basis=Basis.PREDICTED)
+        return planned
+
+
+def predicted_needs(spec: ReplicaSpec, features: Features, room: Budget) -> dict[str, Bytes]:
+    """Return what a process is predicted to need of each device.
 
     Args:
-        planned: What did not fit.
-        rung: Where on the ladder to go on (`planner.smaller`).
-        host: Whether it was RAM that ran out, and not a device's memory.
+        spec: The process.
+        features: What its engine can do.
+        room: The machine.
+
+    Raises:
+        RelaydError: A file of its model cannot be read.
+        ValueError: An argument of it is not what its flag takes.
+        LookupError: Its architecture is not known.
     """
-    spec = planned.spec
-    try:
-        metadata = read_metadata(spec.file)
-        facts = Facts(
-            metadata.whole("context_length"),
-            metadata.whole("block_count"),
-            has_experts=f"{metadata.architecture}.expert_count" in metadata.values,
-            smaller_files=_smaller_files(spec.file),
-            fixed=fixed_by(spec.extra_args),
-        )
-    except ModelFileError:
-        return None
-    return step_down(planned, facts, rung, host=host)
+    projector, draft = spec.projector or projector_of(spec.extra_args), draft_of(spec.extra_args)
+    form = configured_form(
+        spec.file,
+        Path(projector) if projector else None,
+        [one.file for one in spec.loras],
+        Path(draft) if draft else None,
+    )
+    flags = command(spec, features, _ANY_ADDRESS, _ANY_KEY)
+    gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
+    setup = setup_of(flags, form.build().shape.context_trained, gpus, room.repacked)
+    return by_device(placed(form, setup, room).needs)
+
+
+def _facts(spec: ReplicaSpec) -> Facts:
+    """Return what the rungs need to know of a model.
+
+    Raises:
+        ModelFileError: Its file cannot be read.
+    """
+    metadata = read_metadata(spec.file)
+    return Facts(
+        metadata.whole("context_length"),
+        metadata.whole("block_count"),
+        has_experts=f"{metadata.architecture}.expert_count" in metadata.values,
+        smaller_files=_smaller_files(spec.file),
+        fixed=fixed_by(spec.extra_args),
+    )
 
 
 def _smaller_files(file: Path) -> list[Path]:

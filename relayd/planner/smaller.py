@@ -42,7 +42,7 @@ class Step:
     """One rung down.
 
     Attributes:
-        planned: What is tried; its bytes are not planned yet.
+        planned: What is tried; who knows the machine adds its bytes.
         rung: Its number; the next step is a later one.
         what: The change, for people.
     """

@@ -26,6 +26,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         identity: Digest of the spec it was started from, and the engine.
         line: Digest of the model's line that the spec was made of; empty in records of earlier versions.
         spec: That spec, smaller than planned where memory did not hold the plan.
+        needs: Device → bytes that it has to hold; empty where they were not planned, and in earlier records.
+        basis: How these are known.
         reduction: What it was made smaller by, if it was.
         incarnation: How many times it had been started.
         pid: Process id, and the id of its group.
@@ -43,6 +45,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     line: str = ""
     spec: dict[str, Any] | None = None
+    needs: dict[str, int] = {}
+    basis: str = ""
     reduction: dict[str, Any] | None = None
     incarnation: int
     pid: int

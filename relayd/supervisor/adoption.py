@@ -13,11 +13,12 @@ import msgspec
 from relayd.endpoint import Address, TcpAddress, UnixAddress
 from relayd.engine.commandline import same_process
 from relayd.errors import RelaydError
-from relayd.planner import Planned, ReplicaSpec
+from relayd.planner import Basis, Planned, ReplicaSpec
 from relayd.planner.plan import from_document
 from relayd.store import Record
 from relayd.supervisor.child import Child, Files
 from relayd.supervisor.sizing import Reduction, line_of
+from relayd.units import Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class Adopted:
 
     Attributes:
         child: The process.
-        spec: What it runs.
+        planned: What it runs, and what that needs.
         reduction: What it was made smaller by, if it was.
     """
 
     child: Child
-    spec: ReplicaSpec
+    planned: Planned
     reduction: Reduction | None = None
 
 
@@ -45,9 +46,9 @@ def address_of(record: Record, files: Files) -> Address:
     return TcpAddress(record.port, record.host) if record.port else UnixAddress(files.socket)
 
 
-def running_spec(
+def running_plan(
     record: Record, planned: Planned, engine: str, command: Callable[[ReplicaSpec], tuple[str, ...]]
-) -> tuple[ReplicaSpec, Reduction | None] | None:
+) -> tuple[Planned, Reduction | None] | None:
     """Return what the process of a record runs, and its reduction, if that is what is wanted; else None.
 
     Args:
@@ -62,7 +63,7 @@ def running_spec(
         return _of_line(record, planned)
     for spec in _asked(planned):
         if record.identity == identity(spec, engine) or _starts(command, spec, record.command):
-            return spec, None
+            return Planned(spec, line=planned.line), None
     return None
 
 
@@ -79,15 +80,21 @@ def _asked(planned: Planned) -> tuple[ReplicaSpec, ...]:
     return tuple(dict.fromkeys((planned.spec, *asked)))
 
 
-def _of_line(record: Record, planned: Planned) -> tuple[ReplicaSpec, Reduction | None] | None:
+def _of_line(record: Record, planned: Planned) -> tuple[Planned, Reduction | None] | None:
     if record.line != line_of(planned):
         return None
     try:
         spec = from_document(record.spec, ReplicaSpec)
         reduction = from_document(record.reduction, Reduction) if record.reduction else None
+        running = Planned(spec, from_document(record.needs, dict[str, Bytes]), _basis(record), planned.line)
     except msgspec.ValidationError:  # a later version's
         return None
-    return spec, reduction
+    return running, reduction
+
+
+def _basis(record: Record) -> Basis:
+    """Return how the bytes of a record are known; one that a later version has added is not known here."""
+    return Basis(record.basis) if record.basis in {*Basis} else Basis.UNKNOWN
 
 
 def _starts(

@@ -22,7 +22,7 @@ from relayd.planner import Planned, ReplicaSpec
 from relayd.planner.plan import to_document
 from relayd.secret import Secret, new_secret
 from relayd.store import Record, Records
-from relayd.supervisor.adoption import Adopted, address_of, identity, running_spec
+from relayd.supervisor.adoption import Adopted, address_of, identity, running_plan
 from relayd.supervisor.child import Child, EngineChild, Files
 from relayd.supervisor.identity import boot_id, is_ours, start_mark
 from relayd.supervisor.logs import log_path, mark, open_log
@@ -139,9 +139,9 @@ class EngineLauncher:
 
     def _wanted(
         self, record: Record, planned: Planned, files: Files
-    ) -> tuple[ReplicaSpec, Reduction | None] | None:
+    ) -> tuple[Planned, Reduction | None] | None:
         address = address_of(record, files)
-        return running_spec(
+        return running_plan(
             record, planned, self._engine, lambda spec: self._command(spec, address, files.key)
         )
 
@@ -164,6 +164,8 @@ class EngineLauncher:
             identity=identity(planned.spec, self._engine),
             line=line_of(planned),
             spec=to_document(planned.spec),
+            needs=dict(planned.needs),
+            basis=planned.basis.value,
             reduction=to_document(reduction) if reduction else None,
             incarnation=child.endpoint.incarnation,
             pid=child.pid,

@@ -82,7 +82,7 @@ class Replica:
         adopted = self._dependencies.launcher.adopt(self.wanted)
         if adopted is None:
             return False
-        self._sizing = self._sizing.adopted(adopted.spec, adopted.reduction)
+        self._sizing = self._sizing.adopted(adopted.planned, adopted.reduction)
         _JOURNAL.info("replica.adopted", replica=self.name, pid=adopted.child.pid)
         self._attend(adopted.child, adopted=True)
         self._handle(Event.ADOPT)

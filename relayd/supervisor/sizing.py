@@ -5,10 +5,12 @@ replica or the line changes. A day after memory ran out the full size is tried o
 runs is never ended for it.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from relayd.planner import Planned, ReplicaSpec, Step
+from relayd.planner import Basis, Planned, ReplicaSpec, Step
 from relayd.supervisor.causes import Cause, Exit
+from relayd.units import Bytes
 
 MOST_STEPS = 4
 """Smaller plans that are tried before a replica that does not fit is given up."""
@@ -27,6 +29,8 @@ class Reduction:
         rung: Where on the ladder to go on.
         steps: What was changed, for people, in order.
         at: When memory last ran out at a larger size, in seconds since 1970.
+        needs: Device → bytes that the smaller process has to hold; empty where they are not known.
+        basis: How these are known.
     """
 
     line: str
@@ -34,6 +38,8 @@ class Reduction:
     rung: int
     steps: tuple[str, ...]
     at: float
+    needs: Mapping[str, Bytes] = field(default_factory=dict)
+    basis: Basis = Basis.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +103,12 @@ class Sizing:
         kept = self.reduction if line_of(wanted) == self.line else None
         return Sizing(wanted, wanted if same else self.current, kept)
 
-    def adopted(self, spec: ReplicaSpec, reduction: Reduction | None) -> "Sizing":
+    def adopted(self, running: Planned, reduction: Reduction | None) -> "Sizing":
         """Return the sizing of a process that an earlier daemon started."""
         known = replace(self, reduction=self._valid(reduction))
-        if spec == self.wanted.spec:
+        if running.spec == self.wanted.spec:
             return known
-        return replace(known, current=self._of_this_line(spec))
+        return replace(known, current=self._of_this_line(running))
 
     def recalled(self, reduction: Reduction | None) -> "Sizing":
         """Return the sizing with what an earlier daemon has learnt, unless the line has changed since."""
@@ -134,22 +140,22 @@ class Sizing:
         if step is None:
             return None
         steps = (*self.steps, step.what)
-        reduction = Reduction(self.line, step.planned.spec, step.rung, steps, now)
-        current = replace(step.planned, line=self.wanted.line or self.wanted.spec)
-        return replace(self, current=current, reduction=reduction)
+        smaller = step.planned
+        reduction = Reduction(
+            self.line, smaller.spec, step.rung, steps, now, dict(smaller.needs), smaller.basis
+        )
+        return replace(self, current=self._of_this_line(smaller), reduction=reduction)
 
     def _valid(self, reduction: Reduction | None) -> Reduction | None:
         return reduction if reduction and reduction.line == self.line else None
 
     def _reduced(self, reduction: Reduction) -> Planned:
-        """Return the smaller plan, with its bytes if it is the current one."""
-        if self.current.spec == reduction.spec:
-            return self.current
-        return self._of_this_line(reduction.spec)
+        """Return the smaller plan."""
+        return self._of_this_line(Planned(reduction.spec, reduction.needs, reduction.basis))
 
-    def _of_this_line(self, spec: ReplicaSpec) -> Planned:
-        """Return another size of the same line; its bytes are not planned."""
-        return Planned(spec, line=self.wanted.line or self.wanted.spec)
+    def _of_this_line(self, planned: Planned) -> Planned:
+        """Return another size of the same line."""
+        return replace(planned, line=self.wanted.line or self.wanted.spec, cold="")
 
 
 def line_of(planned: Planned) -> str:

@@ -11,12 +11,13 @@ from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Features, command
 from relayd.engine.commandline import same_process
 from relayd.errors import EngineError
-from relayd.planner import Lora, Planned, ReplicaSpec
+from relayd.planner import Basis, Lora, Planned, ReplicaSpec
 from relayd.planner.plan import to_document
 from relayd.store import Record
-from relayd.supervisor.adoption import address_of, running_spec
+from relayd.supervisor.adoption import address_of, running_plan
 from relayd.supervisor.child import Files
 from relayd.supervisor.sizing import Reduction
+from relayd.units import Bytes
 
 pytestmark = pytest.mark.pure
 
@@ -77,8 +78,8 @@ def earlier(digest: str, running: tuple[str, ...] = ()) -> Record:
 
 
 def adopted(record: Record, planned: Planned, engine: str = ENGINE) -> ReplicaSpec | None:
-    found = running_spec(record, planned, engine, argv)
-    return found[0] if found else None
+    found = running_plan(record, planned, engine, argv)
+    return found[0].spec if found else None
 
 
 def test_the_process_of_the_same_line_is_adopted() -> None:
@@ -99,9 +100,25 @@ def test_a_plan_that_came_out_otherwise_is_no_reason_to_load_again() -> None:
 def test_a_reduced_process_is_adopted_with_its_reduction() -> None:
     reduction = Reduction(LINE.digest, SMALLER, 2, ("slots: 4 → 2",), 1.5)
 
-    found = running_spec(record(SMALLER, LINE, reduction), Planned(PLACED, line=LINE), ENGINE, argv)
+    found = running_plan(record(SMALLER, LINE, reduction), Planned(PLACED, line=LINE), ENGINE, argv)
 
-    assert (SMALLER, reduction) == found
+    assert found
+    assert (SMALLER, reduction) == (found[0].spec, found[1])
+
+
+def test_what_the_running_process_needs_comes_from_its_record() -> None:
+    wanted = Planned(PLACED, {"cuda0": Bytes(9)}, Basis.CONFIRMED, LINE)
+    written = msgspec.structs.replace(
+        record(SMALLER, LINE), needs={"cuda0": 5}, basis="predicted by the engine"
+    )
+
+    found = running_plan(written, wanted, ENGINE, argv)
+    known = running_plan(msgspec.structs.replace(written, basis="predicted"), wanted, ENGINE, argv)
+
+    assert found
+    assert known
+    assert Planned(SMALLER, {"cuda0": Bytes(5)}, Basis.UNKNOWN, LINE) == found[0], "a later version's basis"
+    assert Basis.PREDICTED is known[0].basis
 
 
 def test_what_a_later_version_wrote_in_another_way_is_not_adopted() -> None:
@@ -196,7 +213,7 @@ def test_an_engine_that_cannot_run_what_is_wanted_runs_something_else() -> None:
     def refuse(_spec: ReplicaSpec) -> tuple[str, ...]:
         raise EngineError("too old")
 
-    assert None is running_spec(earlier("0" * 16, argv(LINE)), Planned(LINE), ENGINE, refuse)
+    assert None is running_plan(earlier("0" * 16, argv(LINE)), Planned(LINE), ENGINE, refuse)
 
 
 def test_an_address_keeps_its_host() -> None:

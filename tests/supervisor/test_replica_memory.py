@@ -158,7 +158,7 @@ def test_a_day_later_the_ledger_chooses_between_the_full_size_and_the_smaller_on
 def test_an_adopted_replica_keeps_the_size_it_has(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path)
     running = launcher.launch(SMALLER, 7, reduction())
-    launcher.adoptable = Adopted(running, SMALLER.spec, reduction())
+    launcher.adoptable = Adopted(running, SMALLER, reduction())
 
     async def story(replica: Replica, _listener: Listener) -> None:
         assert replica.adopt()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.planner import Planned, ReplicaSpec, Step
+from relayd.planner import Basis, Planned, ReplicaSpec, Step
 from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.sizing import FULL_SIZE_AGAIN_SECONDS, MOST_STEPS, Reduction, Sizing, line_of
 from relayd.units import Bytes
@@ -55,7 +55,7 @@ def test_every_size_is_one_of_the_same_line() -> None:
     known = first.reduction
     assert known
 
-    recalled, adopted = Sizing.of(FULL).recalled(known), Sizing.of(FULL).adopted(known.spec, known)
+    recalled, adopted = Sizing.of(FULL).recalled(known), Sizing.of(FULL).adopted(Planned(known.spec), known)
 
     assert {FULL.spec.digest} == {
         line_of(planned)
@@ -129,7 +129,7 @@ def test_an_adopted_process_keeps_its_size_and_its_steps() -> None:
     known = reduced(4).reduction
     assert known
 
-    sizing = Sizing.of(FULL).adopted(known.spec, known)
+    sizing = Sizing.of(FULL).adopted(Planned(known.spec), known)
 
     assert (4, ("slots: 4",), FULL) == (sizing.current.spec.slots, sizing.steps, sizing.wanted)
 
@@ -139,7 +139,7 @@ def test_an_adopted_process_with_another_placement_keeps_it_until_its_next_start
     wanted = Planned(replace(line, slots=8), line=line)
     running = replace(line, slots=6)
 
-    sizing = Sizing.of(wanted).adopted(running, None)
+    sizing = Sizing.of(wanted).adopted(Planned(running), None)
 
     assert (running, (), [8]) == (sizing.current.spec, sizing.steps, slots(sizing.sizes(0.0)))
 
@@ -165,6 +165,19 @@ def test_only_memory_makes_a_replica_smaller_and_the_hosts_only_soon(
     exit_: Exit, stable: bool, expected: bool
 ) -> None:
     assert expected is Sizing.of(FULL).may_shrink(exit_, stable=stable)
+
+
+def test_the_smaller_size_keeps_what_it_needs_over_daemons() -> None:
+    smaller = Planned(replace(FULL.spec, slots=4), {"cuda0": Bytes(5)}, Basis.PREDICTED)
+    first = Sizing.of(FULL).ran_out(Step(smaller, 1, "slots: 8 → 4"), 0.0)
+    assert first
+    assert first.reduction
+
+    (recalled,) = Sizing.of(FULL).recalled(first.reduction).sizes(1.0)
+    adopted = Sizing.of(FULL).adopted(smaller, first.reduction).current
+
+    expected = (smaller.needs, smaller.basis)
+    assert [expected] * 3 == [(one.needs, one.basis) for one in (first.current, recalled, adopted)]
 
 
 def test_a_reduction_is_a_value_that_compares() -> None:
