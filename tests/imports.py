@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.sources import ROOT, ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ class Module:
 @cache
 def modules() -> dict[str, Module]:
     found = {}
-    for file in sorted((ROOT / "relayd").rglob("*.py")):
+    for source in ours():
+        file = ROOT / source.name
         parts = file.relative_to(ROOT / "relayd").with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = Module(name, file, ast.parse(file.read_text("utf-8"), str(file)))
+        found[name] = Module(name, file, source.tree)
     return found
 
 
@@ -92,6 +93,7 @@ def covers(entry: str, name: str) -> bool:
     return name == entry or name.startswith(f"{entry}.")
 
 
+@cache
 def graph_at_import_time() -> dict[str, set[str]]:
     """Return module -> modules that importing it executes, packages of other rooms included."""
     graph: dict[str, set[str]] = {name: set() for name in modules()}

@@ -6,20 +6,22 @@ Every message names a place as `file:line` and says what to do there.
 import ast
 import re
 import statistics
-import tokenize
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.catches import catch_alls
 from tests.sources import (
     ROOT,
     Function,
     Source,
+    comments,
+    dotted,
+    every,
     every_function,
-    every_node,
-    every_token,
     files,
     is_binary,
     lines_of,
@@ -27,7 +29,7 @@ from tests.sources import (
     report,
     sources,
 )
-from tests.words import DENIAL, PLAINER, UNREVISED, context, is_sentence, prose, remedies, room
+from tests.words import DENIAL, UNREVISED, context, is_sentence, prose, remedies, room, unplain
 
 pytestmark = pytest.mark.pure
 
@@ -66,6 +68,8 @@ TEST_COMMANDS = ("python3 -m venv .venv", ".venv/bin/pip install -e '.[dev]'", "
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root)/|\.\./shared")
 
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
+
+UNFINISHED_NAMES = frozenset({"NotImplementedError", "xfail"})
 
 REASONLESS = re.compile(
     r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w, -]+\])?)\s*$"
@@ -114,8 +118,8 @@ def test_modules_are_named_for_what_is_inside() -> None:
 def test_classes_are_named_for_what_they_are() -> None:
     report(
         f"{source.at(node.lineno)} class {node.name} has a name that says nothing: name what it is"
-        for source, node in every_node(sources())
-        if isinstance(node, ast.ClassDef) and VAGUE_NAMES & words(node.name)
+        for source, node in every(ast.ClassDef, sources())
+        if VAGUE_NAMES & words(node.name)
     )
 
 
@@ -126,25 +130,28 @@ def words(name: str) -> set[str]:
 def test_time_of_day_comes_from_the_clock() -> None:
     report(
         f"{source.at(node.lineno)} asks the time of day: take a Clock; durations are monotonic"
-        for source, node in every_node(ours())
-        if isinstance(node, ast.Attribute | ast.ImportFrom)
-        and "time.time" in spelled(node)
-        and source.name not in WALL_CLOCK_IN
+        for source, node in every_spelled(ours())
+        if "time.time" in spelled(node) and source.name not in WALL_CLOCK_IN
     )
+
+
+def every_spelled(among: Iterable[Source]) -> Iterator[tuple[Source, ast.Attribute | ast.ImportFrom]]:
+    for source in among:
+        yield from every(ast.Attribute, [source])
+        yield from every(ast.ImportFrom, [source])
 
 
 def spelled(node: ast.Attribute | ast.ImportFrom) -> set[str]:
     """Return the dotted names an expression or an import brings in."""
     if isinstance(node, ast.Attribute):
-        return {ast.unparse(node)}
+        return {dotted(node)}
     return {f"{node.module}.{alias.name}" for alias in node.names}
 
 
 def test_nothing_sleeps_and_nothing_goes_through_a_shell() -> None:
     report(
         f"{source.at(node.lineno)} uses {name}: {FORBIDDEN_CALLS[name]}"
-        for source, node in every_node(sources())
-        if isinstance(node, ast.Attribute | ast.ImportFrom)
+        for source, node in every_spelled(sources())
         for name in spelled(node) & FORBIDDEN_CALLS.keys()
     )
 
@@ -152,8 +159,7 @@ def test_nothing_sleeps_and_nothing_goes_through_a_shell() -> None:
 def test_children_start_without_a_shell_and_without_code_after_fork() -> None:
     report(
         f"{source.at(node.lineno)} passes {keyword.arg}: pass an argument list, and run nothing after fork"
-        for source, node in every_node(sources())
-        if isinstance(node, ast.Call)
+        for source, node in every(ast.Call, sources())
         for keyword in node.keywords
         if keyword.arg == "preexec_fn" or (keyword.arg == "shell" and ast.unparse(keyword.value) != "False")
     )
@@ -162,45 +168,23 @@ def test_children_start_without_a_shell_and_without_code_after_fork() -> None:
 def test_only_listed_boundaries_catch_every_error() -> None:
     report(
         f"{source.at(line)} catches every error: name the errors, or list {place} in CATCH_ALL"
-        for source in sources()
-        for line, place in catch_alls(source, source.tree)
+        for source, line, place in catch_alls()
         if place not in CATCH_ALL
     )
 
 
 def test_the_list_of_boundaries_is_current() -> None:
-    places = {place for source in sources() for _, place in catch_alls(source, source.tree)}
+    places = {place for _, _, place in catch_alls()}
 
     gone = sorted(CATCH_ALL.keys() - places)
 
     assert not gone, f"CATCH_ALL lists functions that catch every error no more: {gone}"
 
 
-def catch_alls(source: Source, within: ast.AST, function: str = "") -> Iterator[tuple[int, str]]:
-    for node in ast.iter_child_nodes(within):
-        if isinstance(node, ast.ExceptHandler | ast.Call) and catches_all(node):
-            yield node.lineno, f"{source.name}:{function}"
-        yield from catch_alls(source, node, node.name if isinstance(node, Function) else function)
-
-
-def catches_all(node: ast.ExceptHandler | ast.Call) -> bool:
-    """Tell whether any error ends here; a handler that tidies up and raises it again does not count."""
-    if isinstance(node, ast.Call):
-        kinds: list[ast.expr] = node.args if ast.unparse(node.func).endswith("suppress") else []
-    elif ast.unparse(node.body[-1]) == "raise":
-        kinds = []
-    elif node.type is None:
-        return True
-    else:
-        kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-    return any(ast.unparse(kind) in {"Exception", "BaseException"} for kind in kinds)
-
-
 def test_a_class_name_means_one_thing() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for source, node in every_node(ours()):
-        if isinstance(node, ast.ClassDef):
-            places[node.name.lstrip("_")].append(source.at(node.lineno))
+    for source, node in every(ast.ClassDef, ours()):
+        places[node.name.lstrip("_")].append(source.at(node.lineno))
 
     report(
         f"class {name} is at {' and at '.join(found)}: give one of them a name of its own"
@@ -213,8 +197,7 @@ def test_the_text_uses_the_words_of_the_field() -> None:
     report(
         f"{place} {found[0]!r}: {twin} ({context(text, found)})"
         for place, text in prose()
-        for word, twin in PLAINER.items()
-        for found in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE)
+        for found, twin in unplain(text)
     )
 
 
@@ -239,45 +222,46 @@ def test_a_remedy_is_a_sentence() -> None:
 def test_errors_that_leave_a_room_are_on_the_one_tree() -> None:
     report(
         f"{source.at(node.lineno)} class {node.name}: move it to relayd/errors.py, or make it private"
-        for source, node in every_node(ours())
-        if isinstance(node, ast.ClassDef)
-        and source.name != "relayd/errors.py"
-        and not node.name.startswith("_")
+        for source, node in every(ast.ClassDef, ours())
+        if source.name != "relayd/errors.py" and not node.name.startswith("_")
         if any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
     )
 
 
 def test_nothing_is_left_unfinished() -> None:
-    names = {"NotImplementedError", "xfail"}
     report(
-        f"{source.at(token.start[0])} {token.string}: finish it, or take it out"
-        for kind in (tokenize.NAME, tokenize.COMMENT)
-        for source, token in every_token(kind)
-        if (token.string in names if kind == tokenize.NAME else UNFINISHED.search(token.string))
+        f"{source.at(line)} {text}: finish it, or take it out"
+        for source, line, text in (*unfinished_names(), *comments())
+        if text in UNFINISHED_NAMES or UNFINISHED.search(text)
     )
+
+
+def unfinished_names() -> Iterator[tuple[Source, int, str]]:
+    yield from ((source, node.lineno, node.id) for source, node in every(ast.Name, sources()))
+    yield from ((source, node.lineno, node.attr) for source, node in every(ast.Attribute, sources()))
 
 
 def test_a_silenced_warning_gives_its_reason() -> None:
     report(
-        f"{source.at(token.start[0])} {token.string}: name the rule and add the reason after it"
-        for source, token in every_token(tokenize.COMMENT)
-        if REASONLESS.search(token.string)
+        f"{source.at(line)} {comment}: name the rule and add the reason after it"
+        for source, line, comment in comments()
+        if REASONLESS.search(comment)
     )
 
 
 def test_comments_are_sentences_not_banners() -> None:
     report(
-        f"{source.at(token.start[0])} {token.string[:40]}: a module that needs banners is two modules"
-        for source, token in every_token(tokenize.COMMENT)
-        if re.search(r"[-=#*~_]{4,}|^#\s*[-=#*~_]{2,}", token.string)
+        f"{source.at(line)} {comment[:40]}: a module that needs banners is two modules"
+        for source, line, comment in comments()
+        if re.search(r"[-=#*~_]{4,}|^#\s*[-=#*~_]{2,}", comment)
     )
 
 
 def test_no_code_is_commented_out() -> None:
     report(
-        f"{source.at(token.start[0])} {token.string}: delete it, git remembers"
-        for source, token in every_token(tokenize.COMMENT)
-        if is_code(token.string.lstrip("# "))
+        f"{source.at(line)} {comment}: delete it, git remembers"
+        for source, line, comment in comments()
+        if is_code(comment.lstrip("# "))
     )
 
 
@@ -320,18 +304,22 @@ def test_every_test_says_what_it_meets() -> None:
         for source in sources()
         if Path(source.name).name.startswith("test_")
         for _, node in every_function([source])
-        if node.name.startswith("test_") and len(found := marks_of(source.tree.body, node)) != 1
+        if node.name.startswith("test_") and len(found := marks_of(source, node)) != 1
     )
 
 
-def marks_of(body: list[ast.stmt], test: Function) -> list[str]:
-    module_marks = [
-        node.value
-        for node in body
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["pytestmark"]
-    ]
-    spelling = " ".join(ast.unparse(node) for node in (*module_marks, *test.decorator_list))
+def marks_of(source: Source, test: Function) -> list[str]:
+    spelling = " ".join([module_marks(source), *map(ast.unparse, test.decorator_list)])
     return [mark for mark in re.findall(r"pytest\.mark\.(\w+)", spelling) if mark in MARKERS]
+
+
+@cache
+def module_marks(source: Source) -> str:
+    return " ".join(
+        ast.unparse(node.value)
+        for node in source.tree.body
+        if isinstance(node, ast.Assign) and [dotted(target) for target in node.targets] == ["pytestmark"]
+    )
 
 
 def test_every_room_has_unit_tests() -> None:
@@ -341,7 +329,7 @@ def test_every_room_has_unit_tests() -> None:
         for source in sources()
         if source.name.startswith("tests/") and Path(source.name).name.startswith("test_")
         for _, node in every_function([source])
-        if node.name.startswith("test_") and marks_of(source.tree.body, node) != ["real"]
+        if node.name.startswith("test_") and marks_of(source, node) != ["real"]
     }
     rooms = {room(source) for source in ours() if source.name.count("/") == 2}
 
@@ -351,10 +339,8 @@ def test_every_room_has_unit_tests() -> None:
 def test_tests_are_free_functions() -> None:
     report(
         f"{source.at(node.lineno)} class {node.name}: write its tests as functions"
-        for source, node in every_node(sources())
-        if isinstance(node, ast.ClassDef)
-        and source.name.startswith("tests/")
-        and node.name.startswith("Test")
+        for source, node in every(ast.ClassDef, sources())
+        if source.name.startswith("tests/") and node.name.startswith("Test")
     )
 
 

@@ -6,10 +6,10 @@ yet rewritten: who has rewritten one takes it out.
 
 import ast
 import re
-import tokenize
 from collections.abc import Iterator, Mapping
+from functools import cache
 
-from tests.sources import ROOT, Source, every_node, every_token, ours
+from tests.sources import ROOT, Source, comments, every, ours
 
 UNREVISED: frozenset[str] = frozenset()
 """Rooms, modules of the top level, and the documents, whose text is still to be rewritten."""
@@ -29,6 +29,9 @@ PLAINER: Mapping[str, str] = {
     r"knocks?|riddle|for ever": "connects; is unknown; without limit",
 }
 """Word, as a regular expression -> what the field says."""
+
+_UNPLAIN = re.compile(rf"\b(?:{'|'.join(PLAINER)})\b", re.IGNORECASE)
+"""Any of them: most texts have none, and are searched once."""
 
 DENIAL = re.compile(
     r"(?<![Tt]here )\b(?:is|are) no (?!longer|more|less|fewer|larger|smaller|bigger|later|earlier|other)"
@@ -54,29 +57,46 @@ def context(text: str, found: re.Match[str]) -> str:
     return " ".join(text[max(0, found.start() - 30) : found.end() + 30].split())
 
 
-def prose() -> Iterator[tuple[str, str]]:
-    """Yield where a text is, and the text: docstrings, messages, comments, documents."""
-    for source, node in every_node(one for one in ours() if room(one) not in UNREVISED):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+@cache
+def prose() -> tuple[tuple[str, str], ...]:
+    """Return where a text is, and the text: docstrings, messages, comments, documents."""
+    return (*_of_code(), *_of_documents())
+
+
+def _of_code() -> Iterator[tuple[str, str]]:
+    for source, node in every(ast.Constant, (one for one in ours() if room(one) not in UNREVISED)):
+        if isinstance(node.value, str):
             yield source.at(node.lineno), node.value
-    for source, token in every_token(tokenize.COMMENT):
+    for source, line, comment in comments():
         if source.name.startswith("relayd/") and room(source) not in UNREVISED:
-            yield source.at(token.start[0]), token.string
+            yield source.at(line), comment
+
+
+def _of_documents() -> Iterator[tuple[str, str]]:
     for name in () if "documents" in UNREVISED else DOCUMENTS:
         if (ROOT / name).exists():
             for number, line in enumerate((ROOT / name).read_text().splitlines(), start=1):
                 yield f"{name}:{number}", line
 
 
+def unplain(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield each word that has a plainer twin, and the twin."""
+    if _UNPLAIN.search(text):
+        for word, twin in PLAINER.items():
+            yield from ((found, twin) for found in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE))
+
+
 def remedies(source: Source) -> Iterator[tuple[int, str]]:
     """Yield every remedy that is written out: an argument, an assignment, or that of a finding."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.keyword) and node.arg == "remedy":
-            yield from ((node.value.lineno, text) for text in spelled(node.value))
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("remedy"):
-            yield from ((node.lineno, text) for text in spelled(node.value))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and len(node.args) > 3:
-            yield from ((node.lineno, text) for text in spelled(node.args[3]))
+    for _, keyword in every(ast.keyword, [source]):
+        if keyword.arg == "remedy":
+            yield from ((keyword.value.lineno, text) for text in spelled(keyword.value))
+    for _, assigned in every(ast.Assign, [source]):
+        if ast.unparse(assigned.targets[0]).endswith("remedy"):
+            yield from ((assigned.lineno, text) for text in spelled(assigned.value))
+    for _, call in every(ast.Call, [source]):
+        if isinstance(call.func, ast.Name) and call.func.id == "Finding" and len(call.args) > 3:
+            yield from ((call.lineno, text) for text in spelled(call.args[3]))
 
 
 def spelled(node: ast.expr) -> list[str]:
