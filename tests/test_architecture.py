@@ -137,7 +137,7 @@ PATH_QUESTIONS = frozenset({
 AIOHTTP_PUBLIC = frozenset({"abc", "hdrs", "test_utils", "typedefs", "web"})
 """Submodules of aiohttp that are documented; the others are its internals."""
 
-AIOHTTP_INTERNALS_IN = frozenset({"router.splice", "api.connection"})
+AIOHTTP_INTERNALS_IN = frozenset({"api.spliced", "api.connection"})
 """The only modules that touch aiohttp's internals: a new minor of it is read against these two."""
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from relayd.api.body import read_body
 from relayd.api.door import Handler, RequestContext, Route
 from relayd.api.fleet import ModelDirectory, find_model
+from relayd.api.spliced import client_of
 from relayd.router import BodyRules, Call, Dialect, Dispatcher, Exchanges, Proxy, peek
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes
@@ -53,6 +54,8 @@ class Inference:
                 ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
                 with self.dispatcher.open(ask, record) as lease:
                     call = Call(path, seen.body, seen.stream)
-                    return await self.proxy.forward(request, call, lease, dialect, context.headers)
+                    client = client_of(request)
+                    await self.proxy.forward(client, call, lease, dialect, context.headers)
+                    return client.response
 
         return serve

@@ -8,9 +8,11 @@ from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
 from relayd.router.pool import Pools
 from relayd.router.proxy import Proxy
+from relayd.router.recipient import FULL_BYTES, Fields, Recipient
 
 __all__ = [
     "ENDING",
+    "FULL_BYTES",
     "Attempts",
     "BodyRules",
     "Call",
@@ -18,11 +20,13 @@ __all__ = [
     "Dispatcher",
     "ExchangeRecord",
     "Exchanges",
+    "Fields",
     "Lease",
     "Peek",
     "Pools",
     "Problem",
     "Proxy",
+    "Recipient",
     "Reply",
     "Translation",
     "peek",

@@ -1,30 +1,26 @@
-"""How does a replica's answer reach a client by aiohttp's own means, framed anew?"""
+"""How does a replica's answer reach a client whose framing is another than the replica's?"""
 
-import asyncio
-import socket
-import struct
 from collections.abc import Mapping
 from contextlib import suppress
-
-from aiohttp import HttpVersion11, web
 
 from relayd.errors import RequestError, UpstreamError
 from relayd.router.dialect import CUT, Dialect, Problem, Translation
 from relayd.router.headers import Head
+from relayd.router.recipient import Recipient
 from relayd.router.usage import Tap
 from relayd.scheduler.exchange import Usage
 
 _TAIL_BYTES = 16
 
 
-class ReplicaAnswer(web.StreamResponse):
-    """A response whose body comes from a replica and is framed anew.
+class ReplicaAnswer:
+    """An answer whose body comes from a replica and is framed anew.
 
     For what the replica's own bytes cannot serve: HTTP/1.0 clients, which know no chunks, answers
     that end with their connection, which would hide a truncation, and dialects that translate.
 
     Args:
-        request: The client's.
+        client: Whose it is.
         head: The replica's.
         headers: Fields of relayd's own.
         dialect: How errors and events are written.
@@ -37,7 +33,7 @@ class ReplicaAnswer(web.StreamResponse):
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        client: Recipient,
         head: Head,
         headers: Mapping[str, str],
         dialect: Dialect,
@@ -45,10 +41,10 @@ class ReplicaAnswer(web.StreamResponse):
         *,
         stall_seconds: float,
     ) -> None:
-        super().__init__(status=head.status, headers=[*head.passing(), *headers.items()])
         self.truncated = False
-        self._client = request
+        self._client = client
         self._head = head
+        self._headers = headers
         self._dialect = dialect
         self._translation = translation
         self._stall_seconds = stall_seconds
@@ -57,19 +53,21 @@ class ReplicaAnswer(web.StreamResponse):
         self._tail = b""
         self._pieces: list[bytes] = []
         self._framing = head.framing(self._pieces)
-        if translation is None:
-            self.content_length = head.length
-        else:
-            self.headers["Content-Type"] = translation.media_type
 
     @property
     def usage(self) -> Usage | None:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
 
-    async def start(self) -> None:
-        """Begin the response."""
-        await self.prepare(self._client)
+    def start(self) -> None:
+        """Make the head, which goes out together with the first bytes."""
+        fields = [*self._head.passing(), *self._headers.items()]
+        if self._translation is not None:
+            fields = [field for field in fields if field[0] != "Content-Type"]
+            fields.append(("Content-Type", self._translation.media_type))
+        elif self._head.length is not None:
+            fields.append(("Content-Length", str(self._head.length)))
+        self._client.begin(self._head.status, fields, framed=False)
 
     def take(self, raw: bytes) -> bool:
         """Take bytes of the replica; always asks for `room`, which writes them."""
@@ -94,7 +92,7 @@ class ReplicaAnswer(web.StreamResponse):
         await self._send(payload)
 
     async def finish(self) -> None:
-        """End the response.
+        """End the answer.
 
         Raises:
             UpstreamError: It looks complete, but its last event is missing.
@@ -105,50 +103,32 @@ class ReplicaAnswer(web.StreamResponse):
             await self._send(self._translation.end())
         elif self._framing.ends_with_connection and self._head.is_event_stream and not self._ends(last):
             raise UpstreamError("The replica closed an event stream before its last event.")
-        await self.write_eof()
+        await self._client.end(self._stall_seconds)
 
     async def fail(self, error: OSError | RequestError) -> str:
-        """End the response so that it cannot be taken for complete, and return the code of the reason.
+        """End the answer so that it cannot be taken for complete, and return the code of the reason.
 
         Between two events a last one states why; elsewhere the connection is cut.
 
         Args:
             error: Why it cannot be finished.
         """
-        transport = self._client.transport
-        if transport is None or transport.is_closing():
+        if self._client.is_gone:
             return ""
         self.truncated = True
         problem = problem_of(error)
         if self._is_between_events:
-            with suppress(ConnectionError):
-                await self.write(self._dialect.error_event(problem))
-            # What is written still goes out; aiohttp can no longer add a final chunk.
-            transport.close()
+            with suppress(OSError):
+                await self._send(self._dialect.error_event(problem))
+            self._client.close()
         else:
-            self.abort()
+            self._client.abort()
         return problem.code
-
-    def abort(self) -> None:
-        """Cut the client off; where only a close marks the end, by a reset."""
-        transport = self._client.transport
-        if transport is None:
-            return
-        if self._client.version < HttpVersion11 and self.content_length is None:
-            linger = struct.pack("ii", 1, 0)
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        transport.abort()
 
     async def _send(self, payload: bytes) -> None:
         self._tail = (self._tail + payload)[-_TAIL_BYTES:]
-        if not payload or self._client.method == "HEAD":
-            return
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                await self.write(payload)
-        except TimeoutError:
-            self.abort()
-            raise
+        if payload and self._client.write(payload):
+            await self._client.room(self._stall_seconds)
 
     def _ends(self, ending: bytes) -> bool:
         return self._tail.endswith(ending)

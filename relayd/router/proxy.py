@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from aiohttp import web
-
 from relayd.errors import RequestError
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault
-from relayd.router.dialect import Dialect
+from relayd.router.dialect import Dialect, Problem
 from relayd.router.dispatch import Lease
 from relayd.router.headers import Call, Head
 from relayd.router.pool import Pools
+from relayd.router.recipient import Recipient
 from relayd.router.splice import Splice, can_splice
 from relayd.router.upstream import Sink
 from relayd.scheduler.exchange import Ended
@@ -62,13 +61,13 @@ class Proxy:
 
     async def forward(
         self,
-        request: web.BaseRequest,
+        client: Recipient,
         call: Call,
         lease: Lease,
         dialect: Dialect,
         headers: Mapping[str, str] = _NOTHING,
-    ) -> web.StreamResponse:
-        """Return the answer to `call`, most often already written.
+    ) -> None:
+        """Write the answer to `call` to its client.
 
         Until the client has seen a byte, a replica that fails is replaced by another. Afterwards
         nothing is tried again. A client that leaves cancels this coroutine, which closes the
@@ -76,7 +75,7 @@ class Proxy:
         had waited for it.
 
         Args:
-            request: The client's, its body read.
+            client: Who asks.
             call: What the replica gets.
             lease: Finds a replica with a free slot.
             dialect: How refusals and broken answers are written.
@@ -102,30 +101,37 @@ class Proxy:
             }
             if reply.problem is not None:
                 record.refused(reply.problem)
-                body = dialect.error_body(reply.problem)
-                return web.Response(
-                    body=body, status=reply.problem.status, content_type="application/json", headers=own
-                )
-            answer = self._answer(request, call, reply.head, own, dialect)
+                await self._refuse(client, reply.problem, own, dialect)
+                return
+            answer = self._answer(client, call, reply.head, own, dialect)
             record.began(reply.head.status)
             try:
                 outcome = await deliver(answer, reply.relay, lease.interrupted)
             finally:
-                record.sent_bytes, record.usage = request.writer.output_size, answer.usage
+                record.sent_bytes, record.usage = client.sent_bytes, answer.usage
             record.ended, record.code = outcome.ended, outcome.code
             if outcome.ended is Ended.CUT and outcome.fault:
                 self.attempts.on_fault(reply.endpoint, outcome.fault)
-            return answer
+
+    async def _refuse(
+        self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect
+    ) -> None:
+        """Write what the engine refuses, in the client's own dialect."""
+        body = dialect.error_body(problem)
+        fields = [*own.items(), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        client.begin(problem.status, fields, framed=False)
+        client.write(body)
+        await client.end(self._write_stall_seconds)
 
     def _answer(
-        self, request: web.BaseRequest, call: Call, head: Head, own: Mapping[str, str], dialect: Dialect
+        self, client: Recipient, call: Call, head: Head, own: Mapping[str, str], dialect: Dialect
     ) -> ReplicaAnswer:
-        """Return the response that can carry a replica's answer to this client at the least cost."""
+        """Return the answer that carries a replica's to this client at the least cost."""
         stall_seconds = self._write_stall_seconds
         translation = dialect.translation(stream=call.stream)
-        if translation is None and can_splice(request, head):
-            return Splice(request, head, own, dialect, stall_seconds=stall_seconds)
-        return ReplicaAnswer(request, head, own, dialect, translation, stall_seconds=stall_seconds)
+        if translation is None and can_splice(client, head):
+            return Splice(client, head, own, dialect, stall_seconds=stall_seconds)
+        return ReplicaAnswer(client, head, own, dialect, translation, stall_seconds=stall_seconds)
 
 
 async def deliver(
@@ -142,7 +148,7 @@ async def deliver(
         interrupted: Returns why relayd itself ends the answer, once it was cancelled for that.
     """
     try:
-        await answer.start()
+        answer.start()
         await relay(answer)
         await answer.finish()
     except (OSError, RequestError) as error:

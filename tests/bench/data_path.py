@@ -26,6 +26,7 @@ import uvloop
 from aiohttp import ClientSession, UnixConnector, web
 
 from relayd.api.openai import OPENAI
+from relayd.api.spliced import client_of
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.router import Call, Dispatcher, Exchanges, Pools, Proxy, peek
@@ -116,7 +117,9 @@ def relayd_handler(backend: Path) -> Handler:
         with exchanges.begin("request-7", "/") as record:
             seen = peek(await request.read(), rules)
             with dispatcher.open(Ask("m", seen.width, stream=seen.stream), record) as lease:
-                return await proxy.forward(request, Call("/", seen.body, seen.stream), lease, OPENAI)
+                client = client_of(request)
+                await proxy.forward(client, Call("/", seen.body, seen.stream), lease, OPENAI)
+                return client.response
 
     return handle
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from relayd.api.openai import OPENAI
+from relayd.api.spliced import client_of
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
@@ -69,7 +70,6 @@ class Front:
     stall_seconds: float
     dialect: Dialect = OPENAI
     faults: list[str] = field(default_factory=list)
-    answers: list[web.StreamResponse] = field(default_factory=list)
     places: Places = field(default_factory=Places)
     replicas: list[FakeReplica] = field(default_factory=list)
     open_requests: int = 0
@@ -96,12 +96,12 @@ class Front:
                 seen = peek(await request.read(), CHAT)
                 with self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record) as lease:
                     call = Call(request.path, seen.body, seen.stream)
-                    answer = await self._proxy.forward(request, call, lease, self.dialect)
+                    client = client_of(request)
+                    await self._proxy.forward(client, call, lease, self.dialect)
         except RequestError as error:
             return web.json_response({"error": {"code": error.code}}, status=error.http_status)
         else:
-            self.answers.append(answer)
-            return answer
+            return client.response
         finally:
             self.open_requests -= 1
 

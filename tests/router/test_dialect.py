@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 
 from relayd.api.openai import OPENAI
+from relayd.api.spliced import client_of
 from relayd.errors import QueueTimeoutError
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.headers import parse_head
@@ -79,9 +80,10 @@ async def test_a_refusal_after_the_first_byte_is_told_within_the_answer(
         raise QueueTimeoutError("The request waited too long.", remedy="Try again.")
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        answer = kind(request, parse_head(SSE_HEAD.strip()), {}, OPENAI, stall_seconds=5)
+        client = client_of(request)
+        answer = kind(client, parse_head(SSE_HEAD.strip()), {}, OPENAI, stall_seconds=5)
         outcomes.append(await deliver(answer, relay))
-        return answer
+        return client.response
 
     async with front() as here:
         here.respond = respond

@@ -13,9 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import helpers, http_writer, web, web_protocol
 
-from relayd.api.openai import OPENAI
-from relayd.router.headers import parse_head
-from relayd.router.splice import Splice
+from relayd.api.spliced import SplicedClient
 from relayd.units import MIB
 from tests.fakes.replica import DONE, LAST_CHUNK, SSE_HEAD, Act, Then, act, chunk, event, head, json_answer
 from tests.router.front import STREAM, Front, Opener, body, fields, post, status
@@ -226,17 +224,16 @@ class SlowClient:
             await asyncio.Event().wait()
 
 
-async def splice_to(client: SlowClient) -> Splice:
-    request = cast("web.BaseRequest", client)
-    splice = Splice(request, parse_head(b"HTTP/1.1 200 OK"), {}, OPENAI, stall_seconds=0.001)
-    await splice.start()
-    return splice
+def splice_to(client: SlowClient) -> SplicedClient:
+    spliced = SplicedClient(cast("web.BaseRequest", client))
+    spliced.begin(200, [], framed=True)
+    return spliced
 
 
 async def test_a_client_that_takes_a_little_is_waited_for() -> None:
     client = SlowClient(waiting=iter([9, 9, 8, 8, 8, 7, 7, 0]))
 
-    await (await splice_to(client)).room()
+    await splice_to(client).room(0.001)
 
     assert not client.aborted
 
@@ -245,19 +242,19 @@ async def test_a_client_that_takes_nothing_is_not() -> None:
     client = SlowClient(waiting=iter([9, 9, 8, 8, 8, 8]))
 
     with pytest.raises(TimeoutError):
-        await (await splice_to(client)).room()
+        await splice_to(client).room(0.001)
 
     assert client.aborted
 
 
 async def test_nothing_is_written_to_a_client_that_has_left() -> None:
     client = SlowClient(waiting=iter([]))
-    splice = await splice_to(client)
+    splice = splice_to(client)
     client.closing = True
 
-    assert splice.take(event(1))
+    assert splice.write(event(1))
     with pytest.raises(ConnectionResetError):
-        await splice.room()
+        await splice.room(0.001)
 
     assert client.output_size == 0
 
