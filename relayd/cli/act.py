@@ -42,7 +42,8 @@ def restart(
 ) -> None:
     """Stop replicas after their requests, and start them again.
 
-    What is cold stays so, unless it is one replica that is named.
+    Models are planned anew, as `relayd plan --fresh` shows; one replica that is named keeps its plan.
+    Edits of relay.toml are followed by `relayd reload`, not by this.
     """
     show_states(daemon_client().restart(target, rolling=rolling), as_json=as_json)
 
@@ -54,8 +55,12 @@ def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None
         print_json(msgspec.to_builtins(report))
     else:
         reasons = report.not_started if isinstance(report, ReplicasReport) else {}
+        changed = report.changed if isinstance(report, ReplicasReport) else {}
         for name, state in states.items():
-            print(f"{name} stays {state}: {reasons[name]}" if name in reasons else f"{name} is {state}")
+            how = f" ({'; '.join(changed[name])})" if name in changed else ""
+            print(f"{name} stays {state}: {reasons[name]}" if name in reasons else f"{name} is {state}{how}")
+    if isinstance(report, ReplicasReport) and report.note:
+        typer.echo(report.note, err=True)
     if "fatal" in states.values():
         typer.echo("The reason is in: relayd status", err=True)
         raise typer.Exit(1)

@@ -13,11 +13,12 @@ from relayd.daemon.announce import Announcer, OnSettled
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Reload
+from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
 from relayd.daemon.watchdog import LoopWatchdog
-from relayd.desired.state import DesiredState
+from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
 from relayd.router import ENDING
 from relayd.service import stop_budget_seconds
@@ -129,7 +130,10 @@ class Daemon:
 
     async def _open_control(self, stack: AsyncExitStack, place: Claim) -> None:
         self._upgrade = Upgrade(self._parts, place, self._shutdown)
-        operations = Operations(self._parts, self._reload, self._upgrade, self._shutdown, place.predecessor)
+        restart = PlannedRestart(self._parts, planned_anew, self._shutdown)
+        operations = Operations(
+            self._parts, self._reload, restart, self._upgrade, self._shutdown, place.predecessor
+        )
         path = self._parts.desired.paths.control_socket
         runner = await open_control(path, verbs(operations))
         stack.push_async_callback(runner.cleanup)

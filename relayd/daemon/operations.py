@@ -25,6 +25,7 @@ from relayd.daemon.report import (
     UpgradeArguments,
     UpgradeReport,
 )
+from relayd.daemon.restart import Applied, PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.status import status_report
 from relayd.daemon.upgrade import Upgrade
@@ -40,6 +41,7 @@ class Operations:
     Args:
         parts: Of the daemon.
         reload: Follows the configuration anew.
+        restart: Restarts replicas by a new plan.
         upgrade: Puts a new daemon in this one's place.
         shutdown: Ends this one.
         predecessor: The daemon that this one took over from.
@@ -49,12 +51,14 @@ class Operations:
         self,
         parts: DaemonParts,
         reload: Reload,
+        restart: PlannedRestart,
         upgrade: Upgrade,
         shutdown: Shutdown,
         predecessor: Predecessor | None = None,
     ) -> None:
         self._parts = parts
         self._reload = reload
+        self._restart = restart
         self._upgrade = upgrade
         self._shutdown = shutdown
         self._predecessor = predecessor
@@ -110,20 +114,36 @@ class Operations:
         return await self._bring_down(arguments.target, None)
 
     async def restart(self, arguments: RestartArguments) -> ReplicasReport:
-        """Stop replicas and start them again; what is cold stays so, unless it alone is named.
+        """Stop replicas and start them again, by a new plan where whole models are restarted.
+
+        What is cold stays so unless the new plan has a place for it, or it alone is named. One replica that
+        is named keeps its plan: the replicas of a model are alike.
 
         Raises:
             NotLoadedError: The replica that is named does not fit beside what runs.
         """
         self._shutdown.check_staying()
-        replicas = self._select(arguments.target)
-        if _is_replica(arguments.target) and replicas[0].state is State.COLD:
+        replicas, applied = self._select(arguments.target), Applied({})
+        if not _is_replica(arguments.target):
+            applied = await self._restart.plan({one.spec.model for one in replicas})
+        elif replicas[0].state is State.COLD:
             return await self.start(TargetArguments(arguments.target))
-        able = [one for one in replicas if one.state is not State.COLD and not shortage(self._parts, one)]
-        states = await self._parts.fleet.restart(able, rolling=arguments.rolling)
-        left = await self._came_out([one for one in replicas if one not in able])
-        came_out = {name: state.value for name, state in states.items()}
-        return ReplicasReport(came_out | left.replicas, left.not_started)
+        able = [
+            one
+            for one in replicas
+            if one.state is not State.COLD and one not in applied.unloaded and not shortage(self._parts, one)
+        ]
+        states = await self._restart.run(able, applied, rolling=arguments.rolling)
+        left = await self._came_out([one for one in replicas if one.name not in states])
+        came_out = {name: state.value for name, state in states.items()} | left.replicas
+        down = {one.name: why for one in applied.unloaded if (why := why_down(self._parts, one))}
+        changed = {name: list(applied.changed.get(name, ())) for name in came_out}
+        return ReplicasReport(
+            came_out,
+            left.not_started | down,
+            {name: how for name, how in changed.items() if how},
+            applied.note,
+        )
 
     async def reload(self, arguments: ReloadArguments) -> ReloadReport:
         """Follow the configuration as it is now, or return what that would change."""

@@ -234,10 +234,19 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
 
 
 class ReplicasReport(Struct, frozen=True, omit_defaults=True):
-    """Replica → the state in which a command left it; `not_started` names those kept down by memory."""
+    """How a command left replicas.
+
+    Attributes:
+        replicas: Replica → its state.
+        not_started: Those kept down by memory, with the reason.
+        changed: What a new plan has changed for their processes, as `context: 8192 → 4096`.
+        note: Why there is no new plan although one was to be made.
+    """
 
     replicas: dict[str, str]
     not_started: dict[str, str] = {}
+    changed: dict[str, list[str]] = {}
+    note: str = ""
 
 
 class StoppingReport(Struct, frozen=True):

@@ -1,5 +1,6 @@
 """How a plan is made (the one function for serve, reload, `relayd plan` and what plans beside them)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,17 +78,33 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A plan with the configuration that it is the plan of, and what to know of both."""
+    """A plan with the configuration that it is the plan of, and what to know of both.
+
+    Attributes:
+        config: With only the models that are meant.
+        plans: What becomes of them.
+        planner: What has made the plan.
+        standing: What to know of the configuration, a sentence each, whatever the plan.
+    """
 
     config: Config
     plans: ModelPlans
     planner: ModelPlanner
-    warnings: tuple[str, ...]
+    standing: tuple[str, ...]
 
     @property
-    def anew(self) -> ModelPlans:
-        """What a plan without regard to earlier ones, and to what runs, would be; no engine is asked."""
-        return replace(self.planner, remembered={}, running=(), probe=None).plans(self.config)
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of configuration and plan, a sentence each."""
+        return (*self.standing, *self.plans.notes)
+
+    def anew(self, *, asked: bool) -> ModelPlans:
+        """Return what a plan without regard to earlier ones, and to what runs, would be.
+
+        Args:
+            asked: Whether the engine is asked about it.
+        """
+        alone = replace(self.planner, remembered={}, running=(), first=())
+        return (alone if asked else replace(alone, probe=None)).plans(self.config)
 
 
 def select(arguments: ServeArguments, site: Site, display: Display) -> Selection:
@@ -112,6 +129,7 @@ def plan_at(
     *,
     simulated: Machine | None = None,
     fresh: bool = False,
+    anew: Collection[str] = (),
 ) -> Made:
     """Return the plan of the models that are meant. Nothing is written.
 
@@ -122,6 +140,7 @@ def plan_at(
         paths: The folders of the daemon that serves them, or would.
         simulated: Another machine to plan for.
         fresh: Whether earlier plans, and what runs, are left out of account.
+        anew: Models of which they are left out of account, and which come before the others.
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.
@@ -138,11 +157,12 @@ def plan_at(
     alone = fresh or simulated is not None
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
+    remembered = {name: entry for name, entry in remembered.items() if name not in anew}
+    running = {name for name in running if name not in anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
-    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, simulated is not None)
-    plans = planner.plans(config)
-    warnings = (*selected.loaded.warnings, *left_out, unread, *plans.notes)
-    return Made(config, plans, planner, tuple(filter(None, warnings)))
+    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, anew, simulated is not None)
+    standing = (*selected.loaded.warnings, *left_out, unread)
+    return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))
 
 
 def room_at(site: Site, config: Config, machine: Machine, *, simulated: bool = False) -> Budget:

@@ -54,6 +54,7 @@ class ModelPlanner:
         probe: Asks the engine about memory; None does not ask.
         remembered: Where models were placed before, by name.
         running: Models of which a replica runs, which keep their places.
+        first: Models that come before the others in the choice of a place.
         simulated: Whether the machine is none that an engine could be asked on.
     """
 
@@ -63,6 +64,7 @@ class ModelPlanner:
     probe: MemoryProbe | None = None
     remembered: Mapping[str, RememberedModel] = field(default_factory=dict)
     running: Collection[str] = ()
+    first: Collection[str] = ()
     simulated: bool = False
 
     def plans(self, config: Config) -> ModelPlans:
@@ -82,7 +84,8 @@ class ModelPlanner:
         keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in ours}
         kept = kept_plans(ours, keys, self.remembered, self.running, left)
         takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
-        turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in lines]
+        order = sorted(lines, key=lambda line: line.model.name not in self.first)
+        turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in order]
         fleet, said = confirmed_plan(turns, kept, self.room, self.probe)
         without = {one.model for one in fleet.assignments if not isinstance(one.outcome, Placement)}
         would = {line.model.name: alone(line, self.room) for line in ours if line.model.name in without}
@@ -211,7 +214,7 @@ def _over(fleet: FleetPlan) -> list[str]:
     """Return how much what keeps its place takes too much of each device, and who holds it."""
     return [
         f"{show_bytes(room.over)} too much is planned on {room.key} ({room.explain()}): what runs keeps its "
-        "place. For smaller plans (relayd plan --fresh): relayd stop --all, then relayd serve"
+        "place. Smaller plans are shown by relayd plan --fresh, and applied by relayd restart"
         for room in fleet.over
     ]
 

@@ -17,7 +17,10 @@ from relayd.planner import Planned
 from relayd.planner.document import plan_document
 from relayd.planner.simulate import simulate
 
-PLANNED_ANEW = "all models planned anew, whatever runs, would be another plan: relayd plan --fresh"
+PLANNED_ANEW = (
+    "all models planned anew, whatever runs, would be another plan: relayd plan --fresh shows it, and relayd "
+    "restart applies it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +116,15 @@ def preview(
         engine = None
     machine = catalogued(simulate(simulated)) if simulated else None
     made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh)
-    if not fresh and not simulated and _runs_as(made.anew) != _runs_as(made.plans):
-        made = replace(made, warnings=(*made.warnings, PLANNED_ANEW))
+    if not fresh and not simulated and _would_be_another(made):
+        made = replace(made, standing=(*made.standing, PLANNED_ANEW))
     return Preview(made, engine, own)
+
+
+def _would_be_another(made: Made) -> bool:
+    """Return whether all models planned anew would run otherwise; the engine is asked last, if at all."""
+    now = _runs_as(made.plans)
+    return _runs_as(made.anew(asked=False)) != now and _runs_as(made.anew(asked=True)) != now
 
 
 def _runs_as(plans: ModelPlans) -> list[tuple[object, ...]]:

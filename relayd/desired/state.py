@@ -2,15 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relayd.config import Config, Model, Paths, check_exposure, make_folders, own_paths
+from relayd.config import Config, Loaded, Model, Paths, check_exposure, make_folders, own_paths
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_for
-from relayd.desired.make import Made, ServeArguments, plan_at, select
+from relayd.desired.make import Made, Selection, ServeArguments, plan_at, select
 from relayd.desired.picked import remember
 from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
@@ -36,6 +36,7 @@ class DesiredState:
         environ: The environment of which replicas see an allow-list.
         sources: Files and variables the configuration came from.
         warnings: What the operator should know, shown by `status`.
+        standing: Those that another plan of the same configuration does not change.
         cold: The replicas that do not fit beside the others, and are not started.
         budget: What models may take of the machine; None where nothing was planned.
         on_terminal: Whether it was typed on a terminal, whose end ends the daemon too.
@@ -53,6 +54,7 @@ class DesiredState:
     environ: Mapping[str, str]
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
     cold: tuple[Cold, ...] = ()
     budget: Budget | None = None
     on_terminal: bool = False
@@ -78,7 +80,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
     made = plan_at(selected, site, engine, own)
-    warnings = (*_lasting(made), *_warnings(insecure=arguments.insecure_bind))
+    standing = (*made.standing, *_warnings(insecure=arguments.insecure_bind))
     return DesiredState(
         config=made.config,
         plan=made.plans.plan,
@@ -86,7 +88,8 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
         paths=own,
         environ=dict(site.environ),
         sources=selected.loaded.sources,
-        warnings=tuple(filter(None, warnings)),
+        warnings=(*standing, *_lasting(made)),
+        standing=standing,
         cold=made.plans.cold,
         budget=made.plans.fleet.before,
         on_terminal=sys.stdin is not None and sys.stdin.isatty(),
@@ -95,6 +98,31 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
         site=site,
         to_remember=made.plans.remembered,
         chosen=made.config.model if selected.chooses else None,
+    )
+
+
+def planned_anew(desired: DesiredState, models: Collection[str]) -> DesiredState:
+    """Return what a daemon is given, with another plan of the same configuration. Nothing is written.
+
+    No file of the configuration is read again: what an operator has edited meanwhile is followed by a reload.
+
+    Args:
+        desired: What it was given.
+        models: Models whose earlier plans, and replicas that run, are left out of account; they are placed
+            around the other models that run, and before those that do not.
+
+    Raises:
+        RelaydError: No plan can be made; nothing was changed.
+    """
+    selected = Selection(Loaded(desired.config, desired.sources, ()), desired.config, chooses=False)
+    made = plan_at(selected, desired.site, desired.engine, desired.paths, anew=models)
+    return replace(
+        desired,
+        plan=made.plans.plan,
+        warnings=(*desired.standing, *_lasting(made)),
+        cold=made.plans.cold,
+        budget=made.plans.fleet.before,
+        to_remember=made.plans.remembered,
     )
 
 
@@ -111,9 +139,9 @@ def remember_plan(desired: DesiredState) -> DesiredState:
 
 
 def _lasting(made: Made) -> Iterator[str]:
-    """Yield the warnings that hold whatever state replicas come into: cold ones are named by `status`."""
+    """Yield the notes on a plan that hold whatever replicas do: cold ones are named by `status`."""
     cold = tuple(f"{one.name} " for one in made.plans.cold)
-    yield from (warning for warning in made.warnings if not (cold and warning.startswith(cold)))
+    yield from (warning for warning in made.plans.notes if not (cold and warning.startswith(cold)))
 
 
 def _warnings(*, insecure: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """The parts of a daemon in folders of its own, with an engine that cannot be started."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from relayd.config.schema import Server
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts, assemble
 from relayd.daemon.reload import Reload
+from relayd.daemon.restart import PlannedRestart, Replan
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim
 from relayd.daemon.upgrade import Upgrade
@@ -49,13 +50,14 @@ def desired(
 
 @dataclass
 class Assembled:
-    """The parts, and what acts on them; a reload calls `refresh`."""
+    """The parts, and what acts on them; a reload calls `refresh`, a restart `replan`."""
 
     parts: DaemonParts
     shutdown: Shutdown
     reload: Reload
     operations: Operations
     refresh: Callable[[], DesiredState]
+    replan: Replan
 
 
 def with_parts(state: DesiredState, story: Callable[[Assembled], Awaitable[Result]]) -> Result:
@@ -74,8 +76,13 @@ def with_parts(state: DesiredState, story: Callable[[Assembled], Awaitable[Resul
 
             reload = Reload(parts, refresh, shutdown)
             upgrade = Upgrade(parts, Claim(lock), shutdown)
-            operations = Operations(parts, reload, upgrade, shutdown)
-            assembled = Assembled(parts, shutdown, reload, operations, lambda: state)
+
+            def replan(now: DesiredState, models: Collection[str]) -> DesiredState:
+                return assembled.replan(now, models)
+
+            restart = PlannedRestart(parts, replan, shutdown)
+            operations = Operations(parts, reload, restart, upgrade, shutdown)
+            assembled = Assembled(parts, shutdown, reload, operations, lambda: state, lambda now, _: now)
             result = await story(assembled)
             await parts.fleet.stop(parts.fleet.select(None), 0)
             return result

@@ -96,3 +96,41 @@ def test_what_runs_beyond_a_budget_that_has_shrunk_is_said_and_keeps_its_process
     assert "too much is planned on cpu" in shown
     assert "[memory] host_mib allows 200 MiB" in shown
     assert "relayd plan --fresh" in shown
+
+
+def test_restart_applies_the_plan_that_all_models_would_get_anew(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    limit = "[memory]\nhost_mib = 700\n"
+    daemon = start_daemon(limit + line("first", slow_model))
+    daemon.config.write_text(limit + line("zero", slow_model) + line("first", slow_model))
+    assert 0 == daemon.run("reload").returncode
+    assert {"first#0"} == pids(daemon).keys()
+    restarted = json.loads(daemon.run("restart", "--json").stdout)
+    planned = daemon.run("plan", "--json")
+
+    assert {"zero#0": "ready", "first#0": "cold"} == restarted["replicas"]
+    assert "for zero#0" in restarted["not_started"]["first#0"]
+    assert {"zero#0"} == pids(daemon).keys()
+    assert ["first#0"] == [one["name"] for one in json.loads(planned.stdout)["cold"]]
+    assert [] == json.loads(planned.stdout)["notes"]
+
+
+def test_restart_of_a_model_applies_a_budget_that_has_shrunk_and_leaves_the_others(
+    start_daemon: Callable[..., Daemon], slow_model: Path, tiny_model: Path
+) -> None:
+    models = line("first", slow_model) + line("other", tiny_model)
+    daemon = start_daemon("[memory]\nhost_mib = 700\n" + models)
+    before = pids(daemon)
+    daemon.config.write_text("[memory]\nhost_mib = 550\n" + models)
+    daemon.run("reload")
+    over = daemon.run("plan")
+    restarted = daemon.run("restart", "first")
+    planned = daemon.run("plan", "--json")
+
+    assert before["other#0"] == pids(daemon)["other#0"]
+    assert before["first#0"] != pids(daemon)["first#0"]
+    assert "applied by relayd restart" in " ".join(over.stdout.split())
+    assert "first#0 is ready (" in restarted.stdout
+    assert (0, []) == (planned.returncode, json.loads(planned.stdout)["notes"])
+    assert not any("too much" in warning for warning in daemon.status()["warnings"])
