@@ -11,6 +11,7 @@ from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.dialect import Problem
 from relayd.router.dispatch import Lease
+from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
 from relayd.router.pool import Pools
 from relayd.router.upstream import Sink, Upstream
@@ -20,8 +21,6 @@ OnFault = Callable[[Endpoint, str], None]
 
 _LOADING = 503
 _WRONG_KEY = 401
-_ONCE_MORE = frozenset({500, 502, 504})
-"""Statuses that another replica may not give; a prompt that fails two of them must not fail a third."""
 
 
 class Reply:
@@ -70,7 +69,8 @@ class Attempts:
     """Sends a call to one replica after the other, until one begins to answer.
 
     A replica that is gone or still loading sends the request elsewhere, as often as the lease
-    allows; one that fails inside or answers no HTTP does so once; any other answer is final.
+    allows; one that fails inside or answers no HTTP does so once. Any other answer is final: what
+    the client did wrong is tried once, and no replica is blamed for it.
 
     Args:
         pools: Connections to replicas.
@@ -104,13 +104,10 @@ class Attempts:
                     raise
                 failed_inside += 1
             else:
-                status = reply.head.status
-                if status == _WRONG_KEY:
-                    reply.release()
-                    raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
-                if status != _LOADING and (status not in _ONCE_MORE or failed_inside):
+                if reply.problem is None or _is_final(reply, failed_inside):
                     return reply
                 reply.release()
+                status = reply.head.status
                 self.on_fault(endpoint, f"answered {status}")
                 failed_inside += status != _LOADING
             lease.failed()
@@ -130,4 +127,22 @@ class Attempts:
         except UpstreamError:
             reply.release()
             raise
+        if reply.head.status == _WRONG_KEY:
+            reply.release()
+            raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
         return reply
+
+
+def _is_final(reply: Reply, failed_inside: int) -> bool:
+    """Return whether a refusal ends the request; its problem is then what the client gets to know.
+
+    Args:
+        reply: What a replica answered instead of a success.
+        failed_inside: How many other replicas failed at this request before.
+    """
+    if reply.problem is None or reply.problem.status == _LOADING:
+        return False
+    fault = judge(reply.problem)
+    if fault in (Fault.REQUEST, Fault.MEMORY):
+        reply.problem = as_client_error(reply.problem)
+    return fault in (Fault.REQUEST, Fault.ANSWER) or failed_inside > 0

@@ -4,6 +4,7 @@ A door is its routes and one of these values. Router and door write nothing to a
 not come from here, so a second API is a second value in a file of its own.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +16,13 @@ from relayd.router.body import BodyRules
 
 CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
 """What a client reads whose answer its replica did not finish."""
+
+
+_LONGEST_MESSAGE = 1000
+"""Characters of an engine's message that a client gets: some repeat a whole request."""
+
+_BEGUN = re.compile(rb'\{"error":\{[^{}]{0,40}"message":"((?:[^"\\]|\\.){1,1000})')
+"""The beginning of an engine's error that is longer than what is read of it (256 KiB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,18 @@ class Problem:
         try:
             error = msgspec.json.decode(payload, type=dict[str, dict[str, object]])["error"]
         except (msgspec.DecodeError, KeyError) as fault:
-            raise UpstreamError(f"The replica answered {status} without saying why.") from fault
+            if not (begun := _BEGUN.match(payload)):
+                raise UpstreamError(f"The replica answered {status} without saying why.") from fault
+            error = {"message": begun[1].decode("utf-8", "replace")}
         kind, message = error.pop("type", None), error.pop("message", None)
         error.pop("code", None)
         kind = kind if isinstance(kind, str) else ""
-        return cls(status, kind, message if isinstance(message, str) else "", kind=kind, details=error)
+        message = _shortened(message) if isinstance(message, str) else ""
+        return cls(status, kind, message, kind=kind, details=error)
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
 
 
 class Translation(Protocol):

@@ -110,10 +110,10 @@ class Chunked(Framing):
         elif self._is_chunk_open:
             self._is_chunk_open = False
             if line != b"\r\n":
-                raise UpstreamError(f"The replica sent a chunk longer than announced: {line[:20]!r}.")
+                raise UpstreamError("The replica sent a chunk longer than announced.")
         elif _CHUNK_SIZE.fullmatch(line):
             self._left = int(line, 16)
             self._in_trailers = not self._left
             self._is_chunk_open = not self._in_trailers
         else:
-            raise UpstreamError(f"The replica sent no chunk size: {line[:20]!r}.")
+            raise UpstreamError("The replica sent no chunk size.")

@@ -26,11 +26,19 @@ class Waiting:
         """Return whether an attempt failed there too recently."""
         return self.avoid.get(capacity, now) > now
 
+    def avoided(self, now: float) -> frozenset[Capacity]:
+        """Return every replica that is avoided at `now` (monotonic seconds)."""
+        return frozenset(capacity for capacity, until in self.avoid.items() if until > now)
+
     def moments(self, now: float) -> Iterator[float]:
         """Yield when time alone changes something for this ticket (monotonic seconds)."""
         if (deadline := self.ticket.ask.deadline) is not None:
             yield deadline
         yield from (until for until in self.avoid.values() if until > now)
+
+
+Place = Callable[[Waiting, frozenset[Capacity] | None], Capacity | None]
+"""Returns where a ticket can run now, of some replicas; None as the second stands for all of them."""
 
 
 class Queue:
@@ -48,17 +56,25 @@ class Queue:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._entries)
 
-    def next(self, place: Callable[[Waiting], Capacity | None]) -> tuple[Waiting, Capacity] | None:
+    def next(self, place: Place, now: float) -> tuple[Waiting, Capacity] | None:
         """Take out the ticket that runs next and return it with its place; None when none can.
 
-        Strictly first in, first out: only the oldest ticket is asked about, and while there is no
-        place for it those behind it wait too.
+        First in, first out: while there is no place for the oldest ticket, those behind it wait too. Only
+        from where it stays away for a while after a failed attempt does it not keep them.
 
         Args:
-            place: Returns where a ticket can run now; None when it cannot.
+            place: Returns where a ticket can run now, of the replicas that no older ticket waits for.
+            now: Monotonic seconds.
         """
-        if self._entries and (capacity := place(self._entries[0])):
-            return self._entries.pop(0), capacity
+        away: frozenset[Capacity] | None = None
+        for position, waiting in enumerate(self._entries):
+            if capacity := place(waiting, away):
+                del self._entries[position]
+                return waiting, capacity
+            avoided = waiting.avoided(now)
+            away = avoided if away is None else away & avoided
+            if not away:
+                break
         return None
 
     def moments(self, now: float) -> Iterator[float]:

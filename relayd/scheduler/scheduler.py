@@ -6,7 +6,8 @@ The whole policy, in order, for a request that arrives:
 2. None is, but one is only not loaded: it is refused with the reason. (Load on demand starts here.)
 3. None will come without an operator: it is refused with the reason.
 4. The first in line runs as soon as a replica has slots for it that it does not avoid;
-   `Balance` chooses among several. Those behind it wait: a wide request cannot starve.
+   `Balance` chooses among several. Those behind it wait, so a wide request cannot starve, but for
+   replicas that it avoids: a request that waits for time alone holds no other back.
 5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
 """
@@ -320,7 +321,7 @@ class Scheduler:
         queue = self._queues.get(model)
         if queue is None:
             return effects
-        while found := queue.next(lambda waiting: self._choose(waiting, now)):
+        while found := queue.next(lambda waiting, among: self._choose(waiting, now, among), now):
             waiting, capacity = found
             ticket = waiting.ticket
             self._dispatches += 1
@@ -330,13 +331,15 @@ class Scheduler:
             effects.append(Dispatch(ticket.id, capacity.endpoint))
         return effects
 
-    def _choose(self, waiting: Waiting, now: float) -> Capacity | None:
+    def _choose(self, waiting: Waiting, now: float, among: frozenset[Capacity] | None) -> Capacity | None:
         """Return the replica that the balance ranks first among those the ticket fits on."""
         ask, rank = waiting.ticket.ask, self._balance.rank
         fitting = (
             capacity
             for capacity in self._capacities(ask.model)
-            if capacity.fits(ask.width) and not waiting.avoids(capacity, now)
+            if capacity.fits(ask.width)
+            and not waiting.avoids(capacity, now)
+            and (among is None or capacity in among)
         )
         return min(fitting, key=lambda capacity: rank(waiting, capacity, now), default=None)
 

@@ -72,14 +72,22 @@ def show_time(wall_seconds: float) -> str:
 
 
 def since(path: Path, offset: int, *, most_bytes: int = 1 << 16) -> str:
-    """Return what was written after `offset`, its last `most_bytes` at most; empty if it cannot be read."""
+    """Return what was written after `offset`, its last `most_bytes` at most; empty if it cannot be read.
+
+    What the engine repeats of a request that it refused is left out: it is a client's text, and reads as
+    whatever the client wants.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(offset if offset <= size else 0, size - most_bytes))
-            return file.read(most_bytes).decode("utf-8", "replace")
+            return _REQUEST.sub(r"\1…", file.read(most_bytes).decode("utf-8", "replace"))
     except OSError:
         return ""
+
+
+_REQUEST = re.compile(r'(got exception: )\{"error".*')
+"""How llama-server logs a request that it could not read (`ex_wrapper` in tools/server/server.cpp)."""
 
 
 _ESCAPE = re.compile(

@@ -101,6 +101,30 @@ async def test_a_refusal_is_a_value() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [10, 300_000, 3_000_000], ids=["short", "cut", "long"])
+async def test_a_clients_mistake_is_its_own_error_after_one_attempt(size: int) -> None:
+    batch = Batch()
+    mistake = "Failed to parse tools: tools = " + "x" * size
+
+    await batch.run(act(refusal(500, "server_error", mistake)), GOOD)
+
+    assert [(Ended.REFUSED, 400, 1)] == [
+        (one.ended, one.status, one.attempts) for one in batch.exchanges.recent()
+    ]
+    assert [] == batch.faults
+
+
+async def test_an_allocation_that_fails_twice_is_the_requests_own_fault() -> None:
+    batch = Batch()
+    starved = act(refusal(500, "server_error", "std::bad_alloc"))
+
+    await batch.run(starved, starved, GOOD)
+
+    assert [(Ended.REFUSED, 400, 2)] == [
+        (one.ended, one.status, one.attempts) for one in batch.exchanges.recent()
+    ]
+
+
 async def test_when_no_replica_is_left_the_scheduler_says_so() -> None:
     batch = Batch()
 

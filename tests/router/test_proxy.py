@@ -35,7 +35,7 @@ BEFORE_THE_FIRST_BYTE = {
     "closed within the head": act(b"HTTP/1.1 200 OK\r\nContent-", then=Then.CLOSE),
     "closed in prefill": act(SSE_HEAD, then=Then.CLOSE),
     "loading": act(refusal(503, "unavailable_error", "Loading model")),
-    "500": act(refusal(500, "server_error")),
+    "500": act(refusal(500, "server_error", "Compute error.")),
     "garbage": act(b"\x00\x01\x02 what is this\r\n\r\n"),
     "an endless head": act(head("X-Long: " + "a" * 40_000)),
     "a first chunk without a size": act(SSE_HEAD + b"zz\r\nwhat\r\n"),
@@ -101,12 +101,14 @@ async def test_a_context_that_is_too_small_keeps_what_the_engine_says_of_it(fron
 
 async def test_a_second_5xx_is_the_answer(front: Opener) -> None:
     async with front(
-        [act(refusal(500, "server_error"))], [act(refusal(500, "server_error", "again"))], [GOOD]
+        [act(refusal(500, "server_error", "Compute error."))],
+        [act(refusal(500, "server_error", "decode() failed: again"))],
+        [GOOD],
     ) as here:
         raw = await here.ask(post())
 
         assert status(raw) == 500
-        assert json.loads(body(raw))["error"]["message"] == "again"
+        assert json.loads(body(raw))["error"]["message"] == "decode() failed: again"
 
 
 async def test_a_second_answer_that_is_not_http_is_the_last(front: Opener) -> None:
@@ -128,11 +130,13 @@ async def test_replicas_that_load_are_left_as_often_as_the_schedule_allows(front
 
 
 async def test_a_replica_that_refuses_the_key_of_relayd_is_not_the_fault_of_the_client(front: Opener) -> None:
-    async with front([act(refusal(401, "authentication_error", "Invalid API Key"))], [GOOD]) as here:
-        raw = await here.ask(post())
+    locked = act(refusal(401, "authentication_error", "Invalid API Key"))
 
-        assert status(raw) == 502
-        assert here.places.returns == 0
+    async with front([locked], [GOOD]) as here:
+        assert status(await here.ask(post())) == 200
+        assert here.faults == ["The replica refuses relayd's key."]
+    async with front([locked], [locked], [GOOD]) as here:
+        assert status(await here.ask(post())) == 502
 
 
 async def test_a_redirect_is_not_followed_and_not_passed_on(front: Opener) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.engine import Engine
-from relayd.router import Pools
+from relayd.router import Attempts, Call, Exchanges, Pools
+from relayd.scheduler import Ask
 from relayd.secret import Secret
 from tests.daemons import DEADLINE_SECONDS
-from tests.router.front import Front, body, fields, post, serving, status
+from tests.router.front import Front, Places, body, fields, post, serving, status
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("runner")]
 
@@ -115,6 +117,46 @@ async def test_more_requests_than_the_engine_takes_on_one_connection_all_succeed
 async def test_a_slot_that_does_not_exist_is_never_asked_for(start: Start, tiny_model: Path) -> None:
     async with start(tiny_model).front() as here:
         assert status(await here.ask(post(chat(id_slot=999)))) == 200
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+MISTAKES: dict[str, dict[str, Any]] = {
+    "no role": {"messages": [{"content": "hi"}]},
+    "an unknown call": {"messages": [{"role": "assistant", "tool_calls": [{"type": "x"}]}]},
+    "tools that are no list": {"tools": {"a": 1}},
+    "an unknown tool": {"tools": [{"type": "x"}]},
+    "a picture for a text model": {"messages": [{"role": "user", "content": [PICTURE]}]},
+    "sound for a text model": {"messages": [{"role": "user", "content": [SOUND]}]},
+    "an unknown format": {"response_format": {"type": "xml"}},
+    "an unknown reasoning format": {"reasoning_format": "zz"},
+    "two grammars": {"json_schema": {"type": "object"}, "grammar": 'root ::= "a"'},
+    "a broken grammar": {"grammar": 'root ::= "a'},
+    "no stop": {"dry_sequence_breakers": []},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_clients_mistake_is_a_client_error_and_no_replica_is_blamed(
+    start: Start, tiny_model: Path, stream: bool
+) -> None:
+    child, exchanges, faults, pools = start(tiny_model), Exchanges(SystemClock()), list[str](), Pools()
+    attempts = Attempts(pools, lambda _, fault: faults.append(fault))
+    for members in MISTAKES.values():
+        call = Call("/v1/chat/completions", chat(**members, stream=stream), stream)
+        places = Places(child.endpoint, child.endpoint)
+        with (
+            exchanges.begin("request", call.path) as record,
+            places.dispatcher.open(Ask("m"), record) as lease,
+            await attempts.begin(call, lease) as reply,
+        ):
+            assert reply.problem is not None
+            record.refused(reply.problem)
+    pools.close()
+
+    ends = [(one.status, one.attempts) for one in exchanges.recent()]
+    assert dict.fromkeys(MISTAKES, (400, 1)) == dict(zip(MISTAKES, ends, strict=True))
+    assert faults == []
 
 
 async def test_a_prompt_that_is_too_long_is_refused_in_words_that_clients_know(

@@ -178,10 +178,35 @@ def test_an_heir_is_told_what_runs_and_what_waits_in_the_order_they_came() -> No
 
 def test_a_returned_ticket_runs_elsewhere_and_before_those_that_came_later() -> None:
     scheduler = Scheduler(depth=4)
-    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), arrived(2), arrived(3))
+    play(scheduler, ready("m#0"), ready("m#1"), *map(arrived, (1, 2, 3, 4)), AttemptFailed(1))
+
+    assert [(1, "m#1")] == placed(play(scheduler, Finished(2)))
+    assert [(4, "m#0")] == placed(play(scheduler, Finished(3)))
+
+
+def test_a_returned_ticket_holds_nobody_back_from_where_it_failed() -> None:
+    scheduler = Scheduler(depth=4, avoid_seconds=1.0)
+    play(scheduler, ready("m#0"), arrived(1), arrived(2), arrived(3))
+
+    assert [(2, "m#0")] == placed(play(scheduler, AttemptFailed(1), now=10.0))
+    assert [(3, "m#0")] == placed(play(scheduler, Finished(2), now=10.5))
+    assert [(1, "m#0")] == placed(play(scheduler, Finished(3), now=11.0))
+
+
+def test_what_a_returned_ticket_waits_for_is_kept_for_it() -> None:
+    scheduler = Scheduler(depth=9)
+    play(scheduler, ready("m#0", slots=2), ready("m#1", slots=2), arrived(1, width=2), arrived(2), arrived(3))
+    play(scheduler, AttemptFailed(1), arrived(4), arrived(5), arrived(6))
+
+    assert [] == play(scheduler, Finished(2))
+    assert [(1, "m#1")] == placed(play(scheduler, Finished(3)))
+
+
+def test_nothing_runs_on_an_ended_incarnation_that_a_ticket_stays_away_from() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), arrived(2, width=2), Lost("m#0"))
 
     assert [] == play(scheduler, AttemptFailed(1))
-    assert [(1, "m#1"), (3, "m#0")] == placed(play(scheduler, Finished(2)))
 
 
 def test_a_returned_ticket_stays_away_from_where_it_failed_for_a_while() -> None:

@@ -158,6 +158,20 @@ def test_what_was_written_after_an_offset_is_returned_also_after_a_truncation(tm
 
 
 @pytest.mark.pure
+def test_what_the_engine_repeats_of_a_request_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "r.log"
+    log.write_text(
+        '0.00.094.053 W srv operator(): got exception: {"error":{"message":"unknown architecture: x"}}\n'
+        "0.00.095.000 E srv got exception: out of range\n"
+    )
+
+    assert [
+        "0.00.094.053 W srv operator(): got exception: …",
+        "0.00.095.000 E srv got exception: out of range",
+    ] == since(log, 0).splitlines()
+
+
+@pytest.mark.pure
 @pytest.mark.parametrize("model", ["m", "org/name", "org__name", "v1.2"])
 def test_a_models_log_stays_inside_the_folder_and_names_its_replica(model: str) -> None:
     path = log_path(Path("/logs"), model, 3)

@@ -1,0 +1,82 @@
+"""Whose fault is it when the engine refuses a request: the request's own, the replica's, or neither's?
+
+llama-server b11434 answers 500 for two different things. While it reads a request, every
+`std::runtime_error` becomes a 500 (`ex_wrapper` in tools/server/server.cpp): that is a mistake of the
+client, and another replica would answer the same. What its inference loop sends (`send_error` and
+`abort_all_slots` in server-context.cpp) is a short list, and most of it means that the replica failed.
+So that list is the table here, and whatever is not in it is the request's own fault.
+"""
+
+from dataclasses import replace
+from enum import Enum
+
+from relayd.router.dialect import Problem
+
+_SERVER_ERROR = 500
+_GATEWAY_ERRORS = frozenset({502, 504})
+_CLIENT_ERROR = 400
+
+
+class Fault(Enum):
+    """Who is at fault for an answer that is not a success."""
+
+    REQUEST = "request"
+    """The client's mistake: final, and no replica is to blame."""
+    ANSWER = "answer"
+    """What the model wrote cannot be used: final, and no replica is to blame."""
+    MEMORY = "memory"
+    """An allocation failed, for this request or since an earlier one: the replica has to be restarted."""
+    REPLICA = "replica"
+    """The replica failed; another one may not."""
+
+
+_OUT_OF_MEMORY = "bad_alloc"
+
+_BY_PREFIX: tuple[tuple[str, Fault], ...] = (
+    # Grammar and output disagree: `llama_grammar_accept_token`, `common_chat_parse`.
+    ("got exception: Unexpected empty grammar stack", Fault.ANSWER),
+    ("The model produced output that does not match", Fault.ANSWER),
+    # The exceptions of one slot, of a whole batch, and of the decoder.
+    ("got exception: ", Fault.REPLICA),
+    ("pre_decode() failed: ", Fault.REPLICA),
+    ("decode() failed: ", Fault.REPLICA),
+    ("post_decode() failed: ", Fault.REPLICA),
+    ("Context size has been exceeded.", Fault.REPLICA),
+    ("Invalid input batch.", Fault.REPLICA),
+    ("Compute error.", Fault.REPLICA),
+    ("failed to process mtmd chunk", Fault.REPLICA),
+    ("failed to get embeddings, the question and its options must fit in one batch", Fault.REQUEST),
+    ("failed to get logits", Fault.REPLICA),
+    ("failed to get embeddings", Fault.REPLICA),
+    ("unknown error", Fault.REPLICA),
+)
+"""How the messages of a 500 begin that are not about reading a request; the first that fits counts."""
+
+_TOO_LONG = "is too large to process. increase the physical batch size"
+_CONTEXT_EXCEEDED = "exceed_context_size_error"
+
+
+def judge(problem: Problem) -> Fault:
+    """Return whose fault an answer of the engine is that is not a success.
+
+    Args:
+        problem: What it answered; one without a message is the replica's fault if it is a 5xx.
+    """
+    if _OUT_OF_MEMORY in problem.message:
+        return Fault.MEMORY
+    if problem.status in _GATEWAY_ERRORS:
+        return Fault.REPLICA
+    if problem.status != _SERVER_ERROR:
+        return Fault.REQUEST
+    if not problem.message:
+        return Fault.REPLICA
+    found = (fault for prefix, fault in _BY_PREFIX if problem.message.startswith(prefix))
+    return next(found, Fault.REQUEST)
+
+
+def as_client_error(problem: Problem) -> Problem:
+    """Return a client's mistake with the status and the type of one."""
+    if problem.status != _SERVER_ERROR:
+        return problem
+    kind = _CONTEXT_EXCEEDED if _TOO_LONG in problem.message else "invalid_request_error"
+    return replace(problem, status=_CLIENT_ERROR, code=kind, kind=kind)
