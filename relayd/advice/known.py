@@ -13,7 +13,7 @@ from relayd.memory.synthetic import F16, Q4_K, Q6_K, Q8_0, header
 from relayd.planner.demand import Demand, Pass
 from relayd.planner.divergence import Quantization
 from relayd.planner.placement import LOADED_SHARE, Form
-from relayd.planner.quality import ModelFacts, Use
+from relayd.planner.quality import ModelFacts, Use, made_for
 from relayd.planner.recommend import Known
 from relayd.units import GIB, Bytes
 
@@ -178,7 +178,7 @@ def _elements(model: ModelMetadata) -> int:
 
 def _own(file: File) -> Known:
     """Return a model that only the disk has."""
-    embeds = f"{file.metadata.architecture}.pooling_type" in file.metadata.values
+    embeds = made_for(file.metadata) is Use.EMBEDDING
     return Known(
         file.name,
         ModelFacts(_elements(file.metadata), capabilities=frozenset({"embedding" if embeds else "chat"})),

@@ -15,7 +15,7 @@ from relayd.models.ondisk import Found
 from relayd.planner.budget import Budget
 from relayd.planner.fleet import Wanted, plan_fleet
 from relayd.planner.placement import Aim, Form, Placement, spec
-from relayd.planner.quality import Use
+from relayd.planner.quality import Use, made_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _offer(name: str, files: Sequence[Found], sees: bool) -> _Offer | None:
             forms.append((configured_form(one.files[0], one.projector if sees else None), one))
         except ModelFileError:
             continue
-        embeds = f"{metadata.architecture}.pooling_type" in metadata.values
+        embeds = made_for(metadata) is Use.EMBEDDING
     if not forms:
         return None
     forms.sort(key=lambda form: -form[0].nbytes)

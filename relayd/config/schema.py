@@ -318,10 +318,12 @@ class Model(Section, frozen=True):
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests one replica works on at once.
         replicas: Processes that serve the model.
-        threads: CPU threads of a replica; 0 lets the engine choose.
-        embeddings: Whether `/v1/embeddings` is served.
-        cache_ram_mib: Host memory for the prompts of earlier requests, in MiB, at most: a plan gives what
-            is left over; 0 is none.
+        threads: CPU threads of a replica, for prompts too; 0 is its share where replicas, a quota or an
+            affinity leave fewer than the engine counts, else the engine's choice.
+        embeddings: Whether a model for chat answers `/v1/embeddings` too, inputs up to its context; a model
+            that is made for vectors or for ranking is served so without it.
+        cache_ram_mib: Host memory for the prompts of earlier requests, in MiB, at most: each replica gets a
+            share of what is left over; 0 is none.
         fit: Who decides what is not set here: relayd plans it, or the engine shortens the context and
             moves layers until the model fits.
         args: Further flags for llama-server, one string each; they win over what relayd decides.

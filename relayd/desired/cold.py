@@ -22,7 +22,6 @@ class Cold:
         need: What loading it would take of that device.
         have: What the others leave of it.
         takers: Who holds the rest, with what each holds.
-        remedy: What would make it smaller; "" where nothing is known.
         why: How the room that models may take of the device comes about.
     """
 
@@ -34,14 +33,12 @@ class Cold:
     have: Bytes
     takers: tuple[tuple[str, Bytes], ...] = ()
     why: str = ""
-    remedy: str = ""
 
     def __str__(self) -> str:
-        """Return need, have, who holds the rest and the remedy, as a sentence."""
-        more = f". {self.remedy}" if self.remedy else ""
+        """Return need, have and who holds the rest, as a sentence."""
         return (
             f"{self.name} is not started: {self.what} needs {show_bytes(self.need)} of {self.device}, "
-            f"{show_bytes(self.have)} can be used ({self.why}){more}"
+            f"{show_bytes(self.have)} can be used ({self.why})"
         )
 
     def document(self) -> dict[str, Any]:
@@ -89,5 +86,4 @@ def cold_replicas(fleet: FleetPlan) -> Iterator[Cold]:
                 have=short.room.usable,
                 takers=takers(fleet, short.room.key),
                 why=short.room.explain(),
-                remedy=short.remedy,
             )

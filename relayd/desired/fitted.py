@@ -5,10 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relayd.desired.lines import EngineLine, aim_of, line_spec
+import msgspec
+
+from relayd.desired.lines import EngineLine, aim_of, line_spec, use_of
+from relayd.desired.remembered import RememberedFit
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, command
-from relayd.engine.commandline import setup_of
+from relayd.engine.commandline import fixed_by, setup_of
 from relayd.errors import RelaydError
 from relayd.memory.setup import Gpu, Setup
 from relayd.memory.weights import CPU
@@ -21,6 +24,8 @@ from relayd.planner.fleet import Wanted
 from relayd.planner.placement import Aim, Form, Place, Placement
 from relayd.planner.plan import Basis
 from relayd.planner.processor import Tag
+from relayd.planner.quality import Use, pooling
+from relayd.planner.shapes import LONGEST_INPUT, MICRO_BATCH
 from relayd.planner.speed import Decoding, Estimate
 from relayd.units import MIB, Bytes
 
@@ -41,6 +46,8 @@ class EngineFitted:
         needs: Device → bytes, as if the engine made it no smaller.
         basis: How these are known.
         placement: How it would run so.
+        cache_known: Whether its RAM for prompts of earlier requests is decided; else it gets a share of what
+            is left over, and is not in its needs.
     """
 
     line: EngineLine
@@ -48,21 +55,30 @@ class EngineFitted:
     needs: dict[str, Bytes]
     basis: Basis
     placement: Placement
+    cache_known: bool = False
 
     def wanted(self, running: Collection[str]) -> Wanted:
         """Return it as the planner takes it; what runs keeps its place."""
         model, form = self.line.model, self.line.form
         known = form is not None and self.basis is Basis.PREDICTED
-        cache = model.cache_ram_mib
         return Wanted(
             model.name,
             (form,) if form and known else (),
-            aim_of(model, form, self.line.fixed, cache) if form and known else Aim(),
+            aim_of(model, form, self.line.fixed) if form and known else Aim(),
             model.replicas,
             (self.placement,) * model.replicas if model.name in running else (),
+            prompt_cache_mib=None if self.cache_known else model.cache_ram_mib,
             own=self.placement,
-            remedy=f"Lower cache_ram_mib ({cache}) of its line." if cache else "",
         )
+
+    def kept(self, decided: RememberedFit) -> "EngineFitted":
+        """Return it with the RAM for prompts of earlier requests, and the threads, that it had before."""
+        given = min(decided.cache_ram_mib, self.line.model.cache_ram_mib)
+        needs = self.needs | {CPU: Bytes(self.needs.get(CPU, 0) + given * MIB)}
+        setup = replace(self.placement.setup, cache_ram_mib=given)
+        placement = replace(self.placement, needs=needs, setup=setup)
+        spec = replace(self.spec, threads=self.spec.threads or decided.threads)
+        return replace(self, spec=spec, needs=needs, placement=placement, cache_known=True)
 
     def taken_from(self, room: Budget) -> Budget:
         """Return what its replicas leave of a machine if they run in full."""
@@ -79,15 +95,38 @@ def engine_fitted(line: EngineLine, engine: Engine, room: Budget) -> EngineFitte
         engine: The engine.
         room: What models may take of the machine.
     """
-    spec = replace(line_spec(line.model, 0), fit=True)
+    spec = replace(line_spec(line.model, 0), fit=True, cache_ram_mib=0)
     with contextlib.suppress(RelaydError, ValueError, LookupError):  # the engine reports what is wrong
         if line.form:
-            flags = command(spec, engine.features, _ANY_ADDRESS, _ANY_KEY)
-            gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
-            trained = line.form.build().shape.context_trained
-            found = placed(line.form, setup_of(flags, trained, gpus, room.repacked), room)
-            return EngineFitted(line, spec, {**found.needs}, Basis.PREDICTED, found)
+            whole = _answering(spec, line.form)
+            found = _predicted(line, whole, line.form, engine, room)
+            if room.short_of(found.needs):
+                return _predicted(line, replace(whole, placement=spec.placement), line.form, engine, room)
+            return found
     return _unknown(line, spec, room)
+
+
+def _answering(spec: ReplicaSpec, form: Form) -> ReplicaSpec:
+    """Return the process as what its file is made for, with passes that hold its inputs for vectors."""
+    use, asked = use_of(form), spec.placement
+    if not spec.embeddings and use is not Use.EMBEDDING:
+        return spec
+    spec = replace(spec, embeddings=True, pooling=pooling(form.build().model))
+    if asked.micro_batch or "micro_batch" in fixed_by(spec.extra_args):
+        return spec
+    trained = form.build().shape.context_trained
+    chosen = spec.context or (trained if use is Use.EMBEDDING else min(trained, LONGEST_INPUT))
+    micro = max(MICRO_BATCH, chosen)
+    placement = msgspec.structs.replace(asked, micro_batch=micro, batch=asked.batch or max(2048, micro))
+    return replace(spec, placement=placement)
+
+
+def _predicted(line: EngineLine, spec: ReplicaSpec, form: Form, engine: Engine, room: Budget) -> EngineFitted:
+    flags = command(spec, engine.features, _ANY_ADDRESS, _ANY_KEY)
+    gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
+    trained = form.build().shape.context_trained
+    found = placed(form, setup_of(flags, trained, gpus, room.repacked), room)
+    return EngineFitted(line, spec, {**found.needs}, Basis.PREDICTED, found)
 
 
 def _unknown(line: EngineLine, spec: ReplicaSpec, room: Budget) -> EngineFitted:
@@ -97,12 +136,12 @@ def _unknown(line: EngineLine, spec: ReplicaSpec, room: Budget) -> EngineFitted:
     for one in room.gpus:
         needs[one.key] = Bytes(min(left, one.usable))
         left -= needs[one.key]
-    needs[CPU] = Bytes(left + spec.cache_ram_mib * MIB)
+    needs[CPU] = Bytes(left)
     none = Estimate(0, 0, 0, Tag.WIDE)
     placement = Placement(
         form=Form(UNREAD, Bytes(weights), weights, _unread),
         place=Place.CPU,
-        setup=Setup(context=spec.context * spec.slots, slots=spec.slots, cache_ram_mib=spec.cache_ram_mib),
+        setup=Setup(context=spec.context * spec.slots, slots=spec.slots, cache_ram_mib=0),
         context=spec.context,
         needs=needs,
         layers=(0, 0),

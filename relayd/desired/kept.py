@@ -92,9 +92,7 @@ def foreign_plans(
 
 
 def _placement(line: PlannedLine, one: RememberedReplica, room: Budget) -> Placement:
-    setup = setup_of(
-        one.placement, room, context=one.context, slots=one.slots, embeddings=line.model.embeddings
-    )
+    setup = setup_of(one.placement, room, context=one.context, slots=one.slots, embeddings=line.embeddings)
     found = placed(line.form, replace(setup, cache_ram_mib=one.cache_ram_mib), room, line.use)
     return replace(found, needs=by_room(one.needs))
 

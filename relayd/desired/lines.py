@@ -20,7 +20,7 @@ from relayd.planner.budget import Budget
 from relayd.planner.fixed import ignored
 from relayd.planner.fleet import Wanted
 from relayd.planner.placement import FREE, Aim, Form, Placement, spec
-from relayd.planner.quality import Use
+from relayd.planner.quality import Use, made_for, pooling
 from relayd.units import Bytes
 
 HOST = "host"
@@ -43,6 +43,11 @@ class PlannedLine:
     model: Model
     form: Form
     fixed: Allocation = FREE
+
+    @property
+    def embeddings(self) -> bool:
+        """Whether it answers with vectors: as its line has it, or as its file is made for nothing else."""
+        return self.model.embeddings or self.use is Use.EMBEDDING
 
     def ignored(self, budget: Budget) -> list[str]:
         """Return what it fixes and nothing on a machine can follow, each with the reason."""
@@ -67,7 +72,7 @@ class PlannedLine:
             model.replicas,
             placed,
             Bytes(unforeseen),
-            prompt_cache_mib=model.cache_ram_mib,
+            prompt_cache_mib=0 if self.use is Use.EMBEDDING else model.cache_ram_mib,
         )
 
     @property
@@ -78,12 +83,11 @@ class PlannedLine:
 
 def use_of(form: Form) -> Use:
     """Return what a file is made for."""
-    header = form.build().model
-    return Use.EMBEDDING if f"{header.architecture}.pooling_type" in header.values else Use.CHAT
+    return made_for(form.build().model)
 
 
-def aim_of(model: Model, form: Form, fixed: Allocation, prompt_cache_mib: int = 0) -> Aim:
-    """Return what a line asks of a model, with so much RAM for prompts of earlier requests."""
+def aim_of(model: Model, form: Form, fixed: Allocation) -> Aim:
+    """Return what a line asks of a model; RAM for prompts of earlier requests is given later."""
     trained = form.build().shape.context_trained
     context = model.context or trained
     return Aim(
@@ -94,7 +98,7 @@ def aim_of(model: Model, form: Form, fixed: Allocation, prompt_cache_mib: int = 
         use=use_of(form),
         extend=False,
         beyond_trained=True,
-        prompt_cache_mib=prompt_cache_mib,
+        prompt_cache_mib=0,
         embeddings=model.embeddings,
         fixed=fixed,
     )
@@ -202,6 +206,8 @@ def planned_spec(line: PlannedLine, index: int, placement: Placement, budget: Bu
         asked,
         context=found.context,
         slots=found.slots,
+        embeddings=line.embeddings,
+        pooling=pooling(line.form.build().model) if line.embeddings else "",
         cache_ram_mib=found.cache_ram_mib,
         fit=False,
         placement=msgspec.structs.replace(found.placement, **dict.fromkeys(given)),

@@ -10,7 +10,7 @@ from relayd.desired.confirmed import alone, confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
 from relayd.desired.kept import Kept, foreign_plans, kept_plans
 from relayd.desired.lines import EngineLine, PlannedLine, by_device, line_spec, planned_spec, read_line
-from relayd.desired.remembered import RememberedModel, RememberedReplica, key_of
+from relayd.desired.remembered import RememberedFit, RememberedModel, RememberedReplica, key_of
 from relayd.engine import Engine
 from relayd.engine.memory import MemoryProbe
 from relayd.hardware import DeviceKind, Machine
@@ -75,14 +75,13 @@ class ModelPlanner:
         """
         lines = [read_line(model, self.engine, self.room) for model in config.model]
         ours = [line for line in lines if isinstance(line, PlannedLine)]
+        keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in lines}
         fitted = [
             engine_fitted(line, self.engine, self.room) for line in lines if isinstance(line, EngineLine)
         ]
-        left = self.room
-        for one in fitted:
-            left = one.taken_from(left)
-        keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in ours}
-        kept = kept_plans(ours, keys, self.remembered, self.running, left)
+        fitted, left = self._with_kept(fitted, keys)
+        ours_before = {name: entry for name, entry in self.remembered.items() if entry.fitted is None}
+        kept = kept_plans(ours, keys, ours_before, self.running, left)
         takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
         order = sorted(lines, key=lambda line: line.model.name not in self.first)
         turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in order]
@@ -104,7 +103,10 @@ class ModelPlanner:
             ),
             cold=tuple(cold.values()),
             fleet=fleet,
-            remembered=tuple(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
+            remembered=(
+                *(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
+                *(_remembered_fit(one, planned[one.line.model.name], keys) for one in fitted),
+            ),
             notes=(
                 *_notes(fitted),
                 *(note for line in ours for note in line.ignored(self.room)),
@@ -114,6 +116,25 @@ class ModelPlanner:
                 *(_doubts(said) if not self.simulated else [SIMULATED] if said else []),
             ),
         )
+
+    def _with_kept(
+        self, fitted: Sequence[EngineFitted], keys: Mapping[str, str]
+    ) -> tuple[list[EngineFitted], Budget]:
+        """Return what the engine fits as it was, where that is kept, and what all of it leaves.
+
+        It is kept while the model runs, and as long as no line has changed and it fits.
+        """
+        entries = self.remembered
+        same = keys == {name: entry.key for name, entry in entries.items()}
+        found, left = list[EngineFitted](), self.room
+        for one in fitted:
+            name = one.line.model.name
+            entry, runs = entries.get(name), name in self.running
+            known = entry is not None and entry.key == keys[name] and (same or runs)
+            cached = one.kept(entry.fitted) if entry and entry.fitted and known else one
+            found.append(cached if runs or not left.short_of(cached.needs) else one)
+            left = found[-1].taken_from(left)
+        return found, left
 
     def _planned(
         self,
@@ -154,12 +175,15 @@ def shared_threads(config: Config, machine: Machine) -> int:
     """Return the CPU threads of a replica whose line gives none; 0 leaves them to the engine.
 
     Without a GPU replicas share the cores: each llama-server would take all of them, and spin while it waits
-    for its turn.
+    for its turn. The engine counts the cores of the machine, and not what a quota or an affinity leaves: with
+    threads that are throttled, every token waits for the slowest. Prompts get as many threads (`-tb`).
     """
-    replicas = sum(model.replicas for model in config.model)
+    replicas, cpu = sum(model.replicas for model in config.model), machine.cpu
     # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
     has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)
-    return 0 if has_gpu or replicas < 2 else max(1, machine.cpu.usable_cores // replicas)
+    if replicas > 1 and not has_gpu:
+        return max(1, cpu.usable_cores // replicas)
+    return cpu.usable_cores if cpu.usable_cores < cpu.physical_cores else 0
 
 
 def _engine_fits(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[Planned]:
@@ -167,13 +191,27 @@ def _engine_fits(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[Plan
     spec = replace(one.spec, threads=one.spec.threads or threads)
     return [
         Planned(
-            replace(spec, index=found.index),
+            replace(spec, index=found.index, cache_ram_mib=_cache_of(found)),
             by_device(found.outcome.needs if isinstance(found.outcome, Placement) else one.needs),
             one.basis,
         )
         for found in fleet.assignments
         if found.model == one.line.model.name
     ]
+
+
+def _cache_of(one: Assignment) -> int:
+    """Return the RAM for earlier prompts that a replica got, in MiB."""
+    return one.outcome.setup.cache_ram_mib if isinstance(one.outcome, Placement) else 0
+
+
+def _remembered_fit(
+    one: EngineFitted, planned: Sequence[Planned], keys: Mapping[str, str]
+) -> RememberedModel:
+    """Return what a restart plans again of a model that its engine fits."""
+    name, first = one.line.model.name, planned[0].spec
+    decided = RememberedFit(cache_ram_mib=first.cache_ram_mib, threads=first.threads)
+    return RememberedModel(model=name, key=keys[name], replicas=(), fitted=decided)
 
 
 def _remembered(

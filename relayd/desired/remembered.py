@@ -56,6 +56,18 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
     basis: Basis
 
 
+class RememberedFit(msgspec.Struct, frozen=True, kw_only=True):
+    """What relayd decides of a model that its engine fits.
+
+    Attributes:
+        cache_ram_mib: RAM for prompts of earlier requests, in MiB.
+        threads: CPU threads; 0 lets the engine choose.
+    """
+
+    cache_ram_mib: _SomeOrNone
+    threads: _SomeOrNone
+
+
 class RememberedModel(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of one line.
 
@@ -63,11 +75,13 @@ class RememberedModel(msgspec.Struct, frozen=True, kw_only=True):
         model: What clients ask for.
         key: What it was made for, hashed.
         replicas: How each replica runs, in their order.
+        fitted: What relayd has decided of a model that its engine fits; None where relayd plans all of it.
     """
 
     model: str
     key: str
     replicas: tuple[RememberedReplica, ...]
+    fitted: RememberedFit | None = None
 
 
 class _PlansFile(msgspec.Struct, frozen=True):

@@ -74,6 +74,10 @@ def _flags(spec: ReplicaSpec, features: Features, address: Address, key_file: Pa
         yield from ("--threads", str(spec.threads))
     if spec.embeddings:
         yield _needed(features, "--embeddings", "--embedding")
+    if spec.pooling == "rank":
+        yield _needed(features, "--reranking", "--rerank")
+    elif spec.pooling:
+        yield from _known(features, "--pooling", spec.pooling)
     for lora in spec.loras:
         yield from _lora(features, lora)
     yield from _known(features, "--metrics")

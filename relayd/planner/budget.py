@@ -174,8 +174,12 @@ class Budget:
 
 
 def _less(room: Room, taken: int, taker: str) -> Room:
-    takers = (*room.takers, (taker, Bytes(taken))) if taker and taken else room.takers
-    return replace(room, free=Bytes(room.free - taken), planned=room.planned + taken, takers=takers)
+    takers = dict(room.takers)
+    if taker and taken:
+        takers[taker] = Bytes(takers.get(taker, 0) + taken)
+    return replace(
+        room, free=Bytes(room.free - taken), planned=room.planned + taken, takers=tuple(takers.items())
+    )
 
 
 def budget(machine: Machine) -> Budget:

@@ -27,6 +27,7 @@ from relayd.planner.placement import (
 )
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
+from relayd.planner.shapes import Shape, shapes
 from relayd.planner.speed import (
     Decoding,
     Estimate,
@@ -176,9 +177,10 @@ class _Search:
         return Shortage(f"{named(form)}{together}", largest, least, at_least=True)
 
     def _attempts(self, place: Place, form: Form, demand: Demand) -> Iterator[Attempt]:
-        for slots, context in self._shapes(demand):
+        for shape in shapes(self.aim, demand.shape.context_trained):
+            slots, context, _ = shape
             for kinds in cache_types(self.fixed, demand.shape):
-                setup = self._setup(slots, context, kinds)
+                setup = self._setup(shape, kinds)
                 what = f"{named(form)} with {slots} x {context} tokens, {kinds[0]} cache"
                 match place:
                     case Place.ONE_GPU:
@@ -190,26 +192,10 @@ class _Search:
                     case _:
                         yield self._checked(demand, setup, what)
             if place is Place.ONE_GPU:
-                yield from self._split(demand, slots, context)
+                yield from self._split(demand, shape)
 
-    def _shapes(self, demand: Demand) -> Iterator[tuple[int, int]]:
-        """Yield slots and context, from what is wanted: first the slots go down, then the context."""
-        trained = demand.shape.context_trained or self.aim.context
-        context = max(self.aim.context if self.aim.beyond_trained else min(self.aim.context, trained), 1)
-        slots = self.aim.slots
-        yield slots, context
-        while slots > self.aim.least_slots:
-            slots = max(slots // 2, self.aim.least_slots)
-            yield slots, context
-        least = min(self.aim.least_context, context)
-        while context > least:
-            context = max(context // 2, least)
-            yield slots, context
-
-    def _setup(self, slots: int, context: int, kinds: tuple[str, str]) -> Setup:
-        embeds, fixed = self.aim.use is Use.EMBEDDING, self.fixed
-        # An embedding needs its whole input in one pass.
-        micro = fixed.micro_batch or (max(512, context) if embeds else 512)
+    def _setup(self, shape: Shape, kinds: tuple[str, str]) -> Setup:
+        (slots, context, micro), fixed = shape, self.fixed
         return Setup(
             context=slots * context,
             slots=slots,
@@ -219,7 +205,7 @@ class _Search:
             batch=fixed.batch or max(2048, micro),
             micro_batch=micro,
             flash_attention=fixed.flash_attention is not False,
-            embeddings=embeds or self.aim.embeddings,
+            embeddings=self.aim.use is Use.EMBEDDING or self.aim.embeddings,
             repacked=self.budget.repacked,
             cache_ram_mib=self.aim.prompt_cache_mib or 0,
         )
@@ -234,9 +220,9 @@ class _Search:
         for room in sorted(self.budget.gpus, key=lambda room: -room.processor.bandwidth_gb_s):
             yield self._checked(demand, replace(setup, gpus=(Gpu(room.key),)), what)
 
-    def _split(self, demand: Demand, slots: int, context: int) -> Iterator[Attempt]:
+    def _split(self, demand: Demand, shape: Shape) -> Iterator[Attempt]:
         for kinds, rooms in product(cache_types(self.fixed, demand.shape), self._groups()):
-            if found := self._shared(demand, self._setup(slots, context, kinds), rooms):
+            if found := self._shared(demand, self._setup(shape, kinds), rooms):
                 yield self._checked(demand, found, "")
 
     def _groups(self) -> Iterator[tuple[Room, ...]]:
@@ -337,6 +323,8 @@ class _Search:
         reasons = tuple(f"{one}." for one in self.shortages.values() if one.what)
         if cliff := self._cliff(placement, demand):
             reasons = (*reasons, cliff)
+        if self.aim.embeddings and setup.micro_batch < setup.context // setup.slots:
+            reasons = (*reasons, f"An input for a vector may have {setup.micro_batch} tokens: one pass.")
         return replace(
             placement,
             setup=setup,

@@ -36,7 +36,6 @@ class Wanted:
             left over; None leaves it to the aim.
         own: How each replica runs where its engine decides that; None leaves it to the plan. Where that is
             too large, `forms` and `aim` say what the engine makes of it; without forms it makes nothing.
-        remedy: What makes it smaller.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Wanted:
     unforeseen: Bytes = NOTHING
     prompt_cache_mib: int | None = None
     own: Placement | None = None
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +198,7 @@ def _own(wanted: Wanted, own: Placement, room: Budget) -> Placement | NoPlace:
     smaller = fit(wanted.forms, room, wanted.aim) if wanted.forms else None
     if isinstance(smaller, Placement):
         return smaller
-    return NoPlace((Shortage("fitted by the engine it", *short, remedy=wanted.remedy),))
+    return NoPlace((Shortage("fitted by the engine it", *short),))
 
 
 def _taken(left: Budget, name: str, outcomes: Sequence[Placement | NoPlace], first: int = 0) -> Budget:
@@ -217,7 +215,7 @@ def _count(outcomes: Sequence[Placement | NoPlace]) -> int:
 def _with_prompt_caches(plan: FleetPlan, wanted: Sequence[Wanted]) -> FleetPlan:
     """Give RAM that is left over to prompts of earlier requests, the same to each replica."""
     most = {one.name: one.prompt_cache_mib for one in wanted if one.prompt_cache_mib}
-    kept = {(one.name, index) for one in wanted for index in range(len(one.placed))}
+    kept = {(one.name, index) for one in wanted if not one.own for index in range(len(one.placed))}
     caching = [
         one
         for one in plan.assignments

@@ -140,22 +140,19 @@ class Shortage:
         room: The device, as far as models may use it.
         need: What it would have to hold.
         at_least: Whether compute buffers come on top.
-        remedy: What would make it smaller; "" where nothing is known.
     """
 
     what: str
     room: Room
     need: Bytes
     at_least: bool = False
-    remedy: str = ""
 
     def __str__(self) -> str:
-        """Return need, have, who holds the rest, and the remedy."""
-        more = f". {self.remedy}" if self.remedy else ""
+        """Return need, have and who holds the rest."""
         need = f"{'at least ' if self.at_least else ''}{show_bytes(self.need)}"
         return (
             f"{self.what} needs {need} of {self.room.key}, "
-            f"{show_bytes(self.room.usable)} can be used ({self.room.explain()}){more}"
+            f"{show_bytes(self.room.usable)} can be used ({self.room.explain()})"
         )
 
 

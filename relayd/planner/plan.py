@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -41,6 +41,8 @@ class ReplicaSpec:
         slots: Requests the replica works on at once.
         threads: CPU threads for generation; 0 lets the engine choose.
         embeddings: Whether `/v1/embeddings` is served.
+        pooling: How it makes one vector of an input, where its file does not decide it: `mean`; `rank` if it
+            scores documents for a query.
         cache_ram_mib: Host memory for prompts of earlier requests, in MiB.
         loras: Adapters, applied at load.
         extra_args: Engine flags of the operator, already checked against the reserved ones; given last,
@@ -62,6 +64,7 @@ class ReplicaSpec:
     extra_args: tuple[str, ...] = ()
     fit: bool = True
     placement: Allocation = ENGINES_OWN
+    pooling: Literal["", "mean", "rank"] = ""
 
     @property
     def name(self) -> str:

@@ -11,7 +11,10 @@ at 4 bits to half of it at 8 (but not at 3). The score is neither a probability 
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
+from typing import Literal
 
+from relayd.gguf.metadata import ModelMetadata
+from relayd.memory.architectures import HEADLESS
 from relayd.planner.divergence import Quantization, cache_divergence, weights_divergence
 
 HALF = 1.2
@@ -49,6 +52,32 @@ class Use(StrEnum):
     REASONING = "reasoning"
     VISION = "vision"
     EMBEDDING = "embedding"
+
+
+RANK = 4
+"""`pooling_type` of a model that scores documents for a query (llama.h `LLAMA_POOLING_TYPE_RANK`)."""
+
+
+Pooling = Literal["", "mean", "rank"]
+
+
+def made_for(header: ModelMetadata) -> Use:
+    """Return what a file is made for: vectors and scores where it pools them or is an encoder, else chat."""
+    encoder = header.architecture in HEADLESS
+    return Use.EMBEDDING if encoder or _pooling(header) else Use.CHAT
+
+
+def pooling(header: ModelMetadata) -> Pooling:
+    """Return the way to make one vector of an input that llama-server is to be given; "" is none.
+
+    Without a way of its own (a model for chat) the engine refuses `/v1/embeddings`: there it is their mean.
+    """
+    own = _pooling(header)
+    return "rank" if own == RANK else "" if own else "mean"
+
+
+def _pooling(header: ModelMetadata) -> object:
+    return header.values.get(f"{header.architecture}.pooling_type")
 
 
 EXCLUSIVE = frozenset({Use.VISION, Use.EMBEDDING})

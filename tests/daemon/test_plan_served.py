@@ -2,13 +2,14 @@
 
 import json
 import random
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from relayd.engine import Engine
-from tests.daemons import Daemon
+from tests.daemons import DEADLINE_SECONDS, Daemon
 from tests.ggufs import make_model
 from tests.oracle.plan_argv import SHAPES, configuration, differences
 
@@ -134,3 +135,22 @@ def test_restart_of_a_model_applies_a_budget_that_has_shrunk_and_leaves_the_othe
     assert "first#0 is ready (" in restarted.stdout
     assert (0, []) == (planned.returncode, json.loads(planned.stdout)["notes"])
     assert not any("too much" in warning for warning in daemon.status()["warnings"])
+
+
+def test_inputs_for_vectors_may_be_as_long_as_the_context(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    settings = "embeddings = true\ncontext = 3000\n"
+    daemon = start_daemon(
+        line("planned", tiny_model, settings) + line("fitted", tiny_model, settings + 'fit = "engine"')
+    )
+    statuses = {}
+    for model in ("planned", "fitted"):
+        body = json.dumps({"model": model, "input": "a" * 2900}).encode()
+        request = urllib.request.Request(
+            f"{daemon.url}/v1/embeddings", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as answer:
+            statuses[model] = answer.status
+
+    assert {"planned": 200, "fitted": 200} == statuses

@@ -14,7 +14,8 @@ from relayd.gguf.writer import write_sparse
 from relayd.planner.reserve import allowance
 from tests.planner.models import catalogue, machine
 
-FLAGS = "--api-key-file --device --fit --mmproj --flash-attn --kv-unified --n-cpu-moe --cache-ram"
+FLAGS = """--api-key-file --device --fit --mmproj --flash-attn --kv-unified --n-cpu-moe --cache-ram
+--embeddings --reranking"""
 HINTS = {"--flash-attn": "[on|off|auto]"}
 FEATURES = Features("b11434", 11434, frozenset(FLAGS.split()), HINTS, unix_sockets=True)
 ENGINE = Engine(Path("/engine"), "installed", FEATURES)

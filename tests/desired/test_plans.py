@@ -7,20 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayd.advice.known import catalogue_header
 from relayd.config import LoraFile, Model
 from relayd.config.schema import Allocation
 from relayd.daemon.footprint import planned_memory
 from relayd.engine import Engine
-from relayd.gguf.writer import write_sparse
+from relayd.hardware.machine import Cpu
 from relayd.planner.plan import Basis
 from relayd.units import GIB, MIB, show_bytes
 from tests.desired.desk import ENGINE, FEATURES, later, planner, plans, sparse
-from tests.planner.models import catalogue
 
 pytestmark = pytest.mark.system
 
 GPU = "gpu=4090:24,ram=64"
+
+FEATURES = msgspec.structs.replace(FEATURES, flags=FEATURES.flags | {"--embeddings", "--reranking"})
 
 
 @pytest.fixture
@@ -147,34 +147,6 @@ def test_a_plan_that_no_longer_fits_is_made_anew(small: Model) -> None:
     assert one.needs["host"] <= 7 * GIB
 
 
-def test_the_engine_fits_a_line_that_says_so(small: Model) -> None:
-    found = plans(planner(GPU), msgspec.structs.replace(small, fit="engine"))
-    (one,) = found.plan
-
-    assert one.spec.fit
-    assert Basis.PREDICTED is one.basis
-    assert {"cuda0", "host"} == one.needs.keys()
-    assert () == found.notes
-
-
-@pytest.mark.parametrize("args", [("-ot", "blk.*=CPU"), ("--no-kv-offload",), ("--swa_full",)])
-def test_flags_that_relayd_does_not_plan_leave_a_line_to_the_engine(
-    small: Model, args: tuple[str, ...]
-) -> None:
-    found = plans(planner(GPU), msgspec.structs.replace(small, args=args))
-
-    assert found.plan[0].spec.fit
-    assert "small is fitted by the engine" in found.notes[0]
-
-
-def test_an_engine_that_cannot_be_given_a_placement_fits_by_itself(small: Model) -> None:
-    old = Engine(ENGINE.path, ENGINE.source, msgspec.structs.replace(FEATURES, flags=frozenset()))
-    found = plans(planner(GPU, old), small)
-
-    assert found.plan[0].spec.fit
-    assert "has no --device" in found.notes[0]
-
-
 def test_arguments_fix_what_they_say_and_stay_the_only_ones_to_say_it(small: Model) -> None:
     args = ("-ngl", "12", "-ctk", "q8_0", "--mlock")
     (one,) = plans(planner(GPU), msgspec.structs.replace(small, args=args)).plan
@@ -292,45 +264,6 @@ def test_what_runs_and_takes_more_than_is_allowed_since_is_said_with_its_true_si
     assert f"{show_bytes(first.plan[0].needs['host'])} for small#0" in found.notes[0]
 
 
-def test_a_line_that_the_engine_fits_takes_its_turn_in_the_written_order(small: Model, large: Model) -> None:
-    engine = msgspec.structs.replace(large, fit="engine", context=4096)
-    room = planner("ram=64", host_mib=24 * 1024)
-    first, last = plans(room, small, engine), plans(room, engine, small)
-
-    assert ["large#0"] == [one.name for one in first.cold]
-    assert "Lower cache_ram_mib (8192) of its line." in str(first.cold[0])
-    assert first.plan[1].needs["host"] == first.cold[0].need > 24 << 30
-    assert ["large#0"] == [one.name for one in last.cold]
-
-
-def test_a_line_that_the_engine_fits_is_counted_with_all_that_it_needs(small: Model, large: Model) -> None:
-    engine = msgspec.structs.replace(small, fit="engine", context=4096, cache_ram_mib=1024)
-    (one, _) = found = plans(planner("ram=64", host_mib=8 * 1024), engine, large).plan
-
-    assert [False, True] == [bool(each.cold) for each in found]
-    assert f"{show_bytes(one.needs['host'])} for small#0" in found[1].cold
-
-
-def test_a_file_that_cannot_be_read_takes_its_turn_too(small: Model, tmp_path: Path) -> None:
-    unread = Model(name="unread", file=str(tmp_path / "unread.gguf"), cache_ram_mib=64, replicas=2)
-    header = catalogue_header(next(one for one in catalogue() if one.name == "qwen3-8b"), "Q4_K_M")
-    values = {"general.architecture": "future"}
-    write_sparse(Path(unread.file), replace(header, values=values))
-    found = plans(planner("ram=64", host_mib=9 * 1024), small, unread)
-    needed = Path(unread.file).stat().st_size + 64 * MIB
-
-    assert [False, True, True] == [bool(one.cold) for one in found.plan]
-    assert [needed, needed] == [one.need for one in found.cold]
-
-
-def test_what_the_engine_fits_and_runs_keeps_its_place(small: Model) -> None:
-    engine = msgspec.structs.replace(small, fit="engine")
-    found = plans(later(planner("ram=64", host_mib=2048), (), {"small"}), engine)
-
-    assert not found.plan[0].cold
-    assert found.fleet.over
-
-
 @pytest.mark.parametrize(
     "more",
     [{"needs": {"cuda7": 5, "host": 1}}, {"placement": Allocation(gpu_layers=9, devices=("CUDA7",))},
@@ -379,3 +312,19 @@ def test_a_simulated_machine_is_not_said_to_lack_an_engine(small: Model) -> None
     found = plans(replace(planner(GPU), simulated=True), small)
 
     assert ("memory is predicted: no engine can be asked on a simulated machine",) == found.notes
+
+
+def test_threads_follow_a_quota_and_an_affinity_also_for_one_replica(small: Model) -> None:
+    room = planner("ram=64")
+    whole, quota, affinity = (
+        replace(room, machine=replace(room.machine, cpu=cpu))
+        for cpu in (
+            Cpu("", 8, 16, 8),
+            Cpu("", 8, 16, 8, quota_cores=2.5),
+            Cpu("", 8, 16, 3),
+        )
+    )
+
+    assert [0, 2, 3] == [plans(one, small).plan[0].spec.threads for one in (whole, quota, affinity)]
+    engine = msgspec.structs.replace(small, fit="engine")
+    assert [0, 2, 3] == [plans(one, engine).plan[0].spec.threads for one in (whole, quota, affinity)]

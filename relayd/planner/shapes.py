@@ -1,0 +1,62 @@
+"""Which slots, contexts and passes a model is tried with, from what is wanted to what would do.
+
+First the slots go down, then the context: each step down makes one of them smaller and none larger, so that
+more memory never means fewer slots or less context.
+"""
+
+from collections.abc import Iterator
+
+from relayd.planner.placement import Aim
+from relayd.planner.quality import Use
+
+MICRO_BATCH = 512
+"""Tokens of one pass: the engine's own default (`--ubatch-size`)."""
+
+LONGEST_INPUT = 8192
+"""Tokens of an input for a vector that a model for chat takes, where its line leaves the context open.
+
+OpenAI's models take 8,191; the pass of a longer one needs gigabytes for the logits of all its tokens.
+"""
+
+Shape = tuple[int, int, int]
+"""Slots, tokens a slot holds, and tokens of one pass."""
+
+
+def shapes(aim: Aim, trained: int) -> Iterator[Shape]:
+    """Yield what a model is tried with, the best first.
+
+    A model for chat that answers with vectors too needs its whole input in one pass; it takes shorter inputs
+    before it is not run.
+
+    Args:
+        aim: What is asked of it.
+        trained: Tokens that it was trained on; 0 is not known.
+    """
+    slots, context, micro, fixed = 0, 0, MICRO_BATCH, aim.fixed.micro_batch
+    for slots, context in _sizes(aim, trained or aim.context):
+        micro = fixed or max(MICRO_BATCH, longest_input(aim, context))
+        yield slots, context, micro
+    while micro > MICRO_BATCH and not fixed and aim.use is not Use.EMBEDDING:
+        micro = max(micro // 2, MICRO_BATCH)
+        yield slots, context, micro
+
+
+def longest_input(aim: Aim, context: int) -> int:
+    """Return the tokens that an input for a vector may have; 0 where no vector is asked for."""
+    if aim.use is Use.EMBEDDING or (aim.embeddings and aim.least_context >= context):
+        return context
+    return min(context, LONGEST_INPUT) if aim.embeddings else 0
+
+
+def _sizes(aim: Aim, trained: int) -> Iterator[tuple[int, int]]:
+    """Yield slots and context."""
+    context = max(aim.context if aim.beyond_trained else min(aim.context, trained), 1)
+    slots = aim.slots
+    yield slots, context
+    while slots > aim.least_slots:
+        slots = max(slots // 2, aim.least_slots)
+        yield slots, context
+    least = min(aim.least_context, context)
+    while context > least:
+        context = max(context // 2, least)
+        yield slots, context
