@@ -29,7 +29,7 @@ def serve(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL|FILE.gguf", help="Configured models or files; without them, every model."
+            metavar="[MODEL|FILE.gguf]...", help="Configured models or files; without them, every model."
         ),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Serve the built-in demo model.")] = False,
