@@ -114,6 +114,9 @@ PURE = (
     "router.body",
     "router.framing",
     "router.headers",
+    "router.llamaserver",
+    "router.media",
+    "router.members",
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 

@@ -4,7 +4,7 @@ The route is found before anything can fail, so that every refusal is in the dia
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -50,7 +50,7 @@ class RequestContext:
     key: str | None
     trusted: bool
     tail: str
-    headers: Mapping[str, str]
+    headers: MutableMapping[str, str]
 
 
 Handler = Callable[[web.BaseRequest, RequestContext], Awaitable[web.StreamResponse]]

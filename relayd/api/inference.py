@@ -10,7 +10,18 @@ from relayd.api.body import read_body
 from relayd.api.door import Handler, RequestContext, Route
 from relayd.api.fleet import ModelDirectory, find_model
 from relayd.api.spliced import client_of
-from relayd.router import BodyRules, Call, Dialect, Dispatcher, Exchanges, Proxy, peek
+from relayd.router import (
+    DROP,
+    BodyRules,
+    Call,
+    Dialect,
+    Dispatcher,
+    Exchanges,
+    Proxy,
+    Unlisted,
+    changed,
+    peek,
+)
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes
 
@@ -29,6 +40,7 @@ class Inference:
         exchanges: Opens the record of each request.
         max_body: The most a body may hold.
         body_seconds: How long a body, or the next 64 KiB of it, may take.
+        unlisted: What becomes of members that no table lists.
     """
 
     fleet: ModelDirectory
@@ -37,6 +49,7 @@ class Inference:
     exchanges: Exchanges
     max_body: Bytes
     body_seconds: float
+    unlisted: Unlisted = DROP
 
     def routes(self, dialect: Dialect) -> Iterable[Route]:
         """Yield a route for each path of a dialect that reaches a replica under the same path."""
@@ -48,7 +61,13 @@ class Inference:
             key = context.key or ""
             with self.exchanges.begin(context.request_id, path, key) as record:
                 raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds)
-                seen = await asyncio.to_thread(peek, raw, rules) if len(raw) > _LARGE else peek(raw, rules)
+                seen = (
+                    await asyncio.to_thread(peek, raw, rules, self.unlisted)
+                    if len(raw) > _LARGE
+                    else peek(raw, rules, self.unlisted)
+                )
+                if seen.dropped:
+                    context.headers["X-Relayd-Changed"] = changed(seen.dropped)
                 model = find_model(seen.model, self.fleet.models())
                 deadline = self.dispatcher.deadline()
                 ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)

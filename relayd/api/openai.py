@@ -1,6 +1,5 @@
 """OpenAI's API: its dialect, and which models it lists."""
 
-from collections.abc import Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -10,23 +9,7 @@ from relayd.api.answer import json_answer
 from relayd.api.door import RequestContext, Route
 from relayd.api.fleet import ModelView, find_model
 from relayd.api.inference import Inference
-from relayd.router import BodyRules, Dialect, Problem
-
-_INT32 = 2**31 - 1
-
-_RANGES: Mapping[str, tuple[int, int]] = {
-    "n": (1, 128),
-    "n_cmpl": (1, 128),
-    "n_predict": (-1, _INT32),
-    "max_tokens": (-1, _INT32),
-    "max_completion_tokens": (-1, _INT32),
-    "n_keep": (-1, _INT32),
-    "n_discard": (0, _INT32),
-    "n_probs": (0, 1000),
-    "top_logprobs": (0, 1000),
-    "sse_ping_interval": (1, 30),
-}
-"""Numbers that size memory or answers in the engine; its comments are how relayd knows it lives."""
+from relayd.router import LLAMA_SERVER, Dialect, Problem
 
 _TYPES = {
     401: "authentication_error",
@@ -71,9 +54,7 @@ OPENAI = Dialect(
     event_end=b"\n\n",
     last_event=b"data: [DONE]\n\n",
     rules={
-        "/v1/chat/completions": BodyRules(_RANGES),
-        "/v1/completions": BodyRules(_RANGES, prompts=("prompt",)),
-        "/v1/embeddings": BodyRules(_RANGES, prompts=("input", "content")),
+        path: LLAMA_SERVER[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
     },
 )
 

@@ -49,6 +49,10 @@ OptionalFilePath = Annotated[
     ),
 ]
 
+MemberName = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,64}\Z", description="the name of a member of a request's body")
+]
+
 Share = Annotated[float, Meta(ge=0)]
 
 CacheType = Annotated[
@@ -96,6 +100,9 @@ class Server(Section, frozen=True):
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default.
         max_body_mib: Largest request body, in MiB.
+        unknown_members: What happens to a member of a body that relayd does not know: it is dropped, or
+            the request is refused.
+        extra_members: Members that pass although relayd does not know them: what a newer engine accepts.
         header_seconds: How long the head of a request may take to arrive.
         body_seconds: Longest pause while a request body arrives.
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
@@ -108,6 +115,8 @@ class Server(Section, frozen=True):
     allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[Origin, ...] = ()
     max_body_mib: Mebibytes = 16
+    unknown_members: Literal["drop", "refuse"] = "drop"
+    extra_members: tuple[MemberName, ...] = ()
     header_seconds: Interval = 10
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60

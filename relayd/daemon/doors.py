@@ -26,7 +26,7 @@ from relayd.config import Config, parse_listen
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError
 from relayd.journal import Journal
-from relayd.router import Dispatcher, Exchanges, Pools, Proxy
+from relayd.router import Dispatcher, Exchanges, Pools, Proxy, Unlisted
 from relayd.units import mib
 
 
@@ -110,6 +110,7 @@ class Doors:
             self.exchanges,
             max_body=mib(server.max_body_mib),
             body_seconds=server.body_seconds,
+            unlisted=Unlisted(server.unknown_members, frozenset(server.extra_members)),
         )
         routes = (*openai_routes(inference), *health_routes(self._view))
         return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)

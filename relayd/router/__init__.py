@@ -1,18 +1,22 @@
 """One request to one replica."""
 
 from relayd.router.attempts import Attempts, Reply
-from relayd.router.body import BodyRules, Peek, peek
+from relayd.router.body import Peek, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, Dispatcher, Lease
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
+from relayd.router.llamaserver import LLAMA_SERVER
+from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.pool import Pools
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
 
 __all__ = [
+    "DROP",
     "ENDING",
     "FULL_BYTES",
+    "LLAMA_SERVER",
     "Attempts",
     "BodyRules",
     "Call",
@@ -29,5 +33,7 @@ __all__ = [
     "Recipient",
     "Reply",
     "Translation",
+    "Unlisted",
+    "changed",
     "peek",
 ]

@@ -6,59 +6,26 @@ every other member as the client wrote it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import NoReturn
 
 import msgspec
 
 from relayd.errors import RequestError
-from relayd.units import KIB
+from relayd.router.members import DROP, BodyRules, Unlisted, explain
 
 _MOST_DEPTH = 64
-_LONGEST_GRAMMAR = 64 * KIB
+_MARK = b"\xef\xbb\xbf"
+"""A byte order mark: the engine skips it, and Windows editors write it."""
 
-DROPPED = frozenset({"id_slot", "slot_id"})
-"""A pinned slot that is busy corrupts the answer it is giving; which slot is the engine's business."""
-
-REFUSED = {"lora": "Adapters are set in relay.toml, for every request to the model."}
-"""Members that no client may set, and what to do instead."""
-
-_Value = TypeVar("_Value")
-
-
-class _ChatMessage(msgspec.Struct):
-    content: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_MESSAGES = msgspec.json.Decoder(list[_ChatMessage])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_TEXT = msgspec.json.Decoder(str)
-_FLAG: msgspec.json.Decoder[bool | None] = msgspec.json.Decoder(bool | None)
-_COUNT: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
-_NUMBER: msgspec.json.Decoder[float | None] = msgspec.json.Decoder(int | float | None)
 _KEY = re.compile(rb'\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*:\s*', re.DOTALL)
 _SEPARATOR = re.compile(rb"\s*([,}])")
 _TOKEN_IDS = re.compile(rb"\[\s*[-0-9]")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
-
-
-@dataclass(frozen=True, slots=True)
-class BodyRules:
-    """What the body for one path may hold.
-
-    Attributes:
-        ranges: Numbers that are checked: member to lowest and highest value.
-        prompts: Members that hold what is asked, each able to hold several; the first one present counts.
-        dropped: Members that never reach a replica.
-        refused: Members that end the request, and what its client can do instead.
-    """
-
-    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    prompts: tuple[str, ...] = ()
-    dropped: frozenset[str] = DROPPED
-    refused: Mapping[str, str] = field(default_factory=lambda: REFUSED)
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +37,60 @@ class Peek:
         stream: The client wants events.
         width: Slots the request takes at the same time in a replica.
         body: What a replica gets.
+        dropped: Members that were taken out of it.
     """
 
     model: str | None
     stream: bool
     width: int
     body: bytes
+    dropped: frozenset[str] = _NOTHING
 
 
-def peek(raw: bytes, rules: BodyRules) -> Peek:
+def peek(raw: bytes, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek:
     """Look into a JSON body: 5 µs for a short one, about 1 ms a MB, so large ones belong into a thread.
+
+    Args:
+        raw: As it came.
+        rules: What the server that gets it accepts.
+        unlisted: What becomes of all other members.
 
     Raises:
         RequestError: It is not a JSON object, is nested too deeply, names a member twice, or
             asks for what no client may have.
     """
+    raw = raw.removeprefix(_MARK)
     members = _parse(raw)
     written = _as_written(raw, members)
-    _check(members, rules)
-    dropped = rules.dropped & members.keys()
+    values, others = _judge(members, rules)
+    dropped = unlisted.dropped(others, rules) if others else _NOTHING
     kept = (text for name, text in written.items() if name not in dropped)
+    model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
     return Peek(
-        model=_read(members, "model", _TEXT),
-        stream=_read(members, "stream", _FLAG) is True,
-        width=_width(members, rules.prompts),
+        model=model if isinstance(model, str) else None,
+        stream=values.get("stream") is True,
+        width=int(choices if isinstance(choices, int | float) else 1) * _width(members, rules),
         body=b"{%b}" % b",".join(kept) if dropped else raw,
+        dropped=dropped,
     )
+
+
+def _judge(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> tuple[dict[str, object], list[str]]:
+    """Return the values of the members that pass, and the names of those that are not listed."""
+    checks, values, others = rules.checks, {}, []
+    name, value = "", msgspec.Raw()
+    try:
+        for name, value in members.items():
+            if name in checks:
+                values[name] = checks[name](value)
+            else:
+                others.append(name)
+    except msgspec.DecodeError as error:
+        raise explain(name, value, rules.members[name]) from error
+    except RequestError as error:
+        error.param = error.param or name
+        raise
+    return values, others
 
 
 def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
@@ -152,57 +147,17 @@ def _as_written(raw: bytes, members: Mapping[str, msgspec.Raw]) -> dict[str, byt
     return written
 
 
-def _read(
-    members: Mapping[str, msgspec.Raw], name: str, decoder: msgspec.json.Decoder[_Value]
-) -> _Value | None:
-    """Return a member's value, or None if there is no such member."""
-    try:
-        return decoder.decode(members[name]) if name in members else None
-    except msgspec.ValidationError as error:
-        raise RequestError(f"{name}: {error}.", param=name) from error
-
-
-def _check(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> None:
-    for name in members:
-        if name in rules.refused:
-            raise RequestError(f"{name} is not accepted.", remedy=rules.refused[name], param=name)
-        if name in rules.ranges:
-            _check_range(members, name, *rules.ranges[name])
-    if "grammar" in members and len(bytes(members["grammar"])) > _LONGEST_GRAMMAR:
-        raise RequestError("grammar is longer than 64 KiB.", param="grammar")
-    if "messages" in members:
-        _check_media(members["messages"])
-
-
-def _check_range(members: Mapping[str, msgspec.Raw], name: str, low: int, high: int) -> None:
-    number = _read(members, name, _NUMBER)
-    if number is not None and not low <= number <= high:
-        raise RequestError(f"{name} is {number}; it must be from {low} to {high}.", param=name)
-
-
-def _check_media(messages: msgspec.Raw) -> None:
-    """Refuse what the engine would fetch: files of the server, and addresses it can reach."""
-    try:
-        contents = [bytes(message.content) for message in _MESSAGES.decode(messages)]
-    except msgspec.ValidationError as error:
-        raise RequestError(f"messages: {error}.", param="messages") from error
-    for part in (
-        part for content in contents if content.startswith(b"[") for part in msgspec.json.decode(content)
-    ):
-        for name, value in part.items() if isinstance(part, dict) else ():
-            url = value.get("url") if isinstance(value, dict) else value
-            if name.endswith("_url") and not (isinstance(url, str) and url[:5].lower() == "data:"):
+def _width(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> int:
+    """Return how many prompts, inputs or documents the body asks for."""
+    for name in rules.prompts:
+        if name in members:
+            count = _count(bytes(members[name]))
+            if count > rules.most_prompts:
                 raise RequestError(
-                    f"{name} must be a data: URL.",
-                    remedy="Send the bytes in the request; relayd fetches nothing for clients.",
-                    param="messages",
+                    f"{name} has {count:,} items; at most {rules.most_prompts:,} are accepted.", param=name
                 )
-
-
-def _width(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> int:
-    choices = _read(members, "n", _COUNT) or _read(members, "n_cmpl", _COUNT) or 1
-    prompts = (members[name] for name in names if name in members)
-    return choices * _count(bytes(next(prompts, b"")))
+            return count
+    return 1
 
 
 def _count(prompts: bytes) -> int:

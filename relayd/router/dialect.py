@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from relayd.errors import RelaydError, RequestError, UpstreamError
-from relayd.router.body import BodyRules
+from relayd.router.members import BodyRules
 
 CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
 """What a client reads whose answer its replica did not finish."""

@@ -121,12 +121,13 @@ def get(path: str) -> bytes:
 @pytest.mark.parametrize("name", ["llama", "llama-alias"])
 def test_a_request_goes_as_it_came_to_the_model_it_names(doors: Doors, path: str, name: str) -> None:
     stage = Stage()
-    raw = json.dumps({"model": name, "prompt": "a", "input": "a", "x": 1.50}).encode()
+    raw = json.dumps({"model": name, "metadata": {"a": 1.50}}).encode()
 
     answer = stage.ask(doors, post(raw, f"{path}?api-version=1"))
 
     assert (200, b'{"ok":true}') == (answer.status, answer.body)
     (request,) = stage.requests
+    assert "X-Relayd-Changed" not in answer.headers
     assert (f"POST {path} HTTP/1.1".encode(), raw) == (request.split(b"\r\n")[0], request[-len(raw) :])
     assert [("llama", 1)] == stage.arrived
     assert stage.gave_back

@@ -48,6 +48,6 @@ NDJSON = Dialect(
     error_body=error_body,
     error_event=error_line,
     event_end=b"\n",
-    rules={"/api/chat": BodyRules(prompts=("prompt",), refused={"template": "Leave it out."})},
+    rules={"/api/chat": BodyRules({}, prompts=("prompt",))},
     translation=translation,
 )

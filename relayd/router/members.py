@@ -1,0 +1,235 @@
+"""Which members of a body may reach a server, and of which type and size (allow-list)?
+
+A table is a value of the kind of server that gets the body; `router/llamaserver` holds the first one.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from relayd.errors import RequestError
+
+Check = Callable[[msgspec.Raw], object]
+"""Returns the value of a member; raises msgspec.ValidationError or RequestError when it is not accepted."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MOST_NAMED = 16
+_LONGEST_NUMBER = 24
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRule:
+    """What one member of a body may be.
+
+    Attributes:
+        wants: What is accepted, in words that complete "it must be".
+        check: Reads and judges a value.
+        remedy: What to do instead of sending it at all, where nothing is accepted.
+    """
+
+    wants: str
+    check: Check
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRules:
+    """What the body of one path of a server may hold.
+
+    Attributes:
+        members: The members that pass.
+        internal: Members that the server's own code sets; from a client they never pass, whatever the
+            configuration allows besides.
+        prompts: Members that hold what is asked, each able to hold several; the first one present counts.
+        most_prompts: How many prompts, inputs or documents one body may hold.
+    """
+
+    members: Mapping[str, MemberRule]
+    internal: frozenset[str] = frozenset()
+    prompts: tuple[str, ...] = ()
+    most_prompts: int = 1
+    checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checks", {name: member.check for name, member in self.members.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """What becomes of members that no table lists.
+
+    Attributes:
+        action: They are taken out of the body, or end the request.
+        extra: Names that pass nevertheless: what a newer server accepts.
+    """
+
+    action: Literal["drop", "refuse"] = "drop"
+    extra: frozenset[str] = frozenset()
+
+    def dropped(self, names: Iterable[str], rules: BodyRules) -> frozenset[str]:
+        """Return which of the members that are not listed are taken out.
+
+        Raises:
+            RequestError: One of them ends the request.
+        """
+        unknown = [name for name in names if name in rules.internal or name not in self.extra]
+        if unknown and self.action == "refuse":
+            raise RequestError(
+                f"{', '.join(_named(unknown))} cannot be sent here.",
+                remedy="Leave it out, or have an operator add it to server.extra_members.",
+                param=unknown[0][:64],
+            )
+        return frozenset(unknown)
+
+
+DROP = Unlisted()
+
+
+def number(low: float, high: float) -> MemberRule:
+    """Accept a number in a range; where the server counts, it truncates a fraction."""
+    return _typed(f"a number from {_shown(low)} to {_shown(high)}", _ranged(low, high))
+
+
+def real() -> MemberRule:
+    """Accept any number."""
+    return _typed("a number", int | float)
+
+
+def flag() -> MemberRule:
+    """Accept true and false."""
+    return _typed("true or false", bool)
+
+
+def flag_or_number(low: float, high: float) -> MemberRule:
+    """Accept a number in a range, or whether its default is meant."""
+    return _typed(f"true, false or a number from {_shown(low)} to {_shown(high)}", bool | _ranged(low, high))
+
+
+def text(longest: int) -> MemberRule:
+    """Accept a string of at most `longest` characters."""
+    return _typed(f"a string of at most {longest:,} characters", _string(longest))
+
+
+def texts(most: int, longest: int) -> MemberRule:
+    """Accept a string or a list of strings."""
+    strings = _listed(_string(longest), most)
+    return _typed(
+        f"a string of at most {longest:,} characters, or a list of at most {most:,} of them",
+        _string(longest) | strings,
+    )
+
+
+def flag_or_text(longest: int) -> MemberRule:
+    """Accept true, false, or a string."""
+    return _typed(f"true, false or a string of at most {longest:,} characters", bool | _string(longest))
+
+
+def biases(most: int, longest: int) -> MemberRule:
+    """Accept a bias for each of several tokens, as pairs or as an object (`logit_bias`)."""
+    token, bias = _string(longest) | int, int | float | bool | str
+    pairs = _listed(_pair(token, bias), most)
+    named = _named_values(_string(longest), bias, most)
+    wants = f"an object, or a list of [token, bias] pairs, of at most {most:,}, each a number or false"
+    return _typed(wants, pairs | named)
+
+
+def anything(most_bytes: int) -> MemberRule:
+    """Accept any value that is not large: what a server ignores, or its template reads."""
+
+    def check(raw: msgspec.Raw) -> msgspec.Raw:
+        if len(memoryview(raw)) > most_bytes:
+            raise msgspec.ValidationError
+        return raw
+
+    return MemberRule(f"at most {most_bytes:,} bytes of JSON", check)
+
+
+def shaped(first: bytes, wants: str) -> MemberRule:
+    """Accept what begins with one of these bytes, whatever its size; null too."""
+    allowed = frozenset(first + b"n")
+
+    def check(raw: msgspec.Raw) -> msgspec.Raw:
+        if memoryview(raw)[0] not in allowed:
+            raise msgspec.ValidationError
+        return raw
+
+    return MemberRule(wants, check)
+
+
+def refused(remedy: str, *, unless: bytes = b"null") -> MemberRule:
+    """Accept nothing but null and what means the same."""
+    nothing = {b"null", b"[]", b"{}", unless}
+
+    def check(raw: msgspec.Raw) -> None:
+        if len(memoryview(raw)) > 64 or bytes(raw).translate(None, b" \t\r\n") not in nothing:
+            raise msgspec.ValidationError
+
+    return MemberRule("null, or left out", check, remedy)
+
+
+def explain(name: str, raw: msgspec.Raw, member: MemberRule) -> RequestError:
+    """Return the error of a value that is not accepted; it shows no text of the client's."""
+    if member.remedy:
+        return RequestError(f"{name} is not accepted.", remedy=member.remedy, param=name)
+    return RequestError(f"{name} is {given(bytes(raw))}; it must be {member.wants}.", param=name)
+
+
+def given(raw: bytes) -> str:
+    """Return what a JSON value is, in a few words."""
+    match raw[:1]:
+        case b'"':
+            return f"a string of {len(msgspec.json.decode(raw, type=str)):,} characters"
+        case b"[":
+            return f"a list of {len(msgspec.json.decode(raw, type=list[msgspec.Raw])):,} items"
+        case b"{":
+            return f"an object of {len(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])):,} members"
+        case _ if len(raw) > _LONGEST_NUMBER:
+            return f"a number of {len(raw)} characters"
+        case _:
+            return raw.decode()
+
+
+def changed(dropped: Iterable[str]) -> str:
+    """Return the value of `X-Relayd-Changed`: what the door took out of a body."""
+    return f"dropped: {', '.join(_named(sorted(dropped)))}"
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    """Return names that a header or a message can show, and how many more there are."""
+    every = list(names)
+    shown = [name for name in every if _PLAIN.fullmatch(name)][:_MOST_NAMED]
+    rest = len(every) - len(shown)
+    return [*shown, f"{rest} more" if shown else f"{rest} unknown members"] if rest else shown
+
+
+def _typed(wants: str, kind: Any) -> MemberRule:
+    """Accept what msgspec decodes as `kind`, and null."""
+    return MemberRule(wants, msgspec.json.Decoder(kind | None).decode)
+
+
+def _ranged(low: float, high: float) -> Any:
+    return Annotated[int, Meta(ge=low, le=high)] | Annotated[float, Meta(ge=low, le=high)]
+
+
+def _string(longest: int) -> Any:
+    return Annotated[str, Meta(max_length=longest)]
+
+
+def _listed(kind: Any, most: int) -> Any:
+    return Annotated[list[kind], Meta(max_length=most)]
+
+
+def _pair(one: Any, other: Any) -> Any:
+    return tuple[one, other]
+
+
+def _named_values(name: Any, value: Any, most: int) -> Any:
+    return Annotated[dict[name, value], Meta(max_length=most)]
+
+
+def _shown(number: float) -> str:
+    return f"{number:,}"

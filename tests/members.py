@@ -1,0 +1,37 @@
+"""Rewrite `.github/MEMBERS.md`, what clients may send to each path: `python -m tests.members`."""
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+
+from relayd.router import LLAMA_SERVER, BodyRules
+from tests.sources import ROOT
+
+PAGE = ROOT / ".github" / "MEMBERS.md"
+
+_HEAD = """# Members of a request's body
+
+What reaches `llama-server`, path by path; written by `python -m tests.members` from the table that relayd
+applies. `null` means the same as a member that is left out. A value that is not accepted is answered 400 with
+the name of the member. Other members are dropped, or refuse the request (`[server] unknown_members`); names
+in `[server] extra_members` pass. `X-Relayd-Changed` names what was dropped. The table covers paths that
+relayd does not serve yet; the README lists those that it does.
+"""
+
+
+def page() -> str:
+    """Return the page as it should be."""
+    return "\n".join([_HEAD, *_tables(LLAMA_SERVER)])
+
+
+def _tables(endpoints: Mapping[str, BodyRules]) -> Iterator[str]:
+    for rules, paths in groupby(endpoints, key=lambda path: endpoints[path]):
+        yield f"## {' · '.join(f'`{path}`' for path in paths)}\n"
+        if rules.prompts:
+            yield f"At most {rules.most_prompts:,} items in `{'` or `'.join(rules.prompts)}`.\n"
+        yield "| member | accepted |\n|---|---|"
+        yield from (f"| `{name}` | {member.wants} |" for name, member in sorted(rules.members.items()))
+        yield f"\nNever from clients: {', '.join(f'`{name}`' for name in sorted(rules.internal))}.\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
