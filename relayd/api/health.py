@@ -25,11 +25,16 @@ def can_serve(models: Sequence[ModelView]) -> bool:
     return any(model.replicas_ready for model in models)
 
 
+def can_be_served(models: Sequence[ModelView]) -> bool:
+    """Return whether a request can be served, now or after its model was loaded for it (cold)."""
+    return can_serve(models) or any(model.state is ModelState.COLD for model in models)
+
+
 def health_routes(fleet: ModelDirectory) -> tuple[Route, ...]:
     """Return the routes that monitors ask.
 
     `/healthz` reports that the process answers, `/readyz` that a model does; `/health` reports how
-    things are, and names models only to those who may use them.
+    things are, with 503 while no request can be served, and names models only to those who may use them.
     """
 
     async def alive(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
@@ -45,7 +50,7 @@ def health_routes(fleet: ModelDirectory) -> tuple[Route, ...]:
         summary: dict[str, object] = {"status": overall(models)}
         if context.trusted:
             summary["models"] = [_model(model) for model in models]
-        return json_answer(summary)
+        return json_answer(summary, status=200 if can_be_served(models) else 503)
 
     return (
         Route("GET", "/healthz", alive, Access.PUBLIC),

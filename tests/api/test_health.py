@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relayd.api.fleet import ModelState, ModelView
-from relayd.api.health import health_routes, overall
+from relayd.api.health import can_be_served, health_routes, overall
 from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
 
 
@@ -44,7 +44,37 @@ def test_health_is_one_word(views: tuple[ModelView, ...], expected: str) -> None
 def test_a_daemon_without_a_ready_replica_answers_for_itself(doors: Doors) -> None:
     views = (view(ready=0),)
 
-    assert [200, 503, 200] == [ask(doors, path, views).status for path in ("/healthz", "/readyz", "/health")]
+    assert [200, 503, 503] == [ask(doors, path, views).status for path in ("/healthz", "/readyz", "/health")]
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        ((), False),
+        ((view(ready=0),), False),
+        ((view(ready=0, state=ModelState.WAITING),), False),
+        ((view(ready=0, state=ModelState.STOPPED),), False),
+        ((view(ready=0, state=ModelState.FAILED), view("b", ready=0)), False),
+        ((view(ready=0, state=ModelState.FAILED), view("b")), True),
+        ((view(ready=0, state=ModelState.FAILED), view("b", ready=0, cold=1)), True),
+        ((view(ready=1, replicas=2),), True),
+    ],
+)
+def test_a_request_can_be_served_by_what_is_ready_or_only_cold(
+    views: tuple[ModelView, ...], expected: bool
+) -> None:
+    assert expected is can_be_served(views)
+
+
+@pytest.mark.system
+def test_health_is_503_while_no_request_can_be_served(doors: Doors) -> None:
+    failed = view(ready=0, state=ModelState.FAILED)
+
+    answers = [ask(doors, "/health", views) for views in ((failed,), (failed, view("b", ready=0, cold=1)))]
+    assert [(503, "degraded"), (200, "degraded")] == [
+        (answer.status, json.loads(answer.body)["status"]) for answer in answers
+    ]
 
 
 @pytest.mark.system
