@@ -28,7 +28,15 @@ HEAD_LIMIT = 32 * 1024
 
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?")
 _TARGET = re.compile(r"https?://([^/?#]*)(/[^?#]*)?(?:\?[^#]*)?", re.IGNORECASE)
-_ORIGIN = re.compile(r"(https?)://([^/?#@]+)", re.IGNORECASE)
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#@*]+)", re.IGNORECASE)
+"""Of a web page, or of an application or browser extension with a scheme of its own (`app://`)."""
+
+_NO_PAGES = frozenset({"file", "data", "blob", "javascript"})
+"""Schemes whose origin browsers send as `null`."""
+
+_OPAQUE = "null"
+"""The origin of a sandboxed frame, a local file or a redirect: any web page can make one."""
+
 _PORTS = {"http": "80", "https": "443"}
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
@@ -39,7 +47,7 @@ class Policy:
 
     Attributes:
         hosts: Canonical names of this machine that a Host header may carry.
-        origins: Pages of other origins that may ask, lower-cased; `*` is every one.
+        origins: Pages of other origins that may ask, lower-cased; `*` is every one but `null`.
     """
 
     hosts: frozenset[str]
@@ -56,11 +64,11 @@ def make_policy(
     Args:
         bind_host: Name or address that is listened on.
         allowed_hosts: More names that clients use for this machine.
-        cors_origins: Origins of web pages that may ask, `scheme://host[:port]`, or `*`.
+        cors_origins: Origins of web pages that may ask, `scheme://host[:port]`, `null` or `*`.
         keyed: Whether keys are configured.
 
     Raises:
-        ConfigError: A name or an origin is malformed, or `*` stands without keys.
+        ConfigError: A name or an origin is malformed, or `*` or `null` stands without keys.
     """
     hosts = {"localhost", "127.0.0.1", "::1"}
     for name in (bind_host, *allowed_hosts):
@@ -71,12 +79,14 @@ def make_policy(
             )
         hosts.add(canonical)
     origins = frozenset(origin.lower().rstrip("/") for origin in cors_origins)
-    for origin in origins:
-        if origin != "*" and not _ORIGIN.fullmatch(origin):
+    for origin in origins - {"*", _OPAQUE}:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None or match[1] in _NO_PAGES:
             raise ConfigError(f"{origin!r} is not an origin.", remedy="Write it as scheme://host[:port].")
-    if "*" in origins and not keyed:
+    if not keyed and (open_to_all := origins & {"*", _OPAQUE}):
         raise ConfigError(
-            "server.cors_origins is '*' and there is no key: any web page could use the models.",
+            f"server.cors_origins has {min(open_to_all)!r} and there is no key: "
+            "any web page could use the models.",
             remedy="List the origins, or set server.api_key.",
         )
     return Policy(frozenset(hosts - _WILDCARDS), origins)
@@ -163,15 +173,22 @@ def check_origin(headers: Headers, *, secure: bool, policy: Policy) -> str | Non
     """
     origins = headers.getall("Origin", [])
     origin = ", ".join(origins).lower()
-    if _ORIGIN.fullmatch(origin) and not policy.origins.isdisjoint((origin, "*")):
-        return "*" if "*" in policy.origins else origins[0]
-    foreign = headers.get("Sec-Fetch-Site", "").lower() == "cross-site"
+    if origins and _is_listed(origin, policy):
+        return origins[0] if origin in policy.origins else "*"
+    foreign = any("cross-site" in site.lower() for site in headers.getall("Sec-Fetch-Site", ()))
     if foreign or (origins and not _is_own(origin, headers["Host"], secure=secure)):
         raise OriginRefusedError(
             f"Web pages of {(origin or 'another site')[:100]!r} may not use this server.",
             remedy="If they should, add the origin to server.cors_origins.",
         )
     return None
+
+
+def _is_listed(origin: str, policy: Policy) -> bool:
+    """Return whether a page of `origin` may ask by the configuration."""
+    if origin in policy.origins:
+        return True
+    return "*" in policy.origins and _ORIGIN.fullmatch(origin) is not None
 
 
 def _is_own(origin: str, host: str, *, secure: bool) -> bool:
@@ -214,24 +231,31 @@ def check_framing(version: tuple[int, int], headers: Headers, header_bytes: int)
 def check_body_head(headers: Headers, limit: Bytes) -> None:
     """Refuse a JSON body by its head, before a byte of it is read.
 
-    Requiring the media type also stops HTML forms, which browsers send without asking.
+    Only browsers have to declare it as JSON: that stops HTML forms, which they send without asking.
+    Any other client is read as JSON whatever it declares, so that a plain `curl -d` works.
 
     Raises:
-        MediaTypeError: It is not declared as JSON, or it is compressed.
+        MediaTypeError: A browser has not declared it as JSON, or it is compressed.
         BodyTooLargeError: Its Content-Length is over `limit`.
     """
-    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise MediaTypeError(
-            f"The body is {media_type[:100] or 'of no declared type'!r}, not JSON.",
-            remedy="Send Content-Type: application/json.",
-        )
-    coding = headers.get("Content-Encoding", "identity").strip().lower()
-    if coding != "identity":
-        raise MediaTypeError(f"The body is encoded as {coding[:100]!r}.", remedy="Send it uncompressed.")
+    for value in headers.getall("Content-Type", ("",)):
+        media_type = value.partition(";")[0].strip().lower()
+        if media_type != "application/json" and _is_from_browser(headers):
+            raise MediaTypeError(
+                f"The body is {media_type[:100] or 'of no declared type'!r}, not JSON.",
+                remedy="Send Content-Type: application/json.",
+            )
+    for value in headers.getall("Content-Encoding", ()):
+        if (coding := value.strip().lower()) not in ("", "identity"):
+            raise MediaTypeError(f"The body is encoded as {coding[:100]!r}.", remedy="Send it uncompressed.")
     length = headers.get("Content-Length", "0")
     if len(length) > 18 or int(length) > limit:
         raise body_too_large(limit)
+
+
+def _is_from_browser(headers: Headers) -> bool:
+    """Return whether a web page can have caused a request: browsers send one of these with each POST."""
+    return any(name.lower() == "origin" or name.lower().startswith("sec-fetch-") for name in headers)
 
 
 def body_too_large(limit: Bytes) -> BodyTooLargeError:

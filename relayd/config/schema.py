@@ -71,8 +71,9 @@ Sha256 = Annotated[
 Origin = Annotated[
     str,
     Meta(
-        pattern=r"\Ahttps?://[^\s/@*?#]+\Z",
-        description="an origin (http or https, host and port, no path) like https://app.example:8443",
+        pattern=r"\A(null|(?!(?:file|data|blob|javascript):)[A-Za-z][A-Za-z0-9+.-]*://[^\s/@*?#]+)\Z",
+        description="an origin (scheme, host and port, no path) like https://app.example:8443 or "
+        "app://obsidian.md",
     ),
 ]
 
@@ -98,7 +99,9 @@ class Server(Section, frozen=True):
         api_key: The key that clients send; empty requires none. Written `${ENV:NAME}` it is read
             from that environment variable.
         allowed_hosts: Host names a client may use besides loopback and the listening address.
-        cors_origins: Origins of web pages that may call the API; none by default.
+        cors_origins: Origins of web pages that may call the API; none by default. Applications and
+            browser extensions have schemes of their own (`app://`, `chrome-extension://`,
+            `moz-extension://`); `null` needs a key.
         max_body_mib: Largest request body, in MiB.
         unknown_members: What happens to a member of a body that relayd does not know: it is dropped, or
             the request is refused.

@@ -125,7 +125,8 @@ def test_a_small_refused_body_keeps_the_connection(doors: Doors) -> None:
     async def scene() -> list[int]:
         async with doors() as client:
             reader, writer = await client.connect()
-            writer.write(2 * (CHAT.replace(b"/json", b"/xml") + b"Content-Length: 2\r\n\r\n{}"))
+            form = CHAT.replace(b"/json", b"/xml") + b"Sec-Fetch-Site: none\r\n"
+            writer.write(2 * (form + b"Content-Length: 2\r\n\r\n{}"))
             statuses = [(await read_response(reader)).status for _ in range(2)]
             writer.close()
             return statuses

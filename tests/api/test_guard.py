@@ -1,5 +1,7 @@
 """Does the head of a request decide rightly whether it may come in?"""
 
+import re
+
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -141,6 +143,10 @@ def test_the_own_origin_and_a_listed_one_pass(fields: list[tuple[str, str]], exp
         [("Origin", "*")],
         [("Origin", "https://app.example"), ("Origin", "https://app.example")],
         [("Sec-Fetch-Site", "cross-site")],
+        [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
+        [("Sec-Fetch-Site", "none, cross-site")],
+        [("Origin", "app://evil")],
+        [("Origin", "chrome-extension://abcdef")],
         [("Origin", "http://localhost:8080"), ("Sec-Fetch-Site", "cross-site")],
     ],
 )
@@ -167,12 +173,36 @@ def test_a_star_passes_every_page_but_never_null_and_is_not_an_echo() -> None:
         check_origin(head(("Host", "localhost"), ("Origin", "null")), secure=False, policy=policy)
 
 
-def test_a_star_without_a_key_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError):
-        make_policy("localhost", cors_origins=["*"], keyed=False)
+@pytest.mark.parametrize("everyone", ["*", "null"])
+def test_what_lets_every_page_in_needs_a_key(everyone: str) -> None:
+    with pytest.raises(ConfigError, match=f"has '{re.escape(everyone)}' and there is no key"):
+        make_policy("localhost", cors_origins=[everyone], keyed=False)
 
 
-@pytest.mark.parametrize("wrong", ["app.example", "null", "https://", "https://app.example/path"])
+@pytest.mark.parametrize(
+    "origin",
+    ["app://obsidian.md", "chrome-extension://abcdef", "moz-extension://0-1-2", "tauri://localhost", "null"],
+)
+def test_the_origin_of_an_application_or_extension_passes_where_it_is_listed(origin: str) -> None:
+    policy = make_policy("localhost", cors_origins=[origin], keyed=True)
+    fields = head(("Host", "localhost"), ("Origin", origin), ("Sec-Fetch-Site", "cross-site"))
+
+    assert origin == check_origin(fields, secure=False, policy=policy)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "app.example",
+        "https://",
+        "https://app.example/path",
+        "file://x",
+        "data://x",
+        "app:x",
+        "://x",
+        "a b://c",
+    ],
+)
 def test_a_malformed_origin_is_a_configuration_error(wrong: str) -> None:
     with pytest.raises(ConfigError):
         make_policy("localhost", cors_origins=[wrong], keyed=False)
@@ -210,25 +240,44 @@ def test_a_head_over_its_limit_is_refused() -> None:
         check_framing((1, 1), head(), 32 * 1024 + 1)
 
 
+_BROWSER = [("Sec-Fetch-Mode", "cors")], [("Sec-Fetch-Site", "same-origin")], [("Origin", "http://localhost")]
+
+
+@pytest.mark.parametrize("browser", [[], *_BROWSER])
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
-def test_json_passes(media_type: str) -> None:
-    check_body_head(head(("Content-Type", media_type), ("Content-Encoding", "identity")), Bytes(10))
+def test_json_passes(media_type: str, browser: list[tuple[str, str]]) -> None:
+    fields = head(("Content-Type", media_type), ("Content-Encoding", "identity"), *browser)
+    check_body_head(fields, Bytes(10))
+
+
+_OTHER_TYPES = [
+    [],
+    [("Content-Type", "text/plain")],
+    [("Content-Type", "application/x-www-form-urlencoded")],
+    [("Content-Type", "multipart/form-data; boundary=x")],
+    [("Content-Type", "application/jsonp")],
+    [("Content-Type", "application/json"), ("Content-Type", "text/plain")],
+]
+
+
+@pytest.mark.parametrize("fields", _OTHER_TYPES)
+def test_any_type_is_read_as_json_where_no_browser_sent_it(fields: list[tuple[str, str]]) -> None:
+    check_body_head(head(("Host", "localhost"), *fields), Bytes(10))
+
+
+@pytest.mark.parametrize("browser", _BROWSER)
+@pytest.mark.parametrize("fields", _OTHER_TYPES)
+def test_a_browser_must_declare_json(fields: list[tuple[str, str]], browser: list[tuple[str, str]]) -> None:
+    with pytest.raises(MediaTypeError):
+        check_body_head(head(*browser, *fields), Bytes(10))
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        [],
-        [("Content-Type", "text/plain")],
-        [("Content-Type", "application/x-www-form-urlencoded")],
-        [("Content-Type", "application/jsonp")],
-        [("Content-Type", "application/json"), ("Content-Encoding", "gzip")],
-        [("Content-Type", "application/json"), ("Content-Encoding", "identity, br")],
-    ],
+    "codings", [["gzip"], ["identity, br"], ["identity", "gzip"], ["", "br"], ["identity", "identity", "x"]]
 )
-def test_a_body_that_is_not_plain_json_is_refused(fields: list[tuple[str, str]]) -> None:
+def test_a_compressed_body_is_refused_however_often_its_coding_is_named(codings: list[str]) -> None:
     with pytest.raises(MediaTypeError):
-        check_body_head(head(*fields), Bytes(10))
+        check_body_head(head(*(("Content-Encoding", coding) for coding in codings)), Bytes(10))
 
 
 @pytest.mark.parametrize("length", ["11", "200000000", "9" * 5000])

@@ -154,7 +154,8 @@ NAME = (
             "[server]\ncors_origins = [\n  'https://a.b',\n  'https://a.b/',\n]",
             (
                 '4: number 2 of "cors_origins" in [server]: expected an origin '
-                '(http or https, host and port, no path) like https://app.example:8443, got the string "https://a.b/"'
+                "(scheme, host and port, no path) like https://app.example:8443 or app://obsidian.md, "
+                'got the string "https://a.b/"'
             ),
         ),
         (
