@@ -39,6 +39,9 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── UpstreamError           upstream_failed         1     502
         ├── UnavailableError        model_unavailable       1     503
         │   └── NotLoadedError      model_not_loaded        1     503
+        ├── BodyBudgetError         body_budget_spent       1     503
+        ├── StoppingError           server_stopping         1     503
+        ├── ReplicaStoppedError     replica_stopped         1     503
         └── QueueTimeoutError       queue_timeout           1     503
 """
 
@@ -321,6 +324,27 @@ class NotLoadedError(UnavailableError):
     """The model is configured, and no replica of it is in memory."""
 
     code = "model_not_loaded"
+
+
+class BodyBudgetError(RequestError):
+    """The bodies of all requests together take as much memory as they may."""
+
+    code = "body_budget_spent"
+    http_status = 503
+
+
+class StoppingError(RequestError):
+    """The daemon ends, or was replaced, and its drain timeout has passed."""
+
+    code = "server_stopping"
+    http_status = 503
+
+
+class ReplicaStoppedError(RequestError):
+    """The replica was stopped or restarted by command, and its drain timeout has passed."""
+
+    code = "replica_stopped"
+    http_status = 503
 
 
 class QueueTimeoutError(RequestError):

@@ -1,5 +1,6 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
+from relayd.api.bodies import Bodies
 from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Access, Door, RequestContext, Route
 from relayd.api.errors import error_answer
@@ -14,6 +15,7 @@ from relayd.api.server import Listener, listen
 __all__ = [
     "OPENAI",
     "Access",
+    "Bodies",
     "ConnectionLimits",
     "Door",
     "FailedKeys",

@@ -228,8 +228,8 @@ def check_framing(version: tuple[int, int], headers: Headers, header_bytes: int)
         )
 
 
-def check_body_head(headers: Headers, limit: Bytes) -> None:
-    """Refuse a JSON body by its head, before a byte of it is read.
+def check_body_head(headers: Headers, limit: Bytes) -> Bytes:
+    """Refuse a JSON body by its head, before a byte of it is read, or return its declared length.
 
     Only browsers have to declare it as JSON: that stops HTML forms, which they send without asking.
     Any other client is read as JSON whatever it declares, so that a plain `curl -d` works.
@@ -251,6 +251,7 @@ def check_body_head(headers: Headers, limit: Bytes) -> None:
     length = headers.get("Content-Length", "0")
     if len(length) > 18 or int(length) > limit:
         raise body_too_large(limit)
+    return Bytes(int(length))
 
 
 def _is_from_browser(headers: Headers) -> bool:

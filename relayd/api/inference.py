@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body
 from relayd.api.door import Handler, RequestContext, Route
 from relayd.api.fleet import ModelDirectory, find_model
@@ -17,13 +18,14 @@ from relayd.router import (
     Dialect,
     Dispatcher,
     Exchanges,
+    Peek,
     Proxy,
     Unlisted,
     changed,
     peek,
 )
 from relayd.scheduler.ask import Ask
-from relayd.units import KIB, Bytes
+from relayd.units import KIB, Bytes, mib
 
 _LARGE = 256 * KIB
 """A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
@@ -41,6 +43,7 @@ class Inference:
         max_body: The most a body may hold.
         body_seconds: How long a body, or the next 64 KiB of it, may take.
         unlisted: What becomes of members that no table lists.
+        bodies: Counts what bodies take together.
     """
 
     fleet: ModelDirectory
@@ -50,6 +53,7 @@ class Inference:
     max_body: Bytes
     body_seconds: float
     unlisted: Unlisted = DROP
+    bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
 
     def routes(self, dialect: Dialect) -> Iterable[Route]:
         """Yield a route for each path of a dialect that reaches a replica under the same path."""
@@ -58,23 +62,30 @@ class Inference:
 
     def _handler(self, dialect: Dialect, path: str, rules: BodyRules) -> Handler:
         async def serve(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-            key = context.key or ""
-            with self.exchanges.begin(context.request_id, path, key) as record:
-                raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds)
-                seen = (
-                    await asyncio.to_thread(peek, raw, rules, self.unlisted)
-                    if len(raw) > _LARGE
-                    else peek(raw, rules, self.unlisted)
-                )
-                if seen.dropped:
-                    context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-                model = find_model(seen.model, self.fleet.models())
-                deadline = self.dispatcher.deadline()
-                ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
-                with self.dispatcher.open(ask, record) as lease:
-                    call = Call(path, seen.body, seen.stream)
-                    client = client_of(request)
-                    await self.proxy.forward(client, call, lease, dialect, context.headers)
-                    return client.response
+            key, hold = context.key or "", self.bodies.hold()
+            try:
+                with self.exchanges.begin(context.request_id, path, key) as record:
+                    seen = await self._look(request, rules, hold)
+                    if seen.dropped:
+                        context.headers["X-Relayd-Changed"] = changed(seen.dropped)
+                    model = find_model(seen.model, self.fleet.models())
+                    deadline = self.dispatcher.deadline()
+                    ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
+                    with self.dispatcher.open(ask, record) as lease:
+                        call = Call(path, seen.body, seen.stream)
+                        client = client_of(request)
+                        await self.proxy.forward(client, call, lease, dialect, context.headers)
+                        return client.response
+            finally:
+                hold.release()
 
         return serve
+
+    async def _look(self, request: web.BaseRequest, rules: BodyRules, hold: BodyHold) -> Peek:
+        """Return what routing needs of a request's body; the body as it came is kept no longer."""
+        raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
+        if len(raw) <= _LARGE:
+            return peek(raw, rules, self.unlisted)
+        seen = await asyncio.to_thread(peek, raw, rules, self.unlisted)
+        hold.keep(len(seen.body))
+        return seen

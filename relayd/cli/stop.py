@@ -59,12 +59,14 @@ def _await_end(client: Client, pid: int) -> None:
                 process.wait(_POLL_SECONDS if shown == 0 else 1)
                 return
             with contextlib.suppress(DaemonError):
-                shown = _show_running(client.status(), shown)
+                shown = show_left(client.status(), shown)
 
 
-def _show_running(report: StatusReport, shown: int) -> int:
+def show_left(report: StatusReport, shown: int) -> int:
     """Print how many requests are still to finish, when that has changed; return the number."""
     running = sum(model.running for model in report.models)
-    if running and running != shown:
-        typer.echo(f"waiting for {running} running request{'s' if running > 1 else ''}", err=True)
-    return running
+    waiting = sum(model.waiting for model in report.models)
+    if (left := running + waiting) and left != shown:
+        parts = [f"{running} running"] * bool(running) + [f"{waiting} waiting"] * bool(waiting)
+        typer.echo(f"waiting for {' and '.join(parts)} request{'s' if left > 1 else ''}", err=True)
+    return left

@@ -8,6 +8,7 @@ import typer
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import working
+from relayd.daemon.report import UpgradeReport
 
 
 def upgrade(
@@ -37,7 +38,19 @@ def upgrade(
         else f"relayd {done.version} (before: {done.old_version})"
     )
     print(f"{versions} has taken over, pid {done.pid}")
-    if running := done.running:
-        plural = "" if running == 1 else "s"
-        limit = f"within {done.drain_seconds:g} s"
-        print(f"{running} answer{plural} under way end{'' if plural else 's'} in the old daemon, {limit}")
+    if sentence := left(done):
+        print(sentence)
+
+
+def left(done: UpgradeReport) -> str:
+    """Return how many requests the old daemon has left to finish, and by when; empty if none."""
+    if not done.running and not done.waiting:
+        return ""
+    parts = [f"{done.running} answer{_s(done.running)} under way"] if done.running else []
+    parts += [f"{done.waiting} waiting request{_s(done.waiting)}"] if done.waiting else []
+    end = "ends" if done.running + done.waiting == 1 else "end"
+    return f"{' and '.join(parts)} {end} in the old daemon, within {done.drain_seconds:g} s"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

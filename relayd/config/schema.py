@@ -106,6 +106,8 @@ class Server(Section, frozen=True):
         unknown_members: What happens to a member of a body that relayd does not know: it is dropped, or
             the request is refused.
         extra_members: Members that pass although relayd does not know them: what a newer engine accepts.
+        body_budget_mib: What the bodies of all requests may take together, in MiB, while they arrive,
+            wait and are worked on; less than `max_body_mib` counts as that.
         header_seconds: How long the head of a request may take to arrive.
         body_seconds: Longest pause while a request body arrives.
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
@@ -120,6 +122,7 @@ class Server(Section, frozen=True):
     max_body_mib: Mebibytes = 16
     unknown_members: Literal["drop", "refuse"] = "drop"
     extra_members: tuple[MemberName, ...] = ()
+    body_budget_mib: Mebibytes = 256
     header_seconds: Interval = 10
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60

@@ -9,6 +9,7 @@ from aiohttp import web
 from relayd import __version__
 from relayd.api import (
     OPENAI,
+    Bodies,
     ConnectionLimits,
     Door,
     FailedKeys,
@@ -24,10 +25,10 @@ from relayd.api import (
 from relayd.clock import Clock
 from relayd.config import Config, parse_listen
 from relayd.endpoint import Endpoint
-from relayd.errors import ListenError
+from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
 from relayd.router import Dispatcher, Exchanges, Pools, Proxy, Unlisted
-from relayd.units import mib
+from relayd.units import Bytes, mib
 
 
 class Doors:
@@ -41,6 +42,7 @@ class Doors:
 
     Attributes:
         exchanges: The record of every request.
+        bodies: What the bodies of all requests take.
     """
 
     listener: Listener
@@ -49,6 +51,7 @@ class Doors:
 
     def __init__(self, view: ModelDirectory, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
         self.exchanges = Exchanges(clock)
+        self.bodies = Bodies(Bytes(0))
         self._view = view
         self._dispatcher = dispatcher
         self._pools = pools
@@ -95,6 +98,7 @@ class Doors:
     def make(self, config: Config) -> Door:
         """Return a door by other rules; `follow` lets clients through it."""
         server = config.server
+        self.bodies.configure(mib(max(server.body_budget_mib, server.max_body_mib)))
         keys = {server.api_key.digest(): "configured"} if server.api_key else {}
         policy = make_policy(
             parse_listen(self.listen).host,  # a reload keeps the address; the next start may change it
@@ -111,6 +115,7 @@ class Doors:
             max_body=mib(server.max_body_mib),
             body_seconds=server.body_seconds,
             unlisted=Unlisted(server.unknown_members, frozenset(server.extra_members)),
+            bodies=self.bodies,
         )
         routes = (*openai_routes(inference), *health_routes(self._view))
         return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
@@ -118,6 +123,15 @@ class Doors:
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""
         self._door = door
+
+    @property
+    def arriving(self) -> int:
+        """How many requests have not arrived as a whole."""
+        return len(self.bodies.senders)
+
+    def interrupt(self, error: RequestError) -> None:
+        """End every request that still arrives with `error`."""
+        self.bodies.interrupt(error)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         return await self._door(request)

@@ -23,11 +23,18 @@ class Bridge:
     Args:
         post: Posts an event to the scheduler.
         retire: Closes the router's connections to an incarnation that has ended.
+        interrupt: Ends the answers of an incarnation that is about to be ended.
     """
 
-    def __init__(self, post: Callable[[Event], None], retire: Callable[[Endpoint], None]) -> None:
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        retire: Callable[[Endpoint], None],
+        interrupt: Callable[[Endpoint], None] = lambda _: None,
+    ) -> None:
         self._post = post
         self._retire = retire
+        self._interrupt = interrupt
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
@@ -62,6 +69,10 @@ class Bridge:
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""
         self._report(Draining(replica))
+
+    def stopping(self, endpoint: Endpoint) -> None:
+        """An incarnation is about to be ended by command."""
+        self._interrupt(endpoint)
 
     def lost(self, endpoint: Endpoint) -> None:
         """An incarnation has ended."""

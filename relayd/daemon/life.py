@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from relayd.daemon.upgrade import Upgrade
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
-from relayd.router import ENDING
 from relayd.service import stop_budget_seconds
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
@@ -81,7 +79,7 @@ class Daemon:
         await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
-        stack.push_async_callback(parts.doors.listener.close, 0)
+        stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
         self._on_listening(url)
         takeover = Takeover(parts, place)
         await takeover.run()
@@ -93,22 +91,26 @@ class Daemon:
         _run_aside(stack, parts.notifier.keep_alive(parts.counts))
 
     async def _shut_down(self) -> None:
-        """Finish requests, and bring the replicas down unless they stay or belong to a successor."""
+        """Finish requests, and bring the replicas down unless they stay or belong to a successor.
+
+        Replicas serve what was let in until the drain timeout, also what waits; what is left then is answered
+        before they end. Those without a request end at once.
+        """
         if self._upgrade and self._shutdown.handed_over:
             await self._upgrade.finish()
             return
         if self._upgrade:
             self._upgrade.cancel()
         parts, keep = self._parts, self._shutdown.keep_replicas
-        open_requests = parts.dispatcher.open_count
+        open_requests = parts.open_requests
         self._journal.info("daemon.stopping", open_requests=open_requests, keep=keep)
         replicas = parts.desired.config.replicas
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         parts.notifier.stopping(budget, open_requests=open_requests)
-        interrupt = partial(parts.dispatcher.interrupt, ENDING)
-        closing = parts.doors.listener.close(replicas.drain_seconds, interrupt)
-        to_stop = [] if keep else parts.fleet.select(None)
-        await asyncio.gather(closing, parts.fleet.stop(to_stop, replicas.drain_seconds))
+        if not keep:
+            parts.stop_unused()
+        await parts.doors.listener.close(replicas.drain_seconds, parts.interrupt)
+        await parts.fleet.stop([] if keep else parts.fleet.select(None), 0)
         parts.actor.close()
 
     def _watch_signals(self, stack: AsyncExitStack) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypedDict
 
 from relayd.api import Door
@@ -16,7 +17,7 @@ from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
 from relayd.planner import Changes, compare
-from relayd.router import Dispatcher, Pools
+from relayd.router import ENDING, STOPPED, Dispatcher, Pools
 from relayd.scheduler import Scheduler
 from relayd.service import Notifier, counts
 from relayd.supervisor import Fleet, Settings, State
@@ -63,6 +64,23 @@ class DaemonParts:
         """Return what another desired state would add, remove and restart."""
         return compare(self.fleet.plan, desired.plan)
 
+    @property
+    def open_requests(self) -> int:
+        """How many requests run, wait for a slot, or still arrive."""
+        return self.dispatcher.open_count + self.doors.arriving
+
+    def interrupt(self) -> None:
+        """Answer every request that is open, and each that comes from now on, that this daemon ends."""
+        self.dispatcher.close(ENDING)
+        self.doors.interrupt(ENDING)
+
+    def stop_unused(self) -> None:
+        """End the replicas of models that no request runs on or waits for."""
+        for replica in self.fleet.select(None):
+            load = self.scheduler.load(replica.spec.model)
+            if not load.running and not load.waiting:
+                replica.stop(0)
+
     def counts(self) -> str:
         """Return how many replicas are ready and how many requests there are, for the service manager."""
         states = [status.state for status in self.fleet.statuses()]
@@ -81,7 +99,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     scheduler, pools = Scheduler(**_limits(config)), Pools()
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
-    bridge = Bridge(actor.post, pools.retire)
+    bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
     touched = dependencies(
         desired, bridge, clock, pools.get, busy=lambda replica: scheduler.running_on(replica) > 0
     )

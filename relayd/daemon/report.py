@@ -256,7 +256,10 @@ class StoppingReport(Struct, frozen=True):
 
 
 class UpgradeReport(Struct, frozen=True):
-    """A new daemon has taken over; the old one finishes `running` requests within `drain_seconds`."""
+    """A new daemon has taken over; the old one finishes its requests within `drain_seconds`.
+
+    Those that run are counted apart from those that wait for a slot or still arrive.
+    """
 
     running: int
     waiting: int

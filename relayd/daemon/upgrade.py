@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import islice
 
 from relayd import __version__
@@ -17,7 +16,6 @@ from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, Prepared, Successor
 from relayd.journal import Journal
 from relayd.lock import Lock
-from relayd.router import ENDING
 from relayd.supervisor import Fleet, State
 
 _IDLE_SECONDS = 0.05
@@ -127,7 +125,7 @@ class _Attempt:
             self._settled.set()
         return UpgradeReport(
             running=len(state.running),
-            waiting=len(state.waiting),
+            waiting=len(state.waiting) + self._parts.doors.arriving,
             pid=self._successor.pid,
             version=new.version,
             old_version=__version__,
@@ -192,7 +190,7 @@ class _Attempt:
                 successor.pass_on(connection)
             if await listener.drained(_IDLE_SECONDS) or loop.time() >= deadline:
                 break
-        await listener.close(0, partial(self._parts.dispatcher.interrupt, ENDING))
+        await listener.close(0, self._parts.interrupt)
         successor.close()
         if not self._taken_over:
             raise _none_serves()

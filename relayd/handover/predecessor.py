@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from relayd import __version__
+from relayd.endpoint import Endpoint
 from relayd.errors import RequestError, UpgradeError
 from relayd.handover import messages
 from relayd.handover.channel import Channel
@@ -210,6 +211,9 @@ class _RemoteHolder:
 
     def interrupt(self, error: RequestError) -> None:
         """Leave the request to the old daemon, which ends it when its own time is over."""
+
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
+        """Leave the answer to the old daemon, which sees its connection to the replica end."""
 
 
 def predecessor_of(environ: Mapping[str, str]) -> Predecessor | None:

@@ -3,7 +3,7 @@
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.body import Peek, peek
 from relayd.router.dialect import Dialect, Problem, Translation
-from relayd.router.dispatch import ENDING, Dispatcher, Lease
+from relayd.router.dispatch import ENDING, STOPPED, Dispatcher, Lease
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
 from relayd.router.llamaserver import LLAMA_SERVER
@@ -17,6 +17,7 @@ __all__ = [
     "ENDING",
     "FULL_BYTES",
     "LLAMA_SERVER",
+    "STOPPED",
     "Attempts",
     "BodyRules",
     "Call",

@@ -12,7 +12,9 @@ from relayd.errors import (
     NotLoadedError,
     QueueFullError,
     QueueTimeoutError,
+    ReplicaStoppedError,
     RequestError,
+    StoppingError,
     UnavailableError,
     UpstreamError,
 )
@@ -56,12 +58,19 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
 }
 
 
-ENDING = UnavailableError(
+ENDING = StoppingError(
     "This relayd was stopped or replaced before the request was finished.",
     remedy="Send it again.",
     retry_after_seconds=1,
 )
 """Ends the requests that outlast a daemon's drain timeout."""
+
+STOPPED = ReplicaStoppedError(
+    "The replica was stopped before the answer was finished.",
+    remedy="Send the request again.",
+    retry_after_seconds=1,
+)
+"""Ends the answers that outlast a replica's drain timeout."""
 
 
 class Lease:
@@ -120,6 +129,16 @@ class Lease:
             self._interruption = error
             self._task.cancel()
 
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
+        """End the request with `error` if a replica has begun to answer it; else it goes elsewhere.
+
+        Args:
+            endpoint: The incarnation that is about to be ended.
+            error: Why.
+        """
+        if self.record.first_byte_at and self.record.endpoint == endpoint:
+            self.interrupt(error)
+
     def interrupted(self) -> RequestError | None:
         """Return why the request was interrupted, which is to be answered now; None when its client left."""
         if self._interruption and self._task:
@@ -151,6 +170,10 @@ class Holder(Protocol):
         """End the request, if it is served here."""
         ...
 
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
+        """End the request, if it is served here and this incarnation has begun to answer it."""
+        ...
+
 
 class Dispatcher:
     """Turns requests into tickets, and the scheduler's effects into answers.
@@ -167,6 +190,7 @@ class Dispatcher:
         self._max_wait_seconds = max_wait_seconds
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
+        self._closed: RequestError | None = None
 
     def __repr__(self) -> str:
         return f"<Dispatcher open={len(self._holders)}>"
@@ -203,7 +227,10 @@ class Dispatcher:
     def enter(self, ticket: Ticket, holder: Holder) -> None:
         """Ask for a ticket's slot on behalf of its holder."""
         self._holders[ticket.id] = holder
-        self.post(Arrived(ticket))
+        if self._closed:
+            holder.interrupt(self._closed)
+        else:
+            self.post(Arrived(ticket))
 
     def inherit(self, running: Inherited, holder: Holder) -> None:
         """Take note of a request that runs already."""
@@ -215,10 +242,16 @@ class Dispatcher:
         del self._holders[ticket.id]
         self.post(Finished(ticket.id, exchange))
 
-    def interrupt(self, error: RequestError) -> None:
-        """End every request that is open with `error`: the daemon ends."""
+    def close(self, error: RequestError) -> None:
+        """End every request that is open with `error`, and each that comes from now on: the daemon ends."""
+        self._closed = error
         for holder in tuple(self._holders.values()):
             holder.interrupt(error)
+
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
+        """End every answer that an incarnation has begun with `error`: it is about to be ended."""
+        for holder in tuple(self._holders.values()):
+            holder.interrupt_on(endpoint, error)
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
         """Pass the scheduler's decision on to the ticket's holder."""

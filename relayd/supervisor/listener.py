@@ -28,6 +28,9 @@ class ReplicaListener(Protocol):
     def draining(self, replica: str) -> None:
         """A replica takes no new request; call `Replica.idle` when it has finished the others."""
 
+    def stopping(self, endpoint: Endpoint) -> None:
+        """An incarnation is about to be ended by command, whatever it still works on."""
+
     def lost(self, endpoint: Endpoint) -> None:
         """An incarnation that was ready has ended."""
 
@@ -61,6 +64,8 @@ def announce(
         reason: Why it is not in memory, was stopped or given up.
     """
     if old in _ROUTED and new not in _ROUTED and endpoint:
+        if new is State.STOPPING:
+            listener.stopping(endpoint)
         listener.lost(endpoint)
     match new:
         case State.COLD:

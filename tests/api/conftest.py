@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from relayd.api.answer import json_answer
+from relayd.api.bodies import Bodies
 from relayd.api.body import read_body
 from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Door, OnRefused, RequestContext, Route
@@ -99,8 +100,25 @@ def view(
 
 
 async def echo(request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    body = await read_body(request, limit=BODY_LIMIT, progress_seconds=0.5)
-    return json_answer({"bytes": len(body)})
+    return await Echo(Bodies(BODY_LIMIT))(request, _context)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Answers with the size of a body, within a budget for all of them."""
+
+    bodies: Bodies
+    progress_seconds: float = 0.5
+
+    async def __call__(self, request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+        hold = self.bodies.hold()
+        try:
+            body = await read_body(
+                request, limit=BODY_LIMIT, progress_seconds=self.progress_seconds, hold=hold
+            )
+        finally:
+            hold.release()
+        return json_answer({"bytes": len(body)})
 
 
 async def fail(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

@@ -5,7 +5,12 @@ import gzip
 
 import pytest
 
-from tests.api.conftest import BODY_LIMIT, Doors, Response, read_response, run_with
+from relayd.api.bodies import Bodies
+from relayd.api.door import Route
+from relayd.router import ENDING
+from relayd.units import Bytes
+from tests.api.conftest import BODY_LIMIT, Doors, Echo, Response, read_response, run_with
+from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
 
@@ -119,6 +124,49 @@ def test_a_client_that_is_refused_is_not_told_to_continue(doors: Doors) -> None:
     answer = ask(doors, CHAT + b"Expect: 100-continue\r\nContent-Length: 200000000\r\n\r\n")
 
     assert 413 == answer.status
+
+
+def test_bodies_beyond_the_budget_are_refused_and_their_connections_closed(doors: Doors) -> None:
+    async def scene() -> tuple[list[Response], int]:
+        bodies = Bodies(Bytes(50_000))
+        route = Route("POST", "/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
+        async with doors((route,)) as client:
+            declared = await client.ask(CHAT + b"Content-Length: 50001\r\n\r\n")
+            chunks = 2 * (b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+            in_chunks = await client.ask(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            return [declared, in_chunks], bodies.used
+
+    answers, used = run_with(scene)
+
+    assert 2 * [(503, "body_budget_spent", "close", "2")] == [
+        (one.status, one.error["code"], one.headers["connection"], one.headers["retry-after"])
+        for one in answers
+    ]
+    assert 0 == used
+
+
+def test_a_body_that_still_arrives_at_the_end_is_answered(doors: Doors) -> None:
+    async def scene() -> tuple[Response, int]:
+        bodies = Bodies(Bytes(50_000))
+        route = Route("POST", "/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
+        async with doors((route,)) as client:
+            reader, writer = await client.connect()
+            writer.write(CHAT + b"Content-Length: 100\r\n\r\n{")
+            while not bodies.senders:
+                await asyncio.sleep(0)
+            bodies.interrupt(ENDING)
+            answer = await read_response(reader)
+            writer.close()
+            return answer, bodies.used
+
+    answer, used = run_with(scene)
+
+    assert (503, "server_stopping", "1") == (
+        answer.status,
+        answer.error["code"],
+        answer.headers["retry-after"],
+    )
+    assert 0 == used
 
 
 def test_a_small_refused_body_keeps_the_connection(doors: Doors) -> None:

@@ -78,6 +78,9 @@ class Listener:
     def draining(self, replica: str) -> None:
         self.heard.append(f"{replica} draining")
 
+    def stopping(self, endpoint: Endpoint) -> None:
+        self.heard.append(f"{endpoint.replica} stopping {endpoint.incarnation}")
+
     def lost(self, endpoint: Endpoint) -> None:
         self.heard.append(f"{endpoint.replica} lost {endpoint.incarnation}")
 

@@ -11,6 +11,7 @@ from relayd.daemon.events import NO_ROOM
 from relayd.daemon.inventory import handover_state
 from relayd.daemon.report import NoArguments, StopArguments
 from relayd.daemon.takeover import Claim, Takeover
+from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.handover import HandoverState, PendingRestart
 from relayd.lock import Lock
@@ -37,6 +38,9 @@ class Holder:
         self.answers.append(answer)
 
     def interrupt(self, error: RequestError) -> None:
+        raise AssertionError("a successor's requests are not interrupted")
+
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
         raise AssertionError("a successor's requests are not interrupted")
 
 

@@ -5,8 +5,10 @@ import json
 
 import pytest
 
-from relayd.router import ENDING
-from relayd.scheduler import Ended, Exchange, Usage
+from relayd.clock import SystemClock
+from relayd.errors import StoppingError
+from relayd.router import ENDING, STOPPED, Exchanges
+from relayd.scheduler import Ask, Ended, Exchange, Usage
 from tests.fakes.replica import (
     DONE,
     LAST_CHUNK,
@@ -20,7 +22,7 @@ from tests.fakes.replica import (
     json_answer,
     refusal,
 )
-from tests.router.front import STREAM, Front, Opener, post, status
+from tests.router.front import STREAM, Front, Opener, Places, post, status
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -218,16 +220,56 @@ async def test_a_request_that_outlasts_the_daemon_learns_why(
         await here.replicas[0].asked.wait()
         seen = await reader.readuntil(event(1)) if parts else b""
 
-        here.places.dispatcher.interrupt(ENDING)
+        here.places.dispatcher.close(ENDING)
         raw = seen + await reader.read()
         writer.close()
         exchange = only(here)
 
     assert code == status(raw)
-    assert b'"code":"model_unavailable"' in raw.replace(b" ", b"")
+    assert b'"code":"server_stopping"' in raw.replace(b" ", b"")
     assert b"[DONE]" not in raw
-    assert (Ended.CUT if parts else Ended.REFUSED, "model_unavailable") == (exchange.ended, exchange.code)
+    assert (Ended.CUT if parts else Ended.REFUSED, "server_stopping") == (exchange.ended, exchange.code)
     assert [] == here.faults
+
+
+async def test_an_answer_of_a_replica_that_is_stopped_ends_with_the_reason(front: Opener) -> None:
+    async with front([act(SSE_HEAD, chunk(event(1)), then=Then.HANG)], [GOOD_STREAM]) as here:
+        reader, writer = await here.connect()
+        writer.write(post(STREAM))
+        seen = await reader.readuntil(event(1))
+        here.places.dispatcher.interrupt_on(here.endpoints[1], STOPPED)
+        here.places.dispatcher.interrupt_on(here.endpoints[0], STOPPED)
+        raw = seen + await reader.read()
+        writer.close()
+        exchange = only(here)
+
+    assert b'"code":"replica_stopped"' in raw.replace(b" ", b"")
+    assert b"[DONE]" not in raw
+    assert (Ended.CUT, "replica_stopped", []) == (exchange.ended, exchange.code, here.faults)
+
+
+async def test_a_request_that_has_no_byte_of_a_stopped_replica_goes_elsewhere(front: Opener) -> None:
+    ended = asyncio.Event()
+    async with front([act(ended, then=Then.CLOSE)], [GOOD_STREAM]) as here:
+        reader, writer = await here.connect()
+        writer.write(post(STREAM))
+        await here.replicas[0].asked.wait()
+        here.places.dispatcher.interrupt_on(here.endpoints[0], STOPPED)
+        ended.set()
+        raw = await reader.readuntil(b"[DONE]")
+        writer.close()
+
+    assert 200 == status(raw)
+
+
+async def test_a_request_that_comes_after_the_end_was_announced_is_refused(front: Opener) -> None:
+    async with front([GOOD_STREAM]) as here:
+        places, record = Places(*here.endpoints), Exchanges(SystemClock()).begin("r", "/")
+        places.dispatcher.close(ENDING)
+        with places.dispatcher.open(Ask("m"), record) as lease, pytest.raises(StoppingError):
+            await lease.placed()
+
+    assert ([], 0) == (here.replicas[0].requests, places.dispatcher.open_count)
 
 
 async def test_a_cut_stream_counts_the_event_that_says_so(front: Opener) -> None:

@@ -98,6 +98,9 @@ class Listener:
     def draining(self, replica: str) -> None:
         self.heard.append("draining")
 
+    def stopping(self, endpoint: Endpoint) -> None:
+        self.heard.append("stopping")
+
     def lost(self, endpoint: Endpoint) -> None:
         self.heard.append("lost")
 
