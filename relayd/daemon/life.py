@@ -9,6 +9,7 @@ from typing import Any
 
 from relayd.api.control import open_control
 from relayd.daemon.announce import Announcer, OnSettled
+from relayd.daemon.heap import return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Reload
@@ -72,6 +73,7 @@ class Daemon:
     async def _start_up(self, stack: AsyncExitStack) -> None:
         """Get the daemon's place, open control socket and doors, adopt and start replicas."""
         parts = self._parts
+        return_freed_memory()
         stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
         place = await claim(parts.desired)
