@@ -11,6 +11,7 @@ from functools import partial
 import psutil
 from aiohttp import web
 
+from relayd.api.bind import bound
 from relayd.api.connection import Connection, ConnectionLimiter, ConnectionLimits, require_c_parser
 from relayd.errors import ListenError
 from relayd.router import Dialect
@@ -129,10 +130,8 @@ async def listen(
 
     connection = partial(Connection, server, limiter, limits, loop, dialect)
     try:
-        if socks:
-            opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in socks]
-        else:
-            opened = [await loop.create_server(connection, host, port, backlog=_BACKLOG)]
+        own = socks or bound(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in own]
     except OSError as error:
         raise _refused(host, port, error) from error
     names = (one.getsockname() for listening in opened for one in listening.sockets)
