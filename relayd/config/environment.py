@@ -14,8 +14,10 @@ PREFIX = "RELAYD_"
 
 SHORT_FORMS = {"RELAYD_API_KEY": "RELAYD_SERVER__API_KEY"}
 
-NOT_SETTINGS = frozenset({"RELAYD_CONFIG", "RELAYD_RUNTIME_DIR", "RELAYD_INSTANCE", "RELAYD_REPLICA"})
-"""Variables read elsewhere: where files are, and the tags of replica processes."""
+NOT_SETTINGS = frozenset({
+    "RELAYD_CONFIG", "RELAYD_CONFIG_UID", "RELAYD_RUNTIME_DIR", "RELAYD_INSTANCE", "RELAYD_REPLICA",
+})  # fmt: skip
+"""Variables read elsewhere: where files are and who may own them, and the tags of replica processes."""
 
 
 def overrides(around: Surroundings) -> Document:

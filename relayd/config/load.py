@@ -20,7 +20,7 @@ from relayd.config.migrate import migrated, migrated_written
 from relayd.config.paths import config_dir, state_dir
 from relayd.config.schema import Config
 from relayd.config.shortcut import shortcut
-from relayd.config.trust import check_trust
+from relayd.config.trust import check_trust, trusted_owner, unreadable
 from relayd.errors import ConfigError
 
 FILE_NAME = "relay.toml"
@@ -102,7 +102,7 @@ def _read(path: Path, around: Surroundings, *, written: bool = False) -> Documen
         with (around.folder / path.name).open("rb") as stream:
             status, content = os.fstat(stream.fileno()), stream.read()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        raise unreadable(path, error, os.geteuid()) from error
     try:
         text = content.decode("utf-8-sig")
         data, known = tomllib.loads(text), lines(text)
@@ -116,7 +116,9 @@ def _read(path: Path, around: Surroundings, *, written: bool = False) -> Documen
         current, warnings = (migrated_written(data), []) if written else migrated(data, place)
         document = check(current, place, around)
         document.warnings += warnings
-        document.warnings += check_trust(path, status, os.geteuid(), holds_key=holds_key(data))
+        document.warnings += check_trust(
+            path, status, os.geteuid(), holds_key=holds_key(data), trusted=trusted_owner(around.environ)
+        )
     document.sources.append(str(path))
     return document
 

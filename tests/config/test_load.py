@@ -91,7 +91,7 @@ def test_a_named_file_must_be_there(machine: Machine) -> None:
     assert "gone.toml: cannot be read: No such file or directory" == machine.refusal(
         RELAYD_CONFIG="gone.toml"
     )
-    assert f"{machine.cwd}: cannot be read: Is a directory" == machine.refusal(machine.cwd)
+    assert machine.refusal(machine.cwd).startswith(f"{machine.cwd}: cannot be read: Is a directory")
 
 
 def test_a_relative_name_starts_at_the_working_directory(machine: Machine) -> None:

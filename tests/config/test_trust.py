@@ -1,11 +1,12 @@
 """Is a configuration file refused when others could have written it, or can read the key in it?"""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from relayd.config.trust import check_trust
+from relayd.config.trust import check_trust, trusted_owner, unreadable
 from relayd.errors import ConfigError
 
 pytestmark = pytest.mark.pure
@@ -42,6 +43,39 @@ def test_a_file_everyone_can_write_is_refused(owner: int) -> None:
 def test_a_file_of_another_user_is_refused(uid: int) -> None:
     with pytest.raises(ConfigError, match=r"relay.toml: belongs to another user \(uid 1001\)"):
         check_trust(FILE, status(0o600, OTHER), uid, holds_key=False)
+
+
+def test_a_file_of_a_user_who_is_trusted_is_read() -> None:
+    owner = trusted_owner({"RELAYD_CONFIG_UID": str(OTHER)})
+
+    assert [] == check_trust(FILE, status(0o644, OTHER), ME, holds_key=False, trusted=owner)
+    with pytest.raises(ConfigError, match="every user can write it"):
+        check_trust(FILE, status(0o666, OTHER), ME, holds_key=False, trusted=owner)
+
+
+def test_the_remedy_for_a_file_of_another_user_names_the_variable() -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_trust(FILE, status(0o644, OTHER), ME, holds_key=False, trusted=trusted_owner({}))
+
+    assert "RELAYD_CONFIG_UID=1001" in refused.value.remedy
+
+
+@pytest.mark.parametrize("text", ["me", "-1", "1000,1001", "²"])
+def test_a_trusted_user_that_is_no_number_is_refused_with_the_value(text: str) -> None:
+    with pytest.raises(ConfigError, match="RELAYD_CONFIG_UID=") as refused:
+        trusted_owner({"RELAYD_CONFIG_UID": text})
+
+    assert repr(text) in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EACCES, "Let uid 1000 read it"), (errno.EISDIR, "Docker"), (errno.EIO, "")]
+)
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(number: int, remedy: str) -> None:
+    error = unreadable(FILE, OSError(number, os.strerror(number)), ME)
+
+    assert f"relay.toml: cannot be read: {os.strerror(number)}" == error.message
+    assert remedy in error.remedy
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o644, ME), (0o640, ME), (0o604, ROOT)])

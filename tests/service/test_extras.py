@@ -12,6 +12,7 @@ import pytest
 
 from relayd.config.load import SYSTEM_FILE
 from relayd.config.schema import Config, Server
+from relayd.config.trust import OWNER_VARIABLE
 from relayd.service.units import is_ours, stop_budget_seconds
 from tests.extras import COMMANDS, EXTRAS, regenerated
 
@@ -109,6 +110,13 @@ def test_the_container_has_time_to_stop_and_a_key() -> None:
     assert relayd["init"] is True
     assert ["127.0.0.1:8080:8080"] == relayd["ports"]
     assert (EXTRAS / relayd["build"]["context"] / relayd["build"]["dockerfile"]).exists()
+
+
+def test_the_container_reads_a_configuration_of_the_user_who_started_it() -> None:
+    relayd = compose()["services"]["relayd"]
+
+    assert "./relay.toml:/etc/relayd/relay.toml:ro" in relayd["volumes"]
+    assert OWNER_VARIABLE in relayd["environment"]
 
 
 def test_the_container_writes_only_where_relayd_keeps_things() -> None:
