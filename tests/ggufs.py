@@ -16,6 +16,7 @@ class Shape:
     n_ff: int = 96
     n_head: int = 4
     n_context: int = 4096
+    template: str = ""
 
 
 TINY = Shape()
@@ -38,6 +39,8 @@ def make_model(path: Path, shape: Shape) -> Path:
     writer.add_head_count(shape.n_head)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(head)
+    if shape.template:
+        writer.add_chat_template(shape.template)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * len(tokens))

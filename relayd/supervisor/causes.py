@@ -96,6 +96,11 @@ _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
 )
 
 
+_TEMPLATE = re.compile(r"chat template parsing error|the supplied chat template is not supported")
+_TEMPLATE_FAULT = re.compile(r"common_chat_templates_init: error: (.*)")
+_OTHER_TEMPLATE = 'Give it another one by its line: args = ["--chat-template", "chatml"].'
+
+
 def may_be_oom(code: int | None) -> bool:
     """Return whether an exit code leaves it open that the kernel ended the process, or what it wrapped."""
     return code in (None, -signal.SIGKILL, 128 + signal.SIGKILL)
@@ -112,6 +117,11 @@ def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False) ->
     if out_of_memory:
         remedy = "Lower `cache_ram_mib`, `slots` or `context`, or choose a smaller quantization."
         return Exit(Cause.HOST_OOM, code, "the kernel killed it because memory ran out", remedy)
+    if _TEMPLATE.search(log_tail):
+        fault = _TEMPLATE_FAULT.search(log_tail)
+        why = f": {fault[1].strip()[:200]}" if fault else ""
+        message = f"the engine cannot read the model's chat template{why}"
+        return Exit(Cause.REFUSED, code, message, _OTHER_TEMPLATE)
     for pattern, cause, remedy in _SIGNATURES:
         if found := re.search(pattern, log_tail):
             return Exit(cause, code, found.group(0).strip()[:300], remedy)

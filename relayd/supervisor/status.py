@@ -119,7 +119,8 @@ class History:
         if state is State.COLD:
             return self.reason or f"{name} has not been loaded yet"
         if state is State.FATAL and self.last_exit:
-            return f"{name} gave up: {self.last_exit.message}"
+            sentences = (self.last_exit.message, self.last_exit.remedy.rstrip("."))
+            return f"{name} gave up: {'. '.join(filter(None, sentences))}"
         return f"{name} is stopped"
 
     def ended(self, exit_: Exit, last_words: tuple[str, ...], at: float) -> None:

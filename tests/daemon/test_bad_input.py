@@ -4,12 +4,14 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relayd.engine import Engine
 from tests.daemons import DEADLINE_SECONDS, Daemon, home_environ, run_relayd
+from tests.ggufs import TINY, make_model
 
 pytestmark = pytest.mark.real
 
@@ -100,6 +102,24 @@ def test_a_truncated_model_is_given_up_with_the_engines_words(
     assert "fatal" == event["state"]
     assert "file bounds" in event["message"]
     assert 503 == request(daemon, b'{"model": "short", "prompt": "x"}')[0]
+
+
+def test_a_chat_template_the_engine_cannot_read_is_named_with_the_remedy_which_helps(
+    start_daemon: Callable[..., Daemon], home: Path
+) -> None:
+    file = make_model(home / "t.gguf", replace(TINY, template="{% bogus %}{{ messages }}"))
+    line = f'[[model]]\nfile = "{file}"\n'
+    mended = 'name = "mended"\nargs = ["--chat-template", "chatml"]\n'
+    daemon = start_daemon(line + 'name = "odd"\n' + line + mended)
+    body = b'{"model": "%s", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}'
+    status, error = request(daemon, body % b"odd", "/v1/chat/completions")
+    shown = " ".join(daemon.run("status").stdout.split())
+
+    assert (503, "model_unavailable") == (status, error["code"])
+    for text in (error["message"], shown):
+        assert "the engine cannot read the model's chat template: Unknown statement: bogus" in text
+        assert '"--chat-template", "chatml"' in text
+    assert "ready" == daemon.replicas()["mended#0"]["state"]
 
 
 def request(

@@ -36,6 +36,26 @@ def test_a_refusal_is_hopeless_and_repeats_the_engines_words() -> None:
     assert "args" in found.remedy
 
 
+def test_a_chat_template_that_the_engine_cannot_read_is_named_with_its_fault_and_the_remedy() -> None:
+    found = classify(
+        1,
+        "0.00.892.356 E common_chat_templates_init: error: Unknown statement: bogus\n"
+        "0.00.892.399 E common_chat_templates_init: failed to initialize chat template\n"
+        "0.00.892.453 E srv          init: init: chat template parsing error: std::exception\n"
+        "0.00.900.331 E srv  llama_server: exiting due to model loading error\n",
+    )
+
+    assert found.hopeless
+    assert "the engine cannot read the model's chat template: Unknown statement: bogus" == found.message
+    assert "--chat-template" in found.remedy
+
+
+def test_a_template_of_the_operator_that_the_engine_does_not_know_is_named() -> None:
+    found = classify(1, "error: the supplied chat template is not supported: mystery\n")
+
+    assert "the engine cannot read the model's chat template" == found.message
+
+
 def test_a_port_that_is_taken_is_worth_another_try() -> None:
     assert not classify(1, "couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1").hopeless
 
