@@ -248,7 +248,7 @@ def _within(timeout_seconds: float, url: str, headers: dict[str, str]) -> http.c
 def _request(url: str, headers: dict[str, str], timeout_seconds: float) -> http.client.HTTPResponse:
     """Return the answer of one GET, whatever its status."""
     local = urllib.parse.urlsplit(url).hostname in _LOOPBACK
-    proxies = urllib.request.ProxyHandler({} if local else None)
+    proxies = urllib.request.ProxyHandler({} if local else proxies_for(url, urllib.request.getproxies()))
     # Neither redirects nor errors are handled here, so every answer comes back as it is.
     opener = urllib.request.OpenerDirector()
     for handler in (proxies, urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()):
@@ -264,9 +264,46 @@ def _request(url: str, headers: dict[str, str], timeout_seconds: float) -> http.
         if isinstance(reason, TimeoutError):
             raise _silent(url, timeout_seconds) from error
         why = getattr(reason, "strerror", None) or reason
-        remedy = "Is there a network? A proxy is named by HTTPS_PROXY, a mirror of the hub by HF_ENDPOINT."
+        remedy = (
+            "Is there a network? HTTPS_PROXY or ALL_PROXY names a proxy, HF_ENDPOINT a mirror of the hub."
+        )
         raise FetchError(f"{_show(url)} cannot be reached: {why}", remedy=remedy) from error
     return response
+
+
+def proxies_for(url: str, named: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxy of an address by its scheme, as the environment names it; {} is none.
+
+    `HTTPS_PROXY` comes before `ALL_PROXY`, as in curl; urllib alone knows only the first.
+
+    Args:
+        url: What is fetched.
+        named: What `urllib.request.getproxies` has found: `https`, `all`, `no`.
+
+    Raises:
+        FetchError: The proxy is of a kind that relayd does not support.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if _is_left_out(parts.hostname or "", named.get("no", "")):
+        return {}
+    variable, proxy = next(
+        ((name, named[name]) for name in (parts.scheme, "all") if named.get(name)), ("", "")
+    )
+    if not proxy:
+        return {}
+    kind = urllib.parse.urlsplit(proxy).scheme if "://" in proxy else "http"
+    if kind not in {"http", "https"}:
+        raise FetchError(
+            f"{variable.upper()}_PROXY names a proxy by {kind}, which relayd does not support",
+            remedy="Name one by http:// in HTTPS_PROXY, or leave the host out by NO_PROXY.",
+        )
+    return {parts.scheme: proxy}
+
+
+def _is_left_out(host: str, names: str) -> bool:
+    """Return whether `NO_PROXY` names a host, a domain that it is in, or all hosts."""
+    listed = (name.strip().partition(":")[0].lstrip(".").lower() for name in names.split(","))
+    return any(name in ("*", host) or host.endswith(f".{name}") for name in listed if name)
 
 
 def _check_url(url: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relayd.errors import FetchError, HashMismatchError, HostSilentError, NoSpaceError, StateError
-from relayd.fetch import fetch, fetch_bytes, fetch_json
+from relayd.fetch import fetch, fetch_bytes, fetch_json, proxies_for
 
 pytestmark = pytest.mark.fake
 
@@ -300,3 +300,37 @@ def test_a_body_that_is_too_large_is_an_error(site: Site) -> None:
     site.answers["/api"] = _whole
     with pytest.raises(FetchError, match="larger than 100 B"):
         fetch_bytes(site.url("/api"), 100)
+
+
+@pytest.mark.parametrize(
+    ("named", "proxy"),
+    [
+        ({}, {}),
+        ({"https": "http://a:1"}, {"https": "http://a:1"}),
+        ({"https": "a:1"}, {"https": "a:1"}),
+        ({"all": "http://a:1"}, {"https": "http://a:1"}),
+        ({"https": "http://a:1", "all": "socks5://b:2"}, {"https": "http://a:1"}),
+        ({"http": "http://a:1"}, {}),
+        ({"all": "socks5://b:2", "no": "hub.example"}, {}),
+        ({"https": "http://a:1", "no": "*"}, {}),
+        ({"https": "http://a:1", "no": "other, .example:443"}, {}),
+        ({"https": "http://a:1", "no": "ample"}, {"https": "http://a:1"}),
+    ],
+)
+def test_the_proxy_of_an_address_is_the_one_that_the_environment_names(
+    named: dict[str, str], proxy: dict[str, str]
+) -> None:
+    assert proxy == proxies_for("https://hub.example/x", named)
+
+
+@pytest.mark.parametrize(
+    ("variable", "kind"), [("all", "socks5"), ("all", "socks5h"), ("https", "socks4"), ("https", "ftp")]
+)
+def test_a_proxy_that_relayd_does_not_speak_to_is_an_error_that_names_the_variable(
+    variable: str, kind: str
+) -> None:
+    with pytest.raises(FetchError, match=f"{variable.upper()}_PROXY names a proxy by {kind},") as refused:
+        proxies_for("https://hub.example/x", {variable: f"{kind}://user:secret@proxy:1080"})
+
+    assert "HTTPS_PROXY" in refused.value.remedy
+    assert "secret" not in str(refused.value)

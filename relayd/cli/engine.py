@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 import typer
@@ -22,21 +23,28 @@ app = typer.Typer(
 )
 
 
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Also an archive that the release gives no SHA-256 of.")
+]
+
+
 @app.command()
-def install(quiet: Quiet = False, as_json: AsJson = False) -> None:
+def install(no_verify: NoVerify = False, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Install a llama-server for this machine, unless one is installed."""
-    with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
+    pinned = _settings().release_sha256
+    with lend_installer(quiet=quiet, release_sha256=pinned, verify=not no_verify) as installer:
         engine = installer.install()
     _print_engine(installer.shelf, engine, as_json=as_json)
 
 
 @app.command()
-def update(quiet: Quiet = False, as_json: AsJson = False) -> None:
+def update(no_verify: NoVerify = False, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Install the newest llama-server and switch to it.
 
     The previous one is kept.
     """
-    with lend_installer(quiet=quiet, release_sha256=_settings().release_sha256) as installer:
+    pinned = _settings().release_sha256
+    with lend_installer(quiet=quiet, release_sha256=pinned, verify=not no_verify) as installer:
         engine = installer.update()
     _print_engine(installer.shelf, engine, as_json=as_json)
 
@@ -84,9 +92,12 @@ def _shelf() -> EngineShelf:
 
 
 @contextlib.contextmanager
-def lend_installer(*, quiet: bool = False, release_sha256: str = "") -> Iterator[Installer]:
+def lend_installer(
+    *, quiet: bool = False, release_sha256: str = "", verify: bool = True
+) -> Iterator[Installer]:
     """Lend an installer that shows its progress on standard error."""
-    with engines.lend_installer(Site(), ConsoleDisplay(quiet=quiet), release_sha256) as installer:
+    display = ConsoleDisplay(quiet=quiet)
+    with engines.lend_installer(Site(), display, release_sha256, verify=verify) as installer:
         yield installer
 
 

@@ -29,6 +29,9 @@ def pull(
     draft: Annotated[bool, typer.Option(help="Fetch the draft model published with it, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also a model this machine cannot hold.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fetched.")] = False,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Also what the hub lists no SHA-256 of.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +46,7 @@ def pull(
         draft=draft,
         force=force,
         dry_run=dry_run,
+        verify=not no_verify,
         quiet=quiet,
         announce=not (as_json or quiet),
     )
@@ -61,6 +65,7 @@ def obtain(
     draft: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    verify: bool = True,
     quiet: bool = False,
     announce: bool = True,
 ) -> tuple[Order, ModelRecord | None]:
@@ -71,7 +76,9 @@ def obtain(
     """
     clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        sources = ModelSources(hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft)
+        sources = ModelSources(
+            hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft, verify=verify
+        )
         order = sources.order(model)
         if announce:
             _announce(order)

@@ -43,14 +43,24 @@ def engine_for(site: Site, display: Display, configured: str = "", release_sha25
 
 
 @contextmanager
-def lend_installer(site: Site, display: Display, release_sha256: str = "") -> Iterator[Installer]:
+def lend_installer(
+    site: Site, display: Display, release_sha256: str = "", *, verify: bool = True
+) -> Iterator[Installer]:
     """Lend an installer whose progress is displayed."""
     with display.progress() as progress:
-        yield make_installer(site, progress, release_sha256)
+        yield make_installer(site, progress, release_sha256, verify=verify)
 
 
-def make_installer(site: Site, progress: Progress, release_sha256: str = "") -> Installer:
+def make_installer(
+    site: Site, progress: Progress, release_sha256: str = "", *, verify: bool = True
+) -> Installer:
     """Return what installs engines of a site."""
     return Installer(
-        engine_shelf(site), lambda: host_of(probe()), site.environ, progress, SystemClock(), release_sha256
+        engine_shelf(site),
+        lambda: host_of(probe()),
+        site.environ,
+        progress,
+        SystemClock(),
+        release_sha256,
+        verify=verify,
     )

@@ -29,6 +29,7 @@ class Installer:
         progress: Called with what happens, before and while it does.
         clock: Dates the manifest.
         release_sha256: The digest the archive must have; empty to believe the release's own.
+        verify: Whether an archive without a digest is refused.
         api_url: GitHub's API for llama.cpp.
         timeout_seconds: How long GitHub may be silent.
         runner: Runs the build.
@@ -45,6 +46,7 @@ class Installer:
     timeout_seconds: float = FIRST_BYTE_SECONDS
     runner: build.Runner = build.run_logged
     which: build.Which = shutil.which
+    verify: bool = True
 
     def install(self) -> Installed:
         """Return the current engine; get one first if there is none that runs.
@@ -78,7 +80,8 @@ class Installer:
         except (HashMismatchError, NoSpaceError):
             raise  # compiling would hide the first, and not mend the second
         except (FetchError, EngineError) as error:
-            self.progress.say(f"No archive from the release: {error.message}.")
+            more = f" {error.remedy}" if isinstance(error, FetchError) and error.remedy else ""
+            self.progress.say(f"No archive from the release: {error.message}.{more}")
         return self._built(host)
 
     def _fetched(self, host: Host) -> Installed:
@@ -93,7 +96,7 @@ class Installer:
         self.progress.say(release.describe(choice))
         pinned = {choice.assets[0].name: self.release_sha256} if self.release_sha256 else {}
         with self.shelf.staging() as staging:
-            engine = release.unpack_release(choice, staging, host, self.progress, pinned)
+            engine = release.unpack_release(choice, staging, host, self.progress, pinned, verify=self.verify)
             return self._accept(staging, engine)
 
     def _built(self, host: Host) -> Installed:

@@ -56,13 +56,15 @@ class Repository:
         name: `OWNER/NAME`.
         revision: The branch or tag it was asked for.
         commit: 40 hexadecimal digits.
-        files: The large ones, by path; small ones have no digest to check them by.
+        files: Those with a digest to check them by, by path: the large ones.
+        unchecked: Models of which the hub lists no digest, as mirrors do at times; path → size, 0 is unknown.
     """
 
     name: str
     revision: str
     commit: str
     files: Mapping[str, HubFile]
+    unchecked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,13 @@ class Hub:
             ) from error
         if not _COMMIT.fullmatch(info.sha):
             raise FetchError(f"{self.host} names no commit of {repo}")
-        found = (_file(sibling) for sibling in info.siblings)
-        return Repository(repo, revision, info.sha, {file.path: file for file in found if file})
+        files = {file.path: file for sibling in info.siblings if (file := _file(sibling))}
+        unchecked = {
+            sibling.rfilename: max(0, sibling.size or 0)
+            for sibling in info.siblings
+            if sibling.rfilename not in files and _is_model(sibling.rfilename)
+        }
+        return Repository(repo, revision, info.sha, files, unchecked)
 
     def explained(self, error: FetchError, repo: str) -> FetchError | UsageError:
         """Return what a refusal of the hub means; any other error as it is."""
@@ -242,6 +249,7 @@ class _Lfs(msgspec.Struct, frozen=True):
 class _Sibling(msgspec.Struct, frozen=True):
     rfilename: str
     lfs: _Lfs | None = None
+    size: int | None = None
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -258,6 +266,14 @@ def _file(sibling: _Sibling) -> HubFile | None:
         return HubFile(safe_path(sibling.rfilename), lfs.size, lfs.sha256)
     except UsageError:
         return None
+
+
+def _is_model(path: str) -> bool:
+    """Return whether a path is that of a model that stays in its folder."""
+    try:
+        return safe_path(path).endswith(".gguf")
+    except UsageError:
+        return False
 
 
 def _link(link: Path, blob: Path) -> None:

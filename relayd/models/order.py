@@ -85,6 +85,7 @@ class ModelSources:
         say: Called with what a person should know.
         projectors: Whether projectors are wanted.
         drafts: Whether draft models are.
+        verify: Whether files without a digest are refused.
     """
 
     hub: Hub
@@ -93,6 +94,7 @@ class ModelSources:
     say: Callable[[str], None]
     projectors: bool = True
     drafts: bool = False
+    verify: bool = True
 
     def order(self, text: str) -> Order:
         """Return what has to be fetched for `NAME[:QUANT]`, `hf:REPO[/FILE][:QUANT]` or an address.
@@ -156,10 +158,12 @@ class ModelSources:
             mmproj: `OWNER/NAME/PATH` of the projector, where the catalogue knows it.
         """
         try:
-            choice = choose(repository.files, file=file, quant=quant)
+            choice = choose({*repository.files, *repository.unchecked}, file=file, quant=quant)
         except UsageError as error:
             raise UsageError(f"{repository.name}: {error.message}", remedy=error.remedy) from error
         first = choice.parts[0]
+        if missing := [path for path in choice.parts if path not in repository.files]:
+            return self._unchecked(repository, choice.parts, missing[0])
         if first.endswith(SUFFIXES):
             return self._of_llamafile(repository, first)
         wanted = [(repository, path) for path in choice.parts]
@@ -178,6 +182,26 @@ class ModelSources:
             quant=choice.quant,
         )
         return Order(record, pieces, tuple((one, (path,)) for one, path in wanted))
+
+    def _unchecked(self, repository: Repository, paths: Sequence[str], missing: str) -> Order:
+        """Return the order for a model of a repository that lists no digest of it.
+
+        The hub's cache names files by their digests, so it goes into our own folder, without a projector.
+        """
+        source = f"hf:{repository.name}/{paths[0]}"
+        if self.verify:
+            raise UsageError(
+                f"{self.hub.host} lists no SHA-256 of {missing} in {repository.name}, so that what arrives "
+                "cannot be checked",
+                remedy=f"Use another mirror, or fetch it unchecked: `relayd pull --no-verify {source}`.",
+            )
+        self.say(f"{paths[0]} is not checked: {self.hub.host} lists no SHA-256 of it.")
+        pieces = []
+        for path in paths:
+            file = repository.files.get(path) or HubFile(path, repository.unchecked[path], "")
+            name = safe_file_name(Path(path).name)
+            pieces.append(self._own_piece(self.hub.url(repository, path), name, repository.name, file))
+        return self._into_our_folder(source, Path(paths[0]).name, tuple(pieces))
 
     def _projector(self, repository: Repository, path: str, mmproj: str) -> list[tuple[Repository, str]]:
         """Return the projector that the catalogue names, else the one found beside the model."""

@@ -150,6 +150,18 @@ def test_the_operators_digest_is_stronger_than_the_releases_own(
     assert "b11429" == pinned.install().version
 
 
+def test_an_archive_without_a_digest_is_installed_only_where_that_is_asked_for(
+    installer: Installer, publish: Callable[..., bytes], messages: Any
+) -> None:
+    publish("b11429", digest="none")
+
+    with pytest.raises(EngineBuildError):
+        installer.install()
+    assert any("--no-verify" in text for text in messages.said)
+    unchecked = replace(installer, verify=False).update()
+    assert ("release", "b11429") == (unchecked.source, unchecked.version)
+
+
 def test_bytes_the_operator_did_not_pin_stop_the_installation(
     installer: Installer, publish: Callable[..., bytes]
 ) -> None:

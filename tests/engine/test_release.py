@@ -130,5 +130,7 @@ def test_an_archive_that_nobody_vouches_for_is_not_fetched(
     assert choice is not None
     [asset] = choice.assets
     doubtful = type(choice)(choice.tag, "cpu", (msgspec.structs.replace(asset, digest=digest),))
-    with pytest.raises(FetchError, match="gives no SHA-256"):
+    with pytest.raises(FetchError, match="gives no SHA-256") as refused:
         unpack_release(doubtful, tmp_path, host, messages, {})
+
+    assert "relayd engine install --no-verify" in refused.value.remedy

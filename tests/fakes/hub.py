@@ -50,6 +50,7 @@ class FakeHub:
         faults: One is used up by each answer with bytes.
         asked: Every request so far.
         held: Set when a fault holds an answer.
+        without_digests: Whether it lists files as some mirrors do.
     """
 
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class FakeHub:
     asked: list[Asked] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    without_digests: bool = False
 
     def __post_init__(self) -> None:
         self._servers = [_serve(self, "hub"), _serve(self, "cdn")]
@@ -156,7 +158,8 @@ def _describe(hub: FakeHub, request: Any, repo: str, query: dict[str, list[str]]
     siblings: list[dict[str, Any]] = [{"rfilename": "README.md", "size": 5, "blobId": "0" * 40}]
     for path, data in hub.repos[repo].items():
         lfs = {"sha256": sha256(data), "size": len(data), "pointerSize": 134}
-        siblings.append({"rfilename": path, "size": len(data), "blobId": "1" * 40, "lfs": lfs})
+        digest = {} if hub.without_digests else {"lfs": lfs}
+        siblings.append({"rfilename": path, "size": len(data), "blobId": "1" * 40, **digest})
     if query.get("blobs") != ["true"]:
         siblings = [{"rfilename": one["rfilename"]} for one in siblings]
     document = {"id": repo, "sha": hub.commit, "gated": False, "siblings": siblings}

@@ -55,8 +55,12 @@ class Desk:
     def hub(self) -> Hub:
         return Hub(self.cache, self.fake.endpoint, self.token)
 
-    def pull(self, text: str, *, force: bool = False, drafts: bool = False) -> ModelRecord:
-        sources = ModelSources(self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts)
+    def pull(
+        self, text: str, *, force: bool = False, drafts: bool = False, verify: bool = True
+    ) -> ModelRecord:
+        sources = ModelSources(
+            self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts, verify=verify
+        )
         puller = Puller(self.hub, self.shelf, Fixed(), self.progress, self.too_large, silence_seconds=5)
         return puller.pull(sources.order(text), force=force)
 

@@ -239,3 +239,36 @@ def test_parts_at_an_address_that_are_no_model_are_removed(fake: FakeHub, desk: 
         desk.pull(f"{fake.cdn}/x/{names[0]}?key=1")
     assert [f"/x/{name}?key=1" for name in names] == [one.path for one in fake.downloads()]
     assert set() == desk.files()
+
+
+def test_a_hub_that_lists_no_digests_is_named_with_the_way_to_fetch_unchecked(
+    fake: FakeHub, desk: Desk
+) -> None:
+    fake.add(REPO, **{"tiny-Q4_K_M": BLOB})
+    fake.without_digests = True
+    with pytest.raises(UsageError, match=r"lists no SHA-256 of tiny-Q4_K_M\.gguf") as refused:
+        desk.pull(f"hf:{REPO}")
+
+    assert f"relayd pull --no-verify hf:{REPO}/tiny-Q4_K_M.gguf" in refused.value.remedy
+    assert set() == desk.files()
+
+
+def test_what_has_no_digest_is_fetched_unchecked_into_our_folder_when_it_is_asked_for(
+    fake: FakeHub, desk: Desk, tiny_model: Path
+) -> None:
+    model = tiny_model.read_bytes()
+    fake.add(REPO, **{"tiny-Q4_K_M": model})
+    fake.without_digests = True
+    record = desk.pull(f"hf:{REPO}", verify=False)
+
+    (part,) = record.parts
+    assert str(desk.shelf.root / "tiny-Q4_K_M.gguf") == part.path
+    assert (sha256(model), model) == (part.sha256, Path(part.path).read_bytes())
+    assert any("is not checked" in text for text in desk.progress.said)
+
+
+def test_what_has_a_digest_is_checked_although_that_need_not_be(fake: FakeHub, desk: Desk) -> None:
+    fake.add(REPO, **{"tiny-Q4_K_M": BLOB})
+    record = desk.pull(f"hf:{REPO}", verify=False)
+
+    assert "snapshots" in record.parts[0].path
