@@ -58,7 +58,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "batch": {"router", "scheduler", "store"},
     "remote": {"router", "scheduler", "store"},
     "api": {"router", "scheduler.ask", "scheduler.exchange", "store", "batch", "remote"},
-    "handover": {"router", "scheduler"},
+    "handover": {"router", "scheduler", "supervisor.snapshot"},
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
@@ -110,6 +110,7 @@ PURE = (
     "supervisor.state",
     "supervisor.restarts",
     "supervisor.sizing",
+    "supervisor.snapshot",
     "supervisor.causes",
     "router.body",
     "router.framing",

@@ -178,14 +178,20 @@ class Restart(Section, frozen=True):
     Attributes:
         first_delay_seconds: Wait before the first restart; it doubles with every further one.
         max_delay_seconds: Longest wait before a restart.
+        slow_delay_seconds: Wait before a restart once the budget is spent by exits under load; it doubles
+            with every further one.
+        max_slow_delay_seconds: Longest of these waits.
         stable_seconds: Time in service after which the wait starts over.
         budget: Unexpected exits tolerated within `budget_seconds`; after one more the replica is
-            given up. An exit by the kernel's out-of-memory killer counts as two.
+            given up, or restarted slowly if it had served and ended under load. An exit by the kernel's
+            out-of-memory killer counts as two; exits with the same request body in flight count once.
         budget_seconds: The window in which exits are counted.
     """
 
     first_delay_seconds: Seconds = 1
     max_delay_seconds: Seconds = 60
+    slow_delay_seconds: Seconds = 300
+    max_slow_delay_seconds: Seconds = 3600
     stable_seconds: Seconds = 120
     budget: Count = 5
     budget_seconds: Interval = 600

@@ -114,12 +114,12 @@ class Takeover:
         for planned in parts.desired.plan:
             parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
-        take_up(parts.fleet, state)
+        cold = take_up(parts, state)
         if self._claim.predecessor:
             self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
         self._left = state.in_use - adopted.keys()
         await self._end_orphans(adopted.values())
-        parts.fleet.load(leave=state.down | self._left)
+        parts.fleet.load(leave=cold | self._left)
 
     async def finish(self) -> None:
         """Wait for the predecessor's end, and replace what was left to it."""

@@ -144,6 +144,7 @@ class _Attempt:
                     )
                 files = (self._lock.descriptor, doors.listener.descriptors())
                 await successor.standby(*files, handover_state(self._parts))
+                await self._parts.fleet.launched()  # what has no record yet would not be adopted
             check()
         except TimeoutError as error:
             await successor.abandon()

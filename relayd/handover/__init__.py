@@ -24,12 +24,11 @@ stop a replica, and only the new scheduler decides.
 
 from relayd.handover.messages import Prepared
 from relayd.handover.predecessor import Predecessor, SharedFiles, predecessor_of
-from relayd.handover.state import HandoverState, PendingRestart
+from relayd.handover.state import HandoverState
 from relayd.handover.successor import Successor
 
 __all__ = [
     "HandoverState",
-    "PendingRestart",
     "Predecessor",
     "Prepared",
     "SharedFiles",

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
-from relayd.handover.state import HandoverState, PendingRestart
+from relayd.handover.state import HandoverState
 from relayd.scheduler import Dispatch, Exchange, Inherited, Refusal, Refuse, Ticket
 from relayd.secret import Secret
+from relayd.supervisor.snapshot import Snapshot
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What these messages mean, as a number. Two daemons compare it before either gives anything away.
 
 Raise it with a new kind of message, a field without a default, a field that goes, a new member of an
@@ -90,20 +91,19 @@ class _StateMessage(_Message, frozen=True):
 
     running: tuple[SentRequest, ...] = ()
     waiting: tuple[Ticket, ...] = ()
-    stopped: frozenset[str] = frozenset()
-    cold: Mapping[str, str] = {}
-    pending: Mapping[str, PendingRestart] = {}
+    replicas: Mapping[str, Snapshot] = {}
+    service_seconds: Mapping[str, float] = {}
 
     @classmethod
     def of(cls, state: HandoverState) -> Self:
         """Return a state in a form that can be sent."""
         running = tuple(map(SentRequest.of, state.running))
-        return cls(running, state.waiting, state.stopped, state.cold, state.pending)
+        return cls(running, state.waiting, state.replicas, state.service_seconds)
 
     def state(self) -> HandoverState:
         """Return the state that was sent."""
         running = tuple(one.inherited() for one in self.running)
-        return HandoverState(running, self.waiting, self.stopped, self.cold, self.pending)
+        return HandoverState(running, self.waiting, self.replicas, self.service_seconds)
 
 
 class Offered(_StateMessage, frozen=True):
@@ -183,8 +183,21 @@ class TicketRefused(_Message, frozen=True):
 FromOld = Offered | Commit | IdleConnection | TicketArrived | TicketAttemptFailed | TicketFinished
 FromNew = Prepared | Standby | TakenOver | TicketPlaced | TicketRefused
 
-encode = msgspec.json.encode
-decode_from_old = msgspec.json.Decoder(FromOld).decode
+
+def _path_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in a message")
+
+
+def _path_of(kind: type, text: Any) -> Path:
+    if kind is Path:
+        return Path(text)
+    raise TypeError(f"{kind.__name__} has no form in a message")
+
+
+encode = msgspec.json.Encoder(enc_hook=_path_text).encode
+decode_from_old = msgspec.json.Decoder(FromOld, dec_hook=_path_of).decode
 decode_from_new = msgspec.json.Decoder(FromNew).decode
 
 _Kind = TypeVar("_Kind")

@@ -4,33 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relayd.scheduler import Inherited, Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRestart:
-    """A replica that has ended and waits for its next start; times are wall-clock seconds.
-
-    Attributes:
-        retry_at: When that start is due.
-        failures: Exits in a row; the wait grows with them.
-        incarnation: How many times the replica was started.
-        restarts: How many times it came back by itself.
-        cause: Why it ended last, by the name that `status` gives; empty if that is not known.
-        code: Its exit code; negative is a signal.
-        message: How it ended.
-        remedy: What an operator can do.
-        ended_at: When that was.
-    """
-
-    retry_at: float
-    failures: int = 1
-    incarnation: int = 0
-    restarts: int = 0
-    cause: str = ""
-    code: int | None = None
-    message: str = ""
-    remedy: str = ""
-    ended_at: float | None = None
+from relayd.supervisor.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +14,16 @@ class HandoverState:
     Attributes:
         running: Requests that run; their tickets are the predecessor's.
         waiting: Those that wait.
-        stopped: Replicas that an operator has stopped; only an operator brings them back.
-        cold: Replicas that are wanted but not in memory → why; a request may bring them back.
-        pending: Replicas that wait for their next start.
+        replicas: What is known of each replica beyond its process, by name.
+        service_seconds: How long a request of each model takes, as far as it was learnt.
     """
 
     running: tuple[Inherited, ...] = ()
     waiting: tuple[Ticket, ...] = ()
-    stopped: frozenset[str] = frozenset()
-    cold: Mapping[str, str] = field(default_factory=dict)
-    pending: Mapping[str, PendingRestart] = field(default_factory=dict)
+    replicas: Mapping[str, Snapshot] = field(default_factory=dict)
+    service_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def in_use(self) -> frozenset[str]:
         """Replicas that the predecessor has requests on."""
         return frozenset(one.endpoint.replica for one in self.running)
-
-    @property
-    def down(self) -> frozenset[str]:
-        """Replicas without a process, which stay as they are."""
-        return self.stopped | self.cold.keys() | self.pending.keys()

@@ -13,7 +13,7 @@ The whole policy, in order, for a request that arrives:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relayd.scheduler.balance import Balance, LeastBusy
@@ -174,6 +174,15 @@ class Scheduler:
         """Return the tickets that wait, the longest first."""
         tickets = (entry.ticket for queue in self._queues.values() for entry in queue)
         return sorted(tickets, key=lambda ticket: ticket.id)
+
+    @property
+    def service_seconds(self) -> dict[str, float]:
+        """How long a request of each model takes, as far as that was learnt."""
+        return dict(self._service_seconds)
+
+    def resume(self, service_seconds: Mapping[str, float]) -> None:
+        """Take up what another daemon has learnt of models of which nothing is known here."""
+        self._service_seconds = {**service_seconds, **self._service_seconds}
 
     def __repr__(self) -> str:
         waiting = sum(map(len, self._queues.values()))

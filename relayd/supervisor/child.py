@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from relayd.endpoint import Endpoint
 from relayd.lock import is_held
 from relayd.supervisor.orphans import end_stragglers
+
+_RECORDING_SECONDS = 30.0
+"""How long the end of a process waits for the record of its start: a disk that hangs must not hide it."""
 
 
 class Child(Protocol):
@@ -80,6 +84,12 @@ class Files:
         return self.folder / f"{self.stem}.lock"
 
 
+def _happened() -> Event:
+    event = Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True, eq=False)
 class EngineChild:
     """A llama-server in a session of its own.
@@ -87,6 +97,7 @@ class EngineChild:
     Attributes:
         process: How its exit code is learnt; None when an earlier daemon started it.
         forget: Removes its record.
+        recorded: Set once its record is written; always of one that an earlier daemon started.
     """
 
     pid: int
@@ -97,6 +108,7 @@ class EngineChild:
     command: tuple[str, ...]
     forget: Callable[[], None]
     process: subprocess.Popen[bytes] | None = None
+    recorded: Event = field(default_factory=_happened)
 
     def signal(self, number: int) -> None:
         """Signal the whole process group; a group that is already gone is fine."""
@@ -110,6 +122,7 @@ class EngineChild:
         group still holds the lock.
         """
         code = self.process.wait() if self.process else None
+        self.recorded.wait(_RECORDING_SECONDS)  # our own copy of its lock is closed with that
         self.signal(signal.SIGKILL)
         with contextlib.suppress(OSError):  # out of descriptors; the next start looks again
             if is_held(self.files.lock):

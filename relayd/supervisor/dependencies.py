@@ -6,6 +6,7 @@ from random import Random
 from typing import Protocol
 
 from relayd.clock import Clock
+from relayd.endpoint import Endpoint
 from relayd.planner import Planned, Step
 from relayd.supervisor.examination import Smaller
 from relayd.supervisor.grants import GrantAtOnce, Grants
@@ -42,6 +43,10 @@ def _never_busy(_replica: str) -> bool:
     return False
 
 
+def _none_known(_endpoint: Endpoint) -> frozenset[str]:
+    return frozenset()
+
+
 def _nothing_smaller(_planned: Planned, _rung: int, *, host: bool) -> Step | None:  # noqa: ARG001 - the name is the protocol's
     return None
 
@@ -60,6 +65,8 @@ class Dependencies:
         clock: Time.
         fetch: Reads from a replica, for its health checks.
         busy: Returns whether a replica, by its name, has requests to work on.
+        in_flight: Returns digests of the request bodies that an incarnation was working on when it hung up or
+            ended; asked as its end is seen, before `listener.lost`.
         smaller: Names what to try when memory does not hold a replica; called in a thread.
         out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory; called
             in a thread.
@@ -73,6 +80,7 @@ class Dependencies:
     clock: Clock
     fetch: Fetch
     busy: Callable[[str], bool] = _never_busy
+    in_flight: Callable[[Endpoint], frozenset[str]] = _none_known
     smaller: Smaller = _nothing_smaller
     out_of_memory: Callable[[int], bool] = _never_out_of_memory
     grants: Grants = field(default_factory=GrantAtOnce)

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from relayd.errors import ModelNotFoundError
 from relayd.names import ReplicaName
 from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
+from relayd.supervisor.snapshot import Snapshot
 from relayd.supervisor.state import SETTLED, State
-from relayd.supervisor.status import Backoff, Settings, Status
+from relayd.supervisor.status import Settings, Status
 
 
 class Fleet:
@@ -59,17 +60,20 @@ class Fleet:
             else:
                 replica.load()
 
-    def keep_stopped(self, names: Collection[str]) -> None:
-        """Take over from another daemon that an operator has stopped some replicas."""
-        for name in names:
-            if replica := self._replicas.get(name):
-                replica.stop(0)
+    def snapshots(self) -> dict[str, Snapshot]:
+        """Return what is known of every replica beyond its process, by name."""
+        return {name: replica.snapshot() for name, replica in self._replicas.items()}
 
-    def resume(self, backoffs: Mapping[str, Backoff]) -> None:
-        """Wait for the next start of replicas in the place of another daemon."""
-        for name, backoff in backoffs.items():
+    def resume(self, known: Mapping[str, Snapshot]) -> None:
+        """Go on with what another daemon knows of replicas."""
+        for name, snapshot in known.items():
             if replica := self._replicas.get(name):
-                replica.resume(backoff)
+                replica.resume(snapshot)
+
+    async def launched(self) -> None:
+        """Wait until every start that is under way has its process, and its record for the next daemon."""
+        while work := [job for replica in self._replicas.values() if (job := replica.launch_work)]:
+            await asyncio.wait(work)
 
     def unload(self, name: str, reason: str) -> None:
         """Bring a replica down so that a request may bring it back; nothing if there is none.

@@ -1,12 +1,8 @@
 """The launcher: starts llama-server processes, and takes them over from an earlier daemon."""
 
-import contextlib
 import errno
 import os
-import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,17 +10,18 @@ from typing import Protocol
 
 from relayd.clock import Clock
 from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
-from relayd.errors import EngineError, ListenError, StateError
+from relayd.errors import ListenError, StateError
 from relayd.files import private_folder
-from relayd.journal import Journal
 from relayd.lock import Lock, is_held
 from relayd.planner import Planned, ReplicaSpec
 from relayd.planner.plan import to_document
 from relayd.secret import Secret, new_secret
 from relayd.store import Record, Records
 from relayd.supervisor.adoption import Adopted, address_of, identity, running_plan
-from relayd.supervisor.child import Child, EngineChild, Files
+from relayd.supervisor.child import EngineChild, Files
+from relayd.supervisor.enginelaunch import PASSING, EngineLaunch
 from relayd.supervisor.identity import boot_id, is_ours, start_mark
+from relayd.supervisor.launching import Launch
 from relayd.supervisor.logs import log_path, mark, open_log
 from relayd.supervisor.orphans import end_stragglers
 from relayd.supervisor.sizing import Reduction, line_of
@@ -33,18 +30,11 @@ Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
 """Builds the argv of a replica from its spec, its address and its key file."""
 
 
-_PASSING = frozenset({
-    errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS,
-    errno.ETXTBSY,
-})  # fmt: skip
-"""What the system may have again in a moment."""
-
-
 class Launcher(Protocol):
     """Starts processes for specs."""
 
-    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Child:
-        """Start one process.
+    def prepare(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Launch:
+        """Make what a start needs: lock, key, address, command line, log. Blocks.
 
         Args:
             planned: What runs.
@@ -52,8 +42,8 @@ class Launcher(Protocol):
             reduction: What it was made smaller by, if it was.
 
         Raises:
-            EngineError: The binary cannot be started.
             StateError: The runtime folder cannot be used.
+            RelaydError: The replica cannot be started as it is planned.
             OSError: The system is out of a resource, or another process holds the replica; trying
                 again may help.
         """
@@ -104,19 +94,17 @@ class EngineLauncher:
     def __repr__(self) -> str:
         return f"<EngineLauncher: {self._engine}, {len(self._ports) or 'no'} ports>"
 
-    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> EngineChild:
-        """Start one process; see `Launcher`."""
-        spec = planned.spec
-        files = Files.of(self._runtime, spec.name)
+    def prepare(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> EngineLaunch:
+        """Make what a start needs; see `Launcher`."""
+        files = Files.of(self._runtime, planned.name)
         private_folder(self._runtime)  # it may have been removed meanwhile
         private_folder(self._logs)
-        lock = _take(files.lock, spec.name)
+        lock = _take(files.lock, planned.name)
         try:
-            child = self._spawn(spec, incarnation, files, lock)
-            self._remember(planned, child, reduction)
-        finally:
+            return self._prepared(planned, incarnation, reduction, files, lock)
+        except BaseException:
             lock.close()
-        return child
+            raise
 
     def adopt(self, planned: Planned) -> Adopted | None:
         """Return the living process of this plan's line; see `Launcher`.
@@ -156,8 +144,20 @@ class EngineLauncher:
             forget=partial(self._records.forget, files.stem),
         )
 
-    def _remember(self, planned: Planned, child: EngineChild, reduction: Reduction | None) -> None:
-        address = child.endpoint.address
+    def _prepared(
+        self, planned: Planned, incarnation: int, reduction: Reduction | None, files: Files, lock: Lock
+    ) -> EngineLaunch:
+        spec, key = planned.spec, new_secret()
+        files.key.unlink(missing_ok=True)
+        with os.fdopen(os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key.reveal() + "\n")
+        files.socket.unlink(missing_ok=True)
+        address = self._address(files)
+        command = self._command(spec, address, files.key)
+        log = log_path(self._logs, spec.model, spec.index)
+        environment = self._environment(spec.name)
+        output = open_log(log)
+        mark(output, spec.name, incarnation, self._clock.wall())
         tcp = address if isinstance(address, TcpAddress) else TcpAddress(0)
         record = Record(
             replica=planned.name,
@@ -167,72 +167,18 @@ class EngineLauncher:
             needs=dict(planned.needs),
             basis=planned.basis.value,
             reduction=to_document(reduction) if reduction else None,
-            incarnation=child.endpoint.incarnation,
-            pid=child.pid,
+            incarnation=incarnation,
+            pid=0,
             boot_id=boot_id(),
-            started=start_mark(child.pid) or "",
+            started="",
             port=tcp.port,
             host=tcp.host,
-            log=str(child.log),
-            log_offset=child.log_offset,
-            command=child.command,
-        )
-        try:
-            self._records.write(child.files.stem, record)
-        except StateError as error:  # it runs all the same; only the next daemon would not know it
-            Journal("supervisor").warning("record.not_written", replica=planned.name, message=error.message)
-
-    def _spawn(self, spec: ReplicaSpec, incarnation: int, files: Files, lock: Lock) -> EngineChild:
-        key = new_secret()
-        files.key.unlink(missing_ok=True)
-        with os.fdopen(os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key.reveal() + "\n")
-        files.socket.unlink(missing_ok=True)
-        address = self._address(files)
-        command = self._command(spec, address, files.key)
-        log = log_path(self._logs, spec.model, spec.index)
-        output = open_log(log)
-        try:
-            mark(output, spec.name, incarnation, self._clock.wall())
-            log_offset = os.fstat(output).st_size
-            process = self._popen(command, self._environment(spec.name), output, lock.descriptor)
-        finally:
-            os.close(output)
-        _limit(process.pid)
-        lock.sign(process.pid)
-        return EngineChild(
-            pid=process.pid,
-            endpoint=Endpoint(address, key, spec.name, incarnation),
-            files=files,
-            log=log,
-            log_offset=log_offset,
+            log=str(log),
+            log_offset=os.fstat(output).st_size,
             command=command,
-            forget=partial(self._records.forget, files.stem),
-            process=process,
         )
-
-    def _popen(
-        self, command: tuple[str, ...], environment: Mapping[str, str], output: int, lock: int
-    ) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._runtime,
-                env=dict(environment),
-                pass_fds=(lock,),
-                start_new_session=True,
-                umask=0o077,
-            )
-        except OSError as error:
-            if error.errno in _PASSING:
-                raise
-            message = f"llama-server cannot be started: {command[0]}: {error.strerror}."
-            raise EngineError(
-                message, remedy="Correct engine.path, or run `relayd engine install`."
-            ) from error
+        endpoint = Endpoint(address, key, spec.name, incarnation)
+        return EngineLaunch(record, endpoint, files, environment, output, lock, self._records)
 
     def _address(self, files: Files) -> Address:
         if not self._ports:
@@ -260,7 +206,7 @@ def _take(path: Path, replica: str) -> Lock:
     try:
         lock = Lock.try_take(path)
     except OSError as error:
-        if error.errno in _PASSING:
+        if error.errno in PASSING:
             raise
         message = f"the runtime folder {path.parent} cannot be used: {error.strerror}."
         raise StateError(message, remedy="Check its owner and mode (0700).") from error
@@ -278,15 +224,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _limit(pid: int) -> None:
-    """Let the kernel prefer this process over the daemon when memory ends, and write no core.
-
-    Set from outside after the start: no code of ours runs between fork and exec.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError):  # already gone; its exit is seen elsewhere
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-        Path(f"/proc/{pid}/oom_score_adj").write_text("500")

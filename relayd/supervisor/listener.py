@@ -38,7 +38,7 @@ class ReplicaListener(Protocol):
         """A replica is wanted but not in memory; `reason` is why, for clients that ask for it."""
 
     def gone(self, replica: str, reason: str) -> None:
-        """A replica was stopped or given up, and does not come back by itself."""
+        """A replica was stopped or given up, or comes back only much later: requests do not wait for it."""
 
     def forgotten(self, replica: str) -> None:
         """A replica is no longer part of the plan."""
@@ -61,7 +61,7 @@ def announce(
         new: The state now.
         planned: What runs, or would.
         endpoint: Where the incarnation answers, or answered; None without one.
-        reason: Why it is not in memory, was stopped or given up.
+        reason: Why it is not in memory, was stopped or given up, or is started again only much later.
     """
     if old in _ROUTED and new not in _ROUTED and endpoint:
         if new is State.STOPPING:
@@ -80,5 +80,7 @@ def announce(
             listener.paused(planned.name)
         case State.DRAINING:
             listener.draining(planned.name)
+        case State.BACKOFF if reason and old is not State.BACKOFF:
+            listener.gone(planned.name, reason)
         case State.STOPPED | State.FATAL:
             listener.gone(planned.name, reason)

@@ -51,6 +51,7 @@ class Event(Enum):
     STOP_NOW = "stop now"
     ADOPT = "adopt"
     RESUME = "resume"
+    RESUME_GIVEN_UP = "resume, given up"
     GRANTED = "granted"
     ANSWERED_LOADING = "answered: loading"
     ANSWERED_READY = "answered: ready"
@@ -69,6 +70,7 @@ GOALS: Mapping[Event, Goal] = {
     Event.RESTART: Goal.LOADED,
     Event.ADOPT: Goal.LOADED,
     Event.RESUME: Goal.LOADED,
+    Event.RESUME_GIVEN_UP: Goal.LOADED,
     Event.UNLOAD: Goal.COLD,
     Event.STOP: Goal.STOPPED,
     Event.STOP_NOW: Goal.STOPPED,
@@ -113,6 +115,7 @@ TRANSITIONS: Mapping[State, Mapping[Event, Target]] = {
         Event.UNLOAD: State.COLD,
         Event.ADOPT: State.LOADING,
         Event.RESUME: State.BACKOFF,
+        Event.RESUME_GIVEN_UP: State.FATAL,
         **_WITHOUT_PROCESS,
     },
     State.WAITING: {

@@ -7,6 +7,8 @@ from relayd.config.schema import Probe, Replicas, Restart
 from relayd.planner import Planned, ReplicaSpec
 from relayd.supervisor.causes import Exit
 from relayd.supervisor.child import Child
+from relayd.supervisor.restarts import AT_ONCE, Retry
+from relayd.supervisor.snapshot import Snapshot
 from relayd.supervisor.state import State
 
 
@@ -27,8 +29,7 @@ class Status:
         planned: What runs, or would; smaller than what is wanted where memory did not hold that.
         last_words: What the engine wrote last before it ended on its own.
         reduced: The steps that were taken down to fit into memory.
-        reason: Why it is not in memory; empty unless it is cold.
-        failures: Unexpected exits in a row.
+        reason: Why it is not in memory, or why its next start is far off; else empty.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
     """
 
@@ -49,33 +50,11 @@ class Status:
     log: Path | None
     command: tuple[str, ...]
     reason: str = ""
-    failures: int = 0
 
     @property
     def spec(self) -> ReplicaSpec:
         """What runs, or would."""
         return self.planned.spec
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """A replica that waits for its next start, for a daemon that takes over; times are wall-clock seconds.
-
-    Attributes:
-        retry_at: When the next start is due.
-        failures: Exits in a row.
-        incarnation: How many times it was started.
-        restarts: How many times it came back by itself.
-        last_exit: How it ended last.
-        last_exit_at: When that was.
-    """
-
-    retry_at: float
-    failures: int
-    incarnation: int
-    restarts: int
-    last_exit: Exit | None = None
-    last_exit_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +65,7 @@ class History:
         since: When it came into its present state.
         incarnation: How many times it was started, over all daemons.
         restarts: How many times it came back by itself.
-        retry_delay_seconds: How long the next try waits.
+        retry: How long the next try waits, and whether slowly.
         retry_at: When it is due.
         reason: Why it is not in memory.
     """
@@ -94,7 +73,7 @@ class History:
     since: float
     incarnation: int = 0
     restarts: int = 0
-    retry_delay_seconds: float = 0.0
+    retry: Retry = AT_ONCE
     retry_at: float | None = None
     reason: str = ""
     last_exit: Exit | None = None
@@ -108,20 +87,33 @@ class History:
         self.incarnation = child.endpoint.incarnation
         self.log, self.command = child.log, child.command
 
-    def resume(self, backoff: Backoff, now: float) -> None:
-        """Go on with what another daemon knows of a replica that waits for its next start."""
-        self.incarnation, self.restarts = backoff.incarnation, backoff.restarts
-        self.last_exit, self.last_exit_at = backoff.last_exit, backoff.last_exit_at
-        self.retry_delay_seconds = max(0.0, backoff.retry_at - now)
+    def resume(self, known: Snapshot) -> None:
+        """Go on with what another daemon knows of it."""
+        self.incarnation = max(self.incarnation, known.incarnation)
+        self.restarts = known.restarts
+        self.last_exit, self.last_exit_at = known.last_exit, known.last_exit_at
+        self.last_words = known.last_words
 
     def why(self, name: str, state: State) -> str:
-        """Return why a replica without a process takes no requests, for clients that ask for it."""
+        """Return why a replica without a process takes no requests, for clients that ask for it.
+
+        Empty while it is restarted soon: requests wait for that.
+        """
+        if state is State.BACKOFF:
+            spent = self.retry.slow and self.last_exit
+            return f"{name} is started again later, it ended too often: {spent.message}" if spent else ""
         if state is State.COLD:
             return self.reason or f"{name} has not been loaded yet"
         if state is State.FATAL and self.last_exit:
             sentences = (self.last_exit.message, self.last_exit.remedy.rstrip("."))
             return f"{name} gave up: {'. '.join(filter(None, sentences))}"
         return f"{name} is stopped"
+
+    def reason_in(self, name: str, state: State) -> str:
+        """Return why it is not in memory, or why its next start is far off; empty in every other state."""
+        if state is State.COLD:
+            return self.reason
+        return self.why(name, state) if state is State.BACKOFF else ""
 
     def ended(self, exit_: Exit, last_words: tuple[str, ...], at: float) -> None:
         """Take note of the end of an incarnation."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.contract.stage import Stage
+from tests.contract.stage import Stage, launched
 
 
 def _opens(ending: str) -> Callable[[str, tuple[object, ...]], bool]:
@@ -40,7 +40,7 @@ def crash(engine: Path, home: Path, fatal: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(audit)
-    launcher.launch(planned, 1)
+    launched(launcher, planned, 1)
     sys.audit("relayd.launched")
 
 

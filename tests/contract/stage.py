@@ -23,6 +23,7 @@ from relayd.engine import environment
 from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Pools
 from relayd.supervisor import Dependencies, EngineLauncher, Replica, Settings
+from relayd.supervisor.child import EngineChild
 from relayd.supervisor.probe import Fetch
 from tests.daemons import DEADLINE_SECONDS
 
@@ -166,7 +167,8 @@ class Stage:
         return Replica(self.planned(faults, name), known, settings)
 
     def log(self, name: str = "m") -> str:
-        return (self.home / "logs" / f"{name}.0.log").read_text()
+        path = self.home / "logs" / f"{name}.0.log"
+        return path.read_text() if path.exists() else ""
 
     def go(self, name: str = "m") -> None:
         """Let a replica that is held load to the end."""
@@ -211,6 +213,14 @@ class Stage:
             where = (address.path.name,)
         flags = ("--model", str(spec.file), "--api-key-file", str(key_file), "--parallel", str(spec.slots))
         return (str(self.engine), *flags, "--host", *where, *spec.extra_args)
+
+
+def launched(launcher: EngineLauncher, planned: Planned, incarnation: int = 1) -> EngineChild:
+    """Start a process, with every step in the thread of the test."""
+    launch = launcher.prepare(planned, incarnation)
+    child = launch.spawn()
+    launch.record()
+    return child
 
 
 on_both = pytest.mark.parametrize("listen", ["unix", "tcp"], indirect=True)

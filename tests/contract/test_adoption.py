@@ -23,7 +23,7 @@ from relayd.supervisor.identity import start_mark
 from relayd.supervisor.orphans import end_orphans
 from relayd.supervisor.state import State
 from tests.contract import crashing
-from tests.contract.stage import Stage, on_both, pid_of, until
+from tests.contract.stage import Stage, launched, on_both, pid_of, until
 from tests.daemon.test_faults import config
 from tests.daemons import DEADLINE_SECONDS, Daemon, tagged_processes
 
@@ -148,7 +148,7 @@ def test_s37_a_runtime_folder_that_was_wiped_makes_no_twins(
 def test_s38_a_record_that_makes_no_sense_is_put_aside_and_the_others_hold(stage: Stage) -> None:
     names = ("a", "b", "c", "d")
     launcher = stage.launcher()
-    children = {name: launcher.launch(stage.planned(name=name), 1) for name in names}
+    children = {name: launched(launcher, stage.planned(name=name), 1) for name in names}
     try:
         for name, bytes_ in (("a", b'{"replica": "a#0"'), ("b", b"\0\xff"), ("c", b'{"schema": 99}')):
             record = children[name].files.lock.with_suffix(".json")
@@ -194,7 +194,7 @@ def test_s41_a_lock_that_a_stranger_holds_is_respected_until_it_is_free(stage: S
     async def story() -> None:
         assert not replica.adopt()
         replica.start()
-        assert State.BACKOFF is replica.state
+        assert State.BACKOFF is await replica.reached(State.BACKOFF)
         last = replica.status().last_exit
         assert last
         assert "another process holds m#0" in last.message
@@ -267,7 +267,7 @@ def test_s44_of_two_daemons_that_start_together_one_lives(
 
 @pytest.mark.fake
 def test_s45_what_a_killed_replica_left_does_not_hinder_the_next_one(stage: Stage) -> None:
-    child = stage.launcher().launch(stage.planned(), 1)
+    child = launched(stage.launcher(), stage.planned(), 1)
     assert isinstance(child.endpoint.address, UnixAddress)
     while not child.endpoint.address.path.exists():
         Event().wait(0.005)
@@ -287,7 +287,7 @@ def test_s45_what_a_killed_replica_left_does_not_hinder_the_next_one(stage: Stag
 @pytest.mark.fake
 @on_both
 def test_what_a_daemon_left_running_is_adopted_where_it_listens(stage: Stage) -> None:
-    child = stage.launcher().launch(stage.planned(), 3)
+    child = launched(stage.launcher(), stage.planned(), 3)
     replica = stage.replica()
 
     async def story() -> None:

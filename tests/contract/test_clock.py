@@ -19,7 +19,7 @@ from relayd.clock import SystemClock
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.state import State
-from tests.contract.stage import Stage, pid_of, quick, until
+from tests.contract.stage import Stage, launched, pid_of, quick, until
 from tests.contract.test_adoption import await_incarnation, complete, through
 from tests.daemons import DEADLINE_SECONDS, Daemon, wait_until
 
@@ -92,7 +92,7 @@ def test_s63_a_daemon_out_of_descriptors_is_back_when_there_are_some(
 
 @pytest.mark.fake
 def test_s64_a_replica_goes_before_the_daemon_and_leaves_no_core(stage: Stage) -> None:
-    child = stage.launcher().launch(stage.planned(), 1)
+    child = launched(stage.launcher(), stage.planned(), 1)
     try:
         own, of_child = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in ("self", child.pid))
         assert 500 == of_child

@@ -43,7 +43,7 @@ def test_s02_an_engine_that_cannot_be_started_is_given_up_at_once(
 
     async def story() -> None:
         replica.start()
-        assert State.FATAL is replica.state
+        assert State.FATAL is await replica.reached(State.FATAL)
         last = replica.status().last_exit
         assert last
         assert str(program) in last.message
@@ -60,7 +60,7 @@ def test_s03_without_a_descriptor_a_start_is_tried_again(stage: Stage) -> None:
     async def story() -> None:
         with no_descriptor_left():
             replica.start()
-            assert State.BACKOFF is replica.state
+            assert State.BACKOFF is await replica.reached(State.BACKOFF)
         await replica.reached(State.READY)
 
     stage.play(story, replica)

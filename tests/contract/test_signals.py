@@ -11,7 +11,7 @@ import pytest
 
 from relayd.engine import Engine
 from relayd.supervisor.state import State
-from tests.contract.stage import Stage, no_descriptor_left, pid_of, until
+from tests.contract.stage import Stage, launched, no_descriptor_left, pid_of, until
 from tests.contract.test_adoption import await_incarnation
 from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, lasting_processes, tagged_processes, wait_until
 
@@ -56,7 +56,7 @@ def stop(daemon: Daemon, target: str) -> float:
 @pytest.mark.fake
 def test_s21_to_signal_what_has_just_ended_is_fine(stage: Stage) -> None:
     stage.program = ("/bin/true",)
-    child = stage.launcher().launch(stage.planned(), 1)
+    child = launched(stage.launcher(), stage.planned(), 1)
     assert child.process
     assert 0 == child.process.wait()
 

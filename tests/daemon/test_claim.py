@@ -8,7 +8,7 @@ import pytest
 from relayd.daemon.takeover import Claim, claim
 from relayd.daemon.upgrade import check_upgradable
 from relayd.errors import DaemonRunningError, UpgradeError
-from relayd.handover import Predecessor
+from relayd.handover import HandoverState, Predecessor
 from relayd.lock import Lock
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 
@@ -34,7 +34,7 @@ def test_a_free_place_has_no_predecessor_and_nothing_left(tmp_path: Path) -> Non
         return place
 
     place = with_parts(state, story)
-    assert (None, (), frozenset()) == (place.predecessor, place.listening, place.state.down)
+    assert (None, (), HandoverState()) == (place.predecessor, place.listening, place.state)
 
 
 class Gone:

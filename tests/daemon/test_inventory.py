@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,11 +14,14 @@ from relayd.daemon.report import NoArguments, StopArguments
 from relayd.daemon.takeover import Claim, Takeover
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
-from relayd.handover import HandoverState, PendingRestart
+from relayd.handover import HandoverState
 from relayd.lock import Lock
 from relayd.scheduler import Ask, Dispatch, Refusal, Refuse, Ticket
+from relayd.supervisor import State
 from relayd.supervisor.causes import Cause, Exit
-from relayd.supervisor.status import Backoff
+from relayd.supervisor.restarts import CountedExit, Spent
+from relayd.supervisor.sizing import line_of
+from relayd.supervisor.snapshot import Snapshot
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 
 pytestmark = pytest.mark.system
@@ -70,11 +74,19 @@ def test_stopped_and_cold_are_told_apart(tmp_path: Path) -> None:
 
     state = with_parts(desired(tmp_path, MODEL, OTHER), story)
 
-    assert (frozenset({"m#0", "m#1"}), {"other#0": REASON}) == (state.stopped, state.cold)
+    assert {"m#0": (State.STOPPED, ""), "m#1": (State.STOPPED, ""), "other#0": (State.COLD, REASON)} == {
+        name: (one.state, one.reason) for name, one in state.replicas.items()
+    }
+
+
+def of(home: Path, **fields: Any) -> Snapshot:
+    """Return what is known of a replica of `MODEL`, of its present line."""
+    return Snapshot(line_of(desired(home, MODEL).plan[0]), **fields)
 
 
 def test_a_successor_refuses_what_is_stopped_and_what_is_cold_without_naming_others(tmp_path: Path) -> None:
-    state = HandoverState(stopped=frozenset({"m#0", "m#1"}), cold={"other#0": REASON})
+    stopped, cold = Snapshot("any", State.STOPPED), Snapshot("any", State.COLD, REASON)
+    state = HandoverState(replicas={"m#0": stopped, "m#1": stopped, "other#0": cold})
     states, refusals = taken_over(tmp_path, state)
 
     assert {"m#0": "stopped", "m#1": "stopped", "other#0": "cold"} == states
@@ -83,42 +95,80 @@ def test_a_successor_refuses_what_is_stopped_and_what_is_cold_without_naming_oth
     assert NO_ROOM == refusals["other"].reason
 
 
-def test_a_replica_that_waits_for_its_next_start_goes_on_waiting(tmp_path: Path) -> None:
-    backoff = Backoff(
-        LATER, failures=4, incarnation=7, restarts=6, last_exit=CRASH, last_exit_at=LATER - 7200
-    )
+SPENT = Spent((CountedExit(LATER - 3700, 1, frozenset({"7d1a"})),), failures=4)
+
+
+def crossed(home: Path, known: Snapshot) -> tuple[Snapshot, Snapshot]:
+    """Return what one daemon knows of `m#0` that resumed it, and then its successor."""
 
     async def leave(daemon: Assembled) -> HandoverState:
-        daemon.parts.fleet.resume({"m#0": backoff})
+        daemon.parts.fleet.resume({"m#0": known})
         return handover_state(daemon.parts)
 
     async def take(daemon: Assembled) -> HandoverState:
+        await Takeover(daemon.parts, Claim(Lock(home / "lock", -1), state=state)).run()
+        return handover_state(daemon.parts)
+
+    state = with_parts(desired(home, MODEL), leave)
+    after = with_parts(desired(home, MODEL), take)
+    return state.replicas["m#0"], after.replicas["m#0"]
+
+
+def same(before: Snapshot, after: Snapshot) -> bool:
+    """Return whether two are equal, but for the time that passed between their clocks."""
+    (counted,) = after.spent.exits
+    assert before.spent.exits[0].at == pytest.approx(counted.at, abs=60)
+    assert before.retry_at == (None if after.retry_at is None else pytest.approx(after.retry_at, abs=60))
+    return before == replace(after, retry_at=before.retry_at, spent=before.spent)
+
+
+def test_a_replica_that_waits_for_its_next_start_goes_on_waiting(tmp_path: Path) -> None:
+    known = of(
+        tmp_path, state=State.BACKOFF, retry_at=LATER, spent=SPENT, incarnation=7, restarts=6,
+        last_exit=CRASH, last_exit_at=LATER - 7200,
+    )  # fmt: skip
+
+    before, after = crossed(tmp_path, known)
+
+    assert (State.BACKOFF, CRASH, 4) == (after.state, after.last_exit, after.spent.failures)
+    assert same(known, before)
+    assert same(before, after)
+
+
+def test_a_replica_that_was_given_up_stays_so_with_its_reason_and_its_spent_budget(tmp_path: Path) -> None:
+    known = of(
+        tmp_path, state=State.FATAL, spent=SPENT, incarnation=7, last_exit=CRASH,
+        last_exit_at=LATER - 7200, last_words=("GGML_ASSERT",),
+    )  # fmt: skip
+
+    before, after = crossed(tmp_path, known)
+
+    assert (State.FATAL, ("GGML_ASSERT",)) == (after.state, after.last_words)
+    assert same(known, before)
+    assert same(before, after)
+
+
+def test_what_another_line_has_spent_is_not_this_ones(tmp_path: Path) -> None:
+    known = Snapshot("another", State.FATAL, spent=SPENT, incarnation=7, last_exit=CRASH)
+
+    states, _ = taken_over(tmp_path, HandoverState(replicas={"m#0": known}))
+
+    assert "fatal" != states["m#0"], "it is started"
+
+
+def test_what_was_learnt_of_service_times_goes_over(tmp_path: Path) -> None:
+    async def story(daemon: Assembled) -> HandoverState:
         await Takeover(daemon.parts, Claim(Lock(tmp_path / "lock", -1), state=state)).run()
         return handover_state(daemon.parts)
 
-    state = with_parts(desired(tmp_path, MODEL), leave)
-    assert ("crash", -11, 4) == (
-        state.pending["m#0"].cause, state.pending["m#0"].code, state.pending["m#0"].failures
-    )  # fmt: skip
-    after = with_parts(desired(tmp_path, MODEL), take).pending["m#0"]
-    assert LATER == pytest.approx(after.retry_at, abs=60)
-    assert state.pending["m#0"] == replace(after, retry_at=state.pending["m#0"].retry_at)
+    state = HandoverState(service_seconds={"m": 12.5})
+
+    assert {"m": 12.5} == with_parts(desired(tmp_path, MODEL), story).service_seconds
 
 
 def test_what_this_plan_does_not_have_is_ignored(tmp_path: Path) -> None:
-    pending = {"gone#0@attic": PendingRestart(LATER, cause="a cause of a later build")}
-    state = HandoverState(stopped=frozenset({"gone#1"}), cold={"gone#2": REASON}, pending=pending)
+    known = {"gone#0@attic": Snapshot("any", State.FATAL), "gone#1": Snapshot("any", State.COLD)}
 
-    states, _ = taken_over(tmp_path, state)
+    states, _ = taken_over(tmp_path, HandoverState(replicas=known))
 
-    assert {"m#0": "fatal", "m#1": "fatal", "other#0": "fatal"} == states
-
-
-def test_a_cause_of_a_later_build_is_kept_as_vanished(tmp_path: Path) -> None:
-    state = HandoverState(pending={"m#0": PendingRestart(LATER, cause="abducted", message="it was abducted")})
-
-    async def story(daemon: Assembled) -> Exit | None:
-        await Takeover(daemon.parts, Claim(Lock(tmp_path / "lock", -1), state=state)).run()
-        return daemon.parts.fleet.statuses()[0].last_exit
-
-    assert Exit(Cause.VANISHED, None, "it was abducted") == with_parts(desired(tmp_path, MODEL), story)
+    assert {"m#0", "m#1", "other#0"} == states.keys()

@@ -15,6 +15,7 @@ from relayd.daemon.launch import launcher
 from relayd.desired.state import DesiredState
 from relayd.engine import Engine
 from relayd.engine.argv import Features
+from tests.contract.stage import launched
 from tests.daemon.assembled import MODEL, desired
 from tests.daemons import wait_until
 
@@ -53,7 +54,7 @@ def given(home: Path, listen: str, environ: Mapping[str, str]) -> DesiredState:
 def started(home: Path, listen: str = "unix", **environ: str) -> tuple[dict[str, Any], str, int]:
     """Return how the engine was started, the address of its endpoint, and its incarnation."""
     state = given(home, listen, {"PATH": os.environ["PATH"], **environ})
-    child = launcher(state).launch(state.plan[0], 3)
+    child = launched(launcher(state), state.plan[0], 3)
     try:
         wait_until((home / "seen.json").exists)
     finally:

@@ -7,9 +7,16 @@ number cannot read is a change that needs a new number (`relayd.handover.message
 from pathlib import Path
 
 from relayd.endpoint import Endpoint, TcpAddress, UnixAddress
-from relayd.handover import HandoverState, PendingRestart, messages
+from relayd.handover import HandoverState, messages
+from relayd.planner import Basis, ReplicaSpec
 from relayd.scheduler import Ask, Ended, Exchange, Inherited, Refusal, Ticket, Usage
 from relayd.secret import Secret
+from relayd.supervisor.causes import Cause, Exit
+from relayd.supervisor.restarts import CountedExit, Spent
+from relayd.supervisor.sizing import Reduction
+from relayd.supervisor.snapshot import Snapshot
+from relayd.supervisor.state import State
+from relayd.units import Bytes
 
 DATA = Path(__file__).parent / "data"
 
@@ -22,12 +29,35 @@ EXCHANGE = Exchange(
     replica="qwen#0", incarnation=3, attempts=2, arrived_at=4990.5, placed_at=4991.5, first_byte_at=4992.5,
     ended_at=4999.5, sent_bytes=2048, usage=USAGE,
 )  # fmt: skip
+REDUCTION = Reduction(
+    "0123456789abcdef",
+    ReplicaSpec("gemma", 2, Path("/models/gemma.gguf"), slots=2),
+    2,
+    ("slots: 4 → 2",),
+    3e8,
+    {"host": Bytes(1 << 30)},
+    Basis.PREDICTED,
+)
 STATE = HandoverState(
     running=(Inherited(Ticket(1, ASK), SOCKET, 4), Inherited(Ticket(2, Ask("qwen")), PORT, 4)),
     waiting=(Ticket(3, ASK),),
-    stopped=frozenset({"gemma#0"}),
-    cold={"gemma#1": "other models needed its memory"},
-    pending={"gemma#2": PendingRestart(5e8, 3, 7, 6, "crashed", -11, "it crashed", "See its log.", 4e8)},
+    replicas={
+        "gemma#0": Snapshot("0123456789abcdef", State.STOPPED, incarnation=2),
+        "gemma#1": Snapshot("0123456789abcdef", State.COLD, "other models needed its memory"),
+        "gemma#2": Snapshot(
+            "0123456789abcdef",
+            State.BACKOFF,
+            retry_at=5e8,
+            spent=Spent((CountedExit(4e8, 1, frozenset({"7d1a"})),), failures=3, slow=1),
+            incarnation=7,
+            restarts=6,
+            last_exit=Exit(Cause.CRASH, -11, "it crashed", "See its log."),
+            last_exit_at=4e8,
+            last_words=("GGML_ASSERT",),
+            reduction=REDUCTION,
+        ),
+    },
+    service_seconds={"gemma": 2.5},
 )
 EXAMPLES: tuple[messages.FromOld | messages.FromNew, ...] = (
     messages.Prepared("0.1.0", "127.0.0.1:8080", messages.PROTOCOL),

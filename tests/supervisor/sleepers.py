@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,10 +64,22 @@ class Launcher:
     children: list[Sleeper] = field(default_factory=list)
     launched: list[tuple[Planned, Reduction | None]] = field(default_factory=list)
     adoptable: Adopted | None = None
+    recorded: int = 0
+    abandoned: int = 0
+    disk: Event = field(default_factory=Event)
 
-    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Sleeper:
+    def __post_init__(self) -> None:
+        self.disk.set()
+
+    def prepare(
+        self, planned: Planned, incarnation: int, reduction: Reduction | None = None
+    ) -> "SleeperLaunch":
+        assert self.disk.wait(DEADLINE_SECONDS)
         if self.failures:
             raise self.failures.pop(0)
+        return SleeperLaunch(self, planned, incarnation, reduction)
+
+    def launch(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Sleeper:
         endpoint = Endpoint(UnixAddress(self.folder / "none.sock"), Secret("k"), planned.name, incarnation)
         process = subprocess.Popen(self.command, start_new_session=True)
         self.children.append(Sleeper(process, endpoint, self.folder / "log"))
@@ -75,6 +88,27 @@ class Launcher:
 
     def adopt(self, planned: Planned) -> Adopted | None:
         return self.adoptable
+
+
+@dataclass
+class SleeperLaunch:
+    """A sleeper that is about to be started."""
+
+    launcher: Launcher
+    planned: Planned
+    incarnation: int
+    reduction: Reduction | None
+
+    def spawn(self) -> Sleeper:
+        assert threading.current_thread() is threading.main_thread()
+        return self.launcher.launch(self.planned, self.incarnation, self.reduction)
+
+    def record(self) -> None:
+        assert self.launcher.disk.wait(DEADLINE_SECONDS)
+        self.launcher.recorded += 1
+
+    def abandon(self) -> None:
+        self.launcher.abandoned += 1
 
 
 @dataclass
@@ -149,6 +183,11 @@ def live(
 
     asyncio.run(tell())
     assert all(child.process.returncode is not None for child in launcher.children)
+
+
+async def spawned(launcher: Launcher, count: int = 1) -> None:
+    """Wait for the process of a start: what it needs from the disk is made aside."""
+    await until(lambda: len(launcher.children) >= count)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from relayd.supervisor import Dependencies, Fleet, State
 from relayd.supervisor.grants import GrantAtOnce
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
-from tests.supervisor.sleepers import FAST, Holding, Launcher, Listener, Remembered, reduction
+from tests.supervisor.sleepers import FAST, Holding, Launcher, Listener, Remembered, reduction, spawned
 
 pytestmark = pytest.mark.fake
 
@@ -75,7 +75,8 @@ def test_what_fits_beside_the_others_is_started_and_the_rest_is_cold(tmp_path: P
 
 def test_some_can_be_left_alone_and_what_was_stopped_elsewhere_stays_stopped(tmp_path: Path) -> None:
     async def story(fleet: Fleet, _stage: Stage) -> None:
-        fleet.keep_stopped({"a#0", "unknown#0"})
+        stopped = replace(fleet.snapshots()["a#0"], state=State.STOPPED)
+        fleet.resume({"a#0": stopped, "unknown#0": stopped})
         fleet.load(leave={"b#0"})
         assert {"a#0": State.STOPPED, "b#0": State.COLD, "c#0": State.STARTING} == states(fleet)
 
@@ -110,6 +111,7 @@ def test_a_new_plan_ends_starts_and_keeps_what_it_says(tmp_path: Path) -> None:
 
     async def story(fleet: Fleet, stage: Stage) -> None:
         fleet.load()
+        await spawned(stage.launcher, 3)
         await fleet.stop(fleet.select("stopped"), 1)
         first = next(status for status in fleet.statuses() if status.spec.model == "same")
         applying = asyncio.create_task(fleet.apply(compare(fleet.plan, new)))

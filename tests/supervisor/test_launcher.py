@@ -28,4 +28,4 @@ def test_a_runtime_folder_that_may_be_usable_again_is_no_reason_to_give_up(
     monkeypatch.setattr(Lock, "try_take", refuse)
 
     with pytest.raises(expected, match=os.strerror(number)):
-        launcher.launch(stage.planned(), 1)
+        launcher.prepare(stage.planned(), 1)

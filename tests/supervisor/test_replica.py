@@ -12,7 +12,7 @@ from relayd.planner import Facts
 from relayd.router import Pools
 from relayd.supervisor import Dependencies, Replica, State
 from relayd.supervisor.causes import Cause
-from tests.supervisor.sleepers import FAST, PLANNED, Launcher, Listener, live, until
+from tests.supervisor.sleepers import FAST, PLANNED, Launcher, Listener, live, spawned, until
 
 pytestmark = pytest.mark.fake
 
@@ -25,6 +25,7 @@ def test_start_is_idempotent(tmp_path: Path) -> None:
         replica.start()
         assert State.STARTING is replica.state
         assert ["waiting", "expected"] == listener.heard
+        await spawned(launcher)
 
     live(launcher, story)
     assert 1 == len(launcher.children)
@@ -35,7 +36,7 @@ def test_an_engine_that_cannot_be_started_is_fatal_at_once(tmp_path: Path) -> No
 
     async def story(replica: Replica, listener: Listener) -> None:
         replica.start()
-        assert State.FATAL is replica.state
+        assert State.FATAL is await replica.reached(State.FATAL)
         last = replica.status().last_exit
         assert last
         assert (Cause.SPAWN_FAILED, "correct it") == (last.cause, last.remedy)
@@ -49,8 +50,8 @@ def test_a_system_short_of_resources_is_tried_again(tmp_path: Path) -> None:
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
-        assert State.BACKOFF is replica.state
-        await until(lambda: State.STARTING is replica.state)
+        assert State.BACKOFF is await replica.reached(State.BACKOFF)
+        await spawned(launcher)
 
     live(launcher, story)
     assert 1 == len(launcher.children)
@@ -75,6 +76,7 @@ def test_a_stop_is_not_a_crash_and_is_not_restarted(tmp_path: Path) -> None:
 
     async def story(replica: Replica, listener: Listener) -> None:
         replica.start()
+        await spawned(launcher)
         replica.stop(1)
         await replica.down()
         status = replica.status()
@@ -109,6 +111,7 @@ def test_a_start_while_stopping_waits_for_the_old_process(tmp_path: Path) -> Non
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.start()
+        await spawned(launcher)
         replica.stop(1)
         replica.start()
         assert (State.STOPPING, 1) == (replica.state, len(launcher.children))
@@ -187,6 +190,7 @@ def test_a_slow_disk_at_the_end_of_a_process_holds_nobody_up(tmp_path: Path) -> 
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.load()
+        await spawned(launcher)
         child = launcher.children[0]
         child.disk.clear()
         child.process.kill()
@@ -207,6 +211,7 @@ def test_a_stop_while_the_disk_is_slow_waits_for_it_and_starts_nothing(tmp_path:
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.load()
+        await spawned(launcher)
         child = launcher.children[0]
         child.disk.clear()
         child.process.kill()
@@ -220,6 +225,70 @@ def test_a_stop_while_the_disk_is_slow_waits_for_it_and_starts_nothing(tmp_path:
     assert 1 == len(launcher.children)
 
 
+def test_a_slow_disk_at_the_start_of_a_process_holds_nobody_up(tmp_path: Path) -> None:
+    """Lock, key, log and record of a start are files, and made aside."""
+    launcher = Launcher(tmp_path)
+    launcher.disk.clear()
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.load()
+        for _ in range(100):  # the loop goes on
+            await asyncio.sleep(0)
+        assert (State.STARTING, None, 0) == (replica.state, replica.status().pid, len(launcher.children))
+        launcher.disk.set()
+        await spawned(launcher)
+        assert launcher.children[0].pid == replica.status().pid
+
+    live(launcher, story)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stop_before_the_process_is_there_calls_the_start_off(tmp_path: Path, again: bool) -> None:
+    launcher = Launcher(tmp_path)
+    launcher.disk.clear()
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        replica.load()
+        replica.stop(0)
+        assert State.STOPPING is replica.state
+        if again:
+            replica.start()
+        launcher.disk.set()
+        await (spawned(launcher) if again else replica.reached(State.STOPPED))
+
+    live(launcher, story)
+    assert (1, int(again)) == (launcher.abandoned, len(launcher.children))
+
+
+async def recorded(replica: Replica) -> None:
+    while (work := replica.launch_work) is not None:
+        await asyncio.wait((work,))
+
+
+def test_a_hand_over_waits_for_the_record_of_a_start_and_calls_other_starts_off(
+    tmp_path: Path,
+) -> None:
+    launcher = Launcher(tmp_path)
+
+    async def story(replica: Replica, _listener: Listener) -> None:
+        launcher.disk.clear()
+        replica.load()
+        assert replica.launch_work
+        launcher.disk.set()
+        await recorded(replica)
+        assert (1, 1) == (len(launcher.children), launcher.recorded)
+
+        launcher.disk.clear()
+        other = Replica(PLANNED, Dependencies(launcher, Listener(), SystemClock(), Pools().get), FAST)
+        other.load()
+        other.release()
+        launcher.disk.set()
+        await until(lambda: launcher.abandoned == 1)
+
+    live(launcher, story)
+    assert 1 == len(launcher.children)
+
+
 def test_an_examination_that_fails_is_an_exit_like_any_other(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path)
 
@@ -228,6 +297,7 @@ def test_an_examination_that_fails_is_an_exit_like_any_other(tmp_path: Path) -> 
 
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.load()
+        await spawned(launcher)
         launcher.children[0].process.kill()
         await replica.reached(State.BACKOFF)
         last = replica.status().last_exit

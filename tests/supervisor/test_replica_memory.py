@@ -18,6 +18,7 @@ from tests.supervisor.sleepers import (
     Remembered,
     live,
     reduction,
+    spawned,
     until,
 )
 
@@ -33,6 +34,7 @@ def test_nothing_starts_before_its_memory_is_granted(tmp_path: Path) -> None:
         assert not launcher.children
         ledger.grant()
         assert State.STARTING is replica.state
+        await spawned(launcher)
         assert [((PLANNED,), 1)] == [(sizes, len(launcher.children)) for sizes, _ in ledger.asked]
 
     live(launcher, story, grants=ledger)
@@ -69,6 +71,7 @@ def test_memory_is_given_back_once_the_process_is_gone_and_asked_for_again_by_a_
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.load()
         ledger.grant()
+        await spawned(launcher)
         launcher.children[0].process.kill()
         await until(lambda: len(ledger.asked) == 2)
         assert (State.WAITING, ["m#0"]) == (replica.state, ledger.released)
@@ -83,12 +86,14 @@ def test_a_replica_that_is_unloaded_comes_back_by_a_load_and_one_that_was_stoppe
 
     async def story(replica: Replica, listener: Listener) -> None:
         replica.load()
+        await spawned(launcher)
         replica.unload("another model needs the room", 1)
         assert State.COLD is await replica.reached(State.COLD)
         assert "another model needs the room" == replica.status().reason
         assert "unloaded: another model needs the room" == listener.heard[-1]
         replica.load()
         assert State.STARTING is replica.state
+        await spawned(launcher, 2)
         replica.stop(1)
         await replica.down()
         replica.load()
@@ -120,6 +125,7 @@ def test_what_was_reduced_is_kept_and_the_next_daemon_starts_it_so(tmp_path: Pat
     async def second(replica: Replica, _listener: Listener) -> None:
         replica.recall(disk.kept["m#0"])
         replica.load()
+        await spawned(launcher)
         assert (("slots: 4 → 2",), SMALLER.spec) == (replica.status().reduced, replica.spec)
 
     live(launcher, second, reductions=disk)
@@ -132,6 +138,7 @@ def test_an_operators_restart_brings_the_full_size_back(tmp_path: Path) -> None:
     async def story(replica: Replica, _listener: Listener) -> None:
         replica.recall(reduction(at=SystemClock().wall()))
         replica.load()
+        await spawned(launcher)
         replica.restart()
         await until(lambda: len(launcher.children) == 2)
         assert () == replica.status().reduced
