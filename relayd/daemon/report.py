@@ -87,6 +87,7 @@ class ReplicaReport(Struct, frozen=True):
         name: `MODEL#N`.
         since: When it came into its state.
         reason: Why it is not in memory; empty unless it is cold.
+        differs: The flags that it runs with otherwise than planned; a restart applies the plan.
         budget_left: Unexpected exits that are tolerated before it is given up.
         reduced: The steps by which it was made smaller to fit.
         retry_at: When it is started again.
@@ -110,6 +111,7 @@ class ReplicaReport(Struct, frozen=True):
     log: str | None = None
     command: tuple[str, ...] = ()
     reason: str = ""
+    differs: tuple[str, ...] = ()
 
 
 class ModelReport(Struct, frozen=True):

@@ -1,7 +1,10 @@
 """How the report of `relayd status` is gathered from the parts of a daemon."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,11 +25,18 @@ from relayd.daemon.report import (
     StatusReport,
 )
 from relayd.desired.demo import is_demo
+from relayd.endpoint import TcpAddress
+from relayd.engine import command
+from relayd.engine.differences import differences
+from relayd.errors import RelaydError
 from relayd.handover import Predecessor
 from relayd.scheduler import ModelLoad
 from relayd.service import managed
 from relayd.supervisor import Status
 from relayd.supervisor.logs import printable
+
+_ANY_ADDRESS, _ANY_KEY = TcpAddress(1), Path("key")
+"""Of a command line that is compared without them."""
 
 
 async def status_report(
@@ -58,8 +68,27 @@ async def status_report(
         url=parts.doors.url,
         stopping=stopping,
         predecessor=PredecessorReport(finishing.pid, finishing.open_count) if finishing else None,
-        models=model_reports(desired.config, statuses, parts.scheduler.load, footprints),
+        models=model_reports(
+            desired.config, statuses, parts.scheduler.load, footprints, differing(parts, statuses)
+        ),
     )
+
+
+def differing(parts: DaemonParts, statuses: Sequence[Status]) -> dict[str, tuple[str, ...]]:
+    """Return the flags that replicas run with otherwise than planned, by replica.
+
+    That is a replica of an earlier daemon, or one that keeps its place while another plan waits for its
+    restart; what was made smaller to fit is reported as that.
+    """
+    planned = {one.name: one.spec for one in parts.fleet.plan}
+    found = {}
+    for status in statuses:
+        spec = planned.get(status.spec.name)
+        if spec and status.pid and status.command and not status.reduced:
+            with contextlib.suppress(RelaydError):  # its start reports what is wrong
+                now = command(spec, parts.desired.engine.features, _ANY_ADDRESS, _ANY_KEY)
+                found[status.spec.name] = differences(status.command, ("", *now))
+    return found
 
 
 def model_reports(
@@ -67,6 +96,7 @@ def model_reports(
     statuses: Sequence[Status],
     load: Callable[[str], ModelLoad],
     footprints: Mapping[str, Footprint],
+    differs: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> tuple[ModelReport, ...]:
     """Return every configured model with its load and its replicas."""
     unknown = Footprint()
@@ -82,7 +112,11 @@ def model_reports(
             running=busy.running,
             slots=busy.slots,
             replicas=tuple(
-                replica_report(status, footprints.get(status.spec.name, unknown))
+                replica_report(
+                    status,
+                    footprints.get(status.spec.name, unknown),
+                    differs.get(status.spec.name, ()),
+                )
                 for status in statuses
                 if status.spec.model == model.name
             ),
@@ -91,7 +125,7 @@ def model_reports(
     return tuple(map(report, config.model))
 
 
-def replica_report(status: Status, footprint: Footprint) -> ReplicaReport:
+def replica_report(status: Status, footprint: Footprint, differs: tuple[str, ...] = ()) -> ReplicaReport:
     """Return one replica, with what it should hold and does."""
     return ReplicaReport(
         name=status.spec.name,
@@ -111,6 +145,7 @@ def replica_report(status: Status, footprint: Footprint) -> ReplicaReport:
         log=str(status.log) if status.log else None,
         command=status.command,
         reason=status.reason,
+        differs=differs,
     )
 
 

@@ -1,5 +1,6 @@
 """What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +9,11 @@ from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
 from relayd.desired.make import Made, ServeArguments, plan_at, select
 from relayd.desired.plans import ModelPlans
+from relayd.desired.running import replicas_that_run
 from relayd.desired.site import Site
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, command
+from relayd.engine.differences import differences
 from relayd.errors import EngineError, UsageError
 from relayd.hardware.bandwidth import catalogued
 from relayd.planner import Planned
@@ -118,7 +121,24 @@ def preview(
     made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh)
     if not fresh and not simulated and _would_be_another(made):
         made = replace(made, standing=(*made.standing, PLANNED_ANEW))
-    return Preview(made, engine, own)
+    found = Preview(made, engine, own)
+    differing = () if fresh or simulated or not engine else tuple(_differing(found))
+    return replace(found, made=replace(made, standing=(*made.standing, *differing)))
+
+
+def _differing(preview: Preview) -> Iterator[str]:
+    """Yield a sentence for each replica that runs with other flags than planned, and what applies these."""
+    planned, commands = {one.name: one for one in preview.starts()}, preview.commands()
+    for one in replicas_that_run(preview.paths.runtime):
+        if one.replica not in commands or one.reduction:
+            continue
+        if flags := differences(one.command, commands[one.replica]):
+            line = planned[one.replica].line or planned[one.replica].spec
+            applies = "relayd restart" if one.line in ("", line.digest) else "relayd reload"
+            yield (
+                f"{one.replica} runs with other arguments than planned: {', '.join(flags)}; {applies} "
+                "applies the plan"
+            )
 
 
 def _would_be_another(made: Made) -> bool:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import msgspec
 
 from relayd.config.schema import Allocation
+from relayd.engine.differences import flags_of
 from relayd.engine.reserved import canonical
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 
@@ -113,21 +114,10 @@ def same_process(one: Sequence[str], other: Sequence[str]) -> bool:
     """Return whether two command lines start the same process, whatever the order of their flags."""
     if tuple(one) == tuple(other):
         return True
-    flags, others = _flags(one), _flags(other)
+    flags, others = flags_of(one), flags_of(other)
     # Of a repeated flag the engine takes the last: there the order counts.
     repeated = len({flag for flag, *_ in flags}) < len(flags)
     return not repeated and sorted(flags) == sorted(others)
-
-
-def _flags(command: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return each flag with its values; what comes before the first one stands alone."""
-    found: list[tuple[str, ...]] = []
-    for arg in command:
-        if not found or (arg.startswith("-") and not arg[1:2].isdigit()):
-            found.append((canonical(arg),))
-        else:
-            found[-1] = (*found[-1], arg)
-    return found
 
 
 def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked: frozenset[int]) -> Setup:

@@ -9,6 +9,8 @@ from rich.text import Text
 from relayd.daemon.report import HeldMemoryReport, PlannedMemoryReport, ServiceReport, StatusReport
 from relayd.units import show_bytes, show_seconds
 
+_RESTART = "relayd restart applies the plan"
+
 _STYLES = {"ready": "green", "fatal": "bold red", "backoff": "yellow", "unhealthy": "yellow"}
 
 
@@ -112,6 +114,9 @@ def _notes(report: StatusReport, now: float) -> Iterator[Text]:
             last = replica.last_exit
             if replica.reason:
                 yield Text(replica.reason, style="yellow")
+            if replica.differs:
+                flags = ", ".join(replica.differs)
+                yield Text(f"{replica.name} runs with other arguments than planned: {flags}; {_RESTART}")
             if replica.reduced:
                 yield Text(f"{replica.name} was made smaller to fit: {'; '.join(replica.reduced)}")
             if replica.health_fault:

@@ -137,6 +137,26 @@ def test_restart_of_a_model_applies_a_budget_that_has_shrunk_and_leaves_the_othe
     assert not any("too much" in warning for warning in daemon.status()["warnings"])
 
 
+def test_a_replica_that_was_adopted_with_other_arguments_is_named_and_restarted_to_the_plan(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    config = '[replicas]\non_daemon_exit = "keep"\n' + line("old", tiny_model)
+    first = start_daemon(config)
+    first.end()
+    (first.home / "state" / "relayd" / "plans.json").unlink()
+    daemon = start_daemon("[memory]\nhost_mib = 120\n" + config)
+    planned, shown = daemon.run("plan").stdout, daemon.run("status").stdout
+    restarted = daemon.run("restart", "old")
+    after = daemon.run("plan").stdout + daemon.run("status").stdout
+    daemon.run("stop", "--all")
+
+    for text in (planned, shown):
+        assert "old#0 runs with other arguments than planned: " in " ".join(text.split())
+        assert "relayd restart applies the plan" in " ".join(text.split())
+    assert 0 == restarted.returncode, restarted.stderr
+    assert "other arguments" not in after
+
+
 def test_inputs_for_vectors_may_be_as_long_as_the_context(
     start_daemon: Callable[..., Daemon], tiny_model: Path
 ) -> None:
