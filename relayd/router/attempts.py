@@ -13,7 +13,7 @@ from relayd.router.dialect import Problem
 from relayd.router.dispatch import Lease
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
-from relayd.router.pool import Pools
+from relayd.router.pool import Hold, Pools
 from relayd.router.upstream import Sink, Upstream
 
 OnFault = Callable[[Endpoint, str], None]
@@ -32,12 +32,13 @@ class Reply:
         problem: Why the engine refused; None when the request is carried out.
     """
 
-    def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream) -> None:
+    def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream, hold: Hold) -> None:
         self.endpoint = endpoint
         self.head: Head = upstream.head
         self.problem: Problem | None = None
         self._pools = pools
         self._upstream = upstream
+        self._hold = hold
 
     def payload(self) -> bytes:
         """Return the body of an answer that is complete, without its HTTP framing."""
@@ -53,8 +54,8 @@ class Reply:
         await self._upstream.relay(sink)
 
     def release(self) -> None:
-        """Give the connection back; that of an unfinished answer is closed, which cancels the request."""
-        self._pools.give_back(self._upstream)
+        """Give the connection back; that of an unfinished answer is left, which cancels the request."""
+        self._pools.give_back(self._upstream, self._hold)
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +96,7 @@ class Attempts:
         while True:
             endpoint = await lease.placed()
             try:
-                reply = await self._ask(endpoint, call)
+                reply = await self._ask(endpoint, call, lease.hold)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
             except UpstreamError as error:
@@ -112,14 +113,14 @@ class Attempts:
                 failed_inside += status != _LOADING
             lease.failed()
 
-    async def _ask(self, endpoint: Endpoint, call: Call) -> Reply:
+    async def _ask(self, endpoint: Endpoint, call: Call, hold: Hold) -> Reply:
         """Make one attempt.
 
         Raises:
             OSError: The replica cannot be reached, hung up, or fell silent.
             UpstreamError: It answers no HTTP, or refuses without a reason.
         """
-        reply = Reply(self._pools, endpoint, await self._pools.ask(endpoint, call))
+        reply = Reply(self._pools, endpoint, await self._pools.ask(endpoint, call, hold), hold)
         if reply.head.is_success:
             return reply
         try:

@@ -20,6 +20,7 @@ from relayd.errors import (
 )
 from relayd.router.exchange import ExchangeRecord
 from relayd.scheduler import (
+    Abandoned,
     Arrived,
     Ask,
     AttemptFailed,
@@ -102,6 +103,10 @@ class Lease:
         endpoint = await self._place
         self.record.placed(endpoint)
         return endpoint
+
+    def hold(self) -> Callable[[], None]:
+        """Keep the slots of a replica that still works on this request, until what is returned is called."""
+        return self._dispatcher.hold(self._ticket)
 
     def failed(self, *, sent: bool = False) -> None:
         """Report a failed attempt; `placed` then waits for the next replica.
@@ -191,6 +196,7 @@ class Dispatcher:
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
         self._closed: RequestError | None = None
+        self._handed_over = False
 
     def __repr__(self) -> str:
         return f"<Dispatcher open={len(self._holders)}>"
@@ -223,6 +229,7 @@ class Dispatcher:
     def redirect(self, post: Callable[[Event], None]) -> None:
         """Post elsewhere from now on: to the scheduler of a daemon that has taken over."""
         self._post = post
+        self._handed_over = True
 
     def enter(self, ticket: Ticket, holder: Holder) -> None:
         """Ask for a ticket's slot on behalf of its holder."""
@@ -236,6 +243,17 @@ class Dispatcher:
         """Take note of a request that runs already."""
         self._holders[running.ticket.id] = holder
         self.post(running)
+
+    def hold(self, ticket: Ticket) -> Callable[[], None]:
+        """Keep the slots of a ticket whose replica still works on it, until what is returned is called.
+
+        A daemon that has handed over does not: its successor counts them as free a moment too early.
+        """
+        if self._handed_over:
+            return lambda: None
+        held_id = self.next_id()
+        self.post(Abandoned(ticket.id, held_id))
+        return lambda: self.post(Finished(held_id))
 
     def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
         """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""

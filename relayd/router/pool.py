@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +18,10 @@ class Fetched:
 
     status: int
     body: bytes
+
+
+Hold = Callable[[], Callable[[], None]]
+"""Called when a request is left unfinished; returns what is called once the replica is done with it."""
 
 
 class Pools:
@@ -46,11 +51,12 @@ class Pools:
         self._most_uses = most_uses
         self._silence_seconds = silence_seconds
         self._idle: dict[PoolKey, deque[Upstream]] = {}
+        self._left: set[Upstream] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         idle = sum(map(len, self._idle.values()))
-        return f"<Pools idle={idle} incarnations={len(self._idle)}>"
+        return f"<Pools idle={idle} left={len(self._left)} incarnations={len(self._idle)}>"
 
     async def fetch(self, endpoint: Endpoint, call: Call, *, timeout_seconds: float) -> Fetched:
         """Return the whole answer to a small request of relayd's own.
@@ -84,11 +90,16 @@ class Pools:
             raise ConnectionError(error.message) from error
         return fetched.status, fetched.body
 
-    async def ask(self, endpoint: Endpoint, call: Call) -> Upstream:
+    async def ask(self, endpoint: Endpoint, call: Call, hold: Hold) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.
 
         A kept connection that is lost before its answer's first byte was most likely closed
         while the request was on its way, so a fresh one gets the request once more.
+
+        Args:
+            endpoint: The replica.
+            call: What it gets.
+            hold: Called if the request is left before it has begun to be answered.
 
         Raises:
             OSError: The replica cannot be reached, hung up, or fell silent.
@@ -97,18 +108,31 @@ class Pools:
         kept = self._take(endpoint)
         if kept is not None:
             try:
-                await kept.ask(endpoint, call)
+                return await self._sent(kept, endpoint, call, hold)
             except ConnectionError:
                 if kept.answered:
                     raise
-            else:
-                return kept
-        fresh = await self._connect(endpoint)
-        await fresh.ask(endpoint, call)
-        return fresh
+        return await self._sent(await self._connect(endpoint), endpoint, call, hold)
 
-    def give_back(self, upstream: Upstream) -> None:
-        """Keep a connection whose answer is over; close any other, which ends its request."""
+    async def _sent(self, upstream: Upstream, endpoint: Endpoint, call: Call, hold: Hold) -> Upstream:
+        try:
+            await upstream.ask(endpoint, call)
+        except BaseException:
+            self.give_back(upstream, hold)
+            raise
+        return upstream
+
+    def give_back(self, upstream: Upstream, hold: Hold) -> None:
+        """Keep a connection whose answer is over; leave any other, which cancels its request.
+
+        Args:
+            upstream: The connection.
+            hold: Called if the replica may still work on the request, so that its slot stays taken.
+        """
+        if upstream.is_unfinished:
+            self._left.add(upstream)
+            upstream.leave(partial(self._ended, upstream, hold()))
+            return
         upstream.rest()
         if not upstream.is_reusable:
             return
@@ -119,13 +143,19 @@ class Pools:
         if self._sweeper is None:
             self._schedule_sweep(self._idle_seconds)
 
+    def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
+        self._left.discard(upstream)
+        release()
+
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
         for upstream in self._idle.pop(_incarnation(endpoint), ()):
             upstream.close()
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every connection that no request uses."""
+        for upstream in tuple(self._left):
+            upstream.close()
         for pool in self._idle.values():
             for upstream in pool:
                 upstream.close()

@@ -6,6 +6,7 @@ A coroutine wakes only when an answer begins, ends or fails, or when its client 
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from relayd.endpoint import Address, Endpoint
@@ -69,6 +70,8 @@ class Upstream(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._last_byte_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
+        self._on_end: Callable[[], None] | None = None
+        self._lost = False
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
@@ -111,11 +114,7 @@ class Upstream(asyncio.Protocol):
         if call.stream:
             self._last_byte_at = self._loop.time()
             self._check_silence()
-        try:
-            await self._woken()
-        except asyncio.CancelledError:
-            self.close()
-            raise
+        await self._woken()
         if self._error is not None:
             raise self._error
 
@@ -144,6 +143,16 @@ class Upstream(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the replica may still work on the request."""
+        return not (self.is_over or self._lost)
+
+    @property
+    def last_byte_at(self) -> float:
+        """When the replica sent something for the last time, in loop time."""
+        return self._last_byte_at
+
     def rest(self) -> None:
         """End the exchange: be ready for the next one, or close if there cannot be one."""
         self._sink = None
@@ -151,6 +160,20 @@ class Upstream(asyncio.Protocol):
         self.idle_since = self._loop.time()
         if not self.is_reusable:
             self.close()
+
+    def leave(self, on_end: Callable[[], None]) -> None:
+        """Leave an unfinished exchange: half-close, which cancels it, and discard what still comes.
+
+        Args:
+            on_end: Called when the replica is done with it: it closes its side, or its answer is over.
+        """
+        self._stop_watch()
+        self._sink, self._on_end = None, on_end
+        self._held.clear()
+        if self._paused:
+            self._resume()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
 
     def close(self) -> None:
         """Close at once; the engine takes that for a cancellation."""
@@ -164,6 +187,8 @@ class Upstream(asyncio.Protocol):
         """Read the head, or pass on the body."""
         self.answered = True
         self._last_byte_at = self._loop.time()
+        if self._error is not None:
+            return
         try:
             if self._framing is None:
                 data = self._read_head(data)
@@ -175,11 +200,14 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the close for the end of the answer, or for its failure."""
         self._stop_watch()
+        self._lost = True
         if self._framing is not None and self._framing.ends_with_connection and exc is None:
             self._framing.over = True
         if not self.is_over and self._error is None:
             self._error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
         self._wake()
+        if self._on_end is not None:
+            self._on_end()
 
     def _read_head(self, data: bytes) -> bytes:
         """Return what comes after the head, once that is complete."""
@@ -210,8 +238,10 @@ class Upstream(asyncio.Protocol):
             self.close()
         if self._sink is not None:
             self._pass_on(self._sink, data)
-        else:
+        elif self._on_end is None:
             self._held += data
+        elif framing.over:
+            self.close()
         if framing.over or (self._sink is None and len(self._held) >= self._enough):
             self._wake()
 
@@ -237,7 +267,8 @@ class Upstream(asyncio.Protocol):
 
     def _fail(self, error: OSError | UpstreamError) -> None:
         self._error = error
-        self.close()
+        if isinstance(error, UpstreamError):
+            self.close()
         self._wake()
 
     def _stop_watch(self) -> None:

@@ -2,6 +2,7 @@
 
 from relayd.scheduler.ask import INTERACTIVE, Ask
 from relayd.scheduler.events import (
+    Abandoned,
     Arrived,
     AttemptFailed,
     Dispatch,
@@ -27,6 +28,7 @@ from relayd.scheduler.scheduler import ModelLoad, Scheduler
 
 __all__ = [
     "INTERACTIVE",
+    "Abandoned",
     "Arrived",
     "Ask",
     "AttemptFailed",

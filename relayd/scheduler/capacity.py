@@ -38,9 +38,13 @@ class Capacity:
         self.free -= taken
         self.last_dispatch = dispatch
 
+    def hold(self, ticket_id: int, held_id: int) -> None:
+        """Keep a ticket's slots taken under another id."""
+        self.running[held_id] = self.running.pop(ticket_id)
+
     def release(self, ticket_id: int) -> None:
-        """Take a ticket's slots back."""
-        self.free += self.running.pop(ticket_id)
+        """Take a ticket's slots back, unless they are held under another id."""
+        self.free += self.running.pop(ticket_id, 0)
 
 
 @dataclass(frozen=True, slots=True)

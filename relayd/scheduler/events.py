@@ -110,6 +110,21 @@ class Inherited:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A request was left before its replica was done with it: the replica still works on it.
+
+    `AttemptFailed` or `Finished` of the request follows. Its slots stay taken until `Finished(held_id)`.
+
+    Attributes:
+        ticket_id: Which one.
+        held_id: The id of what is left of it on the replica.
+    """
+
+    ticket_id: int
+    held_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed:
     """A replica failed a request, which may run on another.
 
@@ -140,7 +155,7 @@ class Tick:
     """Time passed; deadlines may have."""
 
 
-RequestEvent = Arrived | Inherited | AttemptFailed | Finished | Tick
+RequestEvent = Arrived | Inherited | Abandoned | AttemptFailed | Finished | Tick
 ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent
 

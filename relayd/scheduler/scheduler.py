@@ -10,15 +10,17 @@ The whole policy, in order, for a request that arrives:
    replicas that it avoids: a request that waits for time alone holds no other back.
 5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
+7. Slots are free when the replica is done with them, not when a client has left.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relayd.scheduler.balance import Balance, LeastBusy
 from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
 from relayd.scheduler.events import (
+    Abandoned,
     Arrived,
     AttemptFailed,
     Dispatch,
@@ -42,6 +44,7 @@ from relayd.scheduler.events import (
 )
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.replicas import KnownReplicas
 
 _OPERATOR_SECONDS = 30.0
 """When to ask again for a model that only an operator brings back."""
@@ -90,7 +93,7 @@ class Scheduler:
         self._attempts = attempts
         self._avoid_seconds = avoid_seconds
         self._balance = balance or LeastBusy()
-        self._replicas: dict[str, ReplicaSlots] = {}
+        self._replicas = KnownReplicas()
         self._queues: dict[str, Queue] = {}
         self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
@@ -116,6 +119,8 @@ class Scheduler:
                 return self._tick(now)
             case Inherited():
                 return self._inherit(event, now)
+            case Abandoned(ticket_id, held_id):
+                return self._hold(ticket_id, held_id, now)
         return self._follow(event, now)
 
     def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
@@ -123,7 +128,7 @@ class Scheduler:
             case Ready():
                 return self._welcome(event, now)
             case Expected(name, model):
-                self._replicas[name] = ReplicaSlots(model)
+                self._replicas.put(name, ReplicaSlots(model))
                 return []
             case Draining(name):
                 return self._drain(name)
@@ -151,7 +156,7 @@ class Scheduler:
 
     def load(self, model: str) -> ModelLoad:
         """Return how busy a model is."""
-        capacities = list(self._capacities(model))
+        capacities = list(self._replicas.capacities(model))
         return ModelLoad(
             waiting=len(self._queues.get(model, ())),
             running=sum(sum(capacity.running.values()) for capacity in capacities),
@@ -192,7 +197,7 @@ class Scheduler:
 
     def _arrive(self, ticket: Ticket, now: float) -> list[Effect]:
         model = ticket.ask.model
-        if not self._is_coming(model):
+        if not self._replicas.is_coming(model):
             return [self._refuse_absent(ticket)]
         self._models[ticket.id] = model
         self._enqueue(Waiting(ticket), now)
@@ -215,6 +220,16 @@ class Scheduler:
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
         self._models[ticket.id] = ticket.ask.model
         self._running[ticket.id] = _Running(Waiting(ticket, attempts=1), capacity, now)
+        return []
+
+    def _hold(self, ticket_id: int, held_id: int, now: float) -> list[Effect]:
+        running = self._running.get(ticket_id)
+        if running is None:
+            return []
+        ask, capacity = running.waiting.ticket.ask, running.capacity
+        capacity.hold(ticket_id, held_id)
+        self._models[held_id] = ask.model
+        self._running[held_id] = _Running(Waiting(Ticket(held_id, ask), attempts=1), capacity, now)
         return []
 
     def _finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> list[Effect]:
@@ -240,7 +255,7 @@ class Scheduler:
         if waiting.attempts >= self._attempts:
             reason = f"{waiting.attempts} attempts failed"
             freed.append(self._refuse(waiting.ticket, Refusal.ATTEMPTS_SPENT, reason))
-        elif not self._is_coming(model):
+        elif not self._replicas.is_coming(model):
             del self._models[ticket_id]
             freed.append(self._refuse_absent(waiting.ticket))
         else:
@@ -266,7 +281,7 @@ class Scheduler:
             replica.capacity.accepting = True  # well again: what it still runs stays counted
         else:
             capacity = Capacity(ready.endpoint, ready.slots)
-            self._replicas[ready.replica] = ReplicaSlots(ready.model, capacity)
+            self._replicas.put(ready.replica, ReplicaSlots(ready.model, capacity))
         return self._place(ready.model, now)
 
     def _drain(self, name: str) -> list[Effect]:
@@ -296,13 +311,13 @@ class Scheduler:
         return self._settle_absent(replica.model, now)
 
     def _unload(self, name: str, model: str, reason: str, now: float) -> list[Effect]:
-        self._replicas[name] = ReplicaSlots(model, absence=Absence(reason, loadable=True))
+        self._replicas.put(name, ReplicaSlots(model, absence=Absence(reason, loadable=True)))
         return self._settle_absent(model, now)
 
     def _forget(self, name: str) -> list[Effect]:
         """Remove a replica; with the last one of a model, what was learned of the model."""
-        replica = self._replicas.pop(name, None)
-        if replica is None or any(other.model == replica.model for other in self._replicas.values()):
+        replica = self._replicas.remove(name)
+        if replica is None or self._replicas.has_any(replica.model):
             return []
         effects = self._refuse_waiting(replica.model)
         self._queues.pop(replica.model, None)
@@ -311,7 +326,7 @@ class Scheduler:
 
     def _settle_absent(self, model: str, now: float) -> list[Effect]:
         """Refuse what waits for a model of which no replica is coming any more."""
-        return self._place(model, now) if self._is_coming(model) else self._refuse_waiting(model)
+        return self._place(model, now) if self._replicas.is_coming(model) else self._refuse_waiting(model)
 
     def _refuse_waiting(self, model: str) -> list[Effect]:
         queue, effects = self._queues.get(model, Queue()), list[Effect]()
@@ -345,39 +360,25 @@ class Scheduler:
         ask, rank = waiting.ticket.ask, self._balance.rank
         fitting = (
             capacity
-            for capacity in self._capacities(ask.model)
+            for capacity in self._replicas.capacities(ask.model)
             if capacity.fits(ask.width)
             and not waiting.avoids(capacity, now)
             and (among is None or capacity in among)
         )
         return min(fitting, key=lambda capacity: rank(waiting, capacity, now), default=None)
 
-    def _capacities(self, model: str) -> Iterator[Capacity]:
-        for replica in self._replicas.values():
-            if replica.model == model and replica.capacity is not None:
-                yield replica.capacity
-
     def _free(self, running: _Running, ticket_id: int) -> list[Effect]:
-        running.capacity.release(ticket_id)
-        if running.capacity.accepting or running.capacity.running:
+        capacity, name = running.capacity, running.capacity.endpoint.replica
+        capacity.release(ticket_id)
+        known = self._replicas.get(name)
+        is_of_another_incarnation = known is None or known.capacity is not capacity
+        if is_of_another_incarnation or capacity.accepting or capacity.running:
             return []
-        return [Idle(running.capacity.endpoint.replica)]
-
-    def _is_coming(self, model: str) -> bool:
-        """Return whether a replica of the model serves, or will by itself."""
-        return any(replica.absence is None for replica in self._replicas.values() if replica.model == model)
+        return [Idle(name)]
 
     def _refuse_absent(self, ticket: Ticket) -> Refuse:
         """Refuse a ticket of a model that no replica serves; one that could be loaded gets the reason."""
-        absences = [
-            replica.absence
-            for replica in self._replicas.values()
-            if replica.model == ticket.ask.model and replica.absence
-        ]
-        loadable = [absence for absence in absences if absence.loadable]
-        reasons = {absence.reason for absence in loadable or absences}
-        refusal = Refusal.NOT_LOADED if loadable else Refusal.UNAVAILABLE
-        reason = "; ".join(sorted(reasons)) or "it has no replica"
+        refusal, reason = self._replicas.why_absent(ticket.ask.model)
         return Refuse(ticket.id, refusal, reason, _OPERATOR_SECONDS)
 
     def _refuse(self, ticket: Ticket, refusal: Refusal, reason: str) -> Refuse:

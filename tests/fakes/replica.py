@@ -77,6 +77,8 @@ class FakeReplica:
         asked: Set with the first request.
         left: Set when a peer went away before its answer was over.
         alone: Set while nobody is connected.
+        works_on: Whether it goes on with a request whose peer has half-closed, until `finish`.
+        cancelled: Set when a peer has half-closed within an answer.
     """
 
     address: Address
@@ -88,10 +90,17 @@ class FakeReplica:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     alone: asyncio.Event = field(default_factory=asyncio.Event)
     peers: "set[Peer]" = field(default_factory=set)
+    works_on: bool = False
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def endpoint(self) -> Endpoint:
         return Endpoint(self.address, Secret(KEY), "fake#0", id(self))
+
+    def finish(self) -> None:
+        """Close every connection, as an engine does with requests that it is done with."""
+        for peer in tuple(self.peers):
+            peer.transport.close()
 
     def take(self, request: bytes) -> Act:
         act_now = self.script[min(len(self.requests), len(self.script) - 1)]
@@ -125,6 +134,11 @@ class Peer(asyncio.Protocol):
         if found and len(rest) >= length:
             self._inbox = b""
             self._acting = asyncio.ensure_future(self._play(self._fake.take(head + found + rest)))
+
+    def eof_received(self) -> bool:
+        if self._acting is not None and not self._acting.done():
+            self._fake.cancelled.set()
+        return self._fake.works_on
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fake.peers.discard(self)

@@ -14,6 +14,7 @@ from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.router import Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, peek
 from relayd.scheduler import (
+    Abandoned,
     Arrived,
     Ask,
     AttemptFailed,
@@ -36,12 +37,14 @@ class Places:
     Attributes:
         returns: How many attempts failed.
         finished: What became of the request.
+        held: What replicas still work on although it was left.
     """
 
     def __init__(self, *endpoints: Endpoint) -> None:
         self._left = list(endpoints)
         self.returns = 0
         self.finished: list[Exchange | None] = []
+        self.held: list[int] = []
         self.dispatcher = Dispatcher(self._decide, SystemClock(), max_wait_seconds=DEADLINE_SECONDS)
 
     def _decide(self, event: Event) -> None:
@@ -51,6 +54,10 @@ class Places:
             case AttemptFailed(ticket_id):
                 self.returns += 1
                 self._place(ticket_id)
+            case Abandoned(_, held_id):
+                self.held.append(held_id)
+            case Finished(ticket_id) if ticket_id in self.held:
+                self.held.remove(ticket_id)
             case Finished(_, exchange):
                 self.finished.append(exchange)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -17,9 +18,14 @@ GOOD = act(json_answer(b'{"ok":true}'))
 CALL = Call("/v1/embeddings", b"{}")
 
 
+def freed() -> Callable[[], None]:
+    """Hold no slot for what was left."""
+    return lambda: None
+
+
 async def exchange(pools: Pools, fake: FakeReplica) -> Upstream:
-    upstream = await pools.ask(fake.endpoint, CALL)
-    pools.give_back(upstream)
+    upstream = await pools.ask(fake.endpoint, CALL, freed)
+    pools.give_back(upstream, freed)
     return upstream
 
 
@@ -35,11 +41,13 @@ async def test_a_connection_carries_one_request_after_the_other() -> None:
 async def test_requests_at_the_same_time_have_a_connection_each() -> None:
     async with fake_replica(None, GOOD) as fake:
         pools = Pools()
-        both = await asyncio.gather(pools.ask(fake.endpoint, CALL), pools.ask(fake.endpoint, CALL))
+        both = await asyncio.gather(
+            pools.ask(fake.endpoint, CALL, freed), pools.ask(fake.endpoint, CALL, freed)
+        )
 
         assert fake.connections == 2
         for one in both:
-            pools.give_back(one)
+            pools.give_back(one, freed)
         pools.close()
 
 
@@ -123,7 +131,7 @@ async def test_a_fresh_connection_that_dies_costs_an_attempt(front: Opener) -> N
 
 async def test_a_request_that_is_cancelled_while_it_waits_is_closed() -> None:
     async with fake_replica(None, act(then=Then.HANG)) as fake:
-        asking = asyncio.ensure_future(Pools().ask(fake.endpoint, CALL))
+        asking = asyncio.ensure_future(Pools().ask(fake.endpoint, CALL, freed))
         await fake.asked.wait()
 
         asking.cancel()
@@ -167,12 +175,12 @@ async def test_two_machines_with_a_replica_of_one_name_share_no_connection() -> 
     async with fake_replica(None, GOOD) as here, fake_replica(None, GOOD) as there:
         pools = Pools()
         ours, theirs = here.endpoint, replace(there.endpoint, incarnation=here.endpoint.incarnation)
-        pools.give_back(await pools.ask(ours, CALL))
+        pools.give_back(await pools.ask(ours, CALL, freed), freed)
 
-        pools.give_back(await pools.ask(theirs, CALL))
+        pools.give_back(await pools.ask(theirs, CALL, freed), freed)
 
         assert [1, 1] == [here.connections, there.connections]
-        assert repr(pools) == "<Pools idle=2 incarnations=2>"
+        assert repr(pools) == "<Pools idle=2 left=0 incarnations=2>"
         pools.close()
 
 
@@ -188,7 +196,7 @@ async def test_a_probe_takes_no_connection_of_a_request() -> None:
         assert fake.connections == 2
         assert b"GET /health HTTP/1.1\r\nHost: " in fake.requests[1]
         assert b"Authorization" not in fake.requests[1]
-        assert repr(pools) == "<Pools idle=1 incarnations=1>"
+        assert repr(pools) == "<Pools idle=1 left=0 incarnations=1>"
         pools.close()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from relayd.endpoint import Endpoint
 from relayd.scheduler import (
+    Abandoned,
     Arrived,
     Ask,
     AttemptFailed,
@@ -54,6 +55,8 @@ class World:
         settled: How often each ticket came to an end.
         up: Incarnations that take work.
         there: Incarnations that exist, whether they take work or not.
+        held: What replicas still work on although it was left.
+        follows: What happens right after the last event.
         planned: Replicas that are part of the plan; the daemon announces each before it inherits work.
     """
 
@@ -69,6 +72,8 @@ class World:
         self.planned: set[str] = set()
         self.incarnation = 0
         self.now = 0.0
+        self.held: set[int] = set()
+        self.follows: Event | None = None
 
     def ticket(self, model: str, number: int) -> Ticket:
         ticket = Ticket(len(self.models) + 1, Ask(model, width=1 + number % 3, deadline=self.now + 5))
@@ -108,10 +113,27 @@ class World:
         ended = tuple(Ended)[number % len(Ended)]
         return Finished(ticket_id, Exchange(ask=Ask(self.models[ticket_id]), ended=ended) if number else None)
 
-    def fail(self, _replica: str, number: int) -> Event:
-        if not self.running:
+    def abandon(self, _replica: str, number: int) -> Event:
+        running = sorted(self.running.keys() - self.held)
+        if not running:
             return Tick()
-        ticket_id = sorted(self.running)[number % len(self.running)]
+        ticket_id = running[number % len(running)]
+        held_id = len(self.models) + 1
+        self.models[held_id], self.widths[held_id] = self.models[ticket_id], self.widths[ticket_id]
+        self.running[held_id] = self.running.pop(ticket_id)
+        self.live.add(held_id)
+        self.held.add(held_id)
+        if number % 2:
+            self.live.discard(ticket_id)
+            self.settled[ticket_id] += 1
+        self.follows = Finished(ticket_id) if number % 2 else AttemptFailed(ticket_id)
+        return Abandoned(ticket_id, held_id)
+
+    def fail(self, _replica: str, number: int) -> Event:
+        running = sorted(self.running.keys() - self.held)
+        if not running:
+            return Tick()
+        ticket_id = running[number % len(running)]
         del self.running[ticket_id]
         return AttemptFailed(ticket_id, sent=number % 2 == 0)
 
@@ -182,7 +204,7 @@ Act = Callable[[World, str, int], Event]
 
 ACTS: tuple[Act, ...] = (
     *(World.arrive,) * 8,
-    *(World.inherit, World.finish, World.finish, World.fail, World.fail, World.tick),
+    *(World.inherit, World.finish, World.finish, World.fail, World.fail, World.abandon, World.tick),
     *(World.ready, World.ready, World.ready, World.expect, World.drain),
     *(World.lose, World.give_up, World.unload, World.forget),
 )
@@ -202,6 +224,9 @@ def test_no_sequence_of_events_over_commits_loses_or_repeats_a_ticket(
     for act, replica, number in acts:
         world.now += 0.4
         world.absorb(world.scheduler.handle(act(world, replica, number), world.now))
+        if world.follows:
+            world.absorb(world.scheduler.handle(world.follows, world.now))
+            world.follows = None
         world.check()
 
     assert all(count == 1 for count in world.settled.values())

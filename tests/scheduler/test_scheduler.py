@@ -5,6 +5,7 @@ import math
 import pytest
 
 from relayd.scheduler import (
+    Abandoned,
     Ask,
     AttemptFailed,
     Draining,
@@ -223,6 +224,48 @@ def test_a_returned_ticket_takes_a_new_incarnation_at_once() -> None:
     play(scheduler, ready("m#0"), arrived(1), AttemptFailed(1), Lost("m#0"))
 
     assert [(1, "m#0")] == placed(play(scheduler, ready("m#0", incarnation=2)))
+
+
+def test_slots_stay_taken_until_the_replica_is_done_with_what_was_left() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0", slots=2), arrived(1, width=2), arrived(2), Abandoned(1, 9))
+
+    assert [] == play(scheduler, Finished(1))
+    assert 1 == scheduler.running_on("m#0")
+    assert [(9, "m#0")] == [(one.ticket.id, one.endpoint.replica) for one in scheduler.running()]
+    assert [(2, "m#0")] == placed(play(scheduler, Finished(9)))
+
+
+def test_a_request_that_left_one_replica_unfinished_runs_on_another() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), ready("m#1"), arrived(1), Abandoned(1, 9))
+
+    assert [(1, "m#1")] == placed(play(scheduler, AttemptFailed(1)))
+    assert [1, 1] == [scheduler.running_on(replica) for replica in ("m#0", "m#1")]
+
+
+def test_a_replica_drains_until_it_is_done_with_what_was_left() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Draining("m#0"))
+
+    assert [] == play(scheduler, Abandoned(1, 9), Finished(1))
+    assert [Idle("m#0")] == play(scheduler, Finished(9))
+
+
+def test_the_end_of_an_old_incarnations_work_is_not_the_end_of_the_new_ones() -> None:
+    scheduler = Scheduler(depth=4)
+    play(scheduler, ready("m#0"), arrived(1), Draining("m#0"), Lost("m#0"), ready("m#0", incarnation=2))
+    play(scheduler, arrived(2), Draining("m#0"))
+
+    assert [] == play(scheduler, Finished(1))
+    assert [Idle("m#0")] == play(scheduler, Finished(2))
+
+
+def test_nothing_is_left_of_a_ticket_that_does_not_run() -> None:
+    scheduler = Scheduler(depth=4)
+
+    assert [] == play(scheduler, ready("m#0"), Abandoned(1, 9), Finished(9))
+    assert [] == scheduler.running()
 
 
 def test_a_ticket_is_refused_after_its_attempts() -> None:
