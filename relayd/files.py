@@ -8,6 +8,28 @@ from pathlib import Path
 from relayd.errors import StateError
 
 
+def readable(path: str | Path) -> str:
+    r"""Return a path as text that can be shown and encoded; bytes that are not UTF-8 become `\xff`."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; what cannot be looked at, as a name that is too long, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; what cannot be looked at is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `data` so that a crash leaves the old bytes or the new ones, on disk.
 

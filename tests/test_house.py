@@ -46,6 +46,7 @@ WALL_CLOCK_IN = frozenset({"relayd/clock.py"})
 CATCH_ALL: Mapping[str, str] = {
     "relayd/api/control.py:handle": "who commands is told of any fault, in the shape of every answer",
     "relayd/supervisor/health.py:_watch": "a fault of a look is reported, and the next look comes",
+    "tests/fuzz/models.py:fuzz": "an error that should not have come out of a file is what is looked for",
     "relayd/fetch.py:attempt": "carries an error from its thread to the caller's, where it is raised",
 }
 """`file:function` -> why any error at all is caught there: the edge of what one failure may end."""

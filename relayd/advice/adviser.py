@@ -13,12 +13,14 @@ from relayd.advice.files import File, file_of
 from relayd.advice.known import known_models
 from relayd.advice.measured import calibrated
 from relayd.catalog import CatalogEntry, find_entry
+from relayd.catalog.match import Match
 from relayd.config import model_name
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, command
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import UsageError
 from relayd.hardware import Machine
+from relayd.models.skipped import Skipped, named_among
 from relayd.planner.budget import Budget, budget
 from relayd.planner.placement import Placement, spec
 from relayd.planner.plan import ReplicaSpec
@@ -48,6 +50,7 @@ class Adviser:
         simulated: Whether the machine is another one than this.
         runs: What `relayd bench` has measured on this machine.
         room: What models may take of the machine beside those that are configured; None is all that is free.
+        skipped: Files on disk that cannot be judged.
     """
 
     machine: Machine
@@ -59,6 +62,7 @@ class Adviser:
     simulated: bool = False
     runs: Sequence[Mapping[str, Any]] = ()
     room: Budget | None = None
+    skipped: Sequence[Skipped] = ()
     _known: dict[bool, list[Known]] = field(default_factory=dict)
     _budget: list[Budget] = field(default_factory=list)
     _unforeseen: dict[str, Bytes] = field(default_factory=dict)
@@ -96,7 +100,7 @@ class Adviser:
         models = {one.name: one for one in self._models(use)}
         if own := models.get(name):
             return own
-        match = find_entry(self.entries, name)
+        match = self._entry(name)
         known = models.get(match.entry.name)
         if known is None:
             raise UsageError(
@@ -105,6 +109,20 @@ class Adviser:
             )
         forms = tuple(form for form in known.forms if match.quant in {"", form.quantization.name})
         return replace(known, forms=forms)
+
+    def _entry(self, name: str) -> Match:
+        """Return the catalogue's model of a name.
+
+        Raises:
+            UsageError: It has none, or more than one.
+            ModelFileError: A file on disk of that name is not a model to serve.
+        """
+        try:
+            return find_entry(self.entries, name)
+        except UsageError:
+            if error := named_among(self.skipped, name):
+                raise error from None
+            raise
 
     def _as_learned(self, known: Known) -> Known:
         return replace(known, unforeseen=self._unforeseen.get(known.name, known.unforeseen))

@@ -10,6 +10,7 @@ from relayd.advice.adviser import Adviser
 from relayd.advice.confirm import Confirmation
 from relayd.advice.keep import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
+from relayd.models.skipped import warning_of
 from relayd.planner.document import SCHEMA, advice_document
 from relayd.planner.placement import NoPlace, Placement, least_gpu, least_ram
 from relayd.planner.quality import Use
@@ -92,8 +93,9 @@ class Recommendations:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know of the confirmations, each sentence once."""
-        return tuple(dict.fromkeys(filter(None, (_note(*one) for one in self.confirmations.items()))))
+        """What to know of the confirmations and of files that were left out, each sentence once."""
+        said = (_note(*one) for one in self.confirmations.items())
+        return tuple(dict.fromkeys(filter(None, (*said, warning_of(self.adviser.skipped)))))
 
     def command_line(self) -> str:
         """Return the llama-server line of the best, and before it a comment where its file is missing."""
@@ -128,6 +130,7 @@ class Recommendations:
         return {
             "schema": SCHEMA,
             "simulated": self.adviser.simulated,
+            "skipped": [str(one) for one in self.adviser.skipped],
             "recommendations": {
                 use: [
                     {

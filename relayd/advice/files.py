@@ -1,15 +1,17 @@
 """Which model files are on disk, and what does the catalogue call them?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.catalog import CatalogEntry, identify
 from relayd.errors import ModelFileError
-from relayd.gguf import ModelMetadata, is_companion, read_metadata
+from relayd.gguf import ModelMetadata, is_companion, read_model
 from relayd.gguf.companions import PART
 from relayd.gguf.quants import FILE_TYPES
 from relayd.models.ondisk import Found
+from relayd.models.skipped import Skipped, passed_over, skipped_for
+from relayd.planner.demand import Demand
 from relayd.planner.placement import Placement
 
 
@@ -34,19 +36,36 @@ class File:
     projector: Path | None = None
 
 
-def find_files(entries: Sequence[CatalogEntry], found: Iterable[Found], named: Iterable[Path]) -> list[File]:
-    """Return the models on disk and the files that are named, each once; damaged ones are left out.
+def find_files(
+    entries: Sequence[CatalogEntry],
+    found: Iterable[Found],
+    named: Iterable[Path],
+    skip: Callable[[Skipped], None] = passed_over,
+    build: int | None = None,
+) -> list[File]:
+    """Return the models on disk and the files that are named, each once, without those that cannot be judged.
 
     Args:
         entries: The catalogue.
         found: Models of any store, with what the catalogue calls them.
         named: Files of the configuration.
+        skip: Called with each file that is left out.
+        build: llama.cpp's build number of the engine; None while it is not known.
     """
     stores = {one.files[0].resolve(): one for one in found if not one.embedded}
     # Links keep their names: in the cache of the hub they lead to files that are called by their digest.
     paths = {path.resolve(): path.absolute() for path in named if _is_model(path)}
     paths |= {real: one.files[0].absolute() for real, one in stores.items()}
-    return [file for real, path in paths.items() if (file := _file(path, entries, stores.get(real)))]
+    files = []
+    for real, path in paths.items():
+        try:
+            metadata = read_model(path, build)
+            Demand(metadata).check()
+        except ModelFileError as error:
+            skip(skipped_for(path, error))
+        else:
+            files.append(_file(path, entries, stores.get(real), metadata))
+    return files
 
 
 def _is_model(path: Path) -> bool:
@@ -54,11 +73,7 @@ def _is_model(path: Path) -> bool:
     return not is_companion(path.name) and not (part and int(part["number"]) > 1)
 
 
-def _file(path: Path, entries: Sequence[CatalogEntry], found: Found | None) -> File | None:
-    try:
-        metadata = read_metadata(path)
-    except ModelFileError:
-        return None
+def _file(path: Path, entries: Sequence[CatalogEntry], found: Found | None, metadata: ModelMetadata) -> File:
     name, projector = (found.name, found.projector) if found else (path.stem, None)
     kind = metadata.values.get("general.file_type")
     said = FILE_TYPES.get(kind, "") if isinstance(kind, int) else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from relayd.advice.files import File
 from relayd.catalog import CatalogEntry, ModelFile
 from relayd.errors import ModelFileError
-from relayd.gguf import ModelMetadata, read_metadata
+from relayd.gguf import ModelMetadata, read_metadata, read_model
 from relayd.gguf.quants import FILE_TYPES
 from relayd.memory.synthetic import F16, Q4_K, Q6_K, Q8_0, header
 from relayd.planner.demand import Demand, Pass
@@ -145,7 +145,11 @@ def projector_bytes(projector: Path | None) -> Bytes:
 
 
 def configured_form(
-    path: Path, projector: Path | None = None, loras: Sequence[Path] = (), draft: Path | None = None
+    path: Path,
+    projector: Path | None = None,
+    loras: Sequence[Path] = (),
+    draft: Path | None = None,
+    build_number: int | None = None,
 ) -> Form:
     """Return a file with what goes with it, ready to be fitted.
 
@@ -154,11 +158,12 @@ def configured_form(
         projector: The file with which it takes images or sound.
         loras: Its adapters.
         draft: The model that drafts for it.
+        build_number: llama.cpp's of the engine; None while it is not known.
 
     Raises:
-        ModelFileError: One of them is missing or damaged.
+        ModelFileError: One of them is missing or damaged, or the model is none to serve.
     """
-    metadata = read_metadata(path)
+    metadata = read_model(path, build_number)
     kind = metadata.values.get("general.file_type")
     quantization = Quantization(FILE_TYPES.get(kind, "") if isinstance(kind, int) else "")
     adapters = sum(tensor.nbytes for lora in loras for tensor in read_metadata(lora).tensors)
@@ -167,7 +172,7 @@ def configured_form(
     @functools.cache
     def build() -> Demand:
         helper = Demand(drafting) if drafting else None
-        return Demand(metadata, beside=projector_bytes(projector) + adapters, draft=helper)
+        return Demand(metadata, beside=projector_bytes(projector) + adapters, draft=helper).check()
 
     return Form(quantization, metadata.file_bytes, 0.0, build)
 

@@ -10,8 +10,8 @@ from relayd.advice.known import configured_form
 from relayd.config import Model, model_name, told_apart
 from relayd.engine import Features
 from relayd.errors import ModelFileError
-from relayd.gguf import read_metadata
 from relayd.models.ondisk import Found
+from relayd.models.skipped import Skipped, skipped_for
 from relayd.planner.budget import Budget
 from relayd.planner.fleet import Wanted, plan_fleet
 from relayd.planner.placement import Aim, Form, Placement, spec
@@ -25,10 +25,12 @@ class Pick:
     Attributes:
         models: As `[[model]]` blocks would say it.
         left_out: Why each of the others is not, a sentence each.
+        skipped: Files that cannot be judged.
     """
 
     models: tuple[Model, ...]
     left_out: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
@@ -43,7 +45,12 @@ def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
         features: What the engine knows.
     """
     sees = features.first("--mmproj") is not None
-    offers = {name: offer for name, files in _by_model(found).items() if (offer := _offer(name, files, sees))}
+    skipped: list[Skipped] = []
+    offers = {
+        name: offer
+        for name, files in _by_model(found).items()
+        if (offer := _offer(name, files, sees, features.build, skipped))
+    }
     largest_first = sorted(offers.values(), key=lambda offer: -offer.wanted.forms[0].nbytes)
     plan = plan_fleet([offer.wanted for offer in largest_first], budget)
     models, left_out = [], []
@@ -52,7 +59,7 @@ def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
             models.append(_model(one.outcome, offers[one.model], budget))
         else:
             left_out.append(f"{one.model} is not served: {one.outcome}")
-    return Pick(told_apart(models), tuple(left_out))
+    return Pick(told_apart(models), tuple(left_out), tuple(skipped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +76,20 @@ def _by_model(found: Iterable[Found]) -> Mapping[str, list[Found]]:
     return files
 
 
-def _offer(name: str, files: Sequence[Found], sees: bool) -> _Offer | None:
-    """Return a model with its files, the largest first; None if none of them can be read."""
+def _offer(
+    name: str, files: Sequence[Found], sees: bool, build: int | None, skipped: list[Skipped]
+) -> _Offer | None:
+    """Return a model with its files, the largest first; None if none of them can be judged."""
     forms = []
     embeds = False
     for one in files:
         try:
-            metadata = read_metadata(one.files[0])
-            forms.append((configured_form(one.files[0], one.projector if sees else None), one))
-        except ModelFileError:
+            form = configured_form(one.files[0], one.projector if sees else None, build_number=build)
+            embeds = made_for(form.build().model) is Use.EMBEDDING
+        except ModelFileError as error:
+            skipped.append(skipped_for(one.files[0], error))
             continue
-        embeds = made_for(metadata) is Use.EMBEDDING
+        forms.append((form, one))
     if not forms:
         return None
     forms.sort(key=lambda form: -form[0].nbytes)

@@ -13,13 +13,16 @@ from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
 from relayd.config import cache_dir, data_dir
+from relayd.desired.judged import judge
 from relayd.engine.explain import Explanation
 from relayd.engine.explain import explain as explained
 from relayd.engine.find import find_engine
 from relayd.engine.installed import EngineShelf
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError, UsageError
+from relayd.files import is_file
 from relayd.gguf import ModelMetadata, read_metadata
+from relayd.gguf.companions import is_gguf
 from relayd.hardware import Machine
 from relayd.hardware import probe as probe_hardware
 from relayd.memory.setup import Gpu, Setup
@@ -81,7 +84,8 @@ def _source(model: str) -> tuple[Path | ModelMetadata, int]:
         UsageError: It is neither, or the catalogue does not know its dimensions.
     """
     path = Path(model).expanduser()
-    if path.suffix == ".gguf" or path.is_file():
+    if is_gguf(path.name) or is_file(path):
+        judge(path, None)
         return path, read_metadata(path).whole("context_length")
     return _known(model)
 

@@ -22,6 +22,7 @@ from relayd.models.bring import bring
 from relayd.models.choice import MODEL_SUFFIXES, preferred_file
 from relayd.models.ondisk import STORES, Found, find_on_disk
 from relayd.models.shelf import ModelRecord, ModelShelf
+from relayd.models.skipped import Skipped, warning_of
 from relayd.models.verify import verify as check
 from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
 from relayd.units import show_bytes
@@ -55,7 +56,8 @@ def list_(
 
     `relayd models FILTER` is short for `relayd models list FILTER`.
     """
-    entries, found = known_models(), models_on_disk()
+    skipped: list[Skipped] = []
+    entries, found = known_models(), models_on_disk(skipped.append)
     rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
     rows = [row for row in rows if _wanted(row, pattern.casefold(), _capability_of(tag))]
     unfinished = [record for record in own_shelf().records() if not record.finished]
@@ -64,6 +66,7 @@ def list_(
             {
                 "models": [_described(row, found) for row in rows],
                 "unfinished": [_pending(record) for record in unfinished],
+                "skipped": [{"path": str(one.path), "reason": str(one)} for one in skipped],
             }
         )
         return
@@ -73,6 +76,8 @@ def list_(
         typer.echo("No model matches." if pattern or tag else "No model is on this disk.")
     if not (pattern or tag or every):
         typer.echo(f"The catalogue has {len(entries)} models: relayd models --all")
+    if warning := warning_of(skipped):
+        typer.echo(f"Note: {warning}", err=True)
     for record in unfinished:
         typer.echo(f"Unfinished: {record.name}. Go on with: relayd pull {_again(record)}")
 
@@ -91,7 +96,7 @@ def import_(
 
     A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
     """
-    if not file.endswith((*MODEL_SUFFIXES, ".exe")):
+    if not file.lower().endswith((*MODEL_SUFFIXES, ".exe")):
         catalog.import_(file, replace=False, as_json=as_json)
         return
     clock = SystemClock()
@@ -135,8 +140,9 @@ def verify(
 
     The digests are those of the hub, the store or their record.
     """
-    found = models_on_disk()
-    chosen = [find_on_disk(found, name)] if name else found
+    skipped: list[Skipped] = []
+    found = models_on_disk(skipped.append)
+    chosen = [find_on_disk(found, name, skipped)] if name else found
     with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
         verdicts = [check(one, progress.at) for one in chosen]
     if as_json:

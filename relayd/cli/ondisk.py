@@ -12,6 +12,7 @@ from relayd.errors import DaemonError
 from relayd.hardware import probe
 from relayd.models.ondisk import Found
 from relayd.models.shelf import ModelShelf
+from relayd.models.skipped import Skipped, passed_over
 
 
 def own_shelf() -> ModelShelf:
@@ -24,10 +25,14 @@ def known_models() -> tuple[CatalogEntry, ...]:
     return Site().catalog()
 
 
-def models_on_disk() -> list[Found]:
-    """Return every model on this disk, with what the catalogue calls it."""
+def models_on_disk(skip: Callable[[Skipped], None] = passed_over) -> list[Found]:
+    """Return every model on this disk, with what the catalogue calls it.
+
+    Args:
+        skip: Called with each file that is called like a model and is none to serve.
+    """
     loaded, site = given_settings()
-    return disk.models_on_disk(site, loaded.config.models.folders)
+    return disk.models_on_disk(site, loaded.config.models.folders, skip)
 
 
 def limit_of() -> tuple[int, int]:

@@ -33,6 +33,8 @@ def plan(
     arguments, site = given_arguments(config)
     found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh)
     if not found.made.plans.plan and not as_json:
+        for warning in found.made.warnings:
+            typer.echo(f"Note: {warning}", err=True)
         typer.echo("No model is configured. Find one: relayd recommend")
         return
     if command and as_json:

@@ -18,6 +18,7 @@ from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError
 from relayd.hardware import Machine
 from relayd.hardware.bandwidth import catalogued
+from relayd.models.skipped import Skipped
 from relayd.planner.budget import Budget
 from relayd.planner.reserve import allowance
 from relayd.planner.simulate import simulate
@@ -47,10 +48,14 @@ def adviser_at(
     machine = catalogued(simulate(simulated)) if simulated else measured_machine_at(site, display, engine)
     entries = site.catalog()
     named = [Path(model.file) for model in config.model]
+    skipped = list[Skipped]()
+    found = models_on_disk(site, config.models.folders, skipped.append)
+    files = find_files(entries, found, named, skipped.append, engine.build if engine else None)
     return Adviser(
         machine=machine,
         entries=entries,
-        files=find_files(entries, models_on_disk(site, config.models.folders), named),
+        files=files,
+        skipped=tuple(skipped),
         models=site.data / "models",
         engine=engine,
         probe=MemoryProbe(engine, site.cache / "engine", site.environ) if engine else None,

@@ -12,7 +12,6 @@ from relayd.config.schema import Allocation
 from relayd.engine import Engine
 from relayd.engine.commandline import draft_of, fixed_by, placement_in, projector_of, unplanned
 from relayd.errors import ModelFileError
-from relayd.gguf import read_metadata
 from relayd.memory.setup import EVERY_LAYER
 from relayd.memory.weights import CPU
 from relayd.planner import Lora, ReplicaSpec
@@ -139,14 +138,13 @@ def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
     """Return a line with its files read; one with a damaged file is left to the engine, which refuses it."""
     projector, draft = model.projector or projector_of(model.args), draft_of(model.args)
     try:
-        for file in filter(None, (model.file, projector, draft)):
-            read_metadata(Path(file))
         fixed = _fixed(model)
         form = configured_form(
             Path(model.file),
             Path(projector) if projector else None,
             [Path(one.file) for one in model.lora],
             Path(draft) if draft else None,
+            engine.features.build,
         )
         form.build()
     except (ModelFileError, ValueError) as error:

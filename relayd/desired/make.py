@@ -12,6 +12,7 @@ from relayd.config import Config, Loaded, Paths
 from relayd.desired.checked import check_models
 from relayd.desired.disk import models_on_disk, servable_model
 from relayd.desired.display import Display
+from relayd.desired.judged import judge
 from relayd.desired.lines import NEEDED_FLAGS
 from relayd.desired.machine import machine_at
 from relayd.desired.picked import models_to_serve, still_running
@@ -23,6 +24,7 @@ from relayd.desired.site import Site
 from relayd.engine import Engine, Features
 from relayd.engine.memory import MemoryProbe
 from relayd.hardware import Machine
+from relayd.models.skipped import Skipped, warning_of
 from relayd.planner.budget import Budget
 from relayd.planner.reserve import allowance
 from relayd.store import remembered_runs
@@ -69,11 +71,13 @@ class Selection:
         loaded: The configuration as it was read.
         config: The same with only the models that are meant, and with the overrides of the command line.
         chooses: Whether none is meant, so that relayd chooses among those on disk.
+        named: Models that only the command line names.
     """
 
     loaded: Loaded
     config: Config
     chooses: bool
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
     find = partial(servable_model, site=site, folders=loaded.config.models.folders, display=display)
     wanted = chosen(loaded.config, arguments.targets, find, demo=arguments.demo)
     wanted = overridden(wanted, listen=arguments.listen, engine=arguments.llama_server)
-    return Selection(loaded, wanted, chooses=not wanted.model)
+    configured = {one.name for one in loaded.config.model}
+    named = frozenset(one.name for one in wanted.model if one.name not in configured)
+    return Selection(loaded, wanted, chooses=not wanted.model, named=named)
 
 
 def plan_at(
@@ -144,16 +150,20 @@ def plan_at(
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.
-        ModelFileError: A model file is missing or damaged.
+        ModelFileError: A model file is missing, or one that was named cannot be served.
     """
-    config, left_out = selected.config, tuple[str, ...]()
+    config, left_out, skipped = selected.config, tuple[str, ...](), list[Skipped]()
     machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
     room = room_at(site, config, machine, simulated=simulated is not None)
     if selected.chooses and simulated is None:
-        found = models_on_disk(site, config.models.folders)
+        found = models_on_disk(site, config.models.folders, skipped.append)
         picked = models_to_serve(found, room, plans_for.features, still_running(paths.runtime))
         config, left_out = msgspec.structs.replace(config, model=picked.models), picked.left_out
+        skipped += picked.skipped
     check_models(config)
+    for one in config.model:
+        if one.name in selected.named:
+            judge(Path(one.file), plans_for.features.build)
     alone = fresh or simulated is not None
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
@@ -161,7 +171,7 @@ def plan_at(
     running = {name for name in running if name not in anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
     planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, anew, simulated is not None)
-    standing = (*selected.loaded.warnings, *left_out, unread)
+    standing = (*selected.loaded.warnings, *left_out, warning_of(skipped), unread)
     return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))
 
 

@@ -38,7 +38,7 @@ def models_to_serve(
     kept = {one.model or one.name for one in here if str(one.files[0]) in served}
     others = [one for one in here if (one.model or one.name) not in kept]
     picked = pick(others, budget, features) if others else Pick((), ())
-    return Pick(told_apart([*running, *picked.models]), picked.left_out)
+    return Pick(told_apart([*running, *picked.models]), picked.left_out, picked.skipped)
 
 
 def remember(runtime: Path, models: tuple[Model, ...]) -> None:

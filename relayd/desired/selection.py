@@ -8,7 +8,9 @@ import msgspec
 from relayd.config import Config, Model, model_name, told_apart
 from relayd.desired.demo import demo_model
 from relayd.errors import UsageError
+from relayd.files import is_file, is_folder
 from relayd.gguf import find_companions
+from relayd.gguf.companions import is_gguf
 
 Find = Callable[[str], Model]
 """Returns a model on disk by its name; raises `UsageError` when none is meant."""
@@ -48,13 +50,13 @@ def overridden(config: Config, *, listen: str | None = None, engine: str | None 
 
 def _unconfigured(target: str, find: Find) -> Model:
     path = Path(target).expanduser().absolute()
-    if path.is_dir() and target.startswith((".", "/", "~")):
+    if is_folder(path) and target.startswith((".", "/", "~")):
         remedy = "Name a .gguf file in it, or add it to `folders` in [models] and serve its models by name."
         raise UsageError(f"{path} is a folder, not a model", remedy=remedy)
-    if path.suffix != ".gguf" and not path.is_file():
+    if not is_gguf(path.name) and not is_file(path):
         found = find(target)
         typed = () if target == found.name else (target,)
         return msgspec.structs.replace(found, aliases=(*found.aliases, *typed))
-    projectors = find_companions(path).projectors if path.is_file() else ()
+    projectors = find_companions(path).projectors if is_file(path) else ()
     projector = str(next(iter(projectors), ""))
     return Model(name=model_name(path.stem), file=str(path), projector=projector)

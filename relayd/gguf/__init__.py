@@ -4,10 +4,11 @@
 holds before it is used.
 """
 
-from relayd.gguf.companions import Companions, find_companions, is_companion, part_names
+from relayd.gguf.beside import Companions, find_companions
+from relayd.gguf.companions import is_companion, part_names
 from relayd.gguf.metadata import ArrayInfo, ModelMetadata, Tensor, Value
 from relayd.gguf.quants import FILE_TYPES, QUANTS, Quant, bits_per_weight, row_bytes
-from relayd.gguf.reader import read_metadata
+from relayd.gguf.reader import read_metadata, read_model
 
 __all__ = [
     "FILE_TYPES",
@@ -23,5 +24,6 @@ __all__ = [
     "is_companion",
     "part_names",
     "read_metadata",
+    "read_model",
     "row_bytes",
 ]

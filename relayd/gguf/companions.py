@@ -1,12 +1,10 @@
-"""The files beside a model file that belong to it: further parts, projectors, drafts.
+"""The files beside a model file that belong to it by their names: further parts, projectors, drafts.
 
-Nothing inside a file states it: names do, by the conventions of publishers.
+Names follow the conventions of publishers; what files say of themselves is in `pairing`.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 from relayd.errors import ModelFileError
 
@@ -16,7 +14,11 @@ DRAFT_PREFIXES = ("mtp-", "dspark-", "dflash-")
 PROJECTOR_MARK = "mmproj"
 """Somewhere in the name of a multimodal projector (llama.cpp common/preset.cpp `is_mmproj_file`)."""
 
-PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+SUFFIX = ".gguf"
+
+PART = re.compile(
+    r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.IGNORECASE | re.ASCII
+)
 
 KINDS = frozenset({"mmproj", "mtp", "dspark", "dflash", "model"})
 """Words of a file name that mark its kind."""
@@ -27,17 +29,14 @@ PRECISION = re.compile(
 """What `llama-quantize` and those who publish its files call a precision, in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Companions:
-    """Files that serve one model; the first of a kind fits best.
+def is_gguf(name: str) -> bool:
+    """Return whether a file is called like a GGUF, in any case."""
+    return name.lower().endswith(SUFFIX)
 
-    Attributes:
-        projectors: Multimodal projectors, for `--mmproj`.
-        drafts: Models that draft tokens for it, for `--model-draft`.
-    """
 
-    projectors: tuple[Path, ...] = ()
-    drafts: tuple[Path, ...] = ()
+def stem_of(name: str) -> str:
+    """Return the name of a GGUF without its suffix."""
+    return name[: -len(SUFFIX)] if is_gguf(name) else name
 
 
 def part_names(name: str, count: int) -> tuple[str, ...]:
@@ -52,6 +51,11 @@ def part_names(name: str, count: int) -> tuple[str, ...]:
             f"{name} is the first of {count} parts: expected a name ending with -00001-of-{count:05d}.gguf",
             remedy="Give the parts the names they were published with.",
         )
+    if found["suffix"] != SUFFIX:
+        raise ModelFileError(
+            f"{name} is the first of {count} parts: expected names that end with {SUFFIX}",
+            remedy=f"Rename the parts: llama-server finds only {SUFFIX}, in small letters.",
+        )
     return tuple(f"{found['prefix']}-{number:05d}-of-{count:05d}.gguf" for number in range(1, count + 1))
 
 
@@ -63,24 +67,7 @@ def first_part_name(name: str) -> str:
 
 def is_companion(name: str) -> bool:
     """Return whether a file of this name serves a model and is none itself."""
-    return _is_projector(name) or _is_draft(name)
-
-
-def find_companions(model: Path) -> Companions:
-    """Return the projectors and drafts in the folder of `model` that are named for it.
-
-    Raises:
-        ModelFileError: The folder cannot be listed.
-    """
-    try:
-        names = sorted(one.name for one in model.parent.iterdir() if one.is_file())
-    except OSError as error:
-        raise ModelFileError(f"{model.parent} cannot be listed: {error.strerror}") from error
-    ours = list(match_companions(model.name, names))
-    return Companions(
-        projectors=tuple(model.parent / name for name in ours if _is_projector(name)),
-        drafts=tuple(model.parent / name for name in ours if _is_draft(name)),
-    )
+    return is_projector(name) or is_draft(name)
 
 
 def match_companions(model: str, names: Iterable[str]) -> list[str]:
@@ -90,30 +77,37 @@ def match_companions(model: str, names: Iterable[str]) -> list[str]:
     names no model serves the only model of the folder. Of several, the one named closest to the model is
     best, then the one nearest to its precision.
     """
-    ours = _words(model)
-    files = [name for name in names if name.endswith(".gguf") and name != model]
-    alone = all(_words(name) == ours for name in files if not is_companion(name))
+    ours = words_of(model)
+    files = [name for name in names if is_gguf(name) and name != model]
+    alone = all(words_of(name) == ours for name in files if not is_companion(name))
     fitting = [
         name
         for name in files
-        if is_companion(name) and _begins(words := _words(name), ours) and (words or alone)
+        if is_companion(name) and _begins(words := words_of(name), ours) and (words or alone)
     ]
-    return sorted(fitting, key=lambda name: (-len(_words(name)), abs(_bits(name) - _bits(model)), name))
+    return nearest_first(model, fitting)
 
 
-def _is_projector(name: str) -> bool:
-    return name.endswith(".gguf") and PROJECTOR_MARK in name.lower()
+def nearest_first(model: str, names: Iterable[str]) -> list[str]:
+    """Return companions of a model, those named closest to it first, then those nearest to its precision."""
+    return sorted(names, key=lambda name: (-len(words_of(name)), abs(_bits(name) - _bits(model)), name))
 
 
-def _is_draft(name: str) -> bool:
-    return name.endswith(".gguf") and name.startswith(DRAFT_PREFIXES) and not _is_projector(name)
+def is_projector(name: str) -> bool:
+    """Return whether a file of this name is a projector."""
+    return is_gguf(name) and PROJECTOR_MARK in name.lower()
+
+
+def is_draft(name: str) -> bool:
+    """Return whether a file of this name drafts for another model."""
+    return is_gguf(name) and name.lower().startswith(DRAFT_PREFIXES) and not is_projector(name)
 
 
 def _begins(words: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     return words == whole[: len(words)]
 
 
-def _words(name: str) -> tuple[str, ...]:
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a file name that say which model it is."""
     words = re.split(r"[-_. ]+", PRECISION.sub(" ", _stem(name)))
     return tuple(word for word in words if word and word not in KINDS)
@@ -128,4 +122,4 @@ def _bits(name: str) -> int:
 
 def _stem(name: str) -> str:
     found = PART.fullmatch(name)
-    return (found["prefix"] if found else name.removesuffix(".gguf")).lower()
+    return (found["prefix"] if found else stem_of(name)).lower()

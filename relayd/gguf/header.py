@@ -4,9 +4,10 @@ The layout is that of llama.cpp's ggml/docs/gguf.md, versions 2 and 3. A header 
 reader (ggml/src/gguf.cpp) would refuse is refused here, with the place and the reason.
 """
 
+import contextlib
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -69,39 +70,86 @@ def read_header(path: Path, limit: int = HEADER_BYTES) -> Header:
     Raises:
         ModelFileError: The file is missing, cut short, damaged, or no GGUF that the engine reads.
     """
+    with _opened(path, limit) as cursor:
+        tensor_count, value_count = _read_counts(cursor)
+        values = _read_values(cursor, value_count)
+        tensors = _read_tensors(cursor, tensor_count, _alignment(cursor, values))
+        return Header(path, values, tensors, cursor.position, Bytes(cursor.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a file contains at its beginning, before its vocabulary.
+
+    Attributes:
+        values: Key -> value, those before the first key of the tokenizer.
+        n_tensors: How many tensors the file claims.
+    """
+
+    values: Mapping[str, Value]
+    n_tensors: int
+
+    @property
+    def architecture(self) -> str:
+        """What the file states of its architecture; "" for nothing."""
+        value = self.values.get("general.architecture", "")
+        return value if isinstance(value, str) else ""
+
+    def size(self, key: str) -> int:
+        """Return the whole number under a key; 0 where there is none."""
+        value = self.values.get(key, 0)
+        return value if isinstance(value, int) else 0
+
+
+def read_opening(path: Path) -> Opening:
+    """Read the keys of a file up to its vocabulary: enough to say what it is, a thousandth of a header.
+
+    Raises:
+        ModelFileError: As `read_header`, as far as the file is read.
+    """
+    with _opened(path, HEADER_BYTES) as cursor:
+        tensor_count, value_count = _read_counts(cursor)
+        return Opening(_read_values(cursor, value_count, until="tokenizer."), tensor_count)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, limit: int) -> Iterator[Cursor]:
+    """Lend a file, from its beginning."""
     try:
         # Asked before opening: to open a pipe is to wait for its writer.
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise ModelFileError(f"{path} is not a regular file")
         with path.open("rb") as stream:
-            cursor = Cursor(stream, found.st_size, limit, str(path))
-            tensor_count, value_count = _read_counts(cursor)
-            values = _read_values(cursor, value_count)
-            tensors = _read_tensors(cursor, tensor_count, _alignment(cursor, values))
+            yield Cursor(stream, found.st_size, limit, str(path))
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
-    return Header(path, values, tensors, cursor.position, Bytes(found.st_size))
+        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _read_counts(cursor: Cursor) -> tuple[int, int]:
     """Return how many tensors and how many values the file has."""
     magic, version = cursor.take(struct.Struct("<4sI"), "the first eight bytes")
     if magic != b"GGUF":
-        raise cursor.fail(f"{magic!r} at its beginning: expected b'GGUF'")
+        remedy = "It is not whole yet, or damaged: fetch it again." if not any(magic) else ""
+        raise cursor.fail(f"{magic!r} at its beginning: expected b'GGUF'", remedy)
     if version and not version & 0xFFFF:
-        raise cursor.fail("the file is big-endian: expected a little-endian one")
+        remedy = "Convert it with gguf_convert_endian.py of llama.cpp, or get another file."
+        raise cursor.fail("the file is big-endian: expected a little-endian one", remedy)
     if version not in (2, 3):
-        raise cursor.fail(f"version {version}: expected 2 or 3")
+        remedy = "Update relayd and the engine." if version > 3 else "Convert it anew, or get another file."
+        raise cursor.fail(f"version {version}: expected 2 or 3", remedy)
     tensors = cursor.take_count(TENSORS, LONG.size + WORD.size + TENSOR_TAILS[0].size, "tensors")
     return tensors, cursor.take_count(KEYS, LONG.size + WORD.size + 1, "keys")
 
 
-def _read_values(cursor: Cursor, count: int) -> dict[str, Value]:
+def _read_values(cursor: Cursor, count: int, until: str = "\n") -> dict[str, Value]:
+    """Return the values of all keys, or of those before the first that begins with `until`."""
     values: dict[str, Value] = {}
     kept = 0
     for _ in range(count):
         key = _take_name(cursor, KEY_BYTES, "a key")
+        if key.startswith(until) and "general.architecture" in values:
+            break
         if not key or key in values:
             raise cursor.fail(f"key {key!r} is there twice" if key else "a key is empty")
         (kind,) = cursor.take(WORD, f"the type of {key}")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from relayd.errors import ModelFileError
 from relayd.gguf.quants import row_bytes
@@ -10,6 +11,9 @@ from relayd.units import Bytes
 
 ITEMS_READ = 65_536
 """Longest array that is read; no model has as many layers."""
+
+LARGEST = (1 << 32) - 1
+"""Largest size in a header: llama.cpp reads them as uint32 (llama-hparams.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,11 @@ class Tensor:
     shape: tuple[int, ...]
     type_id: int
     offset: int
+
+    @property
+    def row(self) -> int:
+        """Elements of a row; 1 where it has no dimensions."""
+        return self.shape[0] if self.shape else 1
 
     @property
     def nbytes(self) -> Bytes:
@@ -82,17 +91,39 @@ class ModelMetadata:
         raise self._unfit(suffix, value, "a number")
 
     def whole(self, suffix: str, default: int = 0) -> int:
-        """Return the whole number under `{architecture}.{suffix}`, or `default` where the key is missing.
+        """Return the size or count under `{architecture}.{suffix}`, or `default` where the key is missing.
 
         Raises:
-            ModelFileError: The value is not a whole number.
+            ModelFileError: The value is not a whole number from 0 to `LARGEST`.
         """
         value = self._own(suffix)
         if value is None:
             return default
-        if isinstance(value, int):
+        if _is_size(value):
             return value
-        raise self._unfit(suffix, value, "a whole number")
+        raise self._unfit(suffix, value, f"a whole number from 0 to {LARGEST}")
+
+    def positive(self, suffix: str) -> int:
+        """Return the size or count under `{architecture}.{suffix}`, which the model cannot do without.
+
+        Raises:
+            ModelFileError: The key is missing, or its value is not a whole number from 1 to `LARGEST`.
+        """
+        value = self._own(suffix)
+        if value is None:
+            raise ModelFileError(f"its header has no {self.architecture}.{suffix}")
+        if _is_size(value) and value:
+            return value
+        raise self._unfit(suffix, value, f"a whole number from 1 to {LARGEST}")
+
+    def listed(self, suffix: str) -> tuple[Item, ...] | None:
+        """Return the array under `{architecture}.{suffix}`; None where there is none."""
+        value = self._own(suffix)
+        return value if isinstance(value, tuple) else None
+
+    def has(self, suffix: str) -> bool:
+        """Return whether the header has the key `{architecture}.{suffix}`."""
+        return f"{self.architecture}.{suffix}" in self.values
 
     def per_layer(self, suffix: str, n_layer: int, default: int = 0) -> tuple[int, ...]:
         """Return one whole number (or bool) for each of the first `n_layer` layers.
@@ -105,13 +136,13 @@ class ModelMetadata:
         value = self._own(suffix)
         if not 0 <= n_layer <= ITEMS_READ:
             raise ModelFileError(f"a model of {n_layer} layers is out of reach: the limit is {ITEMS_READ}")
-        if value is None or isinstance(value, int):
+        if value is None or _is_size(value):
             return (default if value is None else value,) * n_layer
         if isinstance(value, tuple) and len(value) >= n_layer:
-            items = tuple(item for item in value[:n_layer] if isinstance(item, int))
+            items = tuple(item for item in value[:n_layer] if _is_size(item))
             if len(items) == n_layer:
                 return items
-        raise self._unfit(suffix, value, f"{n_layer} whole numbers, one a layer")
+        raise self._unfit(suffix, value, f"{n_layer} whole numbers from 0 up, one a layer")
 
     @property
     def n_vocab(self) -> int:
@@ -128,3 +159,7 @@ class ModelMetadata:
     def _unfit(self, suffix: str, value: Value, expected: str) -> ModelFileError:
         shown = repr(value[:9] if isinstance(value, tuple) else value)[:60]
         return ModelFileError(f"{self.architecture}.{suffix} is {shown}: expected {expected}")
+
+
+def _is_size(value: Value) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value <= LARGEST

@@ -6,6 +6,7 @@ from pathlib import Path
 from relayd.errors import ModelFileError
 from relayd.gguf.companions import first_part_name, part_names
 from relayd.gguf.header import HEADER_BYTES, TENSORS, Header, read_header
+from relayd.gguf.kinds import Kind, kind_of, refused
 from relayd.gguf.metadata import ModelMetadata
 from relayd.units import Bytes
 
@@ -28,6 +29,23 @@ def read_metadata(path: Path) -> ModelMetadata:
         tensors=tuple(tensor for part in parts for tensor in part.tensors),
         file_bytes=Bytes(sum(part.file_bytes for part in parts)),
     )
+
+
+def read_model(path: Path, build: int | None = None) -> ModelMetadata:
+    """Read the header of a file that is to be served.
+
+    Args:
+        path: The file, of a split model its first part.
+        build: llama.cpp's build number of the engine, which may know more than relayd; None while not known.
+
+    Raises:
+        ModelFileError: It cannot be read, or it is not a model to serve; the message states what it is.
+    """
+    metadata = read_metadata(path)
+    kind = kind_of(metadata.values, len(metadata.tensors))
+    if error := refused(kind, path, metadata.architecture, build):
+        raise error
+    return metadata
 
 
 def _later_parts(first: Header) -> list[Header]:
@@ -86,5 +104,7 @@ def _check_together(first: Header, parts: list[Header]) -> None:
 def _architecture(first: Header) -> str:
     value = first.values.get("general.architecture")
     if not isinstance(value, str) or not ARCHITECTURE.fullmatch(value):
+        if (kind := kind_of(first.values, len(first.tensors))) is Kind.IMATRIX:
+            raise refused(kind, first.path) or ModelFileError(f"{first.path} is {kind}")
         raise ModelFileError(f"{first.path}: general.architecture is {repr(value)[:60]}: expected a name")
     return value

@@ -5,44 +5,14 @@ tensors come in its order; weights have their own memory and are left out. What 
 the weights it has.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relayd.errors import ModelFileError
 from relayd.memory.graph import Graph, GraphTensor
 from relayd.memory.setup import Extent
+from relayd.memory.shapes import Weights
 
 I64 = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The weights of one block, or of what is outside all blocks.
-
-    Attributes:
-        shapes: Every weight of the model by its full name.
-        prefix: What the names of this block begin with: `blk.3.`.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    prefix: str = ""
-
-    def block(self, index: int) -> "Weights":
-        """Return the weights of block `index`."""
-        return Weights(self.shapes, f"blk.{index}.")
-
-    def has(self, name: str) -> bool:
-        """Return whether there is such a weight, named with its suffix."""
-        return self.prefix + name in self.shapes
-
-    def rows(self, name: str) -> int:
-        """Return the rows of the matrix `name`, 0 where there is none."""
-        shape = self.shapes.get(f"{self.prefix}{name}.weight", ())
-        return shape[1] if len(shape) > 1 else 0
-
-    def count(self, name: str) -> int:
-        """Return how many matrices are stacked in `name`."""
-        shape = self.shapes.get(f"{self.prefix}{name}.weight", ())
-        return shape[2] if len(shape) > 2 else 1
 
 
 @dataclass(slots=True)
@@ -113,7 +83,7 @@ def norm(graph: Graph, weights: Weights, name: str, source: GraphTensor, *, rms:
 
 def linear(graph: Graph, weights: Weights, name: str, source: GraphTensor, rows: int = 0) -> GraphTensor:
     """Return `source` times a weight, scaled and shifted where the model has a scale and a bias."""
-    done = graph.matmul(rows or weights.rows(name), source)
+    done = graph.matmul(rows or weights.size(name)[1], source)
     if weights.has(f"{name}.scale"):
         done = graph.change(done)
     if weights.has(f"{name}.bias"):
@@ -133,7 +103,9 @@ def queries(
     else:
         parts = []
         for name, (count, size) in zip(("attn_q", "attn_k", "attn_v"), sizes, strict=True):
-            part = linear(graph, weights, name, source)
+            there = name == "attn_q" or weights.has(f"{name}.weight")
+            # Gemma 4 has layers whose values are their keys, others read the cache of an earlier layer.
+            part = linear(graph, weights, name, source) if there else graph.matmul(0, source)
             parts.append(graph.view(part, size, count, tokens, dense=part.shape[0] == size * count))
     return parts[0], parts[1], parts[2]
 
@@ -187,7 +159,7 @@ def gated(graph: Graph, weights: Weights, mixed: GraphTensor, source: GraphTenso
     if not weights.has("attn_gate.weight"):
         half = graph.view(source.sources[0], *mixed.shape[:2], dense=False)
         return graph.change(mixed, graph.change(graph.make(mixed.shape, half)))
-    gate = graph.change(graph.matmul(weights.rows("attn_gate"), source))
+    gate = graph.change(graph.matmul(weights.size("attn_gate")[1], source))
     if gate.shape[0] != mixed.shape[0]:
         mixed = graph.view(mixed, mixed.shape[0] // gate.shape[0], gate.shape[0], mixed.shape[1])
         return graph.view(graph.change(mixed, gate), mixed.shape[0] * gate.shape[0], mixed.shape[2])
@@ -270,7 +242,7 @@ def feed_forward(graph: Graph, weights: Weights, source: GraphTensor, suffix: st
     if weights.has(f"ffn_gate{suffix}.weight"):
         gate = linear(graph, weights, f"ffn_gate{suffix}", source)
         inner = graph.make(up.shape, gate, up)
-    elif weights.shapes[f"{weights.prefix}ffn_down{suffix}.weight"][0] * 2 == up.shape[0]:
+    elif weights.size(f"ffn_down{suffix}")[0] * 2 == up.shape[0]:
         inner = graph.make((up.shape[0] // 2, *up.shape[1:]), up)
     else:
         inner = graph.change(up)
@@ -371,7 +343,7 @@ def expert(
 ) -> GraphTensor:
     """Return `source` times the chosen experts' matrices (`build_lora_mm_id`)."""
     tokens = source.shape[2]
-    done = graph.make((weights.rows(name), experts.used, tokens), source, chosen)
+    done = graph.make((weights.size(name)[1], experts.used, tokens), source, chosen)
     if weights.has(f"{name}.scale"):
         scale = graph.make((1, experts.total, tokens), graph.outside(1))
         done = graph.change(done, graph.make((1, experts.used, tokens), scale, chosen))
@@ -381,8 +353,14 @@ def expert(
 
 
 def summed(graph: Graph, outputs: GraphTensor, used: int) -> GraphTensor:
-    """Return the outputs of all experts added up, views before sums."""
+    """Return the outputs of all experts added up, views before sums.
+
+    Raises:
+        ModelFileError: No expert is used.
+    """
     width, _, tokens = outputs.shape[:3]
+    if not used:
+        raise ModelFileError("its tensors have experts, and its header has no expert_used_count")
     views = [graph.expand(graph.view(outputs, width, tokens, dense=False)) for _ in range(used)]
     total = views[0]
     for view in views[1:]:

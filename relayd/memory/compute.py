@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import HEADLESS, REPLAYED, WITHOUT_FLASH
-from relayd.memory.blocks import Pass, Weights, norm
+from relayd.memory.blocks import Pass, norm
 from relayd.memory.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
 from relayd.memory.graph import Graph, GraphTensor, allocate
 from relayd.memory.setup import CACHE_TYPES, Extent, Setup
 from relayd.memory.shape import Layer, Shape
+from relayd.memory.shapes import Weights
 from relayd.memory.transformer import Transformer, experts_of, heads_of
 from relayd.units import Bytes
 

@@ -11,7 +11,6 @@ from relayd.memory.blocks import (
     ExpertRouting,
     Heads,
     Pass,
-    Weights,
     attend,
     feed_forward,
     mixture,
@@ -20,6 +19,7 @@ from relayd.memory.blocks import (
     queries,
 )
 from relayd.memory.graph import GraphTensor
+from relayd.memory.shapes import Weights
 
 STREAMS = 4
 """Parallel residual streams of Gemma 3n (`n_altup`)."""
@@ -81,7 +81,7 @@ def gemma3n_stream(
 ) -> GraphTensor:
     """Return the residual stream of Gemma 3n after its last layer, the parallel ones joined."""
     graph, (width, tokens) = run.graph, stream.shape[:2]
-    parts = per_layer_inputs(run, stream, weights.rows("blk.0.inp_gate"), n_layers)
+    parts = per_layer_inputs(run, stream, weights.size("blk.0.inp_gate")[1], n_layers)
     streams = parallel_streams(run, stream)
     for layer in layers:
         streams = gemma3n_layer(run, weights.block(layer.index), layer, streams, parts)
@@ -207,8 +207,8 @@ def gemma3n_layer(
 def gelu_feed(run: Pass, weights: Weights, source: GraphTensor, *, sparse: bool) -> GraphTensor:
     """Return the feed-forward part of Gemma 3n, whose first layers drop all but the largest gates."""
     graph = run.graph
-    up = graph.matmul(weights.rows("ffn_up"), source)
-    gate = graph.matmul(weights.rows("ffn_gate"), source)
+    up = graph.matmul(weights.size("ffn_up")[1], source)
+    gate = graph.matmul(weights.size("ffn_gate")[1], source)
     if sparse:
         row = (1, *gate.shape[1:])
         mean = graph.make(row, gate)

@@ -97,13 +97,24 @@ class Graph:
         return GraphTensor(cache.shape, (*sources, cache), item=cache.item, origin=cache)
 
     def expand(self, tensor: GraphTensor) -> GraphTensor:
-        """Append what `tensor` needs and itself, sources from left to right (ggml.c `ggml_visit_parents`)."""
+        """Append what `tensor` needs and itself, sources from left to right (ggml.c `ggml_visit_parents`).
+
+        Without recursion: layers that ask for nothing in between are one chain of thousands.
+        """
         if tensor.visited:
             return tensor
         tensor.visited = True
-        for source in tensor.sources:
-            self.expand(source)
-        (self.nodes if tensor.sources else self.leaves).append(tensor)
+        open_ = [(tensor, iter(tensor.sources))]
+        while open_:
+            one, sources = open_[-1]
+            for source in sources:
+                if not source.visited:
+                    source.visited = True
+                    open_.append((source, iter(source.sources)))
+                    break
+            else:
+                open_.pop()
+                (self.nodes if one.sources else self.leaves).append(one)
         return tensor
 
 

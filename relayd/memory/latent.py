@@ -5,9 +5,11 @@ After `src/models/deepseek2.cpp` of llama.cpp b11434.
 
 from dataclasses import dataclass
 
+from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata
-from relayd.memory.blocks import Pass, Weights, linear, norm
+from relayd.memory.blocks import Pass, linear, norm
 from relayd.memory.graph import GraphTensor
+from relayd.memory.shapes import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,22 @@ class Latent:
 
 
 def latent_of(model: ModelMetadata, index: int, *, rotated: bool) -> Latent:
-    """Return the dimensions of layer `index`."""
-    whole = model.whole
-    return Latent(
+    """Return the dimensions of layer `index`.
+
+    Raises:
+        ModelFileError: The header lacks one of them.
+    """
+    dims = Latent(
         heads=model.per_layer("attention.head_count", index + 1)[index],
-        key=whole("attention.key_length_mla"),
-        value=whole("attention.value_length_mla"),
-        rank=whole("attention.kv_lora_rank"),
-        rope=whole("rope.dimension_count"),
+        key=model.positive("attention.key_length_mla"),
+        value=model.positive("attention.value_length_mla"),
+        rank=model.positive("attention.kv_lora_rank"),
+        rope=model.whole("rope.dimension_count"),
         rotated=rotated,
     )
+    if dims.rope > dims.key:
+        raise ModelFileError(f"its header rotates {dims.rope} elements of a key head of {dims.key}")
+    return dims
 
 
 def latent_attention(run: Pass, weights: Weights, dims: Latent, source: GraphTensor) -> GraphTensor:
@@ -74,10 +82,10 @@ def low_rank_queries(run: Pass, weights: Weights, dims: Latent, source: GraphTen
     """Return the queries, through a low rank where the model has one."""
     graph = run.graph
     if weights.has("attn_q.weight"):
-        whole = graph.matmul(weights.rows("attn_q"), source)
+        whole = graph.matmul(weights.size("attn_q")[1], source)
     else:
-        low = norm(graph, weights, "attn_q_a_norm", graph.matmul(weights.rows("attn_q_a"), source))
-        whole = graph.matmul(weights.rows("attn_q_b"), low)
+        low = norm(graph, weights, "attn_q_a_norm", graph.matmul(weights.size("attn_q_a")[1], source))
+        whole = graph.matmul(weights.size("attn_q_b")[1], low)
     return graph.view(whole, dims.key, dims.heads, source.shape[1])
 
 

@@ -195,7 +195,7 @@ def _checkpoints(shape: Shape, setup: Setup, asked: Extent) -> Bytes:
     tokens = min(shape.window, asked.cells)
     one = 0
     for layer in shape.layers:
-        if layer.window and layer.key and not setup.window_full:
+        if layer.window and layer.key and not setup.window_full and asked.window_cells:
             one += cache_bytes(shape, layer, setup, asked) // (asked.window_cells * asked.streams) * tokens
         one += 4 * layer.state
     count = min(CHECKPOINTS, asked.cells // CHECKPOINT_SPACING + 2)

@@ -6,8 +6,9 @@ After `src/models/mamba-base.cpp`, `delta-net-base.cpp`, `qwen35.cpp` and `lfm2.
 from dataclasses import dataclass
 
 from relayd.gguf.metadata import ModelMetadata
-from relayd.memory.blocks import Pass, Weights, linear, norm
+from relayd.memory.blocks import Pass, linear, norm
 from relayd.memory.graph import Graph, GraphTensor
+from relayd.memory.shapes import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,20 @@ class Recurrence:
     heads: int
 
 
-def recurrence_of(model: ModelMetadata) -> Recurrence:
-    """Return the dimensions of a model's recurrent layers."""
-    whole = model.whole
+def recurrence_of(model: ModelMetadata, weights: Weights) -> Recurrence:
+    """Return the dimensions of a recurrent layer with these weights.
+
+    Raises:
+        ModelFileError: The header lacks one of them.
+    """
+    if weights.has("shortconv.in_proj.weight"):
+        return Recurrence(model.positive("shortconv.l_cache"), 0, 0, 0, 0)
     return Recurrence(
-        kernel=whole("shortconv.l_cache") or whole("ssm.conv_kernel"),
-        inner=whole("ssm.inner_size"),
-        state=whole("ssm.state_size"),
-        groups=whole("ssm.group_count"),
-        heads=whole("ssm.time_step_rank"),
+        kernel=model.positive("ssm.conv_kernel"),
+        inner=model.positive("ssm.inner_size"),
+        state=model.positive("ssm.state_size"),
+        groups=max(1, model.whole("ssm.group_count")),
+        heads=model.positive("ssm.time_step_rank"),
     )
 
 
@@ -91,7 +97,7 @@ def short_convolution(run: Pass, weights: Weights, dims: Recurrence, source: Gra
     joined = convolved(run, dims, mixed, width)
     filtered = graph.make((width, tokens, sequences), joined)
     gated = GraphTensor((width, tokens, sequences), (c, filtered), in_place=True)
-    done = graph.matmul(weights.rows("shortconv.out_proj"), gated)
+    done = graph.matmul(weights.size("shortconv.out_proj")[1], gated)
     return graph.view(done, done.shape[0], run.extent.tokens)
 
 
@@ -142,7 +148,7 @@ def mamba1(run: Pass, weights: Weights, dims: Recurrence, source: GraphTensor) -
     z = graph.view(projected, inner, tokens, sequences, dense=False)
     joined = convolved(run, dims, projected, inner)
     x = activated(graph, graph.make((inner, tokens, sequences), joined))
-    rank = graph.matmul(weights.rows("ssm_x"), x)
+    rank = graph.matmul(weights.size("ssm_x")[1], x)
     step, b, c = (
         graph.view(rank, width, tokens, sequences, dense=False)
         for width in (dims.heads, dims.state, dims.state)

@@ -25,6 +25,9 @@ from relayd.memory.architectures import (
 
 Sizes = tuple[int, ...]
 
+BLOCKS = 512
+"""Most blocks of a model (llama-hparams.h `LLAMA_MAX_LAYERS`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -101,17 +104,19 @@ class _LayerValues:
     def __init__(self, model: ModelMetadata) -> None:
         self.model = model
         self.architecture = model.architecture
-        listed = model.whole("block_count")
-        if not 0 < listed <= 4096:
-            raise ModelFileError(
-                f"a model of {listed} blocks ({self.architecture}.block_count) makes no sense"
-            )
+        listed = model.positive("block_count")
         self.loops = max(1, model.whole("num_loops", 1))
         self.router = self.architecture == "graniteswitch"
         self.blocks = listed * self.loops + self.router
+        if self.blocks > BLOCKS:
+            raise ModelFileError(f"its header promises {self.blocks} blocks: expected at most {BLOCKS}")
         self.drafts = model.whole("nextn_predict_layers")
         self.layers = self.blocks - self.drafts - self.router
-        self.embd = model.whole("embedding_length")
+        if self.layers < 0:
+            raise ModelFileError(
+                f"its header promises {self.blocks} blocks, {self.drafts} of them for drafts"
+            )
+        self.embd = model.positive("embedding_length")
         self.heads = self._each("attention.head_count", 0)
         self.kv_heads = self._each("attention.head_count_kv", None)
         if self.router:
@@ -128,11 +133,11 @@ class _LayerValues:
         listed = self.blocks // self.loops
         if default is None:
             default_sizes = self.heads[:listed]
-            if f"{self.architecture}.{suffix}" not in self.model.values:
+            if not self.model.has(suffix):
                 return self.heads
             default = default_sizes[0]
-        value = self.model.values.get(f"{self.architecture}.{suffix}")
-        if isinstance(value, tuple) and len(value) < listed:
+        value = self.model.listed(suffix)
+        if value and len(value) < listed:
             listed = len(value)
         sizes = self.model.per_layer(suffix, listed, default) * self.loops
         return (*sizes, *(sizes[-1:] * (self.blocks - len(sizes))))
@@ -149,7 +154,7 @@ class _LayerValues:
             if self.architecture == "exaone4" and self.layers != 64:
                 return 0, none
             if self.architecture == "llama4":
-                listed = f"{self.architecture}.attention.sliding_window" in self.model.values
+                listed = self.model.has("attention.sliding_window")
                 tokens = 0 if listed and not tokens else rule.tokens
             elif self.architecture == "smallthinker":
                 tokens = rule.tokens if tokens else 0
@@ -177,10 +182,11 @@ class _LayerValues:
             flags = tuple(heads == 0 and feed == 0 for heads, feed in pairs)
             return (*flags[: self.layers], *(False,) * self.drafts)
         if name in STATE_BY_INTERVAL:
-            listed = f"{name}.attention.recurrent_layers" in self.model.values
-            if listed:
+            if self.model.has("attention.recurrent_layers"):
                 return tuple(bool(flag) for flag in self._each("attention.recurrent_layers", 0))
-            interval = self.model.whole("full_attention_interval", STATE_BY_INTERVAL[name])
+            interval = STATE_BY_INTERVAL[name]
+            if self.model.has("full_attention_interval"):
+                interval = self.model.positive("full_attention_interval")
             return tuple(index < self.layers and (index + 1) % interval != 0 for index in range(self.blocks))
         return (False,) * self.blocks
 
@@ -201,8 +207,7 @@ class _LayerValues:
         return convolved + width * inner
 
     def _engrams(self) -> tuple[object, ...]:
-        listed = self.model.values.get(f"{self.architecture}.ple.layers")
-        return listed if isinstance(listed, tuple) else ()
+        return self.model.listed("ple.layers") or ()
 
     def _engram_state(self) -> int:
         """Return the history of the convolution over n-gram embeddings (`ple_conv_state`)."""
@@ -272,7 +277,7 @@ class _LayerValues:
             return (0, 0) if leads else (width, self.value)
         if self.sliding[index] or index >= self.layers:
             return 0, 0
-        if name in INDEXER_SHARED and f"{name}.attention.indexer.types" in self.model.values:
+        if name in INDEXER_SHARED and self.model.has("attention.indexer.types"):
             types = self._each("attention.indexer.types", 1)
             if not types[index]:
                 return 0, 0
@@ -285,8 +290,8 @@ class _LayerValues:
 
     def sections(self) -> bool:
         """Return whether a position is four numbers (`n_pos_per_embd`)."""
-        parts = self.model.values.get(f"{self.architecture}.rope.dimension_sections")
-        given = isinstance(parts, tuple) and all(isinstance(part, int) and part > 0 for part in parts[:2])
+        parts = self.model.listed("rope.dimension_sections")
+        given = parts is not None and all(isinstance(part, int) and part > 0 for part in parts[:2])
         return self.architecture in SECTIONED or (self.architecture in MAYBE_SECTIONED and given)
 
     def agreed(self, layers: tuple[Layer, ...], which: int, *, sliding: bool) -> int:
@@ -310,7 +315,7 @@ class _LayerValues:
             layers = (Layer(state=state),) * self.blocks
         return Shape(
             architecture=self.architecture,
-            context_trained=self.model.whole("context_length"),
+            context_trained=self.model.positive("context_length"),
             n_embd=self.embd,
             n_vocab=self.model.n_vocab,
             n_blocks=self.blocks,

@@ -1,5 +1,6 @@
 """One transformer layer's part of the residual stream."""
 
+from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import (
     NORM_FIRST,
@@ -11,21 +12,15 @@ from relayd.memory.architectures import (
     UNROTATED,
     WINDOW_ROTATED,
 )
-from relayd.memory.blocks import (
-    ExpertRouting,
-    Heads,
-    Pass,
-    Weights,
-    attention,
-    feed_forward,
-    linear,
-    mixture,
-    norm,
-)
+from relayd.memory.blocks import ExpertRouting, Heads, Pass, attention, feed_forward, linear, mixture, norm
 from relayd.memory.graph import GraphTensor
 from relayd.memory.latent import latent_attention, latent_of
 from relayd.memory.recurrent import recurrence_of, recurrent
 from relayd.memory.shape import Shape
+from relayd.memory.shapes import Weights
+
+EXPERTS_USED = 256
+"""Most experts that a token passes in one layer; models have up to 32."""
 
 
 class Transformer:
@@ -132,7 +127,7 @@ class Transformer:
         """Return what the first half of a layer adds: attention, a recurrent layer, or both."""
         kept, run = self._shape.layers[index], self._run
         if kept.state and not kept.key:
-            return recurrent(run, block, recurrence_of(self._model), normed)
+            return recurrent(run, block, recurrence_of(self._model, block), normed)
         if block.has("attn_kv_a_mqa.weight"):
             rotated = self._shape.architecture not in UNROTATED
             return latent_attention(run, block, latent_of(self._model, index, rotated=rotated), normed)
@@ -142,8 +137,8 @@ class Transformer:
         mixed = attention(run, block, heads_of(self._model, self._shape, index), normed, own=own)
         if not kept.state:
             return mixed
-        again = norm(self._graph, block, "attn_norm", normed.sources[0].sources[0])
-        return self._graph.change(mixed, recurrent(run, block, recurrence_of(self._model), again))
+        again = norm(self._graph, block, "attn_norm", self._entered)
+        return self._graph.change(mixed, recurrent(run, block, recurrence_of(self._model, block), again))
 
     def _fed(self, block: Weights, index: int, source: GraphTensor) -> GraphTensor:
         """Return the feed-forward part of a layer: dense, or experts with what is shared among them."""
@@ -167,10 +162,18 @@ def _both_post_norms(block: Weights) -> bool:
 
 
 def experts_of(model: ModelMetadata, index: int) -> ExpertRouting:
-    """Return how a layer routes."""
+    """Return how a layer routes.
+
+    Raises:
+        ModelFileError: It uses more experts than it has.
+    """
+    total, used = model.whole("expert_count"), model.per_layer("expert_used_count", index + 1, 0)[index]
+    if used > min(total, EXPERTS_USED):
+        most = min(total, EXPERTS_USED)
+        raise ModelFileError(f"{model.architecture}.expert_used_count is {used}: expected at most {most}")
     return ExpertRouting(
-        model.whole("expert_count"),
-        model.per_layer("expert_used_count", index + 1, 0)[index],
+        total,
+        used,
         softmax_after=model.architecture == "gpt-oss",
         normalised=model.architecture != "gpt-oss",
         first=model.architecture == "llama4",

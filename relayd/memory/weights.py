@@ -153,7 +153,7 @@ def stored(tensor: Tensor, device: str) -> int:
     nbytes, unit = int(tensor.nbytes), ALIGNMENT
     if device.startswith("cuda"):
         unit = 128
-        rest = tensor.shape[0] % QUANTISED_ROW
+        rest = tensor.row % QUANTISED_ROW
         if rest and len(tensor.shape) > 1 and tensor.type_id not in {0, 1, 30}:
             nbytes += row_bytes(tensor.type_id, QUANTISED_ROW - rest)
     return -(-nbytes // unit) * unit

@@ -8,7 +8,7 @@ import msgspec
 
 from relayd.clock import Clock
 from relayd.errors import ModelFileError, StateError, UsageError
-from relayd.gguf import find_companions, part_names, read_metadata
+from relayd.gguf import find_companions, part_names, read_metadata, read_model
 from relayd.gguf.companions import PART
 from relayd.models.choice import base_name, quant_of
 from relayd.models.embedded import SUFFIXES, extract, find_embedded
@@ -32,11 +32,11 @@ def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> Mo
         NoSpaceError: The disk is too small for what is taken out.
         StateError: Our folder cannot be written.
     """
-    file = file.resolve()
-    if file.name.endswith(SUFFIXES):
+    file = file.absolute()  # in the cache of a hub a link has the name, and what it leads to a digest
+    if file.name.lower().endswith(SUFFIXES):
         record = _taken_out(file, shelf, progress)
     else:
-        read_metadata(file)
+        read_model(file)
         part = PART.fullmatch(file.name)
         names = part_names(file.name, int(part["count"])) if part else (file.name,)
         beside = find_companions(file)
@@ -109,7 +109,7 @@ def settle(staged: Path, target: Path) -> None:
 
 
 def _taken_out(file: Path, shelf: ModelShelf, progress: Progress) -> ModelRecord:
-    name = file.name.removesuffix(".exe").removesuffix(".llamafile")
+    name = base_name(file.name)
     target = shelf.root / safe_file_name(f"{name}.gguf")
     before = shelf.record_of(str(file))
     if before and before.whole:

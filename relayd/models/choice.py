@@ -69,9 +69,9 @@ def base_name(name: str) -> str:
     found = PART.fullmatch(name)
     if found:
         return found["prefix"]
-    for suffix in MODEL_SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name
+    small = name.lower()
+    suffix = next((one for one in (".llamafile.exe", *MODEL_SUFFIXES) if small.endswith(one)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def same_quant(one: str, other: str) -> bool:
@@ -143,7 +143,10 @@ def _is_model(name: str) -> bool:
     part = PART.fullmatch(name)
     is_first = part is None or int(part["number"]) == 1
     return (
-        name.endswith(MODEL_SUFFIXES) and is_first and not is_companion(name) and IMATRIX not in name.lower()
+        name.lower().endswith(MODEL_SUFFIXES)
+        and is_first
+        and not is_companion(name)
+        and IMATRIX not in name.lower()
     )
 
 

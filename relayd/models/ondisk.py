@@ -10,6 +10,7 @@ from typing import Literal
 from relayd.catalog.entry import CatalogEntry
 from relayd.errors import UsageError
 from relayd.models.choice import base_name, quant_of, same_quant
+from relayd.models.skipped import Skipped, named_among
 from relayd.units import show_bytes
 
 Store = Literal["relayd", "folder", "huggingface", "lmstudio", "ollama", "llama.cpp"]
@@ -99,18 +100,26 @@ def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[
     return named
 
 
-def find_on_disk(found: Sequence[Found], name: str) -> Found:
+def find_on_disk(found: Sequence[Found], name: str, skipped: Iterable[Skipped] = ()) -> Found:
     """Return the model that a name means: exactly, by an alias, or by the beginning of one model's names.
 
     Case does not matter. Of equal files in several stores the first in the order of `STORES` is meant.
 
+    Args:
+        found: The models.
+        name: What was typed.
+        skipped: Files that are none.
+
     Raises:
         UsageError: No model is meant, or more than one; the candidates are listed.
+        ModelFileError: A file of that name is not a model to serve.
     """
     wanted = name.strip().casefold()
     exact = [one for one in found if wanted == one.name.casefold()]
     known = [one for one in found if wanted in map(str.casefold, one.names)]
     begun = [one for one in found if wanted and any(n.casefold().startswith(wanted) for n in one.names)]
+    if not exact + known and (error := named_among(skipped, name)):
+        raise error
     for candidates in (exact, known, begun):
         if candidates:
             return _only(candidates, name)

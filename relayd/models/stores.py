@@ -4,21 +4,23 @@ Every store is read and never written. A model is listed when all its parts are 
 what is still being fetched has another name in every store.
 """
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relayd.errors import ModelFileError
-from relayd.gguf.companions import PART, PROJECTOR_MARK, is_companion, part_names
-from relayd.models.choice import IMATRIX, base_name, companions_of, quant_of
-from relayd.models.embedded import SUFFIXES, find_embedded
+from relayd.gguf.companions import (
+    PROJECTOR_MARK,
+)
+from relayd.models.choice import base_name
+from relayd.models.folders import Scan, in_folder
 from relayd.models.hub import hub_caches
 from relayd.models.lmstudio import lmstudio_folders
 from relayd.models.ollama import ollama_folders, ollama_models
-from relayd.models.ondisk import Found, Store
+from relayd.models.ondisk import Found
+from relayd.models.openings import Openings
 from relayd.models.shelf import ModelRecord, ModelShelf
+from relayd.models.skipped import Skipped, passed_over
 
 DEPTH = 6
 """How many folders deep models are looked for; LM Studio needs two."""
@@ -74,22 +76,28 @@ def places_of(
     )
 
 
-def scan(places: StoreFolders) -> list[Found]:
-    """Return every model, each once: what relayd brought first, then by store and name."""
+def scan(places: StoreFolders, skip: Callable[[Skipped], None] = passed_over) -> list[Found]:
+    """Return every model, each once: what relayd brought first, then by store and name.
+
+    Args:
+        places: Where to look.
+        skip: Called with each file that is called like a model and is none to serve.
+    """
+    looked = Scan(skip, Openings())
     every = [
         *_recorded(ModelShelf(places.own)),
-        *_in_folder(places.own, "relayd", depth=0),
-        *(one for folder in places.folders for one in _in_folder(folder, "folder", DEPTH)),
-        *(one for cache in places.hubs for one in _in_hub(cache)),
-        *(one for folder in places.lmstudio for one in _in_folder(folder, "lmstudio", DEPTH)),
+        *in_folder(places.own, "relayd", 0, looked),
+        *(one for folder in places.folders for one in in_folder(folder, "folder", DEPTH, looked)),
+        *(one for cache in places.hubs for one in _in_hub(cache, looked)),
+        *(one for folder in places.lmstudio for one in in_folder(folder, "lmstudio", DEPTH, looked)),
         *(one for folder in places.ollama for one in ollama_models(folder)),
-        *(one for folder in places.llama_cpp for one in _in_folder(folder, "llama.cpp", depth=0)),
+        *(one for folder in places.llama_cpp for one in in_folder(folder, "llama.cpp", 0, looked)),
     ]
     taken_out = {one.source for one in every}
     seen: dict[str, Found] = {}
     for one in every:
         real = os.path.realpath(one.files[0])
-        if not (one.embedded and real in taken_out):
+        if not (one.embedded and real in taken_out) and (one.embedded or looked.serves(one.files[0])):
             seen.setdefault(real, one)
     return list(seen.values())
 
@@ -132,31 +140,13 @@ def _from_record(record: ModelRecord) -> Found:
     )
 
 
-def _in_folder(folder: Path, store: Store, depth: int) -> Iterator[Found]:
-    """Return the models in a folder with companions beside them, in a repository also above them."""
-    paths = {str(path.relative_to(folder)): path for path in _model_files(folder, depth)}
-    accompanied = any(is_companion(path.name) for path in paths.values())
-    for relative, path in paths.items():
-        found = _model(path, store)
-        if found and accompanied and not found.embedded:
-            near = [one for one in paths if store == "huggingface" or paths[one].parent == path.parent]
-            projector, draft = companions_of(near, relative)
-            found = replace(
-                found,
-                projectors=(paths[projector],) if projector else (),
-                drafts=(paths[draft],) if draft else (),
-            )
-        if found:
-            yield found
-
-
-def _in_hub(cache: Path) -> Iterator[Found]:
+def _in_hub(cache: Path, looked: Scan) -> Iterator[Found]:
     """Return the models of a hub's cache; of a path that several commits have, the one of `refs/main`."""
-    for folder in sorted(cache.glob("models--*--*")):
+    for folder in _listed(cache, "models--*--*"):
         repo = folder.name.removeprefix("models--").replace("--", "/", 1)
         seen: set[Path] = set()
         for snapshot in _newest_first(folder):
-            for found in _in_folder(snapshot, "huggingface", DEPTH):
+            for found in in_folder(snapshot, "huggingface", DEPTH, looked):
                 path = found.files[0].relative_to(snapshot)
                 if path not in seen:
                     seen.add(path)
@@ -168,51 +158,18 @@ def _newest_first(folder: Path) -> list[Path]:
         main = (folder / "refs" / "main").read_text().strip()
     except OSError:
         main = ""
-    return sorted(folder.glob("snapshots/*"), key=lambda one: (one.name != main, one.name))
+    return sorted(_listed(folder, "snapshots/*"), key=lambda one: (one.name != main, one.name))
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    """Return what a folder has; nothing where it cannot be read, or goes away meanwhile."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _blob_names(found: Found) -> tuple[tuple[Path, str], ...]:
     """Return the digests by which a hub's cache calls the bytes of large files."""
     named = ((path, path.resolve().name) for path in (*found.files, *found.projectors, *found.drafts))
     return tuple((path, name) for path, name in named if len(name) == SHA256_DIGITS)
-
-
-def _model_files(folder: Path, depth: int) -> Iterator[Path]:
-    """Return files that could be models by their names, sorted; hidden folders are left out."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or not entry.name.isprintable():  # names are shown on terminals
-            continue
-        if entry.name.endswith((".gguf", *SUFFIXES)):
-            yield Path(entry.path)
-        elif depth and entry.is_dir(follow_symlinks=False):
-            yield from _model_files(Path(entry.path), depth - 1)
-
-
-def _model(path: Path, store: Store) -> Found | None:
-    """Return the model whose first file this is; None if it is none, or not all there."""
-    if path.name.endswith(SUFFIXES):
-        return _llamafile(path, store)
-    part = PART.fullmatch(path.name)
-    if is_companion(path.name) or IMATRIX in path.name.lower() or (part and int(part["number"]) != 1):
-        return None
-    with contextlib.suppress(OSError, ModelFileError):
-        names = part_names(path.name, int(part["count"])) if part else (path.name,)
-        files = tuple(path.with_name(name) for name in names)
-        size = sum(file.stat().st_size for file in files)
-        if all(file.is_file() and begins_as_gguf(file) for file in files):
-            stem = base_name(path.name)
-            return Found(stem, files, size, store, quant=quant_of(stem))
-    return None
-
-
-def _llamafile(path: Path, store: Store) -> Found | None:
-    with contextlib.suppress(ModelFileError):
-        model = find_embedded(path)[0]
-        name = path.name.removesuffix(".exe").removesuffix(".llamafile")
-        quant = quant_of(path.name.removesuffix(".exe")) or quant_of(model.name)
-        return Found(name, (path,), model.bytes, store, quant=quant, embedded=True)
-    return None

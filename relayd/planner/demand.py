@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata, Tensor
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
 from relayd.memory.compute import compute_bytes, unknown_compute
@@ -24,6 +25,9 @@ CUDA = "cuda"
 
 Pass = tuple[Extent, str, str, bool]
 """What decides a compute buffer: tokens and cells, types of the cache, flash attention."""
+
+SMALLEST = Setup(context=512, slots=1)
+"""The setup in which a file is checked."""
 
 HEAD = -1
 """The place after the last block: norm and output head."""
@@ -99,6 +103,21 @@ class Demand:
         self._n_expert = max(model.per_layer("expert_count", self.shape.n_blocks), default=0)
         self._n_used = max(model.per_layer("expert_used_count", self.shape.n_blocks), default=0)
         self._heads = model.per_layer("attention.head_count", self.shape.n_blocks)
+
+    def check(self) -> "Demand":
+        """Return itself, after a look at whether its tensors are what the header promises.
+
+        Raises:
+            ModelFileError: A block has no tensors, or a tensor that its layer needs is missing.
+        """
+        repeats = self.model.whole("num_loops", 1) > 1  # the same blocks again
+        for index in range(0 if repeats else self.shape.n_layers):
+            if not self._blocks[index].elements + self._experts[index].elements:
+                raise ModelFileError(
+                    f"its header promises {self.shape.n_layers} blocks, and none is blk.{index}."
+                )
+        self.loaded(SMALLEST)
+        return self
 
     @property
     def unknown(self) -> tuple[str, ...]:

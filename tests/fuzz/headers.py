@@ -4,9 +4,9 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-UINT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64, FLOAT64 = 0, 4, 5, 6, 7, 8, 9, 10, 12
+UINT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64, INT64, FLOAT64 = 0, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
-CODES = dict(zip((UINT8, UINT32, INT32, FLOAT32, BOOL, UINT64, FLOAT64), "BIif?Qd", strict=True))
+CODES = dict(zip((UINT8, UINT32, INT32, FLOAT32, BOOL, UINT64, INT64, FLOAT64), "BIif?Qqd", strict=True))
 
 Payload = str | bytes | float | tuple[int, Sequence[str | float]]
 """A value as its type needs it; of an array: the type of the items, and the items."""

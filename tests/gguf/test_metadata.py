@@ -63,7 +63,7 @@ def test_layers_without_a_key_have_the_default() -> None:
 
 @pytest.mark.parametrize("value", [(8, 8), (8, 8.5, 8), ("8",) * 3, "888", ArrayInfo(5, 70_000)])
 def test_layers_that_lack_a_number_are_refused(value: Value) -> None:
-    with pytest.raises(ModelFileError, match="expected 3 whole numbers, one a layer"):
+    with pytest.raises(ModelFileError, match="expected 3 whole numbers from 0 up, one a layer"):
         model({"llama.heads": value}).per_layer("heads", 3)
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from relayd.memory.blocks import ExpertRouting, Weights, feed_forward, linear, mixture, norm
+from relayd.errors import ModelFileError
+from relayd.memory.blocks import ExpertRouting, feed_forward, linear, mixture, norm
 from relayd.memory.graph import Graph, GraphTensor, allocate
+from relayd.memory.shapes import Weights
 
 pytestmark = pytest.mark.pure
 
@@ -35,11 +37,28 @@ def stream(graph: Graph) -> GraphTensor:
 def test_weights_are_read_by_the_name_in_their_block() -> None:
     weights = block({"blk.0.attn_q.weight": (64, 128), "blk.1.attn_k.weight": (64, 32), **EXPERTS})
 
-    assert (128, 0, 4, 1) == (
-        weights.rows("attn_q"), weights.rows("attn_k"), weights.count("ffn_up_exps"), weights.count("attn_q"),
-    )  # fmt: skip
+    assert (128, 0, (64, 128)) == (weights.rows("attn_q"), weights.rows("attn_k"), weights.size("attn_q"))
     assert weights.has("attn_q.weight")
     assert not weights.has("attn_k.weight")
+
+
+@pytest.mark.parametrize(
+    ("shape", "problem"), [(None, "is missing"), ((64,), "expected a matrix"), ((64, 0), "expected a matrix")]
+)
+def test_a_layer_without_its_matrix_is_refused_by_name(shape: tuple[int, ...] | None, problem: str) -> None:
+    shapes = {**DENSE, "blk.0.ffn_down.weight": shape}
+    weights = block({name: given for name, given in shapes.items() if given is not None})
+    with pytest.raises(ModelFileError, match=rf"header promises: blk\.0\.ffn_down\.weight .*{problem}"):
+        feed_forward(Graph(), weights, stream(Graph()))
+
+
+def test_a_chain_of_thousands_of_tensors_is_put_in_order() -> None:
+    graph = Graph()
+    first = last = stream(graph)
+    for _ in range(5_000):
+        last = graph.change(last)
+    graph.expand(last)
+    assert (5_001, first, last) == (len(graph.nodes), graph.nodes[0], graph.nodes[-1])
 
 
 def test_a_feed_forward_part_returns_to_the_width_of_the_stream() -> None:

@@ -10,9 +10,17 @@ from relayd.models.shelf import ModelRecord, ModelShelf
 from relayd.models.stores import StoreFolders, scan
 from relayd.secret import Secret
 from tests.fakes.hub import FakeHub
+from tests.fuzz.headers import UINT32, TensorLine, header
 
 REPO = "maker/tiny-GGUF"
-BLOB = b"GGUF" + bytes(range(256)) * 40
+
+
+def model_file() -> bytes:
+    """Return the bytes of a file that begins like a model."""
+    return bytes(header([("llama.block_count", UINT32, 1)], [TensorLine()]).data) + bytes(64)
+
+
+BLOB = model_file() + bytes(range(256)) * 40
 
 
 class Fixed:

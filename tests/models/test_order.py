@@ -211,6 +211,7 @@ def test_all_parts_of_a_model_at_an_address_come_into_our_folder(
     fake: FakeHub, desk: Desk, tmp_path: Path
 ) -> None:
     writer = gguf.GGUFWriter(tmp_path / "made" / "tiny.gguf", "llama", split_max_tensors=1)
+    writer.add_block_count(1)
     (tmp_path / "made").mkdir()
     for name in ("a", "b"):
         writer.add_tensor(name, np.zeros((4, 32), dtype=np.float32))
@@ -230,7 +231,7 @@ def test_all_parts_of_a_model_at_an_address_come_into_our_folder(
 
 
 def test_parts_at_an_address_that_are_no_model_are_removed(fake: FakeHub, desk: Desk) -> None:
-    parts = [BLOB * number for number in (1, 2)]
+    parts = [b"GGUF" * number for number in (1, 2)]
     names = [f"tiny-0000{number}-of-00002.gguf" for number in (1, 2)]
     fake.files |= {f"/x/{name}": part for name, part in zip(names, parts, strict=True)}
     with pytest.raises(UsageError, match="not the first part"):

@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_arrived(
     fake: FakeHub, desk: Desk, small_disk: Path
 ) -> None:
     desk.cache = small_disk / "hub"
-    fake.add(REPO, **{"tiny-Q4_K_M": b"GGUF" + bytes(600_000)})
+    fake.add(REPO, **{"tiny-Q4_K_M": BLOB + bytes(600_000)})
     filler = small_disk / "filler"
 
     def fill(*_: object) -> None:
@@ -217,7 +217,7 @@ Desk(Far(), Path(sys.argv[2])).pull(sys.argv[3])
 def test_a_pull_that_was_killed_goes_on_where_it_stopped(
     fake: FakeHub, desk: Desk, pytestconfig: pytest.Config
 ) -> None:
-    data = b"GGUF" + random.Random(0).randbytes(3_000_000)
+    data = BLOB + random.Random(0).randbytes(3_000_000)
     fake.add(REPO, **{"tiny-Q4_K_M": data})
     fake.faults.append(Fault(2_000_000, "hold"))
     command = [sys.executable, "-c", PROGRAM, fake.endpoint, str(desk.root), f"hf:{REPO}"]

@@ -12,11 +12,14 @@ from relayd.models.ondisk import Found, find_on_disk, identified
 from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
 from relayd.models.stores import StoreFolders, places_of, scan
 from tests.fakes.hub import sha256
+from tests.fuzz.headers import header
 from tests.llamafiles import make_llamafile
+from tests.models.desk import model_file
 
 pytestmark = pytest.mark.system
 
-BLOB = b"GGUF" + bytes(100)
+BLOB = model_file() + bytes(100)
+PROJECTOR = bytes(header(architecture="clip").data)
 COMMIT = "a" * 40
 
 
@@ -123,7 +126,7 @@ def test_projectors_and_drafts_are_no_models_and_go_with_theirs(tmp_path: Path) 
 
 
 def test_the_cache_of_the_hub_is_read_by_its_links(tmp_path: Path) -> None:
-    files = {"Q8_0/tiny-Q8_0.gguf": BLOB, "mmproj-F16.gguf": BLOB + b"p", "config.json": b"{}"}
+    files = {"Q8_0/tiny-Q8_0.gguf": BLOB, "mmproj-F16.gguf": PROJECTOR, "config.json": b"{}"}
     snapshot = put_in_hub(tmp_path / ".cache/huggingface/hub", "maker/tiny-GGUF", files)
     put(snapshot.parents[1] / "blobs" / f"{'b' * 64}.incomplete")
     put(snapshot.parents[1] / "blobs" / f"{'c' * 64}.part")
