@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from relayd.router import LLAMA_SERVER, BodyRules
+from relayd.router import LLAMA_SERVER, BodyRules, constraints, gbnf, schema
 from tests.sources import ROOT
 
 PAGE = ROOT / ".github" / "MEMBERS.md"
@@ -17,10 +17,28 @@ in `[server] extra_members` pass. `X-Relayd-Changed` names what was dropped. The
 relayd does not serve yet; the README lists those that it does.
 """
 
+_LIMITS = """## Limits of what becomes a grammar
+
+Of tools and schemas together (`constraints`), of a grammar and of each pattern (`gbnf`), and of the schemas
+of one request (`schema`); each is explained where it is defined, in `relayd/router/`.
+
+| limit | |
+|---|---|"""
+
 
 def page() -> str:
     """Return the page as it should be."""
-    return "\n".join([_HEAD, *_tables(LLAMA_SERVER)])
+    return "\n".join([_HEAD, *_tables(LLAMA_SERVER), _limits()])
+
+
+def _limits() -> str:
+    rows = {
+        f"`{name}` of `{module.__name__.rpartition('.')[2]}`": value
+        for module in (constraints, gbnf, schema)
+        for name, value in vars(module).items()
+        if name.startswith(("MOST_", "LONGEST_"))
+    }
+    return "\n".join([_LIMITS, *(f"| {name} | {value:,} |" for name, value in rows.items()), ""])
 
 
 def _tables(endpoints: Mapping[str, BodyRules]) -> Iterator[str]:

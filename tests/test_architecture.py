@@ -113,11 +113,14 @@ PURE = (
     "supervisor.snapshot",
     "supervisor.causes",
     "router.body",
+    "router.constraints",
     "router.framing",
+    "router.gbnf",
     "router.headers",
     "router.llamaserver",
     "router.media",
     "router.members",
+    "router.schema",
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 

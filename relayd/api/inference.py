@@ -22,7 +22,8 @@ from relayd.router import (
     Proxy,
     Unlisted,
     changed,
-    peek,
+    judge,
+    open_body,
 )
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes, mib
@@ -84,8 +85,10 @@ class Inference:
     async def _look(self, request: web.BaseRequest, rules: BodyRules, hold: BodyHold) -> Peek:
         """Return what routing needs of a request's body; the body as it came is kept no longer."""
         raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
-        if len(raw) <= _LARGE:
-            return peek(raw, rules, self.unlisted)
-        seen = await asyncio.to_thread(peek, raw, rules, self.unlisted)
+        large = len(raw) > _LARGE
+        body = await asyncio.to_thread(open_body, raw) if large else open_body(raw)
+        if not large and not body.takes_long(rules):
+            return judge(body, rules, self.unlisted)
+        seen = await asyncio.to_thread(judge, body, rules, self.unlisted)
         hold.keep(len(seen.body))
         return seen

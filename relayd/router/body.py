@@ -13,6 +13,7 @@ import msgspec
 
 from relayd.errors import RequestError
 from relayd.router.members import DROP, BodyRules, Unlisted, explain
+from relayd.units import KIB
 
 _MOST_DEPTH = 64
 _MARK = b"\xef\xbb\xbf"
@@ -25,6 +26,9 @@ _SEPARATOR = re.compile(rb"\s*([,}])")
 _TOKEN_IDS = re.compile(rb"\[\s*[-0-9]")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
+_QUICK_CONSTRAINT = 4 * KIB
+"""Bytes of a grammar, of a schema or of tools that are judged at once, in 1 ms or less a KiB."""
+
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -47,35 +51,71 @@ class Peek:
     dropped: frozenset[str] = _NOTHING
 
 
-def peek(raw: bytes, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek:
-    """Look into a JSON body: 5 µs for a short one, about 1 ms a MB, so large ones belong into a thread.
+@dataclass(frozen=True, slots=True)
+class OpenedBody:
+    """A body that is a valid JSON object, its members not yet judged.
+
+    Attributes:
+        raw: As it came, without a byte order mark.
+        members: Its members; their values are still bytes.
+        written: Each member with its key, byte for byte.
+    """
+
+    raw: bytes
+    members: Mapping[str, msgspec.Raw]
+    written: Mapping[str, bytes]
+
+    def takes_long(self, rules: BodyRules) -> bool:
+        """Return whether judging it takes milliseconds, so that it belongs into a thread."""
+        members = self.members
+        return any(
+            len(memoryview(members[name])) > _QUICK_CONSTRAINT
+            for name in rules.constraints
+            if name in members
+        )
+
+
+def open_body(raw: bytes) -> OpenedBody:
+    """Read the members of a JSON body: 5 µs for a short one, about 1 ms a MB, so large ones need a thread.
+
+    Raises:
+        RequestError: It is not a JSON object, is nested too deeply, or names a member twice.
+    """
+    raw = raw.removeprefix(_MARK)
+    members = _parse(raw)
+    return OpenedBody(raw, members, _as_written(raw, members))
+
+
+def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek:
+    """Return what routing needs to know, and what a server gets.
 
     Args:
-        raw: As it came.
+        body: What the client sent.
         rules: What the server that gets it accepts.
         unlisted: What becomes of all other members.
 
     Raises:
-        RequestError: It is not a JSON object, is nested too deeply, names a member twice, or
-            asks for what no client may have.
+        RequestError: It asks for what no client may have.
     """
-    raw = raw.removeprefix(_MARK)
-    members = _parse(raw)
-    written = _as_written(raw, members)
-    values, others = _judge(members, rules)
+    values, others = _read(body.members, rules)
     dropped = unlisted.dropped(others, rules) if others else _NOTHING
-    kept = (text for name, text in written.items() if name not in dropped)
+    kept = (text for name, text in body.written.items() if name not in dropped)
     model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
     return Peek(
         model=model if isinstance(model, str) else None,
         stream=values.get("stream") is True,
-        width=int(choices if isinstance(choices, int | float) else 1) * _width(members, rules),
-        body=b"{%b}" % b",".join(kept) if dropped else raw,
+        width=int(choices if isinstance(choices, int | float) else 1) * _width(body.members, rules),
+        body=b"{%b}" % b",".join(kept) if dropped else body.raw,
         dropped=dropped,
     )
 
 
-def _judge(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> tuple[dict[str, object], list[str]]:
+def peek(raw: bytes, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek:
+    """Open and judge a body at once; raises what both raise."""
+    return judge(open_body(raw), rules, unlisted)
+
+
+def _read(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> tuple[dict[str, object], list[str]]:
     """Return the values of the members that pass, and the names of those that are not listed."""
     checks, values, others = rules.checks, {}, []
     name, value = "", msgspec.Raw()

@@ -6,6 +6,7 @@ these APIs were seen to send, most of which the engine ignores.
 
 from collections.abc import Mapping
 
+from relayd.router.constraints import check_format, check_grammar, check_schema, check_tools
 from relayd.router.media import MOST_MESSAGES, check_conversation, check_inputs, check_items
 from relayd.router.members import (
     BodyRules,
@@ -29,8 +30,8 @@ _MOST_PENALISED = 256 * KIB
 """Tokens a penalty may look back at: the longest usual context. The engine allocates 4 bytes for each at
 once, 8 for `dry_penalty_last_n`."""
 
-_MOST_PROBS = 100
-"""Probabilities of one token; the engine keeps 130 bytes of each until an unstreamed answer is complete."""
+_MOST_PROBS = 64
+"""Probabilities of one token; the engine takes 850 bytes for each of an unstreamed answer."""
 
 _MOST_PROMPTS = 2048
 """What OpenAI takes in one request for embeddings."""
@@ -72,7 +73,7 @@ _LENGTH: Mapping[str, MemberRule] = {
     "n_cache_reuse": number(0, _INT32),
     "t_max_prompt_ms": number(-1, 2**53),
     "t_max_predict_ms": number(-1, 2**53),
-    "stop": texts(256, 4 * KIB),
+    "stop": texts(256, KIB),
     "ignore_eos": flag(),
 }
 
@@ -96,7 +97,7 @@ _SAMPLING: Mapping[str, MemberRule] = {
     "dry_base": real(),
     "dry_allowed_length": number(0, _INT32),
     "dry_penalty_last_n": number(-1, _MOST_PENALISED),
-    "dry_sequence_breakers": texts(64, 256),
+    "dry_sequence_breakers": texts(64, 64),
     "mirostat": number(0, 2),
     "mirostat_tau": real(),
     "mirostat_eta": real(),
@@ -104,10 +105,10 @@ _SAMPLING: Mapping[str, MemberRule] = {
     "adaptive_decay": real(),
     "min_keep": number(0, 64 * KIB),
     "samplers": texts(32, 64),
-    "logit_bias": biases(4096, 256),
+    "logit_bias": biases(4096, 64),
     "backend_sampling": flag(),
-    "grammar": text(64 * KIB),
-    "json_schema": shaped(b"{", "a JSON schema"),
+    "grammar": MemberRule("a grammar (GBNF) within the limits below", check_grammar),
+    "json_schema": MemberRule("a JSON schema within the limits below", check_schema),
 }
 
 _ANSWER: Mapping[str, MemberRule] = {
@@ -154,6 +155,8 @@ _COMPLETION: Mapping[str, MemberRule] = {
     "parse_tool_calls": flag(),
 }
 
+_TOOLS = MemberRule("a list of tools, their schemas together within the limits below", check_tools)
+
 _MESSAGES = MemberRule(f"a list of at most {MOST_MESSAGES:,} messages, each an object", check_conversation)
 
 _CHAT: Mapping[str, MemberRule] = {
@@ -165,10 +168,12 @@ _CHAT: Mapping[str, MemberRule] = {
         _IGNORED,
     ),
     "messages": _MESSAGES,
-    "tools": shaped(b"[", "a list of tools"),
+    "tools": _TOOLS,
     "tool_choice": shaped(b'"{', "a string or an object"),
     "parallel_tool_calls": flag(),
-    "response_format": shaped(b"{", "an object with a type"),
+    "response_format": MemberRule(
+        "an object with a type, its schema within the limits below", check_format
+    ),
     "reasoning_effort": text(64),
     "logprobs": flag(),
     "top_logprobs": number(0, _MOST_PROBS),
@@ -198,8 +203,8 @@ _ANTHROPIC: Mapping[str, MemberRule] = {
     "max_tokens": number(-1, _INT32),
     "messages": _MESSAGES,
     "system": shaped(b'"[', "a string or a list of blocks"),
-    "stop_sequences": texts(256, 4 * KIB),
-    "tools": shaped(b"[", "a list of tools"),
+    "stop_sequences": texts(256, KIB),
+    "tools": _TOOLS,
     "tool_choice": shaped(b"{", "an object with a type"),
     "thinking": anything(4 * KIB),
     "chat_template_kwargs": anything(64 * KIB),

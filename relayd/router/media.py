@@ -19,12 +19,12 @@ _FETCHED = re.compile(r"http|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """What llama-server fetches, or could some day: any other text it reads as base64 (`handle_media`)."""
 
 
-class _Item(msgspec.Struct):
+class _WithParts(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
     output: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_ITEMS = msgspec.json.Decoder(Annotated[list[_Item], Meta(max_length=MOST_MESSAGES)] | None)
+_ITEMS = msgspec.json.Decoder(Annotated[list[_WithParts], Meta(max_length=MOST_MESSAGES)] | None)
 _PARTS = msgspec.json.Decoder(list[object])
 
 

@@ -46,12 +46,14 @@ class BodyRules:
             configuration allows besides.
         prompts: Members that hold what is asked, each able to hold several; the first one present counts.
         most_prompts: How many prompts, inputs or documents one body may hold.
+        constraints: Members whose check takes time in proportion to their size.
     """
 
     members: Mapping[str, MemberRule]
     internal: frozenset[str] = frozenset()
     prompts: tuple[str, ...] = ()
     most_prompts: int = 1
+    constraints: tuple[str, ...] = ("grammar", "json_schema", "response_format", "tools")
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

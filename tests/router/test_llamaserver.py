@@ -77,10 +77,10 @@ def test_an_operator_can_let_a_member_of_a_newer_engine_pass() -> None:
         (b'{"n":129}', "n is 129; it must be a number from 1 to 128."),
         (
             b'{"stop":{"a":1}}',
-            "stop is an object of 1 members; it must be a string of at most 4,096 characters, or",
+            "stop is an object of 1 members; it must be a string of at most 1,024 characters, or",
         ),
-        (b'{"grammar":["a secret"]}', "grammar is a list of 1 items; it must be a string of at most"),
-        (b'{"tools":"a secret"}', "tools is a string of 8 characters; it must be a list of tools."),
+        (b'{"grammar":["a secret"]}', "grammar is a list of 1 items; it must be a grammar"),
+        (b'{"tools":"a secret"}', "tools is a string of 8 characters; it must be a list of tools,"),
         (b'{"n":1' + b"0" * 50 + b"}", "n is a number of 51 characters; it must be"),
         (b'{"lora":[{"id":0}]}', "lora is not accepted."),
     ],

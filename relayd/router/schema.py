@@ -1,0 +1,257 @@
+"""What would the JSON schemas of one request cost the engine, which makes a grammar of them?
+
+Followed is what llama-server follows (`json-schema.cpp`, b11434), each reference once, and nothing recurses.
+A schema of 100 bytes can refer to itself until the engine's stack ends, or double at each level.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from relayd.router import gbnf
+
+MOST_NODES = 20_000
+"""Schemas within all schemas of a request, as often as the engine visits them."""
+
+MOST_WAYS = 1_000
+"""Values of an `enum`, alternatives and optional properties that compete at one place."""
+
+MOST_OPTIONAL = 256
+"""Optional properties of one object; the engine's work grows with the cube of their number."""
+
+MOST_REFERENCES = 500
+"""Different `$ref`; a chain of them is so many calls of the engine within each other."""
+
+MOST_ELEMENTS = 4_000_000
+"""Elements of the grammar that lengths, counts and patterns expand to."""
+
+LONGEST_NAME = 256
+"""Characters of a property's name; the engine's regular expressions use its stack for them."""
+
+LONGEST_REFERENCE = 512
+LONGEST_PATTERN = 2_048
+
+_ENGINE_REPEATS = 2_000
+"""`MAX_REPETITION_THRESHOLD`: a larger maximum means any number."""
+
+_RULE_ELEMENTS = 20
+"""What each optional repetition takes: a rule with a name."""
+
+_ALTERNATIVES = ("oneOf", "anyOf", "allOf")
+_PATTERN = re.compile(
+    r"(?P<open>\((?:\?:)?)|(?P<special>[()|.])|(?P<set>\[(?:[^\]\\]|\\.)*\])|(?P<simple>[*+?])"
+    r"|\{(?P<least>\d{0,9})(?P<comma>,)?(?P<most>\d{0,9})\}|(?P<other>\\.|[^\\])",
+    re.DOTALL,
+)
+
+
+class _TooMuch(Exception):  # noqa: N818 - the reason is its message, and it never leaves this module
+    """The schemas cost too much."""
+
+
+@dataclass(slots=True)
+class _Cost:
+    """What the schemas of one request add up to."""
+
+    nodes: int = 0
+    elements: int = 0
+
+    def visit(self, times: int) -> None:
+        self.nodes += times
+        if self.nodes > MOST_NODES:
+            raise _TooMuch(f"has more than {MOST_NODES:,} schemas in it")
+
+    def expand(self, elements: int, times: int) -> None:
+        self.elements += elements * times
+        if self.elements > MOST_ELEMENTS:
+            raise _TooMuch(f"expands to more than {MOST_ELEMENTS:,} elements of a grammar")
+
+
+@dataclass(slots=True)
+class _References:
+    """One schema with what it refers to.
+
+    Attributes:
+        root: References start here.
+        ways: Of each node: how many ways it adds of its own.
+        choices: Of each node: the nodes that it may be instead of itself.
+        targets: The node of each reference.
+    """
+
+    root: object
+    ways: list[int] = field(default_factory=list)
+    choices: list[list[int]] = field(default_factory=list)
+    targets: dict[str, int] = field(default_factory=dict)
+
+    def add(self) -> int:
+        self.ways.append(1)
+        self.choices.append([])
+        return len(self.ways) - 1
+
+
+def fault(*roots: object) -> str:
+    """Return why schemas must not reach the engine, in words that follow their name; empty when they may."""
+    cost = _Cost()
+    try:
+        for root in roots:
+            document = _References(root)
+            _walk(document, cost)
+            _check_ways(document)
+    except _TooMuch as reason:
+        return str(reason)
+    return ""
+
+
+def _walk(document: _References, cost: _Cost) -> None:
+    """Visit each schema as often as the engine does."""
+    left: list[tuple[object, int, int]] = [(document.root, document.add(), 1)]
+    while left:
+        schema, number, times = left.pop()
+        cost.visit(times)
+        if not isinstance(schema, dict):
+            continue
+        if "$ref" in schema:
+            target = _refer(document, number, schema["$ref"])
+            if target is not None:
+                left.append((*target, 1))
+            continue
+        document.ways[number] = _own_ways(schema)
+        _expand(schema, times, cost)
+        for child, chosen, again in _children(schema):
+            inner = document.add()
+            if chosen:
+                document.choices[number].append(inner)
+            left.append((child, inner, times * again))
+
+
+def _refer(document: _References, number: int, reference: object) -> tuple[object, int] | None:
+    """Note a reference; return its target the first time."""
+    if not isinstance(reference, str):
+        return None
+    if len(reference) > LONGEST_REFERENCE:
+        raise _TooMuch(f"has a $ref of more than {LONGEST_REFERENCE} characters")
+    known = reference in document.targets
+    if not known:
+        if len(document.targets) >= MOST_REFERENCES:
+            raise _TooMuch(f"has more than {MOST_REFERENCES} different $ref")
+        document.targets[reference] = document.add()
+    target = document.targets[reference]
+    document.choices[number].append(target)
+    return None if known else (_resolve(document.root, reference), target)
+
+
+def _resolve(root: object, reference: str) -> object:
+    """Return what a reference within the document names; None for what the engine refuses."""
+    target = root
+    for step in reference.split("/")[1:]:
+        if isinstance(target, Mapping):
+            target = target.get(step)
+        elif isinstance(target, list) and step.isdigit() and int(step) < len(target):
+            target = target[int(step)]
+        else:
+            return None
+    return target
+
+
+def _own_ways(schema: Mapping[str, object]) -> int:
+    """Return how many ways a schema adds at one place, without those of its alternatives."""
+    values, properties = schema.get("enum"), schema.get("properties")
+    ways = len(values) if isinstance(values, list) else 1
+    if ways > MOST_WAYS:
+        raise _TooMuch(f"has an enum of {ways:,} values; at most {MOST_WAYS:,} are accepted")
+    if not isinstance(properties, Mapping):
+        return ways
+    if any(len(name) > LONGEST_NAME for name in properties):
+        raise _TooMuch(f"has a property whose name is longer than {LONGEST_NAME} characters")
+    required = schema.get("required")
+    names = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
+    optional = sum(name not in names for name in properties)
+    if optional > MOST_OPTIONAL:
+        raise _TooMuch(
+            f"has an object of {optional:,} optional properties; at most {MOST_OPTIONAL} are accepted"
+        )
+    return max(ways, 1 + optional)
+
+
+def _expand(schema: Mapping[str, object], times: int, cost: _Cost) -> None:
+    """Count what lengths, counts and a pattern expand to."""
+    for least, most in (("minLength", "maxLength"), ("minItems", "maxItems")):
+        low, high = _count(schema.get(least)), _count(schema.get(most))
+        if low > _ENGINE_REPEATS:
+            raise _TooMuch(f"has a {least} of {low}; at most {_ENGINE_REPEATS:,} is accepted")
+        optional = max(0, high - low) if high <= _ENGINE_REPEATS else 1
+        cost.expand(low + optional * _RULE_ELEMENTS, times)
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        if len(pattern) > LONGEST_PATTERN:
+            raise _TooMuch(f"has a pattern of more than {LONGEST_PATTERN:,} characters")
+        elements, reason = gbnf.measure(_as_grammar(pattern))
+        if reason:
+            raise _TooMuch(f"has a pattern that {reason}")
+        cost.expand(elements, times)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _as_grammar(pattern: str) -> str:
+    """Return a grammar of the same shape as an anchored pattern; empty for what matches any string."""
+    if len(pattern) < 2 or pattern[0] != "^" or pattern[-1] != "$":
+        return ""
+    words = []
+    for found in _PATTERN.finditer(pattern[1:-1]):
+        if found["open"]:
+            words.append("(")
+        elif found["set"]:
+            words.append("[a]")
+        elif found["other"]:
+            words.append('"a"')
+        elif found["least"] is not None:
+            words.append(f"{{{found['least'] or 0}{found['comma'] or ''}{found['most']}}}")
+        else:
+            words.append(found[0])
+    grammar = "root ::= " + " ".join(words)
+    return grammar if gbnf.is_readable(grammar) else ""
+
+
+def _children(schema: Mapping[str, object]) -> Iterator[tuple[object, bool, int]]:
+    """Yield the schemas within one, whether it may be each of them instead, and how often each is visited."""
+    for name in _ALTERNATIVES:
+        alternatives = schema.get(name)
+        if isinstance(alternatives, list):
+            yield from ((one, True, 1) for one in alternatives)
+    kinds = schema.get("type")
+    times = max(1, sum(kind in {"object", "array"} for kind in kinds)) if isinstance(kinds, list) else 1
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping):
+        yield from ((one, False, times) for one in properties.values())
+    for name in ("additionalProperties", "items", "prefixItems"):
+        inner = schema.get(name)
+        if isinstance(inner, list):
+            yield from ((one, False, times) for one in inner)
+        elif isinstance(inner, Mapping):
+            yield inner, False, times
+
+
+def _check_ways(document: _References) -> None:
+    """Add up the ways of alternatives and references, each node after those it may be."""
+    total = [0] * len(document.ways)
+    for start in range(len(total)):
+        path = [(start, iter(document.choices[start]))] if not total[start] else []
+        total[start] = total[start] or -1
+        while path:
+            number, left = path[-1]
+            for choice in left:
+                if total[choice] < 0:
+                    raise _TooMuch("refers to itself with nothing between")
+                if not total[choice]:
+                    total[choice] = -1
+                    path.append((choice, iter(document.choices[choice])))
+                    break
+            else:
+                path.pop()
+                inner = sum(total[choice] for choice in document.choices[number])
+                total[number] = document.ways[number] + inner
+                if total[number] > MOST_WAYS:
+                    raise _TooMuch(f"has more than {MOST_WAYS:,} alternatives at one place")

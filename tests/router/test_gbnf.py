@@ -1,0 +1,93 @@
+"""Is a grammar that costs the engine too much told from one that people write?"""
+
+import string
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.router.gbnf import fault, measure
+
+pytestmark = pytest.mark.pure
+
+
+def doubling(last: str, form: str = "r{0} r{0}", levels: int = 30) -> str:
+    rules = (f"r{level} ::= {form.format(level - 1)}" for level in range(1, levels + 1))
+    return "\n".join([f"root ::= r{levels}", *rules, f"r0 ::= {last}"])
+
+
+WRITTEN = {
+    "json": r"""root   ::= object
+value  ::= object | array | string | number | ("true" | "false" | "null") ws
+object ::= "{" ws ( string ":" ws value ("," ws string ":" ws value)* )? "}" ws
+array  ::= "[" ws ( value ("," ws value)* )? "]" ws
+string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) )* "\"" ws
+number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws
+ws ::= | " " | "\n" [ \t]{0,20}""",
+    "lines": 'root ::= "a" |\r\n "b" # one\r\n\r\nx ::= (\n "a"\n | root )+ y{2,3}\ny ::= . <[12]> !<x>',
+    "recursion": 'root ::= "(" root ")" | "[" root ("," root)+ "]" | "x"',
+    "sloppy space": "root ::= (ws)* ws*\nws ::= [ \\t]*",
+    "long maximum": 'root ::= "a"{0,100000}',
+    "300 words": "root ::= " + " | ".join(f'"word {n}"' for n in range(300)),
+    "150 optional members": 'root ::= "{" ' + '("," "a" ":" v)? ' * 150 + '"}"\nv ::= "x"',
+    "other optional words": 'root ::= ("very" | "quite")? "good" ("indeed" | [.!?]+)?',
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_people_write_passes(name: str) -> None:
+    assert "" == fault(WRITTEN[name])
+
+
+BOMBS = {
+    "parentheses": "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000,
+    "doubling what may be empty": doubling('"a"?'),
+    "doubling by an empty alternative": doubling('"a" |'),
+    "doubling by a group": doubling('("a"*)', "(r{0}) (r{0})"),
+    "doubling behind a character": doubling('"a"?').replace("root ::=", 'root ::= "x"'),
+    "doubling alternatives": doubling('"a"', "r{0} | r{0}"),
+    "doubling by count": "root ::= " + "(" * 50 + '"a"?' + "){2}" * 50,
+    "optional characters": "root ::= " + '"a"? ' * 3_000,
+    "a long word often": f'root ::= "{"a" * 30_000}"{{2000}}',
+    "many long repetitions": "root ::= " + '"a"{0,2000} ' * 500,
+    "counts on counts": "root ::= " + '"a"' + "{40}" * 10,
+    "a hidden left recursion": 'root ::= e root "b" | "a"\ne ::= f\nf ::= "z" |',
+    "a left recursion": 'root ::= root "a" | "b"',
+    "a chain of beginnings": "\n".join(f"r{n} ::= r{n + 1}" for n in range(3_000)),
+    "20,000 words": "root ::= " + " | ".join(f'"{n}"' for n in range(6_000)),
+    "1 MB": "root ::= [" + "a" * 1_000_000 + "]",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_costs_too_much_is_refused_at_once(name: str) -> None:
+    begin = time.process_time()
+
+    assert fault(BOMBS[name])
+    assert 1 > time.process_time() - begin
+
+
+@pytest.mark.parametrize(
+    "grammar", ["root", "::= a", 'root ::= "a', "root ::= (a", "root ::= a)", "root ::= *", "a b"]
+)
+def test_what_the_engine_cannot_read_is_refused_with_its_place(grammar: str) -> None:
+    assert "cannot be read" in fault(grammar)
+
+
+def test_expansion_is_counted_as_the_engine_expands() -> None:
+    once, twice = measure('root ::= "abc"')[0], measure('root ::= "abc"{2}')[0]
+
+    assert 3 == twice - once
+    assert 1_700 < measure('root ::= "a"{0,100}')[0] < 1_800
+
+
+WORDS = st.sampled_from(
+    ["(", ")", "|", "*", "?", "+", "{2}", "{0,9}", '"a"', "[ab]", "r", "s", "\n", "s ::= ", "."]
+)
+
+
+@given(words=st.lists(WORDS, max_size=400), noise=st.text(string.printable, max_size=5))
+def test_any_text_gets_a_verdict(words: list[str], noise: str) -> None:
+    assert isinstance(fault("r ::= " + " ".join(words) + noise), str)

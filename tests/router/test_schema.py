@@ -1,0 +1,138 @@
+"""Are schemas that cost the engine too much told from those that agents send?"""
+
+import time
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd.router.schema import fault
+
+pytestmark = pytest.mark.pure
+
+Schema = dict[str, object]
+
+
+def thing(properties: dict[str, object], required: Iterable[str] = ()) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def tool(size: int) -> Schema:
+    names = {f"property_{n}": {"type": "string", "description": "what it is for"} for n in range(size)}
+    return thing(names | {"kind": {"enum": [f"value {n}" for n in range(300)]}}, ["kind"])
+
+
+def nested(levels: int, kinds: object) -> Schema:
+    return {"type": kinds, "properties": {"a": nested(levels - 1, kinds)} if levels else {}}
+
+
+def chain(levels: int, link: str = "$ref") -> Schema:
+    ends = {f"d{levels}": {"type": "integer"}}
+    step = (lambda to: {"$ref": to}) if link == "$ref" else (lambda to: {link: [{"$ref": to}, {"$ref": to}]})
+    return {"$defs": {f"d{n}": step(f"#/$defs/d{n + 1}") for n in range(levels)} | ends, "$ref": "#/$defs/d0"}
+
+
+TREE = {
+    "$defs": {"n": thing({"kids": {"type": "array", "items": {"$ref": "#/$defs/n"}}})},
+    "$ref": "#/$defs/n",
+}
+
+JSON_VALUE = {
+    "$defs": {"v": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/v"}}]}},
+    "$ref": "#/$defs/v",
+}
+
+SENT: dict[str, list[object]] = {
+    "100 tools of 20 properties and an enum of 300": [tool(20)] * 100,
+    "200 optional properties": [thing({f"p{n}": {"type": "string"} for n in range(200)})],
+    "3,000 required ones": [thing({f"p{n}": {} for n in range(3_000)}, [f"p{n}" for n in range(3_000)])],
+    "a tree": [TREE],
+    "any JSON": [JSON_VALUE],
+    "null or an object, nested": [nested(20, ["object", "null"])],
+    "long strings": [thing({f"p{n}": {"type": "string", "maxLength": 100_000} for n in range(200)})],
+    "20 strings of some length": [thing({f"p{n}": {"minLength": 1, "maxLength": 2_000} for n in range(20)})],
+    "patterns": [
+        {"pattern": pattern}
+        for pattern in (
+            r"^\d{3}-\d{4}$", "^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", "^#[0-9a-fA-F]{6}$", "^(?=x)a$",
+            "(((", "^.{1,10000}$", r"^(https?://)?[\w.-]+$", "^[^@ ]+@[^@ ]+$", "",
+        )
+    ],
+    "what the engine refuses": [None, True, 7, {"$ref": 7}, {"$ref": "#/none"}, {"enum": 3}, {"type": "x"}],
+    "an empty one": [{}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_agents_send_passes(name: str) -> None:
+    assert "" == fault(*SENT[name])
+
+
+BOMBS: dict[str, Schema] = {
+    "an enum of 200,000": {"enum": list(range(200_000))},
+    "alternatives of enums": {"anyOf": [{"enum": list(range(300))}] * 9},
+    "2,000 optional properties": thing({f"p{n}": {} for n in range(2_000)}),
+    "30,000 properties": thing({f"p{n}": {} for n in range(30_000)}, [f"p{n}" for n in range(30_000)]),
+    "an object or an object, nested": nested(20, ["object", "object"]),
+    "a reference to itself": {"$defs": {"a": {"$ref": "#/$defs/a"}}, "allOf": [{"$ref": "#/$defs/a"}]},
+    "references to each other": {"anyOf": [{"$ref": "#/anyOf/1"}, {"$ref": "#/anyOf/0"}]},
+    "alternatives that refer to each other": {
+        "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{m}"} for m in range(15)]} for n in range(15)},
+        "$ref": "#/$defs/d0",
+    },
+    "doubling alternatives": chain(30, "anyOf"),
+    "doubling of one of": chain(30, "oneOf"),
+    "doubling of all of": chain(30, "allOf"),
+    "a chain of references": chain(3_000),
+    "a regular expression that doubles": {"pattern": "^((a?){50}){50}$"},
+    "a regular expression of parentheses": {"pattern": "^" + "(" * 900 + "a" + ")" * 900 + "$"},
+    "a regular expression that repeats": {"pattern": "^" + "(a{1,2000}){1,2000}" * 80 + "$"},
+    "a long regular expression": {"pattern": "^" + "a" * 50_000 + "$"},
+    "lengths": thing({f"p{n}": {"maxLength": 2_000} for n in range(2_000)}, [f"p{n}" for n in range(2_000)]),
+    "a least length": {"minLength": 2_000_000_000},
+    "a least count": {"items": {}, "minItems": 1_000_000},
+    "a long name": thing({" " * 100_000: {}}),
+    "a long reference": {"$ref": "#/" + "%" * 100_000},
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_costs_too_much_is_refused_at_once(name: str) -> None:
+    begin = time.process_time()
+
+    assert fault(BOMBS[name])
+    assert 1 > time.process_time() - begin
+
+
+def test_the_schemas_of_one_request_count_together() -> None:
+    assert "" == fault(*[tool(20)] * 100)
+    assert "schemas in it" in fault(*[tool(20)] * 1_000)
+
+
+WORDS = st.sampled_from(
+    [
+        "$ref",
+        "anyOf",
+        "allOf",
+        "type",
+        "enum",
+        "properties",
+        "items",
+        "pattern",
+        "maxLength",
+        "required",
+        "$defs",
+        "a",
+    ]
+)
+ANY = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["#/a", "#/$defs/a", "^(a|b)*$", "object", "array", "#"]),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=40,
+)
+
+
+@given(schema=ANY)
+def test_any_schema_gets_a_verdict(schema: object) -> None:
+    assert isinstance(fault(schema), str)
