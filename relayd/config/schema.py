@@ -178,13 +178,12 @@ class Restart(Section, frozen=True):
     Attributes:
         first_delay_seconds: Wait before the first restart; it doubles with every further one.
         max_delay_seconds: Longest wait before a restart.
-        slow_delay_seconds: Wait before a restart once the budget is spent by exits under load; it doubles
-            with every further one.
+        slow_delay_seconds: The first wait once the budget is spent by exits under load; it doubles too.
         max_slow_delay_seconds: Longest of these waits.
         stable_seconds: Time in service after which the wait starts over.
-        budget: Unexpected exits tolerated within `budget_seconds`; after one more the replica is
-            given up, or restarted slowly if it had served and ended under load. An exit by the kernel's
-            out-of-memory killer counts as two; exits with the same request body in flight count once.
+        budget: Unexpected exits tolerated within `budget_seconds`; after one more the replica is given up, or
+            restarted slowly if it ended under load. One by the kernel's out-of-memory killer counts as two;
+            those with the same request body in flight count once.
         budget_seconds: The window in which exits are counted.
     """
 
@@ -209,6 +208,8 @@ class Probe(Section, frozen=True):
         hung_seconds: Silence after which it is killed and started again.
         stall_seconds: Time without progress on its requests after which it is; ten times as
             long while it uses the CPU.
+        suspect_seconds: How long a replica that owes the end of a request may use the CPU and decode nothing
+            before it is killed; at least what two batches of a prompt take it.
     """
 
     fast_seconds: Interval = 0.02
@@ -218,6 +219,7 @@ class Probe(Section, frozen=True):
     failures: Count = 2
     hung_seconds: Interval = 30
     stall_seconds: Interval = 120
+    suspect_seconds: Interval = 2
 
 
 class Logs(Section, frozen=True):

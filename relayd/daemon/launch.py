@@ -7,6 +7,7 @@ from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
 from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
+from relayd.desired.wall import MemoryWalls
 from relayd.endpoint import Address
 from relayd.engine import command, environment
 from relayd.hardware import OomKills
@@ -59,5 +60,6 @@ def launcher(desired: DesiredState) -> EngineLauncher:
         logs=paths.state / "logs",
         engine=f"{binary} {desired.engine.version}",
         clock=SystemClock(),
+        wall=MemoryWalls(features, desired.budget),
         ports=parse_ports(desired.config.replicas.ports) if desired.config.replicas.listen == "tcp" else (),
     )

@@ -62,11 +62,24 @@ class HeldMemoryReport(Struct, frozen=True):
     source: str = ""
 
 
+class MemoryWallReport(Struct, frozen=True):
+    """What stops a process from taking all memory.
+
+    Attributes:
+        bytes: The limit of its anonymous memory (RLIMIT_DATA); None where only `oom_score_adj` stands.
+        reason: Why it has none.
+    """
+
+    bytes: int | None = None
+    reason: str = ""
+
+
 class MemoryReport(Struct, frozen=True):
-    """Memory of one replica; None is not known."""
+    """Memory of one replica; None is not known, or without a process."""
 
     planned: PlannedMemoryReport | None = None
     held: HeldMemoryReport | None = None
+    wall: MemoryWallReport | None = None
 
 
 class ExitReport(Struct, frozen=True):

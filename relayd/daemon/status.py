@@ -17,6 +17,7 @@ from relayd.daemon.report import (
     ExitReport,
     HeldMemoryReport,
     MemoryReport,
+    MemoryWallReport,
     ModelReport,
     PlannedMemoryReport,
     PredecessorReport,
@@ -30,6 +31,7 @@ from relayd.engine import command
 from relayd.engine.differences import differences
 from relayd.errors import RelaydError
 from relayd.handover import Predecessor
+from relayd.planner.wall import MemoryWall
 from relayd.scheduler import ModelLoad
 from relayd.service import managed
 from relayd.supervisor import Status
@@ -137,7 +139,7 @@ def replica_report(status: Status, footprint: Footprint, differs: tuple[str, ...
         slots=status.spec.slots,
         restarts=status.restarts,
         budget_left=status.budget_left,
-        memory=_memory(footprint),
+        memory=_memory(footprint, status.wall),
         reduced=status.reduced,
         retry_at=status.retry_at,
         health_fault=status.health_fault,
@@ -149,13 +151,14 @@ def replica_report(status: Status, footprint: Footprint, differs: tuple[str, ...
     )
 
 
-def _memory(footprint: Footprint) -> MemoryReport:
+def _memory(footprint: Footprint, wall: MemoryWall | None) -> MemoryReport:
     planned, held = footprint.planned, footprint.held
     return MemoryReport(
         PlannedMemoryReport(planned.by_device, planned.prompt_cache, planned.basis, planned.rough)
         if planned
         else None,
         HeldMemoryReport(held.by_device, held.source) if held else None,
+        MemoryWallReport(wall.limit, wall.reason) if wall else None,
     )
 
 

@@ -36,6 +36,10 @@ _SWITCHES: Mapping[str, tuple[str, ...]] = {
 """The same for flags without a value."""
 
 
+_BATCH = 2048
+"""What `--batch-size` is by default."""
+
+
 def fixed_by(args: Iterable[str]) -> frozenset[str]:
     """Return the fields of a spec and of its placement that arguments set; given last, they win over it."""
     given = {canonical(arg) for arg in args}
@@ -87,6 +91,14 @@ def unplanned(args: Iterable[str]) -> tuple[str, ...]:
     """Return the flags among arguments whose effect on memory relayd does not plan."""
     not_planned = _NOT_PLANNED.split()
     return tuple(arg for arg in map(canonical, args) if arg in not_planned)
+
+
+def batch_of(command: Sequence[str]) -> int:
+    """Return how many tokens of a prompt a server decodes at once, by its flags or by default."""
+    try:
+        return int(_value(command, "batch") or _BATCH)
+    except ValueError:  # the engine refuses it
+        return _BATCH
 
 
 def draft_of(command: Sequence[str]) -> str | None:
@@ -142,7 +154,7 @@ def setup_of(command: Sequence[str], trained: int, gpus: Sequence[Gpu], repacked
         unified=_has(command, "--kv-unified", "-kvu"),
         type_k=given["cache_type_k"] or "f16",
         type_v=given["cache_type_v"] or "f16",
-        batch=int(given["batch"] or 2048),
+        batch=int(given["batch"] or _BATCH),
         micro_batch=int(given["micro_batch"] or 512),
         flash_attention=given["flash_attention"] != "off",
         window_full=_has(command, "--swa-full"),

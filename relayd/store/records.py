@@ -38,6 +38,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         log: The file it writes to.
         log_offset: Where in that file it began, in bytes.
         command: Its argv.
+        wall: Its limit of anonymous memory in bytes; 0 for none.
+        no_wall: Why it has none.
         schema: Version of this layout.
     """
 
@@ -57,6 +59,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     log_offset: int
     command: tuple[str, ...]
+    wall: int = 0
+    no_wall: str = ""
     schema: int = _SCHEMA
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from relayd.endpoint import Endpoint
 from relayd.lock import is_held
+from relayd.planner.wall import NO_WALL, MemoryWall
 from relayd.supervisor.orphans import end_stragglers
 
 _RECORDING_SECONDS = 30.0
@@ -45,6 +46,11 @@ class Child(Protocol):
     @property
     def command(self) -> tuple[str, ...]:
         """Its argv."""
+        ...
+
+    @property
+    def wall(self) -> MemoryWall:
+        """Its limit of memory."""
         ...
 
     def signal(self, number: int) -> None:
@@ -98,6 +104,7 @@ class EngineChild:
         process: How its exit code is learnt; None when an earlier daemon started it.
         forget: Removes its record.
         recorded: Set once its record is written; always of one that an earlier daemon started.
+        wall: Its limit of memory.
     """
 
     pid: int
@@ -109,6 +116,7 @@ class EngineChild:
     forget: Callable[[], None]
     process: subprocess.Popen[bytes] | None = None
     recorded: Event = field(default_factory=_happened)
+    wall: MemoryWall = NO_WALL
 
     def signal(self, number: int) -> None:
         """Signal the whole process group; a group that is already gone is fine."""

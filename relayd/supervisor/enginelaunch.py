@@ -1,11 +1,8 @@
 """A llama-server that is about to be started: its files are there, its lock is held (engine launch)."""
 
-import contextlib
 import errno
 import os
-import resource
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +18,7 @@ from relayd.lock import Lock
 from relayd.store import Record, Records
 from relayd.supervisor.child import EngineChild, Files
 from relayd.supervisor.identity import start_mark
+from relayd.supervisor.limits import limit, small_stacks, wall_of
 
 PASSING = frozenset({
     errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS,
@@ -59,7 +57,8 @@ class EngineLaunch:
         process = self._popen()
         os.close(self.output)
         self.output = -1
-        _limit(process.pid)
+        wall = wall_of(record)
+        limit(process.pid, wall)
         self.child = EngineChild(
             pid=process.pid,
             endpoint=self.endpoint,
@@ -70,6 +69,7 @@ class EngineLaunch:
             forget=partial(self.records.forget, self.files.stem),
             process=process,
             recorded=Event(),
+            wall=wall,
         )
         return self.child
 
@@ -100,17 +100,18 @@ class EngineLaunch:
     def _popen(self) -> subprocess.Popen[bytes]:
         command = self.prepared.command
         try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self.output,
-                stderr=self.output,
-                cwd=self.files.folder,
-                env=dict(self.environment),
-                pass_fds=(self.lock.descriptor,),
-                start_new_session=True,
-                umask=0o077,
-            )
+            with small_stacks():
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.output,
+                    stderr=self.output,
+                    cwd=self.files.folder,
+                    env=dict(self.environment),
+                    pass_fds=(self.lock.descriptor,),
+                    start_new_session=True,
+                    umask=0o077,
+                )
         except OSError as error:
             if error.errno in PASSING:
                 raise
@@ -118,15 +119,3 @@ class EngineLaunch:
             raise EngineError(
                 message, remedy="Correct engine.path, or run `relayd engine install`."
             ) from error
-
-
-def _limit(pid: int) -> None:
-    """Let the kernel prefer this process over the daemon when memory ends, and write no core.
-
-    Set from outside after the start: no code of ours runs between fork and exec.
-    """
-    if sys.platform != "linux":
-        return
-    with contextlib.suppress(OSError):  # already gone; its exit is seen elsewhere
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-        Path(f"/proc/{pid}/oom_score_adj").write_text("500")

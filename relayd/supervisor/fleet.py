@@ -10,8 +10,11 @@ from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
 from relayd.supervisor.snapshot import Snapshot
-from relayd.supervisor.state import SETTLED, State
+from relayd.supervisor.state import COMING_UP, SETTLED, State
 from relayd.supervisor.status import Settings, Status
+
+_CHANGING = COMING_UP | {State.DRAINING, State.STOPPING, State.EXITED}
+"""States of a replica that is about to serve, or to serve no more."""
 
 
 class Fleet:
@@ -84,6 +87,28 @@ class Fleet:
         """
         if replica := self._replicas.get(name):
             replica.unload(reason, self.drain_seconds)
+
+    def renew(self, name: str, reason: str) -> None:
+        """Replace the process of a replica after what it works on, one at a time within a model.
+
+        While another of its model comes up or goes down nothing happens: what is wrong will be seen again.
+
+        Args:
+            name: `MODEL#N`.
+            reason: What is wrong with it, for the journal.
+        """
+        if replica := self._replicas.get(name):
+            others = (one for one in self._replicas.values() if one is not replica)
+            if not any(one.state in _CHANGING and one.wanted.model == replica.wanted.model for one in others):
+                replica.renew(reason)
+
+    def suspect(self, name: str) -> None:
+        """Find out whether the inference thread of a replica stands still, and if so end it.
+
+        For a replica, `MODEL#N`, that owes the end of a request while none of its connections gets a byte.
+        """
+        if replica := self._replicas.get(name):
+            replica.suspect()
 
     def release(self) -> None:
         """Leave every process as it is to another daemon."""

@@ -6,11 +6,12 @@ from enum import Enum
 
 from relayd.clock import Clock
 from relayd.config.schema import Probe, Replicas
+from relayd.engine.commandline import batch_of
 from relayd.journal import Journal
 from relayd.supervisor.child import Child
 from relayd.supervisor.probe import Fetch, Prober, ProbeResult
 from relayd.supervisor.progress import cpu_seconds, has_moved, progress
-from relayd.supervisor.stall import StallWatch
+from relayd.supervisor.stall import Look, StallWatch
 
 
 class Verdict(Enum):
@@ -88,7 +89,9 @@ class HealthCheck:
         self._probe = probe
         self._replicas = replicas
         self._awake = AwakeTime(clock, 2 * (probe.ready_seconds + probe.timeout_seconds))
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._suspecting: asyncio.Task[None] | None = None
         self._was_ready = False
         self._faults = 0
 
@@ -98,9 +101,35 @@ class HealthCheck:
 
     def end(self) -> None:
         """Stop looking; nothing is reported any more."""
-        if self._task:
-            self._task.cancel()
-            self._task = None
+        for task in (self._task, self._suspecting):
+            if task:
+                task.cancel()
+        self._task = None
+
+    def suspect(self, report: Report) -> None:
+        """Look whether its inference thread stands still, and report HUNG if it does; one look at a time."""
+        if self._suspecting is None or self._suspecting.done():
+            self._suspecting = asyncio.get_running_loop().create_task(self._examine(report))
+
+    async def _examine(self, report: Report) -> None:
+        """Look twice: a thread that burns CPU and decodes nothing is stuck in one request.
+
+        Two batches of a long prompt may pass in between: on a slow machine one takes longer than the
+        interval, and moves the count only at its end.
+        """
+        before = await self._seen()
+        while before:
+            await asyncio.sleep(max(self._probe.suspect_seconds, 2 * before.batch_seconds))
+            now = await self._seen()
+            if now and now.stands_still(before):
+                report(Verdict.HUNG, f"its inference thread stood still for {now.at - before.at:.0f} s, busy")
+            before = now if now and now.fell_silent(before) else None
+
+    async def _seen(self) -> Look | None:
+        seen = await self._prober.decoding(batch_of(self._child.command))
+        if seen is None:
+            return None
+        return Look(*seen, cpu_seconds(self._child.pid), self._clock.monotonic())
 
     async def _watch(self, report: Report) -> None:
         """Look for as long as the replica lives, whatever befalls a look."""

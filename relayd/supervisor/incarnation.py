@@ -90,6 +90,10 @@ class Incarnation:
         """Send SIGKILL to its process group now."""
         self.child.signal(signal.SIGKILL)
 
+    def suspect(self) -> None:
+        """Find out whether its inference thread stands still, and if so end it."""
+        self._health.suspect(self.judge)
+
     def leave(self) -> None:
         """Look no more; the process stays as it is."""
         self._watch.close()

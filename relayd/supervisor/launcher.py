@@ -15,6 +15,7 @@ from relayd.files import private_folder
 from relayd.lock import Lock, is_held
 from relayd.planner import Planned, ReplicaSpec
 from relayd.planner.plan import to_document
+from relayd.planner.wall import NO_WALL, MemoryWall
 from relayd.secret import Secret, new_secret
 from relayd.store import Record, Records
 from relayd.supervisor.adoption import Adopted, address_of, identity, running_plan
@@ -22,12 +23,17 @@ from relayd.supervisor.child import EngineChild, Files
 from relayd.supervisor.enginelaunch import PASSING, EngineLaunch
 from relayd.supervisor.identity import boot_id, is_ours, start_mark
 from relayd.supervisor.launching import Launch
+from relayd.supervisor.limits import set_wall, wall_of
 from relayd.supervisor.logs import log_path, mark, open_log
 from relayd.supervisor.orphans import end_stragglers
 from relayd.supervisor.sizing import Reduction, line_of
 
 Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
 """Builds the argv of a replica from its spec, its address and its key file."""
+
+
+def _no_wall(_planned: Planned) -> MemoryWall:
+    return NO_WALL
 
 
 class Launcher(Protocol):
@@ -68,6 +74,7 @@ class EngineLauncher:
         engine: Names the binary; part of what a replica is started from.
         clock: Time, for the line in the log where an incarnation begins.
         ports: Ports to assign from; empty for unix sockets.
+        wall: Returns the limit of memory of a process; called in a thread.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class EngineLauncher:
         engine: str,
         clock: Clock,
         ports: Iterable[int] = (),
+        wall: Callable[[Planned], MemoryWall] = _no_wall,
     ) -> None:
         self._command = command
         self._environment = environment
@@ -88,6 +96,7 @@ class EngineLauncher:
         self._engine = engine
         self._clock = clock
         self._ports = tuple(ports)
+        self._wall = wall
         self._next_port = 0
         self._records = Records(runtime)
 
@@ -123,7 +132,9 @@ class EngineLauncher:
             or (key := _key_of_holder(files)) is None
         ):
             return None
-        return Adopted(self._adopted(record, files, key), *wanted)
+        child = self._adopted(record, files, key)
+        set_wall(child.pid, child.wall)
+        return Adopted(child, *wanted)
 
     def _wanted(
         self, record: Record, planned: Planned, files: Files
@@ -142,6 +153,7 @@ class EngineLauncher:
             log_offset=record.log_offset,
             command=record.command,
             forget=partial(self._records.forget, files.stem),
+            wall=wall_of(record),
         )
 
     def _prepared(
@@ -158,7 +170,7 @@ class EngineLauncher:
         environment = self._environment(spec.name)
         output = open_log(log)
         mark(output, spec.name, incarnation, self._clock.wall())
-        tcp = address if isinstance(address, TcpAddress) else TcpAddress(0)
+        tcp, wall = address if isinstance(address, TcpAddress) else TcpAddress(0), self._wall(planned)
         record = Record(
             replica=planned.name,
             identity=identity(planned.spec, self._engine),
@@ -176,6 +188,8 @@ class EngineLauncher:
             log=str(log),
             log_offset=os.fstat(output).st_size,
             command=command,
+            wall=wall.limit or 0,
+            no_wall=wall.reason,
         )
         endpoint = Endpoint(address, key, spec.name, incarnation)
         return EngineLaunch(record, endpoint, files, environment, output, lock, self._records)

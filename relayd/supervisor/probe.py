@@ -6,8 +6,13 @@ from enum import Enum
 from typing import Protocol
 
 from relayd.endpoint import Endpoint
+from relayd.supervisor.stall import NO_ANSWER
 
 _COUNTERS = re.compile(r"^llamacpp:(?:n_decode_total|prompt_tokens_total) (\S+)$", re.MULTILINE)
+
+_FIGURES = re.compile(
+    r"^llamacpp:(n_decode_total|prompt_tokens_total|prompt_seconds_total) (\S+)$", re.MULTILINE
+)
 
 
 class Fetch(Protocol):
@@ -73,8 +78,24 @@ class Prober:
     async def counters(self) -> tuple[float, ...] | None:
         """Return what moves while it works: decodes, and prompt tokens read; None if it reports none."""
         status, text = await self._read("/metrics", with_key=True)
+        if status is None:
+            return NO_ANSWER
         found = [float(value) for value in _COUNTERS.findall(text)]
         return tuple(found) if status == 200 and found else None
+
+    async def decoding(self, batch: int) -> tuple[float | None, float] | None:
+        """Return how many decodes it has made, and the seconds that a batch of so many tokens takes it.
+
+        None if it reports none; no decodes if it does not answer. The seconds are 0 where they are not known.
+        """
+        status, text = await self._read("/metrics", with_key=True)
+        if status is None:
+            return None, 0.0
+        found = {name: float(value) for name, value in _FIGURES.findall(text)}
+        if status != 200 or "n_decode_total" not in found:
+            return None
+        tokens, seconds = found.get("prompt_tokens_total", 0.0), found.get("prompt_seconds_total", 0.0)
+        return found["n_decode_total"], batch * seconds / tokens if tokens else 0.0
 
     async def _get(self, path: str, *, with_key: bool) -> tuple[int | None, dict[str, object]]:
         status, text = await self._read(path, with_key=with_key)

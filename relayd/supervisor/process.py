@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from relayd.endpoint import Endpoint
+from relayd.planner.wall import MemoryWall
 from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.child import Child
 from relayd.supervisor.dependencies import Dependencies
@@ -47,6 +48,11 @@ class ReplicaProcess:
         return self._incarnation.child.pid if self._incarnation else None
 
     @property
+    def wall(self) -> MemoryWall | None:
+        """What stops it from taking all memory; None while there is none."""
+        return self._incarnation.child.wall if self._incarnation else None
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """Where it answers."""
         return self._incarnation.endpoint if self._incarnation else None
@@ -84,6 +90,11 @@ class ReplicaProcess:
             self._launching.call_off()
         elif self._incarnation:
             self._incarnation.terminate()
+
+    def suspect(self) -> None:
+        """Find out whether its inference thread stands still, and if so end it."""
+        if self._incarnation:
+            self._incarnation.suspect()
 
     def kill(self) -> None:
         """Send SIGKILL to its group now."""

@@ -141,6 +141,22 @@ class Replica:
         self._drain_timeout = self._settings.replicas.drain_seconds
         self._machine.handle(Event.RESTART)
 
+    def renew(self, reason: str) -> None:
+        """Replace the process after what it works on, in the size it has; nothing if it does not serve.
+
+        Args:
+            reason: What is wrong with it, for the journal.
+        """
+        if self.state in (State.READY, State.UNHEALTHY):
+            _JOURNAL.warning("replica.renewed", replica=self.name, pid=self._process.pid, reason=reason)
+            self._drain_timeout = self._settings.replicas.drain_seconds
+            self._machine.handle(Event.RESTART)
+
+    def suspect(self) -> None:
+        """End it if its inference thread stands still; nothing if it does not serve."""
+        if self.state in (State.READY, State.UNHEALTHY, State.DRAINING):
+            self._process.suspect()
+
     def stop(self, drain_timeout: float | None) -> None:
         """Bring the replica down, as an operator asks; nothing if it is down.
 
@@ -205,6 +221,7 @@ class Replica:
             log=history.log,
             command=history.command,
             reason=history.reason_in(self.name, self.state),
+            wall=process.wall,
         )
 
     def _step(self, event: Event, old: State, new: State) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.planner import Planned, ReplicaSpec
+from relayd.planner.wall import MemoryWall
 from relayd.supervisor.causes import Exit
 from relayd.supervisor.child import Child
 from relayd.supervisor.restarts import AT_ONCE, Retry
@@ -31,6 +32,7 @@ class Status:
         reduced: The steps that were taken down to fit into memory.
         reason: Why it is not in memory, or why its next start is far off; else empty.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
+        wall: What stops its process from taking all memory; None without a process.
     """
 
     planned: Planned
@@ -50,6 +52,7 @@ class Status:
     log: Path | None
     command: tuple[str, ...]
     reason: str = ""
+    wall: MemoryWall | None = None
 
     @property
     def spec(self) -> ReplicaSpec:

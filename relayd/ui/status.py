@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relayd.daemon.report import HeldMemoryReport, PlannedMemoryReport, ServiceReport, StatusReport
+from relayd.daemon.report import MemoryReport, ServiceReport, StatusReport
 from relayd.units import show_bytes, show_seconds
 
 _RESTART = "relayd restart applies the plan"
@@ -88,12 +88,13 @@ def _memory(report: StatusReport) -> Table:
             sizes = [one.bytes if one else {} for one in (planned, held)]
             for device in sorted({*sizes[0], *sizes[1]}):
                 shown = [show_bytes(size[device]) if device in size else "-" for size in sizes]
-                remark = _remark(planned, held) if device == "cpu" else ""
+                remark = _remark(replica.memory) if device == "cpu" else ""
                 table.add_row(Text(replica.name), device, *shown, Text(remark))
     return table
 
 
-def _remark(planned: PlannedMemoryReport | None, held: HeldMemoryReport | None) -> str:
+def _remark(memory: MemoryReport) -> str:
+    planned, held, wall = memory.planned, memory.held, memory.wall
     remarks = []
     if planned:
         if planned.prompt_cache_bytes > 0:
@@ -104,6 +105,10 @@ def _remark(planned: PlannedMemoryReport | None, held: HeldMemoryReport | None) 
             remarks.append("roughly")
     if held and held.source == "rss":
         remarks.append("held with all shared pages")
+    if wall and wall.bytes is not None:
+        remarks.append(f"limited to {show_bytes(wall.bytes)} of data")
+    elif wall:
+        remarks.append(f"not limited: {wall.reason}")
     return ", ".join(remarks)
 
 

@@ -15,6 +15,7 @@ from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.planner import Facts, Planned, ReplicaSpec, Step, step_down
+from relayd.planner.wall import NO_WALL, MemoryWall
 from relayd.router import Pools
 from relayd.secret import Secret
 from relayd.supervisor import Dependencies, Replica, Settings
@@ -36,6 +37,7 @@ class Sleeper:
     log_offset: int = 0
     command: tuple[str, ...] = ("sleep",)
     signals: list[int] = field(default_factory=list)
+    wall: MemoryWall = NO_WALL
     disk: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:

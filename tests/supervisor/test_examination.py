@@ -8,6 +8,7 @@ import pytest
 
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.planner import Planned, ReplicaSpec, Step
+from relayd.planner.wall import NO_WALL, MemoryWall
 from relayd.secret import Secret
 from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.examination import Examination
@@ -28,6 +29,7 @@ class Ended:
     pid: int = 7
     log_offset: int = 0
     command: tuple[str, ...] = ()
+    wall: MemoryWall = NO_WALL
     endpoint: Endpoint = field(
         default_factory=lambda: Endpoint(UnixAddress(Path("/none.sock")), Secret("k"), "m#0", 1)
     )

@@ -10,6 +10,7 @@ import pytest
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.secret import Secret
 from relayd.supervisor.probe import Prober, ProbeResult
+from relayd.supervisor.stall import NO_ANSWER
 
 pytestmark = pytest.mark.pure
 
@@ -83,7 +84,7 @@ def test_the_counters_of_a_replica_are_what_moves_while_it_works() -> None:
     assert (12, 340) == asyncio.run(prober({("/metrics", True): (200, text)}).counters())
 
 
-@pytest.mark.parametrize("answer", [None, (501, b"llamacpp:n_decode_total 1\n"), (200, b"nothing here\n")])
+@pytest.mark.parametrize("answer", [(501, b"llamacpp:n_decode_total 1\n"), (200, b"nothing here\n")])
 def test_a_replica_that_tells_no_counters_has_none(answer: Answer) -> None:
     assert None is asyncio.run(prober({("/metrics", True): answer}).counters())
 
@@ -94,3 +95,17 @@ def test_health_shows_no_key_and_every_answer_has_a_deadline() -> None:
     asyncio.run(Prober(ENDPOINT, answers, timeout_seconds=3).health())
 
     assert [("/health", False, 3)] == answers.asked
+
+
+def test_no_answer_is_not_the_same_as_no_counters() -> None:
+    assert NO_ANSWER == asyncio.run(prober({}).counters())
+    assert (None, 0.0) == asyncio.run(prober({}).decoding(512))
+
+
+def test_the_seconds_of_a_batch_are_learnt_from_the_prompts_it_has_read() -> None:
+    decodes = b"llamacpp:n_decode_total 12\n"
+    prompts = b"llamacpp:prompt_tokens_total 400\nllamacpp:prompt_seconds_total 2.0\n"
+
+    assert (12, 2.56) == asyncio.run(prober({("/metrics", True): (200, decodes + prompts)}).decoding(512))
+    assert (12, 0) == asyncio.run(prober({("/metrics", True): (200, decodes)}).decoding(512))
+    assert None is asyncio.run(prober({("/metrics", True): (501, b"")}).decoding(512))
