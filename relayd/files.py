@@ -5,13 +5,36 @@ import stat
 import tempfile
 from pathlib import Path
 
-from relayd.errors import StateError
+from relayd.errors import StateError, UsageError
 
 
 def readable(path: str | Path) -> str:
     r"""Return a path as text that can be shown and encoded; bytes that are not UTF-8 become `\xff`."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def is_text(path: str | Path) -> bool:
+    """Return whether a path can be written into JSON, TOML and logs: all of its bytes are UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text_path(path: Path) -> Path:
+    """Return a path that JSON, TOML and logs can hold.
+
+    Raises:
+        UsageError: It has bytes that are not UTF-8.
+    """
+    if is_text(path):
+        return path
+    raise UsageError(
+        f"{readable(path)} has bytes that are not UTF-8",
+        remedy="Rename it, or make a link with another name to it: `ln -s OLD NEW`.",
+    )
 
 
 def is_file(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Which model files are on disk, and what does the catalogue call them?"""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,9 @@ def find_files(
         skip: Called with each file that is left out.
         build: llama.cpp's build number of the engine; None while it is not known.
     """
-    stores = {one.files[0].resolve(): one for one in found if not one.embedded}
+    stores = {os.path.realpath(one.files[0]): one for one in found if not one.embedded}
     # Links keep their names: in the cache of the hub they lead to files that are called by their digest.
-    paths = {path.resolve(): path.absolute() for path in named if _is_model(path)}
+    paths = {os.path.realpath(path): path.absolute() for path in named if _is_model(path)}
     paths |= {real: one.files[0].absolute() for real, one in stores.items()}
     files = []
     for real, path in paths.items():

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon s
 
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from relayd.cli.support.lazy import LazyCommand, LazyGroup
 from relayd.cli.support.output import print_event, print_json
 from relayd.errors import RelaydError
+from relayd.files import text_path
 
 STREAMS = frozenset({"serve", "logs"})
 """Commands whose `--json` is a line for each event; that of all others is one document."""
@@ -78,6 +80,8 @@ def run() -> NoReturn:
     """Run the command line and exit with its status."""
     os.umask(0o077)  # files that relayd makes are private to its user
     try:
+        for word in sys.argv[1:]:
+            text_path(Path(word))
         app(standalone_mode=True)
     except RelaydError as error:
         _print_error(error)

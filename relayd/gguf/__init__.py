@@ -8,7 +8,7 @@ from relayd.gguf.beside import Companions, find_companions
 from relayd.gguf.companions import is_companion, part_names
 from relayd.gguf.metadata import ArrayInfo, ModelMetadata, Tensor, Value
 from relayd.gguf.quants import FILE_TYPES, QUANTS, Quant, bits_per_weight, row_bytes
-from relayd.gguf.reader import read_metadata, read_model
+from relayd.gguf.reader import model_files, read_metadata, read_model
 
 __all__ = [
     "FILE_TYPES",
@@ -22,6 +22,7 @@ __all__ = [
     "bits_per_weight",
     "find_companions",
     "is_companion",
+    "model_files",
     "part_names",
     "read_metadata",
     "read_model",

@@ -48,6 +48,16 @@ def read_model(path: Path, build: int | None = None) -> ModelMetadata:
     return metadata
 
 
+def model_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a model: the one that is named, and its further parts if it has any.
+
+    Raises:
+        ModelFileError: A part is missing, or the file cannot be read.
+    """
+    first = read_header(path)
+    return (path, *(part.path for part in _later_parts(first)))
+
+
 def _later_parts(first: Header) -> list[Header]:
     """Read the other parts of a split model, as the engine finds them (src/llama-model-loader.cpp)."""
     count = _split_number(first, "split.count", 1)

@@ -1,5 +1,6 @@
 """Importing a file on this disk: a GGUF in place, or the model out of a llamafile."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,12 @@ import msgspec
 
 from relayd.clock import Clock
 from relayd.errors import ModelFileError, StateError, UsageError
-from relayd.gguf import find_companions, part_names, read_metadata, read_model
-from relayd.gguf.companions import PART
+from relayd.files import text_path
+from relayd.gguf import find_companions, model_files, read_metadata, read_model
 from relayd.models.choice import base_name, quant_of
 from relayd.models.embedded import SUFFIXES, extract, find_embedded
 from relayd.models.ondisk import Found
-from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
+from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile, size_of
 from relayd.models.source import safe_file_name
 from relayd.models.verify import digest_of
 
@@ -27,24 +28,24 @@ def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> Mo
     A GGUF stays where it is. The model in a llamafile is taken out, once.
 
     Raises:
-        UsageError: Its name is taken.
+        UsageError: Its name is taken, or is not UTF-8.
         ModelFileError: It is not a model, or parts of it are missing.
         NoSpaceError: The disk is too small for what is taken out.
         StateError: Our folder cannot be written.
     """
-    file = file.absolute()  # in the cache of a hub a link has the name, and what it leads to a digest
+    file = text_path(
+        file.absolute()
+    )  # in the cache of a hub a link has the name, and what it leads to a digest
     if file.name.lower().endswith(SUFFIXES):
         record = _taken_out(file, shelf, progress)
     else:
         read_model(file)
-        part = PART.fullmatch(file.name)
-        names = part_names(file.name, int(part["count"])) if part else (file.name,)
         beside = find_companions(file)
         record = ModelRecord(
             name=base_name(file.name),
-            source=str(file),
+            source=os.path.realpath(file),
             kind="imported",
-            parts=tuple(_as_it_lies(file.with_name(name)) for name in names),
+            parts=tuple(map(_as_it_lies, model_files(file))),
             companions=tuple(_as_it_lies(one) for one in beside.projectors[:1]),
             quant=quant_of(file.name),
         )
@@ -111,7 +112,8 @@ def settle(staged: Path, target: Path) -> None:
 def _taken_out(file: Path, shelf: ModelShelf, progress: Progress) -> ModelRecord:
     name = base_name(file.name)
     target = shelf.root / safe_file_name(f"{name}.gguf")
-    before = shelf.record_of(str(file))
+    source = os.path.realpath(file)
+    before = shelf.record_of(source)
     if before and before.whole:
         return before
     if target.exists():
@@ -120,7 +122,7 @@ def _taken_out(file: Path, shelf: ModelShelf, progress: Progress) -> ModelRecord
     parts = take_out(file, kept, progress)
     return ModelRecord(
         name=name,
-        source=str(file),
+        source=source,
         kind="extracted",
         parts=parts[:1],
         companions=parts[1:],
@@ -129,4 +131,4 @@ def _taken_out(file: Path, shelf: ModelShelf, progress: Progress) -> ModelRecord
 
 
 def _as_it_lies(path: Path) -> StoredFile:
-    return StoredFile(path=str(path), data=str(path), bytes=path.stat().st_size, ours=False)
+    return StoredFile(path=str(path), data=str(path), bytes=size_of(path), ours=False)

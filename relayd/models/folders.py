@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from relayd.errors import ModelFileError
-from relayd.files import readable
+from relayd.files import is_text, readable
 from relayd.gguf.companions import (
     PART,
     first_part_name,
@@ -18,6 +18,7 @@ from relayd.gguf.companions import (
     part_names,
 )
 from relayd.gguf.pairing import Traits, pair
+from relayd.gguf.reader import model_files
 from relayd.models.choice import IMATRIX, base_name, quant_of
 from relayd.models.embedded import SUFFIXES, find_embedded
 from relayd.models.ondisk import Found, Store
@@ -96,6 +97,9 @@ def _model_files(folder: Path, depth: int, looked: Scan, seen: set[tuple[int, in
 
     Linked folders are followed; each folder is looked into once, so that a link to one above ends.
     """
+    if not is_text(folder):
+        looked.skip(Skipped(Path(readable(folder)), f"{NOT_TEXT}. Rename it"))
+        return
     try:
         place = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -146,11 +150,19 @@ def _model(path: Path, store: Store, listed: Collection[Path], looked: Scan) -> 
     except ModelFileError as error:
         looked.skip(skipped_for(path, error))
         return None
-    if missing := [file.name for file in files if file not in listed]:
+    if (missing := [file.name for file in files if file not in listed]) and not _is_joined(path):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         looked.skip(Skipped(path, f"it is the first of {len(files)} parts, missing: {missing[0]}{more}"))
         return None
-    return _whole(path, files, store, looked)
+    return _whole(path, (path,) if missing else files, store, looked)
+
+
+def _is_joined(path: Path) -> bool:
+    """Return whether a file that is called like a first part is a whole model (`gguf-split --merge`)."""
+    try:
+        return len(model_files(path)) == 1
+    except ModelFileError:
+        return False
 
 
 def _whole(path: Path, files: tuple[Path, ...], store: Store, looked: Scan) -> Found | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from relayd.models.choice import quant_of
 from relayd.models.ondisk import Found
+from relayd.models.shelf import size_of
 from relayd.units import MIB
 
 MODEL = "application/vnd.ollama.image.model"
@@ -68,7 +69,7 @@ def ollama_models(folder: Path) -> Iterator[Found]:
             yield Found(
                 name,
                 (models[0],),
-                models[0].stat().st_size,
+                size_of(models[0]),
                 "ollama",
                 projectors=projectors,
                 quant=quant_of(name.replace(":", "-")),

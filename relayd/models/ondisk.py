@@ -1,9 +1,11 @@
 """Models on this disk by name, with their catalogue entries."""
 
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +13,7 @@ from relayd.catalog.entry import CatalogEntry
 from relayd.errors import UsageError
 from relayd.models.choice import base_name, quant_of, same_quant
 from relayd.models.skipped import Skipped, named_among
-from relayd.units import show_bytes
+from relayd.units import KIB, show_bytes
 
 Store = Literal["relayd", "folder", "huggingface", "lmstudio", "ollama", "llama.cpp"]
 """The store that a model is in."""
@@ -25,6 +27,10 @@ STORES: Mapping[Store, str] = {
     "llama.cpp": "llama.cpp cache",
 }
 """In the order in which they are preferred where two have the same model."""
+
+
+SAMPLES, SAMPLE_BYTES = 8, 16 * KIB
+"""Where, and how much of, two files of one name and size are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[
     """Return models by the names that the catalogue has for them: `NAME:QUANT`, and `NAME` as an alias.
 
     A record of relayd, the repository and file, or the whole of a file's name identifies its entry. Of
-    different files of one name the first has it; the others are called by their repository, or by their file.
+    different files of one name the first has it; the others are called by their repository, their file, or
+    their folder and file.
     """
     by_name = {entry.name: entry for entry in entries}
     by_file = {(file.repo, file.file): entry for entry in entries for file in entry.files if file.file}
@@ -87,17 +94,50 @@ def identified(found: Iterable[Found], entries: Sequence[CatalogEntry]) -> list[
         spelled = by_spelling.get(_plain(_without_quant(one)))
         return by_name.get(one.model) or next(filter(None, placed), None) or spelled
 
-    sizes: dict[str, int] = {}
+    holders: dict[str, Found] = {}
     named = []
     for one in found:
         known = _known_as(one, entry) if (entry := entry_of(one)) else one
-        if known.bytes != sizes.setdefault(known.name.casefold(), known.bytes):
-            own = f"{one.repo}:{one.quant}" if one.repo and one.quant else one.name
-            known = replace(
-                known, name=own, aliases=tuple(a for a in known.aliases if a not in {own, known.name})
-            )
-        named.append(known)
+        for name in _possible_names(known, one):
+            if _is_same_model(holders.setdefault(name.casefold(), known), known):
+                break
+        aliases = known.aliases
+        if name != known.name:
+            aliases = tuple(alias for alias in aliases if alias not in {name, known.name})
+        named.append(replace(known, name=name, aliases=aliases))
     return named
+
+
+def _possible_names(known: Found, one: Found) -> Iterator[str]:
+    """Yield what a model can be called, the best first: without end, so that one of them is free."""
+    yield known.name
+    if one.repo and one.quant:
+        yield f"{one.repo}:{one.quant}"
+    yield one.name
+    longer = one.name
+    for folder in one.files[0].parents:
+        if folder.name:
+            longer = f"{folder.name}/{longer}"
+            yield longer
+    yield from (f"{one.name}-{number}" for number in count(2))
+
+
+def _is_same_model(one: Found, other: Found) -> bool:
+    """Return whether two models are copies: as large, and with the same bytes where they are looked at."""
+    if one is other:
+        return True
+    return one.bytes == other.bytes and _sample(one.files[0]) == _sample(other.files[0])
+
+
+def _sample(path: Path) -> list[bytes]:
+    """Return some bytes of a file, which two models of one shape have not in common; none if it is gone."""
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            places = {size * share // SAMPLES for share in range(SAMPLES)} | {max(0, size - SAMPLE_BYTES)}
+            return [os.pread(stream.fileno(), SAMPLE_BYTES, place) for place in sorted(places)]
+    except OSError:
+        return []
 
 
 def find_on_disk(found: Sequence[Found], name: str, skipped: Iterable[Skipped] = ()) -> Found:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relayd.gguf.companions import (
-    PROJECTOR_MARK,
-)
+from relayd.gguf.companions import is_draft
 from relayd.models.choice import base_name
 from relayd.models.folders import Scan, in_folder
 from relayd.models.hub import hub_caches
@@ -113,7 +111,7 @@ def begins_as_gguf(path: Path) -> bool:
 
 def _recorded(shelf: ModelShelf) -> Iterator[Found]:
     for record in shelf.records():
-        if record.whole and begins_as_gguf(Path(record.parts[0].path)):
+        if record.parts and record.whole and begins_as_gguf(Path(record.parts[0].path)):
             yield _from_record(record)
 
 
@@ -129,8 +127,8 @@ def _from_record(record: ModelRecord) -> Found:
         files=files,
         bytes=sum(kept.bytes for kept in record.parts),
         store="relayd",
-        projectors=tuple(path for path in companions if PROJECTOR_MARK in path.name.lower()),
-        drafts=tuple(path for path in companions if PROJECTOR_MARK not in path.name.lower()),
+        projectors=tuple(path for path in companions if not is_draft(path.name)),
+        drafts=tuple(path for path in companions if is_draft(path.name)),
         repo=repo,
         quant=record.quant,
         model=record.model,
@@ -156,7 +154,7 @@ def _in_hub(cache: Path, looked: Scan) -> Iterator[Found]:
 def _newest_first(folder: Path) -> list[Path]:
     try:
         main = (folder / "refs" / "main").read_text().strip()
-    except OSError:
+    except (OSError, ValueError):
         main = ""
     return sorted(_listed(folder, "snapshots/*"), key=lambda one: (one.name != main, one.name))
 
@@ -171,5 +169,6 @@ def _listed(folder: Path, pattern: str) -> list[Path]:
 
 def _blob_names(found: Found) -> tuple[tuple[Path, str], ...]:
     """Return the digests by which a hub's cache calls the bytes of large files."""
-    named = ((path, path.resolve().name) for path in (*found.files, *found.projectors, *found.drafts))
+    every = (*found.files, *found.projectors, *found.drafts)
+    named = ((path, os.path.basename(os.path.realpath(path))) for path in every)  # noqa: PTH119 - a loop has no resolve()
     return tuple((path, name) for path, name in named if len(name) == SHA256_DIGITS)

@@ -6,13 +6,17 @@ from pathlib import Path
 
 from relayd.advice.files import find_files
 from relayd.advice.known import configured_form, known_models
+from relayd.gguf import read_model
+from relayd.gguf.pairing import traits_of
 from relayd.memory.predict import predict
 from relayd.memory.setup import Gpu, Setup
 from relayd.models.ondisk import Found
 from relayd.planner.budget import Budget
+from relayd.planner.demand import Demand
+from relayd.planner.divergence import Quantization
 from relayd.planner.fit import fit
-from relayd.planner.placement import Aim, NoPlace
-from relayd.planner.quality import Use
+from relayd.planner.placement import Aim, Form, NoPlace
+from relayd.planner.quality import Use, made_for, pooling
 from tests.planner.models import room
 
 SETUPS = (
@@ -22,6 +26,9 @@ SETUPS = (
     Setup(slots=0, window_full=True, gpus=(Gpu("cuda0"),), gpu_layers=3),
     Setup(context=512, slots=1, embeddings=True, gpus=(Gpu("cuda0"), Gpu("cuda1", 2.0)), experts_on_cpu=2),
 )
+
+WHOLE_ONE_IN = 8
+"""Cases that go through the rooms of advice too, which read and check the file again."""
 
 
 @cache
@@ -35,14 +42,22 @@ def judge(path: Path, chance: random.Random) -> str:
     Raises:
         RelaydError: It was refused.
     """
+    if chance.randrange(WHOLE_ONE_IN) == 0:
+        _advise(path)
+    traits_of(path)
+    model = read_model(path, chance.choice((None, 99_999)))
+    demand = Demand(model).check()
+    predict(model, chance.choice(SETUPS))
+    use = made_for(model)
+    pooling(model)
+    form = Form(Quantization(""), model.file_bytes, 0.0, lambda: demand)
+    outcome = fit((form,), chance.choice(_rooms()), Aim(use=use))
+    return "no place" if isinstance(outcome, NoPlace) else "planned"
+
+
+def _advise(path: Path) -> None:
     found = Found(path.stem, (path,), path.stat().st_size, "folder")
     for one in known_models((), find_files((), [found], []), None, Use.CHAT):
         for form in one.forms:
             form.build().needs(SETUPS[0])
-    form = configured_form(path)
-    demand = form.build()
-    for setup in (SETUPS[0], chance.choice(SETUPS)):
-        predict(demand.model, setup)
-        demand.needs(setup)
-    outcome = fit((form,), chance.choice(_rooms()), Aim())
-    return "no place" if isinstance(outcome, NoPlace) else "planned"
+    configured_form(path).build()

@@ -20,6 +20,16 @@ def model_file() -> bytes:
     return bytes(header([("llama.block_count", UINT32, 1)], [TensorLine()]).data) + bytes(64)
 
 
+def split_part(number: int, count: int = 3) -> bytes:
+    """Return the bytes of part `number` of a model, with a tensor of its own."""
+    values = [
+        ("split.no", UINT32, number - 1),
+        ("split.count", UINT32, count),
+        ("llama.block_count", UINT32, 1),
+    ]
+    return bytes(header(values, [TensorLine(f"t{number}")]).data) + bytes(64)
+
+
 BLOB = model_file() + bytes(range(256)) * 40
 
 

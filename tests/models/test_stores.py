@@ -14,7 +14,7 @@ from relayd.models.stores import StoreFolders, places_of, scan
 from tests.fakes.hub import sha256
 from tests.fuzz.headers import header
 from tests.llamafiles import make_llamafile
-from tests.models.desk import model_file
+from tests.models.desk import model_file, split_part
 
 pytestmark = pytest.mark.system
 
@@ -110,11 +110,11 @@ def test_names_that_would_steer_a_terminal_are_left_out(tmp_path: Path) -> None:
 
 def test_a_split_model_is_one_model_when_all_parts_are_there(tmp_path: Path) -> None:
     for number in (1, 2, 3):
-        put(tmp_path / "m" / f"whole-0000{number}-of-00003.gguf")
+        put(tmp_path / "m" / f"whole-0000{number}-of-00003.gguf", split_part(number))
     for number in (1, 3):
-        put(tmp_path / "m" / f"half-0000{number}-of-00003.gguf")
+        put(tmp_path / "m" / f"half-0000{number}-of-00003.gguf", split_part(number))
     found = only(tmp_path, str(tmp_path / "m"))
-    assert ("whole", 3, 3 * len(BLOB)) == (found.name, len(found.files), found.bytes)
+    assert ("whole", 3, 3 * len(split_part(1))) == (found.name, len(found.files), found.bytes)
 
 
 def test_projectors_and_drafts_are_no_models_and_go_with_theirs(tmp_path: Path) -> None:
