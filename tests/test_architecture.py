@@ -121,6 +121,7 @@ PURE = (
     "router.media",
     "router.members",
     "router.schema",
+    "router.structure",
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 

@@ -19,32 +19,40 @@ _FETCHED = re.compile(r"http|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """What llama-server fetches, or could some day: any other text it reads as base64 (`handle_media`)."""
 
 
-class _WithParts(msgspec.Struct):
+class _ChatMessage(msgspec.Struct, gc=False):
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _InputItem(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw(b"null")
     output: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_ITEMS = msgspec.json.Decoder(Annotated[list[_WithParts], Meta(max_length=MOST_MESSAGES)] | None)
+_MESSAGES = msgspec.json.Decoder(Annotated[list[_ChatMessage], Meta(max_length=MOST_MESSAGES)] | None)
+_INPUTS = msgspec.json.Decoder(Annotated[list[_InputItem], Meta(max_length=MOST_MESSAGES)] | str | None)
 _PARTS = msgspec.json.Decoder(list[object])
+_LIST = ord("[")
 
 
 def check_conversation(raw: msgspec.Raw) -> None:
-    """Refuse addresses in the content parts of messages, in any API's form.
+    """Refuse addresses in the content parts of messages.
 
     Raises:
         RequestError: A part names an address.
         msgspec.ValidationError: It is not a list of objects.
     """
-    for item in _ITEMS.decode(raw) or ():
-        for value in (item.content, item.output):
-            if memoryview(value)[0] == ord("["):
-                _check_parts(_PARTS.decode(value))
+    for message in _MESSAGES.decode(raw) or ():
+        if memoryview(message.content)[0] == _LIST:
+            _check_parts(_PARTS.decode(message.content))
 
 
 def check_items(raw: msgspec.Raw) -> None:
-    """Refuse addresses in the input of a response: a string, or a list of items."""
-    if memoryview(raw)[0] != ord('"'):
-        check_conversation(raw)
+    """Refuse addresses in the input of a response: a string, or a list of items; raises likewise."""
+    items = _INPUTS.decode(raw)
+    for item in items if isinstance(items, list) else ():
+        for value in (item.content, item.output):
+            if memoryview(value)[0] == _LIST:
+                _check_parts(_PARTS.decode(value))
 
 
 def check_inputs(raw: msgspec.Raw) -> None:
