@@ -34,6 +34,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── BodyTooLargeError       body_too_large          1     413
         ├── MediaTypeError          unsupported_media_type  1     415
         ├── HostRefusedError        host_not_allowed        1     421
+        ├── CrashedReplicasError    request_refused_after_crash  1  422
         ├── QueueFullError          queue_full              1     429
         ├── TooManyFailedKeysError  too_many_failed_keys    1     429
         ├── UpstreamError           upstream_failed         1     502
@@ -290,6 +291,13 @@ class HostRefusedError(RequestError):
 
     code = "host_not_allowed"
     http_status = 421
+
+
+class CrashedReplicasError(RequestError):
+    """The same request was running on two replicas as each of them crashed; it is refused for ten minutes."""
+
+    code = "request_refused_after_crash"
+    http_status = 422
 
 
 class QueueFullError(RequestError):

@@ -12,6 +12,7 @@ from relayd.endpoint import Address
 from relayd.engine import command, environment
 from relayd.hardware import OomKills
 from relayd.planner import ReplicaSpec
+from relayd.router import Suspects
 from relayd.store import Reductions
 from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
 from relayd.supervisor.probe import Fetch
@@ -24,6 +25,7 @@ def dependencies(
     clock: Clock,
     fetch: Fetch,
     busy: Callable[[str], bool],
+    suspects: Suspects,
 ) -> Dependencies:
     """Return everything that replicas of a desired state touch."""
     return Dependencies(
@@ -32,6 +34,8 @@ def dependencies(
         clock,
         fetch,
         busy=busy,
+        in_flight=suspects.in_flight,
+        explain=suspects.exited,
         smaller=Ladder(desired.engine.features, desired.budget),
         out_of_memory=OomKills().ended,
         reductions=KeptReductions(Reductions(desired.paths.state)),

@@ -101,7 +101,12 @@ def assemble(desired: DesiredState) -> DaemonParts:
     dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
     bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
     touched = dependencies(
-        desired, bridge, clock, pools.get, busy=lambda replica: scheduler.running_on(replica) > 0
+        desired,
+        bridge,
+        clock,
+        pools.get,
+        busy=lambda replica: scheduler.running_on(replica) > 0,
+        suspects=dispatcher.suspects,
     )
     fleet = Fleet(desired.plan, touched, _settings(config))
     started = clock.wall()

@@ -11,6 +11,7 @@ from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.pool import Pools
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
+from relayd.router.suspects import Suspects
 
 __all__ = [
     "DROP",
@@ -33,6 +34,7 @@ __all__ = [
     "Proxy",
     "Recipient",
     "Reply",
+    "Suspects",
     "Translation",
     "Unlisted",
     "changed",

@@ -71,7 +71,8 @@ class Attempts:
 
     A replica that is gone or still loading sends the request elsewhere, as often as the lease
     allows; one that fails inside or answers no HTTP does so once. Any other answer is final: what
-    the client did wrong is tried once, and no replica is blamed for it.
+    the client did wrong is tried once, and no replica is blamed for it. A request that two replicas
+    hung up on reaches a third one only if they did not crash of it.
 
     Args:
         pools: Connections to replicas.
@@ -92,13 +93,19 @@ class Attempts:
         Raises:
             RequestError: There is no such answer, and this is why.
         """
-        failed_inside = 0
+        failed_inside = hung_up = 0
+        lease.call = call
         while True:
-            endpoint = await lease.placed()
+            endpoint, is_lost = await lease.placed(), False
+            if lease.suspects:
+                lease.suspects.check(call)
             try:
                 reply = await self._ask(endpoint, call, lease.hold)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
+                if is_lost := isinstance(error, ConnectionError):
+                    hung_up += 1
+                    await self._note_lost(endpoint, call, lease, hung_up)
             except UpstreamError as error:
                 self.on_fault(endpoint, error.message)
                 if failed_inside:
@@ -111,7 +118,18 @@ class Attempts:
                 status = reply.head.status
                 self.on_fault(endpoint, f"answered {status}")
                 failed_inside += status != _LOADING
-            lease.failed()
+            lease.failed(hung_up=is_lost)
+
+    async def _note_lost(self, endpoint: Endpoint, call: Call, lease: Lease, hung_up: int) -> None:
+        """Take note of a replica that hung up; before a third one gets the request, wait to know why.
+
+        Raises:
+            CrashedReplicasError: The request has crashed two of them.
+        """
+        lease.hung_up()
+        if hung_up > 1:
+            await lease.suspects.verdict(endpoint)
+            lease.suspects.check(call)
 
     async def _ask(self, endpoint: Endpoint, call: Call, hold: Hold) -> Reply:
         """Make one attempt.

@@ -1,7 +1,8 @@
 """How does a request wait for its slot, and how is the slot surely given back (lease)?"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Protocol, Self
@@ -19,11 +20,14 @@ from relayd.errors import (
     UpstreamError,
 )
 from relayd.router.exchange import ExchangeRecord
+from relayd.router.headers import Call
+from relayd.router.suspects import Suspects
 from relayd.scheduler import (
     Abandoned,
     Arrived,
     Ask,
     AttemptFailed,
+    Cleared,
     Dispatch,
     Event,
     Exchange,
@@ -83,6 +87,7 @@ class Lease:
 
     Attributes:
         record: Where it is noted what happens to the request.
+        call: What replicas get of it; None until one does.
     """
 
     def __init__(self, dispatcher: "Dispatcher", ticket: Ticket, record: ExchangeRecord) -> None:
@@ -90,8 +95,14 @@ class Lease:
         self._dispatcher = dispatcher
         self._ticket = ticket
         self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        self.call: Call | None = None
         self._task: asyncio.Task[object] | None = None
         self._interruption: RequestError | None = None
+
+    @property
+    def suspects(self) -> Suspects:
+        """The requests that may have crashed replicas."""
+        return self._dispatcher.suspects
 
     async def placed(self) -> Endpoint:
         """Wait for a slot and return where it is.
@@ -106,16 +117,34 @@ class Lease:
 
     def hold(self) -> Callable[[], None]:
         """Keep the slots of a replica that still works on this request, until what is returned is called."""
-        return self._dispatcher.hold(self._ticket)
+        release, endpoint, call = self._dispatcher.hold(self._ticket), self.record.endpoint, self.call
 
-    def failed(self, *, sent: bool = False) -> None:
+        def ended() -> None:
+            if endpoint and call:
+                self._dispatcher.suspects.lost(endpoint, call)
+            release()
+
+        return ended
+
+    def hung_up(self) -> None:
+        """Take note that the replica hung up on this request, whose fault that may be."""
+        if self.record.endpoint and self.call:
+            clear = partial(self._dispatcher.clear, self._ticket)
+            self._dispatcher.suspects.lost(self.record.endpoint, self.call, clear)
+
+    def failed(self, *, sent: bool = False, hung_up: bool = False) -> None:
         """Report a failed attempt; `placed` then waits for the next replica.
 
         Args:
             sent: Whether the client has seen a part of the answer.
+            hung_up: Whether the replica hung up, so that this request may have ended it.
         """
         self._place = asyncio.get_running_loop().create_future()
-        self._dispatcher.post(AttemptFailed(self._ticket.id, sent))
+        self._dispatcher.post(AttemptFailed(self._ticket.id, sent, hung_up))
+
+    def runs_on(self, endpoint: Endpoint) -> bool:
+        """Return whether an incarnation works on this request."""
+        return self._place.done() and self.record.endpoint == endpoint
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
@@ -187,6 +216,9 @@ class Dispatcher:
         post: Gives the scheduler an event.
         clock: Gives tickets their deadline.
         max_wait_seconds: How long a request may wait for a slot.
+
+    Attributes:
+        suspects: The requests that may have crashed replicas.
     """
 
     def __init__(self, post: Callable[[Event], None], clock: Clock, *, max_wait_seconds: float) -> None:
@@ -195,6 +227,7 @@ class Dispatcher:
         self._max_wait_seconds = max_wait_seconds
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
+        self.suspects = Suspects(clock, self._calls_on)
         self._closed: RequestError | None = None
         self._handed_over = False
 
@@ -254,6 +287,16 @@ class Dispatcher:
         held_id = self.next_id()
         self.post(Abandoned(ticket.id, held_id))
         return lambda: self.post(Finished(held_id))
+
+    def clear(self, ticket: Ticket) -> None:
+        """Take note that a request did not end its replica."""
+        if ticket.id in self._holders and not self._handed_over:
+            self.post(Cleared(ticket.id))
+
+    def _calls_on(self, endpoint: Endpoint) -> Iterator[Call]:
+        for holder in self._holders.values():
+            if isinstance(holder, Lease) and holder.call and holder.runs_on(endpoint):
+                yield holder.call
 
     def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
         """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""

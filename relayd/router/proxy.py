@@ -112,6 +112,7 @@ class Proxy:
             record.ended, record.code = outcome.ended, outcome.code
             if outcome.ended is Ended.CUT and outcome.fault:
                 self.attempts.on_fault(reply.endpoint, outcome.fault)
+                lease.hung_up()
 
     async def _refuse(
         self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect

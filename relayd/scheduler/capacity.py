@@ -18,6 +18,8 @@ class Capacity:
     accepting: bool = True
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0
+    suspect: int | None = None
+    """The ticket here that may have ended another replica: there is never a second one beside it."""
     free: int = field(init=False)
     """Slots that no ticket holds."""
 
@@ -40,10 +42,14 @@ class Capacity:
 
     def hold(self, ticket_id: int, held_id: int) -> None:
         """Keep a ticket's slots taken under another id."""
+        if self.suspect == ticket_id:
+            self.suspect = held_id
         self.running[held_id] = self.running.pop(ticket_id)
 
     def release(self, ticket_id: int) -> None:
         """Take a ticket's slots back, unless they are held under another id."""
+        if self.suspect == ticket_id:
+            self.suspect = None
         self.free += self.running.pop(ticket_id, 0)
 
 

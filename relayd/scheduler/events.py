@@ -131,10 +131,19 @@ class AttemptFailed:
     Attributes:
         ticket_id: Whose attempt it was.
         sent: Whether the client has seen a part of the answer already, which another replica is to continue.
+        hung_up: Whether the replica hung up, so that the request may have ended it.
     """
 
     ticket_id: int
     sent: bool = False
+    hung_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A request that a replica hung up on was not the cause of its end."""
+
+    ticket_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ class Tick:
     """Time passed; deadlines may have."""
 
 
-RequestEvent = Arrived | Inherited | Abandoned | AttemptFailed | Finished | Tick
+RequestEvent = Arrived | Inherited | Abandoned | AttemptFailed | Cleared | Finished | Tick
 ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent
 

@@ -1,7 +1,7 @@
 """Which tickets of one model wait, and in which order?"""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from relayd.scheduler.capacity import Capacity
@@ -16,19 +16,23 @@ class Waiting:
         ticket: What waits.
         attempts: Dispatches so far.
         avoid: Where an attempt failed, and until when (monotonic seconds) it is avoided.
+        is_suspect: It may have ended a replica: it runs beside no other of which that is so.
     """
 
     ticket: Ticket
     attempts: int = 0
     avoid: dict[Capacity, float] = field(default_factory=dict)
+    is_suspect: bool = False
 
     def avoids(self, capacity: Capacity, now: float) -> bool:
-        """Return whether an attempt failed there too recently."""
-        return self.avoid.get(capacity, now) > now
+        """Return whether an attempt failed there too recently, or another suspect runs there."""
+        return self.avoid.get(capacity, now) > now or (self.is_suspect and capacity.suspect is not None)
 
-    def avoided(self, now: float) -> frozenset[Capacity]:
-        """Return every replica that is avoided at `now` (monotonic seconds)."""
-        return frozenset(capacity for capacity, until in self.avoid.items() if until > now)
+    def away(self, capacities: Iterable[Capacity], now: float) -> frozenset[Capacity]:
+        """Return those of some replicas that are avoided at `now` (monotonic seconds)."""
+        if not (self.avoid or self.is_suspect):
+            return frozenset()
+        return frozenset(capacity for capacity in capacities if self.avoids(capacity, now))
 
     def moments(self, now: float) -> Iterator[float]:
         """Yield when time alone changes something for this ticket (monotonic seconds)."""
@@ -39,6 +43,10 @@ class Waiting:
 
 Place = Callable[[Waiting, frozenset[Capacity] | None], Capacity | None]
 """Returns where a ticket can run now, of some replicas; None as the second stands for all of them."""
+
+
+Away = Callable[[Waiting], frozenset[Capacity]]
+"""Returns the replicas that a ticket stays away from, though they serve its model."""
 
 
 class Queue:
@@ -56,7 +64,7 @@ class Queue:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._entries)
 
-    def next(self, place: Place, now: float) -> tuple[Waiting, Capacity] | None:
+    def next(self, place: Place, away: Away) -> tuple[Waiting, Capacity] | None:
         """Take out the ticket that runs next and return it with its place; None when none can.
 
         First in, first out: while there is no place for the oldest ticket, those behind it wait too. Only
@@ -64,16 +72,16 @@ class Queue:
 
         Args:
             place: Returns where a ticket can run now, of the replicas that no older ticket waits for.
-            now: Monotonic seconds.
+            away: Returns the replicas that a ticket stays away from.
         """
-        away: frozenset[Capacity] | None = None
+        among: frozenset[Capacity] | None = None
         for position, waiting in enumerate(self._entries):
-            if capacity := place(waiting, away):
+            if capacity := place(waiting, among):
                 del self._entries[position]
                 return waiting, capacity
-            avoided = waiting.avoided(now)
-            away = avoided if away is None else away & avoided
-            if not away:
+            avoided = away(waiting)
+            among = avoided if among is None else among & avoided
+            if not among:
                 break
         return None
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from relayd.scheduler.capacity import Capacity, ReplicaSlots
-from relayd.scheduler.events import Refusal
+from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
+from relayd.scheduler.events import Ready, Refusal
 
 
 class KnownReplicas:
@@ -30,6 +30,40 @@ class KnownReplicas:
     def remove(self, name: str) -> ReplicaSlots | None:
         """Remove a replica, and return what was known of it."""
         return self._replicas.pop(name, None)
+
+    def welcome(self, ready: Ready) -> None:
+        """Take note that a replica takes work; one that is well again still counts what it runs."""
+        replica = self._replicas.get(ready.replica)
+        if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
+            replica.capacity.accepting = True
+        else:
+            self._replicas[ready.replica] = ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots))
+
+    def pause(self, name: str) -> Capacity | None:
+        """Let a replica take nothing new, and return its slots if it has any."""
+        replica = self._replicas.get(name)
+        if replica is None or replica.capacity is None:
+            return None
+        replica.capacity.accepting = False
+        return replica.capacity
+
+    def lose(self, name: str) -> None:
+        """Forget the capacity of an incarnation that ended.
+
+        Its requests are not touched: each learns of the end by its own connection, and comes back
+        as `AttemptFailed` or `Finished`. Either event may come first; what still ends on the old
+        capacity gives nothing back to the next incarnation, which has its own.
+        """
+        if replica := self._replicas.get(name):
+            replica.capacity = None
+
+    def give_up(self, name: str, reason: str) -> str | None:
+        """Take note that a replica does not come back by itself, and return its model if it is known."""
+        replica = self._replicas.get(name)
+        if replica is None:
+            return None
+        replica.capacity, replica.absence = None, Absence(reason, loadable=False)
+        return replica.model
 
     def capacities(self, model: str) -> Iterator[Capacity]:
         """Yield the slots of every replica of a model that has some."""

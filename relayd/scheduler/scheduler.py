@@ -10,7 +10,8 @@ The whole policy, in order, for a request that arrives:
    replicas that it avoids: a request that waits for time alone holds no other back.
 5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
-7. Slots are free when the replica is done with them, not when a client has left.
+7. Two requests whose replica hung up run on no replica together: the next crash shows which one it was.
+8. Slots are free when the replica is done with them, not when a client has left.
 """
 
 import math
@@ -23,6 +24,7 @@ from relayd.scheduler.events import (
     Abandoned,
     Arrived,
     AttemptFailed,
+    Cleared,
     Dispatch,
     Draining,
     Effect,
@@ -45,6 +47,7 @@ from relayd.scheduler.events import (
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.queue import Queue, Waiting
 from relayd.scheduler.replicas import KnownReplicas
+from relayd.scheduler.service import ServiceTimes
 
 _OPERATOR_SECONDS = 30.0
 """When to ask again for a model that only an operator brings back."""
@@ -98,7 +101,7 @@ class Scheduler:
         self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
         self._dispatches = 0
-        self._service_seconds: dict[str, float] = {}
+        self._service = ServiceTimes()
         self._tick_due = math.inf
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -113,8 +116,10 @@ class Scheduler:
                 return self._arrive(ticket, now)
             case Finished(ticket_id, exchange):
                 return self._finish(ticket_id, exchange, now)
-            case AttemptFailed(ticket_id):
-                return self._retry(ticket_id, now)
+            case AttemptFailed():
+                return self._retry(event, now)
+            case Cleared(ticket_id):
+                return self._clear(ticket_id, now)
             case Tick():
                 return self._tick(now)
             case Inherited():
@@ -126,18 +131,22 @@ class Scheduler:
     def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
         match event:
             case Ready():
-                return self._welcome(event, now)
+                self._replicas.welcome(event)
+                return self._place(event.model, now)
             case Expected(name, model):
                 self._replicas.put(name, ReplicaSlots(model))
                 return []
             case Draining(name):
                 return self._drain(name)
             case Lost(name):
-                return self._lose(name)
+                self._replicas.lose(name)
+                return []
             case Gone(name, reason):
-                return self._give_up(name, reason, now)
+                given_up = self._replicas.give_up(name, reason)
+                return [] if given_up is None else self._settle_absent(given_up, now)
             case Unloaded(name, model, reason):
-                return self._unload(name, model, reason, now)
+                self._replicas.put(name, ReplicaSlots(model, absence=Absence(reason, loadable=True)))
+                return self._settle_absent(model, now)
             case Forgotten(name):
                 return self._forget(name)
 
@@ -183,11 +192,11 @@ class Scheduler:
     @property
     def service_seconds(self) -> dict[str, float]:
         """How long a request of each model takes, as far as that was learnt."""
-        return dict(self._service_seconds)
+        return self._service.known()
 
     def resume(self, service_seconds: Mapping[str, float]) -> None:
         """Take up what another daemon has learnt of models of which nothing is known here."""
-        self._service_seconds = {**service_seconds, **self._service_seconds}
+        self._service.resume(service_seconds)
 
     def __repr__(self) -> str:
         waiting = sum(map(len, self._queues.values()))
@@ -242,16 +251,34 @@ class Scheduler:
             return self._place(model, now)
         if exchange is not None and exchange.is_complete:
             placed = running.started if exchange.placed_at is None else exchange.placed_at
-            self._learn(model, now - min(placed, running.started))  # one that was taken over began earlier
+            self._service.learn(
+                model, now - min(placed, running.started)
+            )  # one that was taken over began earlier
         return [*self._free(running, ticket_id), *self._place(model, now)]
 
-    def _retry(self, ticket_id: int, now: float) -> list[Effect]:
+    def _clear(self, ticket_id: int, now: float) -> list[Effect]:
+        """Let a ticket run beside others again that may have ended a replica."""
+        model = self._models.get(ticket_id)
+        if model is None:
+            return []
+        if running := self._running.get(ticket_id):
+            running.waiting.is_suspect = False
+            if running.capacity.suspect == ticket_id:
+                running.capacity.suspect = None
+        for waiting in self._queues.get(model, ()):
+            if waiting.ticket.id == ticket_id:
+                waiting.is_suspect = False
+        return self._place(model, now)
+
+    def _retry(self, event: AttemptFailed, now: float) -> list[Effect]:
+        ticket_id = event.ticket_id
         running = self._running.pop(ticket_id, None)
         if running is None:
             return []
         freed = self._free(running, ticket_id)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
         waiting.avoid[running.capacity] = now + self._avoid_seconds
+        waiting.is_suspect = waiting.is_suspect or event.hung_up
         if waiting.attempts >= self._attempts:
             reason = f"{waiting.attempts} attempts failed"
             freed.append(self._refuse(waiting.ticket, Refusal.ATTEMPTS_SPENT, reason))
@@ -275,44 +302,9 @@ class Scheduler:
         )
         return effects
 
-    def _welcome(self, ready: Ready, now: float) -> list[Effect]:
-        replica = self._replicas.get(ready.replica)
-        if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
-            replica.capacity.accepting = True  # well again: what it still runs stays counted
-        else:
-            capacity = Capacity(ready.endpoint, ready.slots)
-            self._replicas.put(ready.replica, ReplicaSlots(ready.model, capacity))
-        return self._place(ready.model, now)
-
     def _drain(self, name: str) -> list[Effect]:
-        replica = self._replicas.get(name)
-        if replica is None or replica.capacity is None:
-            return [Idle(name)]
-        replica.capacity.accepting = False
-        return [] if replica.capacity.running else [Idle(name)]
-
-    def _lose(self, name: str) -> list[Effect]:
-        """Forget the capacity of an incarnation that ended.
-
-        Its requests are not touched: each learns of the end by its own connection, and comes back
-        as `AttemptFailed` or `Finished`. Either event may come first; what still ends on the old
-        capacity gives nothing back to the next incarnation, which has its own.
-        """
-        replica = self._replicas.get(name)
-        if replica is not None:
-            replica.capacity = None
-        return []
-
-    def _give_up(self, name: str, reason: str, now: float) -> list[Effect]:
-        replica = self._replicas.get(name)
-        if replica is None:
-            return []
-        replica.capacity, replica.absence = None, Absence(reason, loadable=False)
-        return self._settle_absent(replica.model, now)
-
-    def _unload(self, name: str, model: str, reason: str, now: float) -> list[Effect]:
-        self._replicas.put(name, ReplicaSlots(model, absence=Absence(reason, loadable=True)))
-        return self._settle_absent(model, now)
+        capacity = self._replicas.pause(name)
+        return [] if capacity and capacity.running else [Idle(name)]
 
     def _forget(self, name: str) -> list[Effect]:
         """Remove a replica; with the last one of a model, what was learned of the model."""
@@ -321,7 +313,7 @@ class Scheduler:
             return []
         effects = self._refuse_waiting(replica.model)
         self._queues.pop(replica.model, None)
-        self._service_seconds.pop(replica.model, None)
+        self._service.forget(replica.model)
         return effects
 
     def _settle_absent(self, model: str, now: float) -> list[Effect]:
@@ -345,12 +337,18 @@ class Scheduler:
         queue = self._queues.get(model)
         if queue is None:
             return effects
-        while found := queue.next(lambda waiting, among: self._choose(waiting, now, among), now):
+
+        while found := queue.next(
+            lambda waiting, among: self._choose(waiting, now, among),
+            lambda waiting: waiting.away(self._replicas.capacities(model), now),
+        ):
             waiting, capacity = found
             ticket = waiting.ticket
             self._dispatches += 1
             waiting.attempts += 1
             capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+            if waiting.is_suspect:
+                capacity.suspect = ticket.id
             self._running[ticket.id] = _Running(waiting, capacity, now)
             effects.append(Dispatch(ticket.id, capacity.endpoint))
         return effects
@@ -385,12 +383,8 @@ class Scheduler:
         del self._models[ticket.id]
         return Refuse(ticket.id, refusal, reason, self._estimate_seconds(ticket.ask.model))
 
-    def _learn(self, model: str, seconds: float) -> None:
-        known = self._service_seconds.get(model, seconds)
-        self._service_seconds[model] = known + 0.1 * (seconds - known)
-
     def _estimate_seconds(self, model: str) -> float:
         """Return when the queue of today has probably run (mean service time times rounds), at least 1."""
         load = self.load(model)
         rounds = (load.waiting + 1) / max(load.slots, 1)
-        return max(1.0, self._service_seconds.get(model, 1.0) * rounds)
+        return max(1.0, self._service.seconds(model) * rounds)

@@ -49,6 +49,16 @@ class Exit:
         return self.cause in _HOPELESS
 
     @property
+    def blame(self) -> float:
+        """How surely what the process was working on has ended it, from 0 to 1.
+
+        A crash is its request's work or the engine's own. A SIGKILL and a command come from outside, and so
+        does an out-of-memory kill, as another process may have taken the memory. What only another daemon
+        could have seen counts half.
+        """
+        return {Cause.CRASH: 1.0, Cause.VANISHED: 0.5}.get(self.cause, 0.0)
+
+    @property
     def weight(self) -> int:
         """What it costs of the restart budget.
 

@@ -47,6 +47,10 @@ def _none_known(_endpoint: Endpoint) -> frozenset[str]:
     return frozenset()
 
 
+def _explain_to_none(_endpoint: Endpoint, _blame: float) -> None:
+    return None
+
+
 def _nothing_smaller(_planned: Planned, _rung: int, *, host: bool) -> Step | None:  # noqa: ARG001 - the name is the protocol's
     return None
 
@@ -67,6 +71,8 @@ class Dependencies:
         busy: Returns whether a replica, by its name, has requests to work on.
         in_flight: Returns digests of the request bodies that an incarnation was working on when it hung up or
             ended; asked as its end is seen, before `listener.lost`.
+        explain: Called with how surely its requests have ended an incarnation (`Exit.blame`), once that is
+            known.
         smaller: Names what to try when memory does not hold a replica; called in a thread.
         out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory; called
             in a thread.
@@ -81,6 +87,7 @@ class Dependencies:
     fetch: Fetch
     busy: Callable[[str], bool] = _never_busy
     in_flight: Callable[[Endpoint], frozenset[str]] = _none_known
+    explain: Callable[[Endpoint, float], None] = _explain_to_none
     smaller: Smaller = _nothing_smaller
     out_of_memory: Callable[[int], bool] = _never_out_of_memory
     grants: Grants = field(default_factory=GrantAtOnce)

@@ -125,7 +125,7 @@ class ReplicaProcess:
         )
         look = examination.of_commanded if commanded else examination.of_unexpected
         looking = asyncio.get_running_loop().run_in_executor(None, look)
-        looking.add_done_callback(partial(self._examined, served))
+        looking.add_done_callback(partial(self._examined, ended.endpoint, served))
 
     def _take(self, event: Event) -> None:
         """Pass on what happens to it; how it had served is asked before its end is known to anyone."""
@@ -136,9 +136,10 @@ class ReplicaProcess:
             )
         self._report(event)
 
-    def _examined(self, served: Served, looking: "asyncio.Future[Findings]") -> None:
+    def _examined(self, endpoint: Endpoint, served: Served, looking: "asyncio.Future[Findings]") -> None:
         if fault := looking.exception():
             found = Findings(Exit(Cause.VANISHED, None, f"its end could not be examined: {fault!r}"))
         else:
             found = looking.result()
+        self._dependencies.explain(endpoint, found.exit.blame)
         self._ended(found, served)

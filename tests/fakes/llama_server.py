@@ -13,6 +13,7 @@ It is started like the real one. `--fault a,b=2` among the model's `args` says w
     impostor     answers 200 to everybody and everything
     wedge        answers /health, and never a request
     prefill=S    reads the prompt for S seconds before the first byte
+    poison=WORD  aborts when a request holds the word
     fork         is a wrapper: a child of it serves
     grandchild   leaves a process in a session of its own behind
     lives=N      only the first N lives have these faults
@@ -108,6 +109,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         say(f"POST {self.path} {len(body)} bytes")
+        if (poison := self.engine.faults.get("poison")) and poison.encode() in body:
+            os.abort()
         if "impostor" in self.engine.faults:
             self.answer(200, {"stolen": True})
             return

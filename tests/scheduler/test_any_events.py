@@ -14,6 +14,7 @@ from relayd.scheduler import (
     Arrived,
     Ask,
     AttemptFailed,
+    Cleared,
     Dispatch,
     Draining,
     Effect,
@@ -135,7 +136,11 @@ class World:
             return Tick()
         ticket_id = running[number % len(running)]
         del self.running[ticket_id]
-        return AttemptFailed(ticket_id, sent=number % 2 == 0)
+        return AttemptFailed(ticket_id, sent=number % 2 == 0, hung_up=number % 3 == 0)
+
+    def clear(self, _replica: str, number: int) -> Event:
+        known = sorted(self.live) or [0]
+        return Cleared(known[number % len(known)])
 
     def expect(self, replica: str, _number: int) -> Event:
         self.planned.add(replica)
@@ -204,7 +209,16 @@ Act = Callable[[World, str, int], Event]
 
 ACTS: tuple[Act, ...] = (
     *(World.arrive,) * 8,
-    *(World.inherit, World.finish, World.finish, World.fail, World.fail, World.abandon, World.tick),
+    *(
+        World.inherit,
+        World.finish,
+        World.finish,
+        World.fail,
+        World.fail,
+        World.abandon,
+        World.clear,
+        World.tick,
+    ),
     *(World.ready, World.ready, World.ready, World.expect, World.drain),
     *(World.lose, World.give_up, World.unload, World.forget),
 )

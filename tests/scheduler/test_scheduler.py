@@ -8,6 +8,7 @@ from relayd.scheduler import (
     Abandoned,
     Ask,
     AttemptFailed,
+    Cleared,
     Draining,
     Ended,
     Event,
@@ -259,6 +260,41 @@ def test_the_end_of_an_old_incarnations_work_is_not_the_end_of_the_new_ones() ->
 
     assert [] == play(scheduler, Finished(1))
     assert [Idle("m#0")] == play(scheduler, Finished(2))
+
+
+def suspected(scheduler: Scheduler, *tickets: int) -> None:
+    """Have one incarnation hang up on tickets that ran there together."""
+    play(scheduler, ready("m#0", slots=4), *map(arrived, tickets), Lost("m#0"))
+    play(scheduler, *(AttemptFailed(ticket, hung_up=True) for ticket in tickets))
+
+
+def test_two_requests_that_a_replica_hung_up_on_run_on_no_replica_together() -> None:
+    scheduler = Scheduler(depth=4)
+    suspected(scheduler, 1, 2)
+
+    assert [(1, "m#0"), (3, "m#0")] == placed(
+        play(scheduler, arrived(3), ready("m#0", slots=4, incarnation=2))
+    )
+    assert [(2, "m#1")] == placed(play(scheduler, ready("m#1", slots=4)))
+
+
+def test_a_suspect_runs_when_the_other_one_is_done_or_was_not_the_cause() -> None:
+    scheduler = Scheduler(depth=9)
+    suspected(scheduler, 1, 2, 3)
+    play(scheduler, ready("m#0", slots=4, incarnation=2))
+
+    assert [(2, "m#0")] == placed(play(scheduler, Finished(1)))
+    assert [(3, "m#0")] == placed(play(scheduler, Cleared(3)))
+    assert [] == play(scheduler, Cleared(99))
+
+
+def test_a_suspect_whose_client_left_keeps_others_away_until_the_replica_is_done() -> None:
+    scheduler = Scheduler(depth=9)
+    suspected(scheduler, 1, 2)
+    play(scheduler, ready("m#0", slots=4, incarnation=2), Abandoned(1, 9))
+
+    assert [] == play(scheduler, Finished(1))
+    assert [(2, "m#0")] == placed(play(scheduler, Finished(9)))
 
 
 def test_nothing_is_left_of_a_ticket_that_does_not_run() -> None:
