@@ -65,7 +65,11 @@ class Daemon:
             StateError: A folder cannot be used.
         """
         async with AsyncExitStack() as stack:
-            await self._start_up(stack)
+            try:
+                await self._start_up(stack)
+            except BaseException:
+                await self._parts.fleet.abandon()
+                raise
             await self._shutdown.wait()
             await self._shut_down()
         self._journal.info("daemon.stopped")

@@ -72,8 +72,7 @@ class DurableState:
 
     def decide(self, found: Findings, served: Served) -> Retry | GiveUp:
         """Choose between another try, in which size, and giving up."""
-        stable = self.restarts.is_stable(served)
-        smaller = self.sizing.may_shrink(found.exit, stable=stable) and self._shrink(found)
+        smaller = self.sizing.may_shrink(found.exit) and self._shrink(found)
         verdict = self._count(found.exit, served, smaller=smaller)
         if isinstance(verdict, Retry):
             self.history.retry = verdict

@@ -55,7 +55,6 @@ class Examination:
         child: The process.
         verdict: Why it was killed, if its health check did that.
         sizing: The size it had.
-        stable: Whether it had served for a while.
         smaller: Names what to try when memory did not hold it.
         out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory.
     """
@@ -63,7 +62,6 @@ class Examination:
     child: Child
     verdict: Exit | None
     sizing: Sizing
-    stable: bool
     smaller: Smaller
     out_of_memory: Callable[[int], bool]
 
@@ -81,6 +79,6 @@ class Examination:
 
     def _step(self, exit_: Exit) -> Step | None:
         rung = self.sizing.next_rung()
-        if rung is None or not self.sizing.may_shrink(exit_, stable=self.stable):
+        if rung is None or not self.sizing.may_shrink(exit_):
             return None
         return self.smaller(self.sizing.current, rung, host=exit_.cause is Cause.HOST_OOM)

@@ -198,6 +198,14 @@ class Fleet:
         for replica in self._replicas.values():
             replica.configure(settings)
 
+    async def abandon(self) -> None:
+        """End what was started here, and wait for it: this daemon does not come up.
+
+        What an earlier daemon started stays as it is, for the next one to adopt.
+        """
+        started = [replica for replica in self._replicas.values() if replica.is_started_here]
+        await self.stop(started, 0)
+
     def kill(self) -> None:
         """Send SIGKILL to every process group now."""
         for replica in self._replicas.values():

@@ -53,6 +53,11 @@ class ReplicaProcess:
         return self._incarnation.child.wall if self._incarnation else None
 
     @property
+    def is_started_here(self) -> bool:
+        """Whether this daemon has launched it, or is about to."""
+        return self._launching is not None
+
+    @property
     def endpoint(self) -> Endpoint | None:
         """Where it answers."""
         return self._incarnation.endpoint if self._incarnation else None
@@ -108,21 +113,18 @@ class ReplicaProcess:
         if self._incarnation:
             self._incarnation.leave()
 
-    def examine(self, sizing: Sizing, *, commanded: bool, stable: Callable[[Served], bool]) -> None:
+    def examine(self, sizing: Sizing, *, commanded: bool) -> None:
         """Find out in a thread why the process has ended.
 
         Args:
             sizing: The size it had.
             commanded: Whether it was stopped.
-            stable: Returns whether it had served for a while.
         """
         ended, self._incarnation = self._incarnation, None
         if ended is None:
             return
         served, needs = self._served, self._dependencies
-        examination = Examination(
-            ended.child, ended.verdict, sizing, stable(served), needs.smaller, needs.out_of_memory
-        )
+        examination = Examination(ended.child, ended.verdict, sizing, needs.smaller, needs.out_of_memory)
         look = examination.of_commanded if commanded else examination.of_unexpected
         looking = asyncio.get_running_loop().run_in_executor(None, look)
         looking.add_done_callback(partial(self._examined, ended.endpoint, served))

@@ -76,6 +76,11 @@ class Replica:
         """What a start that is under way still does in a thread."""
         return self._process.launch_work
 
+    @property
+    def is_started_here(self) -> bool:
+        """Whether this daemon has started a process of it, or is about to: it waits for memory or a retry."""
+        return self._process.is_started_here or self.state in (State.WAITING, State.BACKOFF)
+
     def recall(self, reduction: Reduction | None) -> None:
         """Take up what an earlier daemon has learnt of its size."""
         self._known.sizing = self._known.sizing.recalled(reduction)
@@ -233,8 +238,7 @@ class Replica:
         reason, listener = history.why(self.name, new), self._dependencies.listener
         announce(listener, old, new, self._known.sizing.current, endpoint=process.endpoint, reason=reason)
         if event is Event.EXITED:
-            stable = self._known.restarts.is_stable
-            process.examine(self._known.sizing, commanded=new is State.STOPPING, stable=stable)
+            process.examine(self._known.sizing, commanded=new is State.STOPPING)
         if old is not new or new is not State.STOPPING:
             self._cancel()
             self._cancel = _nothing

@@ -114,12 +114,12 @@ class Sizing:
         """Return the sizing with what an earlier daemon has learnt, unless the line has changed since."""
         return replace(self, reduction=self._valid(reduction) or self.reduction)
 
-    def may_shrink(self, exit_: Exit, *, stable: bool) -> bool:
+    def may_shrink(self, exit_: Exit) -> bool:
         """Return whether an exit means that the current size is too large.
 
-        What has served for a while fits its device or host: there it is something else that has grown.
+        Also after a long service: a prompt cache fills over hours, and what else grew on the machine stays.
         """
-        return exit_.cause is Cause.DEVICE_OOM or (exit_.cause is Cause.HOST_OOM and not stable)
+        return exit_.cause in (Cause.DEVICE_OOM, Cause.HOST_OOM)
 
     def next_rung(self) -> int | None:
         """Return where on the ladder to look for the next size; None where none is to be looked for."""

@@ -89,7 +89,8 @@ class Launcher:
         return self.children[-1]
 
     def adopt(self, planned: Planned) -> Adopted | None:
-        return self.adoptable
+        found = self.adoptable
+        return found if found and found.planned.name == planned.name else None
 
 
 @dataclass

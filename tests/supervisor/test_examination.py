@@ -52,12 +52,8 @@ class Ladder:
         return STEP
 
 
-def examination(
-    log: Path, code: int | None, ladder: Ladder, *, killed: bool = False, stable: bool = False
-) -> Examination:
-    return Examination(
-        Ended(log, code), None, Sizing.of(PLANNED), stable, ladder, out_of_memory=lambda _: killed
-    )
+def examination(log: Path, code: int | None, ladder: Ladder, *, killed: bool = False) -> Examination:
+    return Examination(Ended(log, code), None, Sizing.of(PLANNED), ladder, out_of_memory=lambda _: killed)
 
 
 def test_a_process_that_was_told_to_end_has_no_cause_to_look_for(tmp_path: Path) -> None:
@@ -88,22 +84,17 @@ def test_a_device_without_memory_asks_for_a_smaller_plan(tmp_path: Path) -> None
     log, ladder = tmp_path / "log", Ladder()
     log.write_text("cudaMalloc failed: out of memory\n")
 
-    found = examination(log, 1, ladder, stable=True).of_unexpected()
+    found = examination(log, 1, ladder).of_unexpected()
 
     assert (Cause.DEVICE_OOM, STEP, [(0, False)]) == (found.exit.cause, found.step, ladder.asked)
 
 
-@pytest.mark.parametrize(("stable", "asked"), [(False, [(0, True)]), (True, [])])
-def test_only_what_the_kernel_ends_soon_comes_back_smaller(
-    tmp_path: Path, stable: bool, asked: list[tuple[int, bool]]
-) -> None:
+def test_what_the_kernel_ends_for_want_of_memory_comes_back_smaller(tmp_path: Path) -> None:
     ladder = Ladder()
 
-    found = examination(
-        tmp_path / "none", -signal.SIGKILL, ladder, killed=True, stable=stable
-    ).of_unexpected()
+    found = examination(tmp_path / "none", -signal.SIGKILL, ladder, killed=True).of_unexpected()
 
-    assert (Cause.HOST_OOM, asked) == (found.exit.cause, ladder.asked)
+    assert (Cause.HOST_OOM, STEP, [(0, True)]) == (found.exit.cause, found.step, ladder.asked)
 
 
 def test_what_the_health_check_killed_has_the_cause_it_was_killed_for(tmp_path: Path) -> None:
@@ -111,7 +102,7 @@ def test_what_the_health_check_killed_has_the_cause_it_was_killed_for(tmp_path: 
     seen = examination(tmp_path / "none", -9, Ladder())
 
     found = Examination(
-        seen.child, verdict, seen.sizing, stable=False, smaller=Ladder(), out_of_memory=lambda _: False
+        seen.child, verdict, seen.sizing, smaller=Ladder(), out_of_memory=lambda _: False
     ).of_unexpected()
 
     assert verdict == found.exit

@@ -12,6 +12,7 @@ from relayd.errors import ModelNotFoundError
 from relayd.planner import Planned, ReplicaSpec, compare
 from relayd.router import Pools
 from relayd.supervisor import Dependencies, Fleet, State
+from relayd.supervisor.adoption import Adopted
 from relayd.supervisor.grants import GrantAtOnce
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
@@ -132,6 +133,18 @@ def test_a_new_plan_ends_starts_and_keeps_what_it_says(tmp_path: Path) -> None:
     stage = play(tmp_path, old, story)
     assert ["same", "gone", "stopped"] == [one.model for one, _ in stage.launcher.launched][:3]
     assert {"new", "cold"} == {one.model for one, _ in stage.launcher.launched[3:]}
+
+
+def test_a_daemon_that_does_not_come_up_ends_what_it_started_and_no_more(tmp_path: Path) -> None:
+    async def story(fleet: Fleet, stage: Stage) -> None:
+        stage.launcher.adoptable = Adopted(stage.launcher.launch(planned("a"), 1), planned("a"))
+        assert ["a#0"] == [*fleet.adopt()]
+        fleet.load()
+        await spawned(stage.launcher, 3)
+        await fleet.abandon()
+        assert {"a#0": State.LOADING, "b#0": State.STOPPED, "c#0": State.STOPPED} == states(fleet)
+
+    play(tmp_path, [planned("a"), planned("b"), planned("c")], story)
 
 
 def test_a_changed_replica_that_fits_no_more_is_unloaded_not_stopped(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """When a replica may take its memory, what is cold, and what was made smaller to fit."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.planner import Facts
-from relayd.supervisor import Replica, State
+from relayd.endpoint import Endpoint
+from relayd.planner import Facts, step_down
+from relayd.supervisor import Dependencies, Replica, State
 from relayd.supervisor.adoption import Adopted
 from tests.supervisor.sleepers import (
+    FAST,
     PLANNED,
     SMALLER,
     Holding,
@@ -175,3 +180,41 @@ def test_an_adopted_replica_keeps_the_size_it_has(tmp_path: Path) -> None:
 
     live(launcher, story)
     assert 1 == len(launcher.children)
+
+
+def test_a_stop_for_memory_after_a_long_service_steps_down_and_costs_nothing(tmp_path: Path) -> None:
+    """A prompt cache fills over hours: it is then that the kernel ends the replica."""
+    launcher = Launcher(tmp_path)
+    settings = replace(FAST, restart=msgspec.structs.replace(FAST.restart, stable_seconds=0))
+    facts = Facts(trained_context=2048, layers=0)
+    needs = Dependencies(
+        launcher,
+        Listener(),
+        SystemClock(),
+        ready,
+        smaller=lambda planned, rung, *, host: step_down(planned, facts, rung, host=host),
+        out_of_memory=lambda _pid: True,
+    )
+
+    async def story() -> None:
+        replica = Replica(PLANNED, needs, settings)
+        replica.load()
+        await replica.reached(State.READY)
+        launcher.children[0].process.kill()
+        await spawned(launcher, 2)
+        status = replica.status()
+        assert ("RAM for earlier prompts: 8192 → 2048 MiB",) == status.reduced
+        assert FAST.restart.budget == status.budget_left
+        replica.stop(0)
+        await replica.down()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+async def ready(
+    endpoint: Endpoint, path: str, *, with_key: bool, timeout_seconds: float
+) -> tuple[int, bytes]:
+    """Answer as an engine does that is ready."""
+    assert endpoint.replica == "m#0"
+    assert timeout_seconds
+    return 401 if path == "/props" and not with_key else 200, b'{"status":"ok"}'

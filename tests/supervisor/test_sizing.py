@@ -152,19 +152,10 @@ def test_the_line_is_what_the_operator_fixed_not_what_was_planned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_", "stable", "expected"),
-    [
-        (DEVICE_OOM, False, True),
-        (DEVICE_OOM, True, True),
-        (HOST_OOM, False, True),
-        (HOST_OOM, True, False),
-        (Exit(Cause.CRASH, 1, "x"), False, False),
-    ],
+    ("exit_", "expected"), [(DEVICE_OOM, True), (HOST_OOM, True), (Exit(Cause.CRASH, 1, "x"), False)]
 )
-def test_only_memory_makes_a_replica_smaller_and_the_hosts_only_soon(
-    exit_: Exit, stable: bool, expected: bool
-) -> None:
-    assert expected is Sizing.of(FULL).may_shrink(exit_, stable=stable)
+def test_only_memory_makes_a_replica_smaller(exit_: Exit, expected: bool) -> None:
+    assert expected is Sizing.of(FULL).may_shrink(exit_)
 
 
 def test_the_smaller_size_keeps_what_it_needs_over_daemons() -> None:
