@@ -37,6 +37,11 @@ def text_path(path: Path) -> Path:
     )
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with `~` and `~USER` filled in; of a user without a home it stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises RuntimeError there
+
+
 def is_file(path: Path) -> bool:
     """Return whether there is a file; what cannot be looked at, as a name that is too long, is none."""
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relayd.errors import StateError
-from relayd.files import private_folder, quarantine, write_atomic
+from relayd.files import expanded, private_folder, quarantine, write_atomic
 
 pytestmark = pytest.mark.system
 
@@ -85,3 +85,7 @@ def test_quarantine_never_overwrites_an_earlier_one(tmp_path: Path) -> None:
 def test_quarantine_of_nothing_is_an_error_of_state(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be moved aside"):
         quarantine(tmp_path / "absent")
+
+
+def test_a_home_that_nobody_has_stays_as_it_was_written() -> None:
+    assert Path("~nobody-of-this-name/x.gguf") == expanded("~nobody-of-this-name/x.gguf")

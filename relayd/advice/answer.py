@@ -95,7 +95,8 @@ class Recommendations:
     def notes(self) -> tuple[str, ...]:
         """What to know of the confirmations and of files that were left out, each sentence once."""
         said = (_note(*one) for one in self.confirmations.items())
-        return tuple(dict.fromkeys(filter(None, (*said, warning_of(self.adviser.skipped)))))
+        skipped = "" if self.parts else warning_of(self.adviser.skipped)
+        return tuple(dict.fromkeys(filter(None, (*said, skipped))))
 
     def command_line(self) -> str:
         """Return the llama-server line of the best, and before it a comment where its file is missing."""

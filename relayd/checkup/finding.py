@@ -78,6 +78,7 @@ class Patient:
         warnings: What reading it warned of.
         prompt_caches: Returns what prompts of earlier requests may take of RAM, by what runs or is planned;
             raises `RelaydError` where nothing can be planned.
+        skipped: Files in folders of models, and of the configuration, that cannot be served: a sentence each.
         models: Folders that models are fetched to; they need not exist.
         servers: Returns every llama-server that runs here.
         root: The folder that holds `proc`, `dev`, `etc` and `var`.
@@ -94,6 +95,7 @@ class Patient:
     prompt_caches: Callable[[], Bytes]
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     models: tuple[Path, ...] = ()
     servers: Callable[[], Iterable[Process]] = tuple
     root: Path = Path("/")

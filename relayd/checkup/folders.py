@@ -14,7 +14,7 @@ REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "virtiofs", "vboxsf", "fuse.sshfs
 
 
 def check_folders(patient: Patient) -> Iterator[Finding]:
-    """Yield whether folders can be used, how full their disks are, and where models load slowly."""
+    """Yield whether folders can be used, how full their disks are, and what of models is slow or skipped."""
     paths = patient.paths
     well = f"state in {paths.state}, sockets in {paths.runtime}"
     yield tried("folders", lambda: make_folders(paths), well)
@@ -23,6 +23,8 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
         remedy = "Set RELAYD_RUNTIME_DIR to a local folder: locks on NFS are not reliable."
         yield Finding("runtime folder", Severity.PROBLEM, f"{paths.runtime} is on NFS", remedy)
     yield from _room({"state": paths.state, "data": paths.data}, patient.models, patient.disk_free)
+    for skipped in patient.skipped:
+        yield Finding("models on disk", Severity.NOTE, skipped)
     if isinstance(patient.config, Config):
         for model in patient.config.model:
             kind = _file_system(Path(model.file), mounts)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import typer
@@ -13,15 +14,18 @@ from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config, own_paths
+from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Silent
 from relayd.desired.engines import engine_at
+from relayd.desired.judged import judge
 from relayd.desired.machine import as_the_engine_sees
 from relayd.desired.make import ServeArguments
 from relayd.desired.preview import preview
 from relayd.desired.site import Site
-from relayd.errors import DaemonError, RelaydError
+from relayd.errors import DaemonError, ModelFileError, RelaydError
 from relayd.hardware import probe
 from relayd.models.hub import hub_of
+from relayd.models.skipped import Skipped, warning_of
 from relayd.ui.doctor import findings_page
 from relayd.units import Bytes, mib
 
@@ -66,6 +70,7 @@ def _patient() -> Patient:
         prompt_caches=lambda: _prompt_caches(arguments, site),
         sources=sources,
         warnings=warnings,
+        skipped=_skipped(found, site),
         models=(site.shelf.root, hub_of(site.environ, site.home).cache),
         servers=_servers,
     )
@@ -75,6 +80,20 @@ def _prompt_caches(arguments: ServeArguments, site: Site) -> Bytes:
     """Return what prompts of earlier requests may take, by the plan: a line names only the most it may be."""
     found = preview(arguments, site, Silent())
     return mib(sum(one.spec.cache_ram_mib for one in found.starts()))
+
+
+def _skipped(config: Config | RelaydError, site: Site) -> tuple[str, ...]:
+    """Return which files of models cannot be served, each with the reason."""
+    if isinstance(config, RelaydError):
+        return ()
+    skipped, said = list[Skipped](), []
+    models_on_disk(site, config.models.folders, skipped.append)
+    for model in config.model:
+        try:
+            judge(Path(model.file), None)
+        except ModelFileError as error:
+            said.append(f"{model.name}: {error.message}")
+    return tuple(filter(None, (*said, warning_of(skipped))))
 
 
 def _runs() -> bool:

@@ -20,7 +20,7 @@ from relayd.engine.find import find_engine
 from relayd.engine.installed import EngineShelf
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError, UsageError
-from relayd.files import is_file
+from relayd.files import expanded, is_file
 from relayd.gguf import ModelMetadata, read_metadata
 from relayd.gguf.companions import is_gguf
 from relayd.hardware import Machine
@@ -83,7 +83,7 @@ def _source(model: str) -> tuple[Path | ModelMetadata, int]:
     Raises:
         UsageError: It is neither, or the catalogue does not know its dimensions.
     """
-    path = Path(model).expanduser()
+    path = expanded(model)
     if is_gguf(path.name) or is_file(path):
         judge(path, None)
         return path, read_metadata(path).whole("context_length")

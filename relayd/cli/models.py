@@ -18,6 +18,7 @@ from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
 from relayd.errors import UsageError
+from relayd.files import expanded
 from relayd.models.bring import bring
 from relayd.models.choice import MODEL_SUFFIXES, preferred_file
 from relayd.models.ondisk import STORES, Found, find_on_disk
@@ -101,7 +102,7 @@ def import_(
         return
     clock = SystemClock()
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        record = bring(Path(file).expanduser(), own_shelf(), clock, progress.at)
+        record = bring(expanded(file), own_shelf(), clock, progress.at)
     if as_json:
         print_json({"name": record.name, "path": record.parts[0].path, "kind": record.kind})
     else:

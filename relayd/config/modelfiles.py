@@ -51,7 +51,7 @@ def _suggest(file: Path) -> str:
     """Return the GGUF that was probably meant: in the folder given, or next to the missing file."""
     folder = file if file.is_dir() else file.parent
     try:
-        names = sorted(one.name for one in folder.iterdir() if one.suffix == ".gguf")
+        names = sorted(one.name for one in folder.iterdir() if one.suffix == ".gguf" and one != file)
     except OSError:
         return f", nor does the folder {folder}" if not folder.exists() else ""
     if not names:

@@ -15,6 +15,7 @@ from relayd.engine.commandline import fixed_by, setup_of
 from relayd.errors import RelaydError
 from relayd.memory.setup import Gpu, Setup
 from relayd.memory.weights import CPU
+from relayd.models.shelf import size_of
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import Budget
 from relayd.planner.demand import Demand
@@ -131,7 +132,7 @@ def _predicted(line: EngineLine, spec: ReplicaSpec, form: Form, engine: Engine, 
 
 def _unknown(line: EngineLine, spec: ReplicaSpec, room: Budget) -> EngineFitted:
     """Return what is known of a model whose shape relayd cannot read: its file is loaded, first on GPUs."""
-    weights = left = spec.file.stat().st_size if spec.file.exists() else 0
+    weights = left = size_of(spec.file)
     needs = {}
     for one in room.gpus:
         needs[one.key] = Bytes(min(left, one.usable))

@@ -23,6 +23,7 @@ from relayd.desired.selection import chosen, overridden
 from relayd.desired.site import Site
 from relayd.engine import Engine, Features
 from relayd.engine.memory import MemoryProbe
+from relayd.gguf import find_companions
 from relayd.hardware import Machine
 from relayd.models.skipped import Skipped, warning_of
 from relayd.planner.budget import Budget
@@ -152,7 +153,7 @@ def plan_at(
         ConfigError: An engine flag of a model belongs to relayd.
         ModelFileError: A model file is missing, or one that was named cannot be served.
     """
-    config, left_out, skipped = selected.config, tuple[str, ...](), list[Skipped]()
+    config, left_out, skipped, doubts = selected.config, tuple[str, ...](), list[Skipped](), list[str]()
     machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
     room = room_at(site, config, machine, simulated=simulated is not None)
     if selected.chooses and simulated is None:
@@ -164,6 +165,7 @@ def plan_at(
     for one in config.model:
         if one.name in selected.named:
             judge(Path(one.file), plans_for.features.build)
+            doubts += () if one.projector else find_companions(Path(one.file)).doubts
     alone = fresh or simulated is not None
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
@@ -171,7 +173,7 @@ def plan_at(
     running = {name for name in running if name not in anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
     planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, anew, simulated is not None)
-    standing = (*selected.loaded.warnings, *left_out, warning_of(skipped), unread)
+    standing = (*selected.loaded.warnings, *left_out, *doubts, warning_of(skipped), unread)
     return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))
 
 

@@ -1,14 +1,13 @@
 """Which models a command line means: configured ones, files, models on disk, the demo model."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from relayd.config import Config, Model, model_name, told_apart
 from relayd.desired.demo import demo_model
 from relayd.errors import UsageError
-from relayd.files import is_file, is_folder, text_path
+from relayd.files import expanded, is_file, is_folder, text_path
 from relayd.gguf import find_companions
 from relayd.gguf.companions import is_gguf
 
@@ -49,7 +48,7 @@ def overridden(config: Config, *, listen: str | None = None, engine: str | None 
 
 
 def _unconfigured(target: str, find: Find) -> Model:
-    path = text_path(Path(target).expanduser().absolute())
+    path = text_path(expanded(target).absolute())
     if is_folder(path) and target.startswith((".", "/", "~")):
         remedy = "Name a .gguf file in it, or add it to `folders` in [models] and serve its models by name."
         raise UsageError(f"{path} is a folder, not a model", remedy=remedy)

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayd.advice.known import configured_form
+from relayd.desired.judged import judge
 from relayd.desired.lines import by_device
 from relayd.endpoint import TcpAddress
 from relayd.engine import Features, command
 from relayd.engine.commandline import draft_of, fixed_by, projector_of, setup_of
 from relayd.errors import ModelFileError, RelaydError
 from relayd.gguf import read_metadata
+from relayd.gguf.companions import is_gguf
 from relayd.memory.setup import Gpu
+from relayd.models.shelf import size_of
 from relayd.planner import Basis, Facts, Planned, ReplicaSpec, Step, step_down
 from relayd.planner.budget import Budget
 from relayd.planner.fit import placed
@@ -98,18 +101,34 @@ def _facts(spec: ReplicaSpec) -> Facts:
         metadata.whole("context_length"),
         metadata.whole("block_count"),
         has_experts=f"{metadata.architecture}.expert_count" in metadata.values,
-        smaller_files=_smaller_files(spec.file),
+        smaller_files=smaller_files(spec.file),
         fixed=fixed_by(spec.extra_args),
     )
 
 
-def _smaller_files(file: Path) -> list[Path]:
+def smaller_files(file: Path) -> list[Path]:
     """Return the same model in smaller quantizations beside `file`, by name, the largest first."""
     base = _without_quantization(file)
-    others = [other for other in file.parent.glob("*.gguf") if _without_quantization(other) == base]
-    sizes = {other: other.stat().st_size for other in others}
-    fitting = [other for other in sizes if sizes[other] < file.stat().st_size]
+    others = [other for other in _listed(file.parent) if _without_quantization(other) == base]
+    sizes = {other: size_of(other) for other in others}
+    fitting = [other for other in sizes if sizes[other] < size_of(file) and _serves(other)]
     return sorted(fitting, key=sizes.__getitem__, reverse=True)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [one for one in folder.iterdir() if is_gguf(one.name)]
+    except OSError:
+        return []
+
+
+def _serves(file: Path) -> bool:
+    """Return whether a file beside is a model too: it may be an adapter, or half a download."""
+    try:
+        judge(file, None)
+    except ModelFileError:
+        return False
+    return True
 
 
 def _without_quantization(file: Path) -> str:

@@ -12,6 +12,7 @@ from relayd.engine.argv import Features
 from relayd.engine.features import read_features
 from relayd.engine.installed import EngineShelf
 from relayd.errors import EngineError, EngineMissing
+from relayd.files import expanded
 
 VARIABLE = "LLAMA_SERVER_PATH"
 """The environment variable that names a binary."""
@@ -81,7 +82,7 @@ def _engine(path: Path, source: Source, cache: Path, environ: Mapping[str, str])
 
 
 def _named(name: str, named_by: str) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         raise EngineMissing(
             f"{named_by} names {path} as the llama-server, which is not a file",

@@ -19,7 +19,7 @@ import msgspec
 
 from relayd.errors import FetchError, StateError, UsageError
 from relayd.fetch import FIRST_BYTE_SECONDS, fetch_json
-from relayd.files import write_atomic
+from relayd.files import expanded, write_atomic
 from relayd.models.source import safe_path
 from relayd.secret import Secret
 from relayd.units import MIB
@@ -216,14 +216,14 @@ def hub_caches(environ: Mapping[str, str], home: Path) -> tuple[Path, ...]:
     huggingface_hub and puts its own LLAMA_CACHE before them.
     """
     names = ("LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
-    given = [Path(environ[name]).expanduser() for name in names if environ.get(name)]
+    given = [expanded(environ[name]) for name in names if environ.get(name)]
     return tuple(dict.fromkeys((*given, hub_home(environ, home) / "hub")))
 
 
 def hub_home(environ: Mapping[str, str], home: Path) -> Path:
     """Return the folder of huggingface_hub itself."""
     if environ.get("HF_HOME"):
-        return Path(environ["HF_HOME"]).expanduser()
+        return expanded(environ["HF_HOME"])
     base = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     return base / "huggingface"
 

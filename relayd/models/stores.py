@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from relayd.files import expanded
 from relayd.gguf.companions import is_draft
 from relayd.models.choice import base_name
 from relayd.models.folders import Scan, in_folder
@@ -66,7 +67,7 @@ def places_of(
     given = [Path(environ["LLAMA_CACHE"])] if environ.get("LLAMA_CACHE") else []
     return StoreFolders(
         own=data / "models",
-        folders=tuple(Path(folder).expanduser() for folder in folders),
+        folders=tuple(expanded(folder) for folder in folders),
         hubs=hub_caches(environ, home),
         lmstudio=lmstudio_folders(home),
         ollama=ollama_folders(environ, home),

@@ -231,3 +231,8 @@ def test_a_disk_that_is_nearly_full_is_told_once(examine: Examine) -> None:
 def test_a_virtual_machine_of_windows_is_told(examine: Examine, tmp_path: Path) -> None:
     put(tmp_path / "proc/sys/kernel/osrelease", "6.6.0-microsoft-standard-WSL2")
     assert ".wslconfig" in examine()["WSL"].remedy
+
+
+def test_files_that_cannot_be_served_are_noted(examine: Examine) -> None:
+    found = examine(skipped=("1 file is skipped: /m/eyes.gguf is a projector",))
+    assert "1 file is skipped: /m/eyes.gguf is a projector" == found["models on disk"].detail

@@ -162,7 +162,7 @@ def _typed(value: Any) -> tuple[int, Payload]:
             return headers.BOOL, value
         case int():
             kind = headers.INT64 if value < 0 else headers.UINT32 if value < 2**32 else headers.UINT64
-            return kind, value
+            return kind, max(-(2**63), min(value, 2**64 - 1))
         case float():
             return headers.FLOAT64, value
         case tuple():
@@ -173,8 +173,14 @@ def _typed(value: Any) -> tuple[int, Payload]:
             if headers.ARRAY in kinds:
                 return headers.STRING, "nested"
             if headers.INT64 in kinds and headers.FLOAT64 not in kinds:
-                return headers.ARRAY, (headers.INT64, [min(int(item), 2**63 - 1) for item in value])
-            return headers.ARRAY, (kind, list(value))
+                return headers.ARRAY, (
+                    headers.INT64,
+                    [max(-(2**63), min(int(item), 2**63 - 1)) for item in value],
+                )
+            return headers.ARRAY, (
+                kind,
+                [min(item, 2**64 - 1) if kind == headers.UINT64 else item for item in value],
+            )
     return headers.STRING, str(value)
 
 
