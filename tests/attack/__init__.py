@@ -1,0 +1,1 @@
+"""Does relayd stand firm against its clients? `python -m tests.attack`."""

@@ -1,0 +1,143 @@
+"""`python -m tests.attack`: hostile bodies, connections and files against a daemon of its own, under load.
+
+Real replicas serve honest clients meanwhile, whose answers are known. Exits with 1 if a replica ended, a
+model was given up, or an honest client was not answered rightly.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tests.attack import files
+from tests.attack.bodies import FAMILIES, cases
+from tests.attack.case import Case
+from tests.attack.honest import Honest
+from tests.attack.outcome import Outcome, Tally
+from tests.attack.report import Result
+from tests.attack.sending import send_body, send_form
+from tests.attack.target import Target
+from tests.attack.wire import Form, forms
+
+PARTS = ("bodies", "wire", "files")
+
+_AT_ONCE_LARGE = 30
+_BEFORE_SECONDS = 5.0
+_AFTER_SECONDS = 5.0
+
+Shot = TypeVar("Shot", bound=Case | Form)
+
+
+def main() -> int:
+    """Attack, report, and return the exit status."""
+    options = _options().parse_args()
+    try:
+        result = asyncio.run(_attack(options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    if options.json:
+        sys.stdout.write(json.dumps(result.document(), indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in result.lines())
+    return 1 if result.broken() else 0
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the order, and of damaged files")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--family", default="", help=f"bodies of these families: {', '.join(FAMILIES)}")
+    parser.add_argument("--sample", type=int, default=0, help="at most so many of each family; 0 is all")
+    parser.add_argument("--clients", type=int, default=6, help="that attack at a time")
+    parser.add_argument("--files", type=int, default=200, help="damaged model files")
+    parser.add_argument("--json", action="store_true", help="report for programs")
+    return parser
+
+
+async def _attack(options: argparse.Namespace) -> Result:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    tally, began = Tally(), time.monotonic()
+    target = Target(tally)
+    honest = Honest(target.port)
+    watching = None
+    try:
+        await target.ready()
+        watching = asyncio.create_task(target.watch())
+        honest.start()
+        await asyncio.sleep(_BEFORE_SECONDS)
+        await _parts(options, target, tally, honest)
+        honest.enter("after")
+        await asyncio.sleep(_AFTER_SECONDS)
+        await honest.stop()
+        await target.look()
+        faults = target.faults()
+    finally:
+        if watching is not None:
+            watching.cancel()
+        await asyncio.to_thread(target.close)
+    return Result(tally, target.fate, honest.seen, faults, time.monotonic() - began)
+
+
+async def _parts(options: argparse.Namespace, target: Target, tally: Tally, honest: Honest) -> None:
+    only, port = options.only.split(","), target.port
+    if "bodies" in only:
+        honest.enter("during bodies")
+        families = tuple(filter(None, options.family.split(",")))
+        for family in families or FAMILIES:
+            shots = _sampled([*cases((family,))], options)
+            # Bodies of the largest size come all at once: what they hold together is the attack.
+            clients = _AT_ONCE_LARGE if family == "structure" else options.clients
+            await _fire(shots, clients, lambda case: send_body(port, case), tally)
+            _say(f"{family}: {len(shots)} sent, {target.fate.ended.total()} replicas ended so far")
+    if "wire" in only:
+        honest.enter("during raw HTTP")
+        await _fire(_sampled([*forms()], options), options.clients, lambda form: send_form(port, form), tally)
+    if "files" in only:
+        honest.enter("during files")
+        await asyncio.to_thread(_damage, options, tally)
+
+
+async def _fire(
+    shots: Iterable[Shot], clients: int, send: Callable[[Shot], Awaitable[Outcome]], tally: Tally
+) -> None:
+    queue = iter([*shots])
+
+    async def client() -> None:
+        for shot in queue:
+            name = f"{shot.kind}: {shot.name}"
+            tally.flying[name] += 1
+            try:
+                tally.add(await send(shot))
+            finally:
+                tally.flying[name] -= 1
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+
+
+def _sampled(shots: Sequence[Shot], options: argparse.Namespace) -> list[Shot]:
+    chance = random.Random(options.seed)
+    return chance.sample(shots, min(options.sample or len(shots), len(shots)))
+
+
+def _damage(options: argparse.Namespace, tally: Tally) -> None:
+    with tempfile.TemporaryDirectory(prefix="attack-files") as home:
+        for outcome in files.outcomes(Path(home), options.seed, options.files):
+            tally.add(outcome)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

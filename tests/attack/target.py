@@ -1,0 +1,136 @@
+"""What is attacked: a daemon of its own, with real replicas, and what becomes of them."""
+
+import asyncio
+import re
+import resource
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from relayd.cli.engine import lend_installer
+from relayd.config import cache_dir
+from relayd.engine import ensure
+from relayd.errors import DaemonError
+from tests.attack.outcome import Tally
+from tests.daemons import FAST, Daemon, tagged_processes
+from tests.ggufs import SLOW, TINY
+from tests.soak.certain import make_certain_model
+
+MODELS = {"slow": (SLOW, 2), "tiny": (TINY, 4)}
+"""Name -> shape, and slots of each of two replicas."""
+
+MOST_DATA_BYTES = 6 << 30
+"""What the daemon and each replica may allocate, so that a defence that fails costs no machine."""
+
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Fate:
+    """What became of replicas and of the daemon while it was watched; sizes are bytes."""
+
+    ended: Counter[str] = field(default_factory=Counter)
+    causes: list[str] = field(default_factory=list)
+    given_up: set[str] = field(default_factory=set)
+    memory: list[int] = field(default_factory=list)
+    largest_replica: int = 0
+
+
+class Target:
+    """A home in a temporary folder with a daemon in it; the tally tells what was in flight when one ended."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        with lend_installer() as installer:
+            engine = ensure(installer, cache=cache_dir() / "engine").path
+        self.home = Path(tempfile.mkdtemp(prefix="attack"))
+        for name, (shape, _) in MODELS.items():
+            make_certain_model(self.home / f"{name}.gguf", shape)
+        self.daemon = Daemon(self.home, engine, self._config(), (), {})
+        self.process = psutil.Process(self.daemon.process.pid)
+        self.process.rlimit(resource.RLIMIT_DATA, (MOST_DATA_BYTES, MOST_DATA_BYTES))
+        self.fate = Fate()
+        self._lives: dict[str, tuple[int, int | None]] = {}
+
+    def _config(self) -> str:
+        server = "[server]\nheader_seconds = 5\nbody_seconds = 5\n"
+        tables = [FAST, server, "[queue]\nmax_wait_seconds = 60\n"]
+        for name, (_, slots) in MODELS.items():
+            tables.append(
+                f'[[model]]\nname = "{name}"\nfile = "{self.home / name}.gguf"\ncontext = 2048\n'
+                f"cache_ram_mib = 64\nreplicas = 2\nslots = {slots}\nthreads = 1\nembeddings = false\n"
+            )
+        return "".join(tables)
+
+    @property
+    def port(self) -> int:
+        return int(self.daemon.url.rsplit(":", 1)[1])
+
+    async def ready(self) -> None:
+        """Wait until every replica serves."""
+        while {one["state"] for one in (await self._replicas()).values()} != {"ready"}:
+            await asyncio.sleep(0.1)
+
+    async def watch(self) -> None:
+        """Note what becomes of it, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        with suppress(psutil.Error):
+            self.fate.memory.append(self.process.memory_info().rss)
+        for name, one in (await self._replicas()).items():
+            self._compare(name, one)
+        for process in await asyncio.to_thread(tagged_processes, self.home):
+            with suppress(psutil.Error):
+                self.fate.largest_replica = max(self.fate.largest_replica, process.memory_info().rss)
+
+    def _compare(self, name: str, one: dict[str, Any]) -> None:
+        incarnation, pid = one["incarnation"], one["pid"]
+        known = self._lives.setdefault(name, (incarnation, pid))
+        if known[0] != incarnation:
+            self.fate.ended[name] += incarnation - known[0]
+            exit_ = one["last_exit"] or {}
+            flying = ", ".join(shot for shot, count in self._tally.flying.items() if count)
+            self.fate.causes.append(
+                f"{name}: {exit_.get('cause')} {exit_.get('message')}; in flight: {flying}"
+            )
+            sys.stderr.write(f"{self.fate.causes[-1]}\n")
+            self._lives[name] = (incarnation, pid)
+        if one["state"] == "fatal":
+            self.fate.given_up.add(name.rpartition("#")[0])
+
+    async def _replicas(self) -> dict[str, dict[str, Any]]:
+        with suppress(DaemonError):
+            return await asyncio.to_thread(self.daemon.replicas)
+        return {}
+
+    def faults(self) -> list[str]:
+        """Return what the daemon's own log and standard error hold of faults of relayd itself."""
+        text = "".join(
+            path.read_text("utf-8", "replace") for path in self.home.rglob("relayd.log*") if path.is_file()
+        )
+        lines = (text + self.daemon.stderr).splitlines()
+        found = Counter(
+            re.sub(r"^\S+Z ", "", line)[:200]
+            for line in lines
+            if re.match(r"Traceback|\w*(\.\w+)*(Error|Exception)\b|\S+Z \w+ +\w+\.failed", line)
+        )
+        return [f"{count} x {line}" for line, count in found.most_common(20)]
+
+    def close(self) -> int:
+        """Stop it and return its exit status; nothing of it is left."""
+        status = self.daemon.end()
+        for process in tagged_processes(self.home):
+            with suppress(psutil.Error):
+                process.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+        return status
