@@ -210,6 +210,8 @@ def _repeat(rules: _Rules, item: _Item, found: re.Match[str]) -> None:
     least, most = _times(found)
     if least > _ENGINE_REPEATS:
         raise _Refused(f"repeats more than {_ENGINE_REPEATS:,} times")
+    if most is not None and most < least:  # the engine counts down from 2^64, in memory and without end
+        raise _Refused(f"repeats at least {least:,} and at most {most:,} times")
     optional_rules = 1 if most is None else max(0, most - least)
     rules.count(item.elements * max(0, least - 1) + optional_rules * (item.elements + _RULE_ELEMENTS))
     item.elements = item.elements * least + bool(optional_rules)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from relayd.router import gbnf
 
 MOST_NODES = 20_000
@@ -27,6 +29,15 @@ MOST_ELEMENTS = 4_000_000
 
 LONGEST_NAME = 256
 """Characters of a property's name; the engine's regular expressions use its stack for them."""
+
+MOST_MEMBERS = 4_000
+"""Members of any one object, also of one that nothing follows: the engine searches them one by one."""
+
+MOST_TYPES = 16
+"""Of a list of types; JSON has seven."""
+
+LONGEST_VALUES = 64 * 1024
+"""Bytes of a `const`, or of the values of an `enum`: a million of them take the engine 3 s."""
 
 LONGEST_REFERENCE = 512
 LONGEST_PATTERN = 2_048
@@ -94,12 +105,28 @@ def fault(*roots: object) -> str:
     cost = _Cost()
     try:
         for root in roots:
+            _check_members(root)
             document = _References(root)
             _walk(document, cost)
             _check_ways(document)
     except _TooMuch as reason:
         return str(reason)
     return ""
+
+
+def _check_members(root: object) -> None:
+    """Look at every object, followed or not: finding one member of n costs the engine n steps."""
+    left = [root]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if len(value) > MOST_MEMBERS:
+                raise _TooMuch(
+                    f"has an object of {len(value):,} members; at most {MOST_MEMBERS:,} are accepted"
+                )
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
 
 
 def _walk(document: _References, cost: _Cost) -> None:
@@ -156,6 +183,9 @@ def _resolve(root: object, reference: str) -> object:
 def _own_ways(schema: Mapping[str, object]) -> int:
     """Return how many ways a schema adds at one place, without those of its alternatives."""
     values, properties = schema.get("enum"), schema.get("properties")
+    for name in ("const", "enum"):
+        if len(msgspec.json.encode(schema.get(name))) > LONGEST_VALUES:
+            raise _TooMuch(f"has a {name} of more than {LONGEST_VALUES:,} bytes")
     ways = len(values) if isinstance(values, list) else 1
     if ways > MOST_WAYS:
         raise _TooMuch(f"has an enum of {ways:,} values; at most {MOST_WAYS:,} are accepted")
@@ -179,6 +209,8 @@ def _expand(schema: Mapping[str, object], times: int, cost: _Cost) -> None:
         low, high = _count(schema.get(least)), _count(schema.get(most))
         if low > _ENGINE_REPEATS:
             raise _TooMuch(f"has a {least} of {low}; at most {_ENGINE_REPEATS:,} is accepted")
+        if _is_count(schema.get(most)) and low > high:  # as in a grammar: without end
+            raise _TooMuch(f"has a {least} of {low} and a {most} of {high}")
         optional = max(0, high - low) if high <= _ENGINE_REPEATS else 1
         cost.expand(low + optional * _RULE_ELEMENTS, times)
     pattern = schema.get("pattern")
@@ -193,6 +225,10 @@ def _expand(schema: Mapping[str, object], times: int, cost: _Cost) -> None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _as_grammar(pattern: str) -> str:
@@ -222,6 +258,8 @@ def _children(schema: Mapping[str, object]) -> Iterator[tuple[object, bool, int]
         if isinstance(alternatives, list):
             yield from ((one, True, 1) for one in alternatives)
     kinds = schema.get("type")
+    if isinstance(kinds, list) and len(kinds) > MOST_TYPES:
+        raise _TooMuch(f"has a list of {len(kinds):,} types; at most {MOST_TYPES} are accepted")
     times = max(1, sum(kind in {"object", "array"} for kind in kinds)) if isinstance(kinds, list) else 1
     properties = schema.get("properties")
     if isinstance(properties, Mapping):

@@ -57,6 +57,8 @@ BOMBS = {
     "a left recursion": 'root ::= root "a" | "b"',
     "a chain of beginnings": "\n".join(f"r{n} ::= r{n + 1}" for n in range(3_000)),
     "20,000 words": "root ::= " + " | ".join(f'"{n}"' for n in range(6_000)),
+    "a most below its least": 'root ::= "a"{5,2}',
+    "a most below its least, of what may be empty": 'root ::= ("a"?){1,0} "b"',
     "1 MB": "root ::= [" + "a" * 1_000_000 + "]",
 }
 

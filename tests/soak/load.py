@@ -7,6 +7,7 @@ from collections import Counter
 
 from tests.soak.certain import answer
 from tests.soak.clients import PATIENCE_SECONDS, WHOLE, WRONG, Question, abort, ask, read_slowly, send_garbage
+from tests.soak.poison import send_poison
 from tests.soak.timeline import Timeline
 from tests.soak.world import World
 
@@ -14,7 +15,12 @@ _LENGTHS = (3, 60)
 _LAST_OF_CHAT = "\n"
 """The last character of the template that the engine puts around messages."""
 
-_RUDE = {"aborted": abort, "read slowly": read_slowly, "sent garbage": send_garbage}
+_RUDE = {
+    "aborted": abort,
+    "read slowly": read_slowly,
+    "sent garbage": send_garbage,
+    "sent poison": send_poison,
+}
 
 
 class Load:

@@ -38,6 +38,8 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "503 model_unavailable, it is stopped": (MODEL_STOPPED, MODEL_REPLACED),
     "503 model_unavailable, it gave up": (DISK_FULL, NO_DESCRIPTORS),
     "503 model_unavailable": _DAEMON,
+    "503 server_stopping": _DAEMON,
+    "503 replica_stopped": (MODEL_STOPPED, MODEL_REPLACED),
     "503 queue_timeout": (DISK_FULL, NO_DESCRIPTORS, MODEL_STOPPED),
     "404 model_not_found": (MODEL_REPLACED,),
 }
