@@ -96,16 +96,25 @@ class DaemonParts:
 def assemble(desired: DesiredState) -> DaemonParts:
     """Put a daemon's parts together; nothing is opened or started yet."""
     config, clock = desired.config, SystemClock()
-    scheduler, pools = Scheduler(**_limits(config)), Pools()
+
+    def suspect(replica: str) -> None:
+        fleet.suspect(replica)
+
+    scheduler, pools = Scheduler(**_limits(config)), Pools(on_owed=suspect)
     actor = Actor(scheduler, clock)
-    dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=config.queue.max_wait_seconds)
+    dispatcher = Dispatcher(
+        actor.post,
+        clock,
+        max_wait_seconds=config.queue.max_wait_seconds,
+        on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
+    )
     bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
     touched = dependencies(
         desired,
         bridge,
         clock,
         pools.get,
-        busy=lambda replica: scheduler.running_on(replica) > 0,
+        busy=lambda replica: scheduler.running_on(replica) > 0 and not pools.owes(replica),
         suspects=dispatcher.suspects,
     )
     fleet = Fleet(desired.plan, touched, _settings(config))

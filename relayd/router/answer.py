@@ -7,7 +7,7 @@ from relayd.errors import RequestError, UpstreamError
 from relayd.router.dialect import CUT, Dialect, Problem, Translation
 from relayd.router.headers import Head
 from relayd.router.recipient import Recipient
-from relayd.router.usage import Tap
+from relayd.router.usage import SummingTap, Tap
 from relayd.scheduler.exchange import Usage
 
 _TAIL_BYTES = 16
@@ -58,6 +58,10 @@ class ReplicaAnswer:
     def usage(self) -> Usage | None:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
+
+    def sum_usage(self) -> None:
+        """Add up the tokens of several prompts, of which a stream reports each by itself."""
+        self._tap = SummingTap()
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""

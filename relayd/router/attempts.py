@@ -112,7 +112,11 @@ class Attempts:
                     raise
                 failed_inside += 1
             else:
-                if reply.problem is None or _is_final(reply, failed_inside):
+                if reply.problem is None:
+                    return reply
+                if judge(reply.problem) is Fault.MEMORY:
+                    lease.suspects.starved(endpoint, call)
+                if _is_final(reply, failed_inside):
                     return reply
                 reply.release()
                 status = reply.head.status

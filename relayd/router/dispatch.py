@@ -216,18 +216,26 @@ class Dispatcher:
         post: Gives the scheduler an event.
         clock: Gives tickets their deadline.
         max_wait_seconds: How long a request may wait for a slot.
+        on_starved: Called with the name of a replica in which an allocation has failed.
 
     Attributes:
         suspects: The requests that may have crashed replicas.
     """
 
-    def __init__(self, post: Callable[[Event], None], clock: Clock, *, max_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        post: Callable[[Event], None],
+        clock: Clock,
+        *,
+        max_wait_seconds: float,
+        on_starved: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._post = post
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
-        self.suspects = Suspects(clock, self._calls_on)
+        self.suspects = Suspects(clock, self._calls_on, on_starved)
         self._closed: RequestError | None = None
         self._handed_over = False
 

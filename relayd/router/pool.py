@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakSet
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
@@ -36,6 +37,9 @@ class Pools:
         idle_seconds: How long a connection waits for its next request.
         most_uses: Requests a connection carries.
         silence_seconds: How long a stream may send nothing at all.
+        owed_seconds: How long a replica may owe the end of a request that was left, while none of its
+            connections gets a byte.
+        on_owed: Called with the name of one that owes it for longer, again and again until it ends it.
     """
 
     def __init__(
@@ -45,13 +49,18 @@ class Pools:
         idle_seconds: float = 3,
         most_uses: int = 90,
         silence_seconds: float = 120,
+        owed_seconds: float = 10,
+        on_owed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._most_uses = most_uses
         self._silence_seconds = silence_seconds
         self._idle: dict[PoolKey, deque[Upstream]] = {}
-        self._left: set[Upstream] = set()
+        self._owed_seconds = owed_seconds
+        self._on_owed = on_owed
+        self._left: dict[Upstream, asyncio.TimerHandle] = {}
+        self._open_ones: dict[PoolKey, WeakSet[Upstream]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -130,8 +139,7 @@ class Pools:
             hold: Called if the replica may still work on the request, so that its slot stays taken.
         """
         if upstream.is_unfinished:
-            self._left.add(upstream)
-            upstream.leave(partial(self._ended, upstream, hold()))
+            self._leave(upstream, hold())
             return
         upstream.rest()
         if not upstream.is_reusable:
@@ -143,14 +151,37 @@ class Pools:
         if self._sweeper is None:
             self._schedule_sweep(self._idle_seconds)
 
+    def _leave(self, upstream: Upstream, release: Callable[[], None]) -> None:
+        self._watch(upstream)
+        upstream.leave(partial(self._ended, upstream, release))
+
+    def _watch(self, upstream: Upstream) -> None:
+        loop = asyncio.get_running_loop()
+        self._left[upstream] = loop.call_later(self._owed_seconds, self._look, upstream, loop.time())
+
+    def _look(self, upstream: Upstream, since: float) -> None:
+        """Report a replica that still owes an end, if nothing came from it since the last look."""
+        self._watch(upstream)
+        if self.is_silent(upstream.pool, since):
+            self._on_owed(upstream.pool[0])
+
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
-        self._left.discard(upstream)
+        self._left.pop(upstream).cancel()
         release()
 
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
+        self._open_ones.pop(_incarnation(endpoint), None)
         for upstream in self._idle.pop(_incarnation(endpoint), ()):
             upstream.close()
+
+    def owes(self, replica: str) -> bool:
+        """Return whether a replica owes the end of a request that was left; reading counters delays it."""
+        return any(upstream.pool[0] == replica for upstream in self._left)
+
+    def is_silent(self, pool: PoolKey, since: float) -> bool:
+        """Return whether an incarnation has sent nothing to any request since a moment, in loop time."""
+        return all(one.last_byte_at < since for one in self._open_ones.get(pool, ()))
 
     def close(self) -> None:
         """Close every connection that no request uses."""
@@ -180,11 +211,13 @@ class Pools:
     async def _connect(self, endpoint: Endpoint) -> Upstream:
         try:
             async with asyncio.timeout(self._connect_seconds):
-                return await self._open(endpoint)
+                upstream = await self._open(endpoint)
         except TimeoutError as error:
             raise TimeoutError(
                 f"the replica accepted no connection in {self._connect_seconds:g} s"
             ) from error
+        self._open_ones.setdefault(upstream.pool, WeakSet()).add(upstream)
+        return upstream
 
     async def _open(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()

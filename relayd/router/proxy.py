@@ -104,6 +104,8 @@ class Proxy:
                 await self._refuse(client, reply.problem, own, dialect)
                 return
             answer = self._answer(client, call, reply.head, own, dialect)
+            if call.stream and record.ask and record.ask.width > 1:
+                answer.sum_usage()
             record.began(reply.head.status)
             try:
                 outcome = await deliver(answer, reply.relay, lease.interrupted)

@@ -6,7 +6,7 @@ exit that was commanded, a SIGKILL from outside and an out-of-memory kill count 
 that the request was at fault. One that only another daemon could have seen counts half.
 
 Nothing here costs a request anything before the first crash: digests are made when a replica ends, and
-compared only while some body is suspected.
+compared only while some body is refused. A request for which two replicas had no memory is refused alike.
 """
 
 import asyncio
@@ -90,11 +90,19 @@ class Suspects:
     Args:
         clock: Time.
         running: Yields what runs on an incarnation now.
+        on_starved: Called with the name of a replica in which an allocation has failed: the memory that a
+            request took from the engine is never given back.
     """
 
-    def __init__(self, clock: Clock, running: Callable[[Endpoint], Iterable[Call]]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        running: Callable[[Endpoint], Iterable[Call]],
+        on_starved: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._running = running
+        self._on_starved = on_starved
         self._incarnations: dict[Key, _Hangups] = {}
         self._strikes: dict[str, _Strikes] = {}
         self._refused: dict[str, float] = {}
@@ -118,7 +126,7 @@ class Suspects:
         if digest(call) not in self._refused:
             return
         raise CrashedReplicasError(
-            "This request was running on two replicas as each of them crashed.",
+            "This request was running on two replicas as each of them crashed or ran out of memory.",
             remedy=f"Change it: the same request is refused for {REFUSED_SECONDS / 60:.0f} minutes.",
         )
 
@@ -156,6 +164,13 @@ class Suspects:
         self._judge(one, self.in_flight(endpoint), blame)
         one.known.set()
 
+    def starved(self, endpoint: Endpoint, call: Call) -> None:
+        """Take note that a replica had no memory for a request; two replicas without it are proof."""
+        self._on_starved(endpoint.replica)
+        found = digest(call)
+        if self._count(found, 1.0) >= _ENOUGH:
+            self._refuse(found)
+
     async def verdict(self, endpoint: Endpoint) -> None:
         """Wait until it is known why an incarnation hung up; for two seconds at most: it may live on."""
         try:
@@ -180,17 +195,21 @@ class Suspects:
         if not blame:
             _clear(one)
             return
-        now = self._clock.monotonic()
         for body in bodies:
-            before = self._strikes.pop(body, _Strikes())
-            crashes = before.crashes if now - before.at < REFUSED_SECONDS else 0.0
-            _drop_oldest(self._strikes, _MOST_BODIES)
-            self._strikes[body] = _Strikes(crashes + blame, now)
+            self._count(body, blame)
         counted = {body: self._strikes.get(body, _Strikes()).crashes for body in one.lost}
         most = max(counted.values(), default=0.0)
         worst = [body for body, crashes in counted.items() if crashes == most]
         if most >= _ENOUGH and len(worst) == 1:
             self._refuse(worst[0])
+
+    def _count(self, body: str, blame: float) -> float:
+        """Count an exit against a body, and return how many that makes."""
+        now, before = self._clock.monotonic(), self._strikes.pop(body, _Strikes())
+        crashes = blame + (before.crashes if now - before.at < REFUSED_SECONDS else 0.0)
+        _drop_oldest(self._strikes, _MOST_BODIES)
+        self._strikes[body] = _Strikes(crashes, now)
+        return crashes
 
     def _refuse(self, culprit: str) -> None:
         """Refuse a body, and clear all that was in flight beside it."""
@@ -208,7 +227,7 @@ class Suspects:
 
 def _clear(one: _Hangups, *, but: str = "") -> None:
     """Clear what was in flight at an exit, all but one body."""
-    for body in one.clear.keys() - {but}:
+    for body in [body for body in one.clear if body != but]:
         for clear in one.clear.pop(body):
             clear()
 

@@ -22,6 +22,9 @@ _PIECE_BYTES = 4096
 _SPLIT = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}\r\n")
 """What chunk framing puts into the middle of a value; JSON itself holds no raw line ends."""
 
+_ENDS = re.compile(rb'"(?:finish_reason|stop_reason)":"|"stop":true')
+"""What marks the last event of a prompt; with `timings_per_token` every event has timings."""
+
 _USAGE, _TIMINGS = b'"usage"', b'"timings"'
 """Quotes inside a text are escaped, so what a model writes never matches."""
 
@@ -56,6 +59,35 @@ class Tap:
         if len(self._last) == 1 and len(self._last[0]) < _PIECE_BYTES:
             return _whole_usage(self._last[0])
         return read_usage(b"".join(self._last)) or read_usage(self._first)
+
+
+class SummingTap(Tap):
+    """Adds up what a stream reports for each of its prompts, at the prompt's own end."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends: list[bytes] = []
+
+    def begin(self, raw: bytes) -> None:
+        """Take the first piece."""
+        super().begin(raw)
+        self._keep(raw)
+
+    def add(self, raw: bytes) -> None:
+        """Take the next piece."""
+        super().add(raw)
+        self._keep(raw)
+
+    def usage(self) -> Usage | None:
+        """Return the sum over all prompts; None when the bytes name no tokens."""
+        found = [one for one in map(read_usage, self._ends) if one]
+        return Usage(*map(sum, zip(*map(msgspec.structs.astuple, found), strict=True))) if found else None
+
+    def _keep(self, raw: bytes) -> None:
+        if _TIMINGS in raw:
+            self._ends += (event for event in raw.split(b"\n\n") if _TIMINGS in event and _ENDS.search(event))
 
 
 class _Details(msgspec.Struct):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from relayd.router import Call, Pools
 from tests.fakes.replica import (
     DONE,
     LAST_CHUNK,
@@ -13,12 +14,14 @@ from tests.fakes.replica import (
     act,
     chunk,
     event,
+    fake_replica,
     json_answer,
 )
 from tests.router.front import STREAM, Front, Opener, body, post
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
+CALL = Call("/v1/embeddings", b"{}")
 GOOD = act(json_answer(b'{"ok":true}'))
 GOOD_STREAM = act(SSE_HEAD + chunk(event(1)) + chunk(DONE) + LAST_CHUNK)
 
@@ -55,6 +58,56 @@ async def test_a_slot_is_free_when_the_replica_is_done_and_not_when_the_client_l
 
         replica.finish()
         await until_released(here)
+
+
+async def test_a_replica_that_owes_an_end_while_nothing_comes_from_it_is_reported_until_it_ends() -> None:
+    owed: list[str] = []
+    reported = asyncio.Event()
+
+    def report(replica: str) -> None:
+        owed.append(replica)
+        if len(owed) > 1:
+            reported.set()
+
+    async with fake_replica(None, act(then=Then.HANG)) as fake:
+        fake.works_on = True
+        pools = Pools(owed_seconds=0.02, on_owed=report)
+        asking = asyncio.ensure_future(pools.ask(fake.endpoint, CALL, lambda: reported.clear))
+        await fake.asked.wait()
+        asking.cancel()
+
+        await reported.wait()
+        fake.finish()
+        while reported.is_set():
+            await asyncio.sleep(0)
+
+    assert {"fake#0"} == set(owed)
+
+
+async def test_a_replica_that_owes_an_end_but_answers_others_is_not_reported() -> None:
+    owed: list[str] = []
+    ticks = [asyncio.Event() for _ in range(4)]
+    parts = [part for tick in ticks for part in (tick, chunk(event(1)))]
+    stream = Call("/v1/completions", b"{}", stream=True)
+
+    async with fake_replica(None, act(then=Then.HANG), act(SSE_HEAD + chunk(event(0)), *parts)) as fake:
+        fake.works_on = True
+        pools = Pools(owed_seconds=60, on_owed=owed.append)
+        left = asyncio.ensure_future(pools.ask(fake.endpoint, CALL, lambda: lambda: None))
+        await fake.asked.wait()
+        other = await pools.ask(fake.endpoint, stream, lambda: lambda: None)
+        left.cancel()
+        await fake.cancelled.wait()
+        since = asyncio.get_running_loop().time()
+        for tick in ticks:
+            tick.set()
+        while other.last_byte_at < since:
+            await asyncio.sleep(0)
+
+        assert not pools.is_silent(other.pool, since)
+        assert pools.is_silent(other.pool, asyncio.get_running_loop().time() + 1)
+        pools.close()
+        other.close()
 
 
 async def test_an_answer_that_ends_after_its_client_left_frees_the_slot(front: Opener) -> None:

@@ -36,14 +36,16 @@ class Fleet:
     Attributes:
         running: What each incarnation works on, by number.
         cleared: Which requests were found innocent.
+        renewed: Which replicas had no memory left.
     """
 
     clock: Clock = field(default_factory=Clock)
     running: dict[int, list[Call]] = field(default_factory=dict)
     cleared: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.suspects = Suspects(self.clock, self.calls_on)
+        self.suspects = Suspects(self.clock, self.calls_on, self.renewed.append)
 
     def calls_on(self, endpoint: Endpoint) -> Iterator[Call]:
         yield from self.running.get(endpoint.incarnation, [])
@@ -142,6 +144,16 @@ def test_an_exit_that_none_here_saw_counts_half() -> None:
         refused.append(fleet.refuses("a"))
 
     assert [False, False, False, True] == refused
+
+
+def test_a_request_for_which_two_replicas_had_no_memory_is_refused_and_both_are_renewed() -> None:
+    fleet = Fleet()
+    fleet.suspects.starved(endpoint(1), call("bomb"))
+    assert not fleet.refuses("bomb")
+    fleet.suspects.starved(endpoint(2), call("bomb"))
+
+    assert fleet.refuses("bomb")
+    assert ["m#0", "m#0"] == fleet.renewed
 
 
 def test_a_suspicion_is_forgotten() -> None:

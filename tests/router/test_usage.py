@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relayd.router.usage import Tap, read_usage
+from relayd.router.usage import SummingTap, Tap, read_usage
 from relayd.scheduler import Usage
 from tests.fakes.replica import DONE, LAST_CHUNK, chunk
 
@@ -65,3 +65,16 @@ def test_a_tap_knows_its_last_bytes_across_pieces() -> None:
 
     assert tap.ends_with(b"x\n\n")
     assert not Tap().ends_with(b"x")
+
+
+def test_a_stream_of_several_prompts_costs_what_all_of_them_cost() -> None:
+    tap = SummingTap()
+    tap.begin(b'e0\r\ndata: {"choices":[{"finish_reason":null}],"timings":{"prompt_n":9}}\n\n\r\n')
+    for prompt in (3, 5):
+        timings = b'{"cache_n":1,"prompt_n":%d,"prompt_ms":1.5,"predicted_n":7,"predicted_ms":2.0}' % prompt
+        tap.add(b'f0\r\ndata: {"choices":[{"finish_reason":"length"}],"timings":%b}\n\n\r\n' % timings)
+        for _ in range(20):
+            tap.add(b'10\r\ndata: {"choices":[{"text":"x","finish_reason":null}]}\n\n\r\n')
+
+    assert Usage(10, 2, 14, 3.0, 4.0) == tap.usage()
+    assert None is SummingTap().usage()
