@@ -12,7 +12,7 @@ import msgspec
 
 from relayd.errors import RequestError
 from relayd.router.members import DROP, BodyRules, Unlisted, explain
-from relayd.router.structure import MOST_DEPTH, Structure
+from relayd.router.structure import MOST_DEPTH, Structure, check_utf8, count_items
 from relayd.units import KIB
 
 _MARK = b"\xef\xbb\xbf"
@@ -29,6 +29,10 @@ _QUICK_CONSTRAINT = 4 * KIB
 _LONG = 64 * KIB
 """Bytes of which a decoder takes 1 to 8 ms, if they are nothing but structure."""
 
+_SHORT_LIST = 16 * KIB
+"""Bytes of a list whose items are counted by a decoder: 4,000 of them at most."""
+
+_NUMBER = frozenset(b"-0123456789")
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -137,8 +141,7 @@ def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
     if raw.count(b"[") + raw.count(b"{") > MOST_DEPTH or len(raw) > _LONG:
         Structure().feed(raw)
     try:
-        if not raw.isascii():
-            raw.decode()
+        check_utf8(raw)
         return _MEMBERS.decode(raw)
     except msgspec.ValidationError as error:
         raise RequestError("The body is not a JSON object.") from error
@@ -173,20 +176,22 @@ def _width(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> int:
     """Return how many prompts, inputs or documents the body asks for."""
     for name in rules.prompts:
         if name in members:
-            count = _count(bytes(members[name]))
+            count = _count(bytes(members[name]), rules.most_prompts)
             if count > rules.most_prompts:
                 raise RequestError(
-                    f"{name} has {count:,} items; at most {rules.most_prompts:,} are accepted.", param=name
+                    f"{name} has more than {rules.most_prompts:,} items, which is the most.", param=name
                 )
             return count
     return 1
 
 
-def _count(prompts: bytes) -> int:
+def _count(prompts: bytes, most: int) -> int:
     """Count as the engine does: a list with numbers in it is one prompt, of token ids."""
     if not prompts.startswith(b"[") or _TOKEN_IDS.match(prompts):
         return 1
+    if len(prompts) > _SHORT_LIST and (count := count_items(prompts, most)) > most:
+        return count
     items = _ITEMS.decode(prompts)
-    if any(bytes(item)[0] in b"-0123456789" for item in items):
+    if any(memoryview(item)[0] in _NUMBER for item in items):
         return 1
     return max(1, len(items))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relayd.errors import RequestError
 from relayd.router import LLAMA_SERVER, peek
-from relayd.router.structure import MOST_CONTAINERS, MOST_TOKENS, Structure
+from relayd.router.structure import MOST_CONTAINERS, MOST_TOKENS, Structure, check_utf8, count_items
 
 pytestmark = pytest.mark.pure
 
@@ -89,3 +89,22 @@ def test_counting_stops_at_the_limit(piece: bytes) -> None:
         structure.feed(piece)
     assert structure.tokens < MOST_TOKENS + 200_000
     assert structure.containers < MOST_CONTAINERS + 100_000
+
+
+@given(items=st.lists(VALUE, min_size=1, max_size=40), most=st.integers(1, 60))
+def test_the_items_of_a_list_are_counted_up_to_a_limit(items: list[object], most: int) -> None:
+    count = count_items(json.dumps(items).encode(), most)
+
+    assert count == len(items) or len(items) > most < count
+
+
+@pytest.mark.parametrize("at", [0, 65_535, 65_536, 131_071, 199_998])
+def test_a_byte_that_is_not_utf8_is_found_at_its_place(at: int) -> None:
+    raw = bytearray("\u00e4".encode() * 100_000)
+    raw[at] = 0xFF
+
+    with pytest.raises(UnicodeDecodeError) as fault:
+        check_utf8(bytes(raw))
+    with pytest.raises(UnicodeDecodeError) as plain:
+        raw.decode()
+    assert plain.value.start == fault.value.start
