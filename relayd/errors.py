@@ -41,6 +41,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── UnavailableError        model_unavailable       1     503
         │   └── NotLoadedError      model_not_loaded        1     503
         ├── BodyBudgetError         body_budget_spent       1     503
+        ├── TooManyConnectionsError too_many_connections    1     503
         ├── StoppingError           server_stopping         1     503
         ├── ReplicaStoppedError     replica_stopped         1     503
         └── QueueTimeoutError       queue_timeout           1     503
@@ -338,6 +339,13 @@ class BodyBudgetError(RequestError):
     """The bodies of all requests together take as much memory as they may."""
 
     code = "body_budget_spent"
+    http_status = 503
+
+
+class TooManyConnectionsError(RequestError):
+    """As many connections are open as may be, and none of them is idle."""
+
+    code = "too_many_connections"
     http_status = 503
 
 

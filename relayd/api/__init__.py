@@ -1,7 +1,6 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
 from relayd.api.bodies import Bodies
-from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Access, Door, RequestContext, Route
 from relayd.api.errors import error_answer
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
@@ -9,6 +8,7 @@ from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.inference import Inference
 from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.server import Listener, listen
 

@@ -12,7 +12,8 @@ import psutil
 from aiohttp import web
 
 from relayd.api.bind import bound
-from relayd.api.connection import Connection, ConnectionLimiter, ConnectionLimits, require_c_parser
+from relayd.api.connection import Connection, require_c_parser
+from relayd.api.limiter import ConnectionLimiter, ConnectionLimits
 from relayd.errors import ListenError
 from relayd.router import Dialect
 

@@ -1,6 +1,7 @@
 """The HTTP side of a daemon: its listener, and the routes and rules behind it (doors)."""
 
 import os
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -79,8 +80,9 @@ class Doors:
         self.listen = server.listen
         address = parse_listen(self.listen)
         self._door = self.make(config)
-        limits = ConnectionLimits(
-            header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limits = ConnectionLimits.within(
+            descriptors, header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds
         )
         try:
             self.listener = await listen(

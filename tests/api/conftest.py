@@ -14,12 +14,12 @@ from aiohttp import web
 from relayd.api.answer import json_answer
 from relayd.api.bodies import Bodies
 from relayd.api.body import read_body
-from relayd.api.connection import ConnectionLimits
 from relayd.api.door import Door, OnRefused, RequestContext, Route
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI
 from relayd.api.server import Listener, listen
 from relayd.clock import SystemClock

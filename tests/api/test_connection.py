@@ -7,10 +7,15 @@ import pytest
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
 
-from relayd.api.connection import Connection, ConnectionLimiter, ConnectionLimits, require_c_parser
+from relayd.api.bodies import Bodies
+from relayd.api.connection import Connection, require_c_parser
+from relayd.api.door import Route
+from relayd.api.limiter import ConnectionLimits
 from relayd.errors import ListenError
-from tests.api.conftest import Doors, Response, read_response, run_with
+from relayd.units import Bytes
+from tests.api.conftest import ROUTES, Doors, Echo, Response, read_response, run_with
 from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
@@ -105,27 +110,62 @@ def test_pipelined_requests_are_answered_in_order(doors: Doors) -> None:
 @pytest.mark.parametrize(
     "limits", [ConnectionLimits(connections=2), ConnectionLimits(connections_per_peer=2)]
 )
-def test_a_connection_over_the_limit_is_told_to_come_back(doors: Doors, limits: ConnectionLimits) -> None:
-    async def scene() -> Response:
+def test_an_idle_connection_gives_way_to_a_new_one(doors: Doors, limits: ConnectionLimits) -> None:
+    async def scene() -> tuple[bytes, int]:
         async with doors(limits=limits) as client:
-            pairs = [await client.connect() for _ in range(3)]
-            answer = await read_response(pairs[2][0])
+            pairs = [await client.connect() for _ in range(2)]
+            answer = await client.ask(HEALTH)
+            rest = await pairs[0][0].read()
             for _, writer in pairs:
                 writer.close()
-            return answer
+            return rest, answer.status
 
-    answer = run_with(scene)
-
-    assert (503, "1", "close") == (answer.status, answer.headers["retry-after"], answer.headers["connection"])
+    assert (b"", 200) == run_with(scene)
 
 
-def test_a_connection_that_ends_makes_room() -> None:
-    limiter = ConnectionLimiter(ConnectionLimits(connections=3, connections_per_peer=2))
+@pytest.mark.parametrize(
+    "limits", [ConnectionLimits(connections=2), ConnectionLimits(connections_per_peer=2)]
+)
+def test_beyond_busy_connections_only_the_health_is_answered(doors: Doors, limits: ConnectionLimits) -> None:
+    body = CHAT + b"Content-Length: 2\r\n\r\n"
 
-    assert [True, True, False] == [limiter.enter("a") for _ in range(3)]
-    assert [True, False] == [limiter.enter("b") for _ in range(2)]
-    limiter.leave("a")
-    assert [True, False] == [limiter.enter("b"), limiter.enter("a")]
+    async def scene() -> list[Response]:
+        route = Route("POST", "/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
+        async with doors((*ROUTES[:3], route), limits=limits) as client:
+            busy = [await client.connect() for _ in range(2)]
+            for _, writer in busy:
+                writer.write(body)
+            while len(bodies.senders) < 2:
+                await asyncio.sleep(0)
+            answers = [await client.ask(HEALTH), await client.ask(body + b"{}")]
+            for reader, writer in busy:
+                writer.write(b"{}")
+                answers.append(await read_response(reader))
+                writer.close()
+            return answers
+
+    answers = run_with(scene)
+
+    assert [200, 503, 200, 200] == [answer.status for answer in answers]
+    assert ["close", "close"] == [answer.headers["connection"] for answer in answers[:2]]
+    assert ("too_many_connections", "1") == (answers[1].error["code"], answers[1].headers["retry-after"])
+
+
+def test_places_for_health_are_not_held_by_who_asks_nothing(doors: Doors) -> None:
+    async def scene() -> list[int]:
+        route = Route("POST", "/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
+        async with doors((*ROUTES[:3], route), limits=ConnectionLimits(connections=1)) as client:
+            busy = await client.connect()
+            busy[1].write(CHAT + b"Content-Length: 2\r\n\r\n")
+            while not bodies.senders:
+                await asyncio.sleep(0)
+            idle = [await client.connect() for _ in range(40)]
+            statuses = [(await client.ask(HEALTH)).status for _ in range(3)]
+            for _, writer in (busy, *idle):
+                writer.close()
+            return statuses
+
+    assert [200, 200, 200] == run_with(scene)
 
 
 MALFORMED = [
@@ -154,6 +194,11 @@ MALFORMED = [
     CHAT.replace(b"/1.1", b"/1.0") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     CHAT + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
     CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n",
+    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2;name=value\r\n{}\r\n0\r\n\r\n",
+    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2;\r\n{}\r\n0\r\n\r\n",
+    CHAT + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a\r\n}\r\n0\r\n\r\n",
+    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0;last\r\n\r\n",
+    CHAT + b'Transfer-Encoding: chunked\r\n\r\n2;a="' + b"x" * 70_000 + b'"\r\n{}\r\n0\r\n\r\n',
 ]
 
 
@@ -177,17 +222,51 @@ def test_bad_framing_is_answered_in_our_shape_and_ends_the_connection(doors: Doo
 @pytest.mark.parametrize(
     "chunks",
     [
-        b"2;name=value\r\n{}\r\n0\r\n\r\n",
         b"2\r\n{}\r\n0\r\nTrailer: 1\r\n\r\n",
         b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
     ],
 )
-def test_chunk_extensions_and_trailers_are_dropped(doors: Doors, chunks: bytes) -> None:
+def test_trailers_are_dropped(doors: Doors, chunks: bytes) -> None:
     async def scene() -> bytes:
         async with doors() as client:
             return (await client.ask(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)).body
 
     assert b'{"bytes":2}' == run_with(scene)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 7])
+def test_a_chunk_extension_is_seen_however_the_bytes_arrive(doors: Doors, pieces: int) -> None:
+    raw = CHAT + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a=b\r\n"
+
+    async def scene() -> Response:
+        async with doors() as client:
+            reader, writer = await client.connect()
+            for start in range(0, len(raw), pieces):
+                writer.write(raw[start : start + pieces])
+                await writer.drain()
+                await asyncio.sleep(0)
+            answer = await read_response(reader)
+            writer.close()
+            return answer
+
+    assert 400 == run_with(scene).status
+
+
+def test_chunks_of_pipelined_requests_are_told_apart(doors: Doors) -> None:
+    chunked = CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    counted = CHAT + b'Content-Length: 16\r\n\r\n{"a": "\\r\\n1;x"}'
+
+    async def scene() -> list[int]:
+        async with doors() as client:
+            reader, writer = await client.connect()
+            writer.write(counted + chunked + counted + chunked)
+            statuses = [(await read_response(reader)).status for _ in range(4)]
+            writer.write(chunked.replace(b"2\r\n", b"2;x\r\n"))
+            statuses.append((await read_response(reader)).status)
+            writer.close()
+            return statuses
+
+    assert [200, 200, 200, 200, 400] == run_with(scene)
 
 
 def test_the_pure_python_parser_is_refused() -> None:
@@ -208,9 +287,13 @@ def test_aiohttp_still_has_every_internal_name_that_connections_use() -> None:
         "data_received": ["self", "data"],
         "close": ["self"],
         "force_close": ["self"],
+        "eof_received": ["self"],
     }
 
-    assert {"_waiter", "_request_count", "logger", "_loop", "transport", "peername"} <= set(dir(handler))
+    names = {"_waiter", "_request_count", "logger", "_loop", "transport", "peername", "_messages", "_manager"}
+    names |= {"_keepalive", "_force_close", "_lingering_time", "_request_handler", "_current_request"}
+    assert names <= set(dir(handler))
+    assert "_message" in vars(make_mocked_request("GET", "/"))
     assert parameters == {
         name: list(inspect.signature(getattr(handler, name)).parameters) for name in parameters
     }
