@@ -17,6 +17,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
     │   └── NoSpaceError            no_space                1     507
     ├── ListenError                 listen_failed           1     500
     ├── StateError                  state_unusable          1     500
+    ├── OutputError                 output_failed           1     500
     ├── DaemonError                 daemon_error            1     500
     │   ├── UpgradeError            upgrade_failed          1     500
     │   ├── NoDaemonError           no_daemon               3     503
@@ -155,6 +156,21 @@ class StateError(RelaydError):
     """A folder or file that relayd keeps cannot be used."""
 
     code = "state_unusable"
+
+
+class OutputError(RelaydError):
+    """What a command prints cannot be written: the disk is full, or the reader has closed the pipe.
+
+    Args:
+        message: What failed.
+        closed: The reader has closed the pipe, as `head` does: the command itself has not failed.
+    """
+
+    code = "output_failed"
+
+    def __init__(self, message: str, *, closed: bool = False) -> None:
+        super().__init__(message)
+        self.closed = closed
 
 
 class DaemonError(RelaydError):

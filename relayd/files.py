@@ -58,6 +58,10 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+NO_HOME = Path("/nonexistent")
+"""The home of a user who has none, by the convention of Debian."""
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace `path` by `data` so that a crash leaves the old bytes or the new ones, on disk.
 

@@ -47,6 +47,7 @@ CATCH_ALL: Mapping[str, str] = {
     "relayd/api/control.py:handle": "who commands is told of any fault, in the shape of every answer",
     "relayd/supervisor/health.py:_watch": "a fault of a look is reported, and the next look comes",
     "tests/fuzz/models.py:fuzz": "an error that should not have come out of a file is what is looked for",
+    "tests/cli/odd.py:_become": "whatever a command ends with is what the test shows",
     "relayd/fetch.py:attempt": "carries an error from its thread to the caller's, where it is raised",
 }
 """`file:function` -> why any error at all is caught there: the edge of what one failure may end."""

@@ -13,7 +13,8 @@ import typer
 
 from relayd.cli.support.lazy import LazyCommand, LazyGroup
 from relayd.cli.support.output import print_event, print_json
-from relayd.errors import RelaydError
+from relayd.cli.support.surroundings import discard_output, prepare
+from relayd.errors import OutputError, RelaydError
 from relayd.files import text_path
 
 STREAMS = frozenset({"serve", "logs"})
@@ -79,23 +80,39 @@ def _relayd() -> None:
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
     os.umask(0o077)  # files that relayd makes are private to its user
+    prepare()
+    status = 0
+    try:
+        status = _call()
+        sys.stdout.flush()
+    except OutputError as error:
+        discard_output()
+        if not error.closed:
+            status = error.exit_status
+            _print_error(error, as_json=False)
+    sys.exit(status)
+
+
+def _call() -> int:
+    """Run the command, and return its exit status; raises OutputError when its output cannot be written."""
     try:
         for word in sys.argv[1:]:
             text_path(Path(word))
         app(standalone_mode=True)
+    except OutputError:
+        raise
     except RelaydError as error:
-        _print_error(error)
-        sys.exit(error.exit_status)
+        _print_error(error, as_json="--json" in sys.argv)
+        return error.exit_status
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our pipe has closed it
-        sys.exit(0)
-    sys.exit(0)
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
-def _print_error(error: RelaydError) -> None:
-    if "--json" in sys.argv:
+def _print_error(error: RelaydError, *, as_json: bool) -> None:
+    if as_json:
         document = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
         (print_event if sys.argv[1] in STREAMS else print_json)(document)
         return

@@ -10,6 +10,7 @@ import uvloop
 
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.output import print_event
+from relayd.cli.support.surroundings import discard_output
 from relayd.daemon.life import Daemon
 from relayd.daemon.takeover import takes_over
 from relayd.desired.demo import is_demo
@@ -17,6 +18,7 @@ from relayd.desired.display import Silent
 from relayd.desired.make import ServeArguments
 from relayd.desired.site import Site
 from relayd.desired.state import DesiredState, desired_state, remember_plan
+from relayd.errors import OutputError
 from relayd.journal import Journal, open_journal
 from relayd.supervisor import Status
 from relayd.units import mib
@@ -63,6 +65,7 @@ class ServeOutput:
         self._quiet = quiet
         self._as_json = as_json
         self._url = ""
+        self._lost = False
 
     def nothing_to_serve(self) -> None:
         """Say that there is no model, and which one would suit this machine."""
@@ -102,10 +105,16 @@ class ServeOutput:
             self._print(f"Try it:\n\n{talk}  {curl}\n", event="try", command=curl)
 
     def _print(self, text: str, **fields: object) -> None:
-        if self._as_json:
-            print_event(fields)
-        elif not self._quiet:
-            print(text, flush=True)
+        if self._lost:
+            return
+        try:
+            if self._as_json:
+                print_event(fields)
+            elif not self._quiet:
+                print(text, flush=True)
+        except OutputError:  # a daemon serves on, also where its output cannot be written
+            self._lost = True
+            discard_output()
 
 
 def _curl(url: str, status: Status) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayd.errors import ConfigError, StateError
+from relayd.files import NO_HOME
 
 LONGEST_SOCKET_NAME = "01234567.sock"
 """A replica's socket, 8 hex digits; the longest name in the runtime folder that is ever bound."""
@@ -176,5 +177,11 @@ def _xdg(variable: str, default: str, environ: Mapping[str, str] | None, home: P
     """Return relayd's folder in a base directory; the specification ignores relative ones."""
     base = Path((os.environ if environ is None else environ).get(variable, ""))
     if not base.is_absolute():
-        base = (Path.home() if home is None else home) / default
+        known = Path.home() if home is None else home
+        if known == NO_HOME:
+            raise ConfigError(
+                f"{variable} is not set, and user {os.geteuid()} has no home folder",
+                remedy="Set HOME, or XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME and XDG_CACHE_HOME.",
+            )
+        base = known / default
     return base / "relayd"
