@@ -24,6 +24,7 @@ from relayd.supervisor.logs import Line, LogReader, printable, replica_of, show_
 
 _FOLLOW_SECONDS = 0.2
 _LINES = 50
+_REQUESTS = "requests.jsonl"
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])(?: ago)?")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -51,6 +52,9 @@ def logs(
     grep: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="Only lines that a regular expression finds.")
     ] = None,
+    requests: Annotated[
+        bool, typer.Option("--requests", help="The request log, a JSON object a request.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Keep control characters on a terminal too.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a line: replica, time, line.")
@@ -60,6 +64,9 @@ def logs(
 
     Rotated logs are read too, and no daemon is needed.
     """
+    if requests and target:
+        raise UsageError(f"--requests and {target!r} exclude each other", remedy="Find a model with --grep.")
+    target = _REQUESTS if requests else target
     wanted = _filter(since, grep)
     most = lines if lines is not None or since is not None else _LINES
     readers = {
@@ -115,9 +122,15 @@ def _files(target: str | None) -> list[Path]:
     known: set[str] = set()
     for folder in (own_paths(demo=demo).state / "logs" for demo in (False, True)):
         files = {replica_of(file): file for file in sorted(folder.glob("*.log"))}
+        if target == _REQUESTS and (file := folder / _REQUESTS).exists():
+            return [file]
         if found := [file for name, file in files.items() if (target or "relayd") in _names(name)]:
             return found
         known |= files.keys()
+    if target == _REQUESTS:
+        raise ModelNotFoundError(
+            "there is no request log", remedy='Requests that fail are logged, all with logs.requests = "all".'
+        )
     raise ModelNotFoundError(
         f"there is no log of {target or 'the daemon'}",
         remedy=f"There are logs of {', '.join(sorted(known))}."
@@ -159,7 +172,7 @@ class _Printer:
     def show(self, file: Path, line: Line, *, several: bool) -> None:
         """Print a line, and whose it is if there are several logs."""
         replica = replica_of(file)
-        if self.as_json:
+        if self.as_json and file.name != _REQUESTS:
             time = {} if line.time is None else {"time": show_time(line.time)}
             print_event({"replica": replica, **time, "line": line.text})
             return

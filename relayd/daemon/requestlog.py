@@ -5,6 +5,7 @@ full costs lines, never requests: how many were lost stands in the next line tha
 """
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
 from typing import Literal
@@ -160,15 +161,19 @@ def _append(
 ) -> None:
     """Rotate the file if it is full, and append lines to it; runs in a thread.
 
+    A daemon that has handed over writes into the file of its successor: a lock keeps the two from rotating
+    it at the same time, which would lose one of the old files.
+
     Raises:
         OSError: It cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     max_bytes, backups = limits
-    rotate(path, max_bytes=max_bytes, backups=backups)
     lines = memoryview(b"".join([*(line(exchange, offset) for exchange in batch), *more]))
     descriptor = open_log(path)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # of the file itself: rotation empties it and keeps it
+        rotate(path, max_bytes=max_bytes, backups=backups)
         size = os.fstat(descriptor).st_size
         try:
             while lines:

@@ -23,7 +23,8 @@ _ANCHOR_BYTES = 64
 _MARKER = re.compile(
     r"relayd: (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\S+ incarnation \d+) (?:begins|goes on, part (\d+))"
 )
-_DAEMONS = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ")
+_DAEMONS = re.compile(r"(?:\{\"time\":\")?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)[ \"]")
+"""A line of the daemon's own log, or of its request log."""
 _ENGINES = re.compile(r"(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3}) ")
 """Minutes, seconds, milliseconds and microseconds since the start (llama.cpp, common/log.cpp)."""
 

@@ -55,6 +55,34 @@ def test_a_model_is_all_of_its_replicas_in_the_order_of_time(
     assert not shown(capsys, "m#1")[-1].startswith("m#1: "), "one log needs no name on each line"
 
 
+def test_the_request_log_is_shown_as_it_is_and_since_a_time(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early, late = (
+        json.dumps(
+            {"time": f"2026-11-20T0{hour}:00:00.000Z", "request_id": f"r{hour}"}, separators=(",", ":")
+        )
+        for hour in (8, 9)
+    )
+    (folder / "relayd.log").write_text("2026-11-20T09:00:00.000Z INFO    daemon.listening\n")
+    (folder / "requests.jsonl.1").write_text(f"{early}\n")
+    (folder / "requests.jsonl").write_text(f"{late}\n")
+
+    assert [early, late] == shown(capsys, requests=True)
+    assert [late] == shown(capsys, requests=True, as_json=True, lines=1)
+    assert [late] == shown(capsys, requests=True, since="2026-11-20T08:30:00Z")
+    with pytest.raises(UsageError, match="exclude each other"):
+        logs.logs("m", requests=True)
+
+
+def test_without_a_request_log_the_setting_is_named(folder: Path) -> None:
+    (folder / "relayd.log").touch()
+
+    with pytest.raises(ModelNotFoundError, match="no request log") as missing:
+        logs.logs(requests=True)
+    assert "logs.requests" in missing.value.remedy
+
+
 def test_without_a_target_it_is_the_daemon(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "relayd.log").write_text("2026-11-20T09:00:00.000Z INFO    daemon.listening\n")
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,22 @@ def test_a_log_that_is_full_is_moved_aside(tmp_path: Path) -> None:
 
     assert ["new"] == [one["request_id"] for one in lines(path)]
     assert ["old"] == [one["request_id"] for one in lines(path.with_name("requests.jsonl.1"))]
+
+
+def test_two_daemons_that_write_and_rotate_one_log_lose_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+
+    def write(daemon: int) -> None:
+        log = RequestLog(path, FixedClock())
+        log.configure("all", max_bytes=Bytes(500), backups=200)
+        for number in range(40):
+            written(log, [exchange(request_id=f"{daemon}.{number}")])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, range(2)))
+
+    found = [one["request_id"] for file in tmp_path.glob("requests.jsonl*") for one in lines(file)]
+    assert sorted(f"{daemon}.{number}" for daemon in range(2) for number in range(40)) == sorted(found)
 
 
 def test_lines_that_could_not_be_written_are_counted_in_the_next(tmp_path: Path) -> None:
