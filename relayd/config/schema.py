@@ -339,7 +339,7 @@ class Model(Section, frozen=True):
         projector: The GGUF that lets the model take images or audio (`mmproj`); empty for none.
         aliases: Other names that clients may use.
         context: Tokens a slot can hold; 0 is what the model was trained on.
-        slots: Requests one replica works on at once.
+        slots: Requests one replica works on at once; 0 leaves their number to the plan.
         replicas: Processes that serve the model.
         threads: CPU threads of a replica, for prompts too; 0 is its share where replicas, a quota or an
             affinity leave fewer than the engine counts, else the engine's choice.
@@ -359,7 +359,7 @@ class Model(Section, frozen=True):
     projector: OptionalFilePath = ""
     aliases: tuple[ModelName, ...] = ()
     context: CountOrZero = 0
-    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    slots: Annotated[int, Meta(ge=0, le=256)] = 0
     replicas: Count = 1
     threads: CountOrZero = 0
     embeddings: bool = False

@@ -48,14 +48,15 @@ class FleetView:
         self._view = None
 
     def _model(self, model: Model, statuses: Sequence[Status]) -> ModelView:
-        states = [status.state for status in statuses if status.spec.model == model.name]
+        ours = [status for status in statuses if status.spec.model == model.name]
+        states, sizes = [status.state for status in ours], [status.spec for status in ours]
         return ModelView(
             name=model.name,
             aliases=model.aliases,
             replicas_ready=states.count(State.READY),
             replicas=model.replicas,
-            slots=model.slots,
-            context=model.context,
+            slots=min((one.slots for one in sizes), default=model.slots),
+            context=min((one.context for one in sizes), default=model.context),
             state=_together(states),
             demo=is_demo(model.file),
             created=self._created,

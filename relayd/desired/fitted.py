@@ -22,7 +22,7 @@ from relayd.planner.demand import Demand
 from relayd.planner.divergence import Quantization
 from relayd.planner.fit import placed
 from relayd.planner.fleet import Wanted
-from relayd.planner.placement import Aim, Form, Place, Placement
+from relayd.planner.placement import DEFAULT_SLOTS, Aim, Form, Place, Placement
 from relayd.planner.plan import Basis
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use, pooling
@@ -96,7 +96,8 @@ def engine_fitted(line: EngineLine, engine: Engine, room: Budget) -> EngineFitte
         engine: The engine.
         room: What models may take of the machine.
     """
-    spec = replace(line_spec(line.model, 0), fit=True, cache_ram_mib=0)
+    asked = line_spec(line.model, 0)
+    spec = replace(asked, fit=True, cache_ram_mib=0, slots=asked.slots or DEFAULT_SLOTS)
     with contextlib.suppress(RelaydError, ValueError, LookupError):  # the engine reports what is wrong
         if line.form:
             whole = _answering(spec, line.form)

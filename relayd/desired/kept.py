@@ -62,6 +62,8 @@ def _counts(lines: Sequence[PlannedLine]) -> list[tuple[str, int]]:
 def _kept(line: PlannedLine, entry: RememberedModel, room: Budget) -> Kept | None:
     """Return the plan of a line; None where a device of it is gone, or it makes no sense."""
     replicas = entry.replicas[: line.model.replicas]
+    if line.model.slots and any(one.slots != line.model.slots for one in replicas):
+        return None
     try:
         placements = tuple(_placement(line, one, room) for one in replicas)
     except (LookupError, ValueError, RelaydError):
@@ -94,7 +96,7 @@ def foreign_plans(
 def _placement(line: PlannedLine, one: RememberedReplica, room: Budget) -> Placement:
     setup = setup_of(one.placement, room, context=one.context, slots=one.slots, embeddings=line.embeddings)
     found = placed(line.form, replace(setup, cache_ram_mib=one.cache_ram_mib), room, line.use)
-    return replace(found, needs=by_room(one.needs))
+    return replace(found, needs=by_room(one.needs), reasons=one.reasons)
 
 
 def _fit(kept: Collection[Kept], room: Budget) -> bool:

@@ -18,7 +18,17 @@ from relayd.planner import Lora, ReplicaSpec
 from relayd.planner.budget import Budget
 from relayd.planner.fixed import ignored
 from relayd.planner.fleet import Wanted
-from relayd.planner.placement import FREE, Aim, Form, Placement, spec
+from relayd.planner.placement import (
+    DEFAULT_SLOTS,
+    ENOUGH_CONTEXT,
+    FREE,
+    MOST_SLOTS,
+    READING_PACE,
+    Aim,
+    Form,
+    Placement,
+    spec,
+)
 from relayd.planner.quality import Use, made_for, pooling
 from relayd.units import Bytes
 
@@ -88,13 +98,17 @@ def use_of(form: Form) -> Use:
 def aim_of(model: Model, form: Form, fixed: Allocation) -> Aim:
     """Return what a line asks of a model; RAM for prompts of earlier requests is given later."""
     trained = form.build().shape.context_trained
-    context = model.context or trained
+    context, use = model.context or trained, use_of(form)
+    paced = not model.slots and use is Use.CHAT
     return Aim(
         context=context,
         least_context=context if model.context else min(context, Aim().least_context),
-        slots=model.slots,
-        least_slots=model.slots,
-        use=use_of(form),
+        slots=model.slots or (MOST_SLOTS if model.context and paced else DEFAULT_SLOTS),
+        least_slots=model.slots or 1,
+        # An input for a vector is whole or refused: there slots go down first.
+        enough_context=ENOUGH_CONTEXT if paced else Aim().enough_context,
+        pace=READING_PACE if paced else 0.0,
+        use=use,
         extend=False,
         beyond_trained=True,
         prompt_cache_mib=0,

@@ -168,7 +168,8 @@ class ModelPlanner:
             spec = replace(spec, threads=line.model.threads or threads)
             return Planned(spec, by_device(would.needs), Basis.PREDICTED, asked)
         needs = {short.room.key: short.need} if (short := would.last) else {}
-        return Planned(replace(asked, cache_ram_mib=0), by_device(needs), Basis.PREDICTED, asked)
+        least = replace(asked, cache_ram_mib=0, slots=asked.slots or 1)
+        return Planned(least, by_device(needs), Basis.PREDICTED, asked)
 
 
 def shared_threads(config: Config, machine: Machine) -> int:
@@ -187,13 +188,15 @@ def shared_threads(config: Config, machine: Machine) -> int:
 
 
 def _engine_fits(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[Planned]:
-    """Return the replicas of a line that the engine fits."""
+    """Return the replicas of a line that the engine fits; they are adopted by what the line asks for."""
     spec = replace(one.spec, threads=one.spec.threads or threads)
+    asked = replace(line_spec(one.line.model, 0), fit=True, threads=spec.threads)
     return [
         Planned(
             replace(spec, index=found.index, cache_ram_mib=_cache_of(found)),
             by_device(found.outcome.needs if isinstance(found.outcome, Placement) else one.needs),
             one.basis,
+            replace(asked, index=found.index),
         )
         for found in fleet.assignments
         if found.model == one.line.model.name
@@ -231,6 +234,7 @@ def _remembered(
                 placement=allocation(assignment.outcome, fleet.before),
                 needs=dict(one.needs),
                 basis=one.basis,
+                reasons=assignment.outcome.reasons,
             )
         )
     return RememberedModel(model=line.model.name, key=keys[line.model.name], replicas=tuple(replicas))

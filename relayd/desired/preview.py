@@ -148,5 +148,7 @@ def _would_be_another(made: Made) -> bool:
 
 
 def _runs_as(plans: ModelPlans) -> list[tuple[object, ...]]:
-    """Return what distinguishes a plan for people: where replicas run, and with how much context."""
-    return [(one.name, one.spec.placement, one.spec.context, bool(one.cold)) for one in plans.plan]
+    """Return what distinguishes a plan for people: where replicas run, and what each holds."""
+    return [
+        (one.name, one.spec.placement, one.spec.slots, one.spec.context, bool(one.cold)) for one in plans.plan
+    ]

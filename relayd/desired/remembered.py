@@ -20,6 +20,7 @@ from relayd.files import write_atomic
 from relayd.gguf import part_names
 from relayd.gguf.companions import PART
 from relayd.hardware import Machine
+from relayd.planner.placement import DEFAULT_SLOTS
 from relayd.planner.plan import Basis
 
 FILE_NAME = "plans.json"
@@ -45,6 +46,7 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
         placement: Where, all of it decided.
         needs: Device → bytes.
         basis: How these are known.
+        reasons: Why it has no more.
     """
 
     context: _Some
@@ -54,6 +56,7 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
     placement: Allocation
     needs: dict[str, _Size]
     basis: Basis
+    reasons: tuple[str, ...] = ()
 
 
 class RememberedFit(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +128,8 @@ def key_of(model: Model, engine: Engine, machine: Machine) -> str:
 
     Aliases change no process, and another number of replicas changes none of those there are.
     """
-    line = msgspec.to_builtins(msgspec.structs.replace(model, aliases=(), replicas=1))
+    slots = model.slots or DEFAULT_SLOTS  # as lines without slots had before these were planned
+    line = msgspec.to_builtins(msgspec.structs.replace(model, aliases=(), replicas=1, slots=slots))
     files = [_identity(Path(name)) for name in _files(model)]
     devices = [
         (one.key, one.uuid, one.name, one.memory_total, one.engine_name) for one in machine.usable_devices

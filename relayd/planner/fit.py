@@ -16,6 +16,7 @@ from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.fixed import cache_types, followed, may_be, reachable
 from relayd.planner.placement import (
+    DEFAULT_SLOTS,
     LOADED_SHARE,
     Aim,
     Form,
@@ -109,6 +110,7 @@ class _Search:
         self.aim = aim
         self.fixed = aim.fixed
         self.shortages: dict[Place, Shortage] = {}
+        self.crowded = ""
 
     def first(self, forms: Sequence[Form]) -> Placement | None:
         """Return the first rung that fits and is fast enough; None if there is none."""
@@ -130,7 +132,8 @@ class _Search:
         demand = form.build()
         if place is Place.EXPERTS_ON_CPU and not demand.has_experts:
             return None
-        for setup, early in self._attempts(place, form, demand):
+        slots = self._uncrowded(place, form, demand) if self.aim.pace else self.aim.slots
+        for setup, early in self._attempts(place, form, demand, slots):
             found = None if early else self.placed(place, form, demand, setup)
             if found and not found.fast_enough:
                 if setup.slots <= self.aim.least_slots:
@@ -144,6 +147,22 @@ class _Search:
             elif found:
                 return self._completed(found, demand)
         return None
+
+    def _uncrowded(self, place: Place, form: Form, demand: Demand) -> int:
+        """Return how many slots reach the pace that is asked for, all at work; whether they fit is not asked.
+
+        Only so does more memory never mean fewer of them.
+        """
+        slots = self.aim.slots if place is Place.ONE_GPU else min(self.aim.slots, DEFAULT_SLOTS)
+        while slots > self.aim.least_slots:
+            setup, _ = next(self._attempts(place, form, demand, slots), (None, None))
+            each = self.placed(place, form, demand, setup).decoding.each.value if setup else self.aim.pace
+            if each >= self.aim.pace:
+                break
+            pace = f"people read about {self.aim.pace:g}"
+            self.crowded = f"With {slots} slots at work each would get {each:.2g} tokens/s; {pace}."
+            slots = max(slots // 2, self.aim.least_slots)
+        return slots
 
     def _followed(self, form: Form) -> Allocation:
         """Return what is decided, as far as this machine and this form can follow it."""
@@ -176,12 +195,12 @@ class _Search:
         together = "" if len(rooms) == 1 else f" ({len(rooms)} devices together are too small)"
         return Shortage(f"{named(form)}{together}", largest, least, at_least=True)
 
-    def _attempts(self, place: Place, form: Form, demand: Demand) -> Iterator[Attempt]:
-        for shape in shapes(self.aim, demand.shape.context_trained):
-            slots, context, _ = shape
+    def _attempts(self, place: Place, form: Form, demand: Demand, slots: int) -> Iterator[Attempt]:
+        for shape in shapes(replace(self.aim, slots=slots), demand.shape.context_trained):
+            count, context, _ = shape
             for kinds in cache_types(self.fixed, demand.shape):
                 setup = self._setup(shape, kinds)
-                what = f"{named(form)} with {slots} x {context} tokens, {kinds[0]} cache"
+                what = f"{named(form)} with {count} x {context} tokens, {kinds[0]} cache"
                 match place:
                     case Place.ONE_GPU:
                         yield from self._single(demand, setup, what)
@@ -323,6 +342,8 @@ class _Search:
         reasons = tuple(f"{one}." for one in self.shortages.values() if one.what)
         if cliff := self._cliff(placement, demand):
             reasons = (*reasons, cliff)
+        if self.crowded:
+            reasons = (*reasons, self.crowded)
         if self.aim.embeddings and setup.micro_batch < setup.context // setup.slots:
             reasons = (*reasons, f"An input for a vector may have {setup.micro_batch} tokens: one pass.")
         return replace(

@@ -164,7 +164,9 @@ def _alike(wanted: Wanted, budget: Budget) -> tuple[Placement | NoPlace, ...]:
     aim = wanted.aim
     if wanted.placed:
         like = wanted.placed[0]
-        aim = replace(aim, context=like.context, least_context=like.context, slots=like.slots)
+        aim = replace(
+            aim, context=like.context, least_context=like.context, slots=like.slots, least_slots=like.slots
+        )
     best: tuple[Placement | NoPlace, ...] = ()
     while True:
         outcomes = tuple(_one_by_one(replace(wanted, aim=aim), budget))

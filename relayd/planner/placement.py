@@ -26,6 +26,15 @@ LOADED_SHARE = 0.9
 DEFAULT_SLOTS = 4
 """Requests at once by default: what llama-server chooses by itself."""
 
+MOST_SLOTS = 8
+"""Requests at once at most where their number is open and the context is not, on devices."""
+
+ENOUGH_CONTEXT = 16384
+"""Tokens a slot should hold before there is a second one: a long conversation, or files of code."""
+
+READING_PACE = 5.0
+"""Tokens a second that people read: about 240 words a minute. A slot that is slower is of no use to them."""
+
 
 FREE = Allocation()
 """A placement of which nothing is decided."""
@@ -50,6 +59,8 @@ class Aim:
         least_context: Tokens it must hold.
         slots: Requests at once.
         least_slots: Requests at once that would do.
+        enough_context: Tokens a slot keeps as long as there are several: below, slots go down first.
+        pace: Tokens a second that each of several slots should reach with all at work, or they are fewer.
         min_speed: Tokens a second of one sequence that are enough; for embedding, of a prompt.
         use: What for.
         extend: Whether memory that is left over makes the context longer.
@@ -63,6 +74,8 @@ class Aim:
     least_context: int = 4096
     slots: int = DEFAULT_SLOTS
     least_slots: int = 1
+    enough_context: int = 1 << 30
+    pace: float = 0.0
     min_speed: float = 0.0
     use: Use = Use.CHAT
     extend: bool = True

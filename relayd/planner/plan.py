@@ -38,7 +38,7 @@ class ReplicaSpec:
         file: The GGUF, or the first part of a split one; absolute.
         projector: The GGUF that lets the model take images or audio; None for none.
         context: Tokens a slot can hold; 0 is what the model was trained on.
-        slots: Requests the replica works on at once.
+        slots: Requests the replica works on at once; 0 in the spec of a line that leaves them open.
         threads: CPU threads for generation; 0 lets the engine choose.
         embeddings: Whether `/v1/embeddings` is served.
         pooling: How it makes one vector of an input, where its file does not decide it: `mean`; `rank` if it
@@ -76,10 +76,14 @@ class ReplicaSpec:
         """Identity of everything that needs a new process when it changes (16 hex digits).
 
         What has its default does not count, so that a new field of a later version changes nothing:
-        running replicas are adopted.
+        running replicas are adopted. Nor do slots that are open: they had a number by default once.
         """
         values = ((field, getattr(self, field.name)) for field in fields(self))
-        text = "\n".join(f"{field.name}={value!r}" for field, value in values if value != field.default)
+        text = "\n".join(
+            f"{field.name}={value!r}"
+            for field, value in values
+            if value != field.default and not (field.name == "slots" and value == 0)
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

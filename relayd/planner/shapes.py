@@ -1,7 +1,7 @@
 """Which slots, contexts and passes a model is tried with, from what is wanted to what would do.
 
-First the slots go down, then the context: each step down makes one of them smaller and none larger, so that
-more memory never means fewer slots or less context.
+Down to what is enough the context gets shorter; then the slots go down, and last the context again. Each
+step makes one of them smaller and none larger, so that more memory never means fewer slots or less context.
 """
 
 from collections.abc import Iterator
@@ -51,12 +51,20 @@ def longest_input(aim: Aim, context: int) -> int:
 def _sizes(aim: Aim, trained: int) -> Iterator[tuple[int, int]]:
     """Yield slots and context."""
     context = max(aim.context if aim.beyond_trained else min(aim.context, trained), 1)
-    slots = aim.slots
+    least, slots = min(aim.least_context, context), aim.slots
     yield slots, context
-    while slots > aim.least_slots:
-        slots = max(slots // 2, aim.least_slots)
+    for shorter in _halved(context, max(least, aim.enough_context)):
+        context = shorter
         yield slots, context
-    least = min(aim.least_context, context)
-    while context > least:
-        context = max(context // 2, least)
+    for fewer in _halved(slots, aim.least_slots):
+        slots = fewer
         yield slots, context
+    for shorter in _halved(context, least):
+        yield slots, shorter
+
+
+def _halved(count: int, least: int) -> Iterator[int]:
+    """Yield a number halved again and again, down to the least of it."""
+    while count > least:
+        count = max(count // 2, least)
+        yield count

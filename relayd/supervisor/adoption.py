@@ -20,6 +20,9 @@ from relayd.supervisor.child import Child, Files
 from relayd.supervisor.sizing import Reduction, line_of
 from relayd.units import Bytes
 
+SLOTS_ONCE = 4
+"""What a line without slots had before relayd planned them; its digest does not tell the two apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
@@ -73,6 +76,7 @@ def _asked(planned: Planned) -> tuple[ReplicaSpec, ...]:
     It left the size to the engine unless the line fixed it, and shared threads out among replicas.
     """
     line = planned.line or planned.spec
+    line = replace(line, slots=line.slots or SLOTS_ONCE)
     threads = planned.spec.threads
     asked = (
         replace(line, threads=count, fit=fit) for count in (line.threads, threads) for fit in (True, False)
@@ -88,6 +92,9 @@ def _of_line(record: Record, planned: Planned) -> tuple[Planned, Reduction | Non
         reduction = from_document(record.reduction, Reduction) if record.reduction else None
         running = Planned(spec, from_document(record.needs, dict[str, Bytes]), _basis(record), planned.line)
     except msgspec.ValidationError:  # a later version's
+        return None
+    fixed = (planned.line or planned.spec).slots
+    if fixed and not reduction and spec.slots != fixed:
         return None
     return running, reduction
 

@@ -212,7 +212,13 @@ def plan_page(plan: FleetPlan, notes: Sequence[str] = (), width: int = 100) -> R
         name = (Text(before.name),) if wide else ()
         taken = show_bytes(Bytes(before.free - left.free))
         devices.add_row(before.key, *name, taken, show_bytes(left.usable), Text(before.explain()))
-    return Group(table, Text(), devices, *(Text(f"Note: {note}") for note in notes))
+    reasons = dict.fromkeys(
+        f"{one.model}: {reason}"
+        for one in plan.assignments
+        if isinstance(one.outcome, Placement)
+        for reason in one.outcome.reasons
+    )
+    return Group(table, Text(), devices, *map(Text, reasons), *(Text(f"Note: {note}") for note in notes))
 
 
 def _assigned(assignment: Assignment) -> Iterator[str]:

@@ -71,12 +71,12 @@ NAME = (
             '4: "context" in [[model]] "qwen": expected an integer from 0 to 2147483647, got the string "4k"',
         ),
         (
-            MODEL + "slots = 0",
-            '4: "slots" in [[model]] "qwen": expected an integer from 1 to 256, got the integer 0',
+            MODEL + "slots = -1",
+            '4: "slots" in [[model]] "qwen": expected an integer from 0 to 256, got the integer -1',
         ),
         (
             MODEL + "slots = 257",
-            '4: "slots" in [[model]] "qwen": expected an integer from 1 to 256, got the integer 257',
+            '4: "slots" in [[model]] "qwen": expected an integer from 0 to 256, got the integer 257',
         ),
         (
             MODEL + "replicas = 0",

@@ -37,7 +37,9 @@ def desired(
     own = paths({"RELAYD_RUNTIME_DIR": str(home / "r")}, home)
     make_folders(own)
     plan = tuple(
-        Planned(ReplicaSpec(model.name, index, Path(model.file), slots=model.slots, context=model.context))
+        Planned(
+            ReplicaSpec(model.name, index, Path(model.file), slots=model.slots or 4, context=model.context)
+        )
         for model in models
         for index in range(model.replicas)
     )

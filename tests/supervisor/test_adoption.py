@@ -25,6 +25,8 @@ ENGINE = "/bin/llama-server b11434"
 LINE = ReplicaSpec("m", 0, Path("/m.gguf"))
 PLACED = replace(LINE, fit=False, placement=Allocation(gpu_layers=49, devices=("CUDA0",)))
 SMALLER = replace(PLACED, slots=2)
+OPEN = replace(LINE, slots=0)
+"""The same line without slots, of which relayd plans the number."""
 FEATURES = Features(
     version="b11434",
     build=11434,
@@ -107,9 +109,9 @@ def test_a_reduced_process_is_adopted_with_its_reduction() -> None:
 
 
 def test_what_the_running_process_needs_comes_from_its_record() -> None:
-    wanted = Planned(PLACED, {"cuda0": Bytes(9)}, Basis.CONFIRMED, LINE)
+    wanted = Planned(PLACED, {"cuda0": Bytes(9)}, Basis.CONFIRMED, OPEN)
     written = msgspec.structs.replace(
-        record(SMALLER, LINE), needs={"cuda0": 5}, basis="predicted by the engine"
+        record(SMALLER, OPEN), needs={"cuda0": 5}, basis="predicted by the engine"
     )
 
     found = running_plan(written, wanted, ENGINE, argv)
@@ -117,8 +119,22 @@ def test_what_the_running_process_needs_comes_from_its_record() -> None:
 
     assert found
     assert known
-    assert Planned(SMALLER, {"cuda0": Bytes(5)}, Basis.UNKNOWN, LINE) == found[0], "a later version's basis"
+    assert Planned(SMALLER, {"cuda0": Bytes(5)}, Basis.UNKNOWN, OPEN) == found[0], "a later version's basis"
     assert Basis.PREDICTED is known[0].basis
+
+
+def test_a_line_without_slots_has_the_digest_that_it_had_when_four_were_its_default() -> None:
+    assert LINE.digest == OPEN.digest
+    assert LINE.digest != replace(LINE, slots=2).digest
+
+
+def test_a_process_of_a_line_without_slots_is_adopted_with_those_that_it_has() -> None:
+    assert PLACED == adopted(record(PLACED, LINE), Planned(replace(PLACED, slots=8), line=OPEN))
+    assert SMALLER == adopted(record(SMALLER, OPEN), Planned(PLACED, line=OPEN))
+
+
+def test_a_process_with_other_slots_than_its_line_has_is_not_adopted() -> None:
+    assert None is adopted(record(SMALLER, OPEN), Planned(PLACED, line=LINE))
 
 
 def test_what_a_later_version_wrote_in_another_way_is_not_adopted() -> None:
