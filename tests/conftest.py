@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from relayd.cli.engine import lend_installer
-from relayd.config import cache_dir
 from relayd.engine import Engine, ensure
+from relayd.folders import cache_dir
 from tests.daemons import DEADLINE_SECONDS, Daemon
 from tests.ggufs import SLOW, TINY, make_model
 

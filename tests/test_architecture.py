@@ -30,7 +30,19 @@ from tests.imports import (
 pytestmark = pytest.mark.pure
 
 FOUNDATION = frozenset(
-    {"errors", "units", "clock", "secret", "endpoint", "files", "fetch", "journal", "lock", "names"}
+    {
+        "errors",
+        "units",
+        "clock",
+        "secret",
+        "endpoint",
+        "files",
+        "fetch",
+        "journal",
+        "lock",
+        "names",
+        "folders",
+    }
 )
 """Top-level modules that import no room and that every room may import."""
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from relayd.config import Config, Paths
+from relayd.config import Config
 from relayd.engine import Engine
 from relayd.errors import RelaydError
+from relayd.folders import Paths
 from relayd.hardware import Machine
 from relayd.units import Bytes
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity, tried
-from relayd.config import Config, make_folders
+from relayd.config import Config
+from relayd.folders import make_folders
 from relayd.units import GIB, show_bytes
 
 LITTLE_DISK = 5 * GIB

@@ -10,9 +10,9 @@ from relayd.cli.support.conversation import choose_model, open_conversation
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.client.benchmark import Benchmark, run_benchmark
 from relayd.clock import SystemClock
-from relayd.config import own_paths
 from relayd.daemon.report import ModelReport
 from relayd.errors import RequestError
+from relayd.folders import own_paths
 from relayd.store import remember_run
 
 

@@ -14,8 +14,8 @@ from relayd.catalog.update import keep_imported, update_catalog
 from relayd.cli.support.given import given_settings
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import show
-from relayd.config.paths import cache_dir, config_dir, state_dir
 from relayd.errors import UsageError
+from relayd.folders import cache_dir, config_dir, state_dir
 from relayd.ui.catalog import model_page, models_table
 
 app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)

@@ -13,7 +13,7 @@ from relayd.cli.support.control import daemon_client
 from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-from relayd.config import Config, own_paths
+from relayd.config import Config
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Silent
 from relayd.desired.engines import engine_at
@@ -23,6 +23,7 @@ from relayd.desired.make import ServeArguments
 from relayd.desired.preview import preview
 from relayd.desired.site import Site
 from relayd.errors import DaemonError, ModelFileError, RelaydError
+from relayd.folders import own_paths
 from relayd.hardware import probe
 from relayd.models.hub import hub_of
 from relayd.models.skipped import Skipped, warning_of

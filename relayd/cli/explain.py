@@ -12,7 +12,6 @@ from relayd.cli.catalog import known_catalog
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
-from relayd.config import cache_dir, data_dir
 from relayd.desired.judged import judge
 from relayd.engine.explain import Explanation
 from relayd.engine.explain import explain as explained
@@ -21,6 +20,7 @@ from relayd.engine.installed import EngineShelf
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError, UsageError
 from relayd.files import expanded, is_file
+from relayd.folders import cache_dir, data_dir
 from relayd.gguf import ModelMetadata, read_metadata
 from relayd.gguf.companions import is_gguf
 from relayd.hardware import Machine

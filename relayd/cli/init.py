@@ -15,8 +15,8 @@ from relayd.cli.start import configured_by_hand, install_engine, no_service
 from relayd.cli.support.guide import Guide
 from relayd.cli.support.output import Quiet, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-from relayd.config.paths import state_dir
 from relayd.errors import UsageError
+from relayd.folders import state_dir
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
 from relayd.ui.hardware import summary

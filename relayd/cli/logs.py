@@ -18,8 +18,8 @@ import typer
 from relayd.cli.support import completion
 from relayd.cli.support.output import print_event
 from relayd.clock import SystemClock
-from relayd.config import own_paths
 from relayd.errors import ModelNotFoundError, UsageError
+from relayd.folders import own_paths
 from relayd.supervisor.logs import Line, LogReader, printable, replica_of, show_time
 
 _FOLLOW_SECONDS = 0.2

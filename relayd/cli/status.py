@@ -4,9 +4,7 @@ import msgspec
 
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
-from relayd.cli.support.terminal import MAIL_COLUMNS, show
 from relayd.clock import SystemClock
-from relayd.ui.status import render_status
 
 
 def status(as_json: AsJson = False) -> None:
@@ -15,4 +13,8 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json(msgspec.to_builtins(report))
         return
+    # Tables are loaded once there is something to show: without a daemon this answers much sooner.
+    from relayd.cli.support.terminal import MAIL_COLUMNS, show
+    from relayd.ui.status import render_status
+
     show(render_status(report, SystemClock().wall()), MAIL_COLUMNS)

@@ -1,4 +1,4 @@
-"""Configuration: relay.toml, the variables that override it, and relayd's own folders."""
+"""Configuration: relay.toml and the variables that override it."""
 
 from relayd.config.diff import Setting, changed_lines, changed_settings
 from relayd.config.exposure import check_exposure
@@ -6,18 +6,6 @@ from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files
 from relayd.config.naming import model_name, told_apart
-from relayd.config.paths import (
-    Paths,
-    cache_dir,
-    config_dir,
-    data_dir,
-    make_folders,
-    own_paths,
-    paths,
-    runtime_dir,
-    state_dir,
-    with_socket_room,
-)
 from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
 
 __all__ = [
@@ -27,26 +15,16 @@ __all__ = [
     "Loaded",
     "LoraFile",
     "Model",
-    "Paths",
     "Section",
     "Setting",
-    "cache_dir",
     "changed_lines",
     "changed_settings",
     "check_exposure",
     "check_model_files",
-    "config_dir",
-    "data_dir",
     "find_config",
     "load",
-    "make_folders",
     "model_name",
-    "own_paths",
     "parse_listen",
     "parse_ports",
-    "paths",
-    "runtime_dir",
-    "state_dir",
     "told_apart",
-    "with_socket_room",
 ]

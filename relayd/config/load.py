@@ -17,11 +17,11 @@ from relayd.config.check import Document, Surroundings, check, holds_key, repeat
 from relayd.config.environment import overrides
 from relayd.config.locate import KeyPath, lines, locate
 from relayd.config.migrate import migrated, migrated_written
-from relayd.config.paths import config_dir, state_dir
 from relayd.config.schema import Config
 from relayd.config.shortcut import shortcut
 from relayd.config.trust import check_trust, trusted_owner, unreadable
 from relayd.errors import ConfigError
+from relayd.folders import config_dir, state_dir
 
 FILE_NAME = "relay.toml"
 SYSTEM_FILE = Path("/etc/relayd") / FILE_NAME

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from relayd.advice import Adviser, find_files
-from relayd.config import Loaded, model_name, own_paths
+from relayd.config import Loaded, model_name
 from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Display
@@ -16,6 +16,7 @@ from relayd.desired.site import Site
 from relayd.engine import Engine
 from relayd.engine.memory import MemoryProbe
 from relayd.errors import EngineError
+from relayd.folders import own_paths
 from relayd.hardware import Machine
 from relayd.hardware.bandwidth import catalogued
 from relayd.models.skipped import Skipped

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from relayd.advice.measured import calibrated
-from relayd.config import Config, Loaded, Paths
+from relayd.config import Config, Loaded
 from relayd.desired.checked import check_models
 from relayd.desired.disk import models_on_disk, servable_model
 from relayd.desired.display import Display
@@ -23,6 +23,7 @@ from relayd.desired.selection import chosen, overridden
 from relayd.desired.site import Site
 from relayd.engine import Engine, Features
 from relayd.engine.memory import MemoryProbe
+from relayd.folders import Paths
 from relayd.gguf import find_companions
 from relayd.hardware import Machine
 from relayd.models.skipped import Skipped, warning_of

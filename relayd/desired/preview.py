@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relayd.config import Paths, own_paths
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
 from relayd.desired.make import Made, ServeArguments, plan_at, select
@@ -15,6 +14,7 @@ from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, command
 from relayd.engine.differences import differences
 from relayd.errors import EngineError, UsageError
+from relayd.folders import Paths, own_paths
 from relayd.hardware.bandwidth import catalogued
 from relayd.planner import Planned
 from relayd.planner.document import plan_document

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayd.catalog import CatalogEntry, Folders, load_catalog, shipped_folder
-from relayd.config import Loaded, cache_dir, config_dir, data_dir, load, state_dir
+from relayd.config import Loaded, load
+from relayd.folders import cache_dir, config_dir, data_dir, state_dir
 from relayd.models.shelf import ModelShelf
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relayd.config import Config, Loaded, Model, Paths, check_exposure, make_folders, own_paths
+from relayd.config import Config, Loaded, Model, check_exposure
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_for
@@ -15,6 +15,7 @@ from relayd.desired.picked import remember
 from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
 from relayd.engine import Engine
+from relayd.folders import Paths, make_folders, own_paths
 from relayd.planner import Planned
 from relayd.planner.budget import Budget
 

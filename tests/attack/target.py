@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 
 from relayd.cli.engine import lend_installer
-from relayd.config import cache_dir
 from relayd.engine import ensure
 from relayd.errors import DaemonError
+from relayd.folders import cache_dir
 from tests.attack.outcome import Tally
 from tests.daemons import FAST, Daemon, tagged_processes
 from tests.ggufs import SLOW, TINY

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from relayd.cli.engine import lend_installer
-from relayd.config import cache_dir
 from relayd.engine import ensure
+from relayd.folders import cache_dir
 from relayd.units import show_bytes
 from tests.daemon.test_faults import ask, await_load, await_replicas, config, is_ready
 from tests.daemons import Daemon

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from relayd.catalog import find_entry
-from relayd.config import data_dir
 from relayd.desired.demo import demo_model
+from relayd.folders import data_dir
 from tests.bench.terminal import Terminal
 from tests.daemons import home_environ
 from tests.fakes.hub import FakeHub, running_hub

@@ -18,8 +18,8 @@ import aiohttp
 import psutil
 
 from relayd.cli.engine import lend_installer
-from relayd.config import cache_dir
 from relayd.engine import ensure
+from relayd.folders import cache_dir
 from tests.daemon.test_faults import config
 from tests.daemons import Daemon, sabotage_successors
 from tests.ggufs import SLOW, make_model

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from relayd.checkup import Finding, Patient, Process, Severity, check_up
-from relayd.config import Config, Model, Paths
+from relayd.config import Config, Model
 from relayd.config.schema import Replicas, Server
 from relayd.engine import Engine, Features
 from relayd.errors import ConfigError, EngineMissing
+from relayd.folders import Paths
 from relayd.hardware import Cpu, Device, DeviceKind, Machine, Memory, MemoryHolder, MemoryLimit, NumaNode
 from relayd.secret import Secret
 from relayd.units import GIB, Bytes

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from relayd.api.control import Verb, open_control
-from relayd.client.control import Client, UnixConnection
+from relayd.client.control import Client
+from relayd.client.unix import UnixConnection
 from relayd.daemon.report import (
     ConfigurationReport,
     NoArguments,

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from relayd.client.control import UnixConnection
+from relayd.client.unix import UnixConnection
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.lock import Lock
 from relayd.supervisor.child import Files

@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from relayd.client.control import UnixConnection
+from relayd.client.unix import UnixConnection
 from relayd.config.schema import Probe
 from relayd.supervisor.causes import Cause
 from relayd.supervisor.child import Files

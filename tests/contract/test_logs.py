@@ -18,7 +18,7 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from relayd.client.control import UnixConnection
+from relayd.client.unix import UnixConnection
 from relayd.supervisor.logs import LogReader, printable
 from relayd.supervisor.rotation import Rotation, rotate
 from relayd.supervisor.state import State

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from relayd.config import Config, Model, make_folders, paths
+from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts, assemble
@@ -20,6 +20,7 @@ from relayd.daemon.upgrade import Upgrade
 from relayd.desired.state import DesiredState
 from relayd.engine import Engine
 from relayd.engine.argv import Features
+from relayd.folders import make_folders, paths
 from relayd.lock import lock_of_daemon
 from relayd.planner import Planned, ReplicaSpec
 from relayd.secret import Secret

@@ -15,9 +15,9 @@ from typing import Any, cast
 import msgspec
 
 from relayd.cli.engine import lend_installer
-from relayd.config import cache_dir
 from relayd.engine import ensure
 from relayd.errors import DaemonError
+from relayd.folders import cache_dir
 from relayd.lock import Lock
 from tests.daemons import Daemon, run_relayd, tagged_processes
 from tests.ggufs import SLOW, TINY, Shape

@@ -6,7 +6,7 @@ A demo that runs beside a service has folders of its own, so there may be two.
 from pathlib import Path
 
 from relayd.client.control import Client
-from relayd.config import own_paths
+from relayd.folders import own_paths
 
 SYSTEM_SOCKET = Path("/run/relayd/control.sock")
 """Where the service of the machine listens; only its user and root may ask it."""

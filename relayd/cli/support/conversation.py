@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from relayd.cli.support.control import daemon_client
 from relayd.client.chat import Conversation
-from relayd.client.control import UnixConnection
+from relayd.client.unix import UnixConnection
 from relayd.daemon.report import ReplicaReport, StatusReport
 from relayd.desired.machine import as_the_engine_sees
 from relayd.desired.site import Site

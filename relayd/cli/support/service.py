@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from relayd.config import Config, cache_dir, config_dir, data_dir, load, parse_listen, runtime_dir, state_dir
+from relayd.config import Config, load, parse_listen
 from relayd.errors import UsageError
+from relayd.folders import cache_dir, config_dir, data_dir, runtime_dir, state_dir
 from relayd.service.install import closed_to_others
 from relayd.service.plan import ServiceKind, UnitFolders
 from relayd.service.units import Service, stop_budget_seconds

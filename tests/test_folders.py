@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.config.paths import (
+from relayd.errors import ConfigError, StateError
+from relayd.folders import (
     Paths,
     cache_dir,
     config_dir,
@@ -16,7 +17,6 @@ from relayd.config.paths import (
     runtime_dir,
     state_dir,
 )
-from relayd.errors import ConfigError, StateError
 
 HOME = Path("/home/ann")
 
