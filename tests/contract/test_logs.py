@@ -54,6 +54,7 @@ def test_s54_a_log_that_is_written_all_the_time_stays_bounded(stage: Stage) -> N
 
     async def story() -> None:
         replica.start()
+        await until(lambda: replica.status().pid)
         looking = [(log, pid_of(replica))]
         rotation = Rotation(lambda: looking, lambda: (20_000, 2), stage.clock, every_seconds=0.01)
         task = asyncio.create_task(rotation.run())
