@@ -213,7 +213,7 @@ def _chunks() -> dict[str, bytes]:
     )
     made = {
         f"coding {coding!r}": _chunked(size + _BODY + end, b"Transfer-Encoding: " + coding + b"\r\n")
-        + _SMUGGLED
+        + (b"" if coding.strip(b" \t").lower() == b"chunked" else _SMUGGLED)  # another request may follow
         for coding in codings
     }
     sizes = {
