@@ -91,12 +91,21 @@ def test_an_engine_that_does_not_exist_is_named(serve: Callable[..., tuple[int, 
     assert "/nowhere/llama-server" in words
 
 
-def test_a_truncated_model_is_given_up_with_the_engines_words(
+def test_a_truncated_model_that_is_named_is_refused(
+    serve: Callable[..., tuple[int, str]], home: Path, tiny_model: Path
+) -> None:
+    (home / "short.gguf").write_bytes(tiny_model.read_bytes()[:40_000])
+    status, words = serve("short.gguf")
+    assert 2 == status
+    assert "It is cut short or damaged. Fetch it again." in words
+
+
+def test_a_truncated_model_of_a_line_is_given_up_with_the_engines_words(
     start_daemon: Callable[..., Daemon], home: Path, tiny_model: Path
 ) -> None:
     short = home / "short.gguf"
     short.write_bytes(tiny_model.read_bytes()[:40_000])
-    daemon = start_daemon("", str(short), wait=False)
+    daemon = start_daemon(f'[[model]]\nname = "short"\nfile = "{short}"\n', wait=False)
     event = daemon.await_event("replica")
 
     assert "fatal" == event["state"]
