@@ -44,6 +44,8 @@ WALL_CLOCK_IN = frozenset({"relayd/clock.py"})
 """Where the time of day may be asked; everything else is handed a `Clock`."""
 
 CATCH_ALL: Mapping[str, str] = {
+    "relayd/api/direct.py:_serve": "every fault is answered, or cuts off the answer that has begun",
+    "relayd/api/served.py:answer": "every fault is answered, or cuts off the answer that has begun",
     "relayd/api/control.py:handle": "who commands is told of any fault, in the shape of every answer",
     "relayd/supervisor/health.py:_watch": "a fault of a look is reported, and the next look comes",
     "tests/fuzz/models.py:fuzz": "an error that should not have come out of a file is what is looked for",

@@ -1,7 +1,8 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
+from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.bodies import Bodies
-from relayd.api.door import Access, Door, RequestContext, Route
+from relayd.api.door import Door
 from relayd.api.errors import error_answer
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.guard import make_policy
@@ -10,6 +11,7 @@ from relayd.api.inference import Inference
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI, openai_routes
+from relayd.api.served import behind
 from relayd.api.server import Listener, listen
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ModelView",
     "RequestContext",
     "Route",
+    "behind",
     "error_answer",
     "health_routes",
     "listen",

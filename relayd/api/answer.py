@@ -3,36 +3,70 @@
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from aiohttp import web
 
-REQUEST_ID = web.RequestKey("request_id", str)
-"""Where a request carries its id."""
+from relayd.api.guard import Headers
 
 _SERVER = {"Server": "relayd"}
 """No version, of relayd or of anything under it."""
 
+_JSON = {**_SERVER, "Content-Type": "application/json"}
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def name_request(request: web.BaseRequest) -> str:
-    """Give a request its id, which is the client's X-Request-ID where that is well-formed."""
-    offered = request.headers.get("X-Request-ID", "")
-    request[REQUEST_ID] = offered if _ID.fullmatch(offered) else os.urandom(16).hex()
-    return request[REQUEST_ID]
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response of relayd's own, however it is written.
+
+    Attributes:
+        status: HTTP status.
+        body: Its body.
+        fields: Its header fields but for length, date and connection.
+        closes: No request may follow it: its sender and relayd may disagree about where that begins.
+    """
+
+    status: int
+    body: bytes = b""
+    fields: Mapping[str, str] = field(default_factory=lambda: _JSON)
+    closes: bool = False
+
+    def carrying(self, fields: Mapping[str, str]) -> "Answer":
+        """Return the same answer with more fields."""
+        return replace(self, fields={**self.fields, **fields})
+
+    def sized(self) -> list[tuple[str, str]]:
+        """Return its fields with the length of its body."""
+        length = [] if self.status == 204 else [("Content-Length", str(len(self.body)))]
+        return [*self.fields.items(), *length]
+
+    def response(self) -> web.Response:
+        """Return it as aiohttp writes it."""
+        response = web.Response(body=self.body or None, status=self.status, headers=self.fields)
+        if self.closes:
+            response.force_close()
+        return response
+
+
+def request_id(headers: Headers) -> str:
+    """Return the id of a request, which is the client's X-Request-ID where that is well-formed."""
+    offered = headers.get("X-Request-ID", "")
+    return offered if _ID.fullmatch(offered) else new_id()
+
+
+def new_id() -> str:
+    """Return an id that no other request has."""
+    return os.urandom(16).hex()
 
 
 def json_answer(payload: object, *, status: int = 200) -> web.Response:
     """Return `payload` as a JSON response."""
-    return body_answer(msgspec.json.encode(payload), status=status)
+    return Answer(status, msgspec.json.encode(payload)).response()
 
 
-def body_answer(body: bytes, *, status: int = 200) -> web.Response:
-    """Return finished JSON as a response."""
-    return web.Response(body=body, status=status, content_type="application/json", headers=_SERVER)
-
-
-def empty_answer(headers: Mapping[str, str]) -> web.Response:
-    """Return a response without a body (204)."""
-    return web.Response(status=204, headers={**_SERVER, **headers})
+def empty_answer(fields: Mapping[str, str]) -> Answer:
+    """Return an answer without a body (204)."""
+    return Answer(204, fields={**_SERVER, **fields})

@@ -4,15 +4,16 @@ import asyncio
 
 from aiohttp import web
 
+from relayd.api.admission import Incoming
 from relayd.api.bodies import PROGRESS, BodyHold
 from relayd.api.guard import body_too_large, check_body_head
 from relayd.errors import BodyTimeoutError, RequestError
 from relayd.units import Bytes
 
+BROKEN = RequestError("The framing of the body does not match its head.")
 
-async def read_body(
-    request: web.BaseRequest, *, limit: Bytes, progress_seconds: float, hold: BodyHold
-) -> bytes:
+
+async def read_body(request: Incoming, *, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
     """Return the whole body of a JSON request.
 
     Args:
@@ -29,7 +30,7 @@ async def read_body(
         StoppingError: The daemon ends while it arrives.
         RequestError: Its framing is broken.
     """
-    length = check_body_head(request.headers, limit)
+    length = check_body_head(request.headers, limit, request.length)
     try:
         if request.content.is_eof():
             body = request.content.read_nowait()
@@ -38,13 +39,13 @@ async def read_body(
             hold.take(len(body))
             return body
         hold.expect(length)
-        await _continue(request)
+        await request.go_on()
         return await _collect(request, limit, progress_seconds, hold)
     except web.RequestPayloadError as error:
-        raise RequestError("The framing of the body does not match its head.") from error
+        raise BROKEN from error
 
 
-async def _collect(request: web.BaseRequest, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
+async def _collect(request: Incoming, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
     """Read to the end, renewing the deadline whenever enough has arrived."""
     body, marked = bytearray(), 0
     try:
@@ -71,10 +72,3 @@ def _too_slow(seconds: float) -> BodyTimeoutError:
     return BodyTimeoutError(
         f"The body did not arrive within {seconds:g} s.", remedy="Send it faster, or in one piece."
     )
-
-
-async def _continue(request: web.BaseRequest) -> None:
-    """Ask a client that waits for it (`Expect: 100-continue`) to send its body."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # as aiohttp does: the response itself has not begun

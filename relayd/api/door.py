@@ -4,77 +4,21 @@ The route is found before anything can fail, so that every refusal is in the dia
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Mapping
 
-from aiohttp import web
-
-from relayd.api.answer import empty_answer, name_request
-from relayd.api.connection import lasting
-from relayd.api.errors import DIALECT, error_answer
+from relayd.api.admission import Access, Admitted, RequestContext, Route
+from relayd.api.answer import Answer, empty_answer
+from relayd.api.errors import error_answer
 from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
+from relayd.api.head import Presented, RequestHead
 from relayd.api.keys import Keyring, unauthorized
+from relayd.api.known import KnownHead, KnownHeads
 from relayd.errors import AdminKeyError, MethodNotAllowedError, NotFoundError, RequestError
 from relayd.router import Dialect
 
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,1024}")
 
 _HEAD_OF = {"HEAD": "GET"}
-
-
-class Access(Enum):
-    """Who may use a route; a wrong key is refused on each of them."""
-
-    PUBLIC = "public"
-    """Every client."""
-    CLIENT = "client"
-    """Clients with a key; every client while no key is configured."""
-    ADMIN = "admin"
-    """Clients with an administrator's key; none while no such key exists."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """What is known of a request once it was let in.
-
-    Attributes:
-        request_id: Its id.
-        key: The name of its key; None if none came along.
-        trusted: Whether it may see more than the public: it has a key, or none is needed.
-        tail: The rest of its raw path, on a route that ends with a slash.
-        headers: Fields that its response must carry, also one that is streamed.
-    """
-
-    request_id: str
-    key: str | None
-    trusted: bool
-    tail: str
-    headers: MutableMapping[str, str]
-
-
-Handler = Callable[[web.BaseRequest, RequestContext], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One thing a client can ask for.
-
-    Attributes:
-        method: GET (which answers HEAD too), POST, DELETE ….
-        path: Exactly as clients write it; one that ends with a slash takes any tail.
-        handler: Who answers.
-        access: Who may ask.
-        dialect: How its errors are written; None for the door's own.
-        lasting: Its answer has no end of its own, like an event stream, so a drain ends it at once.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    access: Access = Access.CLIENT
-    dialect: Dialect | None = None
-    lasting: bool = False
 
 
 OnRefused = Callable[[str, str, RequestError], None]
@@ -113,79 +57,90 @@ class Door:
         for route in routes:
             table = prefixes if route.path.endswith("/") and route.path != "/" else self._exact
             table.setdefault(route.path, {})[route.method] = route
+        self._direct = frozenset(
+            (method, path)
+            for path, methods in self._exact.items()
+            for method, route in methods.items()
+            if route.direct
+        )
+        self._known = KnownHeads()
         self._prefixes = sorted(prefixes.items(), key=lambda one: -len(one[0]))
 
     def __repr__(self) -> str:
         return f"<Door paths={len(self._exact) + len(self._prefixes)} keys={len(self._keys.ids)}>"
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request; what is not a RequestError is a fault, which the connection reports."""
-        headers = {"X-Request-ID": name_request(request)}
+    def is_direct(self, method: str, target: str) -> bool:
+        """Return whether a request is answered without aiohttp once it is let in."""
+        return (method, target.partition("?")[0]) in self._direct
+
+    def recall(self, arrived_at: str, bare: bytes) -> KnownHead | None:
+        """Return what is known of a head that was let in before, given without the length of its body."""
+        known = self._known.find(arrived_at, bare)
+        if known is None:
+            return None
+        keys = self._keys.ids
+        return known if (known.digest in keys if known.digest is not None else not keys) else None
+
+    def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
+        """Keep a head that was let in; `recall` returns it."""
+        named = head.headers.get("X-Request-ID") == admitted.context.request_id
+        digest = self._keys.digest(head.headers)
+        known = KnownHead(head, admitted, named, digest)
+        self._known.add(arrived_at, bare, KnownHead(head, known.again(), named, digest))
+
+    def admit(self, asked: Presented, request_id: str) -> Admitted | Answer:
+        """Return who answers a request, or what the door itself answers."""
+        headers = {"X-Request-ID": request_id}
+        dialect = self._dialect
         try:
-            authority, path = split_target(request.raw_path)
+            authority, path = split_target(asked.target)
             routes, tail = self._find(path)
-            request[DIALECT] = _dialect_of(request.method, routes) or self._dialect
-            self._check_head(request, authority)
-            answer = await self._admit(request, path, routes, tail, headers)
+            dialect = _dialect_of(asked.method, routes) or dialect
+            check_framing(asked.version, asked.headers, asked.field_bytes)
+            check_host(asked.headers, authority, asked.arrived_at, self._policy)
+            if preflight := self._check_origin(asked, routes, headers):
+                return preflight.carrying(headers)
+            key = self._keys.identify(asked.headers, asked.peer)
+            trusted = key is not None or not self._keys.ids
+            context = RequestContext(request_id, key, trusted, tail, headers)
+            return self._route(asked.method, path, routes, context, dialect)
         except RequestError as error:
-            self._on_refused(headers["X-Request-ID"], request.raw_path.partition("?")[0], error)
-            answer = self._refuse(request, error)
-        if not answer.prepared:
-            answer.headers.update(headers)
-        return answer
+            self._on_refused(request_id, asked.target.partition("?")[0], error)
+            return error_answer(error, dialect).carrying(headers)
 
-    def _check_head(self, request: web.BaseRequest, authority: str | None) -> None:
-        """Refuse a head that is badly framed or meant for another machine."""
-        fields = request.headers
-        check_framing(request.version, fields, sum(len(n) + len(v) + 4 for n, v in request.raw_headers))
-        check_host(fields, authority, _host(request, "sockname"), self._policy)
+    def _check_origin(self, asked: Presented, routes: Routes, headers: dict[str, str]) -> Answer | None:
+        """Refuse a page that may not ask; `headers` collects what any answer to it must carry."""
+        origin = check_origin(asked.headers, secure=asked.secure, policy=self._policy)
+        if origin is None:
+            return None
+        headers |= {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
+            "Vary": "Origin",
+        }
+        if asked.method == "OPTIONS" and "Access-Control-Request-Method" in asked.headers:
+            return _preflight(asked.headers.get("Access-Control-Request-Headers", ""), routes)
+        return None
 
-    async def _admit(
-        self, request: web.BaseRequest, path: str, routes: Routes, tail: str, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        """Check origin and key; `headers` collects what the response must carry, refused or not."""
-        fields = request.headers
-        origin = check_origin(fields, secure=request.secure, policy=self._policy)
-        if origin is not None:
-            headers |= {
-                "Access-Control-Allow-Origin": origin,
-                "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
-                "Vary": "Origin",
-            }
-            if request.method == "OPTIONS" and "Access-Control-Request-Method" in fields:
-                return _preflight(fields.get("Access-Control-Request-Headers", ""), routes)
-        key = self._keys.identify(fields, _host(request, "peername"))
-        trusted = key is not None or not self._keys.ids
-        context = RequestContext(headers["X-Request-ID"], key, trusted, tail, headers)
-        return await self._route(request, path, routes, context)
-
-    async def _route(
-        self, request: web.BaseRequest, path: str, routes: Routes, context: RequestContext
-    ) -> web.StreamResponse:
-        """Hand a request to its handler, or say why there is none."""
-        route = routes.get(_HEAD_OF.get(request.method, request.method))
+    def _route(
+        self, method: str, path: str, routes: Routes, context: RequestContext, dialect: Dialect
+    ) -> Admitted | Answer:
+        """Return who answers, or why none does."""
+        route = routes.get(_HEAD_OF.get(method, method))
         self._check_access(route.access if route else Access.CLIENT, context)
         if route:
-            try:
-                if not route.lasting:
-                    return await route.handler(request, context)
-                with lasting(request):
-                    return await route.handler(request, context)
-            except RequestError as error:
-                return self._refuse(request, error)
+            return Admitted(route, context, dialect)
         if not routes:
             raise NotFoundError(
                 f"There is nothing at {path[:100]!r}.", remedy="The models are under /v1, see GET /v1/models."
             )
-        if request.method == "OPTIONS":
-            return empty_answer({"Allow": _allow(routes)})
+        if method == "OPTIONS":
+            return empty_answer({"Allow": _allow(routes)}).carrying(context.headers)
         wrong_method = MethodNotAllowedError(
-            f"{path[:100]!r} does not take {request.method}.", remedy=f"Use {_allow(routes)}."
+            f"{path[:100]!r} does not take {method}.", remedy=f"Use {_allow(routes)}."
         )
         self._on_refused(context.request_id, path, wrong_method)
-        answer = self._refuse(request, wrong_method)
-        answer.headers["Allow"] = _allow(routes)
-        return answer
+        return error_answer(wrong_method, dialect).carrying({"Allow": _allow(routes), **context.headers})
 
     def _check_access(self, access: Access, context: RequestContext) -> None:
         if access is Access.PUBLIC:
@@ -206,19 +161,6 @@ class Door:
                 return routes, path.removeprefix(prefix)
         return {}, ""
 
-    def _refuse(self, request: web.BaseRequest, error: RequestError) -> web.Response:
-        """Return the response to a request that failed with `error`.
-
-        An unread body ends the connection, and so does a malformed request: its sender and
-        relayd may disagree about where the next one begins.
-        """
-        if request.writer.output_size > 0:
-            raise ConnectionAbortedError("the answer has begun: only a close can end it now") from error
-        answer = error_answer(error, request.get(DIALECT, self._dialect))
-        if error.http_status == 400 or not request.content.is_eof():
-            answer.force_close()
-        return answer
-
 
 def _dialect_of(method: str, routes: Routes) -> Dialect | None:
     """Return the dialect of a path: that of the method asked for, or of any other."""
@@ -231,7 +173,7 @@ def _allow(routes: Routes) -> str:
     return ", ".join([*routes, *(["HEAD"] if "GET" in routes else []), "OPTIONS"])
 
 
-def _preflight(asked: str, routes: Routes) -> web.Response:
+def _preflight(asked: str, routes: Routes) -> Answer:
     """Answer a listed page's browser with what it may send."""
     return empty_answer(
         {
@@ -242,16 +184,3 @@ def _preflight(asked: str, routes: Routes) -> web.Response:
             "Access-Control-Max-Age": "600",
         }
     )
-
-
-def _host(request: web.BaseRequest, end: str) -> str:
-    """Return the address of one end of a request's connection.
-
-    Raises:
-        ConnectionResetError: The client left before it was asked for.
-    """
-    transport = request.transport
-    address = transport.get_extra_info(end) if transport else None
-    if address is None:
-        raise ConnectionResetError("the client left before its request was looked at")
-    return str(address[0])

@@ -2,14 +2,9 @@
 
 from math import ceil
 
-from aiohttp import web
-
-from relayd.api.answer import body_answer
+from relayd.api.answer import Answer
 from relayd.errors import RelaydError, RequestError
 from relayd.router import Dialect, Problem
-
-DIALECT = web.RequestKey("dialect", Dialect)
-"""Where a request carries the dialect of the route that it is for."""
 
 INTERNAL = RelaydError(
     "relayd failed to handle this request. The X-Request-ID of this answer finds the cause in its log."
@@ -17,11 +12,22 @@ INTERNAL = RelaydError(
 """What a client reads after a fault of relayd itself."""
 
 
-def error_answer(error: RelaydError, dialect: Dialect) -> web.Response:
-    """Return the response that reports `error` to a client."""
-    answer = body_answer(dialect.error_body(Problem.of(error)), status=error.http_status)
+def error_answer(error: RelaydError, dialect: Dialect, *, unread: bool = False) -> Answer:
+    """Return the answer that reports `error` to a client.
+
+    An unread body ends the connection, and so does a malformed request: its sender and
+    relayd may disagree about where the next one begins.
+
+    Args:
+        error: What happened.
+        dialect: Of the request's route.
+        unread: A part of the request's body was not read.
+    """
+    closes = unread or error.http_status == 400
+    answer = Answer(error.http_status, dialect.error_body(Problem.of(error)), closes=closes)
+    fields = {}
     if error.http_status == 401:
-        answer.headers["WWW-Authenticate"] = "Bearer"
+        fields["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RequestError) and error.retry_after_seconds is not None:
-        answer.headers["Retry-After"] = str(max(1, ceil(error.retry_after_seconds)))
-    return answer
+        fields["Retry-After"] = str(max(1, ceil(error.retry_after_seconds)))
+    return answer.carrying(fields) if fields else answer

@@ -228,11 +228,16 @@ def check_framing(version: tuple[int, int], headers: Headers, header_bytes: int)
         )
 
 
-def check_body_head(headers: Headers, limit: Bytes) -> Bytes:
+def check_body_head(headers: Headers, limit: Bytes, length: int | None = None) -> Bytes:
     """Refuse a JSON body by its head, before a byte of it is read, or return its declared length.
 
     Only browsers have to declare it as JSON: that stops HTML forms, which they send without asking.
     Any other client is read as JSON whatever it declares, so that a plain `curl -d` works.
+
+    Args:
+        headers: The head.
+        limit: The most that a body may hold.
+        length: What the head declares; None reads it from there.
 
     Raises:
         MediaTypeError: A browser has not declared it as JSON, or it is compressed.
@@ -248,10 +253,10 @@ def check_body_head(headers: Headers, limit: Bytes) -> Bytes:
     for value in headers.getall("Content-Encoding", ()):
         if (coding := value.strip().lower()) not in ("", "identity"):
             raise MediaTypeError(f"The body is encoded as {coding[:100]!r}.", remedy="Send it uncompressed.")
-    length = headers.get("Content-Length", "0")
-    if len(length) > 18 or int(length) > limit:
+    declared = int(headers.get("Content-Length", "0")[:20]) if length is None else length
+    if declared > limit:
         raise body_too_large(limit)
-    return Bytes(int(length))
+    return Bytes(declared)
 
 
 def _is_from_browser(headers: Headers) -> bool:

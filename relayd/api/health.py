@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.answer import json_answer
-from relayd.api.door import Access, RequestContext, Route
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 
 

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
+from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body
-from relayd.api.door import Handler, RequestContext, Route
 from relayd.api.fleet import ModelDirectory, find_model
-from relayd.api.spliced import client_of
+from relayd.api.served import over_aiohttp
 from relayd.router import (
     DROP,
     BodyRules,
@@ -20,6 +18,7 @@ from relayd.router import (
     Exchanges,
     Peek,
     Proxy,
+    Recipient,
     Unlisted,
     changed,
     judge,
@@ -59,10 +58,11 @@ class Inference:
     def routes(self, dialect: Dialect) -> Iterable[Route]:
         """Yield a route for each path of a dialect that reaches a replica under the same path."""
         for path, rules in dialect.rules.items():
-            yield Route("POST", path, self._handler(dialect, path, rules), dialect=dialect)
+            direct = self._handler(dialect, path, rules)
+            yield Route("POST", path, over_aiohttp(direct), dialect=dialect, direct=direct)
 
-    def _handler(self, dialect: Dialect, path: str, rules: BodyRules) -> Handler:
-        async def serve(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+    def _handler(self, dialect: Dialect, path: str, rules: BodyRules) -> DirectHandler:
+        async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
             key, hold = context.key or "", self.bodies.hold()
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
@@ -74,15 +74,13 @@ class Inference:
                     ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
                     with self.dispatcher.open(ask, record) as lease:
                         call = Call(path, seen.body, seen.stream)
-                        client = client_of(request)
                         await self.proxy.forward(client, call, lease, dialect, context.headers)
-                        return client.response
             finally:
                 hold.release()
 
         return serve
 
-    async def _look(self, request: web.BaseRequest, rules: BodyRules, hold: BodyHold) -> Peek:
+    async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> Peek:
         """Return what routing needs of a request's body; the body as it came is kept no longer."""
         raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
         large = len(raw) > _LARGE

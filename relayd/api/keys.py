@@ -64,13 +64,22 @@ class Keyring:
             UnauthorizedError: The key is wrong.
             RequestError: Two different keys came along, or (429) too many wrong ones before this one.
         """
-        key = presented_key(headers) if self.ids else None
-        if key is None:
+        digest = self.digest(headers)
+        if digest is None:
             return None
-        name = self.ids.get(hashlib.sha256(key.encode(errors="surrogateescape")).digest())
+        name = self.ids.get(digest)
         if name is None:
             self._refuse(peer)
         return name
+
+    def digest(self, headers: Headers) -> bytes | None:
+        """Return the SHA-256 of the key that came along, or None when none did or none is needed.
+
+        Raises:
+            RequestError: Two different keys came along.
+        """
+        key = presented_key(headers) if self.ids else None
+        return None if key is None else hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
     def _refuse(self, peer: str) -> None:
         seconds = self.failed.count(peer)

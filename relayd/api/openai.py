@@ -5,8 +5,8 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from relayd.api.admission import RequestContext, Route
 from relayd.api.answer import json_answer
-from relayd.api.door import RequestContext, Route
 from relayd.api.fleet import ModelView, find_model
 from relayd.api.inference import Inference
 from relayd.router import LLAMA_SERVER, Dialect, Problem

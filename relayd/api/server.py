@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import psutil
-from aiohttp import web
 
 from relayd.api.bind import bound
-from relayd.api.connection import Connection, require_c_parser
+from relayd.api.deadlines import Deadlines
+from relayd.api.door import Door
+from relayd.api.gate import aiohttp_server, require_c_parser
+from relayd.api.lane import LINGERING_SECONDS, Lane
+from relayd.api.lanes import Lanes
 from relayd.api.limiter import ConnectionLimiter, ConnectionLimits
+from relayd.api.served import AiohttpHandler
+from relayd.clock import SystemClock
 from relayd.errors import ListenError
 from relayd.router import Dialect
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _BACKLOG = 512
 _INTERRUPT_SECONDS = 1.0
@@ -45,9 +48,7 @@ class Listener:
 
     addresses: tuple[tuple[str, int], ...]
     _listening: tuple[asyncio.Server, ...]
-    _server: web.Server
-    _limiter: ConnectionLimiter
-    _connection: Callable[..., Connection]
+    _lanes: Lanes
 
     def descriptors(self) -> list[int]:
         """Return the listening sockets; another process that gets copies can go on with them."""
@@ -60,26 +61,26 @@ class Listener:
         """
         for server in self._listening:
             server.close()
-        self._limiter.end_lasting()
+        self._lanes.limiter.end_lasting()
 
     def detach_idle(self) -> Iterator[int]:
         """Yield the descriptors of all connections that no request uses, each now the caller's."""
-        for connection in self._server.connections:
-            if isinstance(connection, Connection) and (descriptor := connection.detach()) is not None:
+        for lane in tuple(self._lanes.open):
+            if (descriptor := lane.detach()) is not None:
                 yield descriptor
 
     async def attach(self, descriptor: int) -> None:
         """Serve a connection that another process has detached."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # its client has left meanwhile
-            kept = partial(self._connection, kept=True)
+            kept = partial(Lane, self._lanes, kept=True)
             await loop.connect_accepted_socket(kept, socket.socket(fileno=descriptor))
 
     async def drained(self, seconds: float) -> bool:
         """Wait until no connection is open but for lasting answers, and return whether that is so."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._limiter.drained()
+                await self._lanes.limiter.drained()
                 return True
         return False
 
@@ -91,33 +92,37 @@ class Listener:
             interrupt: Has those that took longer answer their clients why they end.
         """
         self.stop_listening()
-        self._server.pre_shutdown()
+        self._lanes.close()
         if not await self.drained(drain_seconds):
             interrupt()
             await self.drained(_INTERRUPT_SECONDS)
-        await self._server.shutdown(_CANCEL_SECONDS)
+        self._lanes.abort()
+        await self._lanes.server.shutdown(_CANCEL_SECONDS)
+        await self.drained(_CANCEL_SECONDS)
         for server in self._listening:
             await server.wait_closed()
 
 
 async def listen(
-    handler: Handler,
+    handler: AiohttpHandler,
     host: str,
     port: int,
     limits: ConnectionLimits | None = None,
     *,
     dialect: Dialect,
     socks: Sequence[socket.socket] = (),
+    door: Callable[[], Door] | None = None,
 ) -> Listener:
     """Open the doors.
 
     Args:
-        handler: Answers every request.
+        handler: Answers every request that the lane does not.
         host: Name or address to listen on.
         port: Port, 0 for any free one.
         limits: What clients may hold open.
         dialect: How errors are written to requests that never reach the handler.
         socks: Sockets that listen there already; the listener closes them.
+        door: Who lets requests in that the lane answers itself; None leaves them to the handler.
 
     Raises:
         ListenError: The address cannot be listened on, or aiohttp lacks its C parser.
@@ -126,10 +131,10 @@ async def listen(
     if not 0 <= port <= 65535:
         raise ListenError(f"Cannot listen on port {port}.", remedy="Ports go from 1 to 65535.")
     limits = limits or ConnectionLimits()
-    loop, limiter = asyncio.get_running_loop(), ConnectionLimiter(limits)
-    server = web.Server(handler, handler_cancellation=True)
-
-    connection = partial(Connection, server, limiter, limits, loop, dialect)
+    loop = asyncio.get_running_loop()
+    server = aiohttp_server(handler, lingering_seconds=LINGERING_SECONDS)
+    lanes = Lanes(limits, ConnectionLimiter(limits), Deadlines(loop), server, dialect, SystemClock(), door)
+    connection = partial(Lane, lanes)
     try:
         own = socks or bound(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in own]
@@ -137,7 +142,7 @@ async def listen(
         raise _refused(host, port, error) from error
     names = (one.getsockname() for listening in opened for one in listening.sockets)
     addresses = tuple((str(name[0]), int(name[1])) for name in names)
-    return Listener(addresses, tuple(opened), server, limiter, connection)
+    return Listener(addresses, tuple(opened), lanes)
 
 
 def _refused(host: str, port: int, error: OSError) -> ListenError:

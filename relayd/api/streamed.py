@@ -6,6 +6,7 @@ import struct
 
 from aiohttp import HttpVersion11, web
 
+from relayd.api.gate import is_last
 from relayd.router import Fields
 
 
@@ -59,14 +60,16 @@ class StreamedClient:
             ConnectionError: The client has left.
             TimeoutError: It took nothing for `stall_seconds` and was cut off.
         """
-        data = b"".join(self._unsent)
-        self._unsent.clear()
+        pieces, self._unsent = self._unsent, []
+        if not self.response.prepared and is_last(self._request):
+            self.response.force_close()
         await self.response.prepare(self._request)
-        if not data or self._request.method == "HEAD":
+        if self._request.method == "HEAD":
             return
         try:
             async with asyncio.timeout(stall_seconds):
-                await self.response.write(data)
+                for piece in pieces:  # each is a chunk of its own, as the replica sent them
+                    await self.response.write(piece)
         except TimeoutError:
             self.abort()
             raise

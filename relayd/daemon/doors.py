@@ -5,8 +5,6 @@ import resource
 import socket
 from collections.abc import Sequence
 
-from aiohttp import web
-
 from relayd import __version__
 from relayd.api import (
     OPENAI,
@@ -18,6 +16,7 @@ from relayd.api import (
     Keyring,
     Listener,
     ModelDirectory,
+    behind,
     health_routes,
     listen,
     make_policy,
@@ -79,6 +78,7 @@ class Doors:
         server = config.server
         self.listen = server.listen
         address = parse_listen(self.listen)
+        served, door = behind(self._current), self._current
         self._door = self.make(config)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limits = ConnectionLimits.within(
@@ -86,12 +86,18 @@ class Doors:
         )
         try:
             self.listener = await listen(
-                self._serve, address.host, address.port, limits, dialect=OPENAI, socks=inherited
+                served,
+                address.host,
+                address.port,
+                limits,
+                dialect=OPENAI,
+                socks=inherited,
+                door=door,
             )
         except ListenError:
             if not any_port:
                 raise
-            self.listener = await listen(self._serve, address.host, 0, limits, dialect=OPENAI)
+            self.listener = await listen(served, address.host, 0, limits, dialect=OPENAI, door=door)
         host, port = self.listener.addresses[0]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._journal.info("daemon.listening", url=self.url, version=__version__, pid=os.getpid())
@@ -135,8 +141,8 @@ class Doors:
         """End every request that still arrives with `error`."""
         self.bodies.interrupt(error)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self._door(request)
+    def _current(self) -> Door:
+        return self._door
 
     def _note_fault(self, endpoint: Endpoint, message: str) -> None:
         self._journal.warning(

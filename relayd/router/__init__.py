@@ -5,7 +5,6 @@ from relayd.router.body import Peek, judge, open_body, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher, Lease
 from relayd.router.exchange import ExchangeRecord, Exchanges
-from relayd.router.framing import Chunked
 from relayd.router.headers import Call
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
@@ -23,7 +22,6 @@ __all__ = [
     "Attempts",
     "BodyRules",
     "Call",
-    "Chunked",
     "Dialect",
     "Dispatcher",
     "ExchangeRecord",

@@ -65,7 +65,7 @@ class ReplicaAnswer:
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""
-        fields = [*self._head.passing(), *self._headers.items()]
+        fields = [*self._head.passing, *self._headers.items()]
         if self._translation is not None:
             fields = [field for field in fields if field[0] != "Content-Type"]
             fields.append(("Content-Type", self._translation.media_type))
@@ -89,11 +89,11 @@ class ReplicaAnswer:
         Raises:
             TimeoutError: The client took nothing for `stall_seconds` and was cut off.
         """
-        payload = b"".join(self._pieces)
-        self._pieces.clear()
+        pieces, self._pieces[:] = self._pieces[:], []
         if self._translation is not None:
-            payload = self._translation.feed(payload)
-        await self._send(payload)
+            pieces = [self._translation.feed(b"".join(pieces))]
+        for piece in pieces:
+            await self._send(piece)
 
     async def finish(self) -> None:
         """End the answer.
@@ -121,6 +121,8 @@ class ReplicaAnswer:
             return ""
         self.truncated = True
         problem = problem_of(error)
+        with suppress(OSError):
+            await self.room()
         if self._is_between_events:
             with suppress(OSError):
                 await self._send(self._dialect.error_event(problem))

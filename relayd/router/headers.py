@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
@@ -12,6 +15,7 @@ _MOST_FIELDS = 128
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_LENGTH_FIELD = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})(?=\r\n|\Z)", re.IGNORECASE)
 _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
 _TELLS_THE_END = frozenset({"content-length", "transfer-encoding"})
 
@@ -64,35 +68,29 @@ class Call:
         ).encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The head of a replica's response, checked.
 
     Attributes:
         status: 100 to 599.
-        fields: Every header field in order, names in lower case.
         length: Bytes of the body, if announced.
         chunked: The body comes in chunks.
         keep_alive: The connection may be used again.
+        passing: The fields that a client may see.
+        is_event_stream: Whether the body is server-sent events.
     """
 
     status: int
-    fields: tuple[tuple[str, str], ...]
     length: int | None
     chunked: bool
     keep_alive: bool
+    passing: tuple[tuple[str, str], ...] = ()
+    is_event_stream: bool = False
 
     @property
     def is_success(self) -> bool:
         """Whether the request was carried out."""
         return 200 <= self.status < 300
-
-    @property
-    def is_event_stream(self) -> bool:
-        """Whether the body is server-sent events."""
-        return any(
-            name == "content-type" and value.startswith("text/event-stream") for name, value in self.fields
-        )
 
     def framing(self, pieces: list[bytes] | None = None) -> Framing:
         """Return a walk over this body; `pieces`, if given, takes its payload."""
@@ -100,20 +98,28 @@ class Head:
             return Chunked(pieces)
         return UntilClose(pieces) if self.length is None else Counted(self.length, pieces)
 
-    def passing(self) -> Iterator[tuple[str, str]]:
-        """Yield the fields that a client may see."""
-        hop = _hop_by_hop(self.fields)
-        for name, value in self.fields:
-            if name not in _STAYS_BEHIND and name not in hop and not name.startswith("access-control-"):
-                yield name.title(), value
-
 
 def parse_head(raw: bytes) -> Head:
     """Read a response head, from its status line to before its empty line.
 
+    A replica writes the same few heads again and again but for their length, so what was read once is
+    kept, apart from that.
+
     Raises:
         UpstreamError: It is not HTTP/1.1, or leaves doubt about where its body ends.
     """
+    found = _LENGTH_FIELD.search(raw)
+    if found is None:
+        return _read_head(raw)
+    head = _read_head(raw[: found.start(1)] + b"1" + raw[found.end(1) :])
+    if not head.length:
+        return head  # a status without a body
+    length = int(found[1])
+    return Head(head.status, length, head.chunked, head.keep_alive, head.passing, head.is_event_stream)
+
+
+@lru_cache(maxsize=128)
+def _read_head(raw: bytes) -> Head:
     first, *lines = raw.decode("latin-1").split("\r\n")
     line = _STATUS_LINE.fullmatch(first)
     if line is None:
@@ -125,7 +131,16 @@ def parse_head(raw: bytes) -> Head:
     length, chunked = _body_length(status, [field for field in fields if field[0] in _TELLS_THE_END])
     if chunked and not is_newest:
         raise _malformed("chunks in HTTP/1.0")
-    return Head(status, fields, length, chunked, is_newest and "close" not in _hop_by_hop(fields))
+    hop = _hop_by_hop(fields)
+    stream = any(name == "content-type" and value.startswith("text/event-stream") for name, value in fields)
+    keep_alive = is_newest and "close" not in hop
+    return Head(status, length, chunked, keep_alive, tuple(_passing(fields, hop)), stream)
+
+
+def _passing(fields: Iterable[tuple[str, str]], hop: set[str]) -> Iterator[tuple[str, str]]:
+    for name, value in fields:
+        if name not in _STAYS_BEHIND and name not in hop and not name.startswith("access-control-"):
+            yield name.title(), value
 
 
 def _field(line: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ class Splice(ReplicaAnswer):
         """Make the head, which goes out together with the first bytes."""
         head = self._head
         framing = ("Transfer-Encoding", "chunked") if head.chunked else ("Content-Length", str(head.length))
-        self._client.begin(head.status, [*head.passing(), *self._headers.items(), framing], framed=True)
+        self._client.begin(head.status, [*head.passing, *self._headers.items(), framing], framed=True)
         self._write = self._client.write
 
     def take(self, raw: bytes) -> bool:

@@ -6,23 +6,26 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pytest
-from aiohttp import web
 
-from relayd.api.answer import json_answer
+from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
+from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies
 from relayd.api.body import read_body
-from relayd.api.door import Door, OnRefused, RequestContext, Route
+from relayd.api.door import Door, OnRefused
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI
+from relayd.api.served import behind, over_aiohttp
 from relayd.api.server import Listener, listen
 from relayd.clock import SystemClock
+from relayd.router import Recipient
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
 
@@ -99,8 +102,8 @@ def view(
     return ModelView(name, aliases, ready, replicas, 4, 4096, state or known, demo, 1_700_000_000, cold)
 
 
-async def echo(request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    return await Echo(Bodies(BODY_LIMIT))(request, _context)
+async def echo(request: Incoming, client: Recipient, context: RequestContext) -> None:
+    await Echo(Bodies(BODY_LIMIT))(request, client, context)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Echo:
     bodies: Bodies
     progress_seconds: float = 0.5
 
-    async def __call__(self, request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+    async def __call__(self, request: Incoming, client: Recipient, context: RequestContext) -> None:
         hold = self.bodies.hold()
         try:
             body = await read_body(
@@ -118,50 +121,61 @@ class Echo:
             )
         finally:
             hold.release()
-        return json_answer({"bytes": len(body)})
+        answer = Answer(200, b'{"bytes":%d}' % len(body)).carrying(context.headers)
+        client.begin(answer.status, answer.sized(), framed=False)
+        client.write(answer.body)
+        await client.end(1)
 
 
-async def fail(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+async def fail(_request: Incoming, _client: Recipient, _context: RequestContext) -> None:
     raise ZeroDivisionError("a secret")
+
+
+def direct_route(path: str, handler: DirectHandler) -> Route:
+    """Return a route that is served by either way in."""
+    return Route("POST", path, over_aiohttp(handler), direct=handler)
 
 
 ROUTES = (
     *health_routes(StillFleet((view(),))),
-    Route("POST", "/v1/chat/completions", echo),
-    Route("POST", "/fail", fail),
+    direct_route("/v1/chat/completions", echo),
+    direct_route("/fail", fail),
 )
 
 Doors = Callable[..., AbstractAsyncContextManager[Client]]
 
 
-@pytest.fixture
-def doors() -> Doors:
-    """Open doors for the length of a `with` block."""
+@asynccontextmanager
+async def open_doors(
+    routes: Iterable[Route] = ROUTES,
+    *,
+    keys: tuple[str, ...] = (),
+    limits: ConnectionLimits | None = None,
+    allowed_hosts: tuple[str, ...] = (),
+    cors_origins: tuple[str, ...] = (),
+    admins: tuple[str, ...] = (),
+    on_refused: OnRefused = lambda *_: None,
+    by_lane: bool = True,
+) -> AsyncIterator[Client]:
+    """Open doors for the length of a `with` block; all requests come through aiohttp if not `by_lane`."""
+    policy = make_policy(
+        "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
+    )
+    ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
+    keyring = Keyring(ids, FailedKeys(SystemClock()), frozenset(admins))
+    door = Door(routes, policy, keyring, OPENAI, on_refused)
+    current = (lambda: door) if by_lane else None
+    listener = await listen(behind(lambda: door), "127.0.0.1", 0, limits, dialect=OPENAI, door=current)
+    try:
+        yield Client(listener.addresses[0][1], listener)
+    finally:
+        await listener.close(drain_seconds=0.2)
 
-    @asynccontextmanager
-    async def opened(
-        routes: Iterable[Route] = ROUTES,
-        *,
-        keys: tuple[str, ...] = (),
-        limits: ConnectionLimits | None = None,
-        allowed_hosts: tuple[str, ...] = (),
-        cors_origins: tuple[str, ...] = (),
-        admins: tuple[str, ...] = (),
-        on_refused: OnRefused = lambda *_: None,
-    ) -> AsyncIterator[Client]:
-        policy = make_policy(
-            "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
-        )
-        ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
-        keyring = Keyring(ids, FailedKeys(SystemClock()), frozenset(admins))
-        door = Door(routes, policy, keyring, OPENAI, on_refused)
-        listener = await listen(door, "127.0.0.1", 0, limits, dialect=OPENAI)
-        try:
-            yield Client(listener.addresses[0][1], listener)
-        finally:
-            await listener.close(drain_seconds=0.2)
 
-    return opened
+@pytest.fixture(params=["lane", "aiohttp"])
+def doors(request: pytest.FixtureRequest) -> Doors:
+    """Doors by either way in."""
+    return partial(open_doors, by_lane=request.param == "lane")
 
 
 def run_with(scene: Callable[[], Coroutine[None, None, T]]) -> T:

@@ -6,10 +6,9 @@ import gzip
 import pytest
 
 from relayd.api.bodies import Bodies
-from relayd.api.door import Route
 from relayd.router import ENDING
 from relayd.units import Bytes
-from tests.api.conftest import BODY_LIMIT, Doors, Echo, Response, read_response, run_with
+from tests.api.conftest import BODY_LIMIT, Doors, Echo, Response, direct_route, read_response, run_with
 from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
@@ -129,7 +128,7 @@ def test_a_client_that_is_refused_is_not_told_to_continue(doors: Doors) -> None:
 def test_bodies_beyond_the_budget_are_refused_and_their_connections_closed(doors: Doors) -> None:
     async def scene() -> tuple[list[Response], int]:
         bodies = Bodies(Bytes(50_000))
-        route = Route("POST", "/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
+        route = direct_route("/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
         async with doors((route,)) as client:
             declared = await client.ask(CHAT + b"Content-Length: 50001\r\n\r\n")
             chunks = 2 * (b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
@@ -148,7 +147,7 @@ def test_bodies_beyond_the_budget_are_refused_and_their_connections_closed(doors
 def test_a_body_that_still_arrives_at_the_end_is_answered(doors: Doors) -> None:
     async def scene() -> tuple[Response, int]:
         bodies = Bodies(Bytes(50_000))
-        route = Route("POST", "/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
+        route = direct_route("/v1/chat/completions", Echo(bodies, DEADLINE_SECONDS))
         async with doors((route,)) as client:
             reader, writer = await client.connect()
             writer.write(CHAT + b"Content-Length: 100\r\n\r\n{")

@@ -3,7 +3,8 @@
 import pytest
 from aiohttp import web
 
-from relayd.api.door import Access, RequestContext, Route
+from relayd.api.admission import Access, RequestContext, Route
+from relayd.api.served import over_aiohttp
 from relayd.errors import RequestError, UpstreamError
 from tests.api.conftest import BODY_LIMIT, KEY, ROUTES, Doors, Response, echo, run_with
 
@@ -340,6 +341,6 @@ def test_an_upgrade_is_ignored_and_the_body_still_read(doors: Doors) -> None:
 
 
 def test_a_route_is_found_by_method(doors: Doors) -> None:
-    routes = [Route("POST", "/x", echo), Route("GET", "/x", ROUTES[0].handler)]
+    routes = [Route("POST", "/x", over_aiohttp(echo), direct=echo), Route("GET", "/x", ROUTES[0].handler)]
 
     assert 200 == ask(doors, get("/x"), routes=routes).status

@@ -55,9 +55,9 @@ def test_every_error_has_an_answer(kind: type[RelaydError]) -> None:
 def test_retry_after_is_whole_seconds_and_never_none(seconds: float, expected: str) -> None:
     assert (
         expected
-        == error_answer(QueueFullError("full", retry_after_seconds=seconds), OPENAI).headers["Retry-After"]
+        == error_answer(QueueFullError("full", retry_after_seconds=seconds), OPENAI).fields["Retry-After"]
     )
 
 
 def test_a_401_names_the_scheme() -> None:
-    assert "Bearer" == error_answer(UnauthorizedError("no"), OPENAI).headers["WWW-Authenticate"]
+    assert "Bearer" == error_answer(UnauthorizedError("no"), OPENAI).fields["WWW-Authenticate"]

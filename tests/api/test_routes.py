@@ -6,8 +6,8 @@ import json
 import pytest
 from aiohttp import web
 
+from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.answer import json_answer
-from relayd.api.door import Access, RequestContext, Route
 from tests.api.conftest import KEY, Doors, Response, run_with
 from tests.router.ndjson import NDJSON
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from relayd.api.answer import json_answer
-from relayd.api.connection import Connection
+from relayd.api.limiter import Idleness
 from relayd.api.openai import OPENAI
 from relayd.api.server import Listener, listen
 from relayd.errors import ListenError
@@ -166,7 +166,7 @@ def test_only_a_connection_that_nothing_runs_on_is_detached() -> None:
         busy[1].write(GET)
         in_head[1].write(GET[:-2])
         await handler.entered.wait()
-        while not any(one._mid_head for one in listener._server.connections if isinstance(one, Connection)):
+        while not any(lane.idleness() is Idleness.IN_HEAD for lane in listener._lanes.open):
             await asyncio.sleep(0)
         at_first = list(listener.detach_idle())
         in_head[1].write(GET[-2:])

@@ -13,16 +13,22 @@ from tests.fakes.replica import Act, fake_replica
 from tests.router.front import Front, Opener, serving
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """Both loops that relayd may run on."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+@pytest.fixture(params=["asyncio", "uvloop", "aiohttp"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How requests come in: through the lane on both loops that relayd may run on, or through aiohttp."""
+    return str(request.param)
+
+
+@pytest.fixture
+def runner(way: str) -> Iterator[asyncio.Runner]:
+    """The loop of tests that are coroutines."""
+    factory = asyncio.new_event_loop if way == "asyncio" else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         yield runner
 
 
 @pytest.fixture
-def front(tmp_path_factory: pytest.TempPathFactory) -> Opener:
+def front(tmp_path_factory: pytest.TempPathFactory, way: str) -> Opener:
     """Open a front over replicas, one script each."""
     folder = tmp_path_factory.mktemp("r")
 
@@ -43,6 +49,6 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Opener:
             pools = Pools(silence_seconds=silence_seconds)
             endpoints = [replica.endpoint for replica in replicas]
             front = Front(endpoints, pools, stall_seconds, dialect, replicas=replicas)
-            yield await stack.enter_async_context(serving(front))
+            yield await stack.enter_async_context(serving(front, by_lane=way != "aiohttp"))
 
     return opened

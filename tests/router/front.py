@@ -1,18 +1,22 @@
-"""relayd's data path with aiohttp's server before it, and what raw clients send to it."""
+"""relayd's data path behind its listener, and what raw clients send to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiohttp import web
+import pytest
 
+from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
+from relayd.api.door import Door
+from relayd.api.guard import make_policy
+from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.openai import OPENAI
-from relayd.api.spliced import client_of
+from relayd.api.served import behind, over_aiohttp
+from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
-from relayd.errors import RequestError
-from relayd.router import Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, peek
+from relayd.router import Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, Recipient, peek
 from relayd.scheduler import (
     Abandoned,
     Arrived,
@@ -28,7 +32,8 @@ from relayd.scheduler import (
 from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import FakeReplica
 
-CHAT = OPENAI.rules["/v1/chat/completions"]
+CHAT_PATH = "/v1/chat/completions"
+CHAT = OPENAI.rules[CHAT_PATH]
 
 
 class Places:
@@ -70,7 +75,7 @@ class Places:
 
 @dataclass
 class Front:
-    """relayd's data path behind aiohttp's server; `endpoints` are tried in order."""
+    """relayd's data path behind a door; `endpoints` are tried in order."""
 
     endpoints: list[Endpoint]
     pools: Pools
@@ -84,7 +89,7 @@ class Front:
 
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(SystemClock())
-        self.respond = self.handle
+        self.respond: DirectHandler = self.handle
         self.report = self.faults.append
         self._proxy = Proxy(
             self.pools,
@@ -92,25 +97,28 @@ class Front:
             on_fault=lambda _, reason: self.report(reason),
         )
 
-    async def respond_now(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await self.respond(request)
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: Incoming, client: Recipient, context: RequestContext) -> None:
         self.open_requests += 1
-        self.places = Places(*self.endpoints)
         try:
-            with self.exchanges.begin("request-7", request.path, "team") as record:
-                seen = peek(await request.read(), CHAT)
-                with self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record) as lease:
-                    call = Call(request.path, seen.body, seen.stream)
-                    client = client_of(request)
-                    await self._proxy.forward(client, call, lease, self.dialect)
-        except RequestError as error:
-            return web.json_response({"error": {"code": error.code}}, status=error.http_status)
-        else:
-            return client.response
+            await self.respond(request, client, context)
         finally:
             self.open_requests -= 1
+
+    async def handle(self, request: Incoming, client: Recipient, _context: RequestContext) -> None:
+        self.places = Places(*self.endpoints)
+        with self.exchanges.begin("request-7", CHAT_PATH, "team") as record:
+            seen = peek(b"".join([part async for part in request.content.iter_any()]), CHAT)
+            with self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record) as lease:
+                call = Call(CHAT_PATH, seen.body, seen.stream)
+                await self._proxy.forward(client, call, lease, self.dialect)
+
+    def door(self) -> Door:
+        policy = make_policy("127.0.0.1", allowed_hosts=["x"], keyed=False)
+        routes = [
+            Route("POST", CHAT_PATH, over_aiohttp(self.answer), direct=self.answer),
+            Route("GET", CHAT_PATH, over_aiohttp(self.answer)),
+        ]
+        return Door(routes, policy, Keyring({}, FailedKeys(SystemClock())), self.dialect)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
@@ -130,7 +138,7 @@ def post(
     body: bytes = b"{}",
     *fields: str,
     version: str = "1.1",
-    path: str = "/v1/chat/completions",
+    path: str = CHAT_PATH,
     close: bool = True,
 ) -> bytes:
     """Return a request as a client writes it."""
@@ -152,21 +160,29 @@ def body(raw: bytes) -> bytes:
     return raw.partition(b"\r\n\r\n")[2]
 
 
+LANE_ONLY = pytest.mark.parametrize("way", ["asyncio", "uvloop"], indirect=True)
+"""For what aiohttp's own framing cannot show: half a chunk."""
+
 STREAM = b'{"stream":true}'
 
 
 @asynccontextmanager
-async def serving(front: Front) -> AsyncIterator[Front]:
-    server = web.Server(front.respond_now, handler_cancellation=True, access_log=None)
-    listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    front.port = listening.sockets[0].getsockname()[1]
+async def serving(front: Front, *, by_lane: bool = True) -> AsyncIterator[Front]:
+    """Let clients in: requests come through the lane, or all of them through aiohttp."""
+    door = front.door()
+
+    def current() -> Door:
+        return door
+
+    listener = await listen(
+        behind(current), "127.0.0.1", 0, dialect=front.dialect, door=current if by_lane else None
+    )
+    front.port = listener.addresses[0][1]
     try:
         yield front
     finally:
         front.pools.close()
-        listening.close()
-        await server.shutdown(1)
-        await listening.wait_closed()
+        await listener.close(1)
         assert front.open_requests == 0
 
 

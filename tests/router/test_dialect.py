@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from aiohttp import web
 
+from relayd.api.admission import Incoming, RequestContext
 from relayd.api.openai import OPENAI
-from relayd.api.spliced import client_of
 from relayd.errors import QueueTimeoutError
+from relayd.router import Recipient
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.headers import parse_head
 from relayd.router.proxy import Outcome, deliver
@@ -26,7 +26,7 @@ from tests.fakes.replica import (
     json_answer,
     refusal,
 )
-from tests.router.front import STREAM, Opener, body, fields, post, status
+from tests.router.front import LANE_ONLY, STREAM, Opener, body, fields, post, status
 from tests.router.ndjson import NDJSON
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
@@ -67,6 +67,7 @@ async def test_a_stream_that_is_cut_ends_with_a_line_of_the_dialect(front: Opene
         assert not raw.endswith(LAST_CHUNK)
 
 
+@LANE_ONLY
 @pytest.mark.parametrize(("kind", "version"), [(Splice, "1.1"), (ReplicaAnswer, "1.0")])
 async def test_a_refusal_after_the_first_byte_is_told_within_the_answer(
     front: Opener, kind: type[Splice] | type[ReplicaAnswer], version: str
@@ -79,11 +80,9 @@ async def test_a_refusal_after_the_first_byte_is_told_within_the_answer(
         await sink.room()
         raise QueueTimeoutError("The request waited too long.", remedy="Try again.")
 
-    async def respond(request: web.BaseRequest) -> web.StreamResponse:
-        client = client_of(request)
+    async def respond(_request: Incoming, client: Recipient, _context: RequestContext) -> None:
         answer = kind(client, parse_head(SSE_HEAD.strip()), {}, OPENAI, stall_seconds=5)
         outcomes.append(await deliver(answer, relay))
-        return client.response
 
     async with front() as here:
         here.respond = respond

@@ -20,7 +20,7 @@ from tests.fakes.replica import (
     json_answer,
     refusal,
 )
-from tests.router.front import STREAM, Opener, body, fields, post, status
+from tests.router.front import LANE_ONLY, STREAM, Opener, body, fields, post, status
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -177,6 +177,7 @@ WITHIN_AN_EVENT = {
 }
 
 
+@LANE_ONLY
 @pytest.mark.parametrize("cut", WITHIN_AN_EVENT.values(), ids=WITHIN_AN_EVENT)
 async def test_a_stream_cut_within_an_event_is_cut_for_the_client_too(front: Opener, cut: bytes) -> None:
     async with front([act(cut, then=Then.CLOSE)], [GOOD_STREAM]) as here:

@@ -1,19 +1,13 @@
 """Do a replica's bytes reach every kind of client as they should, and once?"""
 
 import asyncio
-import inspect
-import operator
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
-import aiohttp
 import pytest
-from aiohttp import helpers, http_writer, web, web_protocol
 
-from relayd.api.spliced import SplicedClient
+from relayd.api.admission import Incoming, RequestContext
+from relayd.router import Recipient
 from relayd.units import MIB
 from tests.fakes.replica import DONE, LAST_CHUNK, SSE_HEAD, Act, Then, act, chunk, event, head, json_answer
 from tests.router.front import STREAM, Front, Opener, body, fields, post, status
@@ -193,74 +187,8 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_little_is_held_for_it(
         assert here.replicas[0].sent < 16 * MIB
 
 
-@dataclass
-class SlowClient:
-    """A client's connection that empties a little each time the deadline passes, or does not."""
-
-    waiting: Iterator[int]
-    version: tuple[int, int] = (1, 1)
-    keep_alive: bool = True
-    aborted: bool = False
-    closing: bool = False
-    output_size: int = 0
-
-    @property
-    def transport(self) -> "SlowClient":
-        return self
-
-    writer = transport
-
-    def get_write_buffer_size(self) -> int:
-        return next(self.waiting)
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    async def drain(self) -> None:
-        if next(self.waiting):
-            await asyncio.Event().wait()
-
-
-def splice_to(client: SlowClient) -> SplicedClient:
-    spliced = SplicedClient(cast("web.BaseRequest", client))
-    spliced.begin(200, [], framed=True)
-    return spliced
-
-
-async def test_a_client_that_takes_a_little_is_waited_for() -> None:
-    client = SlowClient(waiting=iter([9, 9, 8, 8, 8, 7, 7, 0]))
-
-    await splice_to(client).room(0.001)
-
-    assert not client.aborted
-
-
-async def test_a_client_that_takes_nothing_is_not() -> None:
-    client = SlowClient(waiting=iter([9, 9, 8, 8, 8, 8]))
-
-    with pytest.raises(TimeoutError):
-        await splice_to(client).room(0.001)
-
-    assert client.aborted
-
-
-async def test_nothing_is_written_to_a_client_that_has_left() -> None:
-    client = SlowClient(waiting=iter([]))
-    splice = splice_to(client)
-    client.closing = True
-
-    assert splice.write(event(1))
-    with pytest.raises(ConnectionResetError):
-        await splice.room(0.001)
-
-    assert client.output_size == 0
-
-
-async def fail_after(here: Front, request: web.BaseRequest) -> web.StreamResponse:
-    await Front.handle(here, request)
+async def fail_after(here: Front, request: Incoming, client: Recipient, context: RequestContext) -> None:
+    await Front.handle(here, request, client, context)
     raise RuntimeError("a fault of relayd")
 
 
@@ -294,33 +222,3 @@ async def test_a_fault_while_a_fault_is_reported_adds_no_second_answer(front: Op
 
         assert raw.count(b"HTTP/1.1 ") == 1
         assert not raw.endswith(LAST_CHUNK)
-
-
-def test_every_name_of_aiohttp_that_the_splice_stands_on_is_there() -> None:
-    assert aiohttp.__version__.startswith("3.14.")
-    for place, names in {
-        web.StreamResponse: [
-            "prepared",
-            "keep_alive",
-            "prepare",
-            "write_eof",
-            "headers",
-            "reason",
-        ],
-        web.BaseRequest: ["writer", "transport", "keep_alive", "version"],
-        http_writer.StreamWriter: ["output_size", "drain"],
-        helpers: ["rfc822_formatted_time"],
-    }.items():
-        operator.attrgetter(*names)(place)
-
-
-def test_aiohttp_asks_a_response_what_the_splice_answers() -> None:
-    loop = inspect.getsource(web_protocol.RequestHandler)
-
-    assert "if request.writer.output_size > 0:" in loop
-    assert "prepare_meth = resp.prepare" in loop
-    assert "await resp.write_eof()" in loop
-    assert "self._keepalive = bool(resp.keep_alive)" in loop
-    assert "protocol.transport is not None and protocol._paused" in inspect.getsource(
-        http_writer.StreamWriter.drain
-    )

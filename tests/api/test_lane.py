@@ -2,20 +2,33 @@
 
 import asyncio
 import inspect
+import re
+from functools import partial
 
 import pytest
 from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.streams import StreamReader
-from aiohttp.test_utils import make_mocked_request
 
+from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies
-from relayd.api.connection import Connection, require_c_parser
-from relayd.api.door import Route
+from relayd.api.gate import require_c_parser
 from relayd.api.limiter import ConnectionLimits
+from relayd.api.served import over_aiohttp
 from relayd.errors import ListenError
+from relayd.router import Recipient
 from relayd.units import Bytes
-from tests.api.conftest import ROUTES, Doors, Echo, Response, read_response, run_with
+from tests.api.conftest import (
+    ROUTES,
+    Doors,
+    Echo,
+    Response,
+    direct_route,
+    echo,
+    open_doors,
+    read_response,
+    run_with,
+)
 from tests.daemons import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.system
@@ -130,7 +143,7 @@ def test_beyond_busy_connections_only_the_health_is_answered(doors: Doors, limit
     body = CHAT + b"Content-Length: 2\r\n\r\n"
 
     async def scene() -> list[Response]:
-        route = Route("POST", "/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
+        route = direct_route("/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
         async with doors((*ROUTES[:3], route), limits=limits) as client:
             busy = [await client.connect() for _ in range(2)]
             for _, writer in busy:
@@ -153,7 +166,7 @@ def test_beyond_busy_connections_only_the_health_is_answered(doors: Doors, limit
 
 def test_places_for_health_are_not_held_by_who_asks_nothing(doors: Doors) -> None:
     async def scene() -> list[int]:
-        route = Route("POST", "/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
+        route = direct_route("/v1/chat/completions", Echo(bodies := Bodies(Bytes(100)), DEADLINE_SECONDS))
         async with doors((*ROUTES[:3], route), limits=ConnectionLimits(connections=1)) as client:
             busy = await client.connect()
             busy[1].write(CHAT + b"Content-Length: 2\r\n\r\n")
@@ -168,105 +181,109 @@ def test_places_for_health_are_not_held_by_who_asks_nothing(doors: Doors) -> Non
     assert [200, 200, 200] == run_with(scene)
 
 
-MALFORMED = [
-    b"GET /healthz HTTP/1.1\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost : localhost\r\n\r\n",
-    b"GET /healthz HTTP/1.1\nHost: localhost\n\n",
-    b"GET /healthz HTTP/1.1\r\nHost: local\x00host\r\n\r\n",
-    b"GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n",
-    b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n",
-    b"FOO /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9_000 + b"\r\n\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 200 + b"\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-    + b"".join(b"X%d: %s\r\n" % (i, b"a" * 8_000) for i in range(5))
-    + b"\r\n",
-    CHAT + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-    CHAT + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-    CHAT + b"Content-Length: +2\r\n\r\n{}",
-    CHAT + b"Content-Length: -2\r\n\r\n{}",
-    CHAT + b"Transfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    CHAT.replace(b"/1.1", b"/1.0") + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2;name=value\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2;\r\n{}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a\r\n}\r\n0\r\n\r\n",
-    CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0;last\r\n\r\n",
-    CHAT + b'Transfer-Encoding: chunked\r\n\r\n2;a="' + b"x" * 70_000 + b'"\r\n{}\r\n0\r\n\r\n',
-]
+def chat(body: bytes = b"{}", *fields: bytes) -> bytes:
+    return CHAT + b"".join(fields) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-@pytest.mark.parametrize("raw", MALFORMED, ids=range(len(MALFORMED)))
-def test_bad_framing_is_answered_in_our_shape_and_ends_the_connection(doors: Doors, raw: bytes) -> None:
-    async def scene() -> tuple[int, str, bytes]:
+def test_requests_of_both_ways_in_one_write_are_answered_in_order(doors: Doors) -> None:
+    async def scene() -> list[bytes]:
         async with doors() as client:
             reader, writer = await client.connect()
-            writer.write(raw)
-            answer = await read_response(reader)
-            try:
-                rest = await reader.read()
-            except ConnectionResetError:
-                rest = b""
+            writer.write(2 * (chat(b"{ }") + HEALTH) + chat(b"", b"Origin: http://evil\r\n") + chat(b"[]"))
+            answers = [await read_response(reader) for _ in range(6)]
             writer.close()
-            return answer.status, answer.error["code"], rest
+            return [answer.body for answer in answers]
 
-    assert (400, "invalid_request", b"") == run_with(scene)
+    *first, refused, last = run_with(scene)
+
+    assert 2 * [b'{"bytes":3}', b'{"status":"ok"}'] == first
+    assert b"origin_not_allowed" in refused
+    assert b'{"bytes":2}' == last
+
+
+def test_a_request_cut_anywhere_is_the_same_request(doors: Doors) -> None:
+    raw = CHAT + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{ }\r\n0\r\n\r\n" + HEALTH
+
+    async def scene() -> list[tuple[int, bytes]]:
+        async with doors() as client:
+            seen = []
+            for cut in range(1, len(raw), 7):
+                reader, writer = await client.connect()
+                writer.write(raw[:cut])
+                await asyncio.sleep(0)
+                writer.write(raw[cut:])
+                seen += [await read_response(reader), await read_response(reader)]
+                writer.close()
+            return [(one.status, one.body) for one in seen]
+
+    assert {(200, b'{"bytes":3}'), (200, b'{"status":"ok"}')} == set(run_with(scene))
+
+
+def test_much_that_comes_behind_a_request_waits_in_the_socket(doors: Doors) -> None:
+    more = asyncio.Event()
+
+    async def slow(request: Incoming, client: Recipient, context: RequestContext) -> None:
+        await more.wait()
+        await echo(request, client, context)
+
+    async def scene() -> tuple[int, list[int]]:
+        more.clear()
+        routes = (Route("POST", "/v1/chat/completions", over_aiohttp(slow), direct=slow),)
+        async with doors(routes) as client:
+            reader, writer = await client.connect()
+            writer.write(chat())
+            body = b"x" * 50_000
+            writer.writelines([chat(body)] * 400)
+            while writer.transport.get_write_buffer_size() == 0:
+                await asyncio.sleep(0)
+            size, still = -1, 0
+            while still < 50:
+                still = still + 1 if size == writer.transport.get_write_buffer_size() else 0
+                size = writer.transport.get_write_buffer_size()
+                await asyncio.sleep(0.001)
+            more.set()
+            statuses = [(await read_response(reader)).status for _ in range(401)]
+            writer.close()
+            return size, statuses
+
+    waiting, statuses = run_with(scene)
+
+    assert waiting > 5_000_000
+    assert [200] * 401 == statuses
 
 
 @pytest.mark.parametrize(
-    "chunks",
+    "raw",
     [
-        b"2\r\n{}\r\n0\r\nTrailer: 1\r\n\r\n",
-        b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+        chat(b"{}", b"X-Request-ID: r1\r\n"),
+        chat(b"{}", b"X-Request-ID: r1\r\n", b"Connection: close\r\n"),
+        chat(b"{}", b"X-Request-ID: r1\r\n").replace(b"1.1", b"1.0"),
+        chat(b"{}", b"X-Request-ID: r1\r\n", b"Connection: keep-alive\r\n").replace(b"1.1", b"1.0"),
+        chat(b"{}", b"X-Request-ID: r1\r\n", b"Origin: http://evil\r\n"),
+        chat(b"{}", b"X-Request-ID: r1\r\n", b"Host: localhost\r\n"),
+        chat(b"{}", b"X-Request-ID: r1\r\n").replace(b"localhost", b"evil"),
+        chat(b"x" * 100_001, b"X-Request-ID: r1\r\n"),
+        CHAT + b"X-Request-ID: r1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nzz\r\n",
+        CHAT + b"X-Request-ID: r1\r\nContent-Length: 200000000\r\n\r\n",
+        CHAT + b"X-Request-ID: r1\r\nContent-Length: 2\r\n\r\n{",
+        chat(b"{}", b"X-Request-ID: r1\r\n").replace(b"/v1/chat/completions", b"/fail"),
     ],
+    ids=range(12),
 )
-def test_trailers_are_dropped(doors: Doors, chunks: bytes) -> None:
-    async def scene() -> bytes:
-        async with doors() as client:
-            return (await client.ask(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)).body
-
-    assert b'{"bytes":2}' == run_with(scene)
-
-
-@pytest.mark.parametrize("pieces", [1, 2, 3, 7])
-def test_a_chunk_extension_is_seen_however_the_bytes_arrive(doors: Doors, pieces: int) -> None:
-    raw = CHAT + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a=b\r\n"
-
-    async def scene() -> Response:
-        async with doors() as client:
+def test_both_ways_answer_with_the_same_bytes(raw: bytes) -> None:
+    async def scene(*, by_lane: bool) -> bytes:
+        async with open_doors(by_lane=by_lane) as client:
             reader, writer = await client.connect()
-            for start in range(0, len(raw), pieces):
-                writer.write(raw[start : start + pieces])
-                await writer.drain()
-                await asyncio.sleep(0)
-            answer = await read_response(reader)
+            writer.write(raw)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
             writer.close()
-            return answer
+            return bytes(re.sub(rb"Date: [^\r]*|X-Request-ID: [0-9a-f]{32}", b"", head)) + body
 
-    assert 400 == run_with(scene).status
+    ways = [run_with(partial(scene, by_lane=by_lane)) for by_lane in (True, False)]
 
-
-def test_chunks_of_pipelined_requests_are_told_apart(doors: Doors) -> None:
-    chunked = CHAT + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-    counted = CHAT + b'Content-Length: 16\r\n\r\n{"a": "\\r\\n1;x"}'
-
-    async def scene() -> list[int]:
-        async with doors() as client:
-            reader, writer = await client.connect()
-            writer.write(counted + chunked + counted + chunked)
-            statuses = [(await read_response(reader)).status for _ in range(4)]
-            writer.write(chunked.replace(b"2\r\n", b"2;x\r\n"))
-            statuses.append((await read_response(reader)).status)
-            writer.close()
-            return statuses
-
-    assert [200, 200, 200, 200, 400] == run_with(scene)
+    assert ways[0] == ways[1]
 
 
 def test_the_pure_python_parser_is_refused() -> None:
@@ -278,29 +295,22 @@ def test_the_pure_python_parser_is_refused() -> None:
     assert "AIOHTTP_NO_EXTENSIONS" in refused.value.remedy
 
 
-def test_aiohttp_still_has_every_internal_name_that_connections_use() -> None:
+def test_aiohttp_still_has_every_internal_name_that_the_gate_uses() -> None:
     handler = web.RequestHandler
     parameters = {
-        "handle_error": ["self", "request", "status", "exc", "message"],
         "connection_made": ["self", "transport"],
         "connection_lost": ["self", "exc"],
         "data_received": ["self", "data"],
-        "close": ["self"],
-        "force_close": ["self"],
-        "eof_received": ["self"],
     }
 
-    names = {"_waiter", "_request_count", "logger", "_loop", "transport", "peername", "_messages", "_manager"}
-    names |= {"_keepalive", "_force_close", "_lingering_time", "_request_handler", "_current_request"}
-    assert names <= set(dir(handler))
-    assert "_message" in vars(make_mocked_request("GET", "/"))
     assert parameters == {
         name: list(inspect.signature(getattr(handler, name)).parameters) for name in parameters
     }
-    assert {"manager", "loop", "keepalive_timeout", "lingering_time", "auto_decompress", "access_log"} <= set(
-        inspect.signature(handler).parameters
-    )
+    assert {"pause_writing", "resume_writing"} <= set(dir(handler))
+    assert {
+        "keepalive_timeout", "lingering_time", "auto_decompress", "access_log_class", "access_log",
+    } <= set(inspect.signature(handler).parameters)  # fmt: skip
     assert callable(StreamReader.is_eof)
+    assert callable(StreamReader.set_exception)
     assert 0 == AbstractStreamWriter.output_size
-    assert issubclass(Connection, handler)
     assert http_parser.HttpRequestParserPy is not http_parser.HttpRequestParser

@@ -1,0 +1,123 @@
+"""What can be asked for (routes), and what is known of a request that was let in (admission)?"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from relayd.api.guard import Headers
+from relayd.router import Dialect, Recipient
+
+
+class Access(Enum):
+    """Who may use a route; a wrong key is refused on each of them."""
+
+    PUBLIC = "public"
+    """Every client."""
+    CLIENT = "client"
+    """Clients with a key; every client while no key is configured."""
+    ADMIN = "admin"
+    """Clients with an administrator's key; none while no such key exists."""
+
+
+class RequestContext(msgspec.Struct, frozen=True):
+    """What is known of a request once it was let in.
+
+    Attributes:
+        request_id: Its id.
+        key: The name of its key; None if none came along.
+        trusted: Whether it may see more than the public: it has a key, or none is needed.
+        tail: The rest of its raw path, on a route that ends with a slash.
+        headers: Fields that its response must carry, also one that is streamed.
+    """
+
+    request_id: str
+    key: str | None
+    trusted: bool
+    tail: str
+    headers: MutableMapping[str, str]
+
+
+class BodySource(Protocol):
+    """Where the body of a request is read from."""
+
+    def is_eof(self) -> bool:
+        """Return whether all of it has arrived."""
+        ...
+
+    def read_nowait(self) -> bytes:
+        """Return what has arrived and was not read."""
+        ...
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        """Yield what arrives, until all of it has."""
+        ...
+
+
+class Incoming(Protocol):
+    """A request whose body is not read, from either way in."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its header fields."""
+        ...
+
+    @property
+    def content(self) -> BodySource:
+        """Its body."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body, where the fields are those of an earlier request."""
+        ...
+
+    async def go_on(self) -> None:
+        """Ask a client that waits for it (`Expect: 100-continue`) to send the body."""
+        ...
+
+
+Handler = Callable[[web.BaseRequest, RequestContext], Awaitable[web.StreamResponse]]
+
+DirectHandler = Callable[[Incoming, Recipient, RequestContext], Awaitable[None]]
+"""Answers a request without aiohttp; raises RequestError while nothing of the answer is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing a client can ask for.
+
+    Attributes:
+        method: GET (which answers HEAD too), POST, DELETE ….
+        path: Exactly as clients write it; one that ends with a slash takes any tail.
+        handler: Who answers.
+        access: Who may ask.
+        dialect: How its errors are written; None for the door's own.
+        lasting: Its answer has no end of its own, like an event stream, so a drain ends it at once.
+        direct: Who answers requests that come through the lane; None sends them to `handler`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access = Access.CLIENT
+    dialect: Dialect | None = None
+    lasting: bool = False
+    direct: DirectHandler | None = None
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A request that was let in.
+
+    Attributes:
+        route: Who answers it.
+        context: What is known of it.
+        dialect: How its errors are written.
+    """
+
+    route: Route
+    context: RequestContext
+    dialect: Dialect

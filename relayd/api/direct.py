@@ -1,0 +1,275 @@
+"""How is one request read from a lane and answered through it, without aiohttp in between?
+
+What the router asks of a client (`Recipient`) and what an inference route asks of a request
+(`Incoming`), both on the lane's own transport.
+"""
+
+import asyncio
+from typing import Protocol
+
+from relayd.api.admission import Admitted
+from relayd.api.answer import Answer
+from relayd.api.arrival import ArrivingBody, BodyEnd, ByChunks, ByLength
+from relayd.api.body import BROKEN
+from relayd.api.errors import INTERNAL, error_answer
+from relayd.api.guard import Headers
+from relayd.api.head import RequestHead, encode_answer
+from relayd.errors import RequestError
+from relayd.journal import Journal
+from relayd.router import Fields
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connected(Protocol):
+    """What a request needs of the connection that it came on."""
+
+    transport: asyncio.Transport
+    is_blocked: bool
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether another request may follow."""
+        ...
+
+    @property
+    def date(self) -> str:
+        """The time of day as an answer carries it."""
+        ...
+
+    def wait_for(self, seconds: float) -> None:
+        """Give the client this long; then `overdue` is called."""
+        ...
+
+    def wait_no_more(self) -> None:
+        """Take the deadline back."""
+        ...
+
+    def pause(self) -> None:
+        """Read nothing more from the client for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def force_close(self) -> None:
+        """Close behind what was written."""
+        ...
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Cut the client off."""
+        ...
+
+    def finished(self, *, keep_alive: bool, complete: bool) -> None:
+        """The answer is over."""
+        ...
+
+
+class Direct:
+    """A request that the lane answers.
+
+    Attributes:
+        content: Its body.
+        length: Bytes that its head declares.
+        keep_alive: Whether another request may follow on its connection.
+        sent_bytes: Bytes of the answer that were written, its head included.
+    """
+
+    __slots__ = (
+        "_chunked", "_end", "_head", "_line", "_task", "_unsent", "_waiter", "_waiting", "content",
+        "keep_alive", "length", "sent_bytes",
+    )  # fmt: skip
+
+    def __init__(self, line: Connected, head: RequestHead, length: int | None) -> None:
+        self._end: BodyEnd = ByChunks() if length is None else ByLength(length)
+        self.length = length or 0
+        self.content = ArrivingBody(line.resume, complete=length == 0)
+        self.keep_alive = head.keep_alive
+        self.sent_bytes = 0
+        self._line = line
+        self._head = head
+        self._chunked = False
+        self._unsent = b""
+        self._task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting = 0
+
+    def __repr__(self) -> str:
+        return f"<Direct {self._head.method} {self._head.target} sent={self.sent_bytes} {self.content!r}>"
+
+    # As it arrives:
+
+    @property
+    def headers(self) -> Headers:
+        """Its header fields."""
+        return self._head.headers
+
+    async def go_on(self) -> None:
+        """Ask a client that waits for it to send the body."""
+        if self._head.expects and not self.content.is_eof():
+            self._line.transport.write(CONTINUE)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what belongs to the body, and return the rest."""
+        if self._end.is_over:
+            return data
+        if self.content.is_broken:
+            return b""
+        pieces: list[bytes] = []
+        try:
+            taken = self._end.feed(data, pieces)
+        except RequestError:
+            self.break_body()
+            return b""
+        self.content.feed(pieces, complete=self._end.is_over)
+        if self.content.is_full:
+            self._line.pause()
+        return data[taken:]
+
+    def break_body(self) -> None:
+        """Fail the read of the body, whose framing is broken; where a next request begins is unknown."""
+        self.keep_alive = False
+        self.content.fail(BROKEN)
+
+    def no_more(self) -> None:
+        """Take note that the client sends nothing more."""
+        if not self._end.is_over:
+            self.break_body()
+
+    # As it is answered:
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether an interim answer may be sent to it."""
+        return self.splices and not self.sent_bytes
+
+    def serve(self, admitted: Admitted) -> None:
+        """Have its route answer it."""
+        self._task = asyncio.get_running_loop().create_task(self._serve(admitted))
+
+    def cancel(self) -> None:
+        """End it: the client has left."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def refuse(self, answer: Answer) -> None:
+        """Answer it with what the door answers, and end."""
+        self.keep_alive = self.keep_alive and self.content.is_eof()
+        self.answer(answer)
+        self._line.finished(keep_alive=self.keep_alive, complete=self._end.is_over)
+
+    async def _serve(self, admitted: Admitted) -> None:
+        context, answer = admitted.context, admitted.route.direct
+        try:
+            if answer is not None:
+                await answer(self, self, context)
+        except RequestError as error:
+            refusal = error_answer(error, admitted.dialect, unread=not self.content.is_eof())
+            self.answer(refusal.carrying(context.headers))
+        except ConnectionError:
+            self._line.abort()
+        except Exception:  # noqa: BLE001 - every fault is answered, or cuts the answer off
+            Journal("api").error("request.failed", trace=True, request_id=context.request_id)
+            self.answer(error_answer(INTERNAL, admitted.dialect, unread=True).carrying(context.headers))
+        self._line.finished(keep_alive=self.keep_alive, complete=self._end.is_over)
+
+    def answer(self, answer: Answer) -> None:
+        """Write a whole answer, or cut the client off when another one has begun."""
+        if self.sent_bytes or self._unsent:
+            self._line.abort()
+            return
+        self.keep_alive = self.keep_alive and not answer.closes
+        self.begin(answer.status, answer.sized(), framed=True)
+        self.write(answer.body)
+
+    @property
+    def splices(self) -> bool:
+        """Whether the client reads chunks."""
+        return self._head.version == (1, 1)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._line.transport.is_closing()
+
+    def begin(self, status: int, fields: Fields, *, framed: bool) -> None:
+        """Make the head of the answer; it goes out together with the first bytes."""
+        fields = list(fields)
+        if not framed and not any(name == "Content-Length" for name, _ in fields):
+            if self.splices:
+                self._chunked = True
+                fields.append(("Transfer-Encoding", "chunked"))
+            else:
+                self.keep_alive = False
+        self.keep_alive = self.keep_alive and self._line.may_continue
+        version = self._head.version
+        self._unsent = encode_answer(
+            status, fields, self._line.date, keep_alive=self.keep_alive, version=version
+        )
+
+    def write(self, data: bytes) -> bool:
+        """Write a part of the body; True asks for no more until `room` has returned."""
+        line = self._line
+        if line.is_blocked and line.transport.is_closing():
+            return True
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
+        self.sent_bytes += len(data)
+        line.transport.write(data)
+        return line.is_blocked
+
+    async def room(self, stall_seconds: float) -> None:
+        """Return when the client has taken most of what was written.
+
+        Raises:
+            ConnectionError: It has left.
+            TimeoutError: It took nothing for `stall_seconds` and was cut off.
+        """
+        line = self._line
+        while line.is_blocked:
+            if line.transport.is_closing():
+                raise ConnectionResetError("the client has left")
+            self._waiting = line.transport.get_write_buffer_size()
+            self._waiter = asyncio.get_running_loop().create_future()
+            line.wait_for(stall_seconds)
+            try:
+                await self._waiter
+            finally:
+                line.wait_no_more()
+                self._waiter = None
+
+    def has_room(self) -> None:
+        """Wake who waits for room."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def overdue(self) -> None:
+        """Cut a client off that took nothing; one that took a little is given more time."""
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._line.transport.get_write_buffer_size() < self._waiting:
+            self._waiter.set_result(None)
+        else:
+            self._line.abort()
+            self._waiter.set_exception(TimeoutError("the client took nothing of its answer"))
+
+    async def end(self, stall_seconds: float) -> None:  # noqa: ARG002 - aiohttp's client has to wait here
+        """Mark the answer as complete."""
+        if self._chunked:
+            self._chunked = False
+            self.write(b"0\r\n\r\n")
+        elif self._unsent:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close the connection behind what was written."""
+        self.keep_alive = False
+        self._line.force_close()
+
+    def abort(self) -> None:
+        """Cut the client off; where only a close marks the end of an answer, by a reset."""
+        self.keep_alive = False
+        self._line.abort(reset=not self.splices)

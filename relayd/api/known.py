@@ -1,0 +1,80 @@
+"""Was a head like this let in before (cache of admissions)?
+
+Clients send the same head again and again; only the length of the body differs. What was judged once
+is not judged again: the same bytes, at the same local address, by the same door. Refusals are not
+kept, and a key that is no longer known is asked for again.
+"""
+
+import msgspec
+
+from relayd.api.admission import Admitted, RequestContext
+from relayd.api.answer import new_id
+from relayd.api.head import RequestHead
+
+_NAMES = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_MOST_DIGITS = 15
+_KEPT = 1024
+_LONGEST = 4096
+
+
+class KnownHead(msgspec.Struct, frozen=True):
+    """A head that was let in.
+
+    Attributes:
+        head: As it was parsed; its length is that of an earlier request.
+        admitted: To what; its id is that of an earlier request.
+        names_itself: The head sets the request's id.
+        digest: Of its key; None when none was needed.
+    """
+
+    head: RequestHead
+    admitted: Admitted
+    names_itself: bool
+    digest: bytes | None
+
+    def again(self) -> Admitted:
+        """Return what another request with this head is admitted to, with fields of its own."""
+        admitted, context = self.admitted, self.admitted.context
+        name = context.request_id if self.names_itself else new_id()
+        fields = {**context.headers, "X-Request-ID": name}
+        own = RequestContext(name, context.key, context.trusted, context.tail, fields)
+        return Admitted(admitted.route, own, admitted.dialect)
+
+
+class KnownHeads:
+    """Heads of requests that were let in, by their bytes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bytes], KnownHead] = {}
+
+    def __repr__(self) -> str:
+        return f"<KnownHeads {len(self._known)} of {_KEPT}>"
+
+    def find(self, arrived_at: str, bare: bytes) -> KnownHead | None:
+        """Return what is known of a head, given without the length of its body."""
+        return self._known.get((arrived_at, bare))
+
+    def add(self, arrived_at: str, bare: bytes, known: KnownHead) -> None:
+        """Keep a head, given without the length of its body."""
+        if len(bare) > _LONGEST:
+            return
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        self._known[arrived_at, bare] = known
+
+
+def without_length(raw: bytes) -> tuple[bytes, int] | None:
+    """Return a head without the digits of its length, and that length; None when it declares none.
+
+    They are taken from the beginning of a line only, so two heads without their lengths are equal only
+    if everything but the value of this one field is.
+    """
+    for name in _NAMES:
+        if (start := raw.find(name)) >= 0:
+            start += len(name)
+            end = raw.find(b"\r\n", start)
+            digits = raw[start:] if end < 0 else raw[start:end]
+            if len(digits) > _MOST_DIGITS or not digits.isdigit():
+                return None
+            return raw[:start] + raw[start + len(digits) :], int(digits)
+    return None

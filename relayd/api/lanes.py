@@ -1,0 +1,91 @@
+"""What do all connections of a listener share, and what does each of them do just now?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from aiohttp import web
+
+from relayd.api.deadlines import Deadlines
+from relayd.api.door import Door
+from relayd.api.limiter import ConnectionLimiter, ConnectionLimits, Idleness
+from relayd.clock import Clock
+from relayd.router import Dialect
+
+
+class OpenLane(Protocol):
+    """One of the connections."""
+
+    def idleness(self) -> Idleness:
+        """Return whether it may be closed without harm."""
+        ...
+
+    def close(self) -> None:
+        """Take no further request."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the client off."""
+        ...
+
+    def detach(self) -> int | None:
+        """Return a descriptor of an idle connection, now the caller's; None while it is in use."""
+        ...
+
+
+class Phase(Enum):
+    """What a connection does."""
+
+    NEW = "new"
+    """It waits for its first head, which has a deadline from the start."""
+    IDLE = "idle"
+    """It waits for the next head."""
+    HEAD = "head"
+    """A head has begun, and has its deadline."""
+    BUSY = "busy"
+    """A request is answered."""
+    ENDING = "ending"
+    """Nothing more is answered."""
+
+
+@dataclass(slots=True, eq=False)
+class Lanes:
+    """What all connections of a listener share.
+
+    Attributes:
+        limits: What clients may hold open.
+        limiter: Counts them.
+        deadlines: When the time of each is up.
+        server: aiohttp's, for what the lane does not answer.
+        dialect: How errors are written to requests that never reach a route.
+        clock: Dates answers.
+        door: Who lets requests in to be answered directly; None leaves all of them to aiohttp.
+        open: Every connection.
+        closing: No request may follow one that is being answered.
+    """
+
+    limits: ConnectionLimits
+    limiter: ConnectionLimiter
+    deadlines: Deadlines
+    server: web.Server
+    dialect: Dialect
+    clock: Clock
+    door: Callable[[], Door] | None = None
+    open: "set[OpenLane]" = field(default_factory=set)
+    closing: bool = False
+
+    def close(self) -> None:
+        """Take no further request on any connection."""
+        self.closing = True
+        for lane in tuple(self.open):
+            lane.close()
+
+    def abort(self) -> None:
+        """Cut off every connection."""
+        for lane in tuple(self.open):
+            lane.abort()
+        self.deadlines.close()
+
+    def __repr__(self) -> str:
+        return f"<Lanes open={len(self.open)} {self.deadlines!r}>"
