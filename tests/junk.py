@@ -35,6 +35,7 @@ KINDS: Mapping[str, tuple[bytes | bytearray, str]] = {
     "empty": (b"", "it has 0"),
     "page": (b"<!DOCTYPE html>", "at its beginning"),
     "rest-00002-of-00003": (header(tensors=WEIGHT).data + DATA, "rest-00001-of-00003.gguf is missing"),
+    "none-00001-of-00000": (header(tensors=WEIGHT).data + DATA, "first of 0 parts"),
     "begun-00001-of-00002": (
         header([("split.count", headers.UINT32, 2)], WEIGHT).data + DATA,
         "missing: begun-00002-of-00002.gguf",

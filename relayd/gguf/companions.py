@@ -46,7 +46,7 @@ def part_names(name: str, count: int) -> tuple[str, ...]:
         ModelFileError: `name` is not what the first of `count` parts is called.
     """
     found = PART.fullmatch(name)
-    if not found or (int(found["number"]), int(found["count"])) != (1, count):
+    if not found or count < 1 or (int(found["number"]), int(found["count"])) != (1, count):
         raise ModelFileError(
             f"{name} is the first of {count} parts: expected a name ending with -00001-of-{count:05d}.gguf",
             remedy="Give the parts the names they were published with.",

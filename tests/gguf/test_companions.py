@@ -27,6 +27,12 @@ def test_a_first_part_with_another_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.pure
+def test_a_model_has_at_least_one_part() -> None:
+    with pytest.raises(ModelFileError, match=r"-00001-of-00000\.gguf"):
+        part_names("none-00001-of-00000.gguf", 0)
+
+
+@pytest.mark.pure
 def test_a_part_tells_the_name_of_the_first() -> None:
     assert "a-00001-of-00002.gguf" == first_part_name("a-00002-of-00002.gguf")
     assert "" == first_part_name("a.gguf")
