@@ -143,7 +143,7 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
     async def main() -> None:
         daemon = Daemon(
             desired,
-            lambda: desired_state(arguments, Site(), Silent()),
+            lambda given_up: desired_state(arguments, Site(), Silent(), given_up),
             on_listening=output.listening,
             on_settled=output.settled,
         )

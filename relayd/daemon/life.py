@@ -12,7 +12,7 @@ from relayd.daemon.announce import Announcer, OnSettled
 from relayd.daemon.heap import return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
-from relayd.daemon.reload import Reload
+from relayd.daemon.reload import Refresh, Reload
 from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
@@ -38,7 +38,7 @@ class Daemon:
     def __init__(
         self,
         desired: DesiredState,
-        refresh: Callable[[], DesiredState],
+        refresh: Refresh,
         *,
         on_listening: Callable[[str], None] = lambda _: None,
         on_settled: OnSettled = lambda _: None,

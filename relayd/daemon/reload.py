@@ -1,7 +1,7 @@
 """How a running daemon follows its configuration anew (reload, on SIGHUP or by command)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 import msgspec
@@ -16,17 +16,20 @@ from relayd.errors import RelaydError
 from relayd.journal import Journal
 from relayd.planner import Changes
 
+Refresh = Callable[[Collection[str]], DesiredState]
+"""Makes the desired state again, with the models that are given up; may block, runs in a thread."""
+
 
 class Reload:
     """Makes the desired state again, and lets the parts follow it; a bad configuration changes nothing.
 
     Args:
         parts: What follows.
-        refresh: Makes the desired state from files and environment; may block, runs in a thread.
+        refresh: Makes the desired state from files and environment.
         shutdown: A daemon that is about to end follows nothing.
     """
 
-    def __init__(self, parts: DaemonParts, refresh: Callable[[], DesiredState], shutdown: Shutdown) -> None:
+    def __init__(self, parts: DaemonParts, refresh: Refresh, shutdown: Shutdown) -> None:
         self._parts = parts
         self._refresh = refresh
         self._shutdown = shutdown
@@ -70,7 +73,7 @@ class Reload:
             raise
 
     async def _read(self) -> DesiredState:
-        desired = await asyncio.to_thread(self._refresh)
+        desired = await asyncio.to_thread(self._refresh, self._parts.fleet.given_up)
         self._shutdown.check_staying()
         return desired
 

@@ -138,6 +138,7 @@ def plan_at(
     simulated: Machine | None = None,
     fresh: bool = False,
     anew: Collection[str] = (),
+    given_up: Collection[str] = (),
 ) -> Made:
     """Return the plan of the models that are meant. Nothing is written.
 
@@ -149,6 +150,7 @@ def plan_at(
         simulated: Another machine to plan for.
         fresh: Whether earlier plans, and what runs, are left out of account.
         anew: Models of which they are left out of account, and which come before the others.
+        given_up: Models that hold no memory and are not tried again: they take what the others leave.
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.
@@ -173,7 +175,9 @@ def plan_at(
     remembered = {name: entry for name, entry in remembered.items() if name not in anew}
     running = {name for name in running if name not in anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
-    planner = ModelPlanner(plans_for, machine, room, probe, remembered, running, anew, simulated is not None)
+    planner = ModelPlanner(
+        plans_for, machine, room, probe, remembered, running, anew, given_up, simulated is not None
+    )
     standing = (*selected.loaded.warnings, *left_out, *doubts, warning_of(skipped), unread)
     return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))
 

@@ -55,6 +55,7 @@ class ModelPlanner:
         remembered: Where models were placed before, by name.
         running: Models of which a replica runs, which keep their places.
         first: Models that come before the others in the choice of a place.
+        last: Models that come after the others, as long as their lines are as they were planned before.
         simulated: Whether the machine is none that an engine could be asked on.
     """
 
@@ -65,6 +66,7 @@ class ModelPlanner:
     remembered: Mapping[str, RememberedModel] = field(default_factory=dict)
     running: Collection[str] = ()
     first: Collection[str] = ()
+    last: Collection[str] = ()
     simulated: bool = False
 
     def plans(self, config: Config) -> ModelPlans:
@@ -83,7 +85,7 @@ class ModelPlanner:
         ours_before = {name: entry for name, entry in self.remembered.items() if entry.fitted is None}
         kept = kept_plans(ours, keys, ours_before, self.running, left)
         takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
-        order = sorted(lines, key=lambda line: line.model.name not in self.first)
+        order = sorted(lines, key=lambda line: self._turn(line.model.name, keys))
         turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in order]
         fleet, said = confirmed_plan(turns, kept, self.room, self.probe)
         without = {one.model for one in fleet.assignments if not isinstance(one.outcome, Placement)}
@@ -116,6 +118,13 @@ class ModelPlanner:
                 *(_doubts(said) if not self.simulated else [SIMULATED] if said else []),
             ),
         )
+
+    def _turn(self, name: str, keys: Mapping[str, str]) -> int:
+        """Return when a model chooses its place: less is earlier; the order of the lines decides ties."""
+        if name in self.first:
+            return 0
+        entry = self.remembered.get(name)
+        return 2 if name in self.last and entry and entry.key == keys[name] else 1
 
     def _with_kept(
         self, fitted: Sequence[EngineFitted], keys: Mapping[str, str]

@@ -66,10 +66,18 @@ class DesiredState:
     chosen: tuple[Model, ...] | None = None
 
 
-def desired_state(arguments: ServeArguments, site: Site, display: Display) -> DesiredState:
+def desired_state(
+    arguments: ServeArguments, site: Site, display: Display, given_up: Collection[str] = ()
+) -> DesiredState:
     """Read the configuration, check it, plan it, and return everything a daemon is given.
 
     An engine is installed if there is none.
+
+    Args:
+        arguments: What was typed.
+        site: Where.
+        display: Shows what takes long.
+        given_up: Models that a running daemon has given up; they take what the others leave.
 
     Raises:
         RelaydError: It cannot be followed; nothing was started.
@@ -80,7 +88,7 @@ def desired_state(arguments: ServeArguments, site: Site, display: Display) -> De
     engine = engine_for(site, display, config.engine.path, config.engine.release_sha256)
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
-    made = plan_at(selected, site, engine, own)
+    made = plan_at(selected, site, engine, own, given_up=given_up)
     standing = (*made.standing, *_warnings(insecure=arguments.insecure_bind))
     return DesiredState(
         config=made.config,

@@ -9,6 +9,7 @@ from relayd.names import ReplicaName
 from relayd.planner import Changes, Planned, ReplicaSpec
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.replica import Replica
+from relayd.supervisor.sizing import line_of
 from relayd.supervisor.snapshot import Snapshot
 from relayd.supervisor.state import COMING_UP, SETTLED, State
 from relayd.supervisor.status import Settings, Status
@@ -62,6 +63,12 @@ class Fleet:
                 replica.unload(reason, 0)
             else:
                 replica.load()
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Models of which every replica is given up: none holds memory or is tried again."""
+        up = {one.spec.model for one in self._replicas.values() if one.state is not State.FATAL}
+        return frozenset(one.spec.model for one in self._replicas.values()) - up
 
     def snapshots(self) -> dict[str, Snapshot]:
         """Return what is known of every replica beyond its process, by name."""
@@ -165,7 +172,8 @@ class Fleet:
         """Go from the present plan to another, and return how each new or changed replica came out.
 
         What is unchanged keeps its process. What changed follows one by one within a model, so that
-        the others of that model serve meanwhile; what an operator has stopped, or is cold, stays so.
+        the others of that model serve meanwhile; what an operator has stopped, is cold, or was
+        given up by the same line, stays so.
         """
         removed = [self._replicas[planned.name] for planned in changes.removed]
         added = [self._replica(planned) for planned in changes.added]
@@ -182,6 +190,9 @@ class Fleet:
         rolled: list[tuple[Replica, Planned | None]] = []
         for change in changes.changed:
             planned, replica = change.planned, self._replicas[change.planned.name]
+            if replica.state is State.FATAL and line_of(planned) == line_of(replica.wanted):
+                replica.replan(planned)
+                continue
             if planned.cold or replica.state in (State.STOPPED, State.COLD):
                 replica.replan(planned)
             else:

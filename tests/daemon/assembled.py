@@ -12,7 +12,7 @@ from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts, assemble
-from relayd.daemon.reload import Reload
+from relayd.daemon.reload import Refresh, Reload
 from relayd.daemon.restart import PlannedRestart, Replan
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim
@@ -59,7 +59,7 @@ class Assembled:
     shutdown: Shutdown
     reload: Reload
     operations: Operations
-    refresh: Callable[[], DesiredState]
+    refresh: Refresh
     replan: Replan
 
 
@@ -74,8 +74,8 @@ def with_parts(state: DesiredState, story: Callable[[Assembled], Awaitable[Resul
             await parts.doors.open(state.config)
             stack.push_async_callback(parts.doors.listener.close, 0)
 
-            def refresh() -> DesiredState:
-                return assembled.refresh()
+            def refresh(given_up: Collection[str]) -> DesiredState:
+                return assembled.refresh(given_up)
 
             reload = Reload(parts, refresh, shutdown)
             upgrade = Upgrade(parts, Claim(lock), shutdown)
@@ -85,7 +85,7 @@ def with_parts(state: DesiredState, story: Callable[[Assembled], Awaitable[Resul
 
             restart = PlannedRestart(parts, replan, shutdown)
             operations = Operations(parts, reload, restart, upgrade, shutdown)
-            assembled = Assembled(parts, shutdown, reload, operations, lambda: state, lambda now, _: now)
+            assembled = Assembled(parts, shutdown, reload, operations, lambda _: state, lambda now, _: now)
             result = await story(assembled)
             await parts.fleet.stop(parts.fleet.select(None), 0)
             return result

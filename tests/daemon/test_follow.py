@@ -1,6 +1,7 @@
 """A reload follows another desired state as a whole, or changes nothing."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from relayd.config.schema import Server
 from relayd.daemon.report import ReloadReport
 from relayd.desired.state import DesiredState
 from relayd.errors import ConfigError, DaemonError
+from relayd.supervisor import State
+from relayd.supervisor.sizing import line_of
+from relayd.supervisor.snapshot import Snapshot
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 
 pytestmark = pytest.mark.system
@@ -22,7 +26,7 @@ def reloaded(
     """Return the report of a reload, and the names of the replicas after it."""
 
     async def story(daemon: Assembled) -> tuple[ReloadReport, list[str]]:
-        daemon.refresh = lambda: following
+        daemon.refresh = lambda _: following
         report = await (daemon.reload.preview() if dry_run else daemon.reload.run())
         return report, [planned.name for planned in daemon.parts.fleet.plan]
 
@@ -39,7 +43,7 @@ def test_an_edited_alias_changes_no_replica(tmp_path: Path) -> None:
 def test_a_new_alias_is_known_after_the_reload(tmp_path: Path) -> None:
     async def story(daemon: Assembled) -> list[str]:
         other = desired(tmp_path, msgspec.structs.replace(MODEL, aliases=("another",)))
-        daemon.refresh = lambda: other
+        daemon.refresh = lambda _: other
         before = daemon.parts.view.named("another")
         await daemon.reload.run()
         return [before, daemon.parts.view.named("another")]
@@ -77,7 +81,7 @@ def test_settings_that_need_a_new_start_are_told_from_those_that_do_not(tmp_path
 
 
 def test_a_configuration_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
-    def refuse() -> DesiredState:
+    def refuse(_given_up: Collection[str]) -> DesiredState:
         raise ConfigError("relay.toml:2: unknown key")
 
     async def story(daemon: Assembled) -> list[str]:
@@ -91,6 +95,25 @@ def test_a_configuration_that_cannot_be_read_changes_nothing(tmp_path: Path) -> 
     assert ["m#0", "m#1"] == with_parts(desired(tmp_path, MODEL), story)
 
 
+def test_a_reload_plans_what_is_given_up_after_the_others(tmp_path: Path) -> None:
+    state = desired(tmp_path, MODEL, msgspec.structs.replace(MODEL, name="other", aliases=()))
+
+    async def story(daemon: Assembled) -> list[Collection[str]]:
+        fleet, asked = daemon.parts.fleet, list[Collection[str]]()
+
+        def refresh(given_up: Collection[str]) -> DesiredState:
+            asked.append(given_up)
+            return state
+
+        daemon.refresh = refresh
+        for one in state.plan[:2]:
+            fleet.resume({one.name: Snapshot(line_of(one), State.FATAL)})
+            await daemon.reload.preview()
+        return asked
+
+    assert [set(), {"m"}] == with_parts(state, story)
+
+
 def test_reloads_at_once_share_a_run(tmp_path: Path) -> None:
     async def story(daemon: Assembled) -> int:
         reports = await asyncio.gather(*(daemon.reload.run() for _ in range(20)))
@@ -101,7 +124,7 @@ def test_reloads_at_once_share_a_run(tmp_path: Path) -> None:
 
 def test_a_daemon_that_is_about_to_end_follows_nothing(tmp_path: Path) -> None:
     async def story(daemon: Assembled) -> list[str]:
-        daemon.refresh = lambda: desired(tmp_path)
+        daemon.refresh = lambda _: desired(tmp_path)
         daemon.shutdown.request(keep_replicas=False)
         with pytest.raises(DaemonError, match="stopping"):
             await daemon.reload.run()

@@ -25,7 +25,7 @@ def test_a_daemon_that_fails_after_it_started_a_replica_leaves_none_running(tmp_
     state = given(tmp_path, "unix", {"PATH": "/usr/bin:/bin"})
 
     async def come_up() -> None:
-        daemon = Daemon(state, lambda: state)
+        daemon = Daemon(state, lambda _: state)
         daemon._parts.notifier = FullDisk({}, daemon._parts.clock)
         await daemon.run()
 

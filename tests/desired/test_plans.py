@@ -97,6 +97,19 @@ def test_what_runs_keeps_its_place_when_a_line_is_added_and_what_does_not_is_pla
     assert () == stopped.cold
 
 
+def test_what_is_given_up_takes_what_the_others_leave(small: Model, large: Model) -> None:
+    room = planner("ram=64", host_mib=20 * 1024)
+    first = plans(room, large)
+    counted = plans(later(room, first.remembered), large, small)
+    left = plans(replace(later(room, first.remembered), last={"large"}), large, small)
+    edited = msgspec.structs.replace(large, context=4096)
+    tried = plans(replace(later(room, first.remembered), last={"large"}), edited, small)
+
+    assert [["small#0"], ["large#0"], ["small#0"]] == [
+        [one.name for one in found.cold] for found in (counted, left, tried)
+    ]
+
+
 def test_another_line_is_planned_anew_although_its_model_runs(small: Model) -> None:
     room = planner("ram=48")
     first = plans(room, small)

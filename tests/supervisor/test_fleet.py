@@ -14,6 +14,8 @@ from relayd.router import Pools
 from relayd.supervisor import Dependencies, Fleet, State
 from relayd.supervisor.adoption import Adopted
 from relayd.supervisor.grants import GrantAtOnce
+from relayd.supervisor.sizing import line_of
+from relayd.supervisor.snapshot import Snapshot
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
 from tests.supervisor.sleepers import FAST, Holding, Launcher, Listener, Remembered, reduction, spawned
@@ -157,6 +159,28 @@ def test_a_changed_replica_that_fits_no_more_is_unloaded_not_stopped(tmp_path: P
         assert "a#0 is not started: no room" == replica.status().reason
 
     play(tmp_path, [planned("a")], story)
+
+
+def test_what_is_given_up_takes_another_plan_and_stays_given_up_until_its_line_changes(
+    tmp_path: Path,
+) -> None:
+    line = ReplicaSpec("a", 0, Path("/a.gguf"), slots=0)
+    old, new = replace(planned("a"), line=line), replace(planned("a", slots=2), line=line)
+    edited = replace(planned("a", slots=3), line=replace(line, slots=3))
+
+    async def story(fleet: Fleet, stage: Stage) -> None:
+        fleet.resume({"a#0": Snapshot(line_of(old), State.FATAL)})
+        assert {"a"} == fleet.given_up
+        for plan in (new, replace(new, cold="no room"), new):
+            assert {} == await fleet.apply(compare(fleet.plan, [plan, planned("b", cold="no room")]))
+            (replica,) = fleet.select("a")
+            assert (State.FATAL, plan.spec) == (replica.state, replica.wanted.spec)
+        applying = asyncio.create_task(fleet.apply(compare(fleet.plan, [edited])))
+        await spawned(stage.launcher, 1)
+        assert set() == fleet.given_up
+        applying.cancel()
+
+    play(tmp_path, [old, planned("b", cold="no room")], story)
 
 
 def test_a_ledger_unloads_a_replica_by_its_name(tmp_path: Path) -> None:
