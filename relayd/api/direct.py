@@ -154,10 +154,14 @@ class Direct:
             self._task.cancel()
 
     def refuse(self, answer: Answer) -> None:
-        """Answer it with what the door answers, and end."""
+        """Answer it with what the door answers, and end.
+
+        The next request is begun by the event loop: a thousand refused ones in one write would
+        nest as deep.
+        """
         self.keep_alive = self.keep_alive and self.content.is_eof()
         self.answer(answer)
-        self._line.finished(keep_alive=self.keep_alive, complete=self._end.is_over)
+        asyncio.get_running_loop().call_soon(self._finish)
 
     async def _serve(self, admitted: Admitted) -> None:
         context, answer = admitted.context, admitted.route.direct
@@ -172,6 +176,9 @@ class Direct:
         except Exception:  # noqa: BLE001 - every fault is answered, or cuts the answer off
             Journal("api").error("request.failed", trace=True, request_id=context.request_id)
             self.answer(error_answer(INTERNAL, admitted.dialect, unread=True).carrying(context.headers))
+        self._finish()
+
+    def _finish(self) -> None:
         self._line.finished(keep_alive=self.keep_alive, complete=self._end.is_over)
 
     def answer(self, answer: Answer) -> None:

@@ -201,6 +201,18 @@ def test_requests_of_both_ways_in_one_write_are_answered_in_order(doors: Doors) 
     assert b'{"bytes":2}' == last
 
 
+def test_a_thousand_refused_requests_in_one_write_are_answered(doors: Doors) -> None:
+    async def scene() -> list[int]:
+        async with doors() as client:
+            reader, writer = await client.connect()
+            writer.write(1000 * chat(b"", b"Origin: http://evil\r\n"))
+            statuses = [(await read_response(reader)).status for _ in range(1000)]
+            writer.close()
+            return statuses
+
+    assert 1000 * [403] == run_with(scene)
+
+
 def test_a_request_cut_anywhere_is_the_same_request(doors: Doors) -> None:
     raw = CHAT + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{ }\r\n0\r\n\r\n" + HEALTH
 
