@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relayd import __version__
 from relayd.endpoint import Endpoint
@@ -153,7 +153,7 @@ class Predecessor:
         self._send(messages.TakenOver())
 
     def _hold(self, dispatcher: Dispatcher, theirs: Ticket) -> "tuple[Ticket, _RemoteHolder]":
-        ticket = replace(theirs, id=dispatcher.next_id())
+        ticket = Ticket(dispatcher.next_id(), theirs.ask)
         self._tickets[theirs.id] = ticket
         return ticket, _RemoteHolder(theirs.id, self._send)
 

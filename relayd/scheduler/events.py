@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from relayd.endpoint import Endpoint
 from relayd.scheduler.ask import Ask
 from relayd.scheduler.exchange import Exchange
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True, gc=False):
     """One request that wants to run.
 
     Attributes:
@@ -93,8 +94,7 @@ class Forgotten:
     replica: str
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True, gc=False):
     """A request asks to run."""
 
     ticket: Ticket
@@ -124,8 +124,7 @@ class Abandoned:
     held_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
+class AttemptFailed(msgspec.Struct, frozen=True, gc=False):
     """A replica failed a request, which may run on another.
 
     Attributes:
@@ -146,8 +145,7 @@ class Cleared:
     ticket_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """A request is over: its slots are free.
 
     Attributes:
@@ -169,8 +167,7 @@ ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """Send this ticket's request to this replica, now."""
 
     ticket_id: int

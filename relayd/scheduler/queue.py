@@ -1,11 +1,15 @@
 """Which tickets of one model wait, and in which order?"""
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Ticket
+
+_NOWHERE: Mapping[Capacity, float] = {}
 
 
 @dataclass(slots=True, eq=False)
@@ -21,8 +25,12 @@ class Waiting:
 
     ticket: Ticket
     attempts: int = 0
-    avoid: dict[Capacity, float] = field(default_factory=dict)
+    avoid: Mapping[Capacity, float] = field(default_factory=lambda: _NOWHERE)
     is_suspect: bool = False
+
+    def stay_away(self, capacity: Capacity, until: float) -> None:
+        """Avoid a replica until then (monotonic seconds)."""
+        self.avoid = {**self.avoid, capacity: until}
 
     def avoids(self, capacity: Capacity, now: float) -> bool:
         """Return whether an attempt failed there too recently, or another suspect runs there."""
@@ -52,17 +60,23 @@ Away = Callable[[Waiting], frozenset[Capacity]]
 class Queue:
     """Tickets in the order of their arrival, which is the order of their ids.
 
-    A ticket that comes back from a failed attempt takes its old place again.
+    A ticket that comes back from a failed attempt takes its old place again. What a ticket costs does not
+    grow with how many wait: they are kept by id, and their moments in a heap that may hold more of them.
     """
 
     def __init__(self) -> None:
-        self._entries: list[Waiting] = []
+        self._entries: OrderedDict[int, Waiting] = OrderedDict()
+        self._moments: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._entries)
+        return iter(self._entries.values())
+
+    def get(self, ticket_id: int) -> Waiting | None:
+        """Return a ticket; None when it is not here."""
+        return self._entries.get(ticket_id)
 
     def next(self, place: Place, away: Away) -> tuple[Waiting, Capacity] | None:
         """Take out the ticket that runs next and return it with its place; None when none can.
@@ -75,9 +89,9 @@ class Queue:
             away: Returns the replicas that a ticket stays away from.
         """
         among: frozenset[Capacity] | None = None
-        for position, waiting in enumerate(self._entries):
+        for ticket_id, waiting in self._entries.items():
             if capacity := place(waiting, among):
-                del self._entries[position]
+                del self._entries[ticket_id]
                 return waiting, capacity
             avoided = away(waiting)
             among = avoided if among is None else among & avoided
@@ -85,21 +99,47 @@ class Queue:
                 break
         return None
 
-    def moments(self, now: float) -> Iterator[float]:
-        """Yield when time alone changes something for a ticket here (monotonic seconds)."""
-        for waiting in self._entries:
-            yield from waiting.moments(now)
+    def overdue(self, now: float) -> list[Waiting]:
+        """Take out the tickets whose deadline has passed at `now` (monotonic seconds)."""
+        passed: list[Waiting] = []
+        while self._moments and self._moments[0][0] <= now:
+            ticket_id = heappop(self._moments)[1]
+            waiting = self._entries.get(ticket_id)
+            if waiting is not None and waiting.ticket.ask.is_overdue(now):
+                del self._entries[ticket_id]
+                passed.append(waiting)
+        return passed
 
-    def add(self, waiting: Waiting) -> None:
+    def due(self) -> float:
+        """Return when time alone changes something for a ticket here (monotonic seconds), or infinity."""
+        while self._moments and self._moments[0][1] not in self._entries:
+            heappop(self._moments)
+        return self._moments[0][0] if self._moments else math.inf
+
+    def add(self, waiting: Waiting, now: float) -> None:
         """Put a ticket in its place."""
-        self._entries.insert(self._place(waiting.ticket.id), waiting)
+        entries, ticket_id = self._entries, waiting.ticket.id
+        is_last = not entries or ticket_id > next(reversed(entries))
+        is_first = not is_last and ticket_id < next(iter(entries))
+        entries[ticket_id] = waiting
+        if is_first:
+            entries.move_to_end(ticket_id, last=False)
+        elif not is_last:
+            self._entries = OrderedDict(sorted(entries.items()))
+        for moment in waiting.moments(now):
+            heappush(self._moments, (moment, ticket_id))
+        if len(self._moments) > 64 + 4 * len(entries):
+            self._forget_moments(now)
 
     def remove(self, ticket_id: int) -> Waiting | None:
         """Take a ticket out; None when it is not here."""
-        place = self._place(ticket_id)
-        if place < len(self._entries) and self._entries[place].ticket.id == ticket_id:
-            return self._entries.pop(place)
-        return None
+        return self._entries.pop(ticket_id, None)
 
-    def _place(self, ticket_id: int) -> int:
-        return bisect_left(self._entries, ticket_id, key=lambda waiting: waiting.ticket.id)
+    def _forget_moments(self, now: float) -> None:
+        """Drop the moments of tickets that have left."""
+        self._moments = [
+            (moment, ticket_id)
+            for ticket_id, waiting in self._entries.items()
+            for moment in waiting.moments(now)
+        ]
+        heapify(self._moments)

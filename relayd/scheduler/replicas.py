@@ -1,16 +1,19 @@
 """Which replicas does the scheduler know, and which models can they serve, now or later?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
 from relayd.scheduler.events import Ready, Refusal
 
+_NONE: Mapping[str, ReplicaSlots] = {}
+
 
 class KnownReplicas:
-    """Every replica by its name."""
+    """Every replica by its name, and those of each model together: no event walks over other models'."""
 
     def __init__(self) -> None:
         self._replicas: dict[str, ReplicaSlots] = {}
+        self._of_model: dict[str, dict[str, ReplicaSlots]] = {}
 
     def __repr__(self) -> str:
         ready = sum(replica.capacity is not None for replica in self._replicas.values())
@@ -25,11 +28,22 @@ class KnownReplicas:
 
     def put(self, name: str, replica: ReplicaSlots) -> None:
         """Add a replica, or replace what was known of it."""
+        self.remove(name)
         self._replicas[name] = replica
+        self._of_model.setdefault(replica.model, {})[name] = replica
 
     def remove(self, name: str) -> ReplicaSlots | None:
         """Remove a replica, and return what was known of it."""
-        return self._replicas.pop(name, None)
+        replica = self._replicas.pop(name, None)
+        if replica is not None:
+            del self._of_model[replica.model][name]
+            if not self._of_model[replica.model]:
+                del self._of_model[replica.model]
+        return replica
+
+    def of(self, model: str) -> Iterable[ReplicaSlots]:
+        """Return every replica of a model."""
+        return self._of_model.get(model, _NONE).values()
 
     def welcome(self, ready: Ready) -> None:
         """Take note that a replica takes work; one that is well again still counts what it runs."""
@@ -37,7 +51,7 @@ class KnownReplicas:
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
             replica.capacity.accepting = True
         else:
-            self._replicas[ready.replica] = ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots))
+            self.put(ready.replica, ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots)))
 
     def pause(self, name: str) -> Capacity | None:
         """Let a replica take nothing new, and return its slots if it has any."""
@@ -67,25 +81,21 @@ class KnownReplicas:
 
     def capacities(self, model: str) -> Iterator[Capacity]:
         """Yield the slots of every replica of a model that has some."""
-        for replica in self._replicas.values():
-            if replica.model == model and replica.capacity is not None:
+        for replica in self.of(model):
+            if replica.capacity is not None:
                 yield replica.capacity
 
     def has_any(self, model: str) -> bool:
         """Return whether any replica of a model is known."""
-        return any(replica.model == model for replica in self._replicas.values())
+        return model in self._of_model
 
     def is_coming(self, model: str) -> bool:
         """Return whether a replica of the model serves, or will by itself."""
-        return any(replica.absence is None for replica in self._replicas.values() if replica.model == model)
+        return any(replica.absence is None for replica in self.of(model))
 
     def why_absent(self, model: str) -> tuple[Refusal, str]:
         """Return why no replica serves a model; what could be loaded counts before what could not."""
-        absences = [
-            replica.absence
-            for replica in self._replicas.values()
-            if replica.model == model and replica.absence
-        ]
+        absences = [replica.absence for replica in self.of(model) if replica.absence]
         loadable = [absence for absence in absences if absence.loadable]
         reasons = {absence.reason for absence in loadable or absences}
         refusal = Refusal.NOT_LOADED if loadable else Refusal.UNAVAILABLE

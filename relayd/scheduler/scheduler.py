@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relayd.scheduler.balance import Balance, LeastBusy
+from relayd.scheduler.balance import Balance, LeastBusy, Rank
 from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
 from relayd.scheduler.events import (
     Abandoned,
@@ -48,6 +48,9 @@ from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.queue import Queue, Waiting
 from relayd.scheduler.replicas import KnownReplicas
 from relayd.scheduler.service import ServiceTimes
+
+_LAST: Rank = (math.inf,)
+"""Ranks behind every replica."""
 
 _OPERATOR_SECONDS = 30.0
 """When to ask again for a model that only an operator brings back."""
@@ -209,8 +212,11 @@ class Scheduler:
         if not self._replicas.is_coming(model):
             return [self._refuse_absent(ticket)]
         self._models[ticket.id] = model
-        self._enqueue(Waiting(ticket), now)
-        effects = self._place(model, now)
+        waiting, queue = Waiting(ticket), self._queues.get(model)
+        if not queue and (capacity := self._choose(waiting, now)):
+            return [self._dispatch(waiting, capacity, now)]
+        self._enqueue(waiting, now)
+        effects = self._place(model, now) if queue else []
         queue = self._queues[model]
         if len(queue) > self._depth and queue.remove(ticket.id):
             reason = f"{len(queue)} requests already wait for {model!r}"
@@ -251,9 +257,7 @@ class Scheduler:
             return self._place(model, now)
         if exchange is not None and exchange.is_complete:
             placed = running.started if exchange.placed_at is None else exchange.placed_at
-            self._service.learn(
-                model, now - min(placed, running.started)
-            )  # one that was taken over began earlier
+            self._service.learn(model, now - min(placed, running.started))  # taken over: began earlier
         return [*self._free(running, ticket_id), *self._place(model, now)]
 
     def _clear(self, ticket_id: int, now: float) -> list[Effect]:
@@ -265,9 +269,9 @@ class Scheduler:
             running.waiting.is_suspect = False
             if running.capacity.suspect == ticket_id:
                 running.capacity.suspect = None
-        for waiting in self._queues.get(model, ()):
-            if waiting.ticket.id == ticket_id:
-                waiting.is_suspect = False
+        queue = self._queues.get(model)
+        if queue and (waiting := queue.get(ticket_id)):
+            waiting.is_suspect = False
         return self._place(model, now)
 
     def _retry(self, event: AttemptFailed, now: float) -> list[Effect]:
@@ -277,7 +281,7 @@ class Scheduler:
             return []
         freed = self._free(running, ticket_id)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
-        waiting.avoid[running.capacity] = now + self._avoid_seconds
+        waiting.stay_away(running.capacity, now + self._avoid_seconds)
         waiting.is_suspect = waiting.is_suspect or event.hung_up
         if waiting.attempts >= self._attempts:
             reason = f"{waiting.attempts} attempts failed"
@@ -292,14 +296,11 @@ class Scheduler:
     def _tick(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for model, queue in self._queues.items():
-            for waiting in [entry for entry in queue if entry.ticket.ask.is_overdue(now)]:
-                queue.remove(waiting.ticket.id)
+            for waiting in queue.overdue(now):
                 reason = f"no slot of {model!r} became free in time"
                 effects.append(self._refuse(waiting.ticket, Refusal.TIMED_OUT, reason))
             effects += self._place(model, now)
-        self._tick_due = min(
-            (due for queue in self._queues.values() for due in queue.moments(now)), default=math.inf
-        )
+        self._tick_due = min((queue.due() for queue in self._queues.values()), default=math.inf)
         return effects
 
     def _drain(self, name: str) -> list[Effect]:
@@ -329,41 +330,50 @@ class Scheduler:
         return effects
 
     def _enqueue(self, waiting: Waiting, now: float) -> None:
-        self._queues.setdefault(waiting.ticket.ask.model, Queue()).add(waiting)
+        self._queues.setdefault(waiting.ticket.ask.model, Queue()).add(waiting, now)
         self._tick_due = min(self._tick_due, *waiting.moments(now), math.inf)
 
     def _place(self, model: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
         queue = self._queues.get(model)
-        if queue is None:
+        if not queue:
             return effects
-
         while found := queue.next(
             lambda waiting, among: self._choose(waiting, now, among),
             lambda waiting: waiting.away(self._replicas.capacities(model), now),
         ):
-            waiting, capacity = found
-            ticket = waiting.ticket
-            self._dispatches += 1
-            waiting.attempts += 1
-            capacity.take(ticket.id, ticket.ask.width, self._dispatches)
-            if waiting.is_suspect:
-                capacity.suspect = ticket.id
-            self._running[ticket.id] = _Running(waiting, capacity, now)
-            effects.append(Dispatch(ticket.id, capacity.endpoint))
+            effects.append(self._dispatch(*found, now))
         return effects
 
-    def _choose(self, waiting: Waiting, now: float, among: frozenset[Capacity] | None) -> Capacity | None:
+    def _dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
+        ticket = waiting.ticket
+        self._dispatches += 1
+        waiting.attempts += 1
+        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+        if waiting.is_suspect:
+            capacity.suspect = ticket.id
+        self._running[ticket.id] = _Running(waiting, capacity, now)
+        return Dispatch(ticket.id, capacity.endpoint)
+
+    def _choose(
+        self, waiting: Waiting, now: float, among: frozenset[Capacity] | None = None
+    ) -> Capacity | None:
         """Return the replica that the balance ranks first among those the ticket fits on."""
         ask, rank = waiting.ticket.ask, self._balance.rank
-        fitting = (
-            capacity
-            for capacity in self._replicas.capacities(ask.model)
-            if capacity.fits(ask.width)
-            and not waiting.avoids(capacity, now)
-            and (among is None or capacity in among)
-        )
-        return min(fitting, key=lambda capacity: rank(waiting, capacity, now), default=None)
+        stays_away = bool(waiting.avoid) or waiting.is_suspect
+        best, best_rank = None, _LAST
+        for replica in self._replicas.of(ask.model):
+            capacity = replica.capacity
+            if capacity is None or not capacity.fits(ask.width):
+                continue
+            if (stays_away and waiting.avoids(capacity, now)) or (
+                among is not None and capacity not in among
+            ):
+                continue
+            ranked = rank(waiting, capacity, now)
+            if ranked < best_rank:
+                best, best_rank = capacity, ranked
+        return best
 
     def _free(self, running: _Running, ticket_id: int) -> list[Effect]:
         capacity, name = running.capacity, running.capacity.endpoint.replica
