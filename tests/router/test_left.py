@@ -111,15 +111,18 @@ async def test_a_replica_that_owes_an_end_but_answers_others_is_not_reported() -
 
 
 async def test_an_answer_that_ends_after_its_client_left_frees_the_slot(front: Opener) -> None:
-    go_on = asyncio.Event()
+    """It is noticed by what is written to it next: until then its client may have half-closed."""
+    next_event, go_on = asyncio.Event(), asyncio.Event()
+    parts = (SSE_HEAD + chunk(event(1)), next_event, chunk(event(2)), go_on, chunk(DONE) + LAST_CHUNK)
 
-    async with front([act(SSE_HEAD + chunk(event(1)), go_on, chunk(DONE) + LAST_CHUNK)]) as here:
+    async with front([act(*parts)]) as here:
         here.replicas[0].works_on = True
         reader, writer = await here.connect()
         writer.write(post(STREAM))
         await reader.readuntil(b"data: ")
 
         writer.close()
+        next_event.set()
         await here.replicas[0].cancelled.wait()
         assert [1] == [len(here.places.held)]
         go_on.set()
