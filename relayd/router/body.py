@@ -6,6 +6,7 @@ every other member as the client wrote it.
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import msgspec
@@ -62,12 +63,15 @@ class OpenedBody:
     Attributes:
         raw: As it came, without a byte order mark.
         members: Its members; their values are still bytes.
-        written: Each member with its key, byte for byte.
     """
 
     raw: bytes
     members: Mapping[str, msgspec.Raw]
-    written: Mapping[str, bytes]
+
+    def without(self, names: AbstractSet[str]) -> bytes:
+        """Return the body without some members; every other one is there byte for byte."""
+        written = _as_written(self.raw, self.members)
+        return b"{%b}" % b",".join(text for name, text in written.items() if name not in names)
 
     def takes_long(self, rules: BodyRules) -> bool:
         """Return whether judging it takes milliseconds, so that it belongs into a thread."""
@@ -87,7 +91,9 @@ def open_body(raw: bytes) -> OpenedBody:
     """
     raw = raw.removeprefix(_MARK)
     members = _parse(raw)
-    return OpenedBody(raw, members, _as_written(raw, members))
+    if not _is_compact(raw, members):
+        _as_written(raw, members)
+    return OpenedBody(raw, members)
 
 
 def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek:
@@ -103,13 +109,12 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
     """
     values, others = _read(body.members, rules)
     dropped = unlisted.dropped(others, rules) if others else _NOTHING
-    kept = (text for name, text in body.written.items() if name not in dropped)
     model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
     return Peek(
         model=model if isinstance(model, str) else None,
         stream=values.get("stream") is True,
         width=int(choices if isinstance(choices, int | float) else 1) * _width(body.members, rules),
-        body=b"{%b}" % b",".join(kept) if dropped else body.raw,
+        body=body.without(dropped) if dropped else body.raw,
         dropped=dropped,
     )
 
@@ -149,6 +154,11 @@ def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
         raise RequestError(f"The body is not valid JSON: {error}.") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"The body is not UTF-8 (byte {error.start}).") from error
+
+
+def _is_compact(raw: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
+    """Return whether a body is exactly as long as its members without any space: then none comes twice."""
+    return len(raw) == 1 + sum(len(name) + len(memoryview(value)) + 4 for name, value in members.items())
 
 
 def _as_written(raw: bytes, members: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:
