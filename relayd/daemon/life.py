@@ -9,7 +9,7 @@ from typing import Any
 
 from relayd.api.control import open_control
 from relayd.daemon.announce import Announcer, OnSettled
-from relayd.daemon.heap import return_freed_memory
+from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Refresh, Reload
@@ -95,6 +95,7 @@ class Daemon:
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())
         parts.notifier.ready(parts.counts())
         _run_aside(stack, parts.notifier.keep_alive(parts.counts))
+        leave_lasting_objects_alone()
 
     async def _shut_down(self) -> None:
         """Finish requests, and bring the replicas down unless they stay or belong to a successor.
