@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from relayd.cli.support.output import print_event
 from relayd.cli.support.surroundings import discard_output
 from relayd.daemon.life import Daemon
 from relayd.daemon.takeover import takes_over
+from relayd.desired.away import REMEDY
 from relayd.desired.demo import is_demo
 from relayd.desired.display import Silent
 from relayd.desired.make import ServeArguments
@@ -55,6 +57,10 @@ def serve(
         output.nothing_to_serve()
         if desired.on_terminal:
             raise typer.Exit(1)
+    elif not takes_over(desired.environ) and desired.away.keys() >= {one.model for one in desired.plan}:
+        output.no_file_is_there(desired.away)
+        if desired.on_terminal:
+            raise typer.Exit(1)
     _run(remember_plan(desired), chosen, output)
 
 
@@ -77,6 +83,15 @@ class ServeOutput:
             "and then relayd serve again. Others: relayd recommend. To look around: relayd serve --demo",
             event="nothing_to_serve",
             command=command,
+        )
+
+    def no_file_is_there(self, away: Mapping[str, str]) -> None:
+        """Say that no configured model can be served, and why not."""
+        reasons = "\n".join(f"  {name}: {why}" for name, why in away.items())
+        self._print(
+            f"No configured model can be served:\n\n{reasons}\n\n{REMEDY}",
+            event="nothing_to_serve",
+            away=dict(away),
         )
 
     def listening(self, url: str) -> None:

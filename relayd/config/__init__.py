@@ -4,7 +4,7 @@ from relayd.config.diff import Setting, changed_lines, changed_settings
 from relayd.config.exposure import check_exposure
 from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
-from relayd.config.modelfiles import check_model_files
+from relayd.config.modelfiles import check_model_files, file_problem
 from relayd.config.naming import model_name, told_apart
 from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
 
@@ -21,6 +21,7 @@ __all__ = [
     "changed_settings",
     "check_exposure",
     "check_model_files",
+    "file_problem",
     "find_config",
     "load",
     "model_name",

@@ -19,7 +19,7 @@ def check_model_files(config: Config) -> None:
         ModelFileError: A file is missing, unreadable, not a regular file, or does not begin like a GGUF.
     """
     problems = [
-        f"model {name}: {problem}" for name, file in _files(config) if (problem := _problem(Path(file)))
+        f"model {name}: {problem}" for name, file in _files(config) if (problem := file_problem(Path(file)))
     ]
     if problems:
         raise ModelFileError("\n".join(problems))
@@ -33,18 +33,26 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         yield from ((model.name, one.file) for one in model.lora)
 
 
-def _problem(file: Path) -> str:
+def file_problem(file: Path, *, gguf: bool = True) -> str:
+    """Return why a file cannot be given to the engine; "" where it can. Blocks.
+
+    Args:
+        file: The file.
+        gguf: Whether it has to be a GGUF; else it only has to be readable.
+    """
     try:
         # Asked before opening: to open a pipe is to wait for its writer.
         if not stat.S_ISREG(file.stat().st_mode):
-            return f"{file} is not a regular file{_suggest(file)}"
+            return f"{file} is not a regular file{_suggest(file) if gguf else ''}"
         with file.open("rb") as stream:
             begins = stream.read(len(MAGIC))
     except FileNotFoundError:
-        return f"{file} does not exist{_suggest(file)}"
+        return f"{file} does not exist{_suggest(file) if gguf else ''}"
     except OSError as error:
         return f"{file} cannot be read: {error.strerror}"
-    return "" if begins == MAGIC else f"{file} is not a GGUF file: it does not begin with GGUF"
+    except ValueError as error:  # a zero byte
+        return f"{str(file)!r} is an invalid path: {error}"
+    return f"{file} is not a GGUF file: it does not begin with GGUF" if gguf and begins != MAGIC else ""
 
 
 def _suggest(file: Path) -> str:

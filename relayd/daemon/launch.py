@@ -5,18 +5,23 @@ from pathlib import Path
 
 from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
+from relayd.desired.away import check_files
 from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
 from relayd.desired.wall import MemoryWalls
 from relayd.endpoint import Address
 from relayd.engine import command, environment
 from relayd.hardware import OomKills
-from relayd.planner import ReplicaSpec
+from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Suspects
 from relayd.store import Reductions
 from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
+from relayd.supervisor.adoption import Adopted
+from relayd.supervisor.launcher import Launcher
+from relayd.supervisor.launching import Launch
 from relayd.supervisor.probe import Fetch
 from relayd.supervisor.reductions import KeptReductions
+from relayd.supervisor.sizing import Reduction
 
 
 def dependencies(
@@ -29,7 +34,7 @@ def dependencies(
 ) -> Dependencies:
     """Return everything that replicas of a desired state touch."""
     return Dependencies(
-        launcher(desired),
+        CheckedLauncher(launcher(desired)),
         listener,
         clock,
         fetch,
@@ -40,6 +45,33 @@ def dependencies(
         out_of_memory=OomKills().ended,
         reductions=KeptReductions(Reductions(desired.paths.state)),
     )
+
+
+class CheckedLauncher:
+    """Starts a process only where the files are that it opens: else the engine's log would have to say so.
+
+    Args:
+        launcher: Starts processes.
+    """
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    def __repr__(self) -> str:
+        return f"<CheckedLauncher: {self._launcher!r}>"
+
+    def prepare(self, planned: Planned, incarnation: int, reduction: Reduction | None = None) -> Launch:
+        """Make what a start needs; see `Launcher`.
+
+        Raises:
+            ModelFileError: A file is missing, unreadable or no GGUF.
+        """
+        check_files(planned.spec)
+        return self._launcher.prepare(planned, incarnation, reduction)
+
+    def adopt(self, planned: Planned) -> Adopted | None:
+        """Return the living process of this plan's line, whatever has become of its files; see `Launcher`."""
+        return self._launcher.adopt(planned)
 
 
 def launcher(desired: DesiredState) -> EngineLauncher:

@@ -3,6 +3,7 @@
 The control socket calls them now, the admin API later: one surface, two ways in.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 
@@ -29,10 +30,12 @@ from relayd.daemon.restart import Applied, PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.status import status_report
 from relayd.daemon.upgrade import Upgrade
+from relayd.desired.away import REMEDY, why_away
+from relayd.errors import ModelFileError
 from relayd.handover import Predecessor
 from relayd.names import ReplicaName
 from relayd.supervisor import Replica, State
-from relayd.supervisor.state import SETTLED
+from relayd.supervisor.state import DOWN, SETTLED
 
 
 class Operations:
@@ -90,13 +93,20 @@ class Operations:
     async def start(self, arguments: TargetArguments) -> ReplicasReport:
         """Start replicas that are not in memory, and wait until each has come up or failed.
 
-        What did not fit beside the others is started only in memory that those leave which are stopped.
+        What did not fit beside the others is started only in memory that those leave which are stopped. A
+        model whose files were not there is planned first.
 
         Raises:
             NotLoadedError: Nothing that is named fits beside what runs.
+            ModelFileError: The files of what is named are not there.
         """
         self._shutdown.check_staying()
         replicas = self._select(arguments.target)
+        down = {one.spec.model for one in replicas if one.state in DOWN}
+        if away := down & self._parts.desired.away.keys():
+            await self._restart.plan(away)
+            if arguments.target and (still := self._parts.desired.away.get(*away)):
+                raise ModelFileError(f"{arguments.target} is not started: {still}", remedy=REMEDY)
         refused = self._bring_up(replicas)
         if arguments.target and len(refused) == len(replicas):
             raise refused[0].refusal()
@@ -117,7 +127,8 @@ class Operations:
         """Stop replicas and start them again, by a new plan where whole models are restarted.
 
         What is cold stays so unless the new plan has a place for it, or it alone is named. One replica that
-        is named keeps its plan: the replicas of a model are alike.
+        is named keeps its plan: the replicas of a model are alike. What runs and could not be started again,
+        as a file of it is not there, runs on.
 
         Raises:
             NotLoadedError: The replica that is named does not fit beside what runs.
@@ -128,10 +139,14 @@ class Operations:
             applied = await self._restart.plan({one.spec.model for one in replicas})
         elif replicas[0].state is State.COLD:
             return await self.start(TargetArguments(arguments.target))
+        without_files = await _without_files(replicas)
         able = [
             one
             for one in replicas
-            if one.state is not State.COLD and one not in applied.unloaded and not shortage(self._parts, one)
+            if one.state is not State.COLD
+            and one not in applied.unloaded
+            and one.name not in without_files
+            and not shortage(self._parts, one)
         ]
         states = await self._restart.run(able, applied, rolling=arguments.rolling)
         left = await self._came_out([one for one in replicas if one.name not in states])
@@ -140,7 +155,7 @@ class Operations:
         changed = {name: list(applied.changed.get(name, ())) for name in came_out}
         return ReplicasReport(
             came_out,
-            left.not_started | down,
+            left.not_started | down | without_files,
             {name: how for name, how in changed.items() if how},
             applied.note,
         )
@@ -177,6 +192,17 @@ class Operations:
 
     def _select(self, target: str | None) -> list[Replica]:
         return self._parts.fleet.select(target and self._parts.view.named(target))
+
+
+async def _without_files(replicas: list[Replica]) -> dict[str, str]:
+    """Return why replicas that run could not be started again for want of a file, by name."""
+
+    def look() -> dict[str, str]:
+        found = {one: why_away(one) for one in dict.fromkeys(specs.values())}
+        return {name: found[spec] for name, spec in specs.items() if found[spec]}
+
+    specs = {one.name: one.wanted.spec for one in replicas if one.state not in DOWN}
+    return await asyncio.to_thread(look)
 
 
 def _is_replica(target: str | None) -> bool:

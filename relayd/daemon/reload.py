@@ -1,8 +1,9 @@
 """How a running daemon follows its configuration anew (reload, on SIGHUP or by command)."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 
@@ -14,7 +15,13 @@ from relayd.daemon.shutdown import Shutdown
 from relayd.desired.state import DesiredState, remember_plan
 from relayd.errors import RelaydError
 from relayd.journal import Journal
-from relayd.planner import Changes
+from relayd.planner import Change, Changes
+from relayd.supervisor import Replica, State
+from relayd.supervisor.causes import Cause
+from relayd.supervisor.state import DOWN
+
+NOT_STARTED = "it could not be started before"
+"""Why a reload tries a replica again whose plan is the same."""
 
 Refresh = Callable[[Collection[str]], DesiredState]
 """Makes the desired state again, with the models that are given up; may block, runs in a thread."""
@@ -52,7 +59,7 @@ class Reload:
         """Return what `run` would change; raises what it raises."""
         async with self._parts.changing:
             desired = await self._read()
-            return self._report(desired, self._parts.changes_to(desired), dry_run=True)
+            return self._report(desired, self._changes(desired), dry_run=True)
 
     def request(self) -> None:
         """Run in the background; a failure goes to the log."""
@@ -75,10 +82,27 @@ class Reload:
     async def _read(self) -> DesiredState:
         desired = await asyncio.to_thread(self._refresh, self._parts.fleet.given_up)
         self._shutdown.check_staying()
-        return desired
+        return with_what_runs(desired, self._parts.fleet.select(None))
+
+    def _changes(self, desired: DesiredState) -> Changes:
+        """Return what a desired state changes; what could not be started is tried again."""
+        changes = self._parts.changes_to(desired)
+        again = {
+            one.name
+            for one in self._parts.fleet.select(None)
+            if one.state is State.FATAL and one.spec.model not in desired.away and could_not_start(one)
+        }
+        return replace(
+            changes,
+            changed=(
+                *changes.changed,
+                *(Change(one, (NOT_STARTED,)) for one in changes.unchanged if one.name in again),
+            ),
+            unchanged=tuple(one for one in changes.unchanged if one.name not in again),
+        )
 
     async def _follow(self, desired: DesiredState) -> ReloadReport:
-        parts, changes = self._parts, self._parts.changes_to(desired)
+        parts, changes = self._parts, self._changes(desired)
         report = self._report(desired, changes, dry_run=False)
         door = parts.doors.make(desired.config)
         self._journal.info("reload.begins", settings=len(report.settings), replicas=len(changes.changed))
@@ -93,6 +117,24 @@ class Reload:
 
     def _report(self, desired: DesiredState, changes: Changes, *, dry_run: bool) -> ReloadReport:
         return reload_report(self._parts.desired.config, desired.config, changes, dry_run=dry_run)
+
+
+def with_what_runs(desired: DesiredState, replicas: Iterable[Replica]) -> DesiredState:
+    """Return a desired state in which replicas that run, and whose files are not there now, stay as they are.
+
+    The files that they have opened are still theirs: a new plan could only end them.
+    """
+    stays = {one.name: one.wanted for one in replicas if one.state not in DOWN}
+    return replace(
+        desired,
+        plan=tuple(stays.get(one.name, one) if one.model in desired.away else one for one in desired.plan),
+    )
+
+
+def could_not_start(replica: Replica) -> bool:
+    """Return whether it was given up before it had a process."""
+    last = replica.status().last_exit
+    return last is not None and last.cause is Cause.SPAWN_FAILED
 
 
 def reload_report(old: Config, new: Config, changes: Changes, *, dry_run: bool) -> ReloadReport:

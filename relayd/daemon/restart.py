@@ -96,7 +96,9 @@ class PlannedRestart:
         unloaded, placed = list[Replica](), list[Replica]()
         for replica in self._parts.fleet.select(None):
             new, was_cold = planned.get(replica.name), bool(replica.wanted.cold)
-            if new is None or (replica.spec.model not in models and not _may_follow(replica, changed)):
+            stays = replica.spec.model in desired.away and replica.state not in DOWN
+            follows = replica.spec.model in models or _may_follow(replica, changed)
+            if new is None or stays or not follows:
                 changed.pop(replica.name, None)
                 continue
             if _takes_more(replica, new):

@@ -191,6 +191,14 @@ def _why_engine(model: Model, fixed: Allocation, engine: Engine, budget: Budget)
     return ""
 
 
+def left_to_engine(model: Model, engine: Engine, budget: Budget) -> bool:
+    """Return whether the engine fits a model itself, whatever its files are."""
+    try:
+        return bool(_why_engine(model, _fixed(model), engine, budget))
+    except ValueError:  # an argument that makes no sense
+        return True
+
+
 def line_spec(model: Model, index: int) -> ReplicaSpec:
     """Return the process that a line asks for, with nothing that a plan decides."""
     return ReplicaSpec(

@@ -9,6 +9,7 @@ import msgspec
 
 from relayd.advice.measured import calibrated
 from relayd.config import Config, Loaded
+from relayd.desired.away import away_models
 from relayd.desired.checked import check_models
 from relayd.desired.disk import models_on_disk, servable_model
 from relayd.desired.display import Display
@@ -74,12 +75,14 @@ class Selection:
         config: The same with only the models that are meant, and with the overrides of the command line.
         chooses: Whether none is meant, so that relayd chooses among those on disk.
         named: Models that only the command line names.
+        typed: Models that the command line names, whether they are configured or not.
     """
 
     loaded: Loaded
     config: Config
     chooses: bool
     named: frozenset[str] = frozenset()
+    typed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,13 @@ class Made:
         Args:
             asked: Whether the engine is asked about it.
         """
-        alone = replace(self.planner, remembered={}, running=(), first=())
+        away = self.planner.away  # what cannot be started again is as it is
+        alone = replace(
+            self.planner,
+            remembered={name: one for name, one in self.planner.remembered.items() if name in away},
+            running=tuple(name for name in self.planner.running if name in away),
+            first=(),
+        )
         return (alone if asked else replace(alone, probe=None)).plans(self.config)
 
 
@@ -126,7 +135,8 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
     wanted = overridden(wanted, listen=arguments.listen, engine=arguments.llama_server)
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)
-    return Selection(loaded, wanted, chooses=not wanted.model, named=named)
+    typed = frozenset(one.name for one in wanted.model if arguments.targets or arguments.demo)
+    return Selection(loaded, wanted, chooses=not wanted.model, named=named, typed=typed)
 
 
 def plan_at(
@@ -154,7 +164,7 @@ def plan_at(
 
     Raises:
         ConfigError: An engine flag of a model belongs to relayd.
-        ModelFileError: A model file is missing, or one that was named cannot be served.
+        ModelFileError: A model that was named cannot be served.
     """
     config, left_out, skipped, doubts = selected.config, tuple[str, ...](), list[Skipped](), list[str]()
     machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
@@ -164,7 +174,7 @@ def plan_at(
         picked = models_to_serve(found, room, plans_for.features, still_running(paths.runtime))
         config, left_out = msgspec.structs.replace(config, model=picked.models), picked.left_out
         skipped += picked.skipped
-    check_models(config)
+    check_models(config, selected.typed)
     for one in config.model:
         if one.name in selected.named:
             judge(Path(one.file), plans_for.features.build)
@@ -172,11 +182,13 @@ def plan_at(
     alone = fresh or simulated is not None
     remembered, unread = ({}, "") if alone else read_plans(paths.state)
     running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
-    remembered = {name: entry for name, entry in remembered.items() if name not in anew}
-    running = {name for name in running if name not in anew}
+    away = away_models(config.model)
+    placed_anew = {name for name in anew if name not in away}
+    remembered = {name: entry for name, entry in remembered.items() if name not in placed_anew}
+    running = {name for name in running if name not in placed_anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
     planner = ModelPlanner(
-        plans_for, machine, room, probe, remembered, running, anew, given_up, simulated is not None
+        plans_for, machine, room, probe, remembered, running, anew, given_up, simulated is not None, away
     )
     standing = (*selected.loaded.warnings, *left_out, *doubts, warning_of(skipped), unread)
     return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))

@@ -3,8 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from relayd.advice.confirm import Confirmation
 from relayd.config import Config
+from relayd.desired.away import find_away
 from relayd.desired.cold import Cold, cold_replicas, with_needs
 from relayd.desired.confirmed import alone, confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
@@ -34,6 +37,7 @@ class ModelPlans:
         fleet: The same as the planner sees it, for people.
         remembered: What a restart plans again.
         notes: What to know, a sentence each.
+        away: Why models cannot be started for want of a file, by name; their replicas are in `plan`.
     """
 
     plan: tuple[Planned, ...]
@@ -41,6 +45,7 @@ class ModelPlans:
     fleet: FleetPlan
     remembered: tuple[RememberedModel, ...]
     notes: tuple[str, ...] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class ModelPlanner:
         first: Models that come before the others in the choice of a place.
         last: Models that come after the others, as long as their lines are as they were planned before.
         simulated: Whether the machine is none that an engine could be asked on.
+        away: Why models cannot be started for want of a file, by name.
+        threads: CPU threads of a replica whose line gives none; None shares them among all that are planned.
     """
 
     engine: Engine
@@ -68,13 +75,43 @@ class ModelPlanner:
     first: Collection[str] = ()
     last: Collection[str] = ()
     simulated: bool = False
+    away: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
 
     def plans(self, config: Config) -> ModelPlans:
-        """Return what becomes of every configured replica.
+        """Return what becomes of every configured replica."""
+        threads = shared_threads(config, self.machine) if self.threads is None else self.threads
+        return self._beside_away(config, threads) if self.away else self._plans(config, threads)
 
-        Raises:
-            ModelFileError: A file of a model is missing or damaged.
+    def _beside_away(self, config: Config, threads: int) -> ModelPlans:
+        """Return the plan where files of some models are not there.
+
+        The others keep the places that they had beside those. What runs all the same keeps its memory.
         """
+        models, room, before = config.model, self.room, self.remembered
+        away = find_away(models, self.away, before, self.running, self.engine, room, threads)
+        for one in away:
+            room = one.left(room)
+        others = replace(
+            self,
+            room=room,
+            remembered={name: entry for name, entry in before.items() if name not in self.away},
+            away={},
+            threads=threads,
+        )
+        here = tuple(model for model in models if model.name not in self.away)
+        found = others.plans(msgspec.structs.replace(config, model=here))
+        replicas = [*found.plan, *(planned for one in away for planned in one.planned())]
+        return replace(
+            found,
+            plan=tuple(planned for model in models for planned in replicas if planned.model == model.name),
+            fleet=replace(found.fleet, before=self.room),
+            remembered=(*found.remembered, *(one.remembered for one in away if one.remembered)),
+            notes=(*map(str, away), *found.notes),
+            away={one.model.name: one.why for one in away},
+        )
+
+    def _plans(self, config: Config, threads: int) -> ModelPlans:
         lines = [read_line(model, self.engine, self.room) for model in config.model]
         ours = [line for line in lines if isinstance(line, PlannedLine)]
         keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in lines}
@@ -91,7 +128,6 @@ class ModelPlanner:
         without = {one.model for one in fleet.assignments if not isinstance(one.outcome, Placement)}
         would = {line.model.name: alone(line, self.room) for line in ours if line.model.name in without}
         fleet = with_needs(fleet, would)
-        threads = shared_threads(config, self.machine)
         planned = {
             **{one.line.model.name: _engine_fits(one, fleet, threads) for one in fitted},
             **{line.model.name: self._planned(line, fleet, said, kept, threads, would) for line in ours},

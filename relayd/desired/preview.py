@@ -44,11 +44,12 @@ class Preview:
     def complete(self) -> bool:
         """Whether every replica would be started, and all fit into what models may take."""
         plans = self.made.plans
-        return not plans.cold and not plans.fleet.over
+        return not plans.cold and not plans.fleet.over and not plans.away
 
     def starts(self) -> tuple[Planned, ...]:
         """Return the replicas that would be started."""
-        return tuple(one for one in self.made.plans.plan if not one.cold)
+        plans = self.made.plans
+        return tuple(one for one in plans.plan if not one.cold and one.model not in plans.away)
 
     def commands(self) -> dict[str, tuple[str, ...]]:
         """Return the command line of each replica that would be started, by its name.
@@ -89,6 +90,7 @@ class Preview:
                 one.name: {"bytes": dict(one.needs), "basis": one.basis.value} for one in self.starts()
             },
             "cold": [one.document() for one in plans.cold],
+            "away": [{"model": name, "reason": why} for name, why in plans.away.items()],
             "notes": list(self.made.warnings),
         }
 

@@ -46,6 +46,7 @@ class DesiredState:
         site: Where it was typed.
         to_remember: Where every model was placed.
         chosen: What relayd chose by itself; None where models are configured or named.
+        away: Why models cannot be started for want of a file, by name; their replicas are in `plan`.
     """
 
     config: Config
@@ -64,6 +65,7 @@ class DesiredState:
     site: Site = field(default_factory=Site)
     to_remember: tuple[RememberedModel, ...] = ()
     chosen: tuple[Model, ...] | None = None
+    away: Mapping[str, str] = field(default_factory=dict)
 
 
 def desired_state(
@@ -107,6 +109,7 @@ def desired_state(
         site=site,
         to_remember=made.plans.remembered,
         chosen=made.config.model if selected.chooses else None,
+        away=made.plans.away,
     )
 
 
@@ -132,6 +135,7 @@ def planned_anew(desired: DesiredState, models: Collection[str]) -> DesiredState
         cold=made.plans.cold,
         budget=made.plans.fleet.before,
         to_remember=made.plans.remembered,
+        away=made.plans.away,
     )
 
 

@@ -40,6 +40,11 @@ _BATCH = 2048
 """What `--batch-size` is by default."""
 
 
+_GGUF_FILES = (*_SPELLINGS["projector"], *_SPELLINGS["draft"], "--control-vector", "--model-vocoder", "-mv")
+_TEXT_FILES = ("--chat-template-file", "--grammar-file", "--json-schema-file", "-jf")
+"""Flags that name files which a server opens as it starts."""
+
+
 def fixed_by(args: Iterable[str]) -> frozenset[str]:
     """Return the fields of a spec and of its placement that arguments set; given last, they win over it."""
     given = {canonical(arg) for arg in args}
@@ -104,6 +109,13 @@ def batch_of(command: Sequence[str]) -> int:
 def draft_of(command: Sequence[str]) -> str | None:
     """Return the file of the model that drafts for another (speculative decoding)."""
     return _value(command, "draft")
+
+
+def files_named(command: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the GGUFs, and the other files, that a server opens as it starts, but for its model."""
+    given = [(canonical(flag), value) for flag, value in pairwise(command)]
+    ggufs = (name for flag, value in given if flag in _GGUF_FILES for name in value.split(","))
+    return tuple(ggufs), tuple(value for flag, value in given if flag in _TEXT_FILES)
 
 
 def _placed_value(name: str, value: str) -> object:
