@@ -68,6 +68,16 @@ class Exit:
         return {Cause.HOST_OOM: 2, Cause.SPAWN_FAILED: 0}.get(self.cause, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldExit(Exit):
+    """The end of a process that was killed because a request held its inference thread: sure as a crash."""
+
+    @property
+    def blame(self) -> float:
+        """Return 1."""
+        return 1.0
+
+
 # What llama-server b11434 prints before it exits, most specific first.
 _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
     (

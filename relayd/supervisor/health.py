@@ -11,7 +11,7 @@ from relayd.journal import Journal
 from relayd.supervisor.child import Child
 from relayd.supervisor.probe import Fetch, Prober, ProbeResult
 from relayd.supervisor.progress import cpu_seconds, has_moved, progress
-from relayd.supervisor.stall import Look, StallWatch
+from relayd.supervisor.stall import NO_ANSWER, Look, StallWatch
 
 
 class Verdict(Enum):
@@ -21,6 +21,7 @@ class Verdict(Enum):
     READY = "ready"
     FAILING = "failing"
     HUNG = "hung"
+    HELD = "hung in a request"
     IMPOSTOR = "impostor"
     FAULT = "fault of our own"
 
@@ -107,7 +108,7 @@ class HealthCheck:
         self._task = None
 
     def suspect(self, report: Report) -> None:
-        """Look whether its inference thread stands still, and report HUNG if it does; one look at a time."""
+        """Look whether its inference thread stands still, and report HUNG or HELD if it does; one look at a time."""
         if self._suspecting is None or self._suspecting.done():
             self._suspecting = asyncio.get_running_loop().create_task(self._examine(report))
 
@@ -122,7 +123,8 @@ class HealthCheck:
             await asyncio.sleep(max(self._probe.suspect_seconds, 2 * before.batch_seconds))
             now = await self._seen()
             if now and now.stands_still(before):
-                report(Verdict.HUNG, f"its inference thread stood still for {now.at - before.at:.0f} s, busy")
+                verdict = Verdict.HUNG if now.reports else Verdict.HELD
+                report(verdict, f"its inference thread stood still for {now.at - before.at:.0f} s, busy")
             before = now if now and now.fell_silent(before) else None
 
     async def _seen(self) -> Look | None:
@@ -188,14 +190,25 @@ class HealthCheck:
             await asyncio.sleep(self._pause(now - began))
 
     async def _while_ready(self, report: Report) -> None:
+        """Look for as long as it serves.
+
+        One that does not report its counters has its inference thread held by a request, also by one that
+        was left: the engine closes its connection at once. It gets no new work, and is examined.
+        """
         failures, last_answer = 0, self._awake.seconds()
+        was_busy = is_silent = False
         stall = StallWatch(self._probe.stall_seconds)
         while True:
             await asyncio.sleep(self._probe.slow_seconds if failures else self._probe.ready_seconds)
             if await self._prober.health() is ProbeResult.READY:
-                report(Verdict.READY, "")
                 failures, last_answer = 0, self._awake.seconds()
-                counters = await self._prober.counters() if self._busy() else None
+                is_busy = self._busy()
+                looks = is_busy or was_busy or is_silent
+                counters = await self._prober.counters() if looks else None
+                was_busy, is_silent = is_busy, counters == NO_ANSWER
+                report(Verdict.FAILING if is_silent else Verdict.READY, "")
+                if is_silent:
+                    self.suspect(report)
                 hung = stall.observe(last_answer, counters, cpu_seconds(self._child.pid))
                 if hung is not None:
                     report(Verdict.HUNG, f"its requests got nowhere for {hung:.0f} s")

@@ -8,7 +8,7 @@ from functools import partial
 from relayd.clock import Clock
 from relayd.endpoint import Endpoint
 from relayd.journal import Journal
-from relayd.supervisor.causes import Cause, Exit
+from relayd.supervisor.causes import Cause, Exit, HeldExit
 from relayd.supervisor.child import Child
 from relayd.supervisor.health import HealthCheck, Verdict
 from relayd.supervisor.probe import Fetch
@@ -109,7 +109,8 @@ class Incarnation:
             self._report(event)
         else:
             cause = Cause.IMPOSTOR if verdict is Verdict.IMPOSTOR else Cause.NOT_ANSWERING
-            self.verdict = Exit(cause, -signal.SIGKILL, message)
+            kind = HeldExit if verdict is Verdict.HELD else Exit
+            self.verdict = kind(cause, -signal.SIGKILL, message)
             self.kill()
 
     def _exited(self) -> None:

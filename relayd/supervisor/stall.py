@@ -35,6 +35,11 @@ class Look:
     cpu_seconds: float
     at: float
 
+    @property
+    def reports(self) -> bool:
+        """Whether it reports its work: not while a request holds its inference thread, outside of a decode."""
+        return self.decodes is not None
+
     def stands_still(self, before: "Look") -> bool:
         """Return whether nothing was decoded since another look, though the CPU was busy."""
         busy = self.cpu_seconds - before.cpu_seconds >= _BUSY_SHARE * (self.at - before.at)

@@ -82,6 +82,49 @@ def test_one_that_decodes_or_waits_is_left_alone(
     assert None is suspected(tmp_path, command, *decodes, ends=False)
 
 
+def test_one_that_is_held_by_a_request_is_ended_also_when_that_was_left(tmp_path: Path) -> None:
+    looks = iter([True])
+    needs = Dependencies(
+        Launcher(tmp_path, command=BUSY), Listener(), SystemClock(), Engine((None,)),
+        busy=lambda _: next(looks, False),
+    )  # fmt: skip
+    watched = replace(FAST, probe=msgspec.structs.replace(FAST.probe, ready_seconds=0.1, suspect_seconds=0.4))
+
+    async def story() -> None:
+        fleet = Fleet([PLANNED], needs, watched)
+        (replica,) = fleet.select(None)
+        async with asyncio.timeout(60):
+            fleet.load()
+            await until(lambda: replica.status().last_exit is not None)
+            last = replica.status().last_exit
+            await fleet.stop([replica], 0)
+        assert last is not None
+        assert (Cause.NOT_ANSWERING, 1.0) == (last.cause, last.blame)
+
+    asyncio.run(story())
+
+
+def test_one_that_reports_no_work_gets_no_more_until_it_does(tmp_path: Path) -> None:
+    engine = Engine((None,))
+    needs = Dependencies(
+        Launcher(tmp_path, command=IDLE), Listener(), SystemClock(), engine, busy=lambda _: True
+    )
+    watched = replace(FAST, probe=msgspec.structs.replace(FAST.probe, ready_seconds=0.05))
+
+    async def story() -> None:
+        fleet = Fleet([PLANNED], needs, watched)
+        (replica,) = fleet.select(None)
+        async with asyncio.timeout(60):
+            fleet.load()
+            await replica.reached(State.READY)
+            await until(lambda: replica.state is State.UNHEALTHY)
+            engine.decodes = (7,)
+            await until(lambda: replica.state is State.READY)
+            await fleet.stop([replica], 0)
+
+    asyncio.run(story())
+
+
 def test_a_process_is_renewed_one_at_a_time_and_nothing_is_counted_against_it(
     tmp_path: Path,
 ) -> None:
