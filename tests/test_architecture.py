@@ -127,6 +127,7 @@ PURE = (
     "router.body",
     "router.constraints",
     "router.framing",
+    "router.ambiguity",
     "router.gbnf",
     "router.headers",
     "router.llamaserver",

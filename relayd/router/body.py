@@ -25,7 +25,10 @@ _KEY = re.compile(rb'\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*:\s*', re.DOTALL)
 _SEPARATOR = re.compile(rb"\s*([,}])")
 _TOKEN_IDS = re.compile(rb"\[\s*[-0-9]")
 _QUICK_CONSTRAINT = 4 * KIB
-"""Bytes of a grammar, of a schema or of tools that are judged at once, in 1 ms or less a KiB."""
+"""Bytes of a schema or of tools that are judged at once, in 1 ms or less a KiB."""
+
+_QUICK_GRAMMAR = 16
+"""Bytes of a grammar that are judged at once: 40 of them can take 0.1 s to follow."""
 
 _LONG = 64 * KIB
 """Bytes of which a decoder takes 1 to 8 ms, if they are nothing but structure."""
@@ -77,7 +80,7 @@ class OpenedBody:
         """Return whether judging it takes milliseconds, so that it belongs into a thread."""
         members = self.members
         return any(
-            len(memoryview(members[name])) > _QUICK_CONSTRAINT
+            len(memoryview(members[name])) > (_QUICK_GRAMMAR if name == "grammar" else _QUICK_CONSTRAINT)
             for name in rules.constraints
             if name in members
         )

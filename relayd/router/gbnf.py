@@ -8,6 +8,8 @@ here, and nothing recurses.
 import re
 from dataclasses import dataclass, field
 
+from relayd.router.ambiguity import multiplies
+
 MOST_BYTES = 64 * 1024
 MOST_NESTING = 100
 """Parentheses within each other; a call of the engine's parser each."""
@@ -78,10 +80,12 @@ class _Refused(Exception):  # noqa: N818 - the reason is its message, and it nev
 
 @dataclass(slots=True)
 class _Item:
-    """One symbol of a sequence: `rule` is -1 for characters."""
+    """One symbol of a sequence: `rule` is -1 for characters, which `kind` and `text` name."""
 
     rule: int
     elements: int
+    kind: str = ""
+    text: str = ""
     optional: bool = False
     copies: int = 1
     repeats: bool = False
@@ -113,14 +117,26 @@ class _Rules:
 
 def fault(grammar: str) -> str:
     """Return why a grammar must not reach the engine, in words that follow its name; empty when it may."""
-    return measure(grammar)[1]
+    rules = _Rules()
+    if reason := _measured(grammar, rules)[1]:
+        return reason
+    if multiplies(rules.alternatives):
+        return "can go on in more and more ways with each character (ambiguous recursion)"
+    return ""
 
 
 def measure(grammar: str) -> tuple[int, str]:
-    """Return to how many elements a grammar expands, and why it must not reach the engine."""
+    """Return to how many elements a grammar expands, and why it must not reach the engine.
+
+    Its texts are not followed: without recursion, as in a pattern, they cannot multiply for long.
+    """
+    return _measured(grammar, _Rules())
+
+
+def _measured(grammar: str, rules: _Rules) -> tuple[int, str]:
+    """Read a grammar into `rules`, and measure them."""
     if len(grammar) > MOST_BYTES:
         return 0, f"has {len(grammar):,} characters; at most {MOST_BYTES:,} are accepted"
-    rules = _Rules()
     try:
         _read(grammar, rules)
         _check_ways(rules.alternatives, _empty_rules(rules.alternatives))
@@ -199,7 +215,7 @@ def _continue(rules: _Rules, open_rules: list[int], kind: str, found: re.Match[s
             rules.count(1)
         case "literal" | "set" | "token" | "any":
             length = 1 if kind in {"token", "any"} else len(found[kind])
-            sequence.append(_Item(-1, length, optional=not length))
+            sequence.append(_Item(-1, length, kind, found[kind], optional=not length))
             rules.count(length)
         case _:
             raise _Refused(f"{_UNREADABLE} from character {found.start():,} on")

@@ -126,7 +126,7 @@ class Suspects:
         if digest(call) not in self._refused:
             return
         raise CrashedReplicasError(
-            "This request was running on two replicas as each of them crashed or ran out of memory.",
+            "This request was running on two replicas as each of them crashed, hung or ran out of memory.",
             remedy=f"Change it: the same request is refused for {REFUSED_SECONDS / 60:.0f} minutes.",
         )
 

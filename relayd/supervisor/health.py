@@ -108,7 +108,7 @@ class HealthCheck:
         self._task = None
 
     def suspect(self, report: Report) -> None:
-        """Look whether its inference thread stands still, and report HUNG or HELD if it does; one look at a time."""
+        """Look whether its inference thread stands still, and report it if it does; one look at a time."""
         if self._suspecting is None or self._suspecting.done():
             self._suspecting = asyncio.get_running_loop().create_task(self._examine(report))
 

@@ -37,7 +37,7 @@ class Look:
 
     @property
     def reports(self) -> bool:
-        """Whether it reports its work: not while a request holds its inference thread, outside of a decode."""
+        """Whether it reports its work; not while a request holds its inference thread outside a decode."""
         return self.decodes is not None
 
     def stands_still(self, before: "Look") -> bool:

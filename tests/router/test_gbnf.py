@@ -59,6 +59,14 @@ BOMBS = {
     "20,000 words": "root ::= " + " | ".join(f'"{n}"' for n in range(6_000)),
     "a most below its least": 'root ::= "a"{5,2}',
     "a most below its least, of what may be empty": 'root ::= ("a"?){1,0} "b"',
+    "two ways back to itself": 'root ::= "a" root "b" | "a" root "c"',
+    "two ways back, over other rules": 'root ::= "x" list\nlist ::= "[" item "]" | "(" y\n'
+    'item ::= list | [\\x5b] list "}"\ny ::= "y"',
+    "two ways back, one that may end": 'root ::= "a" root "b" | [a-c] root "c" |',
+    "two ways back, of a repeated word": 'root ::= ("aa" root "b" | "aaaa" root "c")+ | "d"',
+    "ways that multiply from rule to rule": "root ::= r1\n"
+    + "\n".join(f'r{n} ::= "a" r{n + 1} "x" | "a" r{n + 1} "y"' for n in range(1, 30))
+    + '\nr30 ::= "z"',
     "1 MB": "root ::= [" + "a" * 1_000_000 + "]",
 }
 
