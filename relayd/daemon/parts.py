@@ -32,6 +32,7 @@ class DaemonParts:
         desired: What the parts follow; a reload replaces it.
         started: Wall-clock seconds.
         changing: Held while a reload or an upgrade is under way: one of them at a time.
+        upgrading: A new daemon is about to take over, and has made its plan already.
     """
 
     desired: DesiredState
@@ -48,6 +49,7 @@ class DaemonParts:
     notifier: Notifier
     requests: RequestLog
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    upgrading: bool = False
 
     def follow(self, desired: DesiredState, door: Door) -> None:
         """Take from another desired state what needs no restart of a replica."""

@@ -61,8 +61,10 @@ class PlannedRestart:
         """Plan models anew around the others that run; every replica has its new plan afterwards.
 
         Nothing is started or ended but replicas for which the new plan has no place: they are unloaded. Where
-        no plan can be made, the earlier one stays.
+        no plan can be made, and while an upgrade is under way, the earlier one stays.
         """
+        if self._parts.upgrading:
+            return Applied({}, note="the earlier plan is kept while an upgrade is under way")
         async with self._parts.changing:
             try:
                 desired = await asyncio.to_thread(self._replan, self._parts.desired, models)

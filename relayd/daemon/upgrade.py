@@ -59,7 +59,11 @@ class Upgrade:
             drain = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
             self._attempt = _Attempt(parts, self._claim.lock, drain)
             takeover_seconds = config.server.takeover_seconds
-            return await self._attempt.run(self._check, self._shutdown.hand_over, takeover_seconds)
+            parts.upgrading = True
+            try:
+                return await self._attempt.run(self._check, self._shutdown.hand_over, takeover_seconds)
+            finally:
+                parts.upgrading = False
 
     def cancel(self) -> None:
         """Make an attempt that is under way fail: this daemon is about to end."""
