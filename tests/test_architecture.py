@@ -110,6 +110,7 @@ PURE = (
     "catalog.entry",
     "catalog.match",
     "config.schema",
+    "config.values",
     "config.check",
     "config.describe",
     "config.diff",

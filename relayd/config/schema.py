@@ -5,86 +5,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from relayd.config.values import (
+    CacheType,
+    Count,
+    CountOrZero,
+    FilePath,
+    HostName,
+    Interval,
+    Mebibytes,
+    MemberName,
+    ModelName,
+    OptionalFilePath,
+    Origin,
+    Seconds,
+    Sha256,
+    Share,
+)
 from relayd.secret import Secret
-
-Seconds = Annotated[float, Meta(ge=0)]
-"""A wait that may be zero."""
-
-Interval = Annotated[float, Meta(gt=0)]
-"""A period or deadline that makes no sense at zero."""
-
-Mebibytes = Annotated[float, Meta(gt=0)]
-
-Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-
-CountOrZero = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""llama-server holds its counts in 32 signed bits."""
-
-ModelName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(?=.{1,128}\Z)[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*\Z",
-        description=(
-            "a name of at most 128 letters, digits and . _ : - that begins with a letter or digit "
-            "(/ only between two such names)"
-        ),
-    ),
-]
-
-FilePath = Annotated[
-    str,
-    Meta(
-        pattern=r"\A[^-\0][^\0]*\Z",
-        description='a path that is not empty and does not begin with "-"',
-        extra={"path": True},
-    ),
-]
-
-OptionalFilePath = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(?!-)[^\0]*\Z",
-        description='a path that does not begin with "-"',
-        extra={"path": True},
-    ),
-]
-
-MemberName = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,64}\Z", description="the name of a member of a request's body")
-]
-
-Share = Annotated[float, Meta(ge=0)]
-
-CacheType = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(f32|f16|bf16|q8_0|q5_1|q5_0|q4_1|q4_0|iq4_nl)\Z",
-        description="one of f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl",
-    ),
-]
-"""What `--cache-type-k` takes (llama.cpp b11434, common/arg.cpp)."""
-
-Sha256 = Annotated[
-    str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
-]
-
-Origin = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(null|(?!(?:file|data|blob|javascript):)[A-Za-z][A-Za-z0-9+.-]*://[^\s/@*?#]+)\Z",
-        description="an origin (scheme, host and port, no path) like https://app.example:8443 or "
-        "app://obsidian.md",
-    ),
-]
-
-
-HostName = Annotated[
-    str,
-    Meta(
-        pattern=r"\A(\[[0-9A-Fa-f:.]+\]|[^\s/@*?#:\[\]]+)\Z",
-        description="a host name or address, without port or wildcard; IPv6 in brackets",
-    ),
-]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
