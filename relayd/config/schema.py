@@ -48,6 +48,8 @@ class Server(Section, frozen=True):
         header_seconds: How long the head of a request may take to arrive.
         body_seconds: Longest pause while a request body arrives.
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
+        first_byte_suspect_seconds: How long a replica may owe the first byte of an answer before others
+            are preferred, and a stream that waits behind is moved to one.
         keep_alive_seconds: How long an unused connection stays open.
         takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
     """
@@ -63,6 +65,7 @@ class Server(Section, frozen=True):
     header_seconds: Interval = 10
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60
+    first_byte_suspect_seconds: Interval = 60
     keep_alive_seconds: Interval = 75
     takeover_seconds: Interval = 60
 

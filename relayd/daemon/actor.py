@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from relayd.clock import Clock
-from relayd.scheduler import Dispatch, Effect, Event, Idle, Refuse, Scheduler, Tick
+from relayd.scheduler import Dispatch, Effect, Event, Idle, Move, Refuse, Scheduler, Tick
 
 
 class Timer(Protocol):
@@ -30,6 +30,7 @@ class Executors:
     dispatch: Callable[[Dispatch], None]
     refuse: Callable[[Refuse], None]
     idle: Callable[[Idle], None]
+    move: Callable[[Move], None] = lambda _: None
 
     def carry_out(self, effect: Effect) -> None:
         """Hand an effect to its executor; a kind without one is an error of the type checker."""
@@ -38,6 +39,8 @@ class Executors:
                 self.dispatch(effect)
             case Refuse():
                 self.refuse(effect)
+            case Move():
+                self.move(effect)
             case Idle():
                 self.idle(effect)
             case _:

@@ -57,7 +57,10 @@ class DaemonParts:
         self.desired = desired
         self.doors.follow(door)
         self.scheduler.configure(**_limits(config))
-        self.dispatcher.configure(max_wait_seconds=config.queue.max_wait_seconds)
+        self.dispatcher.configure(
+            max_wait_seconds=config.queue.max_wait_seconds,
+            suspect_seconds=config.server.first_byte_suspect_seconds,
+        )
         self.fleet.configure(_settings(config))
         self.view.configure(config)
         _configure(self.requests, config)
@@ -108,6 +111,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         actor.post,
         clock,
         max_wait_seconds=config.queue.max_wait_seconds,
+        suspect_seconds=config.server.first_byte_suspect_seconds,
         on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
     )
     bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
@@ -129,6 +133,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         dispatch=dispatcher.on_answer,
         refuse=dispatcher.on_answer,
         idle=lambda idle: fleet.idle(idle.replica),
+        move=dispatcher.on_move,
     )
     actor.start(executors)
     doors = Doors(view, dispatcher, pools, clock)

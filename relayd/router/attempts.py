@@ -3,6 +3,7 @@
 Nothing here knows a client: an inference route passes the reply on to one, a batch into a file.
 """
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -100,7 +101,7 @@ class Attempts:
             if lease.suspects:
                 lease.suspects.check(call)
             try:
-                reply = await self._ask(endpoint, call, lease.hold)
+                reply = await self._ask(endpoint, call, lease)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
                 if is_lost := isinstance(error, ConnectionError):
@@ -135,14 +136,22 @@ class Attempts:
             await lease.suspects.verdict(endpoint)
             lease.suspects.check(call)
 
-    async def _ask(self, endpoint: Endpoint, call: Call, hold: Hold) -> Reply:
+    async def _ask(self, endpoint: Endpoint, call: Call, lease: Lease) -> Reply:
         """Make one attempt.
 
         Raises:
-            OSError: The replica cannot be reached, hung up, or fell silent.
+            OSError: The replica cannot be reached, hung up, or fell silent; or the request was moved.
             UpstreamError: It answers no HTTP, or refuses without a reason.
         """
-        reply = Reply(self._pools, endpoint, await self._pools.ask(endpoint, call, hold), hold)
+        try:
+            upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
+        except asyncio.CancelledError:
+            if not lease.moved():
+                raise
+            raise TimeoutError("the answer did not begin while another replica was free") from None
+        finally:
+            lease.sent_on(None)
+        reply = Reply(self._pools, endpoint, upstream, lease.hold)
         if reply.head.is_success:
             return reply
         try:

@@ -22,8 +22,10 @@ from relayd.errors import (
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
 from relayd.router.suspects import Suspects
+from relayd.router.upstream import Upstream
 from relayd.scheduler import (
     Abandoned,
+    Answering,
     Arrived,
     Ask,
     AttemptFailed,
@@ -33,6 +35,8 @@ from relayd.scheduler import (
     Exchange,
     Finished,
     Inherited,
+    Move,
+    Overdue,
     Refusal,
     Refuse,
     Ticket,
@@ -96,6 +100,8 @@ class Lease:
         self._ticket = ticket
         self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self.call: Call | None = None
+        self._owing: Upstream | None = None
+        self._is_moved = False
         self._task: asyncio.Task[object] | None = None
         self._interruption: RequestError | None = None
 
@@ -141,6 +147,29 @@ class Lease:
         """
         self._place = asyncio.get_running_loop().create_future()
         self._dispatcher.post(AttemptFailed(self._ticket.id, sent, hung_up))
+
+    def sent_on(self, upstream: Upstream | None) -> None:
+        """Take note of the connection on which the request was sent; None once its answer has begun."""
+        self._owing = upstream
+
+    def waits_since(self, moment: float) -> bool:
+        """Return whether a replica has owed the first byte since a moment (monotonic seconds)."""
+        placed_at = self.record.placed_at
+        return self._owes_first_byte() and placed_at is not None and placed_at <= moment
+
+    def _owes_first_byte(self) -> bool:
+        return self._owing is not None and not self._owing.answered
+
+    def move(self) -> None:
+        """Have the request tried elsewhere, unless a byte of its answer has come."""
+        if self._owes_first_byte() and self._task and not self._interruption:
+            self._is_moved = True
+            self._task.cancel()
+
+    def moved(self) -> bool:
+        """Return whether the attempt was ended to be made elsewhere, and not by the client."""
+        is_moved, self._is_moved = self._is_moved, False
+        return is_moved and self._task is not None and not self._task.uncancel()
 
     def runs_on(self, endpoint: Endpoint) -> bool:
         """Return whether an incarnation works on this request."""
@@ -216,6 +245,7 @@ class Dispatcher:
         post: Gives the scheduler an event.
         clock: Gives tickets their deadline.
         max_wait_seconds: How long a request may wait for a slot.
+        suspect_seconds: How long a replica may owe the first byte of an answer before others are preferred.
         on_starved: Called with the name of a replica in which an allocation has failed.
 
     Attributes:
@@ -228,11 +258,15 @@ class Dispatcher:
         clock: Clock,
         *,
         max_wait_seconds: float,
+        suspect_seconds: float = 60,
         on_starved: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._post = post
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
+        self._suspect_seconds = suspect_seconds
+        self._overdue: set[int] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
         self.suspects = Suspects(clock, self._calls_on, on_starved)
@@ -254,9 +288,13 @@ class Dispatcher:
         """Return the id of a new ticket, which is behind all that have one already."""
         return next(self._ids)
 
-    def configure(self, *, max_wait_seconds: float) -> None:
-        """Take a new limit, for requests that come from now on."""
+    def configure(self, *, max_wait_seconds: float, suspect_seconds: float) -> None:
+        """Take new limits, for requests that come from now on."""
         self._max_wait_seconds = max_wait_seconds
+        self._suspect_seconds = suspect_seconds
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._schedule_sweep()
 
     @property
     def open_count(self) -> int:
@@ -275,6 +313,8 @@ class Dispatcher:
     def enter(self, ticket: Ticket, holder: Holder) -> None:
         """Ask for a ticket's slot on behalf of its holder."""
         self._holders[ticket.id] = holder
+        if self._sweeper is None:
+            self._schedule_sweep()
         if self._closed:
             holder.interrupt(self._closed)
         else:
@@ -295,6 +335,31 @@ class Dispatcher:
         held_id = self.next_id()
         self.post(Abandoned(ticket.id, held_id))
         return lambda: self.post(Finished(held_id))
+
+    def on_move(self, effect: Move) -> None:
+        """Have a request tried elsewhere that waits for its first byte."""
+        if isinstance(holder := self._holders.get(effect.ticket_id), Lease):
+            holder.move()
+
+    def _schedule_sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(max(self._suspect_seconds / 4, 0.01), self._sweep)
+
+    def _sweep(self) -> None:
+        """Report whose first byte is overdue, and whose has come after all."""
+        self._sweeper = None
+        self._overdue &= self._holders.keys()
+        if self._handed_over or not self._holders:
+            return
+        since = self._clock.monotonic() - self._suspect_seconds
+        for ticket_id, holder in tuple(self._holders.items()):
+            if isinstance(holder, Lease) and holder.waits_since(since):
+                self._overdue.add(ticket_id)
+                self.post(Overdue(ticket_id))
+            elif ticket_id in self._overdue:
+                self._overdue.remove(ticket_id)
+                self.post(Answering(ticket_id))
+        self._schedule_sweep()
 
     def clear(self, ticket: Ticket) -> None:
         """Take note that a request did not end its replica."""

@@ -24,6 +24,9 @@ class Fetched:
 Hold = Callable[[], Callable[[], None]]
 """Called when a request is left unfinished; returns what is called once the replica is done with it."""
 
+OnSent = Callable[[Upstream], None]
+"""Called with the connection that a request is about to be sent on."""
+
 
 class Pools:
     """Idle connections, one pool for each incarnation of a replica.
@@ -99,7 +102,9 @@ class Pools:
             raise ConnectionError(error.message) from error
         return fetched.status, fetched.body
 
-    async def ask(self, endpoint: Endpoint, call: Call, hold: Hold) -> Upstream:
+    async def ask(
+        self, endpoint: Endpoint, call: Call, hold: Hold, on_sent: OnSent = lambda _: None
+    ) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.
 
         A kept connection that is lost before its answer's first byte was most likely closed
@@ -109,6 +114,7 @@ class Pools:
             endpoint: The replica.
             call: What it gets.
             hold: Called if the request is left before it has begun to be answered.
+            on_sent: Called with each connection that the request is sent on.
 
         Raises:
             OSError: The replica cannot be reached, hung up, or fell silent.
@@ -117,13 +123,16 @@ class Pools:
         kept = self._take(endpoint)
         if kept is not None:
             try:
-                return await self._sent(kept, endpoint, call, hold)
+                return await self._sent(kept, endpoint, call, hold, on_sent)
             except ConnectionError:
                 if kept.answered:
                     raise
-        return await self._sent(await self._connect(endpoint), endpoint, call, hold)
+        return await self._sent(await self._connect(endpoint), endpoint, call, hold, on_sent)
 
-    async def _sent(self, upstream: Upstream, endpoint: Endpoint, call: Call, hold: Hold) -> Upstream:
+    async def _sent(
+        self, upstream: Upstream, endpoint: Endpoint, call: Call, hold: Hold, on_sent: OnSent
+    ) -> Upstream:
+        on_sent(upstream)
         try:
             await upstream.ask(endpoint, call)
         except BaseException:

@@ -3,6 +3,7 @@
 from relayd.scheduler.ask import INTERACTIVE, Ask
 from relayd.scheduler.events import (
     Abandoned,
+    Answering,
     Arrived,
     AttemptFailed,
     Cleared,
@@ -17,6 +18,8 @@ from relayd.scheduler.events import (
     Idle,
     Inherited,
     Lost,
+    Move,
+    Overdue,
     Ready,
     Refusal,
     Refuse,
@@ -30,6 +33,7 @@ from relayd.scheduler.scheduler import ModelLoad, Scheduler
 __all__ = [
     "INTERACTIVE",
     "Abandoned",
+    "Answering",
     "Arrived",
     "Ask",
     "AttemptFailed",
@@ -48,6 +52,8 @@ __all__ = [
     "Inherited",
     "Lost",
     "ModelLoad",
+    "Move",
+    "Overdue",
     "Ready",
     "Refusal",
     "Refuse",

@@ -18,6 +18,10 @@ class Capacity:
     accepting: bool = True
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0
+    overdue: set[int] = field(default_factory=set)
+    """Tickets whose first byte is so late that the replica may be stuck."""
+    left: dict[int, int] = field(default_factory=dict)
+    """What was left and is still worked on, with the id of the request that it was."""
     suspect: int | None = None
     """The ticket here that may have ended another replica: there is never a second one beside it."""
     free: int = field(init=False)
@@ -44,10 +48,22 @@ class Capacity:
         """Keep a ticket's slots taken under another id."""
         if self.suspect == ticket_id:
             self.suspect = held_id
+        if ticket_id in self.overdue:
+            self.overdue.add(held_id)
+        self.left[held_id] = ticket_id
         self.running[held_id] = self.running.pop(ticket_id)
+
+    def owes_older(self, ticket_id: int) -> bool:
+        """Return whether an older request than this one is overdue here, or was left and has not ended."""
+        owed = (*self.overdue - self.left.keys(), *self.left.values())
+        return min(owed, default=ticket_id) < ticket_id
 
     def release(self, ticket_id: int) -> None:
         """Take a ticket's slots back, unless they are held under another id."""
+        if self.overdue:
+            self.overdue.discard(ticket_id)
+        if self.left:
+            self.left.pop(ticket_id, None)
         if self.suspect == ticket_id:
             self.suspect = None
         self.free += self.running.pop(ticket_id, 0)

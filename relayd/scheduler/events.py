@@ -110,6 +110,20 @@ class Inherited:
 
 
 @dataclass(frozen=True, slots=True)
+class Overdue:
+    """A request has waited for the first byte of its answer for so long that its replica may be stuck."""
+
+    ticket_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The answer to a request that was overdue has begun."""
+
+    ticket_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """A request was left before its replica was done with it: the replica still works on it.
 
@@ -162,7 +176,9 @@ class Tick:
     """Time passed; deadlines may have."""
 
 
-RequestEvent = Arrived | Inherited | Abandoned | AttemptFailed | Cleared | Finished | Tick
+RequestEvent = (
+    Arrived | Inherited | Abandoned | Overdue | Answering | AttemptFailed | Cleared | Finished | Tick
+)
 ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent
 
@@ -185,10 +201,17 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """Try this ticket's request elsewhere: its replica may be stuck, and another one has a free slot."""
+
+    ticket_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A draining replica has nothing left to finish."""
 
     replica: str
 
 
-Effect = Dispatch | Refuse | Idle
+Effect = Dispatch | Refuse | Move | Idle

@@ -11,21 +11,23 @@ The whole policy, in order, for a request that arrives:
 5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
 7. Two requests whose replica hung up run on no replica together: the next crash shows which one it was.
-8. Slots are free when the replica is done with them, not when a client has left.
+8. A replica that owes an answer's first byte for too long is chosen when no other is free, and a stream that
+   waits there behind an older request is moved once: the oldest may be what holds the replica.
+9. Slots are free when the replica is done with them, not when a client has left.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relayd.scheduler.balance import Balance, LeastBusy, Rank
-from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
+from relayd.scheduler.balance import Balance, LeastBusy
+from relayd.scheduler.capacity import Absence, ReplicaSlots
 from relayd.scheduler.events import (
     Abandoned,
+    Answering,
     Arrived,
     AttemptFailed,
     Cleared,
-    Dispatch,
     Draining,
     Effect,
     Event,
@@ -36,6 +38,7 @@ from relayd.scheduler.events import (
     Idle,
     Inherited,
     Lost,
+    Overdue,
     Ready,
     Refusal,
     Refuse,
@@ -47,10 +50,8 @@ from relayd.scheduler.events import (
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.queue import Queue, Waiting
 from relayd.scheduler.replicas import KnownReplicas
+from relayd.scheduler.running import RunningTickets
 from relayd.scheduler.service import ServiceTimes
-
-_LAST: Rank = (math.inf,)
-"""Ranks behind every replica."""
 
 _OPERATOR_SECONDS = 30.0
 """When to ask again for a model that only an operator brings back."""
@@ -63,13 +64,6 @@ class ModelLoad:
     waiting: int
     running: int
     slots: int
-
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    waiting: Waiting
-    capacity: Capacity
-    started: float
 
 
 class Scheduler:
@@ -98,12 +92,10 @@ class Scheduler:
         self._depth = depth
         self._attempts = attempts
         self._avoid_seconds = avoid_seconds
-        self._balance = balance or LeastBusy()
         self._replicas = KnownReplicas()
+        self._running = RunningTickets(self._replicas, balance or LeastBusy())
         self._queues: dict[str, Queue] = {}
-        self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
-        self._dispatches = 0
         self._service = ServiceTimes()
         self._tick_due = math.inf
 
@@ -119,6 +111,13 @@ class Scheduler:
                 return self._arrive(ticket, now)
             case Finished(ticket_id, exchange):
                 return self._finish(ticket_id, exchange, now)
+            case Overdue(ticket_id):
+                return self._running.note_overdue(
+                    ticket_id, self._queues.get(self._models.get(ticket_id, ""))
+                )
+            case Answering(ticket_id):
+                self._running.note_answering(ticket_id)
+                return []
             case AttemptFailed():
                 return self._retry(event, now)
             case Cleared(ticket_id):
@@ -183,8 +182,7 @@ class Scheduler:
     def running(self) -> list[Inherited]:
         """Return the requests that run, as a successor inherits them."""
         return [
-            Inherited(one.waiting.ticket, one.capacity.endpoint, one.capacity.slots)
-            for one in self._running.values()
+            Inherited(one.waiting.ticket, one.capacity.endpoint, one.capacity.slots) for one in self._running
         ]
 
     def waiting(self) -> list[Ticket]:
@@ -213,8 +211,8 @@ class Scheduler:
             return [self._refuse_absent(ticket)]
         self._models[ticket.id] = model
         waiting, queue = Waiting(ticket), self._queues.get(model)
-        if not queue and (capacity := self._choose(waiting, now)):
-            return [self._dispatch(waiting, capacity, now)]
+        if not queue and (capacity := self._running.choose(waiting, now)):
+            return [self._running.dispatch(waiting, capacity, now)]
         self._enqueue(waiting, now)
         effects = self._place(model, now) if queue else []
         queue = self._queues[model]
@@ -224,41 +222,28 @@ class Scheduler:
         return effects
 
     def _inherit(self, event: Inherited, now: float) -> list[Effect]:
-        replica = self._replicas.get(event.endpoint.replica)
-        capacity = replica.capacity if replica else None
-        if capacity is None or capacity.endpoint != event.endpoint:
-            capacity = Capacity(event.endpoint, event.slots)
-            if replica and replica.capacity is None:
-                capacity.accepting = False  # until this daemon finds it ready
-                replica.capacity = capacity
-        ticket = event.ticket
-        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
-        self._models[ticket.id] = ticket.ask.model
-        self._running[ticket.id] = _Running(Waiting(ticket, attempts=1), capacity, now)
+        self._models[event.ticket.id] = event.ticket.ask.model
+        self._running.inherit(event, now)
         return []
 
     def _hold(self, ticket_id: int, held_id: int, now: float) -> list[Effect]:
-        running = self._running.get(ticket_id)
-        if running is None:
-            return []
-        ask, capacity = running.waiting.ticket.ask, running.capacity
-        capacity.hold(ticket_id, held_id)
-        self._models[held_id] = ask.model
-        self._running[held_id] = _Running(Waiting(Ticket(held_id, ask), attempts=1), capacity, now)
+        if held := self._running.hold(ticket_id, held_id, now):
+            self._models[held_id] = held.ask.model
         return []
 
     def _finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> list[Effect]:
         model = self._models.pop(ticket_id, None)
         if model is None:
             return []
-        running = self._running.pop(ticket_id, None)
+        running = self._running.end(ticket_id)
         if running is None:
             self._queues[model].remove(ticket_id)
             return self._place(model, now)
         if exchange is not None and exchange.is_complete:
             placed = running.started if exchange.placed_at is None else exchange.placed_at
-            self._service.learn(model, now - min(placed, running.started))  # taken over: began earlier
-        return [*self._free(running, ticket_id), *self._place(model, now)]
+            began = min(placed, running.started)  # one that was taken over began earlier
+            self._service.learn(model, now - began)
+        return [*self._running.free(running), *self._place(model, now)]
 
     def _clear(self, ticket_id: int, now: float) -> list[Effect]:
         """Let a ticket run beside others again that may have ended a replica."""
@@ -276,10 +261,10 @@ class Scheduler:
 
     def _retry(self, event: AttemptFailed, now: float) -> list[Effect]:
         ticket_id = event.ticket_id
-        running = self._running.pop(ticket_id, None)
+        running = self._running.end(ticket_id)
         if running is None:
             return []
-        freed = self._free(running, ticket_id)
+        freed = self._running.free(running)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
         waiting.stay_away(running.capacity, now + self._avoid_seconds)
         waiting.is_suspect = waiting.is_suspect or event.hung_up
@@ -334,55 +319,8 @@ class Scheduler:
         self._tick_due = min(self._tick_due, *waiting.moments(now), math.inf)
 
     def _place(self, model: str, now: float) -> list[Effect]:
-        effects: list[Effect] = []
         queue = self._queues.get(model)
-        if not queue:
-            return effects
-        while found := queue.next(
-            lambda waiting, among: self._choose(waiting, now, among),
-            lambda waiting: waiting.away(self._replicas.capacities(model), now),
-        ):
-            effects.append(self._dispatch(*found, now))
-        return effects
-
-    def _dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
-        ticket = waiting.ticket
-        self._dispatches += 1
-        waiting.attempts += 1
-        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
-        if waiting.is_suspect:
-            capacity.suspect = ticket.id
-        self._running[ticket.id] = _Running(waiting, capacity, now)
-        return Dispatch(ticket.id, capacity.endpoint)
-
-    def _choose(
-        self, waiting: Waiting, now: float, among: frozenset[Capacity] | None = None
-    ) -> Capacity | None:
-        """Return the replica that the balance ranks first among those the ticket fits on."""
-        ask, rank = waiting.ticket.ask, self._balance.rank
-        stays_away = bool(waiting.avoid) or waiting.is_suspect
-        best, best_rank = None, _LAST
-        for replica in self._replicas.of(ask.model):
-            capacity = replica.capacity
-            if capacity is None or not capacity.fits(ask.width):
-                continue
-            if (stays_away and waiting.avoids(capacity, now)) or (
-                among is not None and capacity not in among
-            ):
-                continue
-            ranked = rank(waiting, capacity, now)
-            if ranked < best_rank:
-                best, best_rank = capacity, ranked
-        return best
-
-    def _free(self, running: _Running, ticket_id: int) -> list[Effect]:
-        capacity, name = running.capacity, running.capacity.endpoint.replica
-        capacity.release(ticket_id)
-        known = self._replicas.get(name)
-        is_of_another_incarnation = known is None or known.capacity is not capacity
-        if is_of_another_incarnation or capacity.accepting or capacity.running:
-            return []
-        return [Idle(name)]
+        return [*self._running.place(queue, model, now)] if queue else []
 
     def _refuse_absent(self, ticket: Ticket) -> Refuse:
         """Refuse a ticket of a model that no replica serves; one that could be loaded gets the reason."""

@@ -4,10 +4,12 @@ import asyncio
 import json
 import queue
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ import pytest
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.engine import Engine
-from relayd.router import Attempts, Call, Exchanges, Pools
-from relayd.scheduler import Ask
+from relayd.router import Attempts, Call, Dispatcher, Exchanges, Pools
+from relayd.scheduler import Ask, Event, Idle, Move, Ready, Scheduler
 from relayd.secret import Secret
 from tests.daemons import DEADLINE_SECONDS
 from tests.router.front import Front, Places, body, fields, post, serving, status
@@ -34,6 +36,7 @@ class Child:
     def __init__(self, process: "subprocess.Popen[bytes]", socket: Path) -> None:
         self.endpoint = Endpoint(UnixAddress(socket), Secret("k"), "real#0", 1)
         self._stderr = process.stderr
+        self.signal = process.send_signal
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
@@ -198,3 +201,46 @@ async def test_a_prefill_whose_client_left_ends_in_the_engine(start: Start, slow
 
         assert status(await here.ask(post(chat()))) == 200
         assert child.tokens_of_first() < 2000
+
+
+async def test_a_stream_behind_a_stopped_engine_is_answered_by_another(
+    start: Start, tiny_model: Path
+) -> None:
+    stopped, free = start(tiny_model), start(tiny_model)
+    scheduler, clock, faults, pools = Scheduler(depth=9), SystemClock(), list[str](), Pools()
+
+    def post(event: Event) -> None:
+        for effect in scheduler.handle(event, clock.monotonic()):
+            if isinstance(effect, Move):
+                dispatcher.on_move(effect)
+            elif not isinstance(effect, Idle):
+                dispatcher.on_answer(effect)
+
+    dispatcher = Dispatcher(post, clock, max_wait_seconds=DEADLINE_SECONDS, suspect_seconds=0.2)
+    attempts, exchanges = (
+        Attempts(pools, lambda endpoint, _: faults.append(endpoint.replica)),
+        Exchanges(clock),
+    )
+
+    async def ask() -> int:
+        call = Call("/v1/chat/completions", chat(stream=True), stream=True)
+        ticket = Ask("m", stream=True)
+        with (
+            exchanges.begin("r", call.path) as record,
+            dispatcher.open(ticket, record) as lease,
+            await attempts.begin(call, lease) as reply,
+        ):
+            return reply.head.status
+
+    post(Ready("m#0", "m", 2, replace(stopped.endpoint, replica="m#0")))
+    stopped.signal(signal.SIGSTOP)
+    waiting = [asyncio.ensure_future(ask()) for _ in range(2)]
+    while scheduler.running_on("m#0") < len(waiting):
+        await asyncio.sleep(0)
+    post(Ready("m#1", "m", 2, replace(free.endpoint, replica="m#1")))
+
+    assert await waiting[1] == 200
+    assert (False, ["m#0"]) == (waiting[0].done(), faults)
+    stopped.signal(signal.SIGCONT)
+    assert await waiting[0] == 200
+    pools.close()

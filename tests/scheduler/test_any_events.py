@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from relayd.endpoint import Endpoint
 from relayd.scheduler import (
     Abandoned,
+    Answering,
     Arrived,
     Ask,
     AttemptFailed,
@@ -28,6 +29,8 @@ from relayd.scheduler import (
     Idle,
     Inherited,
     Lost,
+    Move,
+    Overdue,
     Ready,
     Refuse,
     Scheduler,
@@ -77,7 +80,10 @@ class World:
         self.follows: Event | None = None
 
     def ticket(self, model: str, number: int) -> Ticket:
-        ticket = Ticket(len(self.models) + 1, Ask(model, width=1 + number % 3, deadline=self.now + 5))
+        ticket = Ticket(
+            len(self.models) + 1,
+            Ask(model, width=1 + number % 3, stream=number % 2 == 0, deadline=self.now + 5),
+        )
         self.models[ticket.id] = model
         self.widths[ticket.id] = min(ticket.ask.width, SLOTS)
         self.live.add(ticket.id)
@@ -138,6 +144,14 @@ class World:
         del self.running[ticket_id]
         return AttemptFailed(ticket_id, sent=number % 2 == 0, hung_up=number % 3 == 0)
 
+    def overdue(self, _replica: str, number: int) -> Event:
+        running = sorted(self.running.keys() - self.held) or [0]
+        return Overdue(running[number % len(running)])
+
+    def answer(self, _replica: str, number: int) -> Event:
+        known = sorted(self.live) or [0]
+        return Answering(known[number % len(known)])
+
     def clear(self, _replica: str, number: int) -> Event:
         known = sorted(self.live) or [0]
         return Cleared(known[number % len(known)])
@@ -193,6 +207,11 @@ class World:
                     assert ticket_id not in self.running
                     self.live.discard(ticket_id)
                     self.settled[ticket_id] += 1
+                case Move(ticket_id):
+                    where = self.running[ticket_id]
+                    free = (SLOTS - self.width_on(up) for up in self.up.values() if up != where)
+                    assert ticket_id not in self.held
+                    assert any(free), "moved although no other replica is free"
                 case Idle(replica):
                     assert replica not in self.up, "a replica that takes work was called idle"
 
@@ -217,6 +236,9 @@ ACTS: tuple[Act, ...] = (
         World.fail,
         World.abandon,
         World.clear,
+        World.overdue,
+        World.overdue,
+        World.answer,
         World.tick,
     ),
     *(World.ready, World.ready, World.ready, World.expect, World.drain),

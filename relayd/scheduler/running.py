@@ -1,0 +1,187 @@
+"""Which replica does a ticket get, and what runs where?"""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relayd.scheduler.balance import Balance, Rank
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
+from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.replicas import KnownReplicas
+
+_LAST: Rank = (math.inf,)
+"""Ranks behind every replica."""
+
+_OVERDUE: Rank = (sys.float_info.max,)
+"""Ranks behind every replica that owes no first byte."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A ticket on a replica.
+
+    Attributes:
+        waiting: The ticket, and what has become of it so far.
+        capacity: Whose slots it has.
+        started: When it got them (monotonic seconds).
+    """
+
+    waiting: Waiting
+    capacity: Capacity
+    started: float
+
+
+class RunningTickets:
+    """Every ticket that has slots; it keeps the capacities exact.
+
+    Args:
+        replicas: Who has slots.
+        balance: Chooses among replicas that a ticket fits on.
+    """
+
+    def __init__(self, replicas: KnownReplicas, balance: Balance) -> None:
+        self._replicas = replicas
+        self._balance = balance
+        self._running: dict[int, Running] = {}
+        self._moving: set[int] = set()
+        self._dispatches = 0
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __repr__(self) -> str:
+        return f"<RunningTickets running={len(self._running)} moving={len(self._moving)}>"
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(self._running.values())
+
+    def get(self, ticket_id: int) -> Running | None:
+        """Return a ticket that runs; None when it does not."""
+        return self._running.get(ticket_id)
+
+    def place(self, queue: Queue, model: str, now: float) -> list[Dispatch]:
+        """Give slots to the tickets of a queue that can run at `now` (monotonic seconds)."""
+        dispatched: list[Dispatch] = []
+        while found := queue.next(
+            lambda waiting, among: self.choose(waiting, now, among),
+            lambda waiting: waiting.away(self._replicas.capacities(model), now),
+        ):
+            dispatched.append(self.dispatch(*found, now))
+        return dispatched
+
+    def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
+        """Give a ticket slots of a replica that has them."""
+        ticket = waiting.ticket
+        self._dispatches += 1
+        waiting.attempts += 1
+        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+        if waiting.is_suspect:
+            capacity.suspect = ticket.id
+        self._running[ticket.id] = Running(waiting, capacity, now)
+        return Dispatch(ticket.id, capacity.endpoint)
+
+    def choose(
+        self, waiting: Waiting, now: float, among: frozenset[Capacity] | None = None
+    ) -> Capacity | None:
+        """Return the replica that the balance ranks first among those the ticket fits on.
+
+        Args:
+            waiting: What is to run.
+            now: Monotonic seconds.
+            among: The replicas that it may run on; None for all of its model.
+        """
+        ask, rank = waiting.ticket.ask, self._balance.rank
+        stays_away = bool(waiting.avoid) or waiting.is_suspect
+        best, best_rank = None, _LAST
+        for replica in self._replicas.of(ask.model):
+            capacity = replica.capacity
+            if capacity is None or not capacity.fits(ask.width):
+                continue
+            if (stays_away and waiting.avoids(capacity, now)) or (
+                among is not None and capacity not in among
+            ):
+                continue
+            ranked = rank(waiting, capacity, now)
+            if capacity.overdue:
+                ranked = (*_OVERDUE, *ranked)
+            if ranked < best_rank:
+                best, best_rank = capacity, ranked
+        return best
+
+    def inherit(self, event: Inherited, now: float) -> None:
+        """Take note of a ticket that an earlier daemon has placed."""
+        replica = self._replicas.get(event.endpoint.replica)
+        capacity = replica.capacity if replica else None
+        if capacity is None or capacity.endpoint != event.endpoint:
+            capacity = Capacity(event.endpoint, event.slots)
+            if replica and replica.capacity is None:
+                capacity.accepting = False  # until this daemon finds it ready
+                replica.capacity = capacity
+        ticket = event.ticket
+        capacity.take(ticket.id, ticket.ask.width, self._dispatches)
+        self._running[ticket.id] = Running(Waiting(ticket, attempts=1), capacity, now)
+
+    def hold(self, ticket_id: int, held_id: int, now: float) -> Ticket | None:
+        """Keep the slots of a ticket that was left, under another id, and return what holds them."""
+        running = self._running.get(ticket_id)
+        if running is None:
+            return None
+        held = Ticket(held_id, running.waiting.ticket.ask)
+        running.capacity.hold(ticket_id, held_id)
+        self._running[held_id] = Running(Waiting(held, attempts=1), running.capacity, now)
+        return held
+
+    def end(self, ticket_id: int) -> Running | None:
+        """Take out a ticket, whose slots are still to be freed; None when it does not run."""
+        if self._moving:
+            self._moving.discard(ticket_id)
+        return self._running.pop(ticket_id, None)
+
+    def free(self, running: Running) -> list[Effect]:
+        """Take the slots back of a ticket that was taken out."""
+        capacity, name = running.capacity, running.capacity.endpoint.replica
+        capacity.release(running.waiting.ticket.id)
+        known = self._replicas.get(name)
+        is_of_another_incarnation = known is None or known.capacity is not capacity
+        if is_of_another_incarnation or capacity.accepting or capacity.running:
+            return []
+        return [Idle(name)]
+
+    def note_overdue(self, ticket_id: int, queue: Queue | None) -> list[Effect]:
+        """Prefer other replicas to that of a ticket, and move the ticket if that is free of harm.
+
+        Only a stream is moved, as no byte of it means that no work was done for it; only once, and only
+        from behind an older one: the oldest may be what holds the replica, and would hold the next.
+
+        Args:
+            ticket_id: Which one.
+            queue: What waits for its model.
+        """
+        running = self._running.get(ticket_id)
+        if running is None:
+            return []
+        self._moving.discard(ticket_id)
+        waiting, capacity = running.waiting, running.capacity
+        capacity.overdue.add(ticket_id)
+        can_move = waiting.ticket.ask.stream and waiting.attempts == 1 and not queue
+        if not (can_move and capacity.owes_older(ticket_id) and self._has_room(waiting.ticket)):
+            return []
+        self._moving.add(ticket_id)
+        return [Move(ticket_id)]
+
+    def note_answering(self, ticket_id: int) -> None:
+        """Take note that the answer to an overdue ticket has begun."""
+        self._moving.discard(ticket_id)
+        if running := self._running.get(ticket_id):
+            running.capacity.overdue.discard(ticket_id)
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        """Return whether replicas that owe nothing have slots for a ticket besides those about to move."""
+        model, width = ticket.ask.model, ticket.ask.width
+        free = [one for one in self._replicas.capacities(model) if one.accepting and not one.overdue]
+        fitting = [one for one in free if one.fits(width)]
+        moving = (self._running[ticket_id].waiting.ticket.ask for ticket_id in self._moving)
+        taken = sum(ask.width for ask in moving if ask.model == model)
+        return bool(fitting) and sum(one.free for one in free) >= taken + fitting[0].need(width)
