@@ -28,7 +28,7 @@ from relayd.planner.placement import (
 )
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
-from relayd.planner.shapes import Shape, shapes
+from relayd.planner.shapes import BATCH, BATCH_ON_CPU, Shape, shapes
 from relayd.planner.speed import (
     Decoding,
     Estimate,
@@ -199,7 +199,7 @@ class _Search:
         for shape in shapes(replace(self.aim, slots=slots), demand.shape.context_trained):
             count, context, _ = shape
             for kinds in cache_types(self.fixed, demand.shape):
-                setup = self._setup(shape, kinds)
+                setup = self._setup(shape, kinds, BATCH_ON_CPU if place is Place.CPU else BATCH)
                 what = f"{named(form)} with {count} x {context} tokens, {kinds[0]} cache"
                 match place:
                     case Place.ONE_GPU:
@@ -213,7 +213,7 @@ class _Search:
             if place is Place.ONE_GPU:
                 yield from self._split(demand, shape)
 
-    def _setup(self, shape: Shape, kinds: tuple[str, str]) -> Setup:
+    def _setup(self, shape: Shape, kinds: tuple[str, str], batch: int = BATCH) -> Setup:
         (slots, context, micro), fixed = shape, self.fixed
         return Setup(
             context=slots * context,
@@ -221,7 +221,7 @@ class _Search:
             unified=bool(fixed.unified),
             type_k=kinds[0],
             type_v=kinds[1],
-            batch=fixed.batch or max(2048, micro),
+            batch=fixed.batch or max(batch, micro),
             micro_batch=micro,
             flash_attention=fixed.flash_attention is not False,
             embeddings=self.aim.use is Use.EMBEDDING or self.aim.embeddings,

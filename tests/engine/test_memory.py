@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 SETUPS = (
     Setup(context=8193, slots=0),
     Setup(context=32768, slots=4, micro_batch=2048, type_k="q8_0", type_v="q8_0"),
-    Setup(context=4096, slots=1, flash_attention=False),
+    Setup(context=4096, slots=1, batch=512, flash_attention=False),
 )
 
 

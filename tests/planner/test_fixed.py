@@ -92,6 +92,22 @@ def test_batches_and_a_shared_cache_are_kept() -> None:
     assert (512, 256, True) == (setup.batch, setup.micro_batch, setup.unified)
 
 
+@pytest.mark.parametrize(
+    ("fixed", "batch"),
+    [
+        (Allocation(gpu_layers=0), 512),
+        (Allocation(gpu_layers=0, micro_batch=1024), 1024),
+        (Allocation(gpu_layers=0, batch=4096), 4096),
+        (Allocation(gpu_layers=20), 2048),
+        (Allocation(), 2048),
+    ],
+)
+def test_a_model_on_the_cpu_alone_looks_at_its_clients_after_512_tokens(
+    fixed: Allocation, batch: int
+) -> None:
+    assert batch == found("qwen3-8b", fixed).setup.batch
+
+
 def test_what_is_fixed_and_does_not_fit_is_refused_and_not_moved() -> None:
     outcome = fit(
         forms("qwen3-30b-a3b")[-1:],
