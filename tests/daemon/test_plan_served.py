@@ -17,7 +17,8 @@ pytestmark = pytest.mark.real
 
 
 def line(name: str, file: Path, more: str = "") -> str:
-    return f'[[model]]\nname = "{name}"\nfile = "{file}"\n{more}\n'
+    """Return a line; its slots are fixed, as relayd plans fewer where memory is small."""
+    return f'[[model]]\nname = "{name}"\nfile = "{file}"\nslots = 4\n{more}\n'
 
 
 def pids(daemon: Daemon) -> dict[str, int]:
