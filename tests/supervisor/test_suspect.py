@@ -16,7 +16,8 @@ from tests.supervisor.sleepers import FAST, PLANNED, Launcher, Listener, until
 
 pytestmark = pytest.mark.fake
 
-BUSY = ("sh", "-c", "while :; do :; done")
+BUSY = ("sh", "-c", "ulimit -t 100; while :; do :; done")
+"""Ends by itself, should a failing test leave it behind."""
 IDLE = ("sleep", "60")
 QUICK = replace(FAST, probe=msgspec.structs.replace(FAST.probe, ready_seconds=600, suspect_seconds=0.4))
 
