@@ -63,7 +63,8 @@ Pooling = Literal["", "mean", "rank"]
 
 def made_for(header: ModelMetadata) -> Use:
     """Return what a file is made for: vectors and scores where it pools them or is an encoder, else chat."""
-    encoder = header.architecture in HEADLESS
+    arch = header.architecture
+    encoder = arch in HEADLESS or arch in _EMBEDDERS or header.values.get(f"{arch}.attention.causal") is False
     return Use.EMBEDDING if encoder or _pooling(header) else Use.CHAT
 
 
@@ -78,6 +79,10 @@ def pooling(header: ModelMetadata) -> Pooling:
 
 def _pooling(header: ModelMetadata) -> object:
     return header.values.get(f"{header.architecture}.pooling_type")
+
+
+_EMBEDDERS = frozenset({"llama-embed"})
+"""Architectures with a head of their own that are published for vectors only."""
 
 
 EXCLUSIVE = frozenset({Use.VISION, Use.EMBEDDING})

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from relayd.gguf.metadata import ModelMetadata
 from relayd.planner.divergence import (
     KLD,
     Quantization,
@@ -13,7 +14,8 @@ from relayd.planner.divergence import (
     cache_divergence,
     weights_divergence,
 )
-from relayd.planner.quality import ModelFacts, Use, effective_parameters, quality
+from relayd.planner.quality import ModelFacts, Use, effective_parameters, made_for, quality
+from relayd.units import Bytes
 
 pytestmark = pytest.mark.pure
 
@@ -171,3 +173,20 @@ def test_an_unknown_quantization_has_no_divergence_of_its_own() -> None:
 
 def test_a_cache_type_nobody_measured_counts_as_the_worst() -> None:
     assert cache_divergence("q4_0", "q4_0", 8e9) == cache_divergence("q2_k", "q2_k", 8e9)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "use"),
+    [
+        ("llama", {}, Use.CHAT),
+        ("llama", {"llama.attention.causal": True}, Use.CHAT),
+        ("bert", {}, Use.EMBEDDING),
+        ("llama-embed", {}, Use.EMBEDDING),
+        ("qwen2", {"qwen2.pooling_type": 3}, Use.EMBEDDING),
+        ("qwen2", {"qwen2.attention.causal": False}, Use.EMBEDDING),
+    ],
+)
+def test_an_encoder_is_made_for_vectors_also_when_it_names_no_pooling(
+    architecture: str, values: dict[str, int | bool], use: Use
+) -> None:
+    assert use is made_for(ModelMetadata(architecture, values, (), Bytes(0)))
