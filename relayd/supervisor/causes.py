@@ -104,14 +104,18 @@ _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
     (
         r"unknown model architecture: .*",
         Cause.REFUSED,
-        "This engine is older than the model: `relayd engine update`.",
+        "`relayd explain FILE` states what the file is; for a new model: `relayd engine update`.",
     ),
     (
         r"failed to load (?:multimodal model|LoRA|lora adapter).*",
         Cause.REFUSED,
         "Correct the file named for it.",
     ),
-    (r"error loading model.*", Cause.REFUSED, "`relayd logs` shows the engine's own words."),
+    (
+        r"error loading model.*",
+        Cause.REFUSED,
+        "`relayd explain FILE` states what the file is, `relayd logs` shows the engine's own words.",
+    ),
     (r"exiting due to model loading error", Cause.REFUSED, "`relayd logs` shows the engine's own words."),
 )
 
