@@ -1,8 +1,11 @@
 """How does a request for a model reach a replica, in any dialect?"""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies, BodyHold
@@ -27,6 +30,9 @@ from relayd.router import (
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes, mib
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _LARGE = 256 * KIB
 """A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
 
@@ -44,6 +50,8 @@ class Inference:
         body_seconds: How long a body, or the next 64 KiB of it, may take.
         unlisted: What becomes of members that no table lists.
         bodies: Counts what bodies take together.
+        aside: The thread that looks into large bodies, one after the other: the decoder holds the
+            interpreter's lock, so that with thirty threads the loop would wait for thirty bodies.
     """
 
     fleet: ModelDirectory
@@ -54,6 +62,7 @@ class Inference:
     body_seconds: float
     unlisted: Unlisted = DROP
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
+    aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
 
     def routes(self, dialect: Dialect) -> Iterable[Route]:
         """Yield a route for each path of a dialect that reaches a replica under the same path."""
@@ -84,9 +93,12 @@ class Inference:
         """Return what routing needs of a request's body; the body as it came is kept no longer."""
         raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
         large = len(raw) > _LARGE
-        body = await asyncio.to_thread(open_body, raw) if large else open_body(raw)
+        body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):
             return judge(body, rules, self.unlisted)
-        seen = await asyncio.to_thread(judge, body, rules, self.unlisted)
+        seen = await self._aside(judge, body, rules, self.unlisted)
         hold.keep(len(seen.body))
         return seen
+
+    async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
