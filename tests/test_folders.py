@@ -95,9 +95,9 @@ def test_without_arguments_the_folders_are_those_of_this_process() -> None:
 
 
 @pytest.mark.system
-def test_missing_folders_are_made_for_the_owner_only(tmp_path: Path) -> None:
-    own = paths({}, tmp_path)
-    own = replace(own, runtime=tmp_path / "run")
+def test_missing_folders_are_made_for_the_owner_only(home: Path) -> None:
+    own = paths({}, home)
+    own = replace(own, runtime=home / "run")
 
     make_folders(own)
     make_folders(own)
@@ -108,8 +108,8 @@ def test_missing_folders_are_made_for_the_owner_only(tmp_path: Path) -> None:
 
 @pytest.mark.system
 @pytest.mark.parametrize(("name", "mode"), [("state", 0o750), ("runtime", 0o701), ("data", 0o775)])
-def test_a_folder_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path, name: str, mode: int) -> None:
-    own = paths({}, tmp_path)
+def test_a_folder_open_to_others_is_refused_and_left_as_it_is(home: Path, name: str, mode: int) -> None:
+    own = paths({}, home)
     make_folders(own)
     folder: Path = getattr(own, name)
     folder.chmod(mode)
@@ -122,8 +122,8 @@ def test_a_folder_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path, na
 
 
 @pytest.mark.system
-def test_a_data_folder_may_be_readable(tmp_path: Path) -> None:
-    own = paths({}, tmp_path)
+def test_a_data_folder_may_be_readable(home: Path) -> None:
+    own = paths({}, home)
     make_folders(own)
     own.data.chmod(0o755)
 
@@ -132,8 +132,8 @@ def test_a_data_folder_may_be_readable(tmp_path: Path) -> None:
 
 @pytest.mark.system
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_state_of_another_user_is_refused(tmp_path: Path) -> None:
-    own = paths({}, tmp_path)
+def test_state_of_another_user_is_refused(home: Path) -> None:
+    own = paths({}, home)
     make_folders(own)
     os.chown(own.state, 65534, -1)
 
@@ -142,8 +142,8 @@ def test_state_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
-    own = replace(paths({}, tmp_path), data=tmp_path / "file")
+def test_a_file_in_the_way_is_named(home: Path) -> None:
+    own = replace(paths({}, home), data=home / "file")
     own.data.touch()
 
     with pytest.raises(StateError, match=f"{own.data} cannot be made: File exists"):
