@@ -13,10 +13,9 @@ from tests.daemons import Daemon, sabotage_successors
 
 pytestmark = pytest.mark.real
 
-ADDED_FIELD = """import dataclasses, relayd.scheduler as scheduler
-    fields = {"frozen": True, "slots": True, "kw_only": True}
-    make = dataclasses.make_dataclass
-    scheduler.Ticket = make("Ticket", [("tariff", int)], bases=(scheduler.Ticket,), **fields)
+ADDED_FIELD = """import msgspec, relayd.scheduler as scheduler
+    fields, bases = [("tariff", int)], (scheduler.Ticket,)
+    scheduler.Ticket = msgspec.defstruct("Ticket", fields, bases=bases, frozen=True, kw_only=True)
     import relayd.handover.messages as messages"""
 """Gives tickets a field that this build's do not have, and that has no default."""
 
