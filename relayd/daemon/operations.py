@@ -136,7 +136,7 @@ class Operations:
         self._shutdown.check_staying()
         replicas, applied = self._select(arguments.target), Applied({})
         if not _is_replica(arguments.target):
-            applied = await self._restart.plan({one.spec.model for one in replicas})
+            applied = await self._restart.plan(_planned_first(replicas, named=bool(arguments.target)))
         elif replicas[0].state is State.COLD:
             return await self.start(TargetArguments(arguments.target))
         without_files = await _without_files(replicas)
@@ -192,6 +192,11 @@ class Operations:
 
     def _select(self, target: str | None) -> list[Replica]:
         return self._parts.fleet.select(target and self._parts.view.named(target))
+
+
+def _planned_first(replicas: list[Replica], *, named: bool) -> set[str]:
+    """Return the models that a restart plans: a stopped one takes what others leave, unless it is named."""
+    return {one.spec.model for one in replicas if named or one.state is not State.STOPPED}
 
 
 async def _without_files(replicas: list[Replica]) -> dict[str, str]:
