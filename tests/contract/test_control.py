@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import FAST, Daemon, home_environ
+from tests.daemons import FAST, Daemon, home_environ, wait_until
 
 STRANGER = 65534
 """A user that owns nothing."""
@@ -78,6 +78,7 @@ def test_s73_the_table_tells_what_json_tells(
     start_faked: Callable[..., Daemon], faulty: Callable[..., str]
 ) -> None:
     daemon = start_faked(faulty(FAST + "budget = 1\n", well="", ill="exit=3"))
+    wait_until(lambda: {"fatal", "ready"} == {one["state"] for one in daemon.replicas().values()})
     report = json.loads(daemon.run("status", "--json").stdout)
     shown = daemon.run("status").stdout
 
