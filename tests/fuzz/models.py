@@ -7,7 +7,6 @@ predicted and planned. A case that lets another error out, or takes too long, is
 
 import argparse
 import random
-import resource
 import signal
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayd.errors import RelaydError
-from relayd.units import MIB
+from tests.fuzz.gguf import peak_mib, say
 from tests.fuzz.judged import judge
 from tests.fuzz.originals import Original, originals
 
@@ -259,17 +258,6 @@ def _keep(result: Result, path: Path, name: str, error: BaseException) -> None:
         kept = path.with_name(f"escape-{len(result.escapes)}-{path.name}")
         path.rename(kept)
         result.escapes[signature] = f"case {name}: {error}: {kept}"
-
-
-def say(line: str) -> None:
-    """Print at once."""
-    print(line, flush=True)
-
-
-def peak_mib() -> float:
-    """Return the most memory this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
 
 
 def main() -> None:
