@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from relayd.clock import Clock
-from relayd.scheduler import Dispatch, Effect, Event, Idle, Move, Refuse, Scheduler, Tick
+from relayd.scheduler import Dispatch, Effect, Event, Evict, Grant, Idle, Load, Move, Refuse, Scheduler, Tick
 
 
 class Timer(Protocol):
@@ -31,6 +31,9 @@ class Executors:
     refuse: Callable[[Refuse], None]
     idle: Callable[[Idle], None]
     move: Callable[[Move], None] = lambda _: None
+    grant: Callable[[Grant], None] = lambda _: None
+    load: Callable[[Load], None] = lambda _: None
+    evict: Callable[[Evict], None] = lambda _: None
 
     def carry_out(self, effect: Effect) -> None:
         """Hand an effect to its executor; a kind without one is an error of the type checker."""
@@ -43,6 +46,12 @@ class Executors:
                 self.move(effect)
             case Idle():
                 self.idle(effect)
+            case Grant():
+                self.grant(effect)
+            case Load():
+                self.load(effect)
+            case Evict():
+                self.evict(effect)
             case _:
                 assert_never(effect)
 

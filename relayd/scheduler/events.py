@@ -8,6 +8,7 @@ import msgspec
 from relayd.endpoint import Endpoint
 from relayd.scheduler.ask import Ask
 from relayd.scheduler.exchange import Exchange
+from relayd.scheduler.memory import MemoryEffect, MemoryEvent
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +181,7 @@ RequestEvent = (
     Arrived | Inherited | Abandoned | Overdue | Answering | AttemptFailed | Cleared | Finished | Tick
 )
 ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
-Event = RequestEvent | ReplicaEvent
+Event = RequestEvent | ReplicaEvent | MemoryEvent
 
 
 class Dispatch(msgspec.Struct, frozen=True, gc=False):
@@ -214,4 +215,4 @@ class Idle:
     replica: str
 
 
-Effect = Dispatch | Refuse | Move | Idle
+Effect = Dispatch | Refuse | Move | Idle | MemoryEffect

@@ -48,6 +48,7 @@ from relayd.scheduler.events import (
     Unloaded,
 )
 from relayd.scheduler.exchange import Exchange
+from relayd.scheduler.memory import Grant, MemoryAsked, MemoryEvent
 from relayd.scheduler.queue import Queue, Waiting
 from relayd.scheduler.replicas import KnownReplicas
 from relayd.scheduler.running import RunningTickets
@@ -130,7 +131,7 @@ class Scheduler:
                 return self._hold(ticket_id, held_id, now)
         return self._follow(event, now)
 
-    def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
+    def _follow(self, event: ReplicaEvent | MemoryEvent, now: float) -> list[Effect]:
         match event:
             case Ready():
                 self._replicas.welcome(event)
@@ -151,6 +152,13 @@ class Scheduler:
                 return self._settle_absent(model, now)
             case Forgotten(name):
                 return self._forget(name)
+        return self._count(event)
+
+    def _count(self, event: MemoryEvent) -> list[Effect]:
+        match event:
+            case MemoryAsked(name):
+                return [Grant(name, 0)]
+        return []
 
     def configure(self, *, depth: int, attempts: int, avoid_seconds: float) -> None:
         """Take new limits; tickets that wait already are not refused by them."""

@@ -19,7 +19,7 @@ from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.engine import Engine
 from relayd.router import Attempts, Call, Dispatcher, Exchanges, Pools
-from relayd.scheduler import Ask, Event, Idle, Move, Ready, Scheduler
+from relayd.scheduler import Ask, Dispatch, Event, Move, Ready, Refuse, Scheduler
 from relayd.secret import Secret
 from tests.daemons import DEADLINE_SECONDS
 from tests.router.front import Front, Places, body, fields, post, serving, status
@@ -213,7 +213,7 @@ async def test_a_stream_behind_a_stopped_engine_is_answered_by_another(
         for effect in scheduler.handle(event, clock.monotonic()):
             if isinstance(effect, Move):
                 dispatcher.on_move(effect)
-            elif not isinstance(effect, Idle):
+            elif isinstance(effect, Dispatch | Refuse):
                 dispatcher.on_answer(effect)
 
     dispatcher = Dispatcher(post, clock, max_wait_seconds=DEADLINE_SECONDS, suspect_seconds=0.2)
