@@ -93,7 +93,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         yield Finding("port", Severity.PROBLEM, f"{address}: {why}", remedy)
     else:
         yield Finding("port", Severity.OK, f"{address} is free")
-    needed = sum(model.replicas for model in config.model)
+    needed = sum(model.most_replicas for model in config.model)
     if config.replicas.listen == "tcp" and needed:
         ports = parse_ports(config.replicas.ports)
         free = sum(not _taken("127.0.0.1", port) for port in ports)

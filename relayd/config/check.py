@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect as types
 from msgspec.structs import fields
 
-from relayd.config.describe import describe, given, is_array, is_section, quote, show, toml_type
+from relayd.config.describe import describe, given, is_array, is_section, meant, quote, show, toml_type
 from relayd.config.listen import parse_listen, parse_ports
 from relayd.config.locate import KeyPath
 from relayd.config.schema import Config, Section
@@ -143,7 +143,7 @@ class Checker:
         return result
 
     def _entry(self, kind: Any, value: object, path: KeyPath, parent: str) -> Any:
-        title, kind = f"{quote(path[-1])}{_inside(parent)}", given(kind)
+        title, kind = f"{quote(path[-1])}{_inside(parent)}", meant(given(kind), value)
         if is_section(kind):
             if isinstance(value, dict):
                 return self._table(kind, value, path, f"[{path[-1]}]")
@@ -230,6 +230,29 @@ def repeated_names(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]
             if name in seen:
                 problems.append(f"{place}: a model is already called {quote(name)}, at {seen[name]}")
             seen.setdefault(name, place)
+    return problems
+
+
+def contradictions(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return a problem for each two settings of a model that cannot hold together.
+
+    Args:
+        models: Place and values of each.
+    """
+    problems = []
+    for place, model in models:
+        title = f"[[model]] {quote(model.get('name', ''))}"
+        many = model.get("replicas")
+        if isinstance(many, dict) and (low := many.get("min", 1)) > (high := many.get("max", low)):
+            problems.append(f"{place}: {title}: replicas has min = {low} above max = {high}")
+        if not model.get("idle_minutes"):
+            continue
+        for name, what in (("pin", "stays in memory"), ("home", "is loaded again when the machine is idle")):
+            if model.get(name):
+                problems.append(
+                    f"{place}: {title}: idle_minutes = {model['idle_minutes']:g} unloads it, and a model "
+                    f"with {name} = true {what}; keep one of them"
+                )
     return problems
 
 

@@ -42,7 +42,7 @@ def toml_type(value: object) -> str:
 
 def describe(kind: Any) -> str:
     """Return what a value of a schema type looks like: `an integer from 1 to 256`."""
-    kind = given(kind)
+    kind = meant(given(kind), None)
     info = types.type_info(kind)
     if isinstance(info, types.Metadata):
         return str((info.extra_json_schema or {})["description"])
@@ -69,9 +69,15 @@ _MEMBERS = {types.StructType: "tables", types.FloatType: "numbers"}
 
 def given(kind: Any) -> Any:
     """Return what a value of a schema type is where it is set: `X` of `X | None`."""
-    if get_origin(kind) in (Union, UnionType):
+    if get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind):
         (kind,) = (one for one in get_args(kind) if one is not NoneType)
     return kind
+
+
+def meant(kind: Any, value: object) -> Any:
+    """Return which type of a setting that takes a table or something else a value is to have."""
+    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return next((one for one in several if is_section(one) == isinstance(value, dict)), several[0])
 
 
 def is_section(kind: Any) -> bool:
@@ -81,4 +87,4 @@ def is_section(kind: Any) -> bool:
 
 def is_array(kind: Any) -> bool:
     """Return whether a schema type is an array, of tables or of values."""
-    return isinstance(types.type_info(given(kind)), types.VarTupleType)
+    return isinstance(types.type_info(meant(given(kind), None)), types.VarTupleType)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.config.check import Document, Surroundings, check, holds_key, repeated_names
+from relayd.config.check import Document, Surroundings, check, contradictions, holds_key, repeated_names
 from relayd.config.environment import overrides
 from relayd.config.locate import KeyPath, lines, locate
 from relayd.config.migrate import migrated, migrated_written
@@ -67,7 +67,8 @@ def load(
         documents.append(_read(path, replace(around, folder=path.parent), written=True))
     documents += [shortcut(around), overrides(around)]
     problems = [one for document in documents for one in document.problems]
-    problems += repeated_names(model for document in documents for model in document.models)
+    models = [model for document in documents for model in document.models]
+    problems += (*repeated_names(models), *contradictions(models))
     if problems:
         raise ConfigError("\n".join(problems))
     return Loaded(

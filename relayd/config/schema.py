@@ -14,9 +14,11 @@ from relayd.config.values import (
     Interval,
     Mebibytes,
     MemberName,
+    Minutes,
     ModelName,
     OptionalFilePath,
     Origin,
+    ReplicaCount,
     Seconds,
     Sha256,
     Share,
@@ -79,12 +81,15 @@ class QueueSettings(Section, frozen=True):
         attempts: Replicas a request may be given to before it fails.
         avoid_seconds: How long a request stays away from a replica that failed it, while
             another one is there.
+        progress_comments: Whether a stream that waits gets comments on how far it is: its position, a model
+            that loads, the seconds expected. The header `X-Relayd-Progress: 1` asks for them otherwise.
     """
 
     depth: Count = 256
     max_wait_seconds: Seconds = 300
     attempts: Count = 3
     avoid_seconds: Seconds = 1
+    progress_comments: bool = False
 
 
 class Replicas(Section, frozen=True):
@@ -221,12 +226,19 @@ class MemoryBudget(Section, frozen=True):
         device_reserve_mib: Memory of each device that stays free, in MiB; 0 is 5 %, at least 512 MiB.
         host_mib: RAM that models may take, in MiB, without a reserve; 0 is all but the reserve.
         device_mib: Memory that they may take of each device, in MiB, likewise.
+        min_resident_seconds: How long a model stays in memory after it was loaded, before another one may
+            take its place; less when a request for that other is about to reach its longest wait.
+        swap_batch_requests: Requests that a loaded model may begin while another one waits for its place.
+        swap_turn_seconds: How long it may go on beginning requests while another one waits.
     """
 
     reserve_mib: CountOrZero = 0
     device_reserve_mib: CountOrZero = 0
     host_mib: CountOrZero = 0
     device_mib: CountOrZero = 0
+    min_resident_seconds: Seconds = 10
+    swap_batch_requests: Count = 32
+    swap_turn_seconds: Seconds = 20
 
 
 class LoraFile(Section, frozen=True):
@@ -270,6 +282,18 @@ class Allocation(Section, frozen=True, repr_omit_defaults=True):
     micro_batch: Count | None = None
 
 
+class ReplicaRange(Section, frozen=True, kw_only=True):
+    """How many processes serve a model: as few as suffice, as many as pay.
+
+    Attributes:
+        min: Processes that are there as long as the model is in memory.
+        max: Processes it may grow to while requests wait and memory is free.
+    """
+
+    min: Count = 1
+    max: Count
+
+
 class Model(Section, frozen=True):
     """A model that clients can ask for.
 
@@ -280,7 +304,14 @@ class Model(Section, frozen=True):
         aliases: Other names that clients may use.
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests one replica works on at once; 0 leaves their number to the plan.
-        replicas: Processes that serve the model.
+        replicas: Processes that serve the model; a range is from `min`, all started, to `max`, started while
+            its queue is long enough for another to pay.
+        load: When the model is loaded: as relayd starts, if it fits beside the others, or on demand, when a
+            client asks for it. What does not fit is loaded on demand too.
+        idle_minutes: Minutes after its last request after which the model is unloaded; 0 keeps it until
+            another one needs its memory.
+        pin: Whether the model, once loaded, stays: no other takes its place.
+        home: Whether the model is loaded again when the machine is idle, after another took its place.
         threads: CPU threads of a replica, for prompts too; 0 is its share where replicas, a quota or an
             affinity leave fewer than the engine counts, else the engine's choice.
         embeddings: Whether a model for chat answers `/v1/embeddings` too, inputs up to its context; a model
@@ -300,7 +331,11 @@ class Model(Section, frozen=True):
     aliases: tuple[ModelName, ...] = ()
     context: CountOrZero = 0
     slots: Annotated[int, Meta(ge=0, le=256)] = 0
-    replicas: Count = 1
+    replicas: ReplicaCount | ReplicaRange = 1
+    load: Literal["start", "demand"] = "start"
+    idle_minutes: Minutes = 0
+    pin: bool = False
+    home: bool = False
     threads: CountOrZero = 0
     embeddings: bool = False
     cache_ram_mib: CountOrZero = 8192
@@ -308,6 +343,16 @@ class Model(Section, frozen=True):
     args: tuple[str, ...] = ()
     placement: Allocation = Allocation()
     lora: tuple[LoraFile, ...] = ()
+
+    @property
+    def least_replicas(self) -> int:
+        """Replicas that are there as long as the model is in memory."""
+        return self.replicas.min if isinstance(self.replicas, ReplicaRange) else self.replicas
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas that there may be."""
+        return self.replicas.max if isinstance(self.replicas, ReplicaRange) else self.replicas
 
 
 class Config(Section, frozen=True):

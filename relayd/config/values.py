@@ -10,12 +10,19 @@ Seconds = Annotated[float, Meta(ge=0)]
 Interval = Annotated[float, Meta(gt=0)]
 """A period or deadline that makes no sense at zero."""
 
+Minutes = Annotated[float, Meta(ge=0)]
+
 Mebibytes = Annotated[float, Meta(gt=0)]
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 CountOrZero = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """llama-server holds its counts in 32 signed bits."""
+
+ReplicaCount = Annotated[
+    int,
+    Meta(ge=1, le=2**31 - 1, description="an integer of at least 1, or a range like { min = 1, max = 3 }"),
+]
 
 ModelName = Annotated[
     str,

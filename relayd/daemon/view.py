@@ -54,7 +54,7 @@ class FleetView:
             name=model.name,
             aliases=model.aliases,
             replicas_ready=states.count(State.READY),
-            replicas=model.replicas,
+            replicas=model.least_replicas,
             slots=min((one.slots for one in sizes), default=model.slots),
             context=min((one.context for one in sizes), default=model.context),
             state=_together(states),

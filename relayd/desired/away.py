@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relayd.config import Model, file_problem
-from relayd.desired.lines import by_room, left_to_engine, line_spec
+from relayd.desired.lines import by_room, left_to_engine, line_spec, residence
 from relayd.desired.remembered import RememberedModel, RememberedReplica
 from relayd.engine import Engine
 from relayd.engine.commandline import files_named
@@ -77,16 +77,17 @@ class Away:
     def planned(self) -> Iterator[Planned]:
         """Yield its replicas: as they were placed before, else as the line asks for them."""
         before = self.remembered.replicas if self.remembered else ()
-        for index in range(self.model.replicas):
+        for index in range(self.model.least_replicas):
             asked = line_spec(self.model, index)
             if self.engine_fits:
                 asked = replace(asked, fit=True, threads=self.model.threads or self.threads)
             if index < len(before):
                 one = before[index]
                 needs = {device: Bytes(nbytes) for device, nbytes in one.needs.items()}
-                yield Planned(_as_before(asked, one), needs, one.basis, asked)
+                found = Planned(_as_before(asked, one), needs, one.basis, asked)
             else:
-                yield Planned(self._unplanned(asked), {}, Basis.UNKNOWN, asked)
+                found = Planned(self._unplanned(asked), {}, Basis.UNKNOWN, asked)
+            yield replace(found, residence=residence(self.model, index))
 
     def left(self, room: Budget) -> Budget:
         """Return what its replicas leave of a machine: nothing is taken by those that do not run."""

@@ -66,8 +66,8 @@ class EngineFitted:
             model.name,
             (form,) if form and known else (),
             aim_of(model, form, self.line.fixed) if form and known else Aim(),
-            model.replicas,
-            (self.placement,) * model.replicas if model.name in running else (),
+            model.least_replicas,
+            (self.placement,) * model.least_replicas if model.name in running else (),
             prompt_cache_mib=None if self.cache_known else model.cache_ram_mib,
             own=self.placement,
         )
@@ -83,7 +83,7 @@ class EngineFitted:
 
     def taken_from(self, room: Budget) -> Budget:
         """Return what its replicas leave of a machine if they run in full."""
-        for index in range(self.line.model.replicas):
+        for index in range(self.line.model.least_replicas):
             room = room.minus(self.needs, f"{self.line.model.name}#{index}")
         return room
 

@@ -56,12 +56,12 @@ def kept_plans(
 
 
 def _counts(lines: Sequence[PlannedLine]) -> list[tuple[str, int]]:
-    return [(line.model.name, line.model.replicas) for line in lines]
+    return [(line.model.name, line.model.least_replicas) for line in lines]
 
 
 def _kept(line: PlannedLine, entry: RememberedModel, room: Budget) -> Kept | None:
     """Return the plan of a line; None where a device of it is gone, or it makes no sense."""
-    replicas = entry.replicas[: line.model.replicas]
+    replicas = entry.replicas[: line.model.least_replicas]
     if line.model.slots and any(one.slots != line.model.slots for one in replicas):
         return None
     try:

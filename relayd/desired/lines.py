@@ -14,7 +14,7 @@ from relayd.engine.commandline import draft_of, fixed_by, placement_in, projecto
 from relayd.errors import ModelFileError
 from relayd.memory.setup import EVERY_LAYER
 from relayd.memory.weights import CPU
-from relayd.planner import Lora, ReplicaSpec
+from relayd.planner import Lora, ReplicaSpec, Residence
 from relayd.planner.budget import Budget
 from relayd.planner.fixed import ignored
 from relayd.planner.fleet import Wanted
@@ -78,7 +78,7 @@ class PlannedLine:
             model.name,
             (self.form,),
             aim_of(model, self.form, self.fixed),
-            model.replicas,
+            model.least_replicas,
             placed,
             Bytes(unforeseen),
             prompt_cache_mib=0 if self.use is Use.EMBEDDING else model.cache_ram_mib,
@@ -215,6 +215,17 @@ def line_spec(model: Model, index: int) -> ReplicaSpec:
         extra_args=model.args,
         fit=model.fit == "engine",
         placement=model.placement,
+    )
+
+
+def residence(model: Model, index: int) -> Residence:
+    """Return when a replica is in memory, as its line has it."""
+    return Residence(
+        demand=model.load == "demand",
+        pin=model.pin,
+        home=model.home,
+        idle_seconds=model.idle_minutes * 60 or None,
+        growth=index >= model.least_replicas,
     )
 
 

@@ -6,13 +6,21 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from relayd.advice.confirm import Confirmation
-from relayd.config import Config
+from relayd.config import Config, Model
 from relayd.desired.away import find_away
 from relayd.desired.cold import Cold, cold_replicas, with_needs
 from relayd.desired.confirmed import alone, confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
 from relayd.desired.kept import Kept, foreign_plans, kept_plans
-from relayd.desired.lines import EngineLine, PlannedLine, by_device, line_spec, planned_spec, read_line
+from relayd.desired.lines import (
+    EngineLine,
+    PlannedLine,
+    by_device,
+    line_spec,
+    planned_spec,
+    read_line,
+    residence,
+)
 from relayd.desired.remembered import RememberedFit, RememberedModel, RememberedReplica, key_of
 from relayd.engine import Engine
 from relayd.engine.memory import MemoryProbe
@@ -135,7 +143,7 @@ class ModelPlanner:
         cold = {one.name: one for one in cold_replicas(fleet)}
         return ModelPlans(
             plan=tuple(
-                replace(one, cold=str(cold[one.name])) if one.name in cold else one
+                _with_residence(one, model, cold.get(one.name))
                 for model in config.model
                 for one in planned[model.name]
             ),
@@ -217,6 +225,14 @@ class ModelPlanner:
         return Planned(least, by_device(needs), Basis.PREDICTED, asked)
 
 
+def _with_residence(planned: Planned, model: Model, cold: Cold | None) -> Planned:
+    """Return a replica with when it is in memory: what does not fit beside the others is on demand."""
+    found = residence(model, planned.spec.index)
+    if cold is None:
+        return replace(planned, residence=found)
+    return replace(planned, residence=replace(found, demand=True), cold=str(cold))
+
+
 def shared_threads(config: Config, machine: Machine) -> int:
     """Return the CPU threads of a replica whose line gives none; 0 leaves them to the engine.
 
@@ -224,7 +240,7 @@ def shared_threads(config: Config, machine: Machine) -> int:
     for its turn. The engine counts the cores of the machine, and not what a quota or an affinity leaves: with
     threads that are throttled, every token waits for the slowest. Prompts get as many threads (`-tb`).
     """
-    replicas, cpu = sum(model.replicas for model in config.model), machine.cpu
+    replicas, cpu = sum(model.least_replicas for model in config.model), machine.cpu
     # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
     has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)
     if replicas > 1 and not has_gpu:

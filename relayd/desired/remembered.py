@@ -35,6 +35,10 @@ _Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 """What each number may be: another is none that a plan has written."""
 
 
+RESIDENCE = frozenset({"load", "idle_minutes", "pin", "home"})
+"""Settings of a line that change no process: when its model is in memory."""
+
+
 class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
     """How one replica runs.
 
@@ -126,10 +130,12 @@ def write_plans(state: Path, entries: Iterable[RememberedModel]) -> str:
 def key_of(model: Model, engine: Engine, machine: Machine) -> str:
     """Return what a plan of a line holds for: the line, its files, the engine and the machine, hashed.
 
-    Aliases change no process, and another number of replicas changes none of those there are.
+    Aliases change no process, nor does when it is loaded, and another number of replicas changes none of
+    those there are.
     """
     slots = model.slots or DEFAULT_SLOTS  # as lines without slots had before these were planned
     line = msgspec.to_builtins(msgspec.structs.replace(model, aliases=(), replicas=1, slots=slots))
+    line = {name: value for name, value in line.items() if name not in RESIDENCE}
     files = [_identity(Path(name)) for name in _files(model)]
     devices = [
         (one.key, one.uuid, one.name, one.memory_total, one.engine_name) for one in machine.usable_devices

@@ -1,7 +1,7 @@
 """Planning: what fits on a machine and what is best (pure)."""
 
 from relayd.planner.diff import Change, Changes, compare
-from relayd.planner.plan import Basis, Lora, Planned, ReplicaSpec
+from relayd.planner.plan import Basis, Lora, Planned, ReplicaSpec, Residence
 from relayd.planner.smaller import Facts, Step, step_down
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Lora",
     "Planned",
     "ReplicaSpec",
+    "Residence",
     "Step",
     "compare",
     "step_down",

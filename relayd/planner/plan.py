@@ -114,6 +114,29 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Residence:
+    """When a replica is in memory. It belongs to no process: it may change while one runs.
+
+    Attributes:
+        demand: Whether it is loaded when a client asks for its model, and not as the daemon starts.
+        pin: Whether it stays, once loaded: no other takes its place.
+        home: Whether it is loaded again when the machine is idle.
+        idle_seconds: Time after its last request after which it is unloaded; None keeps it.
+        growth: Whether it is one of those that come and go with the length of the queue.
+    """
+
+    demand: bool = False
+    pin: bool = False
+    home: bool = False
+    idle_seconds: float | None = None
+    growth: bool = False
+
+
+STAYS = Residence()
+"""Loaded as the daemon starts, until another replica needs its memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """One replica as it was planned: what runs, and what of the machine it needs.
 
@@ -125,7 +148,11 @@ class Planned:
         basis: How these bytes are known.
         line: The spec with only what the operator's `[[model]]` line fixes, nothing that was planned; None
             where it is the spec itself. A running process is adopted by it, with the placement it has.
-        cold: Why it is not started, as it does not fit beside the others; "" where it is started.
+        cold: Why it is not started with the daemon: it does not fit beside the others, or is on demand; ""
+            where it is started.
+        residence: When it is in memory.
+        others: Other sizes that would do, the better ones first; the plan itself is better than all.
+        refused: Why it can never be loaded on this machine; "" where it can.
     """
 
     spec: ReplicaSpec
@@ -133,6 +160,9 @@ class Planned:
     basis: Basis = Basis.UNKNOWN
     line: ReplicaSpec | None = None
     cold: str = ""
+    residence: Residence = STAYS
+    others: tuple["Planned", ...] = ()
+    refused: str = ""
 
     @property
     def name(self) -> str:

@@ -155,7 +155,8 @@ class Sizing:
 
     def _of_this_line(self, planned: Planned) -> Planned:
         """Return another size of the same line."""
-        return replace(planned, line=self.wanted.line or self.wanted.spec, cold="")
+        wanted = self.wanted
+        return replace(planned, line=wanted.line or wanted.spec, cold="", residence=wanted.residence)
 
 
 def line_of(planned: Planned) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relayd.config.check import Document, Surroundings, check, holds_key, repeated_names
+from relayd.config.check import Document, Surroundings, check, contradictions, holds_key, repeated_names
 from relayd.config.locate import lines, locate
 from relayd.secret import Secret
 
@@ -80,7 +80,41 @@ NAME = (
         ),
         (
             MODEL + "replicas = 0",
-            '4: "replicas" in [[model]] "qwen": expected an integer from 1 to 2147483647, got the integer 0',
+            (
+                '4: "replicas" in [[model]] "qwen": expected an integer of at least 1, '
+                "or a range like { min = 1, max = 3 }, got the integer 0"
+            ),
+        ),
+        (
+            MODEL + "replicas = 'many'",
+            (
+                '4: "replicas" in [[model]] "qwen": expected an integer of at least 1, '
+                'or a range like { min = 1, max = 3 }, got the string "many"'
+            ),
+        ),
+        (MODEL + "replicas = { min = 2 }", '4: [replicas] lacks "max"'),
+        (
+            MODEL + "replicas = { min = 0, max = 2 }",
+            '4: "min" in [replicas]: expected an integer from 1 to 2147483647, got the integer 0',
+        ),
+        (
+            MODEL + "replicas = { most = 2, max = 3 }",
+            '4: unknown key "most" in [replicas]',
+        ),
+        (
+            MODEL + "load = 'lazy'",
+            '4: "load" in [[model]] "qwen": expected "start" or "demand", got the string "lazy"',
+        ),
+        (
+            MODEL + "idle_minutes = -1",
+            '4: "idle_minutes" in [[model]] "qwen": expected a number of at least 0, got the integer -1',
+        ),
+        (
+            "[memory]\nswap_batch_requests = 0",
+            (
+                '2: "swap_batch_requests" in [memory]: expected an integer from 1 to 2147483647, '
+                "got the integer 0"
+            ),
         ),
         (
             MODEL + "threads = true",
@@ -293,3 +327,38 @@ def test_a_name_belongs_to_one_model() -> None:
         'relay.toml:9: a model is already called "qwen", at relay.toml:2',
         'relay.toml:9: a model is already called "c", at relay.toml:9',
     ] == repeated_names(models)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("replicas = { min = 3, max = 2 }", "replicas has min = 3 above max = 2"),
+        (
+            "idle_minutes = 5\npin = true",
+            "idle_minutes = 5 unloads it, and a model with pin = true stays in memory; keep one of them",
+        ),
+        (
+            "idle_minutes = 0.5\nhome = true",
+            (
+                "idle_minutes = 0.5 unloads it, and a model with home = true is loaded again when the "
+                "machine is idle; keep one of them"
+            ),
+        ),
+    ],
+)
+def test_settings_of_a_model_that_cannot_hold_together_are_refused(text: str, problem: str) -> None:
+    assert [f'relay.toml:2: [[model]] "qwen": {problem}'] == contradictions(read(MODEL + text).models)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "replicas = { max = 3 }",
+        "replicas = 3\nload = 'demand'\npin = true\nhome = true",
+        "idle_minutes = 5",
+        "replicas = { min = 0, max = 2 }",
+        "replicas = { min = 2 }",
+    ],
+)
+def test_settings_that_hold_together_are_no_contradiction(text: str) -> None:
+    assert [] == contradictions(read(MODEL + text).models)

@@ -13,7 +13,7 @@ from msgspec.structs import fields
 from relayd.config.check import Surroundings, check
 from relayd.config.describe import describe, is_array, is_section
 from relayd.config.locate import lines
-from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
+from relayd.config.schema import Allocation, Config, LoraFile, Model, ReplicaRange, Section
 
 pytestmark = pytest.mark.pure
 
@@ -22,7 +22,7 @@ EXAMPLE = (Path(__file__).resolve().parents[2] / "relay.toml.example").read_text
 
 def sections() -> list[type[Section]]:
     """Return every table of the schema, nested ones included."""
-    found: list[type[Section]] = [Config]
+    found: list[type[Section]] = [Config, ReplicaRange]
     for section in found:
         kinds = (get_args(one.type)[0] if is_array(one.type) else one.type for one in fields(section))
         found += [kind for kind in kinds if is_section(kind)]

@@ -42,7 +42,7 @@ def desired(
             ReplicaSpec(model.name, index, Path(model.file), slots=model.slots or 4, context=model.context)
         )
         for model in models
-        for index in range(model.replicas)
+        for index in range(model.least_replicas)
     )
     features = Features("b1", 1, frozenset({"--no-ui", "--fit", "--log-file"}), {}, unix_sockets=True)
     engine = Engine(home / "no-llama-server", "configured", features)

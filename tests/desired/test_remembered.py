@@ -6,15 +6,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relayd.config.schema import Allocation
+from relayd.config import Model
+from relayd.config.schema import Allocation, ReplicaRange
 from relayd.desired.remembered import (
     FILE_NAME,
     RememberedModel,
     RememberedReplica,
+    key_of,
     read_plans,
     write_plans,
 )
 from relayd.planner.plan import Basis
+from tests.desired.desk import ENGINE
+from tests.planner.models import machine
 
 pytestmark = pytest.mark.system
 
@@ -111,3 +115,22 @@ def test_a_number_that_no_plan_can_have_is_a_warning(tmp_path: Path, more: dict[
     found, warning = read_plans(tmp_path)
     assert {} == found
     assert "planned anew" in warning
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"load": "demand"},
+        {"idle_minutes": 5},
+        {"pin": True},
+        {"home": True},
+        {"replicas": ReplicaRange(min=1, max=3)},
+        {"aliases": ("b",)},
+    ],
+)
+def test_a_plan_holds_however_its_model_is_kept_in_memory(more: dict[str, object]) -> None:
+    line = Model(name="a", file="/a.gguf", slots=2)
+    before = key_of(line, ENGINE, machine("ram=32"))
+
+    assert before == key_of(msgspec.structs.replace(line, **more), ENGINE, machine("ram=32"))
+    assert before != key_of(msgspec.structs.replace(line, slots=3), ENGINE, machine("ram=32"))
