@@ -13,7 +13,15 @@ import msgspec
 
 from relayd.errors import RequestError
 from relayd.router.members import DROP, BodyRules, Unlisted, explain
-from relayd.router.structure import MOST_DEPTH, Structure, check_utf8, count_items
+from relayd.router.structure import (
+    MOST_DEPTH,
+    MOST_MEMBERS,
+    Structure,
+    check_members,
+    check_utf8,
+    count_items,
+    refuse_members,
+)
 from relayd.units import KIB
 
 _MARK = b"\xef\xbb\xbf"
@@ -94,6 +102,8 @@ def open_body(raw: bytes) -> OpenedBody:
     """
     raw = raw.removeprefix(_MARK)
     members = _parse(raw)
+    if len(members) > MOST_MEMBERS:
+        refuse_members()
     if not _is_compact(raw, members):
         _as_written(raw, members)
     return OpenedBody(raw, members)
@@ -147,7 +157,10 @@ def _read(members: Mapping[str, msgspec.Raw], rules: BodyRules) -> tuple[dict[st
 
 def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
     if raw.count(b"[") + raw.count(b"{") > MOST_DEPTH or len(raw) > _LONG:
-        Structure().feed(raw)
+        structure = Structure()
+        structure.feed(raw)
+        if len(raw) > _LONG:
+            check_members(raw, structure)
     try:
         check_utf8(raw)
         return _MEMBERS.decode(raw)

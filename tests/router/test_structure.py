@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.errors import RequestError
-from relayd.router import LLAMA_SERVER, peek
-from relayd.router.structure import MOST_CONTAINERS, MOST_TOKENS, Structure, check_utf8, count_items
+from relayd.router import LLAMA_SERVER, open_body, peek
+from relayd.router.structure import (
+    MOST_CONTAINERS,
+    MOST_MEMBERS,
+    MOST_TOKENS,
+    Structure,
+    check_utf8,
+    count_items,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -96,6 +103,48 @@ def test_the_items_of_a_list_are_counted_up_to_a_limit(items: list[object], most
     count = count_items(json.dumps(items).encode(), most)
 
     assert count == len(items) or len(items) > most < count
+
+
+@given(members=st.dictionaries(TEXT, VALUE, min_size=1, max_size=40), most=st.integers(1, 60))
+def test_the_members_of_an_object_are_counted_up_to_a_limit(members: dict[str, object], most: int) -> None:
+    count = count_items(json.dumps(members).encode(), most)
+
+    assert count == len(members) or len(members) > most < count
+
+
+@pytest.mark.parametrize("value", ["1", '"' + "," * 500 + '"', '{"a":1,"b":[2,3]}'])
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_body_has_only_so_many_members_of_its_own(value: str, more: int) -> None:
+    names = ",".join(f'"m{n}":{value}' for n in range(MOST_MEMBERS + more))
+
+    def members() -> int:
+        return len(open_body(f"{{{names}}}".encode()).members)
+
+    if more:
+        with pytest.raises(RequestError, match=r"more than 1,024 members\.$"):
+            members()
+    else:
+        assert MOST_MEMBERS == members()
+
+
+@pytest.mark.parametrize(
+    ("member", "shown"),
+    [
+        ('"stop":[' + ",".join(['"x"'] * 300_000) + "]", "stop is a list of more than 10,000 items"),
+        ('"logit_bias":[' + ",".join(["[1,1]"] * 20_000) + "]", "logit_bias is a list of more than 10,000"),
+        (
+            '"logit_bias":{' + ",".join(f'"w{n}":1' for n in range(300_000)) + "}",
+            "logit_bias is an object of more than 10,000 members",
+        ),
+        (
+            '"metadata":{' + ",".join(f'"w{n}":1' for n in range(9_000)) + "}",
+            "metadata is an object of 9,000 members",
+        ),
+    ],
+)
+def test_a_long_value_is_counted_and_not_decoded(member: str, shown: str) -> None:
+    with pytest.raises(RequestError, match=shown):
+        peek(f"{{{member}}}".encode(), LLAMA_SERVER["/v1/chat/completions"])
 
 
 @pytest.mark.parametrize("at", [0, 65_535, 65_536, 131_071, 199_998])
