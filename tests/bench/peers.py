@@ -3,11 +3,14 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load import KEY
+from tests.bench.scenarios import KEY
+
+ROOT = Path(__file__).parents[2]
 
 _NGINX = """daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
 worker_rlimit_nofile 20000;
@@ -47,7 +50,7 @@ _RELAYD = """[server]
 listen = "127.0.0.1:{port}"
 api_key = "{key}"
 [engine]
-path = "{folder}/llama-server"
+path = "{folder}/engine"
 [queue]
 depth = 8192
 [[model]]
@@ -57,12 +60,6 @@ slots = 256
 replicas = 8
 cache_ram_mib = 0
 fit = "engine"
-"""
-
-_ENGINE = """#!/bin/sh
-for a in "$@"; do case $a in --version|--help|-h|--list-devices) exec {real} "$@";; esac; done
-while [ $# -gt 0 ]; do [ "$1" = --host ] && host=$2; shift; done
-PYTHONPATH={root} exec {python} -m tests.bench.engine "$PWD/$host"
 """
 
 
@@ -90,16 +87,9 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def write_engine(folder: Path, real: Path, python: str) -> None:
-    """Write the stand-in for llama-server: the real one answers what is asked of its build."""
-    path = folder / "llama-server"
-    path.write_text(_ENGINE.format(real=real, python=python, root=Path(__file__).parents[2]))
-    path.chmod(0o755)
-
-
 def peers(folder: Path, relayd: str, tcp_engine: int) -> Mapping[str, Peer]:
     """Return every router that is installed here, nginx first, its configuration written."""
-    found = [_nginx(folder), _haproxy(folder), _relayd(folder, relayd)]
+    found = [_nginx(folder), _haproxy(folder), _relayd(folder, relayd), _plain(folder)]
     found += [_router(name, tcp_engine) for name in ("vllm-router", "sglang-router")]
     return {peer.name: peer for peer in found if shutil.which(peer.command[0])}
 
@@ -123,6 +113,12 @@ def _relayd(folder: Path, program: str) -> Peer:
     config.write_text(_RELAYD.format(folder=folder, port=port, key=KEY))
     config.chmod(0o600)
     return Peer("relayd", (program, "serve", "--config", str(config)), port, has_children=False)
+
+
+def _plain(folder: Path) -> Peer:
+    port = free_port()
+    command = (sys.executable, "-P", "-m", "tests.bench.plain", str(port), str(folder / "engine.sock"))
+    return Peer("plain aiohttp", ("env", f"PYTHONPATH={ROOT}", *command), port, has_children=False)
 
 
 def _router(name: str, engine: int) -> Peer:
