@@ -129,6 +129,7 @@ PURE = (
     "router.constraints",
     "router.framing",
     "router.ambiguity",
+    "router.characters",
     "router.gbnf",
     "router.headers",
     "router.llamaserver",

@@ -27,6 +27,10 @@ Routes = Mapping[str, Route]
 """The routes of one path, by method."""
 
 
+_EXPOSED = "X-Request-ID, Retry-After, X-Relayd-Changed, X-Relayd-Replica, X-Relayd-Queue-Ms"
+"""What a page of an allowed origin may read of an answer's head."""
+
+
 class Door:
     """Checks every request, finds its handler, and writes what is refused.
 
@@ -115,7 +119,7 @@ class Door:
             return None
         headers |= {
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
+            "Access-Control-Expose-Headers": _EXPOSED,
             "Vary": "Origin",
         }
         if asked.method == "OPTIONS" and "Access-Control-Request-Method" in asked.headers:

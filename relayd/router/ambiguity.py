@@ -6,9 +6,10 @@ dozen characters from the beginning of every rule, always those that most stacks
 multiplies; what hides it behind other texts is found while it runs (`supervisor/stall`).
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
+
+from relayd.router.characters import Characters, places
 
 MOST_STACKS = 2_000
 """At one place: 4,096 of them took the engine 0.9 s a token of one character."""
@@ -19,11 +20,6 @@ _CHOICES = 12
 
 _STEPS = 100_000
 """What one grammar may take, 0.15 s of a thread; a grammar that takes more is not judged."""
-
-_UNIT = re.compile(r"\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}|\\.|.", re.DOTALL)
-_ESCAPED = {"n": 10, "r": 13, "t": 9}
-_TYPICAL = (97, 48, 32, 65, 34)
-"""Characters to try where all but some are accepted."""
 
 _AGAIN = -1
 """Instead of an offset: the item has matched and may match again."""
@@ -37,21 +33,6 @@ class Symbol(Protocol):
     text: str
     optional: bool
     repeats: bool
-
-
-class _Characters:
-    """One place for a character: ranges of them, or all but those."""
-
-    def __init__(self, ranges: Sequence[tuple[int, int]], *, negated: bool = False) -> None:
-        self._ranges = ranges
-        self._negated = negated
-        self.sample = ranges[0][0] if ranges and not negated else next(filter(self.accepts, _TYPICAL), 0)
-
-    def __repr__(self) -> str:
-        return f"<_Characters {'not ' * self._negated}{self._ranges}>"
-
-    def accepts(self, character: int) -> bool:
-        return self._negated != any(low <= character <= high for low, high in self._ranges)
 
 
 class _TooLong(Exception):  # noqa: N818 - never leaves this module
@@ -72,7 +53,7 @@ class _Reading:
             first = len(self._sequences)
             self._sequences += sequences
             self._rules.append(range(first, len(self._sequences)))
-        self._places: dict[tuple[int, int], list[_Characters]] = {}
+        self._places: dict[tuple[int, int], list[Characters]] = {}
         self._left = _STEPS
 
     def __repr__(self) -> str:
@@ -121,12 +102,12 @@ class _Reading:
 
     def _accepted(self, stacks: set[_Stack]) -> list["_Stack | None"]:
         """Return the stacks that follow the character which most of them accept."""
-        places = [(stack, self._characters(stack[0], stack[1])[stack[2]]) for stack in stacks]
-        tried = dict.fromkeys(place.sample for _, place in places)
+        waiting = [(stack, self._characters(stack[0], stack[1])[stack[2]]) for stack in stacks]
+        tried = dict.fromkeys(place.sample for _, place in waiting)
         best: list[_Stack] = []
         for character in list(tried)[:_CHOICES]:
-            self._spend(len(places))
-            accepting = [stack for stack, place in places if place.accepts(character)]
+            self._spend(len(waiting))
+            accepting = [stack for stack, place in waiting if place.accepts(character)]
             best = max(best, accepting, key=len)
         return list(map(self._moved, best))
 
@@ -136,11 +117,12 @@ class _Reading:
             return sequence, index, offset + 1, rest
         return self._after(sequence, index, rest)
 
-    def _characters(self, sequence: int, index: int) -> list[_Characters]:
-        places = self._places.get((sequence, index))
-        if places is None:
-            places = self._places[sequence, index] = list(_read(self._sequences[sequence][index]))
-        return places
+    def _characters(self, sequence: int, index: int) -> list[Characters]:
+        found = self._places.get((sequence, index))
+        if found is None:
+            item = self._sequences[sequence][index]
+            found = self._places[sequence, index] = list(places(item.kind, item.text))
+        return found
 
     def _spend(self, steps: int) -> None:
         self._left -= steps
@@ -159,28 +141,3 @@ def multiplies(alternatives: Sequence[Sequence[Sequence[Symbol]]]) -> bool:
         return any(reading.multiplies(rule) for rule in range(len(alternatives)))
     except _TooLong:
         return False
-
-
-def _read(item: Symbol) -> Iterator[_Characters]:
-    """Yield each place of a literal, or the one of a set; none for tokens, which no text is matched with."""
-    if item.kind == "any":
-        yield _Characters((), negated=True)
-    elif item.kind == "literal":
-        yield from (_Characters([(one, one)]) for one in map(_code, _UNIT.findall(item.text)))
-    elif item.kind == "set":
-        negated = item.text.startswith("^")
-        yield _Characters(list(_ranges(_UNIT.findall(item.text[negated:]))), negated=negated)
-
-
-def _ranges(units: Sequence[str]) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position < len(units):
-        is_range = position + 2 < len(units) and units[position + 1] == "-"
-        yield _code(units[position]), _code(units[position + 2 * is_range])
-        position += 3 if is_range else 1
-
-
-def _code(unit: str) -> int:
-    if len(unit) > 2:
-        return int.from_bytes(bytes.fromhex(unit[2:]))
-    return _ESCAPED.get(unit[1], ord(unit[1])) if len(unit) == 2 else ord(unit)

@@ -7,6 +7,7 @@ client, and another replica would answer the same. What its inference loop sends
 So that list is the table here, and whatever is not in it is the request's own fault.
 """
 
+import re
 from dataclasses import replace
 from enum import Enum
 
@@ -32,9 +33,12 @@ class Fault(Enum):
 
 _OUT_OF_MEMORY = "bad_alloc"
 
+_DEAD_END = "got exception: Unexpected empty grammar stack"
+
 _BY_PREFIX: tuple[tuple[str, Fault], ...] = (
-    # Grammar and output disagree: `llama_grammar_accept_token`, `common_chat_parse`.
-    ("got exception: Unexpected empty grammar stack", Fault.ANSWER),
+    # No token goes on as the grammar asks (`llama_grammar_accept_token`): it leads where no text can follow.
+    (_DEAD_END, Fault.REQUEST),
+    # What the model wrote is not in its template's form (`common_chat_parse`).
     ("The model produced output that does not match", Fault.ANSWER),
     # The exceptions of one slot, of a whole batch, and of the decoder.
     ("got exception: ", Fault.REPLICA),
@@ -54,6 +58,57 @@ _BY_PREFIX: tuple[tuple[str, Fault], ...] = (
 
 _TOO_LONG = "is too large to process. increase the physical batch size"
 _CONTEXT_EXCEEDED = "exceed_context_size_error"
+
+_PROJECTOR = "Use a model that takes it; an operator can set projector for this one in relay.toml."
+_KIND = "Use a model that is made for it: GET /v1/models lists them."
+_EMBEDDINGS = f"{_KIND[:-1]}; an operator can set embeddings = true for a model in relay.toml."
+_ARGS = "An operator can change it by args of the model in relay.toml."
+
+_REWORDED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(f"{_DEAD_END}.*", re.DOTALL),
+        (
+            "The grammar, the schema or the tools lead to a place where no token of the model fits. "
+            "Change them so that some text can follow everywhere."
+        ),
+    ),
+    (
+        re.compile(r"This server does not support embeddings\..*"),
+        f"This model answers no requests for embeddings. {_EMBEDDINGS}",
+    ),
+    (
+        re.compile(r"This server does not support reranking\..*"),
+        f"This model does not rank documents. {_KIND}",
+    ),
+    (
+        re.compile(r"the current context does not support logits computation.*"),
+        f"This model makes embeddings and writes no text. {_KIND}",
+    ),
+    (
+        re.compile(r"(image|audio|video) input is not supported - hint.*"),
+        rf"This model takes no \1 input. {_PROJECTOR}",
+    ),
+    (
+        re.compile(rf"input \((\d+) tokens\) {re.escape(_TOO_LONG)} \(current batch size: (\d+)\)"),
+        (
+            r"The input has \1 tokens; this model takes at most \2 in one input. Send it in parts; an "
+            "operator can set context, or placement.micro_batch, for the model in relay.toml."
+        ),
+    ),
+    (
+        re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\).*"),
+        (
+            r"The request has \1 tokens; a slot of this model holds \2. Shorten it; an operator can "
+            "set context for the model in relay.toml."
+        ),
+    ),
+    (
+        re.compile(r"(tools|tool_choice) param requires --jinja flag"),
+        rf"This model is served without its chat template, which \1 needs. {_ARGS}",
+    ),
+    (re.compile(r"(.*?\.) Start it with(?:out)? `--.*"), rf"\1 {_ARGS}"),
+)
+"""Messages of the engine for its operator, and what a client of relayd can do, or ask for."""
 
 
 def judge(problem: Problem) -> Fault:
@@ -75,8 +130,17 @@ def judge(problem: Problem) -> Fault:
 
 
 def as_client_error(problem: Problem) -> Problem:
-    """Return a client's mistake with the status and the type of one."""
+    """Return a client's mistake with the status and the type of one, and a remedy that exists here."""
+    message = _reworded(problem.message)
     if problem.status != _SERVER_ERROR:
-        return problem
+        return problem if message == problem.message else replace(problem, message=message)
     kind = _CONTEXT_EXCEEDED if _TOO_LONG in problem.message else "invalid_request_error"
-    return replace(problem, status=_CLIENT_ERROR, code=kind, kind=kind)
+    return replace(problem, status=_CLIENT_ERROR, code=kind, kind=kind, message=message)
+
+
+def _reworded(message: str) -> str:
+    """Return a message of the engine without names of its flags."""
+    for pattern, words in _REWORDED:
+        if found := pattern.fullmatch(message):
+            return found.expand(words)
+    return message

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from relayd.router.ambiguity import multiplies
+from relayd.router.characters import mistake
 
 MOST_BYTES = 64 * 1024
 MOST_NESTING = 100
@@ -34,6 +35,11 @@ _ENGINE_REPEATS = 2_000
 """`MAX_REPETITION_THRESHOLD`: more repetitions are read as any number."""
 
 _UNREADABLE = "cannot be read"
+
+AMBIGUOUS = (
+    "can go on in more and more ways with each character (ambiguous recursion); write it so that the next "
+    "characters decide between the alternatives of a rule that contains itself"
+)
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t]+|\#[^\r\n]*)
@@ -118,10 +124,19 @@ class _Rules:
 def fault(grammar: str) -> str:
     """Return why a grammar must not reach the engine, in words that follow its name; empty when it may."""
     rules = _Rules()
-    if reason := _measured(grammar, rules)[1]:
-        return reason
-    if multiplies(rules.alternatives):
-        return "can go on in more and more ways with each character (ambiguous recursion)"
+    reason = _measured(grammar, rules)[1] or (grammar and _missing(rules))
+    if not reason and multiplies(rules.alternatives):
+        return AMBIGUOUS
+    return reason
+
+
+def _missing(rules: _Rules) -> str:
+    """Return which rule the engine would miss."""
+    if "root" not in rules.numbers or not rules.alternatives[rules.numbers["root"]]:
+        return 'does not define a rule "root", where an answer begins'
+    for name, number in rules.numbers.items():
+        if not rules.alternatives[number]:
+            return f"names a rule that it does not define, {name[:64]}"
     return ""
 
 
@@ -214,6 +229,8 @@ def _continue(rules: _Rules, open_rules: list[int], kind: str, found: re.Match[s
             sequence.append(_Item(rules.named(found[0]), 1))
             rules.count(1)
         case "literal" | "set" | "token" | "any":
+            if kind in {"literal", "set"} and (wrong := mistake(kind, found[kind])):
+                raise _Refused(wrong)
             length = 1 if kind in {"token", "any"} else len(found[kind])
             sequence.append(_Item(-1, length, kind, found[kind], optional=not length))
             rules.count(length)

@@ -7,10 +7,12 @@ A schema of 100 bytes can refer to itself until the engine's stack ends, or doub
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil, floor, inf, isfinite
 
 import msgspec
 
 from relayd.router import gbnf
+from relayd.router.characters import has_known_escapes
 
 MOST_NODES = 20_000
 """Schemas within all schemas of a request, as often as the engine visits them."""
@@ -213,6 +215,7 @@ def _expand(schema: Mapping[str, object], times: int, cost: _Cost) -> None:
             raise _TooMuch(f"has a {least} of {low} and a {most} of {high}")
         optional = max(0, high - low) if high <= _ENGINE_REPEATS else 1
         cost.expand(low + optional * _RULE_ELEMENTS, times)
+    _check_range(schema)
     pattern = schema.get("pattern")
     if isinstance(pattern, str):
         if len(pattern) > LONGEST_PATTERN:
@@ -221,6 +224,35 @@ def _expand(schema: Mapping[str, object], times: int, cost: _Cost) -> None:
         if reason:
             raise _TooMuch(f"has a pattern that {reason}")
         cost.expand(elements, times)
+
+
+def _check_range(schema: Mapping[str, object]) -> None:
+    """Refuse a number that no value fits: the engine finds that out after its first tokens."""
+    kinds = schema.get("type")
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if kind in ("integer", "number") and _is_empty(schema, whole=kind == "integer"):
+            raise _TooMuch(
+                f"has {'an' if kind == 'integer' else 'a'} {kind} that no value fits: its range is empty"
+            )
+
+
+def _is_empty(schema: Mapping[str, object], *, whole: bool) -> bool:
+    """Return whether a range of numbers has none in it."""
+    low, high = _finite(schema.get("minimum")), _finite(schema.get("maximum"))
+    above, below = _finite(schema.get("exclusiveMinimum")), _finite(schema.get("exclusiveMaximum"))
+    if whole:
+        least = max(-inf if low is None else ceil(low), -inf if above is None else floor(above) + 1)
+        return least > min(inf if high is None else floor(high), inf if below is None else ceil(below) - 1)
+    least, most = -inf if low is None else low, inf if high is None else high
+    above, below = -inf if above is None else above, inf if below is None else below
+    return least > most or above >= min(most, below) or least >= below
+
+
+def _finite(value: object) -> float | None:
+    """Return a number; None for anything else, which the engine refuses or ignores."""
+    return (
+        value if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) else None
+    )
 
 
 def _count(value: object) -> int:
@@ -240,7 +272,9 @@ def _as_grammar(pattern: str) -> str:
         if found["open"]:
             words.append("(")
         elif found["set"]:
-            words.append("[a]")
+            if not has_known_escapes(found["set"][1:-1]):
+                return ""
+            words.append(found["set"])
         elif found["other"]:
             words.append('"a"')
         elif found["least"] is not None:

@@ -24,6 +24,7 @@ def refused(message: str, status: int = 500) -> Problem:
         "Cannot use both json_schema and grammar",
         "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
         "Only no echo is supported",
+        "got exception: Unexpected empty grammar stack after accepting piece: x (7)",
         "map::at",
         "what a later engine may say",
     ],
@@ -57,7 +58,6 @@ def test_a_gateways_errors_are_not_the_requests_fault(status: int) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "got exception: Unexpected empty grammar stack after accepting piece: x (7)",
         "The model produced output that does not match the expected Hermes 2 Pro format",
     ],
 )
@@ -92,3 +92,50 @@ def test_an_input_that_no_batch_holds_is_named_as_too_long() -> None:
     message = "input (900 tokens) is too large to process. increase the physical batch size (current: 512)"
 
     assert "exceed_context_size_error" == as_client_error(refused(message)).kind
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reads"),
+    [
+        (501, "This server does not support embeddings. Start it with `--embeddings`", "embeddings = true"),
+        (
+            501,
+            "This server does not support reranking. Start it with `--reranking`",
+            "does not rank documents",
+        ),
+        (501, "This server does not support props. Start it with `--props`", "props. An operator"),
+        (500, "the current context does not support logits computation. skipping", "writes no text"),
+        (
+            500,
+            "image input is not supported - hint: if this is unexpected, provide the mmproj",
+            "no image input",
+        ),
+        (500, "tools param requires --jinja flag", "without its chat template, which tools needs"),
+        (
+            500,
+            (
+                "input (900 tokens) is too large to process. increase the physical batch size "
+                "(current batch size: 512)"
+            ),
+            "has 900 tokens; this model takes at most 512",
+        ),
+        (
+            400,
+            "request (900 tokens) exceeds the available context size (512 tokens), try increasing it",
+            "has 900 tokens; a slot of this model holds 512",
+        ),
+        (
+            500,
+            "got exception: Unexpected empty grammar stack after accepting piece: \n (7)",
+            "some text can follow",
+        ),
+    ],
+)
+def test_a_clients_mistake_names_what_can_be_done_here_and_no_flag(
+    status: int, said: str, reads: str
+) -> None:
+    problem = as_client_error(refused(said, status))
+
+    assert reads in problem.message
+    assert "--" not in problem.message
+    assert (400 if status == 500 else status) == problem.status

@@ -86,6 +86,53 @@ def test_what_the_engine_cannot_read_is_refused_with_its_place(grammar: str) -> 
     assert "cannot be read" in fault(grammar)
 
 
+IMPOSSIBLE = {
+    "root ::= [z-a]": "[z-a]",
+    'root ::= "b" | "a" [9-0] "b"': "[9-0]",
+    r"root ::= [\u0062-\x61]": "[b-a]",
+    r"root ::= [\x00]": "no character",
+    r"root ::= [^\x00-\U0010FFFF]": "no character",
+    r'root ::= "a\x00"': "no character",
+    r'root ::= "\uD800"': "no character",
+    r'root ::= "\UFFFFFFFF"': "beyond Unicode",
+    r"root ::= [a-\U00110000]": "beyond Unicode",
+    r'root ::= "\q"': "escape",
+    r'root ::= "\xZZ"': "escape",
+    "root ::= nothing": "nothing",
+    'root ::= "a"\nb ::= c': "does not define, c",
+    'a ::= "a"': '"root"',
+    'root ::= ("a" | b)*': "does not define, b",
+    "# nothing": '"root"',
+}
+
+
+@pytest.mark.parametrize("grammar", IMPOSSIBLE)
+def test_what_no_text_can_follow_is_refused_with_what_is_wrong(grammar: str) -> None:
+    assert IMPOSSIBLE[grammar] in fault(grammar)
+
+
+@pytest.mark.parametrize(
+    "characters",
+    [
+        r"^\"\\\x7F\x00-\x1F",
+        "-+*/",
+        "+-",
+        "a-",
+        r"\]\[\-",
+        "ぁ-ゟ",
+        r"\x00-\uFFFF",
+        "--a",
+        r"\x00-\x7F",
+    ],
+)
+def test_sets_that_some_character_fits_pass(characters: str) -> None:
+    assert "" == fault(f"root ::= [{characters}]")
+
+
+def test_the_refusal_of_an_ambiguous_grammar_names_a_remedy() -> None:
+    assert "write it so that" in fault('root ::= "a" root "b" | "a" root "c" | "d"')
+
+
 def test_expansion_is_counted_as_the_engine_expands() -> None:
     once, twice = measure('root ::= "abc"')[0], measure('root ::= "abc"{2}')[0]
 

@@ -114,6 +114,40 @@ def test_what_costs_too_much_is_refused_at_once(name: str) -> None:
     assert 1 > time.process_time() - begin
 
 
+NO_VALUE: list[Schema] = [
+    {"type": "integer", "minimum": 5, "maximum": 1},
+    {"type": "integer", "exclusiveMinimum": 5, "exclusiveMaximum": 6},
+    {"type": "integer", "minimum": 5.2, "maximum": 5.8},
+    {"type": "integer", "minimum": -1, "maximum": -5},
+    {"type": "number", "minimum": 5, "maximum": 1},
+    {"type": "number", "exclusiveMinimum": 5, "maximum": 5},
+    {"type": ["null", "number"], "minimum": 5, "exclusiveMaximum": 5},
+    {"type": "string", "pattern": "^[z-a]$"},
+    {"type": "string", "pattern": "^x[9-0]*$"},
+]
+
+
+@pytest.mark.parametrize("schema", NO_VALUE)
+def test_what_no_value_fits_is_refused(schema: Schema) -> None:
+    assert fault(schema)
+    assert fault(thing({"a": schema}))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": 5, "maximum": 5},
+        {"type": "integer", "minimum": 1e300},
+        {"type": "number", "exclusiveMinimum": 5, "exclusiveMaximum": 6},
+        {"type": "integer", "minimum": "5", "maximum": True},
+        {"type": "string", "minimum": 5, "maximum": 1},
+        {"type": "string", "pattern": r"^[\w.-]+$"},
+    ],
+)
+def test_ranges_that_some_value_fits_pass(schema: Schema) -> None:
+    assert "" == fault(schema)
+
+
 def test_the_schemas_of_one_request_count_together() -> None:
     assert "" == fault(*[tool(20)] * 100)
     assert "schemas in it" in fault(*[tool(20)] * 1_000)
