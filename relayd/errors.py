@@ -29,6 +29,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── OriginRefusedError      origin_not_allowed      1     403
         ├── AdminKeyError           admin_key_required      1     403
         ├── NotFoundError           not_found               1     404
+        │   ├── NotServedError      not_served              1     404
         │   └── ModelNotFoundError  model_not_found         1     404
         ├── MethodNotAllowedError   method_not_allowed      1     405
         ├── BodyTimeoutError        body_timeout            1     408
@@ -267,6 +268,12 @@ class NotFoundError(RequestError):
 
     code = "not_found"
     http_status = 404
+
+
+class NotServedError(NotFoundError):
+    """A known part of an API that relayd does not serve."""
+
+    code = "not_served"
 
 
 class ModelNotFoundError(NotFoundError):

@@ -50,7 +50,7 @@ NOTHING: frozenset[str] = frozenset()
 
 MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     **dict.fromkeys(
-        ("hardware", "gguf", "config", "store", "service", "scheduler"),
+        ("hardware", "gguf", "config", "store", "service", "scheduler", "dialects"),
         NOTHING,
     ),
     "catalog": {"gguf"},
@@ -69,7 +69,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "router": {"scheduler"},
     "batch": {"router", "scheduler", "store"},
     "remote": {"router", "scheduler", "store"},
-    "api": {"router", "scheduler.ask", "scheduler.exchange", "store", "batch", "remote"},
+    "api": {"router", "dialects", "scheduler.ask", "scheduler.exchange", "store", "batch", "remote"},
     "handover": {"router", "scheduler", "supervisor.snapshot"},
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
@@ -96,6 +96,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
 """Room (or one module of it, which adds to its room) -> rooms or modules it may import."""
 
 PURE = (
+    "dialects",
     "memory",
     "planner",
     "scheduler",

@@ -15,7 +15,9 @@ _SERVER = {"Server": "relayd"}
 
 _JSON = {**_SERVER, "Content-Type": "application/json"}
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ID = re.compile(r"[\x20-\x7e]{1,128}")
+_NAMING = ("X-Request-ID", "Request-Id")
+"""Header fields that set a request's id; the first one that has a value counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,16 @@ class Answer:
 
 
 def request_id(headers: Headers) -> str:
-    """Return the id of a request, which is the client's X-Request-ID where that is well-formed."""
-    offered = headers.get("X-Request-ID", "")
-    return offered if _ID.fullmatch(offered) else new_id()
+    """Return the id of a request: the client's own where it set one, else a new one."""
+    return offered_id(headers) or new_id()
+
+
+def offered_id(headers: Headers) -> str | None:
+    """Return the id that a client gave its request; None when it gave none that a header can carry."""
+    for name in _NAMING:
+        if offered := headers.get(name, "").strip():
+            return offered if _ID.fullmatch(offered) else None
+    return None
 
 
 def new_id() -> str:

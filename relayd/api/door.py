@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from relayd.api.admission import Access, Admitted, RequestContext, Route
-from relayd.api.answer import Answer, empty_answer
+from relayd.api.answer import Answer, empty_answer, offered_id
 from relayd.api.errors import error_answer
 from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
 from relayd.api.head import Presented, RequestHead
@@ -87,7 +87,7 @@ class Door:
 
     def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
         """Keep a head that was let in; `recall` returns it."""
-        named = head.headers.get("X-Request-ID") == admitted.context.request_id
+        named = offered_id(head.headers) is not None
         digest = self._keys.digest(head.headers)
         known = KnownHead(head, admitted, named, digest)
         self._known.add(arrived_at, bare, KnownHead(head, known.again(), named, digest))

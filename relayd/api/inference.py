@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body
-from relayd.api.fleet import ModelDirectory, find_model
+from relayd.api.fleet import ModelDirectory, ModelView, find_model
+from relayd.api.forwarding import Adapted, Forwarding
 from relayd.api.served import over_aiohttp
 from relayd.router import (
     DROP,
@@ -19,6 +20,7 @@ from relayd.router import (
     Dialect,
     Dispatcher,
     Exchanges,
+    OpenedBody,
     Peek,
     Proxy,
     Recipient,
@@ -64,41 +66,74 @@ class Inference:
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
 
-    def routes(self, dialect: Dialect) -> Iterable[Route]:
-        """Yield a route for each path of a dialect that reaches a replica under the same path."""
-        for path, rules in dialect.rules.items():
-            direct = self._handler(dialect, path, rules)
-            yield Route("POST", path, over_aiohttp(direct), dialect=dialect, direct=direct)
+    def routes(self, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Iterable[Route]:
+        """Yield the routes of paths of a dialect that reach a replica."""
+        for forwarding in forwardings:
+            direct = self._handler(dialect, forwarding)
+            yield Route("POST", forwarding.path, over_aiohttp(direct), dialect=dialect, direct=direct)
 
-    def _handler(self, dialect: Dialect, path: str, rules: BodyRules) -> DirectHandler:
+    def _handler(self, dialect: Dialect, forwarding: Forwarding) -> DirectHandler:
+        path = forwarding.path
+
         async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
             key, hold = context.key or "", self.bodies.hold()
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
-                    seen = await self._look(request, rules, hold)
-                    if seen.dropped:
-                        context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-                    model = find_model(seen.model, self.fleet.models())
+                    model, width, call, spoken = await self._read(request, forwarding, dialect, context, hold)
                     deadline = self.dispatcher.deadline()
-                    ask = Ask(model.name, seen.width, key, deadline=deadline, stream=seen.stream)
+                    ask = Ask(model.name, width, key, deadline=deadline, stream=call.stream)
                     with self.dispatcher.open(ask, record) as lease:
-                        call = Call(path, seen.body, seen.stream)
-                        await self.proxy.forward(client, call, lease, dialect, context.headers)
+                        await self.proxy.forward(client, call, lease, spoken, context.headers)
             finally:
                 hold.release()
 
         return serve
 
-    async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> Peek:
-        """Return what routing needs of a request's body; the body as it came is kept no longer."""
+    async def _read(
+        self,
+        request: Incoming,
+        forwarding: Forwarding,
+        dialect: Dialect,
+        context: RequestContext,
+        hold: BodyHold,
+    ) -> tuple[ModelView, int, Call, Dialect]:
+        """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
+        opened, seen = await self._look(request, forwarding.rules, hold)
+        if seen.dropped:
+            context.headers["X-Relayd-Changed"] = changed(seen.dropped)
+        model = find_model(seen.model, self.fleet.models())
+        if (adapt := forwarding.adapt) is not None:
+            members = opened.members
+            if seen.dropped:
+                members = {name: value for name, value in members.items() if name not in seen.dropped}
+            if len(seen.body) > _LARGE:
+                adapted = await self._aside(adapt, members, seen, model, context)
+            else:
+                adapted = adapt(members, seen, model, context)
+            if adapted is not None:
+                hold.keep(len(adapted.body))
+                _note(adapted, context)
+                call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
+                return model, seen.width, call, adapted.dialect or dialect
+        return model, seen.width, Call(forwarding.path, seen.body, seen.stream), dialect
+
+    async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> tuple[OpenedBody, Peek]:
+        """Return a body, and what routing needs of it."""
         raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
         large = len(raw) > _LARGE
         body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):
-            return judge(body, rules, self.unlisted)
+            return body, judge(body, rules, self.unlisted)
         seen = await self._aside(judge, body, rules, self.unlisted)
         hold.keep(len(seen.body))
-        return seen
+        return body, seen
 
     async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
+
+
+def _note(adapted: Adapted, context: RequestContext) -> None:
+    """Add what the client should know to its answer."""
+    if adapted.changed:
+        known = context.headers.get("X-Relayd-Changed")
+        context.headers["X-Relayd-Changed"] = f"{known}; {adapted.changed}" if known else adapted.changed

@@ -1,5 +1,7 @@
-"""OpenAI's API: its dialect, and which models it lists."""
+"""OpenAI's API: its dialect, which models it lists, and what of it is not served."""
 
+from collections.abc import Iterator
+from functools import partial
 from urllib.parse import unquote
 
 import msgspec
@@ -8,8 +10,11 @@ from aiohttp import web
 from relayd.api.admission import RequestContext, Route
 from relayd.api.answer import json_answer
 from relayd.api.fleet import ModelView, find_model
+from relayd.api.forwarding import Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
-from relayd.router import LLAMA_SERVER, Dialect, Problem
+from relayd.dialects.toolchoice import followed
+from relayd.errors import NotServedError
+from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
 
 _TYPES = {
     401: "authentication_error",
@@ -53,10 +58,51 @@ OPENAI = Dialect(
     error_event=error_event,
     event_end=b"\n\n",
     last_event=b"data: [DONE]\n\n",
-    rules={
-        path: LLAMA_SERVER[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-    },
 )
+
+
+def _with_followed_choice(
+    members: Members, _seen: Peek, _model: ModelView, _context: RequestContext
+) -> Adapted | None:
+    changed = followed(members)
+    return None if changed is None else Adapted(rewritten(changed))
+
+
+def _named_as_openai(path: str) -> Forwarding:
+    """Return the forwarding of a path that OpenAI's clients and llama.cpp's own spell alike.
+
+    The former always name a model, the latter never do.
+    """
+
+    def adapt(_members: Members, seen: Peek, _model: ModelView, _context: RequestContext) -> Adapted | None:
+        return None if seen.model is None else Adapted(seen.body, f"/v1{path}")
+
+    return Forwarding(path, LLAMA_SERVER[path], adapt)
+
+
+FORWARDINGS = (
+    *(
+        Forwarding(path, LLAMA_SERVER[path], _with_followed_choice)
+        for path in ("/v1/chat/completions", "/chat/completions")
+    ),
+    *(Forwarding(path, LLAMA_SERVER[path]) for path in ("/v1/completions", "/v1/embeddings")),
+    *map(_named_as_openai, ("/completions", "/embeddings")),
+)
+"""The paths of OpenAI's API that llama-server serves itself."""
+
+NOT_SERVED = {
+    "/v1/audio/speech": "Speech synthesis",
+    "/v1/audio/translations": "Translation of speech",
+    "/v1/conversations": "Stored conversations",
+    "/v1/evals": "Evaluation runs",
+    "/v1/fine_tuning": "Fine-tuning",
+    "/v1/images": "Image generation",
+    "/v1/moderations": "Moderation",
+    "/v1/realtime": "The realtime API",
+    "/v1/vector_stores": "Vector stores",
+    "/v1/videos": "Video generation",
+}
+"""Paths of OpenAI's API that llama-server has no counterpart of, and what they are."""
 
 
 def openai_routes(inference: Inference) -> tuple[Route, ...]:
@@ -70,10 +116,30 @@ def openai_routes(inference: Inference) -> tuple[Route, ...]:
         return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
 
     return (
-        *inference.routes(OPENAI),
-        Route("GET", "/v1/models", models, dialect=OPENAI),
-        Route("GET", "/v1/models/", one_model, dialect=OPENAI),
+        *inference.routes(OPENAI, FORWARDINGS),
+        *(
+            route
+            for prefix in ("/v1/models", "/models")
+            for route in (
+                Route("GET", prefix, models, dialect=OPENAI),
+                Route("GET", f"{prefix}/", one_model, dialect=OPENAI),
+            )
+        ),
+        *_not_served(),
     )
+
+
+def _not_served() -> Iterator[Route]:
+    """Yield routes that state what is missing, where a client would otherwise take a path for misspelled."""
+    for path, what in NOT_SERVED.items():
+        refuse = partial(_refuse, what)
+        for method in ("GET", "POST"):
+            yield Route(method, path, refuse, dialect=OPENAI)
+            yield Route(method, f"{path}/", refuse, dialect=OPENAI)
+
+
+async def _refuse(what: str, _request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+    raise NotServedError(f"{what} is not served here: relayd runs llama-server, which has none.")
 
 
 def model_entry(model: ModelView) -> dict[str, object]:

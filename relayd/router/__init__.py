@@ -1,7 +1,7 @@
 """One request to one replica."""
 
 from relayd.router.attempts import Attempts, Reply
-from relayd.router.body import Peek, judge, open_body, peek
+from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher, Lease
 from relayd.router.exchange import ExchangeRecord, Exchanges
@@ -28,6 +28,7 @@ __all__ = [
     "Exchanges",
     "Fields",
     "Lease",
+    "OpenedBody",
     "Peek",
     "Pools",
     "Problem",

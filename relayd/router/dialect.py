@@ -1,4 +1,4 @@
-"""How does one API write errors and events, and what may its request bodies hold (dialect)?
+"""How does one API write errors, events and answers (dialect)?
 
 A door is its routes and one of these values. Router and door write nothing to a client that does
 not come from here, so a second API is a second value in a file of its own.
@@ -12,7 +12,6 @@ from typing import Protocol
 import msgspec
 
 from relayd.errors import RelaydError, RequestError, UpstreamError
-from relayd.router.members import BodyRules
 
 CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
 """What a client reads whose answer its replica did not finish."""
@@ -112,7 +111,6 @@ class Dialect:
         error_event: Makes the event that ends a stream which cannot be finished, delimiters included.
         event_end: What every event of a stream ends with.
         last_event: What a complete stream ends with; empty when nothing marks its end.
-        rules: For each path that reaches a replica, what its body may hold.
         translation: How the engine's answers are rewritten.
     """
 
@@ -121,5 +119,4 @@ class Dialect:
     error_event: Callable[[Problem], bytes]
     event_end: bytes = b"\n\n"
     last_event: bytes = b""
-    rules: Mapping[str, BodyRules] = field(default_factory=dict)
     translation: Translator = _as_it_came

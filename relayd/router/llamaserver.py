@@ -163,10 +163,12 @@ _CHAT: Mapping[str, MemberRule] = {
     **_GENERATION,
     **_OPENAI,
     **dict.fromkeys(
-        ("audio", "function_call", "functions", "modalities", "prediction", "reasoning", "verbosity",
+        ("audio", "modalities", "prediction", "reasoning", "verbosity",
          "web_search_options"),
         _IGNORED,
     ),
+    "functions": refused("Send them as tools."),
+    "function_call": refused("Send tool_choice instead."),
     "messages": _MESSAGES,
     "tools": _TOOLS,
     "tool_choice": shaped(b'"{', "a string or an object"),

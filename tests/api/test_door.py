@@ -41,12 +41,33 @@ def test_a_request_reaches_its_handler_and_carries_an_id(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"), [("my.id-1_x", True), ("a" * 129, False), ("a b", False), ("caf\u00e9", False)]
+    ("sent", "kept"),
+    [
+        ("my.id-1_x", True),
+        ("a" * 128, True),
+        ("a" * 129, False),
+        ("a b/{}=\"'", True),
+        ("caf\u00e9", False),
+        ("a\x01b", False),
+    ],
 )
 def test_a_well_formed_request_id_is_the_clients(doors: Doors, sent: str, kept: bool) -> None:
     answer = ask(doors, get("/healthz", f"X-Request-ID: {sent}\r\n".encode()))
 
-    assert kept == (sent == answer.headers["x-request-id"])
+    assert kept == (sent == answer.headers.get("x-request-id"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (b"Request-Id: other\r\n", "other"),
+        (b"request-id:  \t other \r\n", "other"),
+        (b"Request-Id: other\r\nX-Request-ID: first\r\n", "first"),
+        (b"X-Request-ID:  \r\nRequest-Id: other\r\n", "other"),
+    ],
+)
+def test_either_field_names_a_request_and_the_first_one_wins(doors: Doors, fields: bytes, named: str) -> None:
+    assert named == ask(doors, get("/healthz", fields)).headers["x-request-id"]
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,10 @@ def test_a_request_that_came_while_no_key_was_needed_needs_one_once_there_is_one
     assert recall(subject, head()) is None
 
 
-def test_each_request_has_an_id_of_its_own_unless_its_head_sets_one() -> None:
+@pytest.mark.parametrize("field", [b"X-Request-ID: r1", b"Request-Id: r1"])
+def test_each_request_has_an_id_of_its_own_unless_its_head_sets_one(field: bytes) -> None:
     subject = door({digest(KEY): "team"})
-    own = head().replace(b"X-A: b", b"X-Request-ID: r1")
+    own = head().replace(b"X-A: b", field)
     for raw in (head(), own):
         admit(subject, raw)
     plain, named = recall(subject, head()), recall(subject, own)

@@ -1,123 +1,19 @@
 """Does a request find its model and its slot, and is the slot surely given back?"""
 
 import json
-from dataclasses import dataclass, field
 
 import pytest
 
-from relayd.api.fleet import ModelView
-from relayd.api.inference import Inference
-from relayd.api.openai import model_entry, openai_routes
-from relayd.clock import SystemClock
-from relayd.endpoint import Endpoint
-from relayd.router import Dispatcher, Exchanges, Pools, Proxy
-from relayd.scheduler import (
-    Arrived,
-    AttemptFailed,
-    Dispatch,
-    Ended,
-    Event,
-    Exchange,
-    Finished,
-    Refusal,
-    Refuse,
-)
-from relayd.units import Bytes
-from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
-from tests.fakes.replica import DONE, LAST_CHUNK, SSE_HEAD, Act, act, chunk, event, fake_replica, json_answer
+from relayd.api.openai import NOT_SERVED, model_entry
+from relayd.scheduler import Arrived, Ended, Finished, Refusal
+from tests.api.conftest import KEY, Doors, view
+from tests.api.stage import GOOD_STREAM, PATHS, Stage, get, post
+from tests.fakes.replica import act
 
 pytestmark = pytest.mark.system
 
-PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-GOOD = act(json_answer(b'{"ok":true}'))
-GOOD_STREAM = act(SSE_HEAD + chunk(event(1)) + chunk(DONE) + LAST_CHUNK)
 
-
-@dataclass
-class Stage:
-    """The real data path to one replica, behind a schedule that always answers the same."""
-
-    refusal: Refusal | None = None
-    script: Act = GOOD
-    keys: tuple[str, ...] = ()
-    events: list[Event] = field(default_factory=list)
-    requests: list[bytes] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.exchanges = Exchanges(SystemClock())
-
-    def schedule(self, event: Event) -> None:
-        self.events.append(event)
-        if isinstance(event, AttemptFailed):
-            self.dispatcher.on_answer(Refuse(event.ticket_id, Refusal.ATTEMPTS_SPENT, "one is enough", 2.5))
-        elif not isinstance(event, Arrived):
-            return
-        elif self.refusal is None:
-            self.dispatcher.on_answer(Dispatch(event.ticket.id, self.endpoint))
-        else:
-            self.dispatcher.on_answer(Refuse(event.ticket.id, self.refusal, "so it is", 2.5))
-
-    endpoint: Endpoint = field(init=False)
-    dispatcher: Dispatcher = field(init=False)
-
-    def ask(
-        self, doors: Doors, raw: bytes, views: tuple[ModelView, ...] = (view(), view("llama"))
-    ) -> Response:
-        async def scene() -> Response:
-            self.dispatcher = Dispatcher(self.schedule, SystemClock(), max_wait_seconds=1)
-            pools = Pools()
-            proxy = Proxy(pools, write_stall_seconds=5, on_fault=lambda *_: None)
-            inference = Inference(
-                StillFleet(views),
-                self.dispatcher,
-                proxy,
-                self.exchanges,
-                max_body=Bytes(2 << 20),
-                body_seconds=1,
-            )
-            routes = openai_routes(inference)
-            async with (
-                fake_replica(None, self.script) as replica,
-                doors(routes, keys=self.keys, cors_origins=("http://app.example",)) as client,
-            ):
-                self.endpoint = replica.endpoint
-                answer = await client.ask(raw)
-                pools.close()
-                self.requests += replica.requests
-                return answer
-
-        return run_with(scene)
-
-    @property
-    def arrived(self) -> list[tuple[str, int]]:
-        asks = [one.ticket.ask for one in self.events if isinstance(one, Arrived)]
-        return [(ask.model, ask.width) for ask in asks]
-
-    @property
-    def gave_back(self) -> bool:
-        ids = [one.ticket.id for one in self.events if isinstance(one, Arrived)]
-        return ids == [one.ticket_id for one in self.events if isinstance(one, Finished)]
-
-    @property
-    def exchange(self) -> Exchange:
-        """The only one there is."""
-        (exchange,) = self.exchanges.recent()
-        return exchange
-
-
-def post(body: object, path: str = PATHS[0]) -> bytes:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Request-ID: r1\r\n"
-    )
-    return head.encode() + f"Content-Length: {len(raw)}\r\n\r\n".encode() + raw
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-
-
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [*PATHS, "/chat/completions"])
 @pytest.mark.parametrize("name", ["llama", "llama-alias"])
 def test_a_request_goes_as_it_came_to_the_model_it_names(doors: Doors, path: str, name: str) -> None:
     stage = Stage()
@@ -288,3 +184,47 @@ def test_a_model_of_another_machine_is_named_with_its_node(doors: Doors, name: s
     assert 200 == stage.ask(doors, post({"model": name}), (view(name),)).status
     assert [(name, 1)] == stage.arrived
     assert 200 == Stage().ask(doors, get(f"/v1/models/{name}"), (view(name),)).status
+
+
+@pytest.mark.parametrize("path", ["/completions", "/embeddings"])
+def test_a_path_that_two_apis_share_is_openais_where_a_model_is_named(doors: Doors, path: str) -> None:
+    named, unnamed = Stage(), Stage()
+
+    named.ask(doors, post({"model": "qwen"}, path))
+    unnamed.ask(doors, post({}, path), (view(),))
+
+    assert (f"/v1{path}", path) == (named.sent_to, unnamed.sent_to)
+
+
+def test_a_named_tool_is_the_only_one_the_replica_gets(doors: Doors) -> None:
+    stage = Stage()
+    tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+    choice = {"type": "function", "function": {"name": "b"}}
+
+    stage.ask(doors, post({"model": "qwen", "messages": [], "tools": tools, "tool_choice": choice}))
+
+    assert {
+        "model": "qwen", "messages": [], "tools": tools[1:], "tool_choice": "required",
+    } == stage.sent  # fmt: skip
+
+
+def test_a_tool_choice_that_cannot_be_followed_takes_no_slot(doors: Doors) -> None:
+    stage = Stage()
+
+    answer = stage.ask(doors, post({"model": "qwen", "tool_choice": {"type": "function", "name": "x"}}))
+
+    assert (400, "tool_choice") == (answer.status, answer.error["param"])
+    assert not stage.events
+
+
+def test_the_models_are_listed_without_the_version_too(doors: Doors) -> None:
+    for path in ("/models", "/models/qwen"):
+        plain, versioned = (Stage().ask(doors, get(f"{prefix}{path}")).body for prefix in ("", "/v1"))
+        assert versioned == plain
+
+
+@pytest.mark.parametrize("path", NOT_SERVED)
+def test_what_is_not_served_is_refused_by_name(doors: Doors, path: str) -> None:
+    for raw in (post({}, path), post({}, f"{path}/generations"), get(path)):
+        answer = Stage().ask(doors, raw)
+        assert (404, "not_served") == (answer.status, answer.error["code"])

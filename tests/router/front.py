@@ -16,7 +16,7 @@ from relayd.api.served import behind, over_aiohttp
 from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
-from relayd.router import Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, Recipient, peek
+from relayd.router import LLAMA_SERVER, Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, Recipient, peek
 from relayd.scheduler import (
     Abandoned,
     Arrived,
@@ -33,7 +33,7 @@ from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import FakeReplica
 
 CHAT_PATH = "/v1/chat/completions"
-CHAT = OPENAI.rules[CHAT_PATH]
+CHAT = LLAMA_SERVER[CHAT_PATH]
 
 
 class Places:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from relayd.router import BodyRules, Dialect, Problem, Translation
+from relayd.router import Dialect, Problem, Translation
 
 _DONE = b"[DONE]"
 
@@ -48,6 +48,5 @@ NDJSON = Dialect(
     error_body=error_body,
     error_event=error_line,
     event_end=b"\n",
-    rules={"/api/chat": BodyRules({}, prompts=("prompt",))},
     translation=translation,
 )

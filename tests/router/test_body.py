@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.api.openai import OPENAI
 from relayd.errors import RequestError
-from relayd.router import BodyRules, peek
+from relayd.router import LLAMA_SERVER, BodyRules, peek
 
 pytestmark = pytest.mark.pure
 
 CHAT, COMPLETION, EMBEDDING = (
-    OPENAI.rules[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+    LLAMA_SERVER[path] for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 )
 
 JSON = st.recursive(

@@ -1,0 +1,63 @@
+"""How does a request of one path become what the engine reads (forwarding)?
+
+What the engine serves itself passes as it came. A path with an `adapt` may send another body to another path
+of the engine, and have the answer rewritten by a dialect that knows the request.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from relayd.api.admission import RequestContext
+from relayd.api.fleet import ModelView
+from relayd.router import BodyRules, Dialect, Peek
+
+Members = Mapping[str, msgspec.Raw]
+"""What a body holds, name by name; the values are still bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What the engine gets instead of what the client sent.
+
+    Attributes:
+        body: Final bytes.
+        path: Of the engine; empty when it is the client's.
+        dialect: How this one answer is written; None when it is the path's own.
+        changed: What the client should know, for `X-Relayd-Changed`.
+    """
+
+    body: bytes
+    path: str = ""
+    dialect: Dialect | None = None
+    changed: str = ""
+
+
+Adapt = Callable[[Members, Peek, ModelView, RequestContext], Adapted | None]
+"""Returns what the engine gets; None leaves it as it came. Runs in a thread when the body is large.
+
+Raises RequestError when the request cannot be carried out.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """One path that reaches the engine.
+
+    Attributes:
+        path: As clients write it.
+        rules: What its body may hold.
+        adapt: Makes the engine's request of it; None sends it as it came, to the same path.
+        queued: It takes a slot; False is for what the engine answers beside its slots, like counting tokens.
+    """
+
+    path: str
+    rules: BodyRules
+    adapt: Adapt | None = None
+    queued: bool = True
+
+
+def rewritten(members: Members) -> bytes:
+    """Return a body with these members; each value is written as its bytes are."""
+    return msgspec.json.encode(members)
