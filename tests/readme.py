@@ -6,7 +6,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from relayd import errors
-from relayd.cli.main import app
+from relayd.cli.app import app
 from relayd.errors import RelaydError
 from relayd.supervisor.state import diagram
 

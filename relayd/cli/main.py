@@ -1,4 +1,4 @@
-"""The command line's entry: its commands, errors and exit status.
+"""The command line's entry: its commands and exit status.
 
 Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent,
 5 another daemon holds the lock, 130 interrupted.
@@ -6,19 +6,18 @@ Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon s
 
 import os
 import sys
-from pathlib import Path
 from typing import NoReturn
 
-import typer
-
-from relayd.cli.support.lazy import LazyCommand, LazyGroup
-from relayd.cli.support.output import print_event, print_json
+from relayd.cli.support.listed import LazyCommand
+from relayd.cli.support.page import help_page
 from relayd.cli.support.surroundings import discard_output, prepare
-from relayd.errors import OutputError, RelaydError
-from relayd.files import text_path
+from relayd.errors import OutputError
 
-STREAMS = frozenset({"serve", "logs"})
-"""Commands whose `--json` is a line for each event; that of all others is one document."""
+SUMMARY = "Run llama.cpp on your own machines: plan, supervise, route."
+EPILOG = (
+    "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent, "
+    "5 another daemon runs, 130 interrupted."
+)
 
 
 def _command(place: str, summary: str) -> LazyCommand:
@@ -55,69 +54,33 @@ COMMANDS = {
 """Name -> module and function of a command, and its summary, in the order of `--help`."""
 
 
-class _RelaydGroup(LazyGroup):
-    lazy = COMMANDS
-
-
-app = typer.Typer(
-    name="relayd",
-    cls=_RelaydGroup,
-    help="Run llama.cpp on your own machines: plan, supervise, route.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help loads no rich: `--help` stays fast
-    pretty_exceptions_enable=False,
-    context_settings={"max_content_width": 100} | ({"color": False} if os.environ.get("NO_COLOR") else {}),
-    epilog="Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent, "
-    "5 another daemon runs, 130 interrupted.",
-)
-
-
-@app.callback()
-def _relayd() -> None:
-    """Make the application a group although no command is registered yet."""
-
-
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
     os.umask(0o077)  # files that relayd makes are private to its user
     prepare()
     status = 0
     try:
-        status = _call()
+        status = _print_help() if sys.argv[1:] == ["--help"] else _call()
         sys.stdout.flush()
     except OutputError as error:
         discard_output()
         if not error.closed:
             status = error.exit_status
-            _print_error(error, as_json=False)
+            print(f"relayd: {error.message}", file=sys.stderr)
     sys.exit(status)
 
 
-def _call() -> int:
-    """Run the command, and return its exit status; raises OutputError when its output cannot be written."""
-    try:
-        for word in sys.argv[1:]:
-            text_path(Path(word))
-        app(standalone_mode=True)
-    except OutputError:
-        raise
-    except RelaydError as error:
-        _print_error(error, as_json="--json" in sys.argv)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+def _print_help() -> int:
+    """Print the page of `relayd --help` without what parses commands; where it cannot, typer does."""
+    page = help_page(SUMMARY, COMMANDS, EPILOG)
+    if page is None:
+        return _call()
+    print(page)
     return 0
 
 
-def _print_error(error: RelaydError, *, as_json: bool) -> None:
-    if as_json:
-        document = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
-        (print_event if sys.argv[1] in STREAMS else print_json)(document)
-        return
-    color = False if os.environ.get("NO_COLOR") else None
-    typer.secho("relayd: ", fg="red", bold=True, nl=False, err=True, color=color)
-    typer.echo(error.message, err=True)
-    for line in error.remedy.splitlines():
-        typer.echo(f"  {line}", err=True)
+def _call() -> int:
+    """Run a command, and return its exit status; raises OutputError when its output cannot be written."""
+    from relayd.cli.app import call
+
+    return call()

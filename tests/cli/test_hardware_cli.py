@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from relayd.cli.main import app
+from relayd.cli.app import app
 from relayd.cli.support.terminal import MAIL_COLUMNS
 from relayd.engine import Engine
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 REPO = "bartowski/SmolLM2-135M-Instruct-GGUF"
 NAME, QUANT = "smollm2-135m-instruct", "Q8_0"
 CALLED = f"{NAME}:{QUANT}"
-INIT = "import typer; from relayd.cli.main import app; from relayd.cli.init import init; app.command()(init)"
+INIT = "import typer; from relayd.cli.app import app; from relayd.cli.init import init; app.command()(init)"
 COMMAND = [sys.executable, "-c", f"{INIT}; from relayd.cli.main import run; run()", "init"]
 
 Init = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,6 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
 from relayd.cli import main
+from relayd.cli.app import STREAMS
+from relayd.cli.app import app as relayd_app
 from relayd.cli.support import terminal
 from relayd.cli.support.lazy import LazyGroup
 from tests.daemons import Daemon, home_environ
@@ -40,7 +42,7 @@ DOWNLOADS = frozenset({"engine install", "engine update"})
 
 def commands(app: object = None, path: str = "") -> Iterator[tuple[str, TyperCommand]]:
     """Yield every command of relayd with the words that call it."""
-    command = app or typer.main.get_command(main.app)
+    command = app or typer.main.get_command(relayd_app)
     if isinstance(command, LazyGroup):
         for name, listed in command.lazy.items():
             yield from commands(listed.load(name), name)
@@ -69,7 +71,8 @@ def test_every_command_can_speak_json() -> None:
 def test_the_lists_of_commands_cut_no_sentence_short() -> None:
     groups = {path.rpartition(" ")[0] for path, _ in commands()}
     shown = {
-        group: CliRunner().invoke(main.app, [*group.split(), "--help"], terminal_width=80) for group in groups
+        group: CliRunner().invoke(relayd_app, [*group.split(), "--help"], terminal_width=80)
+        for group in groups
     }
     assert {} == {
         group: one.stdout for group, one in shown.items() if "..." in one.stdout.partition("Commands:")[2]
@@ -111,7 +114,7 @@ def test_json_is_one_indented_document_or_a_line_for_each_event(
 
     shown = capsys.readouterr().out
     assert shown, f"relayd {path} --json says nothing"
-    assert is_stream(shown) if path.split(maxsplit=1)[0] in main.STREAMS else is_document(shown)
+    assert is_stream(shown) if path.split(maxsplit=1)[0] in STREAMS else is_document(shown)
 
 
 @pytest.mark.real

@@ -4,39 +4,12 @@
 commands import.
 """
 
-import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import typer
-import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """Where a command is, and the line that `--help` of its group shows for it.
-
-    Args:
-        module: Dotted name of the module.
-        attribute: The function of the command, or the `typer.Typer` of a group.
-        summary: First line of the command's own help.
-    """
-
-    module: str
-    attribute: str
-    summary: str
-
-    def load(self, name: str) -> Any:
-        """Import the module and return the command under a name."""
-        found = getattr(importlib.import_module(self.module), self.attribute)
-        carrier = typer.Typer(rich_markup_mode=None)
-        if isinstance(found, typer.Typer):
-            carrier.add_typer(found, name=name)
-        else:
-            carrier.command(name)(found)
-        return typer.main.get_group(carrier).commands[name]
+from relayd.cli.support.listed import LazyCommand
 
 
 class LazyGroup(TyperGroup):

@@ -7,22 +7,20 @@ closed or full: no stream is left to report it on.
 import io
 import os
 import sys
-from pathlib import Path
 
 from relayd.errors import OutputError
-from relayd.files import NO_HOME
 
 
 def prepare() -> None:
     """Make up for what is missing around this process."""
     _open_descriptors()
     _make_streams()
-    try:
-        Path.home()
-    except RuntimeError:
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib takes longer to import than `--help` to answer
+        from relayd.files import NO_HOME
+
         os.environ["HOME"] = str(NO_HOME)
     try:
-        Path.cwd()
+        os.getcwd()  # noqa: PTH109 - as above
     except OSError:
         os.chdir("/")
         print("relayd: the working folder does not exist any more; / is used instead", file=sys.stderr)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from relayd.cli.main import COMMANDS, app
+from relayd.cli.app import app
+from relayd.cli.main import COMMANDS
 from tests.daemons import home_environ
 
 
@@ -39,7 +40,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
 @pytest.mark.system
 def test_help_imports_no_command() -> None:
     program = (
-        "import sys; from relayd.cli.main import app\n"
+        "import sys; from relayd.cli.app import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "print([name for name in sys.modules if name.startswith('relayd.') and 'errors' not in name], "
@@ -66,7 +67,7 @@ def test_a_shell_completes_commands_and_those_of_a_group(words: str, expected: s
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split(" ")) - 1),
     }
-    program = "from relayd.cli.main import app; app(prog_name='relayd')"
+    program = "from relayd.cli.app import app; app(prog_name='relayd')"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
     )
