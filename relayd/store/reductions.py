@@ -7,18 +7,14 @@ from typing import Any
 
 import msgspec
 
-from relayd.errors import StateError
-from relayd.files import quarantine, write_atomic
-from relayd.journal import Journal
+from relayd.store.kept import SCHEMA, KeptFile
 
 FILE = "reductions.json"
-
-_SCHEMA = 1
 
 
 class _ReductionsFile(msgspec.Struct, frozen=True, kw_only=True):
     replicas: dict[str, dict[str, Any]]
-    schema: int = _SCHEMA
+    schema: int = SCHEMA
 
 
 class Reductions:
@@ -29,12 +25,11 @@ class Reductions:
     """
 
     def __init__(self, state: Path) -> None:
-        self._path = state / FILE
+        self._file = KeptFile(state / FILE, _ReductionsFile)
         self._lock = threading.Lock()
-        self._journal = Journal("store")
 
     def __repr__(self) -> str:
-        return f"<Reductions: {self._path}>"
+        return f"<Reductions in {self._file!r}>"
 
     def read(self) -> Mapping[str, dict[str, Any]]:
         """Return what is kept; a file that cannot be read is moved aside and reported."""
@@ -53,24 +48,8 @@ class Reductions:
             if reduction is not None:
                 kept[replica] = dict(reduction)
             if kept != known:
-                write_atomic(self._path, msgspec.json.encode(_ReductionsFile(replicas=kept)))
+                self._file.write(_ReductionsFile(replicas=kept))
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        try:
-            document = msgspec.json.decode(self._path.read_bytes(), type=_ReductionsFile)
-        except FileNotFoundError:
-            return {}
-        except (OSError, msgspec.MsgspecError) as error:
-            return self._put_aside(str(error))
-        return (
-            document.replicas if document.schema == _SCHEMA else self._put_aside(f"schema {document.schema}")
-        )
-
-    def _put_aside(self, why: str) -> dict[str, dict[str, Any]]:
-        try:
-            aside = quarantine(self._path)
-        except StateError as error:
-            self._journal.error("reduction.unreadable", path=self._path, message=f"{why}; {error.message}")
-        else:
-            self._journal.warning("reduction.put_aside", path=aside, message=why)
-        return {}
+        document = self._file.read()
+        return document.replicas if document else {}
