@@ -9,7 +9,7 @@ from collections.abc import Callable
 from relayd.endpoint import Endpoint
 from relayd.journal import Journal
 from relayd.planner import Planned
-from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, Lost, Ready, Unloaded
+from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, LoadFailed, Lost, Ready, Unloaded
 
 _JOURNAL = Journal("daemon")
 
@@ -36,6 +36,7 @@ class Bridge:
         self._retire = retire
         self._interrupt = interrupt
         self._listeners: list[Callable[[], None]] = []
+        self._on_ready: Callable[[str], None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"<Bridge: {len(self._listeners)} listeners>"
@@ -43,6 +44,10 @@ class Bridge:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever a replica has changed, before the scheduler knows."""
         self._listeners.append(listener)
+
+    def on_ready(self, measure: Callable[[str], None]) -> None:
+        """Call `measure` with every replica that has come up, once the scheduler knows."""
+        self._on_ready = measure
 
     def waiting(self, replica: str, model: str) -> None:
         """A replica has asked for its memory."""
@@ -61,6 +66,7 @@ class Bridge:
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
         self._report(Ready(planned.name, planned.model, planned.spec.slots, endpoint))
+        self._on_ready(planned.name)
 
     def paused(self, replica: str) -> None:
         """A replica is unwell and takes no new request until it is ready again."""
@@ -83,6 +89,10 @@ class Bridge:
         """A replica is wanted but not in memory."""
         _JOURNAL.info("replica.not_loaded", replica=replica, reason=reason)
         self._report(Unloaded(replica, model, NO_ROOM))
+
+    def load_failed(self, replica: str, reason: str) -> None:
+        """A load on demand has failed."""
+        self._report(LoadFailed(replica, reason))
 
     def gone(self, replica: str, reason: str) -> None:
         """A replica will not come back by itself."""

@@ -24,6 +24,8 @@ class Cause(Enum):
     VANISHED = "vanished"
 
 
+_FROM_OUTSIDE = {Cause.KILLED, Cause.ADDRESS_IN_USE, Cause.IMPOSTOR, Cause.SPAWN_FAILED, Cause.VANISHED}
+
 _HOPELESS = {Cause.REFUSED, Cause.WRONG_CPU, Cause.DEVICE_OOM}
 
 
@@ -47,6 +49,11 @@ class Exit:
     def hopeless(self) -> bool:
         """Whether trying again cannot help."""
         return self.cause in _HOPELESS
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether neither its file nor its size has ended it, so that the next try may well work."""
+        return self.cause in _FROM_OUTSIDE
 
     @property
     def blame(self) -> float:

@@ -41,6 +41,7 @@ class DurableState:
         self.history = History(since=clock.wall())
         self._clock = clock
         self._keep = keep
+        self._has_shrunk = False
 
     def __repr__(self) -> str:
         return f"<DurableState of {self.sizing.wanted.name}: {self.restarts!r}>"
@@ -72,11 +73,23 @@ class DurableState:
 
     def decide(self, found: Findings, served: Served) -> Retry | GiveUp:
         """Choose between another try, in which size, and giving up."""
-        smaller = self.sizing.may_shrink(found.exit) and self._shrink(found)
-        verdict = self._count(found.exit, served, smaller=smaller)
+        self._has_shrunk = self.sizing.may_shrink(found.exit) and self._shrink(found)
+        verdict = self._count(found.exit, served, smaller=self._has_shrunk)
         if isinstance(verdict, Retry):
             self.history.retry = verdict
         return verdict
+
+    def why_load_failed(self, found: Findings, served: Served, verdict: Retry | GiveUp) -> str:
+        """Return why a load on demand has failed, so that requests do not wait; "" where a retry follows.
+
+        When it may be tried again is the scheduler's to decide.
+        """
+        name, exit_ = self.sizing.wanted.name, found.exit
+        if isinstance(verdict, Retry) and (served.was_ready or exit_.is_from_outside or self._has_shrunk):
+            return ""
+        words = found.last_words[-1:] if exit_.cause is Cause.CRASH else ()
+        what = "ended too often" if served.was_ready else "could not be loaded"
+        return f"{name} {what}: {': '.join((exit_.message, *words))}"
 
     def resume(self, known: Snapshot) -> bool:
         """Take up what another daemon knows, and return whether that is of the line of today."""

@@ -46,6 +46,11 @@ class Fleet:
         """What every replica is meant to be; it may be smaller to fit."""
         return tuple(replica.wanted for replica in self._replicas.values())
 
+    def pid(self, name: str) -> int | None:
+        """Return the process of a replica, `MODEL#N`; None while there is none."""
+        replica = self._replicas.get(name)
+        return replica.status().pid if replica else None
+
     def adopt(self) -> dict[str, int]:
         """Take over what an earlier daemon left running and has learnt; return the pids by replica."""
         known = self._dependencies.reductions.read()
@@ -53,6 +58,11 @@ class Fleet:
             replica.recall(known.get(name))
         adopted = [replica for replica in self._replicas.values() if replica.adopt()]
         return {replica.name: pid for replica in adopted if (pid := replica.status().pid)}
+
+    def load_cold(self, name: str) -> None:
+        """Bring a replica up that is cold, `MODEL#N`; nothing if there is none, or it is not cold."""
+        if replica := self._replicas.get(name):
+            replica.load()
 
     def load(self, leave: Container[str] = ()) -> None:
         """Bring every cold replica up that fits beside the others, but for some."""
@@ -85,15 +95,16 @@ class Fleet:
         while work := [job for replica in self._replicas.values() if (job := replica.launch_work)]:
             await asyncio.wait(work)
 
-    def unload(self, name: str, reason: str) -> None:
+    def unload(self, name: str, reason: str, *, at_once: bool = False) -> None:
         """Bring a replica down so that a request may bring it back; nothing if there is none.
 
         Args:
             name: `MODEL#N`.
             reason: Why, for clients that ask for the model meanwhile.
+            at_once: Without the time that its requests may take to finish.
         """
         if replica := self._replicas.get(name):
-            replica.unload(reason, self.drain_seconds)
+            replica.unload(reason, 0 if at_once else self.drain_seconds)
 
     def renew(self, name: str, reason: str) -> None:
         """Replace the process of a replica after what it works on, one at a time within a model.
@@ -173,15 +184,17 @@ class Fleet:
 
         What is unchanged keeps its process. What changed follows one by one within a model, so that
         the others of that model serve meanwhile; what an operator has stopped, is cold, or was
-        given up by the same line, stays so.
+        given up by the same line, stays so. What is cold for want of a place is loaded where it has one now.
         """
         removed = [self._replicas[planned.name] for planned in changes.removed]
         added = [self._replica(planned) for planned in changes.added]
         self._replicas |= {replica.name: replica for replica in added}
+        loaded = {replica.name for replica in added}
         for planned in changes.unchanged:
-            self._replicas[planned.name].replan(planned)
-        others = (*changes.removed, *(change.planned for change in changes.changed))
-        self.load(leave={planned.name for planned in others})
+            replica = self._replicas[planned.name]
+            loaded |= {replica.name} if replica.wanted.cold or planned.cold else set()
+            replica.replan(planned)
+        self.load(leave=self._replicas.keys() - loaded)
         rolled, *_ = await asyncio.gather(self._roll(self._replanned(changes)), self._remove(removed))
         return rolled | {replica.name: await replica.reached(*SETTLED) for replica in added}
 

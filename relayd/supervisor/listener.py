@@ -37,6 +37,9 @@ class ReplicaListener(Protocol):
     def unloaded(self, replica: str, model: str, reason: str) -> None:
         """A replica is wanted but not in memory; `reason` is why, for clients that ask for it."""
 
+    def load_failed(self, replica: str, reason: str) -> None:
+        """A load on demand has failed; `unloaded` follows."""
+
     def gone(self, replica: str, reason: str) -> None:
         """A replica was stopped or given up, or comes back only much later: requests do not wait for it."""
 

@@ -15,7 +15,7 @@ from relayd.supervisor.launching import NotStarted
 from relayd.supervisor.listener import announce
 from relayd.supervisor.machine import StateMachine
 from relayd.supervisor.process import ReplicaProcess
-from relayd.supervisor.restarts import NOT_SERVED, Retry, Served
+from relayd.supervisor.restarts import NOT_SERVED, GiveUp, Retry, Served
 from relayd.supervisor.sizing import Reduction
 from relayd.supervisor.snapshot import Snapshot
 from relayd.supervisor.state import DOWN, Event, State
@@ -299,9 +299,16 @@ class Replica:
             self._follow(found, served)
 
     def _follow(self, found: Findings, served: Served, *, hopeless: bool = False) -> None:
-        """Choose between another try and giving up."""
-        tried = not hopeless and isinstance(self._known.decide(found, served), Retry)
-        self._machine.handle(Event.WORTH_A_RETRY if tried else Event.NO_RETRY_HELPS)
+        """Choose between another try, giving up, and another try once a request asks for it."""
+        known, verdict = self._known, GiveUp() if hopeless else self._known.decide(found, served)
+        on_demand = self.wanted.residence.demand
+        if on_demand and (reason := known.why_load_failed(found, served, verdict)):
+            known.history.reason = reason
+            self._dependencies.listener.load_failed(self.name, reason)
+            self._machine.handle(Event.LOAD_FAILED)
+        else:
+            tried = isinstance(verdict, Retry)
+            self._machine.handle(Event.WORTH_A_RETRY if tried else Event.NO_RETRY_HELPS)
 
     def _back_off(self) -> None:
         delay = self._known.history.retry.delay_seconds

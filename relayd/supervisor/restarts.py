@@ -54,9 +54,14 @@ class Served:
     busy: bool = False
 
     @property
+    def was_ready(self) -> bool:
+        """Whether it had come up."""
+        return self.ready_seconds is not None
+
+    @property
     def under_load(self) -> bool:
         """Whether it had been ready, and had requests to work on."""
-        return self.ready_seconds is not None and (self.busy or bool(self.in_flight))
+        return self.was_ready and (self.busy or bool(self.in_flight))
 
 
 NOT_SERVED = Served()

@@ -61,6 +61,7 @@ class Event(Enum):
     REAPED = "reaped"
     WORTH_A_RETRY = "worth a retry"
     NO_RETRY_HELPS = "no retry helps"
+    LOAD_FAILED = "load on demand failed"
     RETRY_DUE = "retry due"
 
 
@@ -72,10 +73,11 @@ GOALS: Mapping[Event, Goal] = {
     Event.RESUME: Goal.LOADED,
     Event.RESUME_GIVEN_UP: Goal.LOADED,
     Event.UNLOAD: Goal.COLD,
+    Event.LOAD_FAILED: Goal.COLD,
     Event.STOP: Goal.STOPPED,
     Event.STOP_NOW: Goal.STOPPED,
 }
-"""What a command makes the goal; facts leave it as it is."""
+"""What a command makes the goal; facts leave it as it is, but for a load that a later request may repeat."""
 
 Target = State | Mapping[Goal, State]
 """The next state, or the next one for each goal; a goal that is not listed does not know the event."""
@@ -93,7 +95,11 @@ def _brought_down(polite: State) -> dict[Event, Target]:
 
 _WITHOUT_PROCESS: dict[Event, Target] = {Event.STOP: State.STOPPED, Event.STOP_NOW: State.STOPPED}
 
-_TRIED_AGAIN: dict[Event, Target] = {Event.WORTH_A_RETRY: State.BACKOFF, Event.NO_RETRY_HELPS: State.FATAL}
+_TRIED_AGAIN: dict[Event, Target] = {
+    Event.WORTH_A_RETRY: State.BACKOFF,
+    Event.NO_RETRY_HELPS: State.FATAL,
+    Event.LOAD_FAILED: State.COLD,
+}
 
 
 def _another_goal(state: State) -> dict[Event, Target]:

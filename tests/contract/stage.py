@@ -88,6 +88,9 @@ class Listener:
     def unloaded(self, replica: str, model: str, reason: str) -> None:
         self.heard.append(f"{replica} unloaded: {reason}")
 
+    def load_failed(self, replica: str, reason: str) -> None:
+        self.heard.append(f"{replica} load failed: {reason}")
+
     def gone(self, replica: str, reason: str) -> None:
         self.heard.append(f"{replica} gone: {reason}")
 

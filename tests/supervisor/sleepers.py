@@ -144,6 +144,9 @@ class Listener:
     def unloaded(self, replica: str, model: str, reason: str) -> None:
         self.heard.append(f"unloaded: {reason}")
 
+    def load_failed(self, replica: str, reason: str) -> None:
+        self.heard.append(f"load failed: {reason}")
+
     def gone(self, replica: str, reason: str) -> None:
         self.heard.append(f"gone: {reason}")
 
@@ -164,6 +167,7 @@ def live(
     *,
     ready_seconds: float = 60,
     facts: Facts | None = None,
+    planned: Planned = PLANNED,
     **others: Any,
 ) -> None:
     """Tell a story of one replica, with short intervals, and end it."""
@@ -175,7 +179,7 @@ def live(
     async def tell() -> None:
         listener = Listener()
         replica = Replica(
-            PLANNED,
+            planned,
             Dependencies(launcher, listener, SystemClock(), Pools().get, smaller=smaller, **others),
             settings,
         )

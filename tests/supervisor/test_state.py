@@ -81,16 +81,21 @@ def test_a_restart_drains_and_asks_for_memory_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "state"), [(Event.WORTH_A_RETRY, State.BACKOFF), (Event.NO_RETRY_HELPS, State.FATAL)]
+    ("event", "state", "goal"),
+    [
+        (Event.WORTH_A_RETRY, State.BACKOFF, Goal.LOADED),
+        (Event.NO_RETRY_HELPS, State.FATAL, Goal.LOADED),
+        (Event.LOAD_FAILED, State.COLD, Goal.COLD),
+    ],
 )
 @pytest.mark.parametrize("state_before", WITH_PROCESS)
 def test_a_process_that_ends_by_itself_is_examined_before_anything_is_decided(
-    state_before: State, event: Event, state: State
+    state_before: State, event: Event, state: State, goal: Goal
 ) -> None:
     exited = after(Position(state_before, Goal.LOADED), Event.EXITED)
 
     assert Position(State.EXITED, Goal.LOADED) == exited
-    assert Position(state, Goal.LOADED) == after(exited, event)
+    assert Position(state, goal) == after(exited, event)
 
 
 def test_a_stop_during_the_examination_ends_where_a_stop_ends() -> None:
