@@ -17,6 +17,7 @@ from relayd.router import Suspects
 from relayd.store import Reductions
 from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
 from relayd.supervisor.adoption import Adopted
+from relayd.supervisor.grants import Grants
 from relayd.supervisor.launcher import Launcher
 from relayd.supervisor.launching import Launch
 from relayd.supervisor.probe import Fetch
@@ -31,6 +32,7 @@ def dependencies(
     fetch: Fetch,
     busy: Callable[[str], bool],
     suspects: Suspects,
+    grants: Grants,
 ) -> Dependencies:
     """Return everything that replicas of a desired state touch."""
     return Dependencies(
@@ -43,6 +45,7 @@ def dependencies(
         explain=suspects.exited,
         smaller=Ladder(desired.engine.features, desired.budget),
         out_of_memory=OomKills().ended,
+        grants=grants,
         reductions=KeptReductions(Reductions(desired.paths.state)),
     )
 

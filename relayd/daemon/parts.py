@@ -13,13 +13,17 @@ from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
 from relayd.daemon.launch import dependencies
+from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.requestlog import RequestLog
+from relayd.daemon.residence import Residents
+from relayd.daemon.sight import MemorySight
 from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
 from relayd.planner import Changes, compare
 from relayd.router import ENDING, STOPPED, Dispatcher, Pools
 from relayd.scheduler import Scheduler
 from relayd.service import Notifier, counts
+from relayd.store import Pins
 from relayd.supervisor import Fleet, Settings, State
 from relayd.units import mib
 
@@ -43,6 +47,8 @@ class DaemonParts:
     dispatcher: Dispatcher
     bridge: Bridge
     fleet: Fleet
+    grants: LedgerGrants
+    residence: Residents
     footprints: Footprints
     view: FleetView
     doors: Doors
@@ -62,6 +68,8 @@ class DaemonParts:
             suspect_seconds=config.server.first_byte_suspect_seconds,
         )
         self.fleet.configure(_settings(config))
+        self.grants.configure(desired.budget)
+        self.residence.enter(desired.plan)
         self.view.configure(config)
         _configure(self.requests, config)
 
@@ -105,6 +113,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
     def suspect(replica: str) -> None:
         fleet.suspect(replica)
 
+    def pid_of(replica: str) -> int | None:
+        return fleet.pid(replica)
+
     scheduler, pools = Scheduler(**_limits(config)), Pools(on_owed=suspect)
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(
@@ -115,6 +126,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
     )
     bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
+    grants = LedgerGrants(actor.post, clock, pid_of, MemorySight())
     touched = dependencies(
         desired,
         bridge,
@@ -122,24 +134,30 @@ def assemble(desired: DesiredState) -> DaemonParts:
         pools.get,
         busy=lambda replica: scheduler.running_on(replica) > 0 and not pools.owes(replica),
         suspects=dispatcher.suspects,
+        grants=grants,
     )
     fleet = Fleet(desired.plan, touched, _settings(config))
+    residence = Residents(actor.post, fleet, Pins(desired.paths.state))
     started = clock.wall()
     requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
     _configure(requests, config)
     view = FleetView(config, started, fleet.statuses)
     bridge.on_change(view.changed)
+    bridge.on_ready(grants.measure)
     executors = Executors(
         dispatch=dispatcher.on_answer,
         refuse=dispatcher.on_answer,
         idle=lambda idle: fleet.idle(idle.replica),
         move=dispatcher.on_move,
+        grant=grants.grant,
+        load=residence.load,
+        evict=residence.evict,
     )
     actor.start(executors)
     doors = Doors(view, dispatcher, pools, clock)
     doors.exchanges.listen(requests.note)
     return DaemonParts(
-        desired, clock, started, scheduler, actor, dispatcher, bridge, fleet,
+        desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock),
         view=view,
         doors=doors,

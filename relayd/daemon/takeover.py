@@ -111,9 +111,13 @@ class Takeover:
         What cannot be adopted but runs the predecessor's requests is left to it until `finish`.
         """
         parts, state = self._parts, self._claim.state
+        await asyncio.to_thread(parts.residence.recall)
+        parts.grants.configure(parts.desired.budget)
+        parts.residence.enter(parts.desired.plan)
         for planned in parts.desired.plan:
             parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
+        self._enter_held(adopted)
         cold = take_up(parts, state)
         if self._claim.predecessor:
             self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
@@ -131,6 +135,14 @@ class Takeover:
         fleet = self._parts.fleet
         await self._end_orphans({status.pid for status in fleet.statuses() if status.pid})
         fleet.load(leave={planned.name for planned in fleet.plan} - left)
+
+    def _enter_held(self, adopted: Mapping[str, int]) -> None:
+        """Enter what is in memory already, before anything else gets memory."""
+        for status in self._parts.fleet.statuses():
+            name = status.spec.name
+            if name in adopted:
+                self._parts.grants.hold(status.planned, adopted[name])
+                self._parts.grants.measure(name)
 
     def _serve(self, descriptor: int) -> None:
         self._connections.add(task := asyncio.create_task(self._parts.doors.listener.attach(descriptor)))

@@ -170,6 +170,7 @@ class _Attempt:
         """Let go of everything within one turn of the loop."""
         parts, successor = self._parts, self._successor
         parts.doors.listener.stop_listening()
+        parts.grants.close()
         parts.fleet.release()
         state = handover_state(parts)
         parts.dispatcher.redirect(successor.post)

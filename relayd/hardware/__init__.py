@@ -5,7 +5,7 @@ without touching the operating system.
 """
 
 from relayd.hardware.document import document
-from relayd.hardware.held import Held, held
+from relayd.hardware.held import Held, held, unmapped_ram
 from relayd.hardware.listing import Listed, merge_engine_devices, parse_devices
 from relayd.hardware.machine import (
     Bandwidth,
@@ -19,7 +19,7 @@ from relayd.hardware.machine import (
     NumaNode,
 )
 from relayd.hardware.oom import OomKills
-from relayd.hardware.probe import MachineSources, probe, this_machine
+from relayd.hardware.probe import MachineSources, probe, probe_memory, this_machine
 from relayd.hardware.residence import residence
 
 __all__ = [
@@ -41,6 +41,8 @@ __all__ = [
     "merge_engine_devices",
     "parse_devices",
     "probe",
+    "probe_memory",
     "residence",
     "this_machine",
+    "unmapped_ram",
 ]

@@ -8,7 +8,7 @@ from typing import Literal
 
 import psutil
 
-from relayd.hardware.kernel import read_text
+from relayd.hardware.kernel import parse_pairs, read_text
 from relayd.hardware.machine import Machine
 from relayd.units import KIB, Bytes
 
@@ -48,3 +48,19 @@ def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
     with contextlib.suppress(psutil.Error, OSError):  # gone, or no descriptor to ask with
         return Held(on_gpus | {"cpu": Bytes(psutil.Process(pid).memory_info().rss)}, "rss")
     return None
+
+
+def unmapped_ram(pid: int, root: Path = Path("/")) -> Bytes:
+    """Return the RAM of a process that holds no file's pages: what the kernel cannot drop; 0 if it is gone.
+
+    Args:
+        pid: The process.
+        root: The folder that holds `proc`.
+    """
+    status = parse_pairs(read_text(root / f"proc/{pid}/status"))
+    kept = [status[name].split()[0] for name in ("RssAnon", "RssShmem") if name in status]
+    if kept:
+        return Bytes(sum(map(int, kept)) * KIB)
+    with contextlib.suppress(psutil.Error, OSError):
+        return Bytes(psutil.Process(pid).memory_info().rss)
+    return Bytes(0)

@@ -79,6 +79,23 @@ def probe(sources: MachineSources | None = None) -> Machine:
     return catalogued(machine)
 
 
+def probe_memory(sources: MachineSources | None = None, *, gpus: bool = True) -> Machine:
+    """Return the machine with nothing but its memory: what changes from second to second.
+
+    Args:
+        sources: Where the facts come from.
+        gpus: Whether drivers are asked too.
+    """
+    sources = sources or this_machine()
+    ram = memory.read_memory(sources.root, sources.system_memory, numa.read_nodes(sources.root))
+    found: tuple[Device, ...] = ()
+    if gpus and sources.os == "macos":
+        found = apple.read_gpus(parse_pairs(sources.run_sysctl()), ram)
+    elif gpus:
+        found, _ = _gpus(sources, ram)
+    return Machine(sources.os, sources.arch, Cpu("", 0, 0, 0), ram, found)
+
+
 def _gpus(sources: MachineSources, ram: Memory) -> tuple[tuple[Device, ...], tuple[str, ...]]:
     """Return the GPUs of every maker: those with memory of their own first, integrated ones last."""
     found = (

@@ -10,7 +10,7 @@ import pytest
 
 from relayd.daemon.events import NO_ROOM
 from relayd.daemon.inventory import handover_state
-from relayd.daemon.report import NoArguments, StopArguments
+from relayd.daemon.report import StopArguments
 from relayd.daemon.takeover import Claim, Takeover
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
@@ -22,6 +22,7 @@ from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.restarts import CountedExit, Spent
 from relayd.supervisor.sizing import line_of
 from relayd.supervisor.snapshot import Snapshot
+from relayd.supervisor.state import SETTLED
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 
 pytestmark = pytest.mark.system
@@ -53,15 +54,17 @@ def taken_over(home: Path, state: HandoverState) -> tuple[dict[str, str], dict[s
 
     async def story(daemon: Assembled) -> tuple[dict[str, str], dict[str, Refuse]]:
         await Takeover(daemon.parts, Claim(Lock(home / "lock", -1), state=state)).run()
-        report = await daemon.operations.status(NoArguments())
+        states = {one.name: one.state.value for one in daemon.parts.fleet.select(None)}
         refusals = {}
-        for model in report.models:
+        for replica in daemon.parts.fleet.select(None):
+            await replica.reached(*SETTLED)
+        for model in daemon.parts.desired.config.model:
             ticket, holder = Ticket(daemon.parts.dispatcher.next_id(), Ask(model.name)), Holder()
             daemon.parts.dispatcher.enter(ticket, holder)
             (refusal,) = holder.answers
             assert isinstance(refusal, Refuse)
             refusals[model.name] = refusal
-        return {one.name: one.state for model in report.models for one in model.replicas}, refusals
+        return states, refusals
 
     return with_parts(desired(home, MODEL, OTHER), story)
 
