@@ -8,6 +8,7 @@ from relayd.api.admission import Incoming
 from relayd.api.bodies import PROGRESS, BodyHold
 from relayd.api.guard import body_too_large, check_body_head
 from relayd.errors import BodyTimeoutError, RequestError
+from relayd.router import become_task
 from relayd.units import Bytes
 
 BROKEN = RequestError("The framing of the body does not match its head.")
@@ -48,6 +49,7 @@ async def read_body(request: Incoming, *, limit: Bytes, progress_seconds: float,
 async def _collect(request: Incoming, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
     """Read to the end, renewing the deadline whenever enough has arrived."""
     body, marked = bytearray(), 0
+    await become_task()
     try:
         async with asyncio.timeout(progress_seconds) as deadline:
             hold.arriving(deadline)

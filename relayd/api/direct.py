@@ -16,7 +16,7 @@ from relayd.api.guard import Headers
 from relayd.api.head import RequestHead, encode_answer
 from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.router import Fields
+from relayd.router import EagerRun, Fields
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -77,7 +77,7 @@ class Direct:
     """
 
     __slots__ = (
-        "_chunked", "_end", "_head", "_line", "_task", "_unsent", "_waiter", "_waiting", "content",
+        "_chunked", "_end", "_head", "_line", "_run", "_unsent", "_waiter", "_waiting", "content",
         "keep_alive", "length", "sent_bytes",
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ class Direct:
         self._head = head
         self._chunked = False
         self._unsent = b""
-        self._task: asyncio.Task[None] | None = None
+        self._run: EagerRun | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._waiting = 0
 
@@ -146,12 +146,12 @@ class Direct:
 
     def serve(self, admitted: Admitted) -> None:
         """Have its route answer it."""
-        self._task = asyncio.get_running_loop().create_task(self._serve(admitted))
+        self._run = EagerRun(self._serve(admitted))
 
     def cancel(self) -> None:
         """End it: the client has left."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._run is not None:
+            self._run.cancel()
 
     def refuse(self, answer: Answer) -> None:
         """Answer it with what the door answers, and end.

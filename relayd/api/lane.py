@@ -284,6 +284,11 @@ class Lane(asyncio.Protocol):
         self._lanes.deadlines.give(self, self._lanes.limits.idle_seconds)
         self.resume()
         if self._buffer:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Begin a request that came before the answer to the one before: a thousand of them must not nest."""
+        if self._current is None and self._buffer and self._phase is not Phase.ENDING:
             self._advance()
 
     def _end(self, *, linger: bool) -> None:

@@ -4,6 +4,7 @@ from relayd.router.attempts import Attempts, Reply
 from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher, Lease
+from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
 from relayd.router.llamaserver import LLAMA_SERVER
@@ -24,6 +25,7 @@ __all__ = [
     "Call",
     "Dialect",
     "Dispatcher",
+    "EagerRun",
     "ExchangeRecord",
     "Exchanges",
     "Fields",
@@ -38,6 +40,7 @@ __all__ = [
     "Suspects",
     "Translation",
     "Unlisted",
+    "become_task",
     "changed",
     "judge",
     "open_body",

@@ -19,6 +19,7 @@ from relayd.errors import (
     UnavailableError,
     UpstreamError,
 )
+from relayd.router.eager import Cancellable, Pause, current
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
 from relayd.router.suspects import Suspects
@@ -98,11 +99,12 @@ class Lease:
         self.record = record
         self._dispatcher = dispatcher
         self._ticket = ticket
-        self._place: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+        self._place: Endpoint | RequestError | None = None
+        self._pause: Pause | None = None
         self.call: Call | None = None
         self._owing: Upstream | None = None
         self._is_moved = False
-        self._task: asyncio.Task[object] | None = None
+        self._runner: Cancellable | None = None
         self._interruption: RequestError | None = None
 
     @property
@@ -117,9 +119,13 @@ class Lease:
             RequestError: The queue is full, the wait was too long, no replica can serve,
                 or every attempt failed.
         """
-        endpoint = await self._place
-        self.record.placed(endpoint)
-        return endpoint
+        while self._place is None:
+            self._pause = Pause()
+            await self._pause
+        if isinstance(self._place, RequestError):
+            raise self._place
+        self.record.placed(self._place)
+        return self._place
 
     def hold(self) -> Callable[[], None]:
         """Keep the slots of a replica that still works on this request, until what is returned is called."""
@@ -145,7 +151,7 @@ class Lease:
             sent: Whether the client has seen a part of the answer.
             hung_up: Whether the replica hung up, so that this request may have ended it.
         """
-        self._place = asyncio.get_running_loop().create_future()
+        self._place = None
         self._dispatcher.post(AttemptFailed(self._ticket.id, sent, hung_up))
 
     def sent_on(self, upstream: Upstream | None) -> None:
@@ -162,35 +168,36 @@ class Lease:
 
     def move(self) -> None:
         """Have the request tried elsewhere, unless a byte of its answer has come."""
-        if self._owes_first_byte() and self._task and not self._interruption:
+        if self._owes_first_byte() and self._runner and not self._interruption:
             self._is_moved = True
-            self._task.cancel()
+            self._runner.cancel()
 
     def moved(self) -> bool:
         """Return whether the attempt was ended to be made elsewhere, and not by the client."""
         is_moved, self._is_moved = self._is_moved, False
-        return is_moved and self._task is not None and not self._task.uncancel()
+        return is_moved and self._runner is not None and not self._runner.uncancel()
 
     def runs_on(self, endpoint: Endpoint) -> bool:
         """Return whether an incarnation works on this request."""
-        return self._place.done() and self.record.endpoint == endpoint
+        return self._place is not None and self.record.endpoint == endpoint
 
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
-        if self._place.done():
-            return
-        if isinstance(answer, Dispatch):
-            self._place.set_result(answer.endpoint)
-        else:
-            self._place.set_exception(_refusal(answer))
+        if self._place is None:
+            self._settle(answer.endpoint if isinstance(answer, Dispatch) else _refusal(answer))
+
+    def _settle(self, place: Endpoint | RequestError) -> None:
+        self._place = place
+        if self._pause is not None:
+            self._pause.go_on()
 
     def interrupt(self, error: RequestError) -> None:
         """End the request with `error` where it is: as a refusal before its answer, else within it."""
-        if not self._place.done():
-            self._place.set_exception(error)
-        elif self._task and not self._interruption:
+        if self._place is None:
+            self._settle(error)
+        elif self._runner and not self._interruption:
             self._interruption = error
-            self._task.cancel()
+            self._runner.cancel()
 
     def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
         """End the request with `error` if a replica has begun to answer it; else it goes elsewhere.
@@ -204,12 +211,12 @@ class Lease:
 
     def interrupted(self) -> RequestError | None:
         """Return why the request was interrupted, which is to be answered now; None when its client left."""
-        if self._interruption and self._task:
-            self._task.uncancel()
+        if self._interruption and self._runner:
+            self._runner.uncancel()
         return self._interruption
 
     def __enter__(self) -> Self:
-        self._task = asyncio.current_task()
+        self._runner = current()
         self.record.queued(self._ticket.ask)
         self._dispatcher.enter(self._ticket, self)
         return self
@@ -217,8 +224,6 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._place.done() and not self._place.cancelled():
-            self._place.exception()  # a refusal that was not waited for is not an unhandled error
         self._dispatcher.leave(self._ticket, self.record.end(error))
 
 

@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
+from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.router.upstream import PoolKey, Upstream
 
@@ -218,6 +219,7 @@ class Pools:
         return upstream.idle_since + self._idle_seconds - asyncio.get_running_loop().time()
 
     async def _connect(self, endpoint: Endpoint) -> Upstream:
+        await become_task()
         try:
             async with asyncio.timeout(self._connect_seconds):
                 upstream = await self._open(endpoint)

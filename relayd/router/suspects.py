@@ -19,6 +19,7 @@ from relayd.clock import Clock
 from relayd.endpoint import Address, Endpoint
 from relayd.errors import CrashedReplicasError
 from relayd.journal import Journal
+from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.units import MIB
 
@@ -174,6 +175,7 @@ class Suspects:
 
     async def verdict(self, endpoint: Endpoint) -> None:
         """Wait until it is known why an incarnation hung up; for seconds at most: it may live on."""
+        await become_task()
         try:
             async with asyncio.timeout(_VERDICT_SECONDS):
                 await self._incarnation(endpoint).known.wait()

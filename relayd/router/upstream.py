@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
+from relayd.router.eager import Pause
 from relayd.router.framing import Framing
 from relayd.router.headers import Call, Head, parse_head
 from relayd.units import KIB
@@ -67,7 +68,7 @@ class Upstream(asyncio.Protocol):
         self._sink: Sink | None = None
         self._paused = False
         self._error: OSError | UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._pause: Pause | None = None
         self._last_byte_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._on_end: Callable[[], None] | None = None
@@ -205,9 +206,9 @@ class Upstream(asyncio.Protocol):
             self._framing.over = True
         if not self.is_over and self._error is None:
             self._error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
-        self._wake()
         if self._on_end is not None:
             self._on_end()
+        self._wake()
 
     def _read_head(self, data: bytes) -> bytes:
         """Return what comes after the head, once that is complete."""
@@ -278,9 +279,10 @@ class Upstream(asyncio.Protocol):
 
     async def _woken(self) -> None:
         if self._error is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            self._pause = Pause()
+            await self._pause
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Let the request go on, which may be over, and another one have begun here, when this returns."""
+        if self._pause is not None:
+            self._pause.go_on()
