@@ -3,10 +3,11 @@
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
 from relayd.router.dialect import Dialect, Problem, Translation
-from relayd.router.dispatch import ENDING, STOPPED, Dispatcher, Lease
+from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.headers import Call
+from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.pool import Pools

@@ -11,9 +11,9 @@ from typing import Self
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.dialect import Problem
-from relayd.router.dispatch import Lease
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
+from relayd.router.lease import Lease
 from relayd.router.pool import Hold, Pools
 from relayd.router.upstream import Sink, Upstream
 

@@ -142,7 +142,7 @@ def _rest(begun: Coroutine[Any, None, None], waits_for: object) -> Generator[Any
     while True:
         try:
             yield waits_for
-        except BaseException as error:  # noqa: BLE001 - it is raised where the coroutine waits
+        except BaseException as error:  # noqa: BLE001 - raised where the coroutine waits
             try:
                 waits_for = begun.throw(error)
             except StopIteration:

@@ -9,8 +9,8 @@ from relayd.errors import RequestError
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault
 from relayd.router.dialect import Dialect, Problem
-from relayd.router.dispatch import Lease
 from relayd.router.headers import Call, Head
+from relayd.router.lease import Lease
 from relayd.router.pool import Pools
 from relayd.router.recipient import Recipient
 from relayd.router.splice import Splice, can_splice

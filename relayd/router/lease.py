@@ -1,0 +1,224 @@
+"""How does a request wait for its slot, and how is the slot surely given back (lease)?"""
+
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Protocol, Self
+
+from relayd.endpoint import Endpoint
+from relayd.errors import (
+    NotLoadedError,
+    QueueFullError,
+    QueueTimeoutError,
+    RequestError,
+    UnavailableError,
+    UpstreamError,
+)
+from relayd.router.eager import Cancellable, Pause, current
+from relayd.router.exchange import ExchangeRecord
+from relayd.router.headers import Call
+from relayd.router.suspects import Suspects
+from relayd.router.upstream import Upstream
+from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, Refusal, Refuse, Ticket
+
+_REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
+    Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
+    Refusal.TIMED_OUT: (
+        QueueTimeoutError,
+        "The request waited too long",
+        "Try again later, or add slots or replicas.",
+    ),
+    Refusal.UNAVAILABLE: (
+        UnavailableError,
+        "The model cannot serve",
+        "`relayd status` and `relayd logs` on the server show why.",
+    ),
+    Refusal.NOT_LOADED: (
+        NotLoadedError,
+        "The model is not loaded",
+        "Ask an operator to free memory or to load it: `relayd status` on the server shows what holds it.",
+    ),
+    Refusal.ATTEMPTS_SPENT: (
+        UpstreamError,
+        "every replica that was tried failed",
+        "`relayd logs` shows why.",
+    ),
+}
+
+
+class Lessor(Protocol):
+    """Who gives leases: `Dispatcher`."""
+
+    suspects: Suspects
+
+    def post(self, event: Event) -> None:
+        """Post what happened to a request."""
+        ...
+
+    def enter(self, ticket: Ticket, holder: "Lease") -> None:
+        """Ask for a ticket's slot on behalf of its holder."""
+        ...
+
+    def hold(self, ticket: Ticket) -> Callable[[], None]:
+        """Keep the slots of a ticket whose replica still works on it, until what is returned is called."""
+        ...
+
+    def clear(self, ticket: Ticket) -> None:
+        """Take note that a request did not end its replica."""
+        ...
+
+    def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
+        """Forget a ticket and give its slot back."""
+        ...
+
+
+class Lease:
+    """One request's place in the schedule; leaving the `with` block gives its slot back.
+
+    The scheduler is asked on entering, and has often answered before the block begins: `placed`
+    then returns at once. Whatever ends the block (an answer, an error, a client that left) ends
+    the lease and the record, and exactly once: slots cannot leak.
+
+    Attributes:
+        record: Where it is noted what happens to the request.
+        call: What replicas get of it; None until one does.
+    """
+
+    call: Call | None
+
+    def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
+        self.record = record
+        self._lessor = lessor
+        self._ticket = ticket
+        self._place: Endpoint | RequestError | None = None
+        self._pause: Pause | None = None
+        self.call = None
+        self._owing: Upstream | None = None
+        self._is_moved = False
+        self._runner: Cancellable | None = None
+        self._interruption: RequestError | None = None
+
+    @property
+    def suspects(self) -> Suspects:
+        """The requests that may have crashed replicas."""
+        return self._lessor.suspects
+
+    async def placed(self) -> Endpoint:
+        """Wait for a slot and return where it is.
+
+        Raises:
+            RequestError: The queue is full, the wait was too long, no replica can serve,
+                or every attempt failed.
+        """
+        while self._place is None:
+            self._pause = Pause()
+            await self._pause
+        if isinstance(self._place, RequestError):
+            raise self._place
+        self.record.placed(self._place)
+        return self._place
+
+    def hold(self) -> Callable[[], None]:
+        """Keep the slots of a replica that still works on this request, until what is returned is called."""
+        release, endpoint, call = self._lessor.hold(self._ticket), self.record.endpoint, self.call
+
+        def ended() -> None:
+            if endpoint and call:
+                self._lessor.suspects.lost(endpoint, call)
+            release()
+
+        return ended
+
+    def hung_up(self) -> None:
+        """Take note that the replica hung up on this request, whose fault that may be."""
+        if self.record.endpoint and self.call:
+            clear = partial(self._lessor.clear, self._ticket)
+            self._lessor.suspects.lost(self.record.endpoint, self.call, clear)
+
+    def failed(self, *, sent: bool = False, hung_up: bool = False) -> None:
+        """Report a failed attempt; `placed` then waits for the next replica.
+
+        Args:
+            sent: Whether the client has seen a part of the answer.
+            hung_up: Whether the replica hung up, so that this request may have ended it.
+        """
+        self._place = None
+        self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up))
+
+    def sent_on(self, upstream: Upstream | None) -> None:
+        """Take note of the connection on which the request was sent; None once its answer has begun."""
+        self._owing = upstream
+
+    def waits_since(self, moment: float) -> bool:
+        """Return whether a replica has owed the first byte since a moment (monotonic seconds)."""
+        placed_at = self.record.placed_at
+        return self._owes_first_byte() and placed_at is not None and placed_at <= moment
+
+    def _owes_first_byte(self) -> bool:
+        return self._owing is not None and not self._owing.answered
+
+    def move(self) -> None:
+        """Have the request tried elsewhere, unless a byte of its answer has come."""
+        if self._owes_first_byte() and self._runner and not self._interruption:
+            self._is_moved = True
+            self._runner.cancel()
+
+    def moved(self) -> bool:
+        """Return whether the attempt was ended to be made elsewhere, and not by the client."""
+        is_moved, self._is_moved = self._is_moved, False
+        return is_moved and self._runner is not None and not self._runner.uncancel()
+
+    def runs_on(self, endpoint: Endpoint) -> bool:
+        """Return whether an incarnation works on this request."""
+        return self._place is not None and self.record.endpoint == endpoint
+
+    def settle(self, answer: Dispatch | Refuse) -> None:
+        """Take the scheduler's answer."""
+        if self._place is None:
+            self._settle(answer.endpoint if isinstance(answer, Dispatch) else _refusal(answer))
+
+    def _settle(self, place: Endpoint | RequestError) -> None:
+        self._place = place
+        if self._pause is not None:
+            self._pause.go_on()
+
+    def interrupt(self, error: RequestError) -> None:
+        """End the request with `error` where it is: as a refusal before its answer, else within it."""
+        if self._place is None:
+            self._settle(error)
+        elif self._runner and not self._interruption:
+            self._interruption = error
+            self._runner.cancel()
+
+    def interrupt_on(self, endpoint: Endpoint, error: RequestError) -> None:
+        """End the request with `error` if a replica has begun to answer it; else it goes elsewhere.
+
+        Args:
+            endpoint: The incarnation that is about to be ended.
+            error: Why.
+        """
+        if self.record.first_byte_at and self.record.endpoint == endpoint:
+            self.interrupt(error)
+
+    def interrupted(self) -> RequestError | None:
+        """Return why the request was interrupted, which is to be answered now; None when its client left."""
+        if self._interruption and self._runner:
+            self._runner.uncancel()
+        return self._interruption
+
+    def __enter__(self) -> Self:
+        self._runner = current()
+        self.record.queued(self._ticket.ask)
+        self._lessor.enter(self._ticket, self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lessor.leave(self._ticket, self.record.end(error))
+
+
+def _refusal(refuse: Refuse) -> RequestError:
+    kind, summary, remedy = _REFUSALS[refuse.refusal]
+    message = f"{summary}: {refuse.reason}."
+    return kind(message, remedy=remedy, retry_after_seconds=refuse.retry_after_seconds)
