@@ -7,19 +7,18 @@ model was given up, or an honest client was not answered rightly.
 import argparse
 import asyncio
 import json
-import random
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from tests.attack import files
-from tests.attack.bodies import FAMILIES, cases
+from tests.attack.bodies import FAMILIES, cases, sampled
 from tests.attack.case import Case
-from tests.attack.honest import Honest
+from tests.attack.honest import Beside
 from tests.attack.outcome import Outcome, Tally
 from tests.attack.report import Result
 from tests.attack.sending import send_body, send_form
@@ -51,10 +50,10 @@ def main() -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="of the order, and of damaged files")
+    parser.add_argument("--seed", type=int, default=1, help="of damaged files")
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--family", default="", help=f"bodies of these families: {', '.join(FAMILIES)}")
-    parser.add_argument("--sample", type=int, default=0, help="at most so many of each family; 0 is all")
+    parser.add_argument("--sample", type=int, default=400, help="at most so many of each family; 0 is all")
     parser.add_argument("--clients", type=int, default=6, help="that attack at a time")
     parser.add_argument("--files", type=int, default=200, help="damaged model files")
     parser.add_argument("--json", action="store_true", help="report for programs")
@@ -67,43 +66,51 @@ async def _attack(options: argparse.Namespace) -> Result:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     tally, began = Tally(), time.monotonic()
     target = Target(tally)
-    honest = Honest(target.port)
-    watching = None
+    watching, honest = None, None
     try:
         await target.ready()
         watching = asyncio.create_task(target.watch())
-        honest.start()
+        honest = await Beside.start(target.port)
         await asyncio.sleep(_BEFORE_SECONDS)
         await _parts(options, target, tally, honest)
-        honest.enter("after")
+        _enter("after", target, honest)
         await asyncio.sleep(_AFTER_SECONDS)
-        await honest.stop()
+        seen = await honest.stop()
         await target.look()
         faults = target.faults()
     finally:
         if watching is not None:
             watching.cancel()
+        if honest is not None:
+            honest.kill()
         await asyncio.to_thread(target.close)
-    return Result(tally, target.fate, honest.seen, faults, time.monotonic() - began)
+    return Result(tally, target.fate, seen, faults, time.monotonic() - began)
 
 
-async def _parts(options: argparse.Namespace, target: Target, tally: Tally, honest: Honest) -> None:
+async def _parts(options: argparse.Namespace, target: Target, tally: Tally, honest: Beside) -> None:
     only, port = options.only.split(","), target.port
     if "bodies" in only:
-        honest.enter("during bodies")
         families = tuple(filter(None, options.family.split(",")))
         for family in families or FAMILIES:
-            shots = _sampled([*cases((family,))], options)
             # Bodies of the largest size come all at once: what they hold together is the attack.
             clients = _AT_ONCE_LARGE if family == "structure" else options.clients
+            shots = sampled([*cases((family,))], options.sample)
+            _enter(family, target, honest)
             await _fire(shots, clients, lambda case: send_body(port, case), tally)
-            _say(f"{family}: {len(shots)} sent, {target.fate.ended.total()} replicas ended so far")
     if "wire" in only:
-        honest.enter("during raw HTTP")
-        await _fire(_sampled([*forms()], options), options.clients, lambda form: send_form(port, form), tally)
+        shots_of_wire = sampled([*forms()], options.sample)
+        _enter("raw HTTP", target, honest)
+        await _fire(shots_of_wire, options.clients * 2, lambda form: send_form(port, form), tally)
     if "files" in only:
-        honest.enter("during files")
+        _enter("files", target, honest)
         await asyncio.to_thread(_damage, options, tally)
+
+
+def _enter(phase: str, target: Target, honest: Beside) -> None:
+    """Begin a phase; what ends late of the one before counts in it."""
+    sys.stderr.write(f"{time.strftime('%X')} {phase}; {target.fate.ended.total()} replicas ended so far\n")
+    target.phase = phase
+    honest.enter(phase)
 
 
 async def _fire(
@@ -123,20 +130,10 @@ async def _fire(
     await asyncio.gather(*(client() for _ in range(clients)))
 
 
-def _sampled(shots: Sequence[Shot], options: argparse.Namespace) -> list[Shot]:
-    chance = random.Random(options.seed)
-    return chance.sample(shots, min(options.sample or len(shots), len(shots)))
-
-
 def _damage(options: argparse.Namespace, tally: Tally) -> None:
     with tempfile.TemporaryDirectory(prefix="attack-files") as home:
         for outcome in files.outcomes(Path(home), options.seed, options.files):
             tally.add(outcome)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Every hostile body, family by family."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from tests.attack import grammars, members, texts
 from tests.attack.case import CHAT, EMBEDDINGS, TEXT, Case, Named, request
+
+Shot = TypeVar("Shot")
 
 
 def _schemas() -> Named:
@@ -46,13 +49,33 @@ _OWN_MEMBERS = {CHAT: "prompt input", TEXT: "messages input", EMBEDDINGS: "messa
 """What another path asks with: a case that only sets that proves nothing here."""
 
 
-def cases(families: tuple[str, ...] = (), models: tuple[str, ...] = ("slow", "tiny")) -> Iterator[Case]:
-    """Yield every case of some families, or of all, for one model after the other."""
-    turn = itertools.cycle(models)
+_PATIENT = ("lengths",)
+"""Families whose requests are long work, which only the quick model does in seconds."""
+
+
+def cases(families: tuple[str, ...] = ()) -> Iterator[Case]:
+    """Yield every case of some families, or of all, for one model after the other that serves its path."""
+    turn = itertools.cycle(("slow", "tiny"))
     for kind, (source, paths) in FAMILIES.items():
         for name, what in source() if not families or kind in families else ():
             for path in paths:
                 if isinstance(what, bytes):
                     yield Case(kind, name, path, what)
                 elif not set(what) & set(_OWN_MEMBERS[path].split()):
-                    yield Case(kind, name, path, request(path, next(turn), what))
+                    model = "tiny" if kind in _PATIENT else next(turn)
+                    model = "vectors" if path == EMBEDDINGS else model
+                    yield Case(kind, name, path, request(path, model, what))
+
+
+def sampled(shots: Sequence[Shot], most: int) -> list[Shot]:
+    """Return every n-th of an ordered list, at most so many.
+
+    Members, values and paths come in an order that repeats; n is a prime that no such period has as a
+    divisor, so that each member is there with some of the values, and each value with some of the members.
+    """
+    if not most or len(shots) <= most:
+        return [*shots]
+    return [*shots[:: next(step for step in _STEPS if step * most >= len(shots) or step == _STEPS[-1])]]
+
+
+_STEPS = (5, 11, 17, 23, 29, 37, 53, 101, 499)

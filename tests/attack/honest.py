@@ -1,12 +1,19 @@
-"""Honest clients beside the attack: are they served, rightly, and how long does the daemon let them wait?"""
+"""Honest clients beside the attack: are they served, rightly, and how long does the daemon let them wait?
+
+`python -m tests.attack.honest PORT` is a process of its own: a client that shares its interpreter with the
+attack would take the attack's work for the daemon's. Each line on standard input begins a phase; at the end
+of the input its figures go to standard output.
+"""
 
 import asyncio
 import random
 import statistics
+import sys
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+import msgspec
 
 from tests.soak.certain import answer
 from tests.soak.clients import WHOLE, WRONG, Question, ask
@@ -26,7 +33,7 @@ BUSY = ("429 queue_full", "503 queue_timeout")
 class Seen:
     """What honest clients saw in one phase."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     details: dict[str, str] = field(default_factory=dict)
     lags: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -48,22 +55,18 @@ class Honest:
     port: int
     seen: dict[str, Seen] = field(default_factory=dict)
     phase: str = "before"
-    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     _over: bool = False
 
-    def start(self) -> None:
-        for seed, model in enumerate(("slow", "tiny", "tiny")):
-            self._tasks.append(asyncio.create_task(self._ask(model, random.Random(seed))))
-        self._tasks.append(asyncio.create_task(self._look()))
+    async def serve(self) -> None:
+        """Ask until standard input ends; every request comes to its end."""
+        models = enumerate(("slow", "tiny", "tiny"))
+        asking = [self._ask(model, random.Random(seed)) for seed, model in models]
+        await asyncio.gather(self._follow(), self._look(), *asking)
 
-    def enter(self, phase: str) -> None:
-        """Count from now on for another phase."""
-        self.phase = phase
-
-    async def stop(self) -> None:
-        """Let every request come to its end."""
+    async def _follow(self) -> None:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            self.phase = line.strip()
         self._over = True
-        await asyncio.gather(*self._tasks)
 
     def _now(self) -> Seen:
         return self.seen.setdefault(self.phase, Seen())
@@ -77,7 +80,7 @@ class Honest:
             seen, began = self._now(), time.monotonic()
             failure, detail = await ask(self.port, question, answer(last, question.tokens))
             seen.waits.append(time.monotonic() - began)
-            seen.outcomes[failure] += 1
+            seen.outcomes[failure] = seen.outcomes.get(failure, 0) + 1
             if failure != WHOLE:
                 seen.details.setdefault(failure, detail[:200])
             await asyncio.sleep(0.05)
@@ -99,10 +102,43 @@ class Honest:
             writer.transport.abort()
 
 
+class Beside:
+    """That process, as the attack sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, port: int) -> "Beside":
+        command = (sys.executable, "-m", "tests.attack.honest", str(port))
+        pipe = asyncio.subprocess.PIPE
+        return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
+
+    def enter(self, phase: str) -> None:
+        """Count from now on for another phase."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{phase}\n".encode())
+
+    async def stop(self) -> dict[str, Seen]:
+        """Let every request come to its end; return what was seen."""
+        output, _ = await self._process.communicate(b"")  # None would leave its input open
+        return msgspec.json.decode(output, type=dict[str, Seen])
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+
 def spread(values: list[float]) -> dict[str, float]:
     """Return median, 99th percentile and maximum in milliseconds."""
     if len(values) < 2:
-        return {}
-    cuts = statistics.quantiles(values, n=100)
+        return dict.fromkeys(("p50", "p99", "max"), max(values, default=0.0) * 1000)
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
     found = {"p50": cuts[49], "p99": cuts[98], "max": max(values)}
     return {name: round(value * 1000, 1) for name, value in found.items()}
+
+
+if __name__ == "__main__":
+    clients = Honest(int(sys.argv[1]))
+    asyncio.run(clients.serve())
+    sys.stdout.buffer.write(msgspec.json.encode(clients.seen))

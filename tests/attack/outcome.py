@@ -11,9 +11,6 @@ SMUGGLED = "smuggled"
 REFUSED = "refused"
 SERVED = "served"
 
-OF_THE_ENGINE = "server_error"
-"""Code of a 500 that is passed on because of what a model wrote."""
-
 _MOST_EXAMPLES = 12
 
 
@@ -33,9 +30,9 @@ class Outcome:
         """Return what it means: only `served` and `refused` are as they should be."""
         if self.smuggled:
             return SMUGGLED
-        if self.status == 500 and self.code != OF_THE_ENGINE:
-            return ESCAPE
-        if self.status in (500, 502, 504):
+        if self.status == 500:
+            return ESCAPE  # nothing that a client sends is a fault of relayd or of the engine
+        if self.status in (502, 504):
             return FAILED
         if self.status == 0:
             return SILENT

@@ -8,6 +8,7 @@ from relayd.units import show_bytes
 from tests.attack.honest import Seen, spread
 from tests.attack.outcome import ESCAPE, FAILED, SILENT, SMUGGLED, Tally
 from tests.attack.target import Fate
+from tests.soak.clients import WHOLE
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class Result:
             "models given up": len(self.fate.given_up),
             "honest answers wrong": sum(seen.wrong for seen in self.seen.values()),
             "honest answers missing": sum(seen.missing for seen in self.seen.values()),
-            "faults of relayd": self.tally.count(ESCAPE) + len(self.faults),
+            "answers of 500, and faults of relayd": self.tally.count(ESCAPE) + len(self.faults),
             "requests smuggled": self.tally.count(SMUGGLED),
         }
         return {name: count for name, count in bars.items() if count}
@@ -41,10 +42,11 @@ class Result:
             "answers": dict(self.tally.answers),
             "examples": dict(self.tally.examples),
             "replicas_ended": dict(self.fate.ended),
+            "replicas_ended_by_phase": dict(self.fate.ended_in),
             "causes": self.fate.causes,
             "models_given_up": sorted(self.fate.given_up),
             "honest": {phase: _honest(seen) for phase, seen in self.seen.items()},
-            "daemon_bytes": _memory(self.fate),
+            "daemon_bytes": {phase: _memory(sizes) for phase, sizes in self.fate.memory.items()},
             "largest_replica_bytes": self.fate.largest_replica,
             "faults": self.faults,
             "broken": self.broken(),
@@ -61,23 +63,36 @@ class Result:
                 yield f"  {verdict}: {example}"
         for seconds, name in self.tally.slowest:
             yield f"  slow: {seconds:.1f} s {name}"
-        for phase, seen in self.seen.items():
-            yield f"honest clients {phase}: {dict(seen.outcomes.most_common())}"
-            yield f"  wait of an answer in ms {spread(seen.waits)}; lag of the loop in ms {spread(seen.lags)}"
-            yield from (f"  {name}: {detail}" for name, detail in seen.details.items())
-        memory = {name: show_bytes(value) for name, value in _memory(self.fate).items()}
-        yield f"memory of the daemon {memory}; largest replica {show_bytes(self.fate.largest_replica)}"
+        yield from self._phases()
+        yield f"largest replica {show_bytes(self.fate.largest_replica)}"
         yield f"replicas ended {self.fate.ended.total()}, models given up {sorted(self.fate.given_up)}"
         yield from (f"  {cause}" for cause in self.fate.causes[:20])
         yield from (f"  fault: {fault}" for fault in self.faults)
         yield f"bars broken: {self.broken() or 'none'}"
 
+    def _phases(self) -> Iterator[str]:
+        """Yield a table of honest clients, the loop and memory: times are p50, p99 and the largest in ms."""
+        titles = f"{'phase':12} {'honest: whole':>13} {'ended':>5} {'wait':>22} {'lag':>20}"
+        yield f"{titles} {'daemon':>9} {'most':>9}"
+        for phase, seen in self.seen.items():
+            memory = _memory(self.fate.memory.get(phase, [0]))
+            yield (
+                f"{phase:12} {seen.outcomes.get(WHOLE, 0):>5} of {sum(seen.outcomes.values()):<5}"
+                f" {self.fate.ended_in[phase]:>4} {_shown(seen.waits):>22} {_shown(seen.lags):>20}"
+                f" {show_bytes(memory['after']):>9} {show_bytes(memory['most']):>9}"
+            )
+            for name, detail in seen.details.items():
+                yield f"  {seen.outcomes[name]} x {name}: {detail}"
+
+
+def _shown(values: list[float]) -> str:
+    return " ".join(f"{value:.0f}" for value in spread(values).values())
+
 
 def _honest(seen: Seen) -> dict[str, Any]:
-    counts = {"wrong": seen.wrong, "missing": seen.missing, "outcomes": dict(seen.outcomes)}
+    counts = {"wrong": seen.wrong, "missing": seen.missing, "outcomes": seen.outcomes}
     return {**counts, "wait_ms": spread(seen.waits), "lag_ms": spread(seen.lags)}
 
 
-def _memory(fate: Fate) -> dict[str, int]:
-    seen = fate.memory or [0]
-    return {"before": seen[0], "most": max(seen), "after": seen[-1]}
+def _memory(sizes: list[int]) -> dict[str, int]:
+    return {"before": sizes[0], "most": max(sizes), "after": sizes[-1]}

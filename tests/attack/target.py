@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -20,26 +20,42 @@ from relayd.errors import DaemonError
 from relayd.folders import cache_dir
 from tests.attack.outcome import Tally
 from tests.daemons import FAST, Daemon, tagged_processes
-from tests.ggufs import SLOW, TINY
+from tests.ggufs import SLOW, TINY, Shape
 from tests.soak.certain import make_certain_model
 
-MODELS = {"slow": (SLOW, 2), "tiny": (TINY, 4)}
-"""Name -> shape, and slots of each of two replicas."""
+
+class Served(NamedTuple):
+    """A model that is attacked: `context` is the tokens of each slot."""
+
+    shape: Shape
+    replicas: int
+    slots: int
+    context: int
+    embeddings: bool = False
+
+
+MODELS = {
+    "slow": Served(SLOW, 2, 2, 512),  # 512 tokens take it 2 s, and 10 where four of them share two cores
+    "tiny": Served(TINY, 2, 4, 1024),
+    "vectors": Served(TINY, 1, 2, 1024, embeddings=True),
+}
+"""Name -> what is served."""
 
 MOST_DATA_BYTES = 6 << 30
 """What the daemon and each replica may allocate, so that a defence that fails costs no machine."""
 
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.3
 
 
 @dataclass(slots=True)
 class Fate:
-    """What became of replicas and of the daemon while it was watched; sizes are bytes."""
+    """What became of replicas and of the daemon, phase by phase; sizes are bytes."""
 
     ended: Counter[str] = field(default_factory=Counter)
+    ended_in: Counter[str] = field(default_factory=Counter)
     causes: list[str] = field(default_factory=list)
     given_up: set[str] = field(default_factory=set)
-    memory: list[int] = field(default_factory=list)
+    memory: dict[str, list[int]] = field(default_factory=dict)
     largest_replica: int = 0
 
 
@@ -51,21 +67,24 @@ class Target:
         with lend_installer() as installer:
             engine = ensure(installer, cache=cache_dir() / "engine").path
         self.home = Path(tempfile.mkdtemp(prefix="attack"))
-        for name, (shape, _) in MODELS.items():
-            make_certain_model(self.home / f"{name}.gguf", shape)
+        for name, model in MODELS.items():
+            make_certain_model(self.home / f"{name}.gguf", model.shape)
         self.daemon = Daemon(self.home, engine, self._config(), (), {})
         self.process = psutil.Process(self.daemon.process.pid)
         self.process.rlimit(resource.RLIMIT_DATA, (MOST_DATA_BYTES, MOST_DATA_BYTES))
         self.fate = Fate()
+        self.phase = "before"
         self._lives: dict[str, tuple[int, int | None]] = {}
 
     def _config(self) -> str:
         server = "[server]\nheader_seconds = 5\nbody_seconds = 5\n"
         tables = [FAST, server, "[queue]\nmax_wait_seconds = 60\n"]
-        for name, (_, slots) in MODELS.items():
+        for name, model in MODELS.items():
             tables.append(
-                f'[[model]]\nname = "{name}"\nfile = "{self.home / name}.gguf"\ncontext = 2048\n'
-                f"cache_ram_mib = 64\nreplicas = 2\nslots = {slots}\nthreads = 1\nembeddings = false\n"
+                f'[[model]]\nname = "{name}"\nfile = "{self.home / name}.gguf"\n'
+                f"context = {model.context * model.slots}\nslots = {model.slots}\n"
+                f"replicas = {model.replicas}\ncache_ram_mib = 64\nthreads = 1\n"
+                f"embeddings = {str(model.embeddings).lower()}\n"
             )
         return "".join(tables)
 
@@ -86,22 +105,23 @@ class Target:
 
     async def look(self) -> None:
         with suppress(psutil.Error):
-            self.fate.memory.append(self.process.memory_info().rss)
+            self.fate.memory.setdefault(self.phase, []).append(self.process.memory_info().rss)
         for name, one in (await self._replicas()).items():
             self._compare(name, one)
-        for process in await asyncio.to_thread(tagged_processes, self.home):
             with suppress(psutil.Error):
-                self.fate.largest_replica = max(self.fate.largest_replica, process.memory_info().rss)
+                size = psutil.Process(one["pid"]).memory_info().rss if one["pid"] else 0
+                self.fate.largest_replica = max(self.fate.largest_replica, size)
 
     def _compare(self, name: str, one: dict[str, Any]) -> None:
         incarnation, pid = one["incarnation"], one["pid"]
         known = self._lives.setdefault(name, (incarnation, pid))
         if known[0] != incarnation:
             self.fate.ended[name] += incarnation - known[0]
+            self.fate.ended_in[self.phase] += incarnation - known[0]
             exit_ = one["last_exit"] or {}
             flying = ", ".join(shot for shot, count in self._tally.flying.items() if count)
             self.fate.causes.append(
-                f"{name}: {exit_.get('cause')} {exit_.get('message')}; in flight: {flying}"
+                f"{self.phase}: {name}: {exit_.get('cause')} {exit_.get('message')}; in flight: {flying}"
             )
             sys.stderr.write(f"{self.fate.causes[-1]}\n")
             self._lives[name] = (incarnation, pid)
