@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity, problem, tried
-from relayd.config import Config, check_exposure, check_model_files, parse_listen, parse_ports
+from relayd.config import (
+    Config,
+    check_exposure,
+    check_model_files,
+    file_problem,
+    parse_listen,
+    parse_ports,
+)
+from relayd.engine.commandline import files_named
 from relayd.errors import RelaydError
 from relayd.hardware import Machine
 from relayd.secret import Secret
@@ -23,11 +31,23 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
     for warning in patient.warnings:
         yield Finding("configuration", Severity.NOTE, warning)
     yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
+    yield from _files_of_args(config, patient.paths.runtime)
     yield from _sizes(config, patient.machine)
     yield from _prompt_caches(patient)
     yield from _door(config)
     if not patient.running:
         yield from _ports(config)
+
+
+def _files_of_args(config: Config, runtime: Path) -> Iterator[Finding]:
+    """Yield files that a line names in its `args` and that the engine, which runs elsewhere, cannot read."""
+    for model in config.model:
+        ggufs, texts = files_named(model.args)
+        for name, gguf in (*((one, True) for one in ggufs), *((one, False) for one in texts)):
+            if why := file_problem(runtime / name, gguf=gguf):
+                elsewhere = not Path(name).is_absolute()
+                remedy = f"Write the whole path: llama-server runs in {runtime}." if elsewhere else ""
+                yield Finding("model files", Severity.PROBLEM, f"args of {model.name}: {why}", remedy)
 
 
 def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:

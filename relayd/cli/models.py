@@ -13,7 +13,14 @@ from typer.core import TyperGroup
 from relayd.catalog import CatalogEntry
 from relayd.cli import catalog
 from relayd.cli.catalog import capability_of
-from relayd.cli.ondisk import fits_here, known_models, models_on_disk, own_shelf, served_files
+from relayd.cli.ondisk import (
+    fits_here,
+    known_models,
+    models_on_disk,
+    own_shelf,
+    served_files,
+    whole_models_on_disk,
+)
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
@@ -23,7 +30,7 @@ from relayd.models.bring import bring
 from relayd.models.choice import MODEL_SUFFIXES, preferred_file
 from relayd.models.ondisk import STORES, Found, find_on_disk
 from relayd.models.shelf import ModelRecord, ModelShelf
-from relayd.models.skipped import Skipped, warning_of
+from relayd.models.skipped import LISTED, Skipped, lines_of
 from relayd.models.verify import verify as check
 from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
 from relayd.units import show_bytes
@@ -51,14 +58,20 @@ def list_(
     pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name or of a store.")] = "",
     tag: Annotated[str, typer.Option(help="Only models for this: chat, code, vision, tools …")] = "",
     every: Annotated[bool, typer.Option("--all", help="List the whole catalogue too.")] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="List only files that cannot be served, all of them.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the models on disk, from every program, or the catalogue.
 
     `relayd models FILTER` is short for `relayd models list FILTER`.
     """
-    skipped: list[Skipped] = []
-    entries, found = known_models(), models_on_disk(skipped.append)
+    left_out: list[Skipped] = []
+    entries, found = known_models(), whole_models_on_disk(left_out.append)
+    if skipped and not as_json:
+        typer.echo("\n".join(lines_of(left_out, len(left_out))) or "No file is skipped.")
+        return
     rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
     rows = [row for row in rows if _wanted(row, pattern.casefold(), _capability_of(tag))]
     unfinished = [record for record in own_shelf().records() if not record.finished]
@@ -67,7 +80,7 @@ def list_(
             {
                 "models": [_described(row, found) for row in rows],
                 "unfinished": [_pending(record) for record in unfinished],
-                "skipped": [{"path": str(one.path), "reason": str(one)} for one in skipped],
+                "skipped": [{"path": str(one.path), "reason": str(one)} for one in left_out],
             }
         )
         return
@@ -77,8 +90,8 @@ def list_(
         typer.echo("No model matches." if pattern or tag else "No model is on this disk.")
     if not (pattern or tag or every):
         typer.echo(f"The catalogue has {len(entries)} models: relayd models --all")
-    if warning := warning_of(skipped):
-        typer.echo(f"Note: {warning}", err=True)
+    for line in lines_of(left_out, LISTED):
+        typer.echo(line, err=True)
     for record in unfinished:
         typer.echo(f"Unfinished: {record.name}. Go on with: relayd pull {_again(record)}")
 

@@ -8,6 +8,7 @@ from relayd.cli.support.control import daemon_client
 from relayd.cli.support.given import given_settings
 from relayd.desired import disk
 from relayd.desired.site import Site
+from relayd.desired.whole import whole_models
 from relayd.errors import DaemonError
 from relayd.hardware import probe
 from relayd.models.ondisk import Found
@@ -35,6 +36,15 @@ def models_on_disk(skip: Callable[[Skipped], None] = passed_over) -> list[Found]
     return disk.models_on_disk(site, loaded.config.models.folders, skip)
 
 
+def whole_models_on_disk(skip: Callable[[Skipped], None]) -> list[Found]:
+    """Return every model on this disk that is all there.
+
+    Args:
+        skip: Called with each file that is called like a model and is none to serve, or is cut.
+    """
+    return whole_models(models_on_disk(skip), Site().cache, skip)
+
+
 def limit_of() -> tuple[int, int]:
     """Return what this machine can ever hold, in RAM and on devices of their own."""
     machine = probe()
@@ -57,4 +67,17 @@ def served_files() -> set[str]:
         os.path.realpath(model.file)
         for model in report.models
         if any(replica.pid for replica in model.replicas)
+    }
+
+
+def models_given_up() -> dict[str, str]:
+    """Return why a running daemon has given up all replicas of a model, by name; nothing without a daemon."""
+    try:
+        report = daemon_client().status()
+    except DaemonError:
+        return {}
+    return {
+        model.name: "; ".join(dict.fromkeys(one.last_exit.message for one in model.replicas if one.last_exit))
+        for model in report.models
+        if model.replicas and all(one.state == "fatal" for one in model.replicas)
     }

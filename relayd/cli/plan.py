@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from relayd.cli.ondisk import models_given_up
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
@@ -27,11 +28,12 @@ def plan(
 ) -> None:
     """Show what `relayd serve` starts, where, and what is left.
 
-    Models that a running daemon serves keep their places. Exits with 1 if a model does not fit, or if those
-    that run no longer do.
+    Models that a running daemon serves keep their places, and those that it has given up come last.
+    Exits with 1 if a model does not fit, or if those that run no longer do.
     """
     arguments, site = given_arguments(config)
-    found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh)
+    given_up = {} if config or simulate or fresh else models_given_up()
+    found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh, given_up=given_up)
     if not found.made.plans.plan and not as_json:
         for warning in found.made.warnings:
             typer.echo(f"Note: {warning}", err=True)

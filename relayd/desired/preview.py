@@ -1,6 +1,6 @@
 """What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from relayd.hardware.bandwidth import catalogued
 from relayd.planner import Planned
 from relayd.planner.document import plan_document
 from relayd.planner.simulate import simulate
+
+NOTHING_GIVEN_UP: Mapping[str, str] = {}
 
 PLANNED_ANEW = (
     "all models planned anew, whatever runs, would be another plan: relayd plan --fresh shows it, and relayd "
@@ -96,7 +98,13 @@ class Preview:
 
 
 def preview(
-    arguments: ServeArguments, site: Site, display: Display, simulated: str = "", *, fresh: bool = False
+    arguments: ServeArguments,
+    site: Site,
+    display: Display,
+    simulated: str = "",
+    *,
+    fresh: bool = False,
+    given_up: Mapping[str, str] = NOTHING_GIVEN_UP,
 ) -> Preview:
     """Return what `relayd serve` with these arguments would start.
 
@@ -106,6 +114,7 @@ def preview(
         display: Shown to while a model is copied out of a llamafile.
         simulated: Another machine, as `--simulate` describes it; "" is this one.
         fresh: Whether earlier plans, and what runs, are left out of account.
+        given_up: Why a running daemon has given up models, by name: they take what the others leave.
 
     Raises:
         ConfigError: The configuration is wrong.
@@ -120,12 +129,21 @@ def preview(
     except EngineError:
         engine = None
     machine = catalogued(simulate(simulated)) if simulated else None
-    made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh)
+    made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh, given_up=given_up)
     if not fresh and not simulated and _would_be_another(made):
         made = replace(made, standing=(*made.standing, PLANNED_ANEW))
     found = Preview(made, engine, own)
     differing = () if fresh or simulated or not engine else tuple(_differing(found))
-    return replace(found, made=replace(made, standing=(*made.standing, *differing)))
+    said = tuple(_given_up(made, given_up))
+    return replace(found, made=replace(made, standing=(*made.standing, *said, *differing)))
+
+
+def _given_up(made: Made, reasons: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each model that the daemon has given up, but for want of its file."""
+    for name, why in reasons.items():
+        if name in {one.name for one in made.config.model} and name not in made.plans.away:
+            because = f" ({why})" if why else ""
+            yield f"{name} is given up{because} and holds no memory: relayd start {name} tries it again"
 
 
 def _differing(preview: Preview) -> Iterator[str]:

@@ -1,14 +1,17 @@
 """Files in folders of models that are none to serve: what commands about all models say of them, once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.errors import ModelFileError, RelaydError
 from relayd.models.choice import base_name
 
-SHOWN = 20
-"""How many files a warning names."""
+NAMED, LISTED = 2, 10
+"""How many files a warning names in its sentence, and how many `relayd models` lists without being asked."""
+
+ALL = "relayd models --skipped"
+"""What lists every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,28 @@ def named_among(skipped: Iterable[Skipped], name: str) -> ModelFileError | None:
 
 def warning_of(skipped: Iterable[Skipped]) -> str:
     """Return the one sentence about all files that are left out; "" for none."""
-    every = list({one.path: str(one) for one in skipped}.values())
+    every = _each(skipped)
     if not every:
         return ""
-    more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    count = "1 file is" if len(every) == 1 else f"{len(every)} files are"
-    return f"{count} skipped: {'; '.join(every[:SHOWN])}{more}"
+    rest = len(every) - NAMED
+    more = f"; and {rest} more: {ALL}" if rest > 0 else ""
+    return f"{_count(every)}: {'; '.join(every[:NAMED])}{more}"
+
+
+def lines_of(skipped: Iterable[Skipped], most: int) -> Iterator[str]:
+    """Yield how many files are left out, and a line for each, at most so many; nothing where none is."""
+    every = _each(skipped)
+    if every:
+        yield f"{_count(every)}:"
+    yield from (f"  {one}" for one in every[:most])
+    if len(every) > most:
+        yield f"  and {len(every) - most} more: {ALL}"
+
+
+def _each(skipped: Iterable[Skipped]) -> list[str]:
+    """Return each file with its reason, once."""
+    return [*{one.path: str(one) for one in skipped}.values()]
+
+
+def _count(every: Sequence[str]) -> str:
+    return "1 file is skipped" if len(every) == 1 else f"{len(every)} files are skipped"

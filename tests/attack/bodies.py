@@ -53,17 +53,25 @@ _PATIENT = ("lengths",)
 """Families whose requests are long work, which only the quick model does in seconds."""
 
 
-def cases(families: tuple[str, ...] = ()) -> Iterator[Case]:
-    """Yield every case of some families, or of all, for one model after the other that serves its path."""
-    turn = itertools.cycle(("slow", "tiny"))
+def cases(
+    families: tuple[str, ...] = (), models: tuple[str, ...] = ("slow", "tiny"), vectors: str = "vectors"
+) -> Iterator[Case]:
+    """Yield every case of some families, or of all.
+
+    Args:
+        families: Which; none are all.
+        models: Asked one after the other, the quickest of them last.
+        vectors: Asked for embeddings.
+    """
+    turn = itertools.cycle(models)
     for kind, (source, paths) in FAMILIES.items():
         for name, what in source() if not families or kind in families else ():
             for path in paths:
                 if isinstance(what, bytes):
                     yield Case(kind, name, path, what)
                 elif not set(what) & set(_OWN_MEMBERS[path].split()):
-                    model = "tiny" if kind in _PATIENT else next(turn)
-                    model = "vectors" if path == EMBEDDINGS else model
+                    model = models[-1] if kind in _PATIENT else next(turn)
+                    model = vectors if path == EMBEDDINGS else model
                     yield Case(kind, name, path, request(path, model, what))
 
 

@@ -149,6 +149,18 @@ def test_flags_are_held_against_the_engine(examine: Examine, args: Sequence[str]
     assert said is None or said in found["flags"].detail
 
 
+@pytest.mark.parametrize("flag", ["--model-draft", "--control-vector", "--chat-template-file", "-jf"])
+def test_files_that_args_name_are_looked_at(examine: Examine, tmp_path: Path, flag: str) -> None:
+    there = put(tmp_path / "there", "GGUF and more")
+    assert "model files" not in examine(models=[{"name": "m", "args": (flag, str(there))}])
+    found = examine(models=[{"name": "m", "args": (flag, str(tmp_path / "gone"))}])["model files"]
+    assert Severity.PROBLEM is found.level
+    assert found.detail.startswith(f"args of m: {tmp_path}/gone does not exist")
+    assert "" == found.remedy
+    relative = examine(models=[{"name": "m", "args": (flag, "gone")}])["model files"]
+    assert f"Write the whole path: llama-server runs in {tmp_path}/runtime." == relative.remedy
+
+
 def test_an_engine_that_lacks_something_is_told_with_what_helps(examine: Examine) -> None:
     old = replace(ENGINE, features=Features("b1", 1, frozenset({"--metrics"}), {}, unix_sockets=False))
     found = examine(engine=lambda: old)

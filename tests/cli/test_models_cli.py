@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from relayd.cli.models import app
 from relayd.errors import UsageError
 from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
+from relayd.models.skipped import LISTED
 from tests.llamafiles import make_llamafile
 
 pytestmark = pytest.mark.system
@@ -70,6 +71,25 @@ def test_models_on_disk_are_listed_with_their_tags(run: Run) -> None:
     assert "qwen3-8b:Q8_0 Q8_0".split() == lines[1].split()[:2]
     for word in ("yes", "LM Studio", "chat", "tools"):
         assert word in lines[1]
+
+
+def test_cut_files_are_no_models_and_each_has_a_line(run: Run, theirs: Path) -> None:
+    for number in range(LISTED + 2):
+        (theirs.parent / f"Cut-{number:02}.gguf").write_bytes(theirs.read_bytes()[:-5])
+
+    listed, every, data = run(), run("--skipped"), json.loads(run("--json").stdout)
+
+    assert "qwen3-8b:Q8_0" in listed.stdout
+    assert "Cut-" not in listed.stdout
+    assert LISTED == listed.stderr.count("bytes of file, it has")
+    assert "  and 2 more: relayd models --skipped" in listed.stderr.splitlines()
+    assert LISTED + 2 == every.stdout.count("bytes of file, it has")
+    assert LISTED + 2 == len(data["skipped"])
+    assert 1 == len(data["models"])
+
+
+def test_without_bad_files_none_is_listed(run: Run) -> None:
+    assert "No file is skipped.\n" == run("--skipped").stdout
 
 
 def test_a_filter_lists_the_catalogue_too(run: Run, theirs: Path) -> None:

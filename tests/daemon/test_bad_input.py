@@ -111,6 +111,10 @@ def test_a_truncated_model_of_a_line_is_given_up_with_the_engines_words(
     assert "fatal" == event["state"]
     assert "file bounds" in event["message"]
     assert 503 == request(daemon, b'{"model": "short", "prompt": "x"}')[0]
+    shown, anew = (" ".join(daemon.run("plan", *more).stdout.split()) for more in ((), ("--fresh",)))
+    assert "Note: short is given up (" in shown
+    assert "holds no memory: relayd start short tries it again" in shown
+    assert "is given up" not in anew
 
 
 def test_a_chat_template_the_engine_cannot_read_is_named_with_the_remedy_which_helps(

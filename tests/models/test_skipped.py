@@ -1,5 +1,6 @@
 """Files in folders of models that are none to serve: each named with what it is, and nothing ends on one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 from relayd.advice.files import find_files
 from relayd.advice.pick import pick
 from relayd.desired.judged import judge
+from relayd.desired.whole import FILE_NAME, whole_models
 from relayd.errors import ModelFileError, UsageError
 from relayd.models.bring import bring
 from relayd.models.ondisk import find_on_disk, identified
 from relayd.models.shelf import ModelShelf
-from relayd.models.skipped import SHOWN, Skipped, warning_of
+from relayd.models.skipped import LISTED, NAMED, Skipped, lines_of, warning_of
 from relayd.models.stores import StoreFolders, scan
 from tests.advice.test_pick import FEATURES
 from tests.fuzz.models import fuzz
@@ -84,11 +86,65 @@ def test_a_newer_engine_may_know_an_architecture_that_relayd_does_not(junk: Path
         judge(junk / "unheard-of.gguf", 99999)
 
 
+def model_in(folder: Path) -> Path:
+    folder.mkdir()
+    return make_model(folder / "a.gguf", TINY)
+
+
+def refuse(skipped: Skipped) -> None:
+    pytest.fail(str(skipped))
+
+
+EVERY = [Skipped(Path(f"/m/{number}.gguf"), "a reason") for number in range(LISTED + 3)]
+
+
 def test_the_warning_is_one_and_counts_what_it_does_not_name() -> None:
-    every = [Skipped(Path(f"/m/{number}.gguf"), "a reason") for number in range(SHOWN + 3)]
     assert "" == warning_of([])
-    assert "1 file is skipped: /m/0.gguf: a reason" == warning_of(every[:1] * 2)
-    assert warning_of(every).endswith("; and 3 more")
+    assert "1 file is skipped: /m/0.gguf: a reason" == warning_of(EVERY[:1] * 2)
+    assert warning_of(EVERY).endswith(f"; and {len(EVERY) - NAMED} more: relayd models --skipped")
+    assert NAMED == warning_of(EVERY).count("/m/")
+
+
+def test_a_list_has_a_line_for_each_file_up_to_a_limit() -> None:
+    assert [] == [*lines_of([], LISTED)]
+    assert ["1 file is skipped:", "  /m/0.gguf: a reason"] == [*lines_of(EVERY[:1] * 2, LISTED)]
+    lines = [*lines_of(EVERY, LISTED)]
+    assert LISTED + 2 == len(lines)
+    assert "  and 3 more: relayd models --skipped" == lines[-1]
+    assert len(EVERY) + 1 == len([*lines_of(EVERY, len(EVERY))])
+
+
+def test_a_list_of_models_has_only_those_that_are_all_there(junk: Path, tmp_path: Path) -> None:
+    skipped: list[Skipped] = []
+    found = scan(StoreFolders(junk / "own", folders=(junk,)))
+    kept = whole_models(found, tmp_path / "cache", skipped.append)
+    assert ["good"] == [one.name for one in kept]
+    assert {"cut", "promises", "huge"} == {one.path.stem for one in skipped}
+
+
+def test_a_file_that_was_whole_is_read_again_only_once_it_changed(tmp_path: Path) -> None:
+    path, cache = model_in(tmp_path / "m"), tmp_path / "cache"
+    found = scan(StoreFolders(tmp_path / "own", folders=(path.parent,)))
+    assert found == whole_models(found, cache, refuse)
+    stamp, data = path.stat(), path.read_bytes()
+    path.write_bytes(bytes(len(data)))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert found == whole_models(found, cache, refuse)  # by size and time
+    path.write_bytes(data[:-9])
+    skipped: list[Skipped] = []
+    assert [] == whole_models(found, cache, skipped.append)
+    assert "bytes of file" in str(skipped[0])
+    path.write_bytes(data)
+    assert found == whole_models(found, cache, refuse)
+
+
+@pytest.mark.parametrize("kept", [b"", b"{}", b"\xff", b'{"whole":{},"layout":9}', b'{"whole":5,"layout":1}'])
+def test_a_memory_of_whole_files_that_makes_no_sense_is_left(tmp_path: Path, kept: bytes) -> None:
+    path = model_in(tmp_path / "m")
+    (tmp_path / FILE_NAME).write_bytes(kept)
+    found = scan(StoreFolders(tmp_path / "own", folders=(path.parent,)))
+    assert found == whole_models(found, tmp_path, refuse)
+    assert found == whole_models(found, path / "no folder", refuse)
 
 
 def test_a_name_that_nothing_has_is_asked_for_in_vain(junk: Path) -> None:

@@ -16,7 +16,7 @@ _LONGEST = 256 * 1024
 
 @cache
 def _poison(model: str) -> tuple[Case, ...]:
-    return tuple(case for case in cases(_FAMILIES, (model,)) if len(case.body) <= _LONGEST)
+    return tuple(case for case in cases(_FAMILIES, (model,), model) if len(case.body) <= _LONGEST)
 
 
 async def send_poison(port: int, question: Question, chance: random.Random) -> str:
