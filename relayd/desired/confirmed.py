@@ -10,9 +10,8 @@ from relayd.desired.lines import PlannedLine
 from relayd.engine.memory import MemoryProbe
 from relayd.memory.setup import Setup
 from relayd.planner.budget import Budget
-from relayd.planner.fit import fit
 from relayd.planner.fleet import FleetPlan, Wanted, plan_fleet
-from relayd.planner.placement import NoPlace, Placement
+from relayd.planner.placement import Placement
 from relayd.units import Bytes
 
 ROUNDS = 3
@@ -78,18 +77,6 @@ def confirmed_plan(
             break
         more |= news
     return _corrected(fleet, said), said
-
-
-def alone(line: PlannedLine, room: Budget) -> Placement | NoPlace:
-    """Return how a replica would run beside no other; where it would not, what the least of it would take.
-
-    Prompts of earlier requests get nothing: what is left over for them is not known before it is loaded.
-    """
-    aim = line.wanted().aim
-    found = fit((line.form,), room, aim)
-    if isinstance(found, Placement):
-        return found
-    return fit((line.form,), room.endless(), replace(aim, context=aim.least_context))
 
 
 def _places(line: PlannedLine, kept: Mapping[str, Kept]) -> tuple[Placement, ...]:

@@ -33,26 +33,37 @@ def kept_plans(
 ) -> dict[str, Kept]:
     """Return the remembered plans that stay, by model.
 
-    All stay as long as they are those of the present lines and fit together. Else those of models that run
-    stay, whatever else there is: a new plan ends nothing that serves.
+    All stay as long as they are those of the present lines and fit together: those without a place before are
+    placed around them. Else those of models that run stay, whatever else there is: a new plan ends nothing
+    that serves.
 
     Args:
-        lines: The lines that relayd plans.
+        lines: The lines that relayd plans, of models that are started.
         keys: What a plan of each holds for.
         remembered: Earlier plans, by model.
         running: Models of which a replica runs.
         room: What models may take of the machine.
     """
+    entries = {name: one for name, one in remembered.items() if one.fitted is None and one.sizes is None}
     found = {}
     for line in lines:
-        entry = remembered.get(line.model.name)
+        entry = entries.get(line.model.name)
         if entry and entry.key == keys[line.model.name] and (kept := _kept(line, entry, room)):
             found[line.model.name] = kept
     complete = all(len(found[name].replicas) == count for name, count in _counts(lines) if name in found)
-    same = complete and found.keys() == remembered.keys() == {line.model.name for line in lines}
-    if same and _fit(found.values(), room):
+    without = {line.model.name for line in lines} - found.keys()
+    if (
+        complete
+        and found.keys() == entries.keys()
+        and all(_had_none(remembered.get(name), keys[name]) for name in without)
+    ) and _fit(found.values(), room):
         return found
     return {name: kept for name, kept in found.items() if name in running}
+
+
+def _had_none(entry: RememberedModel | None, key: str) -> bool:
+    """Return whether a model that shall be started had no place beside the others before."""
+    return entry is not None and entry.key == key and entry.sizes is not None and not entry.sizes.by_line
 
 
 def _counts(lines: Sequence[PlannedLine]) -> list[tuple[str, int]]:

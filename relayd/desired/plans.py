@@ -1,36 +1,37 @@
-"""Which process each configured replica becomes: all models planned together, or as they were remembered."""
+"""What becomes of each configured replica: all that start planned together, the others alone."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from relayd.advice.confirm import Confirmation
 from relayd.config import Config, Model
 from relayd.desired.away import find_away
-from relayd.desired.cold import Cold, cold_replicas, with_needs
-from relayd.desired.confirmed import alone, confirmed_plan
+from relayd.desired.cold import Cold, cold_replicas, with_least
+from relayd.desired.confirmed import confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
-from relayd.desired.kept import Kept, foreign_plans, kept_plans
-from relayd.desired.lines import (
-    EngineLine,
-    PlannedLine,
-    by_device,
-    line_spec,
-    planned_spec,
-    read_line,
-    residence,
+from relayd.desired.kept import foreign_plans, kept_plans
+from relayd.desired.lines import EngineLine, Line, PlannedLine, read_line
+from relayd.desired.ondemand import OnDemand, OnDemandPlanner
+from relayd.desired.remembered import RememberedModel, key_of
+from relayd.desired.started import (
+    doubts,
+    engine_notes,
+    fitted_replicas,
+    further_replicas,
+    over,
+    placed_replicas,
+    remembered,
+    remembered_fit,
 )
-from relayd.desired.remembered import RememberedFit, RememberedModel, RememberedReplica, key_of
+from relayd.desired.threads import shared_threads
 from relayd.engine import Engine
 from relayd.engine.memory import MemoryProbe
-from relayd.hardware import DeviceKind, Machine
+from relayd.hardware import Machine
 from relayd.planner import Planned
 from relayd.planner.budget import Budget
-from relayd.planner.fleet import Assignment, FleetPlan
-from relayd.planner.placement import NoPlace, Placement, allocation
-from relayd.planner.plan import Basis
-from relayd.units import show_bytes
+from relayd.planner.fleet import FleetPlan, Wanted
+from relayd.planner.placement import Placement
 
 SIMULATED = "memory is predicted: no engine can be asked on a simulated machine"
 
@@ -41,10 +42,11 @@ class ModelPlans:
 
     Attributes:
         plan: Every replica in the order of the lines, cold ones included.
-        cold: Those that are not started.
-        fleet: The same as the planner sees it, for people.
+        cold: Those that are not started with the daemon.
+        fleet: Those that are meant to be, as the planner sees them, for people.
         remembered: What a restart plans again.
         notes: What to know, a sentence each.
+        unreadable: Why relayd cannot plan the files of models on demand, by name.
         away: Why models cannot be started for want of a file, by name; their replicas are in `plan`.
     """
 
@@ -53,6 +55,7 @@ class ModelPlans:
     fleet: FleetPlan
     remembered: tuple[RememberedModel, ...]
     notes: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     away: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,15 +91,16 @@ class ModelPlanner:
 
     def plans(self, config: Config) -> ModelPlans:
         """Return what becomes of every configured replica."""
-        threads = shared_threads(config, self.machine) if self.threads is None else self.threads
-        return self._beside_away(config, threads) if self.away else self._plans(config, threads)
+        return self._beside_away(config) if self.away else self._plans(config)
 
-    def _beside_away(self, config: Config, threads: int) -> ModelPlans:
+    def _beside_away(self, config: Config) -> ModelPlans:
         """Return the plan where files of some models are not there.
 
         The others keep the places that they had beside those. What runs all the same keeps its memory.
         """
         models, room, before = config.model, self.room, self.remembered
+        count = sum(one.least_replicas for one in models if one.load == "start")
+        threads = shared_threads(count, self.machine) if self.threads is None else self.threads
         away = find_away(models, self.away, before, self.running, self.engine, room, threads)
         for one in away:
             room = one.left(room)
@@ -119,49 +123,96 @@ class ModelPlanner:
             away={one.model.name: one.why for one in away},
         )
 
-    def _plans(self, config: Config, threads: int) -> ModelPlans:
-        lines = [read_line(model, self.engine, self.room) for model in config.model]
-        ours = [line for line in lines if isinstance(line, PlannedLine)]
-        keys = {line.model.name: key_of(line.model, self.engine, self.machine) for line in lines}
-        fitted = [
-            engine_fitted(line, self.engine, self.room) for line in lines if isinstance(line, EngineLine)
+    def _plans(self, config: Config) -> ModelPlans:
+        """Return the plan of models whose files are there."""
+        keys = {model.name: key_of(model, self.engine, self.machine) for model in config.model}
+        started = [model for model in config.model if not self._is_on_demand(model, keys)]
+        lines = {model.name: read_line(model, self.engine, self.room) for model in started}
+        ours = [line for line in lines.values() if isinstance(line, PlannedLine)]
+        fitted, left = self._with_kept(
+            [
+                engine_fitted(one, self.engine, self.room)
+                for one in lines.values()
+                if isinstance(one, EngineLine)
+            ],
+            keys,
+        )
+        kept = kept_plans(ours, keys, self.remembered, self.running, left)
+        fleet, said = confirmed_plan(self._turns(lines, fitted, keys), kept, self.room, self.probe)
+        threads = self._threads(fleet)
+        placed = {line.model.name: placed_replicas(line, fleet, said, kept, threads) for line in ours}
+        placed |= {one.line.model.name: fitted_replicas(one, fleet, threads) for one in fitted}
+        alone = self._alone(config, keys, {name for name, one in placed.items() if one}, lines, threads)
+        fleet = with_least(fleet, {name: one.least for name, one in alone.items()})
+        planned = [
+            one
+            for model in config.model
+            for one in _replicas(
+                placed.get(model.name, ()), lines.get(model.name), alone.get(model.name), fleet
+            )
         ]
-        fitted, left = self._with_kept(fitted, keys)
-        ours_before = {name: entry for name, entry in self.remembered.items() if entry.fitted is None}
-        kept = kept_plans(ours, keys, ours_before, self.running, left)
-        takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
-        order = sorted(lines, key=lambda line: self._turn(line.model.name, keys))
-        turns = [takes[line.model.name] if isinstance(line, EngineLine) else line for line in order]
-        fleet, said = confirmed_plan(turns, kept, self.room, self.probe)
-        without = {one.model for one in fleet.assignments if not isinstance(one.outcome, Placement)}
-        would = {line.model.name: alone(line, self.room) for line in ours if line.model.name in without}
-        fleet = with_needs(fleet, would)
-        planned = {
-            **{one.line.model.name: _engine_fits(one, fleet, threads) for one in fitted},
-            **{line.model.name: self._planned(line, fleet, said, kept, threads, would) for line in ours},
-        }
-        cold = {one.name: one for one in cold_replicas(fleet)}
+        cold = {one.name: one for one in cold_replicas(fleet, planned)}
         return ModelPlans(
             plan=tuple(
-                _with_residence(one, model, cold.get(one.name))
-                for model in config.model
-                for one in planned[model.name]
+                replace(one, cold=str(cold[one.name])) if one.name in cold else one for one in planned
             ),
             cold=tuple(cold.values()),
             fleet=fleet,
-            remembered=(
-                *(_remembered(line, planned[line.model.name], fleet, keys) for line in ours),
-                *(_remembered_fit(one, planned[one.line.model.name], keys) for one in fitted),
-            ),
+            remembered=tuple(_remembered(placed, fitted, alone, fleet, keys)),
             notes=(
-                *_notes(fitted),
+                *engine_notes(fitted),
                 *(note for line in ours for note in line.ignored(self.room)),
                 *foreign_plans(ours, keys, self.remembered, self.room),
-                *_over(fleet),
+                *over(fleet),
                 *fleet.notes,
-                *(_doubts(said) if not self.simulated else [SIMULATED] if said else []),
+                *(doubts(said) if not self.simulated else [SIMULATED] if said else []),
             ),
+            unreadable={name: one.unreadable for name, one in alone.items() if one.unreadable},
         )
+
+    def _is_on_demand(self, model: Model, keys: Mapping[str, str]) -> bool:
+        """Return whether a model takes no part in the plan of those that are started.
+
+        One that found no place beside them, and was loaded on demand since, stays as it runs.
+        """
+        entry = self.remembered.get(model.name)
+        stays = entry is not None and entry.key == keys[model.name] and entry.sizes is not None
+        return model.load == "demand" or (stays and model.name in self.running)
+
+    def _turns(
+        self, lines: Mapping[str, Line], fitted: Iterable[EngineFitted], keys: Mapping[str, str]
+    ) -> list[PlannedLine | Wanted]:
+        """Return what is started, in the order in which it chooses its place."""
+        takes = {one.line.model.name: one.wanted(self.running) for one in fitted}
+        order = sorted(lines.items(), key=lambda pair: self._turn(pair[0], keys))
+        return [line if isinstance(line, PlannedLine) else takes[name] for name, line in order]
+
+    def _threads(self, fleet: FleetPlan) -> int:
+        """Return the CPU threads of a replica whose line gives none."""
+        count = sum(isinstance(one.outcome, Placement) for one in fleet.assignments)
+        return shared_threads(count, self.machine) if self.threads is None else self.threads
+
+    def _alone(
+        self,
+        config: Config,
+        keys: Mapping[str, str],
+        placed: Collection[str],
+        lines: Mapping[str, Line],
+        threads: int,
+    ) -> dict[str, OnDemand]:
+        """Return how the models run that have no place beside the others, each planned alone."""
+        planner = OnDemandPlanner(self.engine, self.room, len(config.model) > 1, threads)
+        return {
+            model.name: planner.plan(
+                model,
+                keys[model.name],
+                self.remembered.get(model.name),
+                lines.get(model.name),
+                runs=model.name in self.running,
+            )
+            for model in config.model
+            if model.name not in placed
+        }
 
     def _turn(self, name: str, keys: Mapping[str, str]) -> int:
         """Return when a model chooses its place: less is earlier; the order of the lines decides ties."""
@@ -189,139 +240,29 @@ class ModelPlanner:
             left = found[-1].taken_from(left)
         return found, left
 
-    def _planned(
-        self,
-        line: PlannedLine,
-        fleet: FleetPlan,
-        said: Mapping[str, Confirmation],
-        kept: Mapping[str, Kept],
-        threads: int,
-        would: Mapping[str, Placement | NoPlace],
-    ) -> list[Planned]:
-        """Return the replicas of one line."""
-        found = []
-        for one in (one for one in fleet.assignments if one.model == line.model.name):
-            stays = kept[one.model].replicas[one.index : one.index + 1] if one.model in kept else ()
-            asked = line_spec(line.model, one.index)
-            if not isinstance(one.outcome, Placement):
-                found.append(self._cold(line, one, would[one.model], threads))
-                continue
-            spec = planned_spec(line, one.index, one.outcome, self.room)
-            spec = replace(spec, threads=stays[0].threads if stays else line.model.threads or threads)
-            confirmed = one.name in said and not said[one.name].note
-            basis = stays[0].basis if stays else Basis.CONFIRMED if confirmed else Basis.PREDICTED
-            found.append(Planned(spec, by_device(one.outcome.needs), basis, asked))
-        return found
 
-    def _cold(self, line: PlannedLine, one: Assignment, would: Placement | NoPlace, threads: int) -> Planned:
-        """Return a replica without a place: as it would run alone, else as its line asks for."""
-        asked = line_spec(line.model, one.index)
-        if isinstance(would, Placement):
-            spec = planned_spec(line, one.index, would, self.room)
-            spec = replace(spec, threads=line.model.threads or threads)
-            return Planned(spec, by_device(would.needs), Basis.PREDICTED, asked)
-        needs = {short.room.key: short.need} if (short := would.last) else {}
-        least = replace(asked, cache_ram_mib=0, slots=asked.slots or 1)
-        return Planned(least, by_device(needs), Basis.PREDICTED, asked)
-
-
-def _with_residence(planned: Planned, model: Model, cold: Cold | None) -> Planned:
-    """Return a replica with when it is in memory: what does not fit beside the others is on demand."""
-    found = residence(model, planned.spec.index)
-    if cold is None:
-        return replace(planned, residence=found)
-    return replace(planned, residence=replace(found, demand=True), cold=str(cold))
-
-
-def shared_threads(config: Config, machine: Machine) -> int:
-    """Return the CPU threads of a replica whose line gives none; 0 leaves them to the engine.
-
-    Without a GPU replicas share the cores: each llama-server would take all of them, and spin while it waits
-    for its turn. The engine counts the cores of the machine, and not what a quota or an affinity leaves: with
-    threads that are throttled, every token waits for the slowest. Prompts get as many threads (`-tb`).
-    """
-    replicas, cpu = sum(model.least_replicas for model in config.model), machine.cpu
-    # An integrated GPU serves only an engine that was built for it; CUDA's and Metal's always are.
-    has_gpu = any(not gpu.unified or gpu.kind in (DeviceKind.CUDA, DeviceKind.METAL) for gpu in machine.gpus)
-    if replicas > 1 and not has_gpu:
-        return max(1, cpu.usable_cores // replicas)
-    return cpu.usable_cores if cpu.usable_cores < cpu.physical_cores else 0
-
-
-def _engine_fits(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[Planned]:
-    """Return the replicas of a line that the engine fits; they are adopted by what the line asks for."""
-    spec = replace(one.spec, threads=one.spec.threads or threads)
-    asked = replace(line_spec(one.line.model, 0), fit=True, threads=spec.threads)
-    return [
-        Planned(
-            replace(spec, index=found.index, cache_ram_mib=_cache_of(found)),
-            by_device(found.outcome.needs if isinstance(found.outcome, Placement) else one.needs),
-            one.basis,
-            replace(asked, index=found.index),
-        )
-        for found in fleet.assignments
-        if found.model == one.line.model.name
-    ]
-
-
-def _cache_of(one: Assignment) -> int:
-    """Return the RAM for earlier prompts that a replica got, in MiB."""
-    return one.outcome.setup.cache_ram_mib if isinstance(one.outcome, Placement) else 0
-
-
-def _remembered_fit(
-    one: EngineFitted, planned: Sequence[Planned], keys: Mapping[str, str]
-) -> RememberedModel:
-    """Return what a restart plans again of a model that its engine fits."""
-    name, first = one.line.model.name, planned[0].spec
-    decided = RememberedFit(cache_ram_mib=first.cache_ram_mib, threads=first.threads)
-    return RememberedModel(model=name, key=keys[name], replicas=(), fitted=decided)
+def _replicas(
+    placed: Sequence[Planned], line: Line | None, alone: OnDemand | None, fleet: FleetPlan
+) -> Iterable[Planned]:
+    """Return all replicas of one model: those with a place first, then those that are loaded on demand."""
+    if alone:
+        return alone.planned
+    return (*placed, *further_replicas(line, placed, fleet)) if line else placed
 
 
 def _remembered(
-    line: PlannedLine, planned: Sequence[Planned], fleet: FleetPlan, keys: Mapping[str, str]
-) -> RememberedModel:
-    """Return what a restart plans again: the replicas that have a place, up to the first that has none."""
-    replicas = []
-    for one, assignment in zip(planned, _of(fleet, line), strict=True):
-        if not isinstance(assignment.outcome, Placement):
-            break
-        replicas.append(
-            RememberedReplica(
-                context=one.spec.context,
-                slots=one.spec.slots,
-                threads=one.spec.threads,
-                cache_ram_mib=one.spec.cache_ram_mib,
-                placement=allocation(assignment.outcome, fleet.before),
-                needs=dict(one.needs),
-                basis=one.basis,
-                reasons=assignment.outcome.reasons,
-            )
-        )
-    return RememberedModel(model=line.model.name, key=keys[line.model.name], replicas=tuple(replicas))
-
-
-def _of(fleet: FleetPlan, line: PlannedLine) -> list[Assignment]:
-    return [one for one in fleet.assignments if one.model == line.model.name]
-
-
-def _notes(fitted: Sequence[EngineFitted]) -> list[str]:
-    return [
-        f"{one.line.model.name} is fitted by the engine: {one.line.reason}"
-        for one in fitted
-        if not one.line.asked_for
-    ]
-
-
-def _over(fleet: FleetPlan) -> list[str]:
-    """Return how much what keeps its place takes too much of each device, and who holds it."""
-    return [
-        f"{show_bytes(room.over)} too much is planned on {room.key} ({room.explain()}): what runs keeps its "
-        "place. Smaller plans are shown by relayd plan --fresh, and applied by relayd restart"
-        for room in fleet.over
-    ]
-
-
-def _doubts(said: Mapping[str, Confirmation]) -> list[str]:
-    """Return why the engine could not be asked, each reason once."""
-    return list(dict.fromkeys(f"memory is predicted, {one.note}" for one in said.values() if one.note))
+    placed: Mapping[str, Sequence[Planned]],
+    fitted: Iterable[EngineFitted],
+    alone: Mapping[str, OnDemand],
+    fleet: FleetPlan,
+    keys: Mapping[str, str],
+) -> Iterable[RememberedModel]:
+    """Yield what a restart plans again, of every model."""
+    by_engine = {one.line.model.name for one in fitted}
+    for name, key in keys.items():
+        if name in alone:
+            yield alone[name].remembered
+        elif name in by_engine:
+            yield remembered_fit(placed[name][0], key)
+        else:
+            yield remembered(placed[name], fleet, key)

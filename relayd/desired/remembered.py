@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -75,6 +75,28 @@ class RememberedFit(msgspec.Struct, frozen=True, kw_only=True):
     threads: _SomeOrNone
 
 
+class RememberedSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """In which sizes a model can be loaded on demand.
+
+    Attributes:
+        made_for: What they were chosen for beside the line, its files, the engine and the machine, hashed.
+        sizes: The better ones first; empty where none fits.
+        embeddings: Whether its file answers with vectors.
+        pooling: How it makes one vector of an input, where its file does not decide it.
+        refused: Why none fits; "" where one does.
+        needs: Device → bytes that the least of it would take, where none fits.
+        by_line: Whether its line has it on demand; else it found no place beside the others.
+    """
+
+    made_for: str
+    sizes: tuple[RememberedReplica, ...] = ()
+    embeddings: bool = False
+    pooling: Literal["", "mean", "rank"] = ""
+    refused: str = ""
+    needs: dict[str, _Size] = msgspec.field(default_factory=dict)
+    by_line: bool = True
+
+
 class RememberedModel(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of one line.
 
@@ -83,12 +105,14 @@ class RememberedModel(msgspec.Struct, frozen=True, kw_only=True):
         key: What it was made for, hashed.
         replicas: How each replica runs, in their order.
         fitted: What relayd has decided of a model that its engine fits; None where relayd plans all of it.
+        sizes: Those in which it is loaded on demand; None where it is started with the daemon.
     """
 
     model: str
     key: str
     replicas: tuple[RememberedReplica, ...]
     fitted: RememberedFit | None = None
+    sizes: RememberedSizes | None = None
 
 
 class _PlansFile(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from relayd.models.shelf import size_of
 from relayd.planner import Basis, Facts, Planned, ReplicaSpec, Step, step_down
 from relayd.planner.budget import Budget
 from relayd.planner.fit import placed
+from relayd.planner.placement import Placement
 from relayd.units import Bytes
 
 _QUANTIZATION = re.compile(r"[-_.](?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|f16|f32|mxfp4\w*|nvfp4)$")
@@ -65,7 +66,12 @@ class Ladder:
 
 
 def predicted_needs(spec: ReplicaSpec, features: Features, room: Budget) -> dict[str, Bytes]:
-    """Return what a process is predicted to need of each device.
+    """Return what a process is predicted to need of each device; see `predicted_placement`."""
+    return by_device(predicted_placement(spec, features, room).needs)
+
+
+def predicted_placement(spec: ReplicaSpec, features: Features, room: Budget) -> Placement:
+    """Return a process as the planner sees it, with what it is predicted to need.
 
     Args:
         spec: The process.
@@ -87,7 +93,7 @@ def predicted_needs(spec: ReplicaSpec, features: Features, room: Budget) -> dict
     flags = command(spec, features, _ANY_ADDRESS, _ANY_KEY)
     gpus = [Gpu(one.key, float(one.total)) for one in room.gpus]
     setup = setup_of(flags, form.build().shape.context_trained, gpus, room.repacked)
-    return by_device(placed(form, setup, room).needs)
+    return placed(form, setup, room)
 
 
 def _facts(spec: ReplicaSpec) -> Facts:

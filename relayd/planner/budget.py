@@ -142,6 +142,11 @@ class Budget:
         host = replace(self.host, margin=Bytes(self.host.margin + nbytes))
         return replace(self, gpus=gpus, host=host)
 
+    def shared_by(self, count: int) -> "Budget":
+        """Return the machine as one of several equal shares of its memory."""
+        gpus = tuple(replace(room, free=Bytes(room.free // count)) for room in self.gpus)
+        return replace(self, gpus=gpus, host=replace(self.host, free=Bytes(self.host.free // count)))
+
     def endless(self) -> "Budget":
         """Return the machine with memory without end, to see what something would take."""
         gpus = tuple(replace(room, free=_ENDLESS) for room in self.gpus)

@@ -79,7 +79,7 @@ class Sizing:
     def sizes(self, now: float) -> tuple[Planned, ...]:
         """Return the sizes to start in, the best first; `now` is in seconds since 1970."""
         if self.reduction is None:
-            return (self.wanted,)
+            return (self.wanted, *self.wanted.others)
         smaller = self._reduced(self.reduction)
         due = now - self.reduction.at >= FULL_SIZE_AGAIN_SECONDS
         return (self.wanted, smaller) if due else (smaller,)

@@ -70,7 +70,7 @@ def test_a_line_that_the_engine_fits_takes_its_turn_in_the_written_order(small: 
 
 def test_a_line_that_the_engine_fits_is_counted_with_all_that_it_needs(small: Model, large: Model) -> None:
     engine = msgspec.structs.replace(small, fit="engine", context=4096, cache_ram_mib=1024)
-    (one, _) = found = plans(planner("ram=64", host_mib=8 * 1024), engine, large).plan
+    (one, _) = found = plans(planner("ram=64", host_mib=20 * 1024), engine, large).plan
 
     assert [False, True] == [bool(each.cold) for each in found]
     assert f"{show_bytes(one.needs['host'])} for small#0" in found[1].cold

@@ -173,3 +173,13 @@ def test_the_smaller_size_keeps_what_it_needs_over_daemons() -> None:
 
 def test_a_reduction_is_a_value_that_compares() -> None:
     assert Reduction("a", FULL.spec, 1, ("x",), 0.0) == Reduction("a", FULL.spec, 1, ("x",), 0.0)
+
+
+def test_a_replica_on_demand_may_start_in_each_of_its_sizes() -> None:
+    small = replace(FULL, spec=replace(FULL.spec, slots=2))
+    sizing = Sizing.of(replace(FULL, others=(small,)))
+
+    assert [8, 2] == slots(sizing.sizes(0.0))
+    granted = sizing.started_as(small)
+    assert (2, False, ()) == (granted.current.spec.slots, granted.is_reduced, granted.steps)
+    assert [8, 2] == slots(granted.fits().sizes(0.0))

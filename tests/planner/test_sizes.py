@@ -1,0 +1,106 @@
+"""Do the sizes of a model on demand leave room for others, and fit where they are meant to?"""
+
+import pytest
+
+from relayd.config.schema import MemoryBudget
+from relayd.planner.budget import Budget
+from relayd.planner.fit import fit
+from relayd.planner.placement import Aim, NoPlace, Place, Placement
+from relayd.planner.reserve import allowance
+from relayd.planner.sizes import alike, sizes
+from tests.planner.models import forms, machine
+
+pytestmark = pytest.mark.pure
+
+OPEN = Aim(context=32768, least_context=4096, slots=4, least_slots=1, extend=False, prompt_cache_mib=0)
+FIXED = Aim(context=8192, least_context=8192, slots=2, least_slots=2, extend=False, prompt_cache_mib=0)
+
+
+def room(description: str) -> Budget:
+    return allowance(machine(description), MemoryBudget())
+
+
+def found(
+    name: str, description: str, aim: Aim = OPEN, *, alone: bool = False, prompt_cache_mib: int = 0
+) -> tuple[Placement, ...]:
+    form = min(forms(name), key=lambda one: abs(one.nbytes - 5e9))
+    outcome = sizes(form, room(description), aim, alone=alone, prompt_cache_mib=prompt_cache_mib)
+    assert not isinstance(outcome, NoPlace), outcome
+    return outcome
+
+
+def test_the_first_size_takes_half_of_the_machine_so_that_another_model_fits_beside_it() -> None:
+    first, *_ = found("qwen3-8b", "ram=32")
+
+    assert first.needs["cpu"] <= room("ram=32").host.usable / 2
+    assert not room("ram=32").minus(first.needs).short_of(first.needs)
+
+
+def test_sizes_get_smaller_and_end_with_the_least_that_would_do() -> None:
+    every = found("qwen3-8b", "ram=32")
+    needs = [one.needs["cpu"] for one in every]
+
+    assert sorted(needs, reverse=True) == needs
+    assert len(set(needs)) == len(needs) > 1
+    assert (4096, 1) == (every[-1].context, every[-1].slots)
+
+
+def test_the_only_model_may_have_the_whole_machine() -> None:
+    alone = fit((min(forms("qwen3-8b"), key=lambda one: abs(one.nbytes - 5e9)),), room("ram=32"), OPEN)
+    assert isinstance(alone, Placement)
+
+    assert alone.needs == found("qwen3-8b", "ram=32", alone=True)[0].needs
+
+
+def test_what_a_line_fixes_is_the_same_in_every_size() -> None:
+    every = found("qwen3-8b", "ram=32", FIXED)
+
+    assert [(8192, 2)] == [(one.context, one.slots) for one in every]
+
+
+def test_a_model_that_is_larger_than_half_of_the_machine_may_have_all_of_it() -> None:
+    first, *_ = found("qwen3-8b", "ram=10", OPEN)
+
+    assert first.needs["cpu"] > room("ram=10").host.usable / 2
+
+
+def test_with_several_gpus_there_is_a_size_for_each_that_holds_the_model() -> None:
+    every = found("qwen3-8b", "gpu=2x4090:24,ram=64")
+    devices = [[gpu.key for gpu in one.setup.gpus] for one in every]
+
+    assert [["cuda0"], ["cuda1"]] == devices[:2]
+    assert {Place.ONE_GPU} == {one.place for one in every}
+    assert every[0].context == every[1].context
+
+
+def test_a_part_of_a_gpu_never_moves_layers_to_the_cpu() -> None:
+    every = found("qwen3-8b", "gpu=3060:8,ram=64", OPEN)
+
+    assert {Place.ONE_GPU} == {one.place for one in every}
+
+
+def test_a_model_that_no_part_of_the_machine_holds_has_no_size() -> None:
+    form = min(forms("qwen3-30b-a3b"), key=lambda one: one.nbytes)
+
+    assert isinstance(sizes(form, room("ram=8"), OPEN), NoPlace)
+
+
+def test_prompts_of_earlier_requests_get_a_share_that_is_counted() -> None:
+    without, cached = found("qwen3-8b", "ram=64"), found("qwen3-8b", "ram=64", prompt_cache_mib=8192)
+    mib = cached[0].setup.cache_ram_mib
+
+    assert 256 <= mib <= 8192
+    assert mib << 20 == cached[0].needs["cpu"] - without[0].needs["cpu"]
+    assert cached[0].needs["cpu"] <= room("ram=64").host.usable / 2
+    assert 0 == cached[-1].setup.cache_ram_mib
+
+
+def test_a_further_replica_is_like_the_first_and_may_be_on_another_gpu() -> None:
+    here = room("gpu=2x4090:24,ram=64")
+    form = min(forms("qwen3-8b"), key=lambda one: abs(one.nbytes - 5e9))
+    first = fit((form,), here, OPEN)
+    assert isinstance(first, Placement)
+    others = alike(form, here, OPEN, first)
+
+    assert {(first.context, first.slots)} == {(one.context, one.slots) for one in others}
+    assert [("cuda0",), ("cuda1",)] == [tuple(gpu.key for gpu in one.setup.gpus) for one in others]
