@@ -25,6 +25,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
     │   ├── DaemonRunningError      daemon_running          5     409
     │   └── OtherBuildError         daemon_of_other_build   1     500
     └── RequestError                invalid_request         1     400
+        ├── ThreadUnsupportedError  thread_unsupported_request  1  400
         ├── UnauthorizedError       invalid_api_key         1     401
         ├── OriginRefusedError      origin_not_allowed      1     403
         ├── AdminKeyError           admin_key_required      1     403
@@ -240,6 +241,12 @@ class RequestError(RelaydError):
         super().__init__(message, remedy=remedy)
         self.param = param
         self.retry_after_seconds = retry_after_seconds
+
+
+class ThreadUnsupportedError(RequestError):
+    """A conversation that the server should remember; Anthropic's SDKs then send all of it."""
+
+    code = "thread_unsupported_request"
 
 
 class UnauthorizedError(RequestError):

@@ -1,6 +1,7 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
 from relayd.api.admission import Access, RequestContext, Route
+from relayd.api.anthropic import anthropic_routes
 from relayd.api.bodies import Bodies
 from relayd.api.door import Door
 from relayd.api.errors import error_answer
@@ -29,6 +30,7 @@ __all__ = [
     "ModelView",
     "RequestContext",
     "Route",
+    "anthropic_routes",
     "behind",
     "error_answer",
     "health_routes",

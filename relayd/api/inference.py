@@ -15,6 +15,7 @@ from relayd.api.forwarding import Adapted, Forwarding
 from relayd.api.served import over_aiohttp
 from relayd.router import (
     DROP,
+    Beside,
     BodyRules,
     Call,
     Dialect,
@@ -52,6 +53,7 @@ class Inference:
         body_seconds: How long a body, or the next 64 KiB of it, may take.
         unlisted: What becomes of members that no table lists.
         bodies: Counts what bodies take together.
+        beside: Sends what takes no slot; None has it take one.
         aside: The thread that looks into large bodies, one after the other: the decoder holds the
             interpreter's lock, so that with thirty threads the loop would wait for thirty bodies.
     """
@@ -64,6 +66,7 @@ class Inference:
     body_seconds: float
     unlisted: Unlisted = DROP
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
+    beside: Beside | None = None
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
 
     def routes(self, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Iterable[Route]:
@@ -73,13 +76,16 @@ class Inference:
             yield Route("POST", forwarding.path, over_aiohttp(direct), dialect=dialect, direct=direct)
 
     def _handler(self, dialect: Dialect, forwarding: Forwarding) -> DirectHandler:
-        path = forwarding.path
+        path, beside = forwarding.path, None if forwarding.queued else self.beside
 
         async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
             key, hold = context.key or "", self.bodies.hold()
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
                     model, width, call, spoken = await self._read(request, forwarding, dialect, context, hold)
+                    if beside is not None and (found := await beside.ask(model.name, call)):
+                        await self.proxy.pass_on(client, found, record, spoken, context.headers)
+                        return
                     deadline = self.dispatcher.deadline()
                     ask = Ask(model.name, width, key, deadline=deadline, stream=call.stream)
                     with self.dispatcher.open(ask, record) as lease:

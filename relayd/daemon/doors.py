@@ -3,7 +3,7 @@
 import os
 import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relayd import __version__
 from relayd.api import (
@@ -16,6 +16,7 @@ from relayd.api import (
     Keyring,
     Listener,
     ModelDirectory,
+    anthropic_routes,
     behind,
     health_routes,
     listen,
@@ -27,7 +28,7 @@ from relayd.config import Config, parse_listen
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
-from relayd.router import Dispatcher, Exchanges, Pools, Proxy, Unlisted
+from relayd.router import Beside, Dispatcher, Exchanges, Pools, Proxy, Unlisted
 from relayd.units import Bytes, mib
 
 
@@ -39,6 +40,7 @@ class Doors:
         dispatcher: Finds requests their replica.
         pools: Connections to replicas.
         clock: Time.
+        serving: Returns where a model is served now.
 
     Attributes:
         exchanges: The record of every request.
@@ -49,12 +51,20 @@ class Doors:
     listen: str
     """What is open, and where, as configured; set by `open`."""
 
-    def __init__(self, view: ModelDirectory, dispatcher: Dispatcher, pools: Pools, clock: Clock) -> None:
+    def __init__(
+        self,
+        view: ModelDirectory,
+        dispatcher: Dispatcher,
+        pools: Pools,
+        clock: Clock,
+        serving: Callable[[str], Sequence[Endpoint]] = lambda _: (),
+    ) -> None:
         self.exchanges = Exchanges(clock)
         self.bodies = Bodies(Bytes(0))
         self._view = view
         self._dispatcher = dispatcher
         self._pools = pools
+        self._beside = Beside(pools, serving)
         self._failed_keys = FailedKeys(clock)
         self._journal = Journal("daemon")
         self.url = ""
@@ -124,8 +134,9 @@ class Doors:
             body_seconds=server.body_seconds,
             unlisted=Unlisted(server.unknown_members, frozenset(server.extra_members)),
             bodies=self.bodies,
+            beside=self._beside,
         )
-        routes = (*openai_routes(inference), *health_routes(self._view))
+        routes = (*openai_routes(inference), *anthropic_routes(inference), *health_routes(self._view))
         return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
 
     def follow(self, door: Door) -> None:

@@ -154,7 +154,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         evict=residence.evict,
     )
     actor.start(executors)
-    doors = Doors(view, dispatcher, pools, clock)
+    doors = Doors(view, dispatcher, pools, clock, scheduler.serving)
     doors.exchanges.listen(requests.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,

@@ -1,6 +1,7 @@
 """One request to one replica."""
 
 from relayd.router.attempts import Attempts, Reply
+from relayd.router.beside import Beside
 from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
@@ -22,6 +23,7 @@ __all__ = [
     "LLAMA_SERVER",
     "STOPPED",
     "Attempts",
+    "Beside",
     "BodyRules",
     "Call",
     "Dialect",

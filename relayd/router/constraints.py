@@ -44,6 +44,11 @@ def check_format(raw: msgspec.Raw) -> None:
     _check("response_format", raw, b"{", _of_format)
 
 
+def check_output_config(raw: msgspec.Raw) -> None:
+    """Refuse a format of an answer whose schema costs too much; raises as `check_grammar` does."""
+    _check("output_config", raw, b"{", _inside_format)
+
+
 def check_tools(raw: msgspec.Raw) -> None:
     """Refuse tools whose schemas cost too much together; raises as `check_grammar` does."""
     _check("tools", raw, b"[", _of_tools)
@@ -82,6 +87,11 @@ def _of_format(value: object) -> Iterator[object]:
     """Yield the schemas of a format, in each place that the engine looks at."""
     wrapper = _member(value, "json_schema")
     yield from (_member(value, "schema"), _member(wrapper, "schema"))
+
+
+def _inside_format(value: object) -> Iterator[object]:
+    """Yield the schemas of a format that is a member of something else."""
+    yield from _of_format(_member(value, "format"))
 
 
 def _of_tools(value: object) -> Iterator[object]:

@@ -6,13 +6,20 @@ these APIs were seen to send, most of which the engine ignores.
 
 from collections.abc import Mapping
 
-from relayd.router.constraints import check_format, check_grammar, check_schema, check_tools
+from relayd.router.constraints import (
+    check_format,
+    check_grammar,
+    check_output_config,
+    check_schema,
+    check_tools,
+)
 from relayd.router.media import MOST_MESSAGES, check_conversation, check_inputs, check_items
 from relayd.router.members import (
     BodyRules,
     MemberRule,
     anything,
     biases,
+    check_thread,
     flag,
     flag_or_number,
     flag_or_text,
@@ -201,7 +208,11 @@ _RESPONSES: Mapping[str, MemberRule] = {
 
 _ANTHROPIC: Mapping[str, MemberRule] = {
     **{name: _GENERATION[name] for name in ("model", "metadata", "stream", "temperature", "top_p", "top_k")},
-    **dict.fromkeys(("cache_control", "context_management", "output_config", "service_tier"), _IGNORED),
+    **dict.fromkeys(
+        ("cache_control", "context_management", "inference_geo", "service_tier", "speed"), _IGNORED
+    ),
+    "output_config": MemberRule("an object with effort, format or both", check_output_config),
+    "output_format": MemberRule("an object with a type, its schema within the limits below", check_format),
     "max_tokens": number(-1, _INT32),
     "messages": _MESSAGES,
     "system": shaped(b'"[', "a string or a list of blocks"),
@@ -210,7 +221,7 @@ _ANTHROPIC: Mapping[str, MemberRule] = {
     "tool_choice": shaped(b"{", "an object with a type"),
     "thinking": anything(4 * KIB),
     "chat_template_kwargs": anything(64 * KIB),
-    "thread": refused("Send the whole conversation with each request."),
+    "thread": MemberRule("null, or left out", check_thread),
     "mcp_servers": refused("relayd calls no servers for clients."),
     "container": refused("There are no containers here."),
 }

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from relayd.errors import RequestError
+from relayd.errors import RequestError, ThreadUnsupportedError
 from relayd.router.structure import count_items
 from relayd.units import KIB
 
@@ -60,7 +60,9 @@ class BodyRules:
     internal: frozenset[str] = frozenset()
     prompts: tuple[str, ...] = ()
     most_prompts: int = 1
-    constraints: tuple[str, ...] = ("grammar", "json_schema", "response_format", "tools")
+    constraints: tuple[str, ...] = (
+        "grammar", "json_schema", "output_config", "output_format", "response_format", "text", "tools",
+    )  # fmt: skip
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -179,6 +181,18 @@ def refused(remedy: str, *, unless: bytes = b"null") -> MemberRule:
             raise msgspec.ValidationError
 
     return MemberRule("null, or left out", check, remedy)
+
+
+def check_thread(raw: msgspec.Raw) -> None:
+    """Refuse a conversation that the server should remember.
+
+    Raises:
+        ThreadUnsupportedError: The client asks for that.
+    """
+    if bytes(raw) != b"null":
+        raise ThreadUnsupportedError(
+            "Message threads are not kept here.", remedy="Send the whole conversation with each request."
+        )
 
 
 def explain(name: str, raw: msgspec.Raw, member: MemberRule) -> RequestError:

@@ -5,13 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault
 from relayd.router.dialect import Dialect, Problem
+from relayd.router.exchange import ExchangeRecord
+from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
 from relayd.router.lease import Lease
-from relayd.router.pool import Pools
+from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.splice import Splice, can_splice
 from relayd.router.upstream import Sink
@@ -116,13 +119,57 @@ class Proxy:
                 self.attempts.on_fault(reply.endpoint, outcome.fault)
                 lease.hung_up()
 
+    async def pass_on(
+        self,
+        client: Recipient,
+        found: tuple[Endpoint, Fetched],
+        record: ExchangeRecord,
+        dialect: Dialect,
+        headers: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        """Write an answer that is here as a whole.
+
+        Args:
+            client: Who asks.
+            found: Which replica answered, and what.
+            record: Of the request.
+            dialect: How it is written.
+            headers: What else the answer must carry.
+
+        Raises:
+            UpstreamError: The replica answers no success, without a reason.
+        """
+        endpoint, fetched = found
+        own = {
+            "Server": "relayd",
+            **headers,
+            "X-Request-ID": record.request_id,
+            "X-Relayd-Replica": endpoint.replica,
+        }
+        record.placed(endpoint)
+        if not 200 <= fetched.status < 300:
+            problem = Problem.of_engine(fetched.status, fetched.body)
+            if judge(problem) is Fault.REQUEST:
+                problem = as_client_error(problem)
+            record.refused(problem)
+            await self._refuse(client, problem, own, dialect)
+            return
+        record.began(fetched.status)
+        translation = dialect.translation(stream=False)
+        body = fetched.body if translation is None else translation.feed(fetched.body) + translation.end()
+        await self._write(client, fetched.status, body, own)
+        record.sent_bytes = client.sent_bytes
+
     async def _refuse(
         self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect
     ) -> None:
         """Write what the engine refuses, in the client's own dialect."""
-        body = dialect.error_body(problem)
+        await self._write(client, problem.status, dialect.error_body(problem), own)
+
+    async def _write(self, client: Recipient, status: int, body: bytes, own: Mapping[str, str]) -> None:
+        """Write a whole JSON answer."""
         fields = [*own.items(), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        client.begin(problem.status, fields, framed=False)
+        client.begin(status, fields, framed=False)
         client.write(body)
         await client.end(self._write_stall_seconds)
 

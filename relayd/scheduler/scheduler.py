@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relayd.endpoint import Endpoint
 from relayd.scheduler.balance import Balance, LeastBusy
 from relayd.scheduler.capacity import Absence, ReplicaSlots
 from relayd.scheduler.events import (
@@ -181,6 +182,10 @@ class Scheduler:
             running=sum(sum(capacity.running.values()) for capacity in capacities),
             slots=sum(capacity.slots for capacity in capacities),
         )
+
+    def serving(self, model: str) -> tuple[Endpoint, ...]:
+        """Return where a model takes requests now."""
+        return tuple(one.endpoint for one in self._replicas.capacities(model) if one.accepting)
 
     def running_on(self, replica: str) -> int:
         """Return how many requests a replica is working on."""

@@ -74,8 +74,19 @@ async def read_response(reader: asyncio.StreamReader, *, is_head: bool = False) 
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked" and not is_head:
+        return Response(int(first.split()[1]), headers, await read_chunks(reader))
     length = 0 if is_head else int(headers.get("content-length", 0))
     return Response(int(first.split()[1]), headers, await reader.readexactly(length))
+
+
+async def read_chunks(reader: asyncio.StreamReader) -> bytes:
+    """Return what chunks hold, up to the last one or to where the connection ends."""
+    pieces = []
+    while size := int(await reader.readline() or b"0", 16):
+        pieces.append(await reader.readexactly(size))
+        await reader.readline()
+    return b"".join(pieces)
 
 
 @dataclass(frozen=True)

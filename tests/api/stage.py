@@ -10,7 +10,7 @@ from relayd.api.inference import Inference
 from relayd.api.openai import openai_routes
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
-from relayd.router import Dispatcher, Exchanges, Pools, Proxy
+from relayd.router import Beside, Dispatcher, Exchanges, Pools, Proxy
 from relayd.scheduler import Arrived, AttemptFailed, Dispatch, Event, Exchange, Finished, Refusal, Refuse
 from relayd.units import Bytes
 from tests.api.conftest import Doors, Response, StillFleet, run_with, view
@@ -28,6 +28,7 @@ class Stage:
     refusal: Refusal | None = None
     script: Act = GOOD
     keys: tuple[str, ...] = ()
+    serving: bool = True
     routes: Callable[[Inference], Iterable[Route]] = openai_routes
     events: list[Event] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Stage:
                 self.exchanges,
                 max_body=Bytes(2 << 20),
                 body_seconds=1,
+                beside=Beside(pools, self._serving),
             )
             routes = self.routes(inference)
             async with (
@@ -76,6 +78,9 @@ class Stage:
                 return answer
 
         return run_with(scene)
+
+    def _serving(self, _model: str) -> tuple[Endpoint, ...]:
+        return (self.endpoint,) if self.serving else ()
 
     @property
     def arrived(self) -> list[tuple[str, int]]:
