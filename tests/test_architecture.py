@@ -137,6 +137,7 @@ PURE = (
     "router.media",
     "router.members",
     "router.schema",
+    "router.shapes",
     "router.structure",
     "api.head",
 )

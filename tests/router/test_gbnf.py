@@ -29,8 +29,38 @@ ws ::= | " " | "\n" [ \t]{0,20}""",
     "recursion": 'root ::= "(" root ")" | "[" root ("," root)+ "]" | "x"',
     "sloppy space": "root ::= (ws)* ws*\nws ::= [ \\t]*",
     "long maximum": 'root ::= "a"{0,100000}',
-    "300 words": "root ::= " + " | ".join(f'"word {n}"' for n in range(300)),
-    "150 optional members": 'root ::= "{" ' + '("," "a" ":" v)? ' * 150 + '"}"\nv ::= "x"',
+    "95 words": "root ::= " + " | ".join(f'"word {n}"' for n in range(95)),
+    "words by their first letter": "root ::= "
+    + " | ".join(f'"{a}" {a}' for a in "abcdefgh")
+    + "".join(f"\n{a} ::= " + " | ".join(f'"{a}{n}"' for n in range(90)) for a in "abcdefgh"),
+    "90 optional members": 'root ::= "{" ' + '("," "a" ":" v)? ' * 90 + '"}"\nv ::= "x"',
+    "arithmetic": 'root ::= (expr "=" ws term "\\n")+\nexpr ::= term ([-+*/] term)*\n'
+    'term ::= ident | num | "(" ws expr ")" ws\nident ::= [a-z] [a-z0-9_]* ws\nnum ::= [0-9]+ ws\n'
+    "ws ::= [ \\t\\n]*",
+    "chess": 'root ::= "1. " move " " move "\\n" ([1-9] [0-9]? ". " move " " move "\\n")+\n'
+    'move ::= (pawn | piece | castle) [+#]?\npiece ::= [NBKQR] [a-h]? [1-8]? "x"? [a-h] [1-8]\n'
+    'pawn ::= ([a-h] "x")? [a-h] [1-8] ("=" [NBKQR])?\ncastle ::= "O-O" "-O"?',
+    "english": r"""root ::= char+ ([ \t\n] char+)*
+char ::= [a-zA-Z] | [0-9] | [!"#$%&'()*+,-./:;<=>?@[\\\]^_`{|}~]""",
+    "japanese": "root ::= char+ ([ \\t\\n] char+)*\nchar ::= [ぁ-ゟ] | [ァ-ヿ] | [、-〾] | [一-鿿]",
+    "a list": r"root ::= item+" + "\n" + r'item ::= "- " [^\r\n\x0b\x0c\x85\u2028\u2029]+ "\n"',
+    "c": r"""root ::= (declaration)*
+declaration ::= type name "(" (type name)? ")" "{" statement* "}"
+type ::= "int" ws | "float" ws | "char" ws
+name ::= [a-zA-Z_] [a-zA-Z_0-9]*
+statement ::= ( type name ws "=" ws sum ";" ) | ( name ws "=" ws sum ";" ) | ( name ws "(" list? ")" ";" ) |
+    ( "return" ws sum ";" ) | ( "while" "(" test ")" "{" statement* "}" ) |
+    ( "for" "(" first ";" ws test ";" ws next ")" "{" statement* "}" ) |
+    ( "if" "(" test ")" "{" statement* "}" ("else" "{" statement* "}")? ) |
+    ( "//" [^\n]* "\n" ) | ( "/*" ( [^*] | ("*" [^/]) )* "*/" )
+first ::= type name ws "=" ws sum | name ws "=" ws sum
+next ::= name ws "=" ws sum
+test ::= sum ("<=" | "<" | "==" | "!=" | ">=" | ">") sum
+sum ::= product (("+" | "-") product)*
+product ::= factor (("*" | "/") factor)*
+factor ::= name | [0-9]+ | "-" factor | name "(" list? ")" | "(" ws sum ws ")"
+list ::= sum ("," ws sum)*
+ws ::= ([ \t\n]+)""",
     "other optional words": 'root ::= ("very" | "quite")? "good" ("indeed" | [.!?]+)?',
     "empty": "",
 }
@@ -49,6 +79,10 @@ BOMBS = {
     "doubling behind a character": doubling('"a"?').replace("root ::=", 'root ::= "x"'),
     "doubling alternatives": doubling('"a"', "r{0} | r{0}"),
     "doubling by count": "root ::= " + "(" * 50 + '"a"?' + "){2}" * 50,
+    "101 words": "root ::= " + " | ".join(f'"{n}"' for n in range(101)),
+    "words that begin alike": 'root ::= "x" r\nr ::= '
+    + " | ".join(f'"a" s{n}' for n in range(9))
+    + "".join(f"\ns{n} ::= " + " | ".join(f'"b" [0-9]* "{m}"' for m in range(20)) for n in range(9)),
     "optional characters": "root ::= " + '"a"? ' * 3_000,
     "a long word often": f'root ::= "{"a" * 30_000}"{{2000}}',
     "many long repetitions": "root ::= " + '"a"{0,2000} ' * 500,

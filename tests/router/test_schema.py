@@ -43,6 +43,83 @@ JSON_VALUE = {
     "$ref": "#/$defs/v",
 }
 
+SELF: Schema = {"$ref": "#/$defs/a"}
+
+
+def either(*alternatives: object, by: str = "anyOf") -> Schema:
+    return {"$defs": {"a": {by: [*alternatives, {"type": "null"}]}}, "$ref": "#/$defs/a"}
+
+
+def needing(**properties: object) -> Schema:
+    return thing(properties, properties)
+
+
+def tuples(*items: object) -> Schema:
+    return {"prefixItems": list(items)}
+
+
+def steps(levels: int) -> Schema:
+    links = {
+        f"d{n}": {"anyOf": [tuples({"$ref": f"#/$defs/d{n + 1}"}, {"const": last}) for last in (1, 2)]}
+        for n in range(levels)
+    }
+    return {"$defs": {**links, f"d{levels}": {"type": "null"}}, "$ref": "#/$defs/d0"}
+
+
+RECURSIVE: dict[str, Schema] = {
+    "an expression": either(
+        {"type": "number"},
+        needing(op={"enum": ["+", "-"]}, left=SELF, right=SELF),
+        needing(call={"type": "string"}, of={"type": "array", "items": SELF}),
+    ),
+    "kinds told apart by their first key": either(
+        needing(kind={"const": "x"}, of=SELF), needing(kind={"const": "y"}, of=SELF)
+    ),
+    "a binary tree": either(thing({"left": SELF, "value": {"type": "string"}, "right": SELF}, ["value"])),
+    "keys of any name": either(thing({"of": SELF}) | {"additionalProperties": SELF}),
+    "the same first key with a text": either(thing({"n": {}, "a": SELF}), thing({"n": {}, "b": SELF})),
+    "60 kinds": {
+        "$defs": {f"d{n}": needing(kind={"const": f"k{n}"}) for n in range(60)},
+        "anyOf": [{"$ref": f"#/$defs/d{n}"} for n in range(60)],
+    },
+    "texts that overlap": {"items": {"anyOf": [{"type": "string"}, {"pattern": "^a$"}, {"const": "x"}]}},
+}
+
+DOUBLING: dict[str, Schema] = {
+    "two tuples": either(tuples(SELF, {"const": 1}), tuples(SELF, {"const": 2})),
+    "two tuples, one of": either(tuples(SELF, {"const": 1}), tuples(SELF, {"const": 2}), by="oneOf"),
+    "a list and a tuple": either({"items": SELF}, tuples(SELF, {"const": 2})),
+    "lists of lists": either({"items": {"items": SELF}}, {"items": tuples(SELF, SELF)}),
+    "two objects": either(needing(k=SELF, b={}), needing(k=SELF, c={})),
+    "two objects of optional members": either(thing({"k": SELF, "b": {}}), thing({"k": SELF, "c": {}})),
+    "two objects after 20 members": either(
+        *(needing(**{f"p{n}": {"const": 1} for n in range(20)}, k=SELF, **{last: {}}) for last in ("b", "c"))
+    ),
+    "types": {"$defs": {"a": {"type": ["array", "array"], "items": SELF}}, **SELF},
+    "a key twice by all of": {
+        "$defs": {"a": {"allOf": [{"anyOf": [thing({"k": SELF}), thing({"k": SELF})]}]}},
+        **SELF,
+    },
+    "step by step": steps(30),
+    "alternatives of alternatives": {
+        "anyOf": [tuples({"anyOf": [tuples({}, {"const": n}) for n in range(90)]}) for _ in range(90)]
+    },
+}
+
+
+@pytest.mark.parametrize("name", RECURSIVE)
+def test_recursion_whose_alternatives_are_told_apart_passes(name: str) -> None:
+    assert "" == fault(RECURSIVE[name])
+
+
+@pytest.mark.parametrize("name", DOUBLING)
+def test_alternatives_that_begin_with_the_schema_itself_are_refused(name: str) -> None:
+    begin = time.process_time()
+
+    assert fault(DOUBLING[name])
+    assert 1 > time.process_time() - begin
+
+
 SENT: dict[str, list[object]] = {
     "100 tools of 20 properties and an enum of 300": [tool(20)] * 100,
     "200 optional properties": [thing({f"p{n}": {"type": "string"} for n in range(200)})],
