@@ -1,7 +1,6 @@
 """Every error a person or a client can meet, as one tree.
 
-A class fixes three promises: a stable `code` (in JSON bodies, `--json` and logs), the exit
-status of a command that ends with it, and the HTTP status of a request that does.
+A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and the HTTP status of a request.
 
     RelaydError                     code                    exit  HTTP
     ├── UsageError                  usage                   2     400
@@ -37,6 +36,7 @@ status of a command that ends with it, and the HTTP status of a request that doe
         ├── BodyTooLargeError       body_too_large          1     413
         ├── MediaTypeError          unsupported_media_type  1     415
         ├── HostRefusedError        host_not_allowed        1     421
+        ├── ContextExceededError    exceed_context_size_error  1  400
         ├── CrashedReplicasError    request_refused_after_crash  1  422
         ├── QueueFullError          queue_full              1     429
         ├── TooManyFailedKeysError  too_many_failed_keys    1     429
@@ -218,14 +218,7 @@ class OtherBuildError(DaemonError):
 
 
 class RequestError(RelaydError):
-    """A client's request cannot be served.
-
-    Args:
-        message: What failed and which value.
-        remedy: What the client can do.
-        param: The member of the body at fault, if one is.
-        retry_after_seconds: When trying again makes sense, if it does.
-    """
+    """A client's request cannot be served."""
 
     code = "invalid_request"
     http_status = 400
@@ -239,8 +232,8 @@ class RequestError(RelaydError):
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
-        self.param = param
-        self.retry_after_seconds = retry_after_seconds
+        self.param = param  # the member of the body at fault, if one is
+        self.retry_after_seconds = retry_after_seconds  # when trying again makes sense, if it does
 
 
 class ThreadUnsupportedError(RequestError):
@@ -322,6 +315,12 @@ class HostRefusedError(RequestError):
 
     code = "host_not_allowed"
     http_status = 421
+
+
+class ContextExceededError(RequestError):
+    """What is asked is longer than a slot of the model can hold, in any tokens."""
+
+    code = "exceed_context_size_error"
 
 
 class CrashedReplicasError(RequestError):

@@ -133,6 +133,7 @@ PURE = (
     "router.characters",
     "router.gbnf",
     "router.headers",
+    "router.lengths",
     "router.llamaserver",
     "router.media",
     "router.members",

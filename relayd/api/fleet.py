@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Protocol
 
-from relayd.errors import ModelNotFoundError
+from relayd.errors import ContextExceededError, ModelNotFoundError
 
 _LISTED = 10
 """How many names an error lists."""
@@ -41,6 +41,7 @@ class ModelView:
         demo: Whether this is the demo model.
         created: When the model was configured, in seconds since 1970.
         replicas_cold: Replicas that are wanted and not in memory.
+        most_text: Bytes that the text of a slot can have, whatever its tokens; 0 while that is not known.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ModelView:
     demo: bool
     created: int
     replicas_cold: int = 0
+    most_text: int = 0
 
 
 class ModelDirectory(Protocol):
@@ -91,3 +93,17 @@ def _remedy(name: str, models: Sequence[ModelView]) -> str:
     hint = f"Did you mean {near[0]!r}? " if near else ""
     more = f" and {len(models) - _LISTED} more" if len(models) > _LISTED else ""
     return f"{hint}Available: {', '.join(model.name for model in models[:_LISTED])}{more}."
+
+
+def check_length(model: ModelView, text_bytes: int) -> None:
+    """Make sure that a text may fit into a slot of its model: no token stands for more than the longest one.
+
+    Raises:
+        ContextExceededError: It cannot.
+    """
+    if text_bytes > model.most_text > 0:
+        raise ContextExceededError(
+            f"The request has {text_bytes:,} bytes of text; a slot of this model holds {model.context:,} "
+            f"tokens, which are {model.most_text:,} bytes at most.",
+            remedy="Shorten it; an operator can set context for the model in relay.toml.",
+        )

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body
-from relayd.api.fleet import ModelDirectory, ModelView, find_model
+from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Adapted, Forwarding
 from relayd.api.served import over_aiohttp
 from relayd.router import (
@@ -108,6 +108,8 @@ class Inference:
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
         model = find_model(seen.model, self.fleet.models())
+        if seen.text_bytes:
+            check_length(model, seen.text_bytes)
         if (adapt := forwarding.adapt) is not None:
             members = opened.members
             if seen.dropped:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
+from relayd.daemon.vocabularies import Vocabularies
 from relayd.desired.demo import is_demo
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
@@ -16,10 +17,18 @@ class FleetView:
         config: The models that are configured.
         created: When, in seconds since 1970.
         statuses: How the replicas are now.
+        vocabularies: Knows the longest token of each model file.
     """
 
-    def __init__(self, config: Config, created: float, statuses: Callable[[], Sequence[Status]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        created: float,
+        statuses: Callable[[], Sequence[Status]],
+        vocabularies: Vocabularies | None = None,
+    ) -> None:
         self._config = config
+        self._vocabularies = vocabularies
         self._created = int(created)
         self._statuses = statuses
         self._view: tuple[ModelView, ...] | None = None
@@ -41,6 +50,8 @@ class FleetView:
     def configure(self, config: Config) -> None:
         """Show other models from now on."""
         self._config = config
+        if self._vocabularies is not None:
+            self._vocabularies.forget()
         self.changed()
 
     def changed(self) -> None:
@@ -61,7 +72,14 @@ class FleetView:
             demo=is_demo(model.file),
             created=self._created,
             replicas_cold=states.count(State.COLD),
+            most_text=self._most_text(model, [one.context for one in sizes]),
         )
+
+    def _most_text(self, model: Model, contexts: Sequence[int]) -> int:
+        """Return the bytes of text that the largest slot holds; 0 while that is not known."""
+        if self._vocabularies is None or not contexts or not all(contexts):
+            return 0
+        return max(contexts) * self._vocabularies.longest_token(model.file)
 
 
 def _together(states: Sequence[State]) -> ModelState:

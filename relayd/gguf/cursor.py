@@ -97,27 +97,31 @@ class Cursor:
         begin = self.skip(self.take_count(most, 1, f"bytes in {what}"), what)
         return bytes(self._data[begin : self.position])
 
-    def skip_strings(self, count: int, what: str) -> None:
-        """Step over `count` strings, from length to length; none of them is made.
+    def skip_strings(self, count: int, what: str) -> int:
+        """Step over `count` strings, from length to length, and return the longest; none of them is made.
 
         Raises:
             ModelFileError: The file or the limit ends before their end.
         """
         data, position, length_at = self._data, self.position, LENGTH.unpack_from
-        rounds = repeat(None, count)
+        rounds, longest = repeat(None, count), 0
         while True:
             try:
                 # A vocabulary is half a million rounds: no call but one, and no check of the bounds,
                 # because a length past the end of `data` cannot be unpacked.
                 for _ in rounds:
-                    position += 8 + length_at(data, position)[0]
+                    if (length := length_at(data, position)[0]) > longest:
+                        longest = length
+                    position += 8 + length
                 break
             except (struct.error, OverflowError):
                 self._item = position
                 self._read_to(position + LENGTH.size, what)
-                position += 8 + length_at(data, position)[0]
+                length = length_at(data, position)[0]
+                position, longest = position + 8 + length, max(longest, length)
         self.position = position
         self.skip(0, what)
+        return longest
 
     def _read_to(self, end: int, what: str) -> None:
         self.demand(end, what)

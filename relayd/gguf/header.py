@@ -186,8 +186,7 @@ def _take_array(cursor: Cursor, key: str) -> Value:
         raise cursor.fail(f"{key} is an array of arrays: expected numbers or strings")
     if kind == STRING:
         count = cursor.take_count(cursor.size, LONG.size, f"strings in {key}")
-        cursor.skip_strings(count, key)
-        return ArrayInfo(STRING, count)
+        return ArrayInfo(STRING, count, cursor.skip_strings(count, key))
     item = _layout(cursor, key, kind)
     count = cursor.take_count(cursor.size, item.size, f"items in {key}")
     if count > ITEMS_READ:

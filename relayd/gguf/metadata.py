@@ -51,10 +51,12 @@ class ArrayInfo:
     Attributes:
         item_type: Number of the items' type (gguf.h `enum gguf_type`).
         length: How many items there are.
+        longest: Bytes of the longest string; 0 for numbers.
     """
 
     item_type: int
     length: int
+    longest: int = 0
 
 
 Item = int | float | bool | str
@@ -152,6 +154,15 @@ class ModelMetadata:
                 return length
             case _:
                 return self.whole("vocab_size")
+
+    @property
+    def longest_token(self) -> int:
+        """Bytes of text that one token can stand for, at most; 0 where that is not known.
+
+        Vocabularies of other kinds leave out spaces, or have one token for any unknown word.
+        """
+        kind, tokens = (self.values.get(f"tokenizer.ggml.{name}") for name in ("model", "tokens"))
+        return tokens.longest if kind in ("llama", "gpt2") and isinstance(tokens, ArrayInfo) else 0
 
     def _own(self, suffix: str) -> Value | None:
         return self.values.get(f"{self.architecture}.{suffix}")

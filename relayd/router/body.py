@@ -58,6 +58,7 @@ class Peek:
         width: Slots the request takes at the same time in a replica.
         body: What a replica gets.
         dropped: Members that were taken out of it.
+        text_bytes: Bytes of text that one slot must hold, at least; 0 for a body of less than 64 KiB.
     """
 
     model: str | None
@@ -65,6 +66,7 @@ class Peek:
     width: int
     body: bytes
     dropped: frozenset[str] = _NOTHING
+    text_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
         width=int(choices if isinstance(choices, int | float) else 1) * _width(body.members, rules),
         body=body.without(dropped) if dropped else body.raw,
         dropped=dropped,
+        text_bytes=rules.length(body.members) if len(body.raw) > _LONG else 0,
     )
 
 

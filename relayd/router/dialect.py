@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from relayd.errors import RelaydError, RequestError, UpstreamError
+from relayd.errors import ContextExceededError, RelaydError, RequestError, UpstreamError
 
 CUT = UpstreamError("The replica failed in the middle of this answer; what came before is incomplete.")
 """What a client reads whose answer its replica did not finish."""
@@ -49,7 +49,8 @@ class Problem:
         """Return what a client may read of `error`."""
         message = " ".join(filter(None, (error.message, error.remedy)))
         param = error.param if isinstance(error, RequestError) else None
-        return cls(error.http_status, error.code, message, param)
+        kind = error.code if isinstance(error, ContextExceededError) else ""
+        return cls(error.http_status, error.code, message, param, kind)
 
     @classmethod
     def of_engine(cls, status: int, payload: bytes) -> "Problem":

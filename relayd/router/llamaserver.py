@@ -13,6 +13,7 @@ from relayd.router.constraints import (
     check_schema,
     check_tools,
 )
+from relayd.router.lengths import Measure, nothing, of_conversation, of_prompts
 from relayd.router.media import MOST_MESSAGES, check_conversation, check_inputs, check_items
 from relayd.router.members import (
     BodyRules,
@@ -266,24 +267,30 @@ _DETOKENIZE: Mapping[str, MemberRule] = {"model": text(512), "tokens": shaped(b"
 _CONTROL: Mapping[str, MemberRule] = {"model": text(512), "id": text(256), "action": text(64)}
 
 
-def _several(members: Mapping[str, MemberRule], *prompts: str) -> BodyRules:
-    return BodyRules(members, INTERNAL, prompts, _MOST_PROMPTS)
+def _several(members: Mapping[str, MemberRule], *prompts: str, length: Measure = nothing) -> BodyRules:
+    return BodyRules(members, INTERNAL, prompts, _MOST_PROMPTS, length=length)
 
 
 _FAMILIES: Mapping[tuple[str, ...], BodyRules] = {
-    ("/completion", "/completions", "/v1/completions"): _several(_COMPLETION, "prompt"),
+    ("/completion", "/completions", "/v1/completions"): _several(
+        _COMPLETION, "prompt", length=of_prompts("prompt")
+    ),
     (
         "/chat/completions",
         "/v1/chat/completions",
         "/chat/completions/input_tokens",
         "/v1/chat/completions/input_tokens",
         "/apply-template",
-    ): BodyRules(_CHAT, INTERNAL),
+    ): BodyRules(_CHAT, INTERNAL, length=of_conversation("messages")),
     ("/responses", "/v1/responses", "/responses/input_tokens", "/v1/responses/input_tokens"): BodyRules(
-        _RESPONSES, INTERNAL
+        _RESPONSES, INTERNAL, length=of_conversation("input", "instructions")
     ),
-    ("/v1/messages", "/v1/messages/count_tokens"): BodyRules(_ANTHROPIC, INTERNAL),
-    ("/embedding", "/embeddings", "/v1/embeddings"): _several(_EMBEDDING, "input", "content"),
+    ("/v1/messages", "/v1/messages/count_tokens"): BodyRules(
+        _ANTHROPIC, INTERNAL, length=of_conversation("messages", "system")
+    ),
+    ("/embedding", "/embeddings", "/v1/embeddings"): _several(
+        _EMBEDDING, "input", "content", length=of_prompts("input", "content")
+    ),
     ("/rerank", "/reranking", "/v1/rerank", "/v1/reranking"): _several(_RERANK, "documents", "texts"),
     ("/infill",): BodyRules(_INFILL, INTERNAL),
     ("/tokenize",): BodyRules(_TOKENIZE, INTERNAL),

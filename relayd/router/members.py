@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from relayd.errors import RequestError, ThreadUnsupportedError
+from relayd.router.lengths import Measure, nothing
 from relayd.router.structure import count_items
 from relayd.units import KIB
 
@@ -54,6 +55,7 @@ class BodyRules:
         prompts: Members that hold what is asked, each able to hold several; the first one present counts.
         most_prompts: How many prompts, inputs or documents one body may hold.
         constraints: Members whose check takes time in proportion to their size.
+        length: Measures the text that one slot must hold.
     """
 
     members: Mapping[str, MemberRule]
@@ -63,6 +65,7 @@ class BodyRules:
     constraints: tuple[str, ...] = (
         "grammar", "json_schema", "output_config", "output_format", "response_format", "text", "tools",
     )  # fmt: skip
+    length: Measure = nothing
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Does a request find its model and its slot, and is the slot surely given back?"""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,28 @@ def test_a_large_body_passes_too(doors: Doors) -> None:
     stage = Stage()
 
     assert 200 == stage.ask(doors, post({"model": "qwen", "messages": [], "pad": "x" * 1_000_000})).status
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_text_that_no_tokens_make_fit_takes_no_slot(doors: Doors, path: str) -> None:
+    text = "a" * 100_000
+    asked = {"messages": [{"role": "user", "content": text}]} if "chat" in path else {"prompt": text}
+    stage = Stage()
+    views = (replace(view("qwen"), most_text=99_999),)
+
+    error = json.loads(stage.ask(doors, post({"model": "qwen", **asked}, path), views).body)["error"]
+
+    assert ("context_length_exceeded", "exceed_context_size_error") == (error["code"], error["type"])
+    assert "100,000 bytes of text; a slot of this model holds 4,096 tokens" in error["message"]
+    assert not stage.arrived
+
+
+@pytest.mark.parametrize("most", [0, 100_000])
+def test_a_text_that_may_fit_passes(doors: Doors, most: int) -> None:
+    views = (replace(view("qwen"), most_text=most),)
+    asked = post({"model": "qwen", "prompt": "a" * 100_000}, "/v1/completions")
+
+    assert 200 == Stage().ask(doors, asked, views).status
 
 
 def test_an_unknown_model_takes_no_slot(doors: Doors) -> None:

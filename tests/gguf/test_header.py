@@ -197,7 +197,7 @@ def test_arrays_up_to_65536_items_are_read_and_longer_ones_are_counted(write: Wr
 
     assert (7,) * 65_536 == values["read"]
     assert ArrayInfo(headers.UINT8, 65_537) == values["counted"]
-    assert ArrayInfo(headers.STRING, 3) == values["strings"]
+    assert ArrayInfo(headers.STRING, 3, 300) == values["strings"]
     assert ArrayInfo(headers.STRING, 0) == values["none"]
     assert values["after"] is True
 
@@ -212,7 +212,7 @@ def test_a_large_vocabulary_is_skipped_in_no_time(write: Write) -> None:
         act()
         return time.process_time() - started
 
-    assert ArrayInfo(headers.STRING, 450_000) == read_header(path).values["a"]
+    assert ArrayInfo(headers.STRING, 450_000, 8) == read_header(path).values["a"]
     skipping = min(seconds(lambda: read_header(path)) for _ in range(3))
     assert skipping < seconds(lambda: [bytes(tokens[at : at + 16]) for at in range(0, len(tokens), 16)])
 
