@@ -72,6 +72,10 @@ class Lessor(Protocol):
         ...
 
 
+def _nothing() -> None:
+    return None
+
+
 class Lease:
     """One request's place in the schedule; leaving the `with` block gives its slot back.
 
@@ -121,10 +125,10 @@ class Lease:
     def hold(self) -> Callable[[], None]:
         """Keep the slots of a replica that still works on this request, until what is returned is called."""
         release, endpoint, call = self._lessor.hold(self._ticket), self.record.endpoint, self.call
+        done = self._lessor.suspects.left(endpoint, call) if endpoint and call else _nothing
 
         def ended() -> None:
-            if endpoint and call:
-                self._lessor.suspects.lost(endpoint, call)
+            done()
             release()
 
         return ended

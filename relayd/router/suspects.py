@@ -75,12 +75,14 @@ class _Hangups:
 
     Attributes:
         lost: When each body lost its connection (monotonic seconds).
+        left: Requests whose clients have left, and that it may still work on.
         clear: Clears the requests that were lost.
         blame: How surely a request ended it; None until that is known.
         known: Set then.
     """
 
     lost: dict[str, float] = field(default_factory=dict)
+    left: list[Call] = field(default_factory=list)
     clear: dict[str, list[Clear]] = field(default_factory=dict)
     blame: float | None = None
     known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -148,10 +150,25 @@ class Suspects:
         if one.blame is not None:
             self._judge(one, {found} if is_new else (), one.blame)
 
+    def left(self, endpoint: Endpoint, call: Call) -> Callable[[], None]:
+        """Take note that a client left a request that a replica still works on.
+
+        Returns:
+            What is called once the replica is done with it, or has ended.
+        """
+        one = self._incarnation(endpoint)
+        one.left.append(call)
+
+        def done() -> None:
+            one.left.remove(call)
+            self.lost(endpoint, call)
+
+        return done
+
     def in_flight(self, endpoint: Endpoint) -> frozenset[str]:
         """Return digests of what an incarnation was working on, as its end is seen."""
         one, now = self._incarnation(endpoint), self._clock.monotonic()
-        one.lost |= dict.fromkeys(map(digest, self._running(endpoint)), now)
+        one.lost |= dict.fromkeys(map(digest, (*self._running(endpoint), *one.left)), now)
         return frozenset(found for found, at in one.lost.items() if now - at < _FRESH_SECONDS)
 
     def exited(self, endpoint: Endpoint, blame: float) -> None:

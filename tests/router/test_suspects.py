@@ -185,6 +185,27 @@ def test_a_connection_that_is_lost_after_its_replicas_exit_was_seen_counts_too()
     assert fleet.refuses("a")
 
 
+def test_a_request_that_was_left_is_in_flight_until_the_replica_is_done_with_it() -> None:
+    fleet = Fleet()
+    fleet.ends(1, "poison")
+    done = fleet.suspects.left(endpoint(2), call("poison"))
+    fleet.clock.now += 60
+
+    assert frozenset({digest(call("poison"))}) == fleet.suspects.in_flight(endpoint(2))
+    fleet.suspects.exited(endpoint(2), CRASH)
+    assert fleet.refuses("poison")
+    done()
+
+
+def test_a_request_that_was_left_counts_once_at_an_exit_that_is_seen_before_its_end() -> None:
+    fleet = Fleet()
+    done = fleet.suspects.left(endpoint(1), call("a"))
+    fleet.suspects.exited(endpoint(1), CRASH)
+    done()
+
+    assert not fleet.refuses("a")
+
+
 def test_one_body_at_one_crash_counts_once_however_often_it_ran_there() -> None:
     fleet = Fleet()
     fleet.ends(1, "a", "a", "a")

@@ -34,6 +34,7 @@ EXPLAINED_BY: dict[str, tuple[str, ...]] = {
     "answer cut": _DAEMON,
     "connection refused": (*_DAEMON, NO_DESCRIPTORS),
     "connection closed without an answer": (*_DAEMON, NO_DESCRIPTORS),
+    "422 request_refused_after_crash": (CHILD_DIED, CHILD_HUNG),
     "502 upstream_failed": (*_CHILD, NO_DESCRIPTORS, DISK_FULL, MODEL_REPLACED),
     "503 model_unavailable, it is stopped": (MODEL_STOPPED, MODEL_REPLACED),
     "503 model_unavailable, it gave up": (DISK_FULL, NO_DESCRIPTORS),
