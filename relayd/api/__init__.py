@@ -9,9 +9,11 @@ from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.inference import Inference
+from relayd.api.kept import KeptResponses
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI, openai_routes
+from relayd.api.responses import responses_routes
 from relayd.api.served import behind
 from relayd.api.server import Listener, listen
 
@@ -23,6 +25,7 @@ __all__ = [
     "Door",
     "FailedKeys",
     "Inference",
+    "KeptResponses",
     "Keyring",
     "Listener",
     "ModelDirectory",
@@ -37,4 +40,5 @@ __all__ = [
     "listen",
     "make_policy",
     "openai_routes",
+    "responses_routes",
 ]

@@ -13,6 +13,7 @@ from relayd.api import (
     Door,
     FailedKeys,
     Inference,
+    KeptResponses,
     Keyring,
     Listener,
     ModelDirectory,
@@ -22,6 +23,7 @@ from relayd.api import (
     listen,
     make_policy,
     openai_routes,
+    responses_routes,
 )
 from relayd.clock import Clock
 from relayd.config import Config, parse_listen
@@ -65,6 +67,7 @@ class Doors:
         self._dispatcher = dispatcher
         self._pools = pools
         self._beside = Beside(pools, serving)
+        self._kept, self._clock = KeptResponses(clock), clock
         self._failed_keys = FailedKeys(clock)
         self._journal = Journal("daemon")
         self.url = ""
@@ -136,7 +139,12 @@ class Doors:
             bodies=self.bodies,
             beside=self._beside,
         )
-        routes = (*openai_routes(inference), *anthropic_routes(inference), *health_routes(self._view))
+        routes = (
+            *openai_routes(inference),
+            *anthropic_routes(inference),
+            *responses_routes(inference, self._kept, self._clock),
+            *health_routes(self._view),
+        )
         return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
 
     def follow(self, door: Door) -> None:

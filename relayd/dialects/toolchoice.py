@@ -70,9 +70,12 @@ def read_choice(raw: bytes | msgspec.Raw) -> ToolChoice:
         allowed = choice.get("allowed_tools", choice)
         if not isinstance(allowed, dict) or not isinstance(tools := allowed.get("tools"), list):
             raise _unknown("allowed_tools needs a list of tools")
-        return ToolChoice(_mode(allowed.get("mode", AUTO)), frozenset(map(_name_in, tools)), parallel)
+        names = frozenset(name for name in map(_name_in, tools) if name)
+        return ToolChoice(_mode(allowed.get("mode", AUTO)), names, parallel)
     if kind in _NAMING:
-        return ToolChoice(REQUIRED, frozenset({_name_in(choice)}), parallel)
+        if not (name := _name_in(choice)):
+            raise _unknown("it must name a tool")
+        return ToolChoice(REQUIRED, frozenset({name}), parallel)
     return ToolChoice(_mode(kind), None, parallel)
 
 
@@ -140,12 +143,12 @@ def _mode(name: object) -> str:
 
 
 def _name_in(choice: object) -> str:
-    """Return the name that a choice of one tool gives, as `name` or in a `function`."""
+    """Return the name that a choice of one tool gives, as `name` or in a `function`; empty without one."""
     if isinstance(choice, dict):
         for holder in (choice, choice.get("function"), choice.get("custom")):
             if isinstance(holder, dict) and isinstance(name := holder.get("name"), str):
                 return name
-    raise _unknown("it must name a tool")
+    return ""
 
 
 def _unknown(why: str) -> RequestError:

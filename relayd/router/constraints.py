@@ -49,6 +49,11 @@ def check_output_config(raw: msgspec.Raw) -> None:
     _check("output_config", raw, b"{", _inside_format)
 
 
+def check_text(raw: msgspec.Raw) -> None:
+    """Refuse a format of a text whose schema costs too much; raises as `check_grammar` does."""
+    _check("text", raw, b"{", _inside_format)
+
+
 def check_tools(raw: msgspec.Raw) -> None:
     """Refuse tools whose schemas cost too much together; raises as `check_grammar` does."""
     _check("tools", raw, b"[", _of_tools)

@@ -11,6 +11,7 @@ from relayd.router.constraints import (
     check_grammar,
     check_output_config,
     check_schema,
+    check_text,
     check_tools,
 )
 from relayd.router.lengths import Measure, nothing, of_conversation, of_prompts
@@ -195,15 +196,15 @@ _CHAT: Mapping[str, MemberRule] = {
 
 _RESPONSES: Mapping[str, MemberRule] = {
     **{name: member for name, member in _CHAT.items() if name not in {"messages", "n", "n_cmpl"}},
-    **dict.fromkeys(
-        ("client_metadata", "include", "max_tool_calls", "prompt", "text", "truncation"), _IGNORED
-    ),
+    **dict.fromkeys(("client_metadata", "include", "max_tool_calls", "truncation"), _IGNORED),
     "input": MemberRule("a string or a list of items, each an object", check_items),
     "instructions": shaped(b'"', "a string"),
     "max_output_tokens": number(-1, _INT32),
     "reasoning": anything(4 * KIB),
     "previous_response_id": shaped(b'"', "a string"),
     "background": refused("Send the request again without it.", unless=b"false"),
+    "prompt": refused("Send its text as instructions and input."),
+    "text": MemberRule("an object with format, its schema within the limits below", check_text),
     "conversation": refused("Send the whole conversation as input."),
 }
 
