@@ -1,8 +1,10 @@
 """Atomic file replacement, private folders, and quarantine of unreadable files."""
 
+import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from relayd.errors import StateError, UsageError
@@ -90,6 +92,29 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch_folder(otherwise: Path, usual: Path | None = None) -> Iterator[Path]:
+    """Lend a temporary folder.
+
+    Args:
+        otherwise: Where it is made if the usual place cannot be written, as on a read-only root.
+        usual: Where else; None is the system's place for such.
+
+    Raises:
+        StateError: Neither can be written.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="relayd-", dir=usual)
+    except OSError:
+        try:
+            private_folder(otherwise)
+            made = tempfile.TemporaryDirectory(prefix="relayd-", dir=otherwise)
+        except OSError as error:
+            raise StateError(f"{otherwise} cannot be written: {error.strerror}") from error
+    with made as folder:
+        yield Path(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relayd.errors import StateError
-from relayd.files import expanded, private_folder, quarantine, write_atomic
+from relayd.files import expanded, private_folder, quarantine, scratch_folder, write_atomic
 
 pytestmark = pytest.mark.system
 
@@ -89,3 +89,15 @@ def test_quarantine_of_nothing_is_an_error_of_state(tmp_path: Path) -> None:
 
 def test_a_home_that_nobody_has_stays_as_it_was_written() -> None:
     assert Path("~nobody-of-this-name/x.gguf") == expanded("~nobody-of-this-name/x.gguf")
+
+
+def test_a_scratch_folder_is_where_something_can_be_written(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path / "cache") as folder:
+        assert tmp_path / "cache" not in folder.parents
+    with scratch_folder(tmp_path / "cache", tmp_path / "read-only") as folder:
+        assert tmp_path / "cache" == folder.parent
+        (folder / "file").write_bytes(b"")
+    assert not folder.exists()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StateError, match="file"), scratch_folder(tmp_path / "file", tmp_path / "gone"):
+        pass

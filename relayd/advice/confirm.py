@@ -1,15 +1,12 @@
 """Whether the engine confirms the memory that a plan predicts (memory probe)."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relayd.engine.memory import MemoryProbe, Row
 from relayd.errors import EngineError, ModelFileError
 from relayd.gguf import ModelMetadata
-from relayd.gguf.writer import write_sparse
 from relayd.memory.predict import predict
 from relayd.memory.setup import Setup
 from relayd.memory.weights import CPU
@@ -67,24 +64,12 @@ def confirm(
     if not here:
         setup = replace(setup, gpus=(), experts_on_cpu=0)
     try:
-        with _header(model, file) as path:
-            rows = probe.ask(path, model, setup)
+        rows = probe.ask(file, model, setup) if file else probe.ask_header(model, setup)
     except (EngineError, ModelFileError) as error:
         return Confirmation(note=f"not confirmed: {error.message}")
     return Confirmation(
         predicted(model, setup), _sum(rows), on_cpu=not here, more=differences(rows, model, setup)
     )
-
-
-@contextlib.contextmanager
-def _header(model: ModelMetadata, file: Path | None) -> Iterator[Path]:
-    if file:
-        yield file
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "header.gguf"
-        write_sparse(path, model)
-        yield path
 
 
 def predicted(model: ModelMetadata, setup: Setup) -> Bytes:

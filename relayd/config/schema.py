@@ -130,6 +130,8 @@ class Restart(Section, frozen=True):
             restarted slowly if it ended under load. One by the kernel's out-of-memory killer counts as two;
             those with the same request body in flight count once.
         budget_seconds: The window in which exits are counted.
+        file_check_seconds: How often the files of a replica that was given up are looked at; once they have
+            come or changed, it is started again.
     """
 
     first_delay_seconds: Seconds = 1
@@ -139,6 +141,7 @@ class Restart(Section, frozen=True):
     stable_seconds: Seconds = 120
     budget: Count = 5
     budget_seconds: Interval = 600
+    file_check_seconds: Interval = 5
 
 
 class Probe(Section, frozen=True):

@@ -9,10 +9,12 @@ from typing import Any
 
 from relayd.api.control import open_control
 from relayd.daemon.announce import Announcer, OnSettled
+from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Refresh, Reload
+from relayd.daemon.report import TargetArguments
 from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
@@ -82,7 +84,7 @@ class Daemon:
         self._watch_signals(stack)
         place = await claim(parts.desired)
         stack.callback(place.close)
-        await self._open_control(stack, place)
+        operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
@@ -92,6 +94,7 @@ class Daemon:
         _run_aside(stack, takeover.finish())
         if not place.predecessor:  # the first daemon has reported it already
             self._announcer.await_settled(self._on_settled)
+        _run_aside(stack, self._file_watch(operations).run())
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())
         parts.notifier.ready(parts.counts())
         _run_aside(stack, parts.notifier.keep_alive(parts.counts))
@@ -137,7 +140,7 @@ class Daemon:
                 self._parts.fleet.kill()
             shutdown.request(keep_replicas=desired.config.replicas.on_daemon_exit == "keep")
 
-    async def _open_control(self, stack: AsyncExitStack, place: Claim) -> None:
+    async def _open_control(self, stack: AsyncExitStack, place: Claim) -> Operations:
         self._upgrade = Upgrade(self._parts, place, self._shutdown)
         restart = PlannedRestart(self._parts, planned_anew, self._shutdown)
         operations = Operations(
@@ -147,6 +150,15 @@ class Daemon:
         runner = await open_control(path, verbs(operations))
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
+        return operations
+
+    def _file_watch(self, operations: Operations) -> FileWatch:
+        parts = self._parts
+        return FileWatch(
+            lambda: [] if self._shutdown.handed_over else parts.fleet.select(None),
+            lambda replica: operations.start(TargetArguments(replica)),
+            lambda: parts.desired.config.restart.file_check_seconds,
+        )
 
     def _remove_control(self, path: Path) -> None:
         if not self._shutdown.handed_over:

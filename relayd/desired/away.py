@@ -22,7 +22,13 @@ from relayd.planner.budget import Budget
 from relayd.planner.placement import DEFAULT_SLOTS
 from relayd.units import Bytes
 
-REMEDY = "Bring the file back and run `relayd start`, or correct the line and run `relayd reload`."
+REMEDY = (
+    "Bring the file back, and the model is started within some seconds, or correct the line and run "
+    "`relayd reload`."
+)
+
+FileStamps = tuple[tuple[int, int, int], ...]
+"""Inode, bytes and time of the last change, in ns, of each file that a process opens as it starts."""
 
 
 def away_models(models: Iterable[Model]) -> dict[str, str]:
@@ -42,10 +48,24 @@ def check_files(spec: ReplicaSpec) -> None:
 
 def why_away(spec: ReplicaSpec) -> str:
     """Return why a process cannot open its files; "" where it can. Blocks."""
+    return "; ".join(problem for one, gguf in _files_of(spec) if (problem := file_problem(one, gguf=gguf)))
+
+
+def stamps_of(spec: ReplicaSpec) -> FileStamps:
+    """Return what changes whenever a file of a process does; () where it cannot open one. Blocks."""
+    if why_away(spec):
+        return ()
+    with contextlib.suppress(OSError):
+        found = [one.stat() for one, _ in _files_of(spec)]
+        return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return ()
+
+
+def _files_of(spec: ReplicaSpec) -> list[tuple[Path, bool]]:
+    """Return the files that a process opens as it starts, each with whether it is a GGUF."""
     ggufs, texts = files_named(spec.extra_args)
     asked = [(one, True) for one in (*_model_files(spec), *_absolute(ggufs))]
-    asked += [(one, False) for one in _absolute(texts)]
-    return "; ".join(problem for one, gguf in asked if (problem := file_problem(one, gguf=gguf)))
+    return asked + [(one, False) for one in _absolute(texts)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """A model's memory, predicted and confirmed by the engine, with the time each took."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from relayd.engine.memory import MemoryProbe, Row
 from relayd.errors import EngineError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
-from relayd.gguf.writer import write_sparse
 from relayd.memory.predict import Basis, Part, Prediction, predict
 from relayd.memory.setup import Setup
 from relayd.memory.weights import CPU
@@ -166,7 +164,4 @@ def _confirmed(
     """Return the engine's answer, on the file itself or on a header with a hole behind it."""
     if isinstance(source, Path):
         return probe.ask(source, model, setup)
-    with tempfile.TemporaryDirectory(prefix="relayd-") as folder:
-        file = Path(folder) / "header.gguf"
-        write_sparse(file, model)
-        return probe.ask(file, model, setup)
+    return probe.ask_header(model, setup)

@@ -18,8 +18,9 @@ import msgspec
 from relayd.engine.environment import probe_environment
 from relayd.engine.find import Engine
 from relayd.errors import EngineError, StateError
-from relayd.files import private_folder, write_atomic
+from relayd.files import private_folder, scratch_folder, write_atomic
 from relayd.gguf.metadata import ModelMetadata
+from relayd.gguf.writer import write_sparse
 from relayd.memory.setup import EVERY_LAYER, Setup
 
 TIMEOUT_SECONDS = 30.0
@@ -101,6 +102,22 @@ class MemoryProbe:
             private_folder(self._cache)
             write_atomic(remembered, msgspec.json.encode(_RememberedRows(key, rows)))
         return rows
+
+    def ask_header(self, model: ModelMetadata, setup: Setup) -> tuple[Row, ...]:
+        """Return what `ask` does for a model whose file is not here: of a header with a hole behind it.
+
+        Raises:
+            EngineError: As `ask` does, or no temporary file can be written.
+            ModelFileError: The file system keeps no files with holes.
+        """
+        try:
+            with scratch_folder(self._cache) as folder:
+                write_sparse(folder / "header.gguf", model)
+                return self.ask(folder / "header.gguf", model, setup)
+        except StateError as error:
+            raise EngineError(
+                f"the engine cannot be asked: {error.message}", remedy="Set TMPDIR to a folder of yours."
+            ) from error
 
     def _key(self, model: ModelMetadata, flags: Sequence[str]) -> str:
         found = self._engine.path.stat()
