@@ -1,11 +1,15 @@
 """Are the files in extras/ current, and do their readers understand them?"""
 
 import importlib
+import json
 import plistlib
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -94,12 +98,39 @@ def test_the_image_runs_as_a_user_in_the_services_folders() -> None:
     assert '["serve", "--listen", "0.0.0.0:8080"]' == instructions["CMD"]
 
 
-def test_the_image_asks_for_its_health_where_anybody_may() -> None:
-    check = dict(dockerfile())["HEALTHCHECK"]
+class Door(BaseHTTPRequestHandler):
+    """Answers /healthz with the status that its server was given."""
 
-    assert "http://127.0.0.1:8080/healthz" in check
-    (program,) = re.findall(r'"-c", "(.*)"\]', check)
-    compile(program, "HEALTHCHECK", "exec")
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Answering)
+        self.send_response(self.server.status if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+class Answering(HTTPServer):
+    status = 200
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_image_asks_for_its_health_where_anybody_may_and_through_no_proxy(status: int) -> None:
+    check = dict(dockerfile())["HEALTHCHECK"]
+    *_, program = json.loads(check[check.index("[") :])
+    with Answering(("127.0.0.1", 0), Door) as server:
+        server.status = status
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = subprocess.run(
+            [sys.executable, "-c", program.replace("8080", str(server.server_port))],
+            env={"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
+            check=False,
+            timeout=60,
+        )
+        thread.join()
+
+    assert (status == 200) == (done.returncode == 0)
 
 
 def test_the_container_has_time_to_stop_and_a_key() -> None:
@@ -114,15 +145,20 @@ def test_the_container_has_time_to_stop_and_a_key() -> None:
 
 def test_the_container_reads_a_configuration_of_the_user_who_started_it() -> None:
     relayd = compose()["services"]["relayd"]
+    bound = {one["target"]: one for one in relayd["volumes"] if isinstance(one, dict)}
 
-    assert "./relay.toml:/etc/relayd/relay.toml:ro" in relayd["volumes"]
+    assert {"/etc/relayd/relay.toml", "/models"} == bound.keys()
+    for one in bound.values():
+        assert ("bind", True) == (one["type"], one["read_only"])
+        assert one["bind"]["create_host_path"] is False
     assert OWNER_VARIABLE in relayd["environment"]
 
 
 def test_the_container_writes_only_where_relayd_keeps_things() -> None:
     document = compose()
     relayd = document["services"]["relayd"]
-    places = {one.split(":")[0] for one in relayd["tmpfs"]} | {one.split(":")[1] for one in relayd["volumes"]}
+    volumes = {one.split(":")[1] for one in relayd["volumes"] if isinstance(one, str)}
+    places = {one.split(":")[0] for one in relayd["tmpfs"]} | volumes
 
     assert relayd["read_only"] is True
     assert {"/run/relayd", "/var/cache/relayd", "/tmp", "/var/lib/relayd"} <= places
