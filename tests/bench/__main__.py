@@ -22,6 +22,7 @@ from tests.bench import held
 from tests.bench.peers import Peer, free_port, peers
 from tests.bench.running import Router, running, started
 from tests.bench.scenarios import SCENARIOS, Programs, compiled
+from tests.bench.starts import starts
 from tests.bench.table import Row, load, missed, store, tables
 from tests.ggufs import TINY, make_model
 
@@ -33,6 +34,7 @@ PARTS = {
     "idle": "1,000 idle connections: memory",
     "unread": "a client that reads nothing: memory, and what others notice",
     "bodies": "bodies of 1 to 15 MiB: what others notice",
+    "starts": "relayd alone: commands, start to listening, idle memory",
 }
 
 
@@ -93,6 +95,9 @@ def _measure_peer(
 ) -> Iterator[Row]:
     """Measure one router; each part has a process of its own, since memory once used is used again."""
     for part in parts:
+        if part == "starts":
+            yield from starts(peer, folder) if peer.name == "relayd" else ()
+            continue
         with running(peer, folder) as router:
             if part == "costs":
                 yield from _costs(router, programs, engine)

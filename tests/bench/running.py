@@ -55,18 +55,20 @@ def running(peer: Peer, folder: Path) -> Iterator[Router]:
     with started(peer.command, folder, log) as process:
         await_answer(peer.port, process, log)
         router = Router(peer, (process, *(process.children(recursive=True) if peer.has_children else [])))
-        _await_rest(router)
+        await_rest(router)
         yield router
+
+
+def home_of(folder: Path) -> dict[str, str]:
+    """Return the variables of a home of its own, where compiled modules are kept as they are for users."""
+    home = {"HOME": str(folder), "XDG_STATE_HOME": f"{folder}/s", "XDG_CONFIG_HOME": f"{folder}/c"}
+    return home | {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @contextmanager
 def started(command: tuple[str, ...], folder: Path, log: Path) -> Iterator[psutil.Process]:
     """Start a program with a home of its own; it is ended, by force after 20 seconds."""
-    env = dict(os.environ) | {
-        "HOME": str(folder),
-        "XDG_STATE_HOME": f"{folder}/s",
-        "XDG_CONFIG_HOME": f"{folder}/c",
-    }
+    env = dict(os.environ) | home_of(folder)
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=env) as child,
@@ -110,7 +112,7 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def _await_rest(router: Router) -> None:
+def await_rest(router: Router) -> None:
     """Wait until a router that has come up does next to nothing."""
     never, ends_at = Event(), time.monotonic() + 15
     while time.monotonic() < ends_at:

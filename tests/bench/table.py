@@ -62,7 +62,7 @@ FIGURES = {
     "unread_slows": Figure("requests of others beside it, p50, times that without", "x"),
     "bodies_ms": Figure("longest wait of a small request beside bodies of 1 to 15 MiB", "ms"),
     "listening_ms": Figure("start to listening", "ms", 300.0),
-    "idle_mib": Figure("memory when idle (RSS)", "MiB", 60.0),
+    "idle_mb": Figure("memory when idle (RSS)", "MB", 60.0),
     "help_ms": Figure("`relayd --help`", "ms", 100.0),
     "status_ms": Figure("`relayd status`", "ms", 200.0),
     "recommend_s": Figure("`relayd recommend`, warm, CPU", "s", 0.7),
