@@ -49,10 +49,8 @@ class ReplicaAnswer:
         self._translation = translation
         self._stall_seconds = stall_seconds
         self._tap = Tap()
-        self._begun = False
         self._tail = b""
         self._pieces: list[bytes] = []
-        self._framing = head.framing(self._pieces)
 
     @property
     def usage(self) -> Usage | None:
@@ -65,6 +63,7 @@ class ReplicaAnswer:
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""
+        self._framing = self._head.framing(self._pieces)
         fields = [*self._head.passing, *self._headers.items()]
         if self._translation is not None:
             fields = [field for field in fields if field[0] != "Content-Type"]
@@ -75,11 +74,7 @@ class ReplicaAnswer:
 
     def take(self, raw: bytes) -> bool:
         """Take bytes of the replica; always asks for `room`, which writes them."""
-        if self._begun:
-            self._tap.add(raw)
-        else:
-            self._begun = True
-            self._tap.begin(raw)
+        self._tap.add(raw)
         self._framing.feed(raw)
         return True
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from relayd.errors import UpstreamError
 
 _LONGEST_LINE = 8192
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\r\n")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 
 
 class Framing:
@@ -62,10 +62,13 @@ class Counted(Framing):
 
     def feed(self, data: bytes) -> int:
         """Take what was announced and no more."""
-        taken = super().feed(data[: self._left])
-        self._left -= taken
+        if len(data) > self._left:
+            data = data[: self._left]
+        if self.pieces is not None:
+            self.pieces.append(data)
+        self._left -= len(data)
         self.over = not self._left
-        return taken
+        return len(data)
 
 
 class Chunked(Framing):
@@ -83,6 +86,8 @@ class Chunked(Framing):
     def feed(self, data: bytes) -> int:
         """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
+        if not (self._left or self._is_chunk_open or self._in_trailers or self._line):
+            position = self._pass_whole(data)
         while position < end and not self.over:
             start = position
             if self._left:
@@ -93,6 +98,19 @@ class Chunked(Framing):
             else:
                 position = data.find(b"\n", start) + 1 or end
                 self._gather(data[start:position])
+        return position
+
+    def _pass_whole(self, data: bytes) -> int:
+        """Step over the chunks that are here as a whole, as most are, and return where the rest begins."""
+        position = 0
+        while (size := _CHUNK_SIZE.match(data, position)) is not None:
+            start = size.end()
+            end = start + int(size[1], 16)
+            if start == end or data[end : end + 2] != b"\r\n":
+                break
+            if self.pieces is not None:
+                self.pieces.append(data[start:end])
+            position = end + 2
         return position
 
     def _gather(self, part: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -15,7 +14,8 @@ _MOST_FIELDS = 128
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
-_LENGTH_FIELD = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})(?=\r\n|\Z)", re.IGNORECASE)
+_LENGTH_NAME = b"\r\nContent-Length: "
+_MOST_DIGITS = 18
 _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
 _TELLS_THE_END = frozenset({"content-length", "transfer-encoding"})
 
@@ -27,8 +27,7 @@ _STAYS_BEHIND = frozenset({
 """Hop-by-hop names (RFC 9110, 7.6.1), and what only the server that clients talk to may say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request as a replica shall get it.
 
     Attributes:
@@ -53,18 +52,23 @@ class Call:
         return cls(path, b"", method="GET", with_key=with_key)
 
     def head(self, endpoint: Endpoint) -> bytes:
-        """Return the request head for one replica; of the client's own, only the content type is in it."""
+        """Return the request head for one replica."""
+        length = b"%d\r\n" % len(self.body) if self.method == "POST" else b""
+        return b"%b%b\r\n" % (self.opening(endpoint), length)
+
+    def opening(self, endpoint: Endpoint) -> bytes:
+        """Return that head up to the length of the body; of the client's own, only the content type is in it.
+
+        Raises:
+            ValueError: That is more than one line.
+        """
         if not _ONE_LINE.fullmatch(self.content_type):
             raise ValueError(f"content type {self.content_type!r} is more than one line")
         key = f"Authorization: Bearer {endpoint.key.reveal()}\r\n" if self.with_key else ""
-        entity = (
-            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
-            if self.method == "POST"
-            else ""
-        )
+        entity = f"Content-Type: {self.content_type}\r\nContent-Length: " if self.method == "POST" else ""
         return (
             f"{self.method} {self.path} HTTP/1.1\r\nHost: {endpoint.address.authority}\r\n"
-            f"Connection: keep-alive\r\n{key}Accept: */*\r\n{entity}\r\n"
+            f"Connection: keep-alive\r\n{key}Accept: */*\r\n{entity}"
         ).encode("ascii")
 
 
@@ -108,14 +112,14 @@ def parse_head(raw: bytes) -> Head:
     Raises:
         UpstreamError: It is not HTTP/1.1, or leaves doubt about where its body ends.
     """
-    found = _LENGTH_FIELD.search(raw)
-    if found is None:
+    before, name, after = raw.partition(_LENGTH_NAME)
+    digits, end, rest = after.partition(b"\r\n")
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
         return _read_head(raw)
-    head = _read_head(raw[: found.start(1)] + b"1" + raw[found.end(1) :])
+    head = _read_head(b"%b%b1%b%b" % (before, name, end, rest))
     if not head.length:
         return head  # a status without a body
-    length = int(found[1])
-    return Head(head.status, length, head.chunked, head.keep_alive, head.passing, head.is_event_stream)
+    return Head(head.status, int(digits), head.chunked, head.keep_alive, head.passing, head.is_event_stream)
 
 
 @lru_cache(maxsize=128)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from weakref import WeakSet
 
-from relayd.endpoint import Endpoint
+from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
@@ -64,6 +64,8 @@ class Pools:
         self._owed_seconds = owed_seconds
         self._on_owed = on_owed
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
+        self._keys: dict[tuple[str, int, Address], PoolKey] = {}
+        self._latest: dict[str, tuple[Endpoint, PoolKey]] = {}
         self._open_ones: dict[PoolKey, WeakSet[Upstream]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -122,24 +124,22 @@ class Pools:
             UpstreamError: Its answer is not HTTP.
         """
         kept = self._take(endpoint)
-        if kept is not None:
+        while True:
+            upstream = kept or await self._connect(endpoint)
+            on_sent(upstream)
+            has_begun = False
             try:
-                return await self._sent(kept, endpoint, call, hold, on_sent)
+                await upstream.ask(endpoint, call)
+                has_begun = True
             except ConnectionError:
-                if kept.answered:
+                if kept is None or kept.answered:
                     raise
-        return await self._sent(await self._connect(endpoint), endpoint, call, hold, on_sent)
-
-    async def _sent(
-        self, upstream: Upstream, endpoint: Endpoint, call: Call, hold: Hold, on_sent: OnSent
-    ) -> Upstream:
-        on_sent(upstream)
-        try:
-            await upstream.ask(endpoint, call)
-        except BaseException:
-            self.give_back(upstream, hold)
-            raise
-        return upstream
+                kept = None
+            finally:
+                if not has_begun:
+                    self.give_back(upstream, hold)
+            if has_begun:
+                return upstream
 
     def give_back(self, upstream: Upstream, hold: Hold) -> None:
         """Keep a connection whose answer is over; leave any other, which cancels its request.
@@ -157,7 +157,10 @@ class Pools:
         if upstream.uses >= self._most_uses:
             upstream.close()
             return
-        self._idle.setdefault(upstream.pool, deque()).append(upstream)
+        pool = self._idle.get(upstream.pool)
+        if pool is None:
+            pool = self._idle[upstream.pool] = deque()
+        pool.append(upstream)
         if self._sweeper is None:
             self._schedule_sweep(self._idle_seconds)
 
@@ -173,7 +176,7 @@ class Pools:
         """Report a replica that still owes an end, if nothing came from it since the last look."""
         self._watch(upstream)
         if self.is_silent(upstream.pool, since):
-            self._on_owed(upstream.pool[0])
+            self._on_owed(upstream.pool.replica)
 
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
         self._left.pop(upstream).cancel()
@@ -181,13 +184,15 @@ class Pools:
 
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
-        self._open_ones.pop(_incarnation(endpoint), None)
-        for upstream in self._idle.pop(_incarnation(endpoint), ()):
+        one = self._key_of(endpoint)
+        self._open_ones.pop(one, None)
+        del self._latest[endpoint.replica], self._keys[_identity(endpoint)]
+        for upstream in self._idle.pop(one, ()):
             upstream.close()
 
     def owes(self, replica: str) -> bool:
         """Return whether a replica owes the end of a request that was left; reading counters delays it."""
-        return any(upstream.pool[0] == replica for upstream in self._left)
+        return any(upstream.pool.replica == replica for upstream in self._left)
 
     def is_silent(self, pool: PoolKey, since: float) -> bool:
         """Return whether an incarnation has sent nothing to any request since a moment, in loop time."""
@@ -207,7 +212,7 @@ class Pools:
 
     def _take(self, endpoint: Endpoint) -> Upstream | None:
         """Return the connection that was used last, so that the others grow old."""
-        pool = self._idle.get(_incarnation(endpoint))
+        pool = self._idle.get(self._key_of(endpoint))
         while pool:
             upstream = pool.pop()
             if upstream.is_reusable and self._seconds_left(upstream) > 0:
@@ -232,7 +237,7 @@ class Pools:
 
     async def _open(self, endpoint: Endpoint) -> Upstream:
         loop = asyncio.get_running_loop()
-        made = partial(Upstream, loop, _incarnation(endpoint), silence_seconds=self._silence_seconds)
+        made = partial(Upstream, loop, self._key_of(endpoint), silence_seconds=self._silence_seconds)
         upstream = await endpoint.address.open(loop, made)
         upstream.notice_dead_peers()
         return upstream
@@ -251,6 +256,18 @@ class Pools:
         if self._idle:
             self._schedule_sweep(min(self._seconds_left(pool[0]) for pool in self._idle.values()))
 
+    def _key_of(self, endpoint: Endpoint) -> PoolKey:
+        """Return the one object that stands for an incarnation; the scheduler repeats its endpoints."""
+        latest = self._latest.get(endpoint.replica)
+        if latest is not None and latest[0] is endpoint:
+            return latest[1]
+        identity = _identity(endpoint)
+        one = self._keys.get(identity)
+        if one is None:
+            one = self._keys[identity] = PoolKey(*identity)
+        self._latest[endpoint.replica] = endpoint, one
+        return one
 
-def _incarnation(endpoint: Endpoint) -> PoolKey:
+
+def _identity(endpoint: Endpoint) -> tuple[str, int, Address]:
     return endpoint.replica, endpoint.incarnation, endpoint.address

@@ -25,16 +25,11 @@ class Splice(ReplicaAnswer):
         head = self._head
         framing = ("Transfer-Encoding", "chunked") if head.chunked else ("Content-Length", str(head.length))
         self._client.begin(head.status, [*head.passing, *self._headers.items(), framing], framed=True)
-        self._write = self._client.write
 
     def take(self, raw: bytes) -> bool:
         """Write bytes of the replica; True when enough waits for the client, or it has left."""
-        if self._begun:
-            self._tap.add(raw)
-        else:
-            self._begun = True
-            self._tap.begin(raw)
-        return self._write(raw)
+        self._tap.add(raw)
+        return self._client.write(raw)
 
     async def room(self) -> None:
         """Wait until the client has taken most of what waits.

@@ -7,6 +7,7 @@ A coroutine wakes only when an answer begins, ends or fails, or when its client 
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from relayd.endpoint import Address, Endpoint
@@ -20,8 +21,19 @@ _LONGEST_HEAD = 32 * KIB
 _HELD_BACK = 256 * KIB
 
 
-PoolKey = tuple[str, int, Address]
-"""Whose connection it is: replica, incarnation, and address, as names are unique on one machine only."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolKey:
+    """Whose a connection is, by identity: `Pools` makes one for each.
+
+    Attributes:
+        replica: Its name.
+        number: Which incarnation of it.
+        address: Where it answers, as names are unique on one machine only.
+    """
+
+    replica: str
+    number: int
+    address: Address
 
 
 class Sink(Protocol):
@@ -63,8 +75,10 @@ class Upstream(asyncio.Protocol):
         self._loop = loop
         self._silence_seconds = silence_seconds
         self._framing: Framing | None = None
-        self._held = bytearray()
+        self._begun = b""
+        self._held: list[bytes] = []
         self._enough = _HELD_BACK
+        self._openings: dict[tuple[str, str, bool], bytes] = {}
         self._sink: Sink | None = None
         self._paused = False
         self._error: OSError | UpstreamError | None = None
@@ -109,9 +123,10 @@ class Upstream(asyncio.Protocol):
         self.uses += 1
         self.answered = False
         self._framing = None
+        self._begun = b""
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
-        self._transport.write(call.head(endpoint) + call.body)
+        self._transport.write(self._request(endpoint, call))
         if call.stream:
             self._last_byte_at = self._loop.time()
             self._check_silence()
@@ -119,10 +134,19 @@ class Upstream(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
+    def _request(self, endpoint: Endpoint, call: Call) -> bytes:
+        if call.method != "POST":
+            return call.head(endpoint)
+        kind = call.path, call.content_type, call.with_key
+        opening = self._openings.get(kind)
+        if opening is None:
+            opening = self._openings[kind] = call.opening(endpoint)
+        return b"%b%d\r\n\r\n%b" % (opening, len(call.body), call.body)
+
     def payload(self) -> bytes:
         """Return what `ask` held back of the body, freed of its framing."""
         pieces: list[bytes] = []
-        self.head.framing(pieces).feed(bytes(self._held))
+        self.head.framing(pieces).feed(b"".join(self._held))
         return b"".join(pieces)
 
     async def relay(self, sink: Sink) -> None:
@@ -133,8 +157,10 @@ class Upstream(asyncio.Protocol):
             UpstreamError: The framing is broken.
         """
         self._sink = sink
-        self._pass_on(sink, bytes(self._held))
+        held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held.clear()
+        if held:
+            self._pass_on(sink, held)
         while not self.is_over and self._error is None:
             if self._paused:
                 await sink.room()
@@ -193,8 +219,17 @@ class Upstream(asyncio.Protocol):
         try:
             if self._framing is None:
                 data = self._read_head(data)
-            if self._framing is not None:
-                self._read_body(self._framing, data)
+            if (framing := self._framing) is not None:
+                taken = framing.feed(data)
+                if taken < len(data):
+                    data = data[:taken]
+                    self.close()
+                if self._sink is None:
+                    self._hold(framing, data)
+                elif data:
+                    self._pass_on(self._sink, data)
+                if framing.over:
+                    self._wake()
         except UpstreamError as error:
             self._fail(error)
 
@@ -212,17 +247,17 @@ class Upstream(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         """Return what comes after the head, once that is complete."""
-        self._held += data
+        rest = self._begun + data if self._begun else data
         while self._framing is None:
-            raw, found, rest = self._held.partition(b"\r\n\r\n")
+            raw, found, rest = rest.partition(b"\r\n\r\n")
             if len(raw) > _LONGEST_HEAD:
                 raise UpstreamError("The replica's response head is longer than 32 KiB.")
             if not found:
+                self._begun = raw
                 return b""
-            self._held = rest
-            self._accept(parse_head(bytes(raw)))
-        self._held = bytearray()
-        return bytes(rest)
+            self._accept(parse_head(raw))
+        self._begun = b""
+        return rest
 
     def _accept(self, head: Head) -> None:
         if head.status == 101:
@@ -232,22 +267,19 @@ class Upstream(asyncio.Protocol):
             self._framing = head.framing()
             self._enough = self._enough if head.is_success else _HELD_BACK
 
-    def _read_body(self, framing: Framing, data: bytes) -> None:
-        taken = framing.feed(data)
-        if taken < len(data):
-            data = data[:taken]
-            self.close()
-        if self._sink is not None:
-            self._pass_on(self._sink, data)
-        elif self._on_end is None:
-            self._held += data
-        elif framing.over:
-            self.close()
-        if framing.over or (self._sink is None and len(self._held) >= self._enough):
-            self._wake()
+    def _hold(self, framing: Framing, data: bytes) -> None:
+        """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
+        if self._on_end is not None:
+            if framing.over:
+                self.close()
+        elif data:
+            self._held.append(data)
+            self._enough -= len(data)
+            if self._enough <= 0 and not framing.over:
+                self._wake()
 
     def _pass_on(self, sink: Sink, raw: bytes) -> None:
-        if raw and sink.take(raw) and not self.is_over and not self._transport.is_closing():
+        if sink.take(raw) and not self.is_over and not self._transport.is_closing():
             self._transport.pause_reading()
             self._paused = True
             self._wake()

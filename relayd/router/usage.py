@@ -38,13 +38,10 @@ class Tap:
         self._first = b""
         self._last: deque[bytes] = deque(maxlen=_LAST_PIECES)
 
-    def begin(self, raw: bytes) -> None:
-        """Take the first piece."""
-        self._first = raw[:_FIRST_BYTES]
-        self._last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
-
     def add(self, raw: bytes) -> None:
         """Take the next piece."""
+        if not self._last:
+            self._first = raw[:_FIRST_BYTES]
         self._last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
 
     def ends_with(self, ending: bytes) -> bool:
@@ -69,11 +66,6 @@ class SummingTap(Tap):
     def __init__(self) -> None:
         super().__init__()
         self._ends: list[bytes] = []
-
-    def begin(self, raw: bytes) -> None:
-        """Take the first piece."""
-        super().begin(raw)
-        self._keep(raw)
 
     def add(self, raw: bytes) -> None:
         """Take the next piece."""

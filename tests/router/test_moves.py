@@ -133,7 +133,7 @@ async def test_a_stream_stays_whose_prompt_is_being_processed_and_so_does_a_whol
         free = await stage.listen(GOOD)
         stage.ready("m#0", stuck)
         waiting = []
-        for call in (STREAM, STREAM, replace(STREAM, stream=False), STREAM):
+        for call in (STREAM, STREAM, Call("/v1/completions", b"{}"), STREAM):
             waiting.append(stage.ask(call))
             await asked(stuck, len(waiting))
         stage.ready("m#1", free)

@@ -49,7 +49,7 @@ def test_chunks_may_fall_anywhere_into_the_last_event(size: int) -> None:
 
 def test_a_tap_holds_little_of_a_long_answer() -> None:
     tap = Tap()
-    tap.begin(b"x" * (1 << 20))
+    tap.add(b"x" * (1 << 20))
     for _ in range(100):
         tap.add(b"y" * (1 << 20))
     tap.add(b"{%b}" % USAGE)
@@ -60,7 +60,7 @@ def test_a_tap_holds_little_of_a_long_answer() -> None:
 
 def test_a_tap_knows_its_last_bytes_across_pieces() -> None:
     tap = Tap()
-    tap.begin(b"data: x\n")
+    tap.add(b"data: x\n")
     tap.add(b"\n")
 
     assert tap.ends_with(b"x\n\n")
@@ -69,7 +69,7 @@ def test_a_tap_knows_its_last_bytes_across_pieces() -> None:
 
 def test_a_stream_of_several_prompts_costs_what_all_of_them_cost() -> None:
     tap = SummingTap()
-    tap.begin(b'e0\r\ndata: {"choices":[{"finish_reason":null}],"timings":{"prompt_n":9}}\n\n\r\n')
+    tap.add(b'e0\r\ndata: {"choices":[{"finish_reason":null}],"timings":{"prompt_n":9}}\n\n\r\n')
     for prompt in (3, 5):
         timings = b'{"cache_n":1,"prompt_n":%d,"prompt_ms":1.5,"predicted_n":7,"predicted_ms":2.0}' % prompt
         tap.add(b'f0\r\ndata: {"choices":[{"finish_reason":"length"}],"timings":%b}\n\n\r\n' % timings)
