@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from relayd.errors import RequestError
+from relayd.router.structure import count_items
+from relayd.units import KIB
 
 MOST_MESSAGES = 10_000
 """Messages of one conversation; 0.6 µs each to look at."""
@@ -30,8 +32,17 @@ class _InputItem(msgspec.Struct, gc=False):
 
 _MESSAGES = msgspec.json.Decoder(Annotated[list[_ChatMessage], Meta(max_length=MOST_MESSAGES)] | None)
 _INPUTS = msgspec.json.Decoder(Annotated[list[_InputItem], Meta(max_length=MOST_MESSAGES)] | str | None)
-_PARTS = msgspec.json.Decoder(list[object])
-_LIST = ord("[")
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST, _OBJECT, _QUOTE = map(ord, '[{"')
+
+_WHOLE = 32 * KIB
+"""Bytes that are decoded at once, in 1 to 2 ms; a decoder holds the interpreter's lock, in a thread too."""
+
+_MOST_PARTS = 10_000
+"""Parts of one message's content, or items of a prompt that are looked at one by one."""
+
+_BEGINNING = re.compile(rb'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]){0,40}')
 
 
 def check_conversation(raw: msgspec.Raw) -> None:
@@ -43,7 +54,7 @@ def check_conversation(raw: msgspec.Raw) -> None:
     """
     for message in _MESSAGES.decode(raw) or ():
         if memoryview(message.content)[0] == _LIST:
-            _check_parts(_PARTS.decode(message.content))
+            _check_content(message.content)
 
 
 def check_items(raw: msgspec.Raw) -> None:
@@ -52,14 +63,60 @@ def check_items(raw: msgspec.Raw) -> None:
     for item in items if isinstance(items, list) else ():
         for value in (item.content, item.output):
             if memoryview(value)[0] == _LIST:
-                _check_parts(_PARTS.decode(value))
+                _check_content(value)
 
 
 def check_inputs(raw: msgspec.Raw) -> None:
     """Refuse addresses in what is to be read, where that may be text, token ids, or objects with content."""
     content = bytes(raw)
     if content[:1] in (b"[", b"{") and b"{" in content:
-        _check_parts(msgspec.json.decode(b"[%b]" % content))
+        if len(content) > _WHOLE and count_items(content, _MOST_PARTS) <= _MOST_PARTS:
+            _check_content(raw)
+        else:
+            _check_parts(msgspec.json.decode(b"[%b]" % content))
+
+
+def _check_content(content: msgspec.Raw) -> None:
+    """Look at content piece by piece, so that the decoder is never at work for long."""
+    left = [content]
+    while left:
+        value = left.pop()
+        first = memoryview(value)[0]
+        if first not in (_LIST, _OBJECT):
+            continue
+        if len(memoryview(value)) <= _WHOLE:
+            _check_parts([msgspec.json.decode(value)])
+        elif first == _LIST:
+            if count_items(bytes(value), _MOST_PARTS) > _MOST_PARTS:
+                raise RequestError(f"A message has more than {_MOST_PARTS:,} parts of content.")
+            left += _ITEMS.decode(value)
+        else:
+            for name, member in _MEMBERS.decode(value).items():
+                if name.endswith("_url") or name in _HOLDERS:
+                    _check_holder(name, _opened(member))
+                elif name in {"content", "output"} and memoryview(member)[0] == _LIST:
+                    left.append(member)
+
+
+def _opened(raw: msgspec.Raw) -> object:
+    """Return a holder as `_check_holder` takes it; of a long string only how it begins."""
+    if len(memoryview(raw)) <= _WHOLE:
+        return msgspec.json.decode(raw)
+    if memoryview(raw)[0] == _OBJECT:
+        members = _MEMBERS.decode(raw)
+        return {name: _opened(members[name]) for name in ("url", "data", "type") if name in members}
+    return _begun(bytes(memoryview(raw)[:512])) if memoryview(raw)[0] == _QUOTE else []
+
+
+def _begun(text: bytes) -> str:
+    """Return the first characters of a string; its end may be within one, or between the halves of one."""
+    found = _BEGINNING.match(text)
+    for cut in range(4):
+        try:
+            return str(msgspec.json.decode((found[0] if found else b'"')[: -cut or None] + b'"'))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return ""
 
 
 def _check_parts(parts: list[object]) -> None:
