@@ -80,7 +80,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
         "daemon.report",
     },
-    "checkup": {"config", "engine", "hardware"},
+    "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
         "advice", "ui", "client", "desired", "planner", "memory", "hardware", "gguf", "engine", "catalog",
         "models", "config", "service", "daemon.report",

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from relayd.checkup.configuration import check_configuration
 from relayd.checkup.devices import check_devices
 from relayd.checkup.engine import check_engine
-from relayd.checkup.finding import Finding, Patient, Process, Severity
+from relayd.checkup.finding import Finding, Patient, PlanFacts, Process, Severity
 from relayd.checkup.folders import check_folders
 from relayd.checkup.system import check_system
 
-__all__ = ["Finding", "Patient", "Process", "Severity", "check_up"]
+__all__ = ["Finding", "Patient", "PlanFacts", "Process", "Severity", "check_up"]
 
 
 def check_up(patient: Patient) -> Iterator[Finding]:

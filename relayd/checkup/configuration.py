@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity, problem, tried
+from relayd.checkup.memory import check_memory
 from relayd.config import (
     Config,
     check_exposure,
@@ -33,7 +34,7 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
     yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
     yield from _files_of_args(config, patient.paths.runtime)
     yield from _sizes(config, patient.machine)
-    yield from _prompt_caches(patient)
+    yield from check_memory(patient)
     yield from _door(config)
     if not patient.running:
         yield from _ports(config)
@@ -68,19 +69,6 @@ def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
             yield Finding(
                 "model size", Severity.NOTE, detail, "Free some memory first, or see `relayd plan`."
             )
-
-
-def _prompt_caches(patient: Patient) -> Iterator[Finding]:
-    """Yield a note where prompts of earlier requests may fill the RAM; each replica keeps its own."""
-    try:
-        caches = patient.prompt_caches()
-    except RelaydError:
-        return  # the checks of models and engine say what is wrong
-    ceiling = patient.machine.memory.ceiling
-    if caches > ceiling / 2:
-        of = f"{show_bytes(caches)} of {show_bytes(ceiling)} RAM"
-        remedy = "Lower cache_ram_mib of the models; it counts for each replica."
-        yield Finding("prompt caches", Severity.NOTE, f"they may grow to {of}", remedy)
 
 
 def _door(config: Config) -> Iterator[Finding]:

@@ -12,7 +12,10 @@ from relayd.engine import Engine
 from relayd.errors import RelaydError
 from relayd.folders import Paths
 from relayd.hardware import Machine
+from relayd.planner.ledger import DeviceRow
 from relayd.units import Bytes
+
+NOTHING = Bytes(0)
 
 
 class Severity(StrEnum):
@@ -56,6 +59,23 @@ class Process:
     instance: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What a check-up has to know of the plan.
+
+    Attributes:
+        ledger: The memory of each device.
+        prompt_caches: What prompts of earlier requests may take of RAM.
+        on_demand: Models that are loaded when a client asks for them.
+        refused: Why models cannot be loaded on this machine, a sentence each.
+    """
+
+    ledger: tuple[DeviceRow, ...] = ()
+    prompt_caches: Bytes = NOTHING
+    on_demand: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
 def _disk_free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
@@ -77,8 +97,7 @@ class Patient:
         environ: The environment of this process.
         sources: Files and variables the configuration came from.
         warnings: What reading it warned of.
-        prompt_caches: Returns what prompts of earlier requests may take of RAM, by what runs or is planned;
-            raises `RelaydError` where nothing can be planned.
+        plan: Returns what is planned; raises `RelaydError` where nothing can be.
         skipped: Files in folders of models, and of the configuration, that cannot be served: a sentence each.
         models: Folders that models are fetched to; they need not exist.
         servers: Returns every llama-server that runs here.
@@ -93,7 +112,7 @@ class Patient:
     paths: Paths
     running: bool
     environ: Mapping[str, str]
-    prompt_caches: Callable[[], Bytes]
+    plan: Callable[[], PlanFacts]
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()

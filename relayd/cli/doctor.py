@@ -8,12 +8,13 @@ from pathlib import Path
 import psutil
 import typer
 
-from relayd.checkup import Patient, Process, Severity, check_up
+from relayd.checkup import Patient, PlanFacts, Process, Severity, check_up
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config
+from relayd.desired.cold import ColdCause
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Silent
 from relayd.desired.engines import engine_at
@@ -68,7 +69,7 @@ def _patient() -> Patient:
         paths=own_paths(site.environ, site.home),
         running=_runs(),
         environ=site.environ,
-        prompt_caches=lambda: _prompt_caches(arguments, site),
+        plan=lambda: _plan(arguments, site),
         sources=sources,
         warnings=warnings,
         skipped=_skipped(found, site),
@@ -77,10 +78,17 @@ def _patient() -> Patient:
     )
 
 
-def _prompt_caches(arguments: ServeArguments, site: Site) -> Bytes:
-    """Return what prompts of earlier requests may take, by the plan: a line names only the most it may be."""
+def _plan(arguments: ServeArguments, site: Site) -> PlanFacts:
+    """Return what is planned; a line names only the most that earlier prompts may take."""
     found = preview(arguments, site, Silent())
-    return mib(sum(one.spec.cache_ram_mib for one in found.starts()))
+    cold = [one for _, one in found.on_demand()]
+    refused = [one for one in cold if one.cause is ColdCause.TOO_LARGE]
+    return PlanFacts(
+        ledger=found.ledger,
+        prompt_caches=mib(sum(one.spec.cache_ram_mib for one in found.starts())),
+        on_demand=tuple(dict.fromkeys(one.model for one in cold if one not in refused)),
+        refused=tuple(map(str, refused)),
+    )
 
 
 def _skipped(config: Config | RelaydError, site: Site) -> tuple[str, ...]:

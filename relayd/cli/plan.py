@@ -12,7 +12,7 @@ from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
 from relayd.desired.preview import preview
-from relayd.ui.recommend import plan_page
+from relayd.ui.plan import plan_page
 
 
 def plan(
@@ -29,7 +29,8 @@ def plan(
     """Show what `relayd serve` starts, where, and what is left.
 
     Models that a running daemon serves keep their places, and those that it has given up come last.
-    Exits with 1 if a model does not fit, or if those that run no longer do.
+    What is loaded on demand is listed with the reason. Exits with 1 if a model that is to start does not
+    fit, or if those that run no longer do.
     """
     arguments, site = given_arguments(config)
     given_up = {} if config or simulate or fresh else models_given_up()
@@ -47,7 +48,8 @@ def plan(
     elif as_json:
         print_json(found.document())
     else:
-        plans = found.made.plans
-        show(lambda width: plan_page(plans.fleet, found.made.warnings, width), MAIL_COLUMNS)
+        later = [(planned, cold.brief) for planned, cold in found.on_demand()]
+        fleet, notes = found.made.plans.fleet, found.made.warnings
+        show(lambda width: plan_page(fleet, found.ledger, later, notes, width), MAIL_COLUMNS)
     if not found.complete:
         raise typer.Exit(1)

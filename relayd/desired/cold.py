@@ -25,6 +25,10 @@ class ColdCause(StrEnum):
     """It does not even fit alone, and is never started."""
 
 
+NOTABLE = frozenset({ColdCause.NO_ROOM, ColdCause.TOO_LARGE})
+"""What an operator has not asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cold:
     """A replica that is configured and is not started with the daemon.
@@ -52,6 +56,15 @@ class Cold:
     def __str__(self) -> str:
         """Return why it is not started, as a sentence."""
         return f"{self.name} {self.reason}"
+
+    @property
+    def brief(self) -> str:
+        """The same in a few words, for a table."""
+        if self.device:
+            holders = "".join(f", {show_bytes(nbytes)} for {name}" for name, nbytes in self.takers)
+            sizes = f"{show_bytes(self.need)} of {self.device}, {show_bytes(self.have)} can be used"
+            return f"{self.cause.value}: it needs at least {sizes}{holders}"
+        return BRIEF[self.cause]
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON-ready values; sizes are bytes."""
@@ -110,6 +123,13 @@ def cold_replicas(fleet: FleetPlan, planned: Iterable[Planned]) -> Iterator[Cold
             cause = ColdCause.GROWTH if one.residence.growth else ColdCause.ON_DEMAND
             yield Cold(one.name, one.model, cause, REASONS[cause])
 
+
+BRIEF: Mapping[ColdCause, str] = {
+    ColdCause.ON_DEMAND: "when a client asks for it",
+    ColdCause.GROWTH: "while enough requests wait",
+    ColdCause.NO_ROOM: "no room",
+    ColdCause.TOO_LARGE: "too large",
+}
 
 REASONS: Mapping[ColdCause, str] = {
     ColdCause.ON_DEMAND: "is loaded on demand",

@@ -1,23 +1,29 @@
 """What `relayd serve` would start, without starting or writing anything (`relayd plan`)."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relayd.desired.cold import NOTABLE, Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
 from relayd.desired.make import Made, ServeArguments, plan_at, select
 from relayd.desired.plans import ModelPlans
-from relayd.desired.running import replicas_that_run
+from relayd.desired.running import replicas_that_run, running_replicas
 from relayd.desired.site import Site
 from relayd.endpoint import TcpAddress, UnixAddress
 from relayd.engine import Engine, command
 from relayd.engine.differences import differences
 from relayd.errors import EngineError, UsageError
 from relayd.folders import Paths, own_paths
+from relayd.hardware import held
 from relayd.hardware.bandwidth import catalogued
+from relayd.hardware.freed import freed
 from relayd.planner import Planned
+from relayd.planner.budget import budget
 from relayd.planner.document import plan_document
+from relayd.planner.ledger import DeviceRow, ledger_of
 from relayd.planner.simulate import simulate
 
 NOTHING_GIVEN_UP: Mapping[str, str] = {}
@@ -36,22 +42,29 @@ class Preview:
         made: The plan.
         engine: The engine it is made for; None where none is installed.
         paths: The folders of the daemon that would serve it.
+        ledger: The memory of each device.
     """
 
     made: Made
     engine: Engine | None
     paths: Paths
+    ledger: tuple[DeviceRow, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every replica would be started, and all fit into what models may take."""
+        """Whether all replicas that are to be started would be, and fit into what models may take."""
         plans = self.made.plans
-        return not plans.cold and not plans.fleet.over and not plans.away
+        return all(one.cause not in NOTABLE for one in plans.cold) and not plans.fleet.over and not plans.away
 
     def starts(self) -> tuple[Planned, ...]:
         """Return the replicas that would be started."""
         plans = self.made.plans
         return tuple(one for one in plans.plan if not one.cold and one.model not in plans.away)
+
+    def on_demand(self) -> Iterator[tuple[Planned, Cold]]:
+        """Yield the replicas that are not started with the daemon, each with the reason."""
+        planned = {one.name: one for one in self.made.plans.plan}
+        yield from ((planned[one.name], one) for one in self.made.plans.cold)
 
     def commands(self) -> dict[str, tuple[str, ...]]:
         """Return the command line of each replica that would be started, by its name.
@@ -84,14 +97,21 @@ class Preview:
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON-ready values; sizes are bytes."""
-        plans = self.made.plans
+        plans, document = self.made.plans, plan_document(self.made.plans.fleet)
+        for device, row in zip(document["devices"], self.ledger, strict=True):
+            device |= {
+                "capacity_bytes": row.capacity,
+                "measured_bytes": row.measured,
+                "others_bytes": row.others,
+                "left_bytes": row.free,
+            }
         return {
-            **plan_document(plans.fleet),
+            **document,
             "complete": self.complete,
             "needs": {
                 one.name: {"bytes": dict(one.needs), "basis": one.basis.value} for one in self.starts()
             },
-            "cold": [one.document() for one in plans.cold],
+            "cold": [one.document() | {"sizes": _sizes(planned)} for planned, one in self.on_demand()],
             "away": [{"model": name, "reason": why} for name, why in plans.away.items()],
             "notes": list(self.made.warnings),
         }
@@ -132,7 +152,7 @@ def preview(
     made = plan_at(selected, site, engine, own, simulated=machine, fresh=fresh, given_up=given_up)
     if not fresh and not simulated and _would_be_another(made):
         made = replace(made, standing=(*made.standing, PLANNED_ANEW))
-    found = Preview(made, engine, own)
+    found = Preview(made, engine, own, _ledger(made, own))
     differing = () if fresh or simulated or not engine else tuple(_differing(found))
     said = tuple(_given_up(made, given_up))
     return replace(found, made=replace(made, standing=(*made.standing, *said, *differing)))
@@ -144,6 +164,31 @@ def _given_up(made: Made, reasons: Mapping[str, str]) -> Iterator[str]:
         if name in {one.name for one in made.config.model} and name not in made.plans.away:
             because = f" ({why})" if why else ""
             yield f"{name} is given up{because} and holds no memory: relayd start {name} tries it again"
+
+
+def _ledger(made: Made, paths: Paths) -> tuple[DeviceRow, ...]:
+    """Return the memory of each device, with what replicas hold that run."""
+    machine, pids = made.planner.machine, list[int]()
+    if not made.planner.simulated:
+        pids = [*running_replicas(paths.runtime).values()]
+    measured = Counter[str]()
+    for found in filter(None, (held(pid, machine) for pid in pids)):
+        measured.update(found.by_device)
+    return ledger_of(made.plans.fleet, budget(freed(machine, pids)), measured if pids else None)
+
+
+def _sizes(planned: Planned) -> list[dict[str, Any]]:
+    """Return the sizes that a replica on demand may be loaded in; none where none fits."""
+    every = () if planned.refused else (planned, *planned.others)
+    return [
+        {
+            "context": one.spec.context,
+            "slots": one.spec.slots,
+            "bytes": dict(one.needs),
+            "basis": one.basis.value,
+        }
+        for one in every
+    ]
 
 
 def _differing(preview: Preview) -> Iterator[str]:

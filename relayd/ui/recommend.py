@@ -7,13 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from relayd.planner.budget import Budget
-from relayd.planner.fleet import Assignment, FleetPlan
 from relayd.planner.placement import Place, Placement
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
 from relayd.planner.recommend import Advice
 from relayd.planner.speed import Estimate
-from relayd.units import GIB, MIB, Bytes, show_bytes
+from relayd.units import GIB, MIB, show_bytes
 
 MARKS: Mapping[Tag, str] = {
     Tag.MEASURED: "!",
@@ -189,50 +188,6 @@ def _part(part: Advice, use: Use) -> Iterator[str]:
         yield verdict(placement) if part.good else f"no: {part.ranked.reasons[0]}"
     else:
         yield from ("", "", "", f"no: {placement}")
-
-
-def plan_page(plan: FleetPlan, notes: Sequence[str] = (), width: int = 100) -> RenderableType:
-    """Return where every replica goes, and what each device is left with.
-
-    Args:
-        plan: The plan.
-        notes: What to know of it, a sentence each.
-        width: Columns there are.
-    """
-    wide = width >= NARROW
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("REPLICA", "CONTEXT", "MEMORY", "TOK/S", "VERDICT"):
-        table.add_column(heading, no_wrap=heading not in {"REPLICA", "VERDICT"}, overflow="fold")
-    for assignment in plan.assignments:
-        table.add_row(*map(Text, _assigned(assignment)))
-    devices = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("DEVICE", *(("NAME",) if wide else ()), "PLANNED", "LEFT", "WHY NOT MORE"):
-        devices.add_column(heading, no_wrap=heading not in {"NAME", "WHY NOT MORE"})
-    for before, left in zip(plan.before.rooms, plan.left.rooms, strict=True):
-        name = (Text(before.name),) if wide else ()
-        taken = show_bytes(Bytes(before.free - left.free))
-        devices.add_row(before.key, *name, taken, show_bytes(left.usable), Text(before.explain()))
-    reasons = dict.fromkeys(
-        f"{one.model}: {reason}"
-        for one in plan.assignments
-        if isinstance(one.outcome, Placement)
-        for reason in one.outcome.reasons
-    )
-    return Group(table, Text(), devices, *map(Text, reasons), *(Text(f"Note: {note}") for note in notes))
-
-
-def _assigned(assignment: Assignment) -> Iterator[str]:
-    placement = assignment.outcome
-    yield assignment.name
-    if isinstance(placement, Placement) and not placement.layers[1]:  # its shape could not be read
-        yield from ("", memory_of(placement) + "~", "", "fitted by the engine")
-    elif isinstance(placement, Placement):
-        yield f"{placement.slots} x {show_tokens(placement.context)}"
-        yield " + ".join(f"{key} {nbytes / GIB:.1f}" for key, nbytes in placement.needs.items()) + "~"
-        yield show_rate(placement.alone)
-        yield verdict(placement)
-    else:
-        yield from ("", "", "", f"no place: {placement}")
 
 
 def show_rate(estimate: Estimate) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from relayd.checkup import Finding, Patient, Process, Severity, check_up
+from relayd.checkup import Finding, Patient, PlanFacts, Process, Severity, check_up
 from relayd.config import Config, Model
 from relayd.config.schema import Replicas, Server
 from relayd.engine import Engine, Features
 from relayd.errors import ConfigError, EngineMissing
 from relayd.folders import Paths
 from relayd.hardware import Cpu, Device, DeviceKind, Machine, Memory, MemoryHolder, MemoryLimit, NumaNode
+from relayd.planner.ledger import DeviceRow
 from relayd.secret import Secret
 from relayd.units import GIB, Bytes
 
@@ -54,7 +55,7 @@ def examine(tmp_path: Path) -> Examine:
             paths=Paths(**own, **sockets),
             running=False,
             environ={},
-            prompt_caches=lambda: Bytes(0),
+            plan=PlanFacts,
             models=(own["data"] / "models",),
             root=tmp_path,
             disk_free=lambda _: 100 * GIB,
@@ -103,16 +104,42 @@ def test_models_larger_than_the_machine_are_a_problem_and_than_its_free_memory_a
 
 def test_prompt_caches_count_as_planned_not_as_the_lines_allow(examine: Examine) -> None:
     lines = [{"name": "m", "replicas": 5, "cache_ram_mib": 2048}]
-    assert {} == examine(models=lines, prompt_caches=lambda: Bytes(8 * GIB))
-    found = examine(models=lines, prompt_caches=lambda: Bytes(9 * GIB))
+    assert {} == examine(models=lines, plan=lambda: PlanFacts(prompt_caches=Bytes(8 * GIB)))
+    found = examine(models=lines, plan=lambda: PlanFacts(prompt_caches=Bytes(9 * GIB)))
     assert "they may grow to 9.0 GiB of 16 GiB RAM" == found["prompt caches"].detail
 
 
-def test_without_a_plan_nothing_is_said_of_prompt_caches(examine: Examine) -> None:
-    def unplanned() -> Bytes:
+def test_without_a_plan_nothing_is_said_of_memory(examine: Examine) -> None:
+    def unplanned() -> PlanFacts:
         raise EngineMissing("there is none")
 
-    assert {} == examine(models=[{"name": "m"}], prompt_caches=unplanned)
+    assert {} == examine(models=[{"name": "m"}], plan=unplanned)
+
+
+@pytest.mark.parametrize(("others", "notes"), [(4, set()), (12, {"memory"})])
+def test_memory_that_other_programs_hold_is_a_note_where_the_plan_needs_it(
+    examine: Examine, others: int, notes: set[str]
+) -> None:
+    planned, measured = Bytes(10 * GIB), Bytes(9 * GIB)
+    held, free = Bytes(others * GIB), Bytes(6 * GIB)
+    row = DeviceRow("cpu", "CPU", Bytes(20 * GIB), planned, measured, held, free, "of 24 GiB")
+    found = examine(models=[{"name": "m"}], plan=lambda: PlanFacts(ledger=(row,)))
+
+    assert notes == found.keys()
+    for one in found.values():
+        assert one.detail == (
+            f"cpu: 10 GiB planned, 9.0 GiB measured, {others} GiB held by other programs, "
+            "6.0 GiB free of 20 GiB that models may take"
+        )
+
+
+def test_models_that_cannot_be_loaded_are_problems_and_those_on_demand_are_none(examine: Examine) -> None:
+    facts = PlanFacts(on_demand=("a", "b"), refused=("c#0 cannot be loaded: it needs 9 GiB",))
+    found = examine(models=[{"name": "a"}], plan=lambda: facts)
+
+    assert {"on demand": "c#0 cannot be loaded: it needs 9 GiB"} == {
+        name: one.detail for name, one in found.items()
+    }
 
 
 def test_a_door_for_others_needs_the_names_they_call_it_by(examine: Examine) -> None:
