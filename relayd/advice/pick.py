@@ -1,4 +1,8 @@
-"""Which models on disk this machine serves when none is configured or named."""
+"""Which models on disk this machine serves when none is configured or named, and which of them it loads.
+
+All are served. Those that are loaded are chosen by size, largest first, each in what is left; the others are
+loaded on demand. A file is read only if its size leaves it a chance.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,37 +11,36 @@ import msgspec
 
 from relayd.advice.adviser import settings
 from relayd.advice.known import configured_form
-from relayd.config import Model, model_name, told_apart
+from relayd.config import Model, model_name
 from relayd.engine import Features
 from relayd.errors import ModelFileError
 from relayd.models.ondisk import Found
 from relayd.models.skipped import Skipped, skipped_for
 from relayd.planner.budget import Budget
-from relayd.planner.fleet import Wanted, plan_fleet
-from relayd.planner.placement import Aim, Form, Placement, spec
+from relayd.planner.fit import fit
+from relayd.planner.placement import LOADED_SHARE, Aim, Form, Placement, spec
 from relayd.planner.quality import Use, made_for
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What is served, and what is not.
+    """What is served.
 
     Attributes:
-        models: As `[[model]]` blocks would say it.
-        left_out: Why each of the others is not, a sentence each.
+        models: As `[[model]]` blocks would have it, those that are loaded first; names and aliases may be
+            those of several.
         skipped: Files that cannot be judged.
     """
 
     models: tuple[Model, ...]
-    left_out: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
 
 
 def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
-    """Return the models that fit together, those with the largest files first.
+    """Return all models, those loaded that fit together.
 
     Size stands for quality here: of what a person chose to keep on a disk, the largest model that
-    runs well is most often the one they want. Of a model in several quantizations one is served.
+    runs well is most often the one they want. Of a model in several quantizations one is loaded.
 
     Args:
         found: What is on disk, none of it inside a llamafile.
@@ -45,28 +48,35 @@ def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
         features: What the engine knows.
     """
     sees = features.first("--mmproj") is not None
-    skipped: list[Skipped] = []
-    offers = {
-        name: offer
-        for name, files in _by_model(found).items()
-        if (offer := _offer(name, files, sees, features.build, skipped))
-    }
-    largest_first = sorted(offers.values(), key=lambda offer: -offer.wanted.forms[0].nbytes)
-    plan = plan_fleet([offer.wanted for offer in largest_first], budget)
-    models, left_out = [], []
-    for one in plan.assignments:
-        if isinstance(one.outcome, Placement):
-            models.append(_model(one.outcome, offers[one.model], budget))
-        else:
-            left_out.append(f"{one.model} is not served: {one.outcome}")
-    return Pick(told_apart(models), tuple(left_out), tuple(skipped))
+    every, skipped, loaded = list(found), list[Skipped](), list[tuple[Found, Model]]()
+    left = budget
+    for files in sorted(_by_model(every).values(), key=lambda files: -max(one.bytes for one in files)):
+        if not _may_fit(files, left):
+            continue
+        offer = _offer(files, sees, features.build, skipped)
+        outcome = fit([form for form, _ in offer.files], left, offer.aim) if offer else None
+        if offer and isinstance(outcome, Placement):
+            left = left.minus(outcome.needs)
+            loaded.append(offer.loaded(outcome, budget))
+    out = {id(one) for one, _ in loaded} | {id(one) for one in every if _is_skipped(one, skipped)}
+    others = (_on_demand(one, sees) for one in every if id(one) not in out)
+    return Pick((*(model for _, model in loaded), *others), tuple(skipped))
 
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    wanted: Wanted
+    aim: Aim
     files: Sequence[tuple[Form, Found]]
     sees: bool
+
+    def loaded(self, placement: Placement, budget: Budget) -> tuple[Found, Model]:
+        """Return the file of a placement, and its line."""
+        found = next(found for form, found in self.files if form is placement.form)
+        replica = spec(placement, budget, model_name(found.name), 0, found.files[0])
+        model = msgspec.convert(settings(replica), Model)
+        return found, msgspec.structs.replace(
+            model, aliases=found.aliases, projector=_projector(found, self.sees)
+        )
 
 
 def _by_model(found: Iterable[Found]) -> Mapping[str, list[Found]]:
@@ -76,9 +86,13 @@ def _by_model(found: Iterable[Found]) -> Mapping[str, list[Found]]:
     return files
 
 
-def _offer(
-    name: str, files: Sequence[Found], sees: bool, build: int | None, skipped: list[Skipped]
-) -> _Offer | None:
+def _may_fit(files: Sequence[Found], left: Budget) -> bool:
+    """Return whether the smallest of some files may have room, by its size alone."""
+    least = min(one.bytes for one in files) * LOADED_SHARE
+    return least <= sum(room.usable for room in left.rooms)
+
+
+def _offer(files: Sequence[Found], sees: bool, build: int | None, skipped: list[Skipped]) -> _Offer | None:
     """Return a model with its files, the largest first; None if none of them can be judged."""
     forms = []
     embeds = False
@@ -93,13 +107,23 @@ def _offer(
     if not forms:
         return None
     forms.sort(key=lambda form: -form[0].nbytes)
-    aim = Aim(use=Use.EMBEDDING) if embeds else Aim()
-    return _Offer(Wanted(name, tuple(form for form, _ in forms), aim), forms, sees)
+    return _Offer(Aim(use=Use.EMBEDDING) if embeds else Aim(), forms, sees)
 
 
-def _model(placement: Placement, offer: _Offer, budget: Budget) -> Model:
-    found = next(found for form, found in offer.files if form is placement.form)
-    replica = spec(placement, budget, model_name(found.name), 0, found.files[0])
-    model = msgspec.convert(settings(replica), Model)
-    projector = str((offer.sees and found.projector) or "")
-    return msgspec.structs.replace(model, aliases=found.aliases, projector=projector)
+def _on_demand(found: Found, sees: bool) -> Model:
+    """Return the line of a model that is loaded when a client asks for it."""
+    return Model(
+        name=model_name(found.name),
+        file=str(found.files[0]),
+        projector=_projector(found, sees),
+        aliases=found.aliases,
+        load="demand",
+    )
+
+
+def _projector(found: Found, sees: bool) -> str:
+    return str((sees and found.projector) or "")
+
+
+def _is_skipped(found: Found, skipped: Iterable[Skipped]) -> bool:
+    return any(one.path == found.files[0] for one in skipped)

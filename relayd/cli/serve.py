@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from relayd.cli.support.surroundings import discard_output
 from relayd.daemon.life import Daemon
 from relayd.daemon.takeover import takes_over
 from relayd.desired.away import REMEDY
+from relayd.desired.cold import NOTABLE
 from relayd.desired.demo import is_demo
 from relayd.desired.display import Silent
 from relayd.desired.make import ServeArguments
@@ -24,6 +25,9 @@ from relayd.errors import OutputError
 from relayd.journal import Journal, open_journal
 from relayd.supervisor import Status
 from relayd.units import mib
+
+NAMED = 5
+"""How many models on demand are named."""
 
 _WORDS = """awk -F'"content":"' 'NF > 1 { sub(/".*/, "", $2); printf "%s", $2 } END { print "" }'"""
 """Shows the text of a stream of events; enough for the demo model, whose words have no quotes."""
@@ -107,12 +111,16 @@ class ServeOutput:
             why = status.reason or ended
             label = " (demo model: fixed answers)" if is_demo(str(status.spec.file)) else ""
             self._print(
-                f"{name}{label} is {state}{f': {why}' if why else ''}",
+                f"{name}{label} is {state}{f': {why}' if why else ''}" if state != "cold" else "",
                 event="replica",
                 replica=name,
                 state=state,
                 message=why,
             )
+        up = {status.spec.model for status in statuses if status.state.value != "cold"}
+        later = dict.fromkeys(status.spec.model for status in statuses if status.spec.model not in up)
+        if later:
+            self._print(on_demand_line([*later]), event="on_demand", models=[*later])
         ready = next((status for status in statuses if status.state.value == "ready"), None)
         if ready:
             spec, curl = ready.spec, _curl(self._url, ready)
@@ -125,11 +133,17 @@ class ServeOutput:
         try:
             if self._as_json:
                 print_event(fields)
-            elif not self._quiet:
+            elif not self._quiet and text:
                 print(text, flush=True)
         except OutputError:  # a daemon serves on, also where its output cannot be written
             self._lost = True
             discard_output()
+
+
+def on_demand_line(models: Sequence[str]) -> str:
+    """Return the sentence on models that are not loaded yet, of which it names a few."""
+    named, more = ", ".join(models[:NAMED]), len(models) - NAMED
+    return f"Loaded on demand: {named}{f' and {more} more (relayd status)' if more > 0 else ''}"
 
 
 def _curl(url: str, status: Status) -> str:
@@ -151,7 +165,7 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
         desired.paths.state / "logs" / "relayd.log", max_bytes=mib(logs.max_mib), backups=logs.backups
     )
     Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
-    cold = () if takes_over(desired.environ) else map(str, desired.cold)
+    cold = () if takes_over(desired.environ) else [str(one) for one in desired.cold if one.cause in NOTABLE]
     for warning in (*desired.warnings, *cold):
         typer.echo(f"warning: {warning}", err=True)
 

@@ -5,10 +5,11 @@ from relayd.config.exposure import check_exposure
 from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files, file_problem
-from relayd.config.naming import model_name, told_apart
+from relayd.config.naming import NAME, model_name, told_apart
 from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
 
 __all__ = [
+    "NAME",
     "Allocation",
     "Config",
     "ListenAddress",

@@ -11,7 +11,8 @@ LONGEST = 120
 """Characters of a derived name; eight less than a name may have, for the suffix of a second one."""
 
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
-_NAME = re.compile(rf"{_WORD}(/{_WORD})*")
+NAME = re.compile(rf"{_WORD}(/{_WORD})*")
+"""What a name is made of, as the schema has it."""
 
 
 def model_name(text: str) -> str:
@@ -42,7 +43,7 @@ def told_apart(models: Iterable[Model], taken: Iterable[str] = ()) -> tuple[Mode
             aliases=tuple(
                 alias
                 for alias in dict.fromkeys(model.aliases)
-                if _NAME.fullmatch(alias) and answered.count(alias) == 1 and alias not in spoken_for
+                if NAME.fullmatch(alias) and answered.count(alias) == 1 and alias not in spoken_for
             ),
         )
         for model, name in zip(given, names, strict=True)

@@ -39,6 +39,10 @@ NEEDED_FLAGS = ("--device", "--fit")
 """Without these an engine cannot be given a placement."""
 
 
+CANNOT_PLAN = "relayd cannot plan it: "
+"""How the reason begins for which a file is left to its engine."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedLine:
     """A `[[model]]` line that relayd plans, with its files read.
@@ -163,7 +167,7 @@ def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
         form.build()
     except (ModelFileError, ValueError) as error:
         reason = error.message if isinstance(error, ModelFileError) else str(error)
-        return EngineLine(model, f"relayd cannot plan it: {reason}")
+        return EngineLine(model, f"{CANNOT_PLAN}{reason}")
     reason = _why_engine(model, fixed, engine, budget)
     return EngineLine(model, reason, form, fixed) if reason else PlannedLine(model, form, fixed)
 

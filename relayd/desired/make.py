@@ -16,7 +16,7 @@ from relayd.desired.display import Display
 from relayd.desired.judged import judge
 from relayd.desired.lines import NEEDED_FLAGS
 from relayd.desired.machine import machine_at
-from relayd.desired.picked import models_to_serve, still_running
+from relayd.desired.picked import models_to_serve, offered, still_running
 from relayd.desired.plans import ModelPlanner, ModelPlans
 from relayd.desired.remembered import read_plans
 from relayd.desired.running import running_replicas
@@ -166,32 +166,36 @@ def plan_at(
         ConfigError: An engine flag of a model belongs to relayd.
         ModelFileError: A model that was named cannot be served.
     """
-    config, left_out, skipped, doubts = selected.config, tuple[str, ...](), list[Skipped](), list[str]()
+    config, skipped, doubts, chooses = selected.config, list[Skipped](), list[str](), selected.chooses
     machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
     room = room_at(site, config, machine, simulated=simulated is not None)
-    if selected.chooses and simulated is None:
+    alone = fresh or simulated is not None
+    remembered, unread = ({}, "") if alone else read_plans(paths.state)
+    if chooses and simulated is None:
         found = models_on_disk(site, config.models.folders, skipped.append)
-        picked = models_to_serve(found, room, plans_for.features, still_running(paths.runtime))
-        config, left_out = msgspec.structs.replace(config, model=picked.models), picked.left_out
+        running = still_running(paths.runtime)
+        picked = models_to_serve(found, room, plans_for.features, running, remembered)
+        config = msgspec.structs.replace(config, model=picked.models)
         skipped += picked.skipped
     check_models(config, selected.typed)
     for one in config.model:
         if one.name in selected.named:
             judge(Path(one.file), plans_for.features.build)
             doubts += () if one.projector else find_companions(Path(one.file)).doubts
-    alone = fresh or simulated is not None
-    remembered, unread = ({}, "") if alone else read_plans(paths.state)
-    running = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
+    up = () if alone else {name.rpartition("#")[0] for name in running_replicas(paths.runtime)}
     away = away_models(config.model)
     placed_anew = {name for name in anew if name not in away}
     remembered = {name: entry for name, entry in remembered.items() if name not in placed_anew}
-    running = {name for name in running if name not in placed_anew}
+    up = {name for name in up if name not in placed_anew}
     probe = None if simulated or not engine else MemoryProbe(engine, site.cache / "engine", site.environ)
     planner = ModelPlanner(
-        plans_for, machine, room, probe, remembered, running, anew, given_up, simulated is not None, away
+        plans_for, machine, room, probe, remembered, up, anew, given_up, simulated is not None, away
     )
-    standing = (*selected.loaded.warnings, *left_out, *doubts, warning_of(skipped), unread)
-    return Made(config, planner.plans(config), planner, tuple(filter(None, standing)))
+    plans, left_out = planner.plans(config), ""
+    if chooses:
+        config, plans, left_out = offered(config, plans, skipped)
+    standing = (*selected.loaded.warnings, left_out, *doubts, warning_of(skipped), unread)
+    return Made(config, plans, planner, tuple(filter(None, standing)))
 
 
 def room_at(site: Site, config: Config, machine: Machine, *, simulated: bool = False) -> Budget:

@@ -14,6 +14,7 @@ from relayd.config import Model
 from relayd.config.schema import Allocation
 from relayd.desired.fitted import EngineFitted, engine_fitted
 from relayd.desired.lines import (
+    CANNOT_PLAN,
     EngineLine,
     Line,
     PlannedLine,
@@ -170,7 +171,7 @@ class OnDemandPlanner:
         return OnDemand(
             _replicas([Planned(spec, by_device(needs), one.basis, asked)], line.model, refused),
             RememberedModel(model=line.model.name, key=key, replicas=(), sizes=sizes),
-            "" if line.form else line.reason,
+            "" if line.form else line.reason.removeprefix(CANNOT_PLAN),
         )
 
     def _fitted_needs(self, one: EngineFitted) -> tuple[dict[str, Bytes], str]:

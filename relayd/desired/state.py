@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def desired_state(
     engine = engine_for(site, display, config.engine.path, config.engine.release_sha256)
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
-    made = plan_at(selected, site, engine, own, given_up=given_up)
+    with display.doing("Looking at the models on this disk …") if selected.chooses else nullcontext():
+        made = plan_at(selected, site, engine, own, given_up=given_up)
     standing = (*made.standing, *_warnings(insecure=arguments.insecure_bind))
     return DesiredState(
         config=made.config,

@@ -15,10 +15,11 @@ from relayd.gguf import ModelMetadata
 from relayd.gguf.metadata import Tensor
 from relayd.gguf.writer import write_sparse
 from relayd.models.ondisk import Found
-from relayd.planner.placement import Placement
+from relayd.planner.placement import FREE, Placement
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.units import GIB, Bytes
+from tests.desired.desk import sparse
 from tests.planner.models import machine, room
 
 pytestmark = pytest.mark.system
@@ -50,10 +51,10 @@ def test_the_memory_of_a_projector_is_counted(seeing: Found, tiny_model: Path, p
     plain, with_it = (configured_form(tiny_model, one).build().beside for one in (None, projector))
     assert (0, WEIGHTS + IMAGES) == (plain, with_it)
     small = room("ram=4,cores=4")
-    assert ["tiny"] == [
-        model.name for model in pick([replace(seeing, projectors=())], small, FEATURES).models
+    assert ["start"] == [
+        model.load for model in pick([replace(seeing, projectors=())], small, FEATURES).models
     ]
-    assert ["tiny"] == [line.partition(" ")[0] for line in pick([seeing], small, FEATURES).left_out]
+    assert ["demand"] == [model.load for model in pick([seeing], small, FEATURES).models]
 
 
 def test_an_engine_that_knows_no_projectors_goes_without(seeing: Found) -> None:
@@ -62,7 +63,7 @@ def test_an_engine_that_knows_no_projectors_goes_without(seeing: Found) -> None:
     assert "" == model.projector
 
 
-def test_of_two_quantizations_one_is_served_by_both_names(tiny_model: Path) -> None:
+def test_of_two_quantizations_one_is_loaded_and_both_are_served(tiny_model: Path) -> None:
     size = tiny_model.stat().st_size
     lying = [
         Found(
@@ -70,9 +71,44 @@ def test_of_two_quantizations_one_is_served_by_both_names(tiny_model: Path) -> N
         )
         for quant in ("F32", "Q8_0")
     ]
-    (model,) = pick(lying, room("ram=16,cores=4"), FEATURES).models
-    assert "m:F32" == model.name
-    assert ("m", "M-F32") == model.aliases
+    loaded, other = pick(lying, room("ram=16,cores=4"), FEATURES).models
+
+    assert ("m:F32", "start", ("m", "M-F32")) == (loaded.name, loaded.load, loaded.aliases)
+    assert ("m:Q8_0", "demand") == (other.name, other.load)
+
+
+def test_the_largest_that_fit_together_are_loaded_and_all_others_on_demand(tmp_path: Path) -> None:
+    names = ("qwen3-30b-a3b", "qwen3-8b", "qwen3.5-4b", "qwen3.5-9b")
+    found = [
+        Found(name, (Path(sparse(tmp_path, name)),), (tmp_path / f"{name}.gguf").stat().st_size, "folder")
+        for name in names
+    ]
+    models = pick(found, room("ram=29,cores=8"), FEATURES).models
+    load = {model.name: model.load for model in models}
+
+    assert {*names} == load.keys()
+    assert "start" == load["qwen3-30b-a3b"]
+    assert "demand" in load.values()
+    assert all(
+        not model.context and not model.slots and model.placement == FREE
+        for model in models
+        if model.load == "demand"
+    )
+
+
+def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
+    (tmp_path / "huge.gguf").write_bytes(b"GGUF")
+    huge = Found("huge", (tmp_path / "huge.gguf",), 1 << 40, "folder")
+    found = pick([huge], room("ram=16,cores=4"), FEATURES)
+
+    assert (["demand"], ()) == ([model.load for model in found.models], found.skipped)
+
+
+def test_a_file_that_cannot_be_read_is_skipped_and_not_served(tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF")
+    found = pick([Found("cut", (tmp_path / "cut.gguf",), 4, "folder")], room("ram=16,cores=4"), FEATURES)
+
+    assert ((), [tmp_path / "cut.gguf"]) == (found.models, [one.path for one in found.skipped])
 
 
 def test_advice_that_is_written_names_the_projector_and_counts_it(seeing: Found, projector: Path) -> None:
