@@ -127,6 +127,9 @@ _SIGNATURES: tuple[tuple[str, Cause, str], ...] = (
 )
 
 
+_LAST_LINES = 20
+"""Of the log, in which a process that served for long can have named the allocation that ended it."""
+
 _TEMPLATE = re.compile(r"chat template parsing error|the supplied chat template is not supported")
 _TEMPLATE_FAULT = re.compile(r"common_chat_templates_init: error: (.*)")
 _OTHER_TEMPLATE = 'Give it another one by its line: args = ["--chat-template", "chatml"].'
@@ -137,17 +140,21 @@ def may_be_oom(code: int | None) -> bool:
     return code in (None, -signal.SIGKILL, 128 + signal.SIGKILL)
 
 
-def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False) -> Exit:
+def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False, loaded: bool = False) -> Exit:
     """Return why a process ended that nothing had stopped.
 
     Args:
         code: What `waitpid` returned; None for a process that is not our child.
         log_tail: The last lines the engine wrote in this incarnation.
         out_of_memory: Whether the kernel ended it because memory ran out.
+        loaded: Whether it had its model loaded: then no error of loading has ended it, and of a device's
+            memory only what it wrote last, as it crashed.
     """
     if out_of_memory:
         remedy = "Lower `cache_ram_mib`, `slots` or `context`, or choose a smaller quantization."
         return Exit(Cause.HOST_OOM, code, "the kernel killed it because memory ran out", remedy)
+    if loaded:
+        return _of_loaded(code, log_tail)
     if _TEMPLATE.search(log_tail):
         fault = _TEMPLATE_FAULT.search(log_tail)
         why = f": {fault[1].strip()[:200]}" if fault else ""
@@ -156,6 +163,17 @@ def classify(code: int | None, log_tail: str, *, out_of_memory: bool = False) ->
     for pattern, cause, remedy in _SIGNATURES:
         if found := re.search(pattern, log_tail):
             return Exit(cause, code, found.group(0).strip()[:300], remedy)
+    return _by_code(code)
+
+
+def _of_loaded(code: int | None, log_tail: str) -> Exit:
+    pattern, cause, remedy = _SIGNATURES[0]
+    last_lines = "\n".join(log_tail.splitlines()[-_LAST_LINES:])
+    found = None if code in (None, 0, -signal.SIGKILL, -signal.SIGTERM) else re.search(pattern, last_lines)
+    return Exit(cause, code, found.group(0).strip()[:300], remedy) if found else _by_code(code)
+
+
+def _by_code(code: int | None) -> Exit:
     if code is None:
         return Exit(Cause.VANISHED, None, "it ended; only the daemon that started it could know how")
     if code < 0:

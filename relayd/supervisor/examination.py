@@ -57,6 +57,7 @@ class Examination:
         sizing: The size it had.
         smaller: Names what to try when memory did not hold it.
         out_of_memory: Returns whether the kernel ended a process, by its pid, for want of memory.
+        loaded: Whether it was ready before it ended.
     """
 
     child: Child
@@ -64,6 +65,7 @@ class Examination:
     sizing: Sizing
     smaller: Smaller
     out_of_memory: Callable[[int], bool]
+    loaded: bool = False
 
     def of_commanded(self) -> Findings:
         """Clean up after a process that was stopped. Blocks."""
@@ -74,7 +76,7 @@ class Examination:
         code = self.child.reap()
         words = since(self.child.log, self.child.log_offset)
         starved = may_be_oom(code) and self.out_of_memory(self.child.pid)
-        exit_ = self.verdict or classify(code, words, out_of_memory=starved)
+        exit_ = self.verdict or classify(code, words, out_of_memory=starved, loaded=self.loaded)
         return Findings(exit_, tuple(words.splitlines()[-_LAST_WORDS:]), self._step(exit_))
 
     def _step(self, exit_: Exit) -> Step | None:

@@ -124,7 +124,14 @@ class ReplicaProcess:
         if ended is None:
             return
         served, needs = self._served, self._dependencies
-        examination = Examination(ended.child, ended.verdict, sizing, needs.smaller, needs.out_of_memory)
+        examination = Examination(
+            ended.child,
+            ended.verdict,
+            sizing,
+            needs.smaller,
+            needs.out_of_memory,
+            served.was_ready,
+        )
         look = examination.of_commanded if commanded else examination.of_unexpected
         looking = asyncio.get_running_loop().run_in_executor(None, look)
         looking.add_done_callback(partial(self._examined, ended.endpoint, served))

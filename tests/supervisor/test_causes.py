@@ -88,3 +88,26 @@ def test_only_a_kill_or_an_unknown_end_may_be_the_kernels() -> None:
     codes = [None, -signal.SIGKILL, 137, -signal.SIGSEGV, 1, 0]
 
     assert [None, -signal.SIGKILL, 137] == [code for code in codes if may_be_oom(code)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "error loading model: a slot file",
+        "failed to open GGUF file 'x'",
+        "invalid argument: stoi",
+        "chat template parsing error",
+        "cudaMalloc failed: out of memory" + "\nanother request" * 30,
+    ],
+)
+@pytest.mark.parametrize("code", [-signal.SIGSEGV, -signal.SIGKILL, 1, None])
+def test_what_a_request_left_in_the_log_is_no_cause_of_a_later_exit(words: str, code: int | None) -> None:
+    assert classify(code, "") == classify(code, words, loaded=True)
+    assert not classify(code, words, loaded=True).hopeless
+
+
+def test_a_device_whose_memory_ends_as_a_replica_serves_is_named() -> None:
+    words = "a request\ncudaMalloc failed: out of memory\nGGML_ABORT"
+
+    assert Cause.DEVICE_OOM is classify(-signal.SIGABRT, words, loaded=True).cause
+    assert Cause.KILLED is classify(-signal.SIGKILL, words, loaded=True).cause
