@@ -16,6 +16,8 @@ def handover_state(parts: DaemonParts) -> HandoverState:
         waiting=tuple(parts.scheduler.waiting()),
         replicas=_replicas(parts),
         service_seconds=parts.scheduler.service_seconds,
+        refused=parts.dispatcher.suspects.refused,
+        suspected=parts.dispatcher.suspects.suspected,
     )
 
 
@@ -23,6 +25,7 @@ def take_up(parts: DaemonParts, state: HandoverState) -> frozenset[str]:
     """Leave replicas as they were, learn what was learnt, and return the replicas that stay cold."""
     parts.fleet.resume(state.replicas)
     parts.scheduler.resume(state.service_seconds)
+    parts.dispatcher.suspects.resume(state.refused, state.suspected)
     return frozenset(name for name, one in state.replicas.items() if one.state is State.COLD)
 
 

@@ -93,17 +93,23 @@ class _StateMessage(_Message, frozen=True):
     waiting: tuple[Ticket, ...] = ()
     replicas: Mapping[str, Snapshot] = {}
     service_seconds: Mapping[str, float] = {}
+    refused: Mapping[str, float] = {}
+    suspected: Mapping[str, tuple[float, float]] = {}
 
     @classmethod
     def of(cls, state: HandoverState) -> Self:
         """Return a state in a form that can be sent."""
         running = tuple(map(SentRequest.of, state.running))
-        return cls(running, state.waiting, state.replicas, state.service_seconds)
+        return cls(
+            running, state.waiting, state.replicas, state.service_seconds, state.refused, state.suspected
+        )
 
     def state(self) -> HandoverState:
         """Return the state that was sent."""
         running = tuple(one.inherited() for one in self.running)
-        return HandoverState(running, self.waiting, self.replicas, self.service_seconds)
+        return HandoverState(
+            running, self.waiting, self.replicas, self.service_seconds, self.refused, self.suspected
+        )
 
 
 class Offered(_StateMessage, frozen=True):

@@ -16,12 +16,16 @@ class HandoverState:
         waiting: Those that wait.
         replicas: What is known of each replica beyond its process, by name.
         service_seconds: How long a request of each model takes, as far as it was learnt.
+        refused: Digests of request bodies that are refused, and until when (monotonic seconds).
+        suspected: Digests of bodies that were in flight at crashes: at how many, and when last.
     """
 
     running: tuple[Inherited, ...] = ()
     waiting: tuple[Ticket, ...] = ()
     replicas: Mapping[str, Snapshot] = field(default_factory=dict)
     service_seconds: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, float] = field(default_factory=dict)
+    suspected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def in_use(self) -> frozenset[str]:

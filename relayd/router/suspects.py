@@ -10,7 +10,7 @@ compared only while some body is refused. A request for which two replicas had n
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -189,6 +189,22 @@ class Suspects:
         found = digest(call)
         if self._count(found, 1.0) >= _ENOUGH:
             self._refuse(found)
+
+    @property
+    def refused(self) -> Mapping[str, float]:
+        """Digests of the bodies that are refused, and until when (monotonic seconds)."""
+        return self._refused.copy()
+
+    @property
+    def suspected(self) -> Mapping[str, tuple[float, float]]:
+        """Digests of the bodies that were in flight at crashes: at how many, and when last."""
+        return {body: (known.crashes, known.at) for body, known in self._strikes.items()}
+
+    def resume(self, refused: Mapping[str, float], suspected: Mapping[str, tuple[float, float]]) -> None:
+        """Go on from what an earlier daemon of this boot had found; what is known here counts before it."""
+        self._refused = dict(sorted({**refused, **self._refused}.items(), key=lambda one: one[1]))
+        found = {body: _Strikes(*known) for body, known in suspected.items()}
+        self._strikes = found | self._strikes
 
     async def verdict(self, endpoint: Endpoint) -> None:
         """Wait until it is known why an incarnation hung up; for seconds at most: it may live on."""

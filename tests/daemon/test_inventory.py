@@ -169,6 +169,17 @@ def test_what_was_learnt_of_service_times_goes_over(tmp_path: Path) -> None:
     assert {"m": 12.5} == with_parts(desired(tmp_path, MODEL), story).service_seconds
 
 
+def test_bodies_that_are_refused_or_suspected_go_over(tmp_path: Path) -> None:
+    async def story(daemon: Assembled) -> HandoverState:
+        await Takeover(daemon.parts, Claim(Lock(tmp_path / "lock", -1), state=state)).run()
+        return handover_state(daemon.parts)
+
+    state = HandoverState(refused={"7d1a": 5e9}, suspected={"99ff": (1.0, 5e9)})
+    found = with_parts(desired(tmp_path, MODEL), story)
+
+    assert ({"7d1a": 5e9}, {"99ff": (1.0, 5e9)}) == (found.refused, found.suspected)
+
+
 def test_what_this_plan_does_not_have_is_ignored(tmp_path: Path) -> None:
     known = {"gone#0@attic": Snapshot("any", State.FATAL), "gone#1": Snapshot("any", State.COLD)}
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
-from relayd.handover import messages
+from relayd.handover import HandoverState, messages
 from relayd.scheduler import Refusal
 from relayd.secret import Secret
 from tests.handover.record import DATA, EXAMPLES
@@ -90,3 +90,13 @@ def test_an_endpoint_arrives_as_it_was(address: Address, replica: str) -> None:
 
     assert endpoint == arrived
     assert endpoint.key.reveal() == arrived.key.reveal()
+
+
+def test_what_is_known_of_bodies_goes_over_and_an_older_build_sends_nothing_of_it() -> None:
+    state = HandoverState(refused={"7d1a": 5e9}, suspected={"99ff": (1.0, 4e9)})
+
+    sent, older = decoded(messages.encode(messages.Commit.of(state))), decoded(b'{"type":"Commit"}')
+
+    assert isinstance(sent, messages.Commit)
+    assert isinstance(older, messages.Commit)
+    assert (state, HandoverState()) == (sent.state(), older.state())

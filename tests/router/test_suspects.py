@@ -223,6 +223,21 @@ def test_the_ends_and_the_length_of_a_large_body_are_compared() -> None:
     assert 3 == len({digest(Call("/p", body)) for body in (large, large + b"a", large[:-1] + b"b")})
 
 
+def test_a_successor_refuses_what_its_predecessor_refused_and_goes_on_counting() -> None:
+    old, new = Fleet(), Fleet()
+    old.ends(1, "poison")
+    old.ends(2, "poison")
+    old.ends(3, "suspect")
+    new.suspects.resume(old.suspects.refused, old.suspects.suspected)
+    assert (True, False) == (new.refuses("poison"), new.refuses("suspect"))
+
+    new.ends(4, "suspect")
+
+    assert new.refuses("suspect")
+    new.clock.now += REFUSED_SECONDS
+    assert not new.refuses("poison")
+
+
 @pytest.mark.usefixtures("runner")
 async def test_a_verdict_is_waited_for_only_as_long_as_an_examination_takes() -> None:
     suspects = Fleet().suspects
