@@ -86,10 +86,11 @@ class Daemon:
         stack.callback(place.close)
         operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
+        takeover = Takeover(parts, place)
+        takeover.expect()
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
         self._on_listening(url)
-        takeover = Takeover(parts, place)
         await takeover.run()
         _run_aside(stack, takeover.finish())
         if not place.predecessor:  # the first daemon has reported it already

@@ -105,6 +105,11 @@ class Takeover:
     def __repr__(self) -> str:
         return f"<Takeover: {len(self._left)} replicas left to the predecessor>"
 
+    def expect(self) -> None:
+        """Have requests wait that come before `run` knows what becomes of each replica."""
+        for planned in self._parts.desired.plan:
+            self._parts.bridge.expected(planned.name, planned.model)
+
     async def run(self) -> None:
         """Adopt what can be, take the predecessor's requests, end what is not wanted, and start the rest.
 

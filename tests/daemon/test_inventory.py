@@ -1,5 +1,6 @@
 """Replicas without a process go over as they are: stopped, cold, or waiting for their next start."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -178,6 +179,18 @@ def test_bodies_that_are_refused_or_suspected_go_over(tmp_path: Path) -> None:
     found = with_parts(desired(tmp_path, MODEL), story)
 
     assert ({"7d1a": 5e9}, {"99ff": (1.0, 5e9)}) == (found.refused, found.suspected)
+
+
+def test_a_request_that_comes_before_the_replicas_are_known_waits(tmp_path: Path) -> None:
+    async def story(daemon: Assembled) -> list[Dispatch | Refuse]:
+        Takeover(daemon.parts, Claim(Lock(tmp_path / "lock", -1))).expect()
+        holder = Holder()
+        daemon.parts.dispatcher.enter(Ticket(1, Ask("m")), holder)
+        await asyncio.sleep(0)
+        daemon.parts.dispatcher.leave(Ticket(1, Ask("m")))
+        return holder.answers
+
+    assert [] == with_parts(desired(tmp_path, MODEL), story)
 
 
 def test_what_this_plan_does_not_have_is_ignored(tmp_path: Path) -> None:
