@@ -44,14 +44,6 @@ class RequestContext(msgspec.Struct, frozen=True):
 class BodySource(Protocol):
     """Where the body of a request is read from."""
 
-    def is_eof(self) -> bool:
-        """Return whether all of it has arrived."""
-        ...
-
-    def read_nowait(self) -> bytes:
-        """Return what has arrived and was not read."""
-        ...
-
     def iter_any(self) -> AsyncIterator[bytes]:
         """Yield what arrives, until all of it has."""
         ...
@@ -73,6 +65,10 @@ class Incoming(Protocol):
     @property
     def length(self) -> int | None:
         """The length of the body, where the fields are those of an earlier request."""
+        ...
+
+    def whole(self) -> bytes | None:
+        """Return the body if all of it is here, which it is once."""
         ...
 
     async def go_on(self) -> None:

@@ -66,9 +66,18 @@ def offered_id(headers: Headers) -> str | None:
     return None
 
 
+_ID_BYTES = 16
+_random = b""
+_used = 0
+
+
 def new_id() -> str:
     """Return an id that no other request has."""
-    return os.urandom(16).hex()
+    global _random, _used  # noqa: PLW0603 - what the system's generator gave, as asking it costs a system call
+    if _used >= len(_random):
+        _random, _used = os.urandom(256 * _ID_BYTES), 0
+    _used += _ID_BYTES
+    return _random[_used - _ID_BYTES : _used].hex()
 
 
 def json_answer(payload: object, *, status: int = 200) -> web.Response:

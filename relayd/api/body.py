@@ -14,32 +14,51 @@ from relayd.units import Bytes
 BROKEN = RequestError("The framing of the body does not match its head.")
 
 
-async def read_body(request: Incoming, *, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
-    """Return the whole body of a JSON request.
+def take_body(request: Incoming, *, limit: Bytes, hold: BodyHold) -> bytes | None:
+    """Return the body of a JSON request if all of it is here; else `read_body` waits for it.
 
     Args:
         request: A request whose body has not been read.
         limit: The most that is taken.
-        progress_seconds: How long the rest of the body, or the next 64 KiB of it, may take.
         hold: Counts what the body takes.
 
     Raises:
         MediaTypeError: A browser has not declared the body as JSON, or it is compressed.
         BodyTooLargeError: It is larger than `limit`; a declared length is refused unread.
         BodyBudgetError: There is no room for it beside the bodies of other requests.
-        BodyTimeoutError: It stopped arriving.
-        StoppingError: The daemon ends while it arrives.
         RequestError: Its framing is broken.
     """
     length = check_body_head(request.headers, limit, request.length)
     try:
-        if request.content.is_eof():
-            body = request.content.read_nowait()
-            if len(body) > limit:
-                raise body_too_large(limit)
-            hold.take(len(body))
-            return body
+        body = request.whole()
+    except web.RequestPayloadError as error:
+        raise BROKEN from error
+    if body is None:
         hold.expect(length)
+        return None
+    if len(body) > limit:
+        raise body_too_large(limit)
+    hold.take(len(body))
+    return body
+
+
+async def read_body(request: Incoming, *, limit: Bytes, progress_seconds: float, hold: BodyHold) -> bytes:
+    """Return a body that is still arriving.
+
+    Args:
+        request: A request of whose body `take_body` has returned nothing.
+        limit: The most that is taken.
+        progress_seconds: How long the rest of the body, or the next 64 KiB of it, may take.
+        hold: Counts what the body takes.
+
+    Raises:
+        BodyTooLargeError: It is larger than `limit`.
+        BodyBudgetError: There is no room for it beside the bodies of other requests.
+        BodyTimeoutError: It stopped arriving.
+        StoppingError: The daemon ends while it arrives.
+        RequestError: Its framing is broken.
+    """
+    try:
         await request.go_on()
         return await _collect(request, limit, progress_seconds, hold)
     except web.RequestPayloadError as error:

@@ -70,21 +70,19 @@ class Direct:
     """A request that the lane answers.
 
     Attributes:
-        content: Its body.
-        length: Bytes that its head declares.
         keep_alive: Whether another request may follow on its connection.
         sent_bytes: Bytes of the answer that were written, its head included.
     """
 
     __slots__ = (
-        "_chunked", "_end", "_head", "_line", "_run", "_unsent", "_waiter", "_waiting", "content",
-        "keep_alive", "length", "sent_bytes",
+        "_body", "_chunked", "_declared", "_end", "_head", "_line", "_run", "_unsent", "_waiter", "_waiting",
+        "keep_alive", "sent_bytes",
     )  # fmt: skip
 
     def __init__(self, line: Connected, head: RequestHead, length: int | None) -> None:
-        self._end: BodyEnd = ByChunks() if length is None else ByLength(length)
-        self.length = length or 0
-        self.content = ArrivingBody(line.resume, complete=length == 0)
+        self._declared = length
+        self._body: bytes | ArrivingBody | None = None  # what came at once, or what takes it piece by piece
+        self._end: BodyEnd | None = None  # finds the end of one that comes in pieces
         self.keep_alive = head.keep_alive
         self.sent_bytes = 0
         self._line = line
@@ -96,7 +94,7 @@ class Direct:
         self._waiting = 0
 
     def __repr__(self) -> str:
-        return f"<Direct {self._head.method} {self._head.target} sent={self.sent_bytes} {self.content!r}>"
+        return f"<Direct {self._head.method} {self._head.target} sent={self.sent_bytes} {self._end!r}>"
 
     # As it arrives:
 
@@ -105,24 +103,62 @@ class Direct:
         """Its header fields."""
         return self._head.headers
 
+    @property
+    def length(self) -> int:
+        """Bytes that its head declares."""
+        return self._declared or 0
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether all of its body is here."""
+        return self._end.is_over if self._end is not None else self._body is not None
+
+    @property
+    def content(self) -> ArrivingBody:
+        """Its body, piece by piece."""
+        if not isinstance(whole := self._body, ArrivingBody):
+            self._body = ArrivingBody(self._line.resume, complete=self.has_arrived)
+            if whole:
+                self._body.feed([whole], complete=True)
+            return self._body
+        return whole
+
+    def whole(self) -> bytes | None:
+        """Return the body, if all of it is here."""
+        if isinstance(body := self._body, bytes):
+            self._body = b""
+            return body
+        return self.content.read_nowait() if self.has_arrived else None
+
     async def go_on(self) -> None:
         """Ask a client that waits for it to send the body."""
-        if self._head.expects and not self.content.is_eof():
+        if self._head.expects and not self.has_arrived:
             self._line.transport.write(CONTINUE)
 
     def feed(self, data: bytes) -> bytes:
         """Take what belongs to the body, and return the rest."""
-        if self._end.is_over:
+        if self._end is None:
+            if self._body is not None:
+                return data
+            declared = self._declared
+            if declared is not None and len(data) >= declared:
+                self._body = data[:declared]
+                return data[declared:]
+            self._end = ByChunks() if declared is None else ByLength(declared)
+        return self._feed(self._end, data)
+
+    def _feed(self, end: BodyEnd, data: bytes) -> bytes:
+        if end.is_over:
             return data
         if self.content.is_broken:
             return b""
         pieces: list[bytes] = []
         try:
-            taken = self._end.feed(data, pieces)
+            taken = end.feed(data, pieces)
         except RequestError:
             self.break_body()
             return b""
-        self.content.feed(pieces, complete=self._end.is_over)
+        self.content.feed(pieces, complete=end.is_over)
         if self.content.is_full:
             self._line.pause()
         return data[taken:]
@@ -134,7 +170,7 @@ class Direct:
 
     def no_more(self) -> None:
         """Take note that the client sends nothing more."""
-        if not self._end.is_over:
+        if not self.has_arrived:
             self.break_body()
 
     # As it is answered:
@@ -159,7 +195,7 @@ class Direct:
         The next request is begun by the event loop: a thousand refused ones in one write would
         nest as deep.
         """
-        self.keep_alive = self.keep_alive and self.content.is_eof()
+        self.keep_alive = self.keep_alive and self.has_arrived
         self.answer(answer)
         asyncio.get_running_loop().call_soon(self._finish)
 
@@ -169,7 +205,7 @@ class Direct:
             if answer is not None:
                 await answer(self, self, context)
         except RequestError as error:
-            refusal = error_answer(error, admitted.dialect, unread=not self.content.is_eof())
+            refusal = error_answer(error, admitted.dialect, unread=not self.has_arrived)
             self.answer(refusal.carrying(context.headers))
         except ConnectionError:
             self._line.abort()
@@ -179,7 +215,7 @@ class Direct:
         self._finish()
 
     def _finish(self) -> None:
-        self._line.finished(keep_alive=self.keep_alive, complete=self._end.is_over)
+        self._line.finished(keep_alive=self.keep_alive, complete=self.has_arrived)
 
     def answer(self, answer: Answer) -> None:
         """Write a whole answer, or cut the client off when another one has begun."""

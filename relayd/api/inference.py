@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.bodies import Bodies, BodyHold
-from relayd.api.body import read_body
+from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Adapted, Forwarding
 from relayd.api.served import over_aiohttp
@@ -127,7 +127,9 @@ class Inference:
 
     async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> tuple[OpenedBody, Peek]:
         """Return a body, and what routing needs of it."""
-        raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
+        limit = self.max_body
+        if (raw := take_body(request, limit=limit, hold=hold)) is None:
+            raw = await read_body(request, limit=limit, progress_seconds=self.body_seconds, hold=hold)
         large = len(raw) > _LARGE
         body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):

@@ -90,6 +90,10 @@ class _AiohttpIncoming:
         self.length = None
         self.content = request.content
 
+    def whole(self) -> bytes | None:
+        """Return the body, if all of it is here."""
+        return self.content.read_nowait() if self.content.is_eof() else None
+
     async def go_on(self) -> None:
         """Ask a client that waits for it to send the body."""
         request = self._request

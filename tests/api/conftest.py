@@ -14,7 +14,7 @@ import pytest
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies
-from relayd.api.body import read_body
+from relayd.api.body import read_body, take_body
 from relayd.api.door import Door, OnRefused
 from relayd.api.fleet import ModelState, ModelView
 from relayd.api.guard import make_policy
@@ -127,9 +127,11 @@ class Echo:
     async def __call__(self, request: Incoming, client: Recipient, context: RequestContext) -> None:
         hold = self.bodies.hold()
         try:
-            body = await read_body(
-                request, limit=BODY_LIMIT, progress_seconds=self.progress_seconds, hold=hold
-            )
+            body = take_body(request, limit=BODY_LIMIT, hold=hold)
+            if body is None:
+                body = await read_body(
+                    request, limit=BODY_LIMIT, progress_seconds=self.progress_seconds, hold=hold
+                )
         finally:
             hold.release()
         answer = Answer(200, b'{"bytes":%d}' % len(body)).carrying(context.headers)

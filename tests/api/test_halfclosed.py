@@ -11,7 +11,7 @@ import uvloop
 from relayd.api.admission import Incoming, RequestContext
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies
-from relayd.api.body import read_body
+from relayd.api.body import read_body, take_body
 from relayd.api.halfclosed import was_reset
 from relayd.api.server import Listener
 from relayd.router import Recipient
@@ -55,7 +55,8 @@ class Held:
         self.entered.set()
         try:
             hold = Bodies(Bytes(1000)).hold()
-            await read_body(request, limit=Bytes(100), progress_seconds=DEADLINE_SECONDS, hold=hold)
+            if take_body(request, limit=Bytes(100), hold=hold) is None:
+                await read_body(request, limit=Bytes(100), progress_seconds=DEADLINE_SECONDS, hold=hold)
             self.served += 1
             if self.begins:
                 await self._stream(client)
