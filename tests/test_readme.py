@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.api import anthropic, health, openai, responses
+from relayd.api import anthropic, health, openai, rerank, responses
 from relayd.errors import RelaydError
 from tests.readme import README, regenerated
 
@@ -26,7 +26,9 @@ def test_every_error_code_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     text = README.read_text()
-    sources = (Path(str(module.__file__)).read_text() for module in (anthropic, health, openai, responses))
+    sources = (
+        Path(str(module.__file__)).read_text() for module in (anthropic, health, openai, rerank, responses)
+    )
     paths = {path for source in sources for path in re.findall(r'"(/[a-z0-9_/]+?)/?"', source)}
 
     assert {path for path in paths if path in text} == paths

@@ -5,6 +5,7 @@ from relayd.api.anthropic import anthropic_routes
 from relayd.api.bodies import Bodies
 from relayd.api.door import Door
 from relayd.api.errors import error_answer
+from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
@@ -13,17 +14,20 @@ from relayd.api.kept import KeptResponses
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI, openai_routes
+from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
 from relayd.api.served import behind
 from relayd.api.server import Listener, listen
 
 __all__ = [
     "OPENAI",
+    "UNKNOWN",
     "Access",
     "Bodies",
     "ConnectionLimits",
     "Door",
     "FailedKeys",
+    "FileFacts",
     "Inference",
     "KeptResponses",
     "Keyring",
@@ -40,5 +44,6 @@ __all__ = [
     "listen",
     "make_policy",
     "openai_routes",
+    "rerank_routes",
     "responses_routes",
 ]

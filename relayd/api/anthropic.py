@@ -1,7 +1,6 @@
 """Anthropic's API: messages, and the count of their tokens, on the engine's own door where that serves it."""
 
 import uuid
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -24,7 +23,7 @@ from relayd.dialects.anthropic_chat import as_chat
 from relayd.dialects.anthropic_request import for_engine, named
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.errors import NotServedError, ThreadUnsupportedError
-from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem, Translation
+from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
 
 _TOO_LONG = "exceed_context_size_error"
 
@@ -59,26 +58,17 @@ def _messages(members: Members, seen: Peek, model: ModelView, context: RequestCo
     if asked.format is None:
         return Adapted(
             rewritten(asked.members),
-            dialect=_answering(MessageEvents(names) if seen.stream else MessageWhole(names)),
+            dialect=ANTHROPIC.answering(MessageEvents(names) if seen.stream else MessageWhole(names)),
             changed=named(asked.left_out),
         )
     return Adapted(
         as_chat(asked),
         path="/v1/chat/completions",
-        dialect=_answering(
+        dialect=ANTHROPIC.answering(
             ChatEvents(MessageWriter(names)) if seen.stream else ChatWhole(WholeMessageWriter(names))
         ),
         changed=named(asked.left_out),
     )
-
-
-def _answering(translation: Translation) -> Dialect:
-    """Return the dialect of one answer."""
-
-    def one(*, stream: bool) -> Translation:  # noqa: ARG001 - the name is the protocol's
-        return translation
-
-    return replace(ANTHROPIC, translation=one)
 
 
 def _counted(members: Members, _seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:

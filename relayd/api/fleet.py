@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Protocol
 
+from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.errors import ContextExceededError, ModelNotFoundError
 
 _LISTED = 10
@@ -41,6 +42,8 @@ class ModelView:
         demo: Whether this is the demo model.
         created: When the model was configured, in seconds since 1970.
         replicas_cold: Replicas that are wanted and not in memory.
+        facts: What its file states.
+        abilities: What it can do: completion, tools, thinking, vision, audio, embedding, rerank.
         most_text: Bytes that the text of a slot can have, whatever its tokens; 0 while that is not known.
     """
 
@@ -55,6 +58,19 @@ class ModelView:
     created: int
     replicas_cold: int = 0
     most_text: int = 0
+    facts: FileFacts = UNKNOWN
+    abilities: tuple[str, ...] = ("completion",)
+
+    @property
+    def window(self) -> int:
+        """Tokens that one request can use, prompt and answer together; 0 while that is not known."""
+        return self.context or self.facts.trained_context
+
+    @property
+    def modalities(self) -> list[str]:
+        """What it takes besides text, and text."""
+        taken = {"image": "vision" in self.abilities, "audio": "audio" in self.abilities}
+        return ["text", *(name for name, is_so in taken.items() if is_so)]
 
 
 class ModelDirectory(Protocol):

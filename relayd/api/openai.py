@@ -10,8 +10,10 @@ from aiohttp import web
 from relayd.api.admission import RequestContext, Route
 from relayd.api.answer import json_answer
 from relayd.api.fleet import ModelView, find_model
-from relayd.api.forwarding import Adapted, Forwarding, Members, rewritten
+from relayd.api.forwarding import Adapt, Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
+from relayd.api.listing import model_entry, model_list
+from relayd.dialects.embeddings import shortened
 from relayd.dialects.toolchoice import followed
 from relayd.errors import NotServedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
@@ -27,8 +29,6 @@ _TYPES = {
 
 _CODES = {"exceed_context_size_error": "context_length_exceeded"}
 """The engine's error types that clients know by a code."""
-
-_DEMO = "A demo that answers from a fixed table, to try relayd without a download; not a language model."
 
 
 def error_type(status: int) -> str:
@@ -68,14 +68,26 @@ def _with_followed_choice(
     return None if changed is None else Adapted(rewritten(changed))
 
 
-def _named_as_openai(path: str) -> Forwarding:
+def _with_dimensions(
+    members: Members, _seen: Peek, model: ModelView, _context: RequestContext
+) -> Adapted | None:
+    found = shortened(members, model.facts.embedding_length)
+    if found is None:
+        return None
+    asked, vectors = found
+    return Adapted(rewritten(asked), "/v1/embeddings", OPENAI.answering(vectors))
+
+
+def _named_as_openai(path: str, then: Adapt = lambda *_: None) -> Forwarding:
     """Return the forwarding of a path that OpenAI's clients and llama.cpp's own spell alike.
 
     The former always name a model, the latter never do.
     """
 
-    def adapt(_members: Members, seen: Peek, _model: ModelView, _context: RequestContext) -> Adapted | None:
-        return None if seen.model is None else Adapted(seen.body, f"/v1{path}")
+    def adapt(members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted | None:
+        if seen.model is None:
+            return None
+        return then(members, seen, model, context) or Adapted(seen.body, f"/v1{path}")
 
     return Forwarding(path, LLAMA_SERVER[path], adapt)
 
@@ -85,8 +97,10 @@ FORWARDINGS = (
         Forwarding(path, LLAMA_SERVER[path], _with_followed_choice)
         for path in ("/v1/chat/completions", "/chat/completions")
     ),
-    *(Forwarding(path, LLAMA_SERVER[path]) for path in ("/v1/completions", "/v1/embeddings")),
-    *map(_named_as_openai, ("/completions", "/embeddings")),
+    Forwarding("/v1/completions", LLAMA_SERVER["/v1/completions"]),
+    Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions),
+    _named_as_openai("/completions"),
+    _named_as_openai("/embeddings", _with_dimensions),
 )
 """The paths of OpenAI's API that llama-server serves itself."""
 
@@ -110,7 +124,7 @@ def openai_routes(inference: Inference) -> tuple[Route, ...]:
     fleet = inference.fleet
 
     async def models(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-        return json_answer({"object": "list", "data": [model_entry(model) for model in fleet.models()]})
+        return json_answer(model_list(fleet.models()))
 
     async def one_model(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
@@ -140,18 +154,3 @@ def _not_served() -> Iterator[Route]:
 
 async def _refuse(what: str, _request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
     raise NotServedError(f"{what} is not served here: relayd runs llama-server, which has none.")
-
-
-def model_entry(model: ModelView) -> dict[str, object]:
-    """Return a model as OpenAI lists it, with what relayd knows besides."""
-    entry: dict[str, object] = {
-        "id": model.name,
-        "object": "model",
-        "created": model.created,
-        "owned_by": "relayd",
-        "aliases": model.aliases,
-        "context": model.context,
-        "slots": model.slots,
-        "state": model.state.value,
-    }
-    return entry | {"demo": True, "description": _DEMO} if model.demo else entry

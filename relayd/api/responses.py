@@ -1,7 +1,7 @@
 """OpenAI's responses API, translated to chats of the engine and back."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -135,10 +135,7 @@ def _answering(writer: ResponseWriter, translation: Translation) -> Dialect:
         writer.fail(problem.code or error_type(problem.status), problem.message)
         return writer.take()
 
-    def one(*, stream: bool) -> Translation:  # noqa: ARG001 - the name is the protocol's
-        return translation
-
-    return replace(OPENAI, name="responses", error_event=failed, last_event=b"", translation=one)
+    return OPENAI.answering(translation, name="responses", error_event=failed, last_event=b"")
 
 
 def _left_out(asked: ChatRequest) -> str:

@@ -23,6 +23,7 @@ from relayd.api import (
     listen,
     make_policy,
     openai_routes,
+    rerank_routes,
     responses_routes,
 )
 from relayd.clock import Clock
@@ -142,6 +143,7 @@ class Doors:
         routes = (
             *openai_routes(inference),
             *anthropic_routes(inference),
+            *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
             *health_routes(self._view),
         )

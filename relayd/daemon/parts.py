@@ -14,11 +14,11 @@ from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
 from relayd.daemon.launch import dependencies
 from relayd.daemon.memory import LedgerGrants
+from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight
 from relayd.daemon.view import FleetView
-from relayd.daemon.vocabularies import Vocabularies
 from relayd.desired.state import DesiredState
 from relayd.planner import Changes, compare
 from relayd.router import ENDING, STOPPED, Dispatcher, Pools
@@ -142,9 +142,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
     _configure(requests, config)
-    vocabularies = Vocabularies()
-    view = FleetView(config, started, fleet.statuses, vocabularies)
-    vocabularies.on_known(view.changed)
+    facts = KnownFacts()
+    view = FleetView(config, started, fleet.statuses, facts)
+    facts.on_known(view.changed)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
     executors = Executors(

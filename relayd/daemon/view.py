@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from relayd.api import ModelState, ModelView
+from relayd.api import UNKNOWN, ModelState, ModelView
 from relayd.config import Config, Model
-from relayd.daemon.vocabularies import Vocabularies
+from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import is_demo
+from relayd.planner import ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
 
@@ -17,7 +18,7 @@ class FleetView:
         config: The models that are configured.
         created: When, in seconds since 1970.
         statuses: How the replicas are now.
-        vocabularies: Knows the longest token of each model file.
+        facts: Knows what each model file states.
     """
 
     def __init__(
@@ -25,10 +26,10 @@ class FleetView:
         config: Config,
         created: float,
         statuses: Callable[[], Sequence[Status]],
-        vocabularies: Vocabularies | None = None,
+        facts: KnownFacts | None = None,
     ) -> None:
         self._config = config
-        self._vocabularies = vocabularies
+        self._facts = facts
         self._created = int(created)
         self._statuses = statuses
         self._view: tuple[ModelView, ...] | None = None
@@ -50,8 +51,8 @@ class FleetView:
     def configure(self, config: Config) -> None:
         """Show other models from now on."""
         self._config = config
-        if self._vocabularies is not None:
-            self._vocabularies.forget()
+        if self._facts is not None:
+            self._facts.forget()
         self.changed()
 
     def changed(self) -> None:
@@ -72,14 +73,35 @@ class FleetView:
             demo=is_demo(model.file),
             created=self._created,
             replicas_cold=states.count(State.COLD),
+            facts=self._facts.of(model.file) if self._facts else UNKNOWN,
+            abilities=self._abilities(model, sizes),
             most_text=self._most_text(model, [one.context for one in sizes]),
         )
 
     def _most_text(self, model: Model, contexts: Sequence[int]) -> int:
         """Return the bytes of text that the largest slot holds; 0 while that is not known."""
-        if self._vocabularies is None or not contexts or not all(contexts):
+        if self._facts is None or not contexts or not all(contexts):
             return 0
-        return max(contexts) * self._vocabularies.longest_token(model.file)
+        return max(contexts) * self._facts.of(model.file).longest_token
+
+    def _abilities(self, model: Model, specs: Sequence[ReplicaSpec]) -> tuple[str, ...]:
+        """Return what a model can do; what a file decides is added once it is read."""
+        if any(spec.pooling == "rank" for spec in specs):
+            return ("rerank",)
+        embeds = any(spec.embeddings for spec in specs) or model.embeddings
+        if embeds and not model.embeddings:
+            return ("embedding",)
+        facts = self._facts.of(model.file) if self._facts else UNKNOWN
+        projector = self._facts.of(model.projector) if self._facts else UNKNOWN
+        can = {
+            "completion": True,
+            "tools": facts.takes_tools,
+            "thinking": facts.thinks,
+            "vision": projector.takes_images,
+            "audio": projector.takes_audio,
+            "embedding": embeds,
+        }
+        return tuple(name for name, is_so in can.items() if is_so)
 
 
 def _together(states: Sequence[State]) -> ModelState:

@@ -6,8 +6,8 @@ not come from here, so a second API is a second value in a file of its own.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import msgspec
 
@@ -121,3 +121,11 @@ class Dialect:
     event_end: bytes = b"\n\n"
     last_event: bytes = b""
     translation: Translator = _as_it_came
+
+    def answering(self, translation: Translation, **changes: Any) -> "Dialect":
+        """Return the dialect of one answer, which a translation of its own rewrites."""
+
+        def one(*, stream: bool) -> Translation:  # noqa: ARG001 - the name is the protocol's
+            return translation
+
+        return replace(self, translation=one, **changes)

@@ -239,8 +239,9 @@ _EMBEDDING: Mapping[str, MemberRule] = {
 
 _RERANK: Mapping[str, MemberRule] = {
     **_GENERAL,
+    **dict.fromkeys(("max_chunks_per_doc", "max_tokens_per_doc", "priority", "truncation"), _IGNORED),
     "query": shaped(b'"', "a string"),
-    "documents": shaped(b"[", "a list of strings"),
+    "documents": shaped(b"[", "a list of strings, or of objects with a text"),
     "texts": shaped(b"[", "a list of strings"),
     "top_n": number(0, _INT32),
     "return_documents": flag(),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from relayd.api.admission import Route
 from relayd.api.fleet import ModelView
@@ -93,7 +94,7 @@ class Stage:
         return ids == [one.ticket_id for one in self.events if isinstance(one, Finished)]
 
     @property
-    def sent(self) -> object:
+    def sent(self) -> Any:
         """The body that the replica got, decoded."""
         return json.loads(self.requests[-1].partition(b"\r\n\r\n")[2])
 

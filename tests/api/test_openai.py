@@ -1,15 +1,19 @@
 """Does a request find its model and its slot, and is the slot surely given back?"""
 
+import base64
 import json
+from array import array
 from dataclasses import replace
 
 import pytest
 
-from relayd.api.openai import NOT_SERVED, model_entry
+from relayd.api.facts import FileFacts
+from relayd.api.listing import model_entry
+from relayd.api.openai import NOT_SERVED
 from relayd.scheduler import Arrived, Ended, Finished, Refusal
 from tests.api.conftest import KEY, Doors, view
 from tests.api.stage import GOOD_STREAM, PATHS, Stage, get, post
-from tests.fakes.replica import act
+from tests.fakes.replica import act, json_answer
 
 pytestmark = pytest.mark.system
 
@@ -171,7 +175,7 @@ def test_one_model_is_looked_up_by_name(doors: Doors, tail: str, status: int) ->
 def test_the_demo_model_says_what_it_is() -> None:
     one, demo = model_entry(view()), model_entry(view(demo=True))
 
-    assert {"id", "object", "created", "owned_by", "aliases", "context", "slots", "state"} == set(one)
+    assert "demo" not in one
     assert demo["demo"] is True
     assert "not a language model" in str(demo["description"])
 
@@ -251,3 +255,25 @@ def test_what_is_not_served_is_refused_by_name(doors: Doors, path: str) -> None:
     for raw in (post({}, path), post({}, f"{path}/generations"), get(path)):
         answer = Stage().ask(doors, raw)
         assert (404, "not_served") == (answer.status, answer.error["code"])
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings"])
+def test_vectors_are_shortened_where_that_is_asked_for(doors: Doors, path: str) -> None:
+    embedding = base64.b64encode(array("f", [3, 4, 12]).tobytes()).decode()
+    body = {"data": [{"embedding": embedding, "index": 0}], "model": "m", "usage": {"prompt_tokens": 1}}
+    stage = Stage(script=act(json_answer(json.dumps(body).encode())))
+
+    answer = stage.ask(doors, post({"model": "qwen", "input": "x", "dimensions": 2}, path))
+
+    assert 2 == len(json.loads(answer.body)["data"][0]["embedding"])
+    assert ("/v1/embeddings", "base64") == (stage.sent_to, stage.sent["encoding_format"])
+
+
+def test_more_dimensions_than_a_model_has_are_refused(doors: Doors) -> None:
+    models = (replace(view("qwen"), facts=FileFacts(embedding_length=8)),)
+
+    answer = Stage().ask(
+        doors, post({"model": "qwen", "input": "x", "dimensions": 9}, "/v1/embeddings"), models
+    )
+
+    assert (400, "dimensions") == (answer.status, answer.error["param"])

@@ -90,11 +90,10 @@ def test_a_conversation_is_continued_by_the_id_of_its_last_response(doors: Doors
 
     ask(doors, here, input="more", previous_response_id=second["id"], instructions="brief")
 
-    sent: Any = here.sent
     assert [
         ("system", "brief"), ("user", "hi"), ("assistant", "x"), ("user", "again"), ("assistant", "x"),
         ("user", "more"),
-    ] == [(one["role"], one["content"]) for one in sent["messages"]]  # fmt: skip
+    ] == [(one["role"], one["content"]) for one in here.sent["messages"]]  # fmt: skip
     assert first["id"] == second["previous_response_id"]
 
 
