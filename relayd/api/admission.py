@@ -32,6 +32,7 @@ class RequestContext(msgspec.Struct, frozen=True):
         trusted: Whether it may see more than the public: it has a key, or none is needed.
         tail: The rest of its raw path, on a route that ends with a slash.
         headers: Fields that its response must carry, also one that is streamed.
+        named: Its id is the client's.
     """
 
     request_id: str
@@ -39,6 +40,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     trusted: bool
     tail: str
     headers: MutableMapping[str, str]
+    named: bool = False
 
 
 class BodySource(Protocol):

@@ -87,7 +87,7 @@ class Door:
 
     def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
         """Keep a head that was let in; `recall` returns it."""
-        named = offered_id(head.headers) is not None
+        named = admitted.context.named
         digest = self._keys.digest(head.headers)
         known = KnownHead(head, admitted, named, digest)
         self._known.add(arrived_at, bare, KnownHead(head, known.again(), named, digest))
@@ -106,7 +106,8 @@ class Door:
                 return preflight.carrying(headers)
             key = self._keys.identify(asked.headers, asked.peer)
             trusted = key is not None or not self._keys.ids
-            context = RequestContext(request_id, key, trusted, tail, headers)
+            named = offered_id(asked.headers) is not None
+            context = RequestContext(request_id, key, trusted, tail, headers, named)
             return self._route(asked.method, path, routes, context, dialect)
         except RequestError as error:
             self._on_refused(request_id, asked.target.partition("?")[0], error)

@@ -1,6 +1,7 @@
 """OpenAI's API: its dialect, which models it lists, and what of it is not served."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from relayd.api.forwarding import Adapt, Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry, model_list
 from relayd.dialects.embeddings import shortened
+from relayd.dialects.naming import NamedEvents, NamedWhole
 from relayd.dialects.toolchoice import followed
 from relayd.errors import NotServedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
@@ -78,7 +80,7 @@ def _with_dimensions(
     return Adapted(rewritten(asked), "/v1/embeddings", OPENAI.answering(vectors))
 
 
-def _named_as_openai(path: str, then: Adapt = lambda *_: None) -> Forwarding:
+def _named_as_openai(path: str, then: Adapt | None) -> Forwarding:
     """Return the forwarding of a path that OpenAI's clients and llama.cpp's own spell alike.
 
     The former always name a model, the latter never do.
@@ -87,22 +89,38 @@ def _named_as_openai(path: str, then: Adapt = lambda *_: None) -> Forwarding:
     def adapt(members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted | None:
         if seen.model is None:
             return None
-        return then(members, seen, model, context) or Adapted(seen.body, f"/v1{path}")
+        adapted = then(members, seen, model, context) if then else None
+        return replace(adapted or Adapted(seen.body), path=f"/v1{path}")
 
     return Forwarding(path, LLAMA_SERVER[path], adapt)
 
 
-FORWARDINGS = (
-    *(
-        Forwarding(path, LLAMA_SERVER[path], _with_followed_choice)
-        for path in ("/v1/chat/completions", "/chat/completions")
-    ),
-    Forwarding("/v1/completions", LLAMA_SERVER["/v1/completions"]),
-    Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions),
-    _named_as_openai("/completions"),
-    _named_as_openai("/embeddings", _with_dimensions),
-)
-"""The paths of OpenAI's API that llama-server serves itself."""
+def _forwardings(*, rewrite_ids: bool) -> Iterator[Forwarding]:
+    """Yield the paths of OpenAI's API that llama-server serves itself."""
+    for path in ("/v1/chat/completions", "/chat/completions"):
+        yield Forwarding(path, LLAMA_SERVER[path], _naming(_with_followed_choice, rewrite_ids=rewrite_ids))
+    path = "/v1/completions"
+    yield Forwarding(path, LLAMA_SERVER[path], _naming(None, rewrite_ids=rewrite_ids))
+    yield Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions)
+    yield _named_as_openai("/completions", _naming(None, rewrite_ids=rewrite_ids))
+    yield _named_as_openai("/embeddings", _with_dimensions)
+
+
+def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:
+    """Return what has an answer carry the id of its request, where the client gave one; else `then` alone."""
+    if not rewrite_ids:
+        return then
+
+    def adapt(members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted | None:
+        adapted = then(members, seen, model, context) if then else None
+        if not context.named:
+            return adapted
+        name = context.request_id
+        translation = NamedEvents(name) if seen.stream else NamedWhole(name)
+        return replace(adapted or Adapted(seen.body), dialect=OPENAI.answering(translation))
+
+    return adapt
+
 
 NOT_SERVED = {
     "/v1/audio/speech": "Speech synthesis",
@@ -119,8 +137,13 @@ NOT_SERVED = {
 """Paths of OpenAI's API that llama-server has no counterpart of, and what they are."""
 
 
-def openai_routes(inference: Inference) -> tuple[Route, ...]:
-    """Return the routes of OpenAI's API."""
+def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
+    """Return the routes of OpenAI's API.
+
+    Args:
+        inference: Reaches replicas.
+        rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
+    """
     fleet = inference.fleet
 
     async def models(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
@@ -130,7 +153,7 @@ def openai_routes(inference: Inference) -> tuple[Route, ...]:
         return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
 
     return (
-        *inference.routes(OPENAI, FORWARDINGS),
+        *inference.routes(OPENAI, _forwardings(rewrite_ids=rewrite_ids)),
         *(
             route
             for prefix in ("/v1/models", "/models")

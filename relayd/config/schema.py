@@ -185,6 +185,16 @@ class Logs(Section, frozen=True):
     requests: Literal["off", "errors", "all"] = "errors"
 
 
+class Compat(Section, frozen=True):
+    """What other programs expect that most do not need.
+
+    Attributes:
+        rewrite_ids: Whether answers to requests that were named (X-Request-ID) have that name as `id`.
+    """
+
+    rewrite_ids: Literal["never", "named"] = "never"
+
+
 class EngineSettings(Section, frozen=True):
     """Which llama-server runs.
 
@@ -368,6 +378,7 @@ class Config(Section, frozen=True):
         restart: When a replica that has exited is restarted (backoff and budget).
         probe: How often a replica's health is checked.
         logs: How much of the replicas' logs is kept.
+        compat: What other programs expect that most do not need.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
@@ -381,6 +392,7 @@ class Config(Section, frozen=True):
     restart: Restart = Restart()
     probe: Probe = Probe()
     logs: Logs = Logs()
+    compat: Compat = Compat()
     engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()

@@ -4,6 +4,7 @@
     LLAMA_PORTS         ports of its replicas on 127.0.0.1, one replica each: `8081`, `8081,8082`, `8081-8084`
     LLAMA_SERVER_ARGS   further flags, split as a shell does; those that are settings here become settings
     RELAYSERVE_PORT     where clients connect
+    RELAYSERVE_MODEL_ID another name of the model; `relay-gguf` by default
 
 LLAMA_SERVER_PATH, the engine, is read where engines are looked for. RelayServe listened on every interface;
 here only this machine gets in, until a `listen` and a key say otherwise.
@@ -20,7 +21,11 @@ from relayd.config.listen import parse_ports
 from relayd.config.locate import KeyPath
 from relayd.errors import ConfigError
 
-MODEL, PORTS, ARGS, DOOR = "LLAMA_MODEL_PATH", "LLAMA_PORTS", "LLAMA_SERVER_ARGS", "RELAYSERVE_PORT"
+MODEL, PORTS, ARGS = "LLAMA_MODEL_PATH", "LLAMA_PORTS", "LLAMA_SERVER_ARGS"
+DOOR, ALIAS = "RELAYSERVE_PORT", "RELAYSERVE_MODEL_ID"
+
+_ALIAS = "relay-gguf"
+"""What RelayServe calls its model, whatever its file is called."""
 
 FLAGS: Mapping[str, str] = {
     **dict.fromkeys(("-a", "--alias"), "name"),
@@ -40,6 +45,7 @@ _PLACES: Mapping[tuple[str | int, ...], str] = {
     ("model", 0, "name"): MODEL,
     ("model", 0, "file"): MODEL,
     ("model", 0, "replicas"): PORTS,
+    ("model", 0, "aliases"): ALIAS,
 }
 """Which variable a setting came from; the longest beginning that is listed counts."""
 
@@ -50,15 +56,16 @@ def shortcut(around: Surroundings) -> Document:
     Without LLAMA_MODEL_PATH there is nothing that LLAMA_SERVER_ARGS could belong to: that is a warning.
     LLAMA_PORTS alone selects TCP for the replicas of any model.
     """
-    given = {name: text for name in (MODEL, PORTS, ARGS, DOOR) if (text := around.environ.get(name))}
+    given = {name: text for name in (MODEL, PORTS, ARGS, DOOR, ALIAS) if (text := around.environ.get(name))}
     document = Document()
     try:
         document = check(_table(given), _place, around)
     except ConfigError as error:
         document.problems.append(f"{error.message}. {error.remedy}")
-    if ARGS in given and MODEL not in given:
-        document.warnings.append(f"{ARGS} has no effect without {MODEL}")
-        del given[ARGS]
+    for name in (ARGS, ALIAS):
+        if name in given and MODEL not in given:
+            document.warnings.append(f"{name} has no effect without {MODEL}")
+            del given[name]
     document.sources += given
     return document
 
@@ -73,7 +80,10 @@ def _table(given: Mapping[str, str]) -> dict[str, Any]:
         table["server"] = {"listen": f"127.0.0.1:{given[DOOR]}"}
     if MODEL in given:
         model = {"name": _name(given[MODEL]), "file": given[MODEL], **_settings(given.get(ARGS, ""))}
+        if (alias := given.get(ALIAS, _ALIAS)) != model["name"]:
+            model["aliases"] = [alias]
         table["model"] = [model | ({"replicas": len(ports)} if ports else {})]
+        table["compat"] = {"rewrite_ids": "named"}
     return table
 
 

@@ -141,7 +141,7 @@ class Doors:
             beside=self._beside,
         )
         routes = (
-            *openai_routes(inference),
+            *openai_routes(inference, rewrite_ids=config.compat.rewrite_ids == "named"),
             *anthropic_routes(inference),
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),

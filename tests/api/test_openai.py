@@ -4,16 +4,18 @@ import base64
 import json
 from array import array
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from relayd.api.facts import FileFacts
 from relayd.api.listing import model_entry
-from relayd.api.openai import NOT_SERVED
+from relayd.api.openai import NOT_SERVED, openai_routes
 from relayd.scheduler import Arrived, Ended, Finished, Refusal
 from tests.api.conftest import KEY, Doors, view
 from tests.api.stage import GOOD_STREAM, PATHS, Stage, get, post
-from tests.fakes.replica import act, json_answer
+from tests.dialects.engine import CHAT_THOUGHT
+from tests.fakes.replica import LAST_CHUNK, SSE_HEAD, act, chunk, json_answer
 
 pytestmark = pytest.mark.system
 
@@ -255,6 +257,38 @@ def test_what_is_not_served_is_refused_by_name(doors: Doors, path: str) -> None:
     for raw in (post({}, path), post({}, f"{path}/generations"), get(path)):
         answer = Stage().ask(doors, raw)
         assert (404, "not_served") == (answer.status, answer.error["code"])
+
+
+NAMING = partial(openai_routes, rewrite_ids=True)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/completions"])
+@pytest.mark.parametrize("field", ["X-Request-ID", "Request-Id"])
+def test_an_answer_carries_the_id_of_its_request_where_that_is_configured(
+    doors: Doors, path: str, field: str
+) -> None:
+    """The first `curl` of RelayServe's README, and its second one, which is streamed."""
+    plain = Stage(script=act(json_answer(b'{"id":"chatcmpl-x","choices":[]}')), routes=NAMING)
+    streamed = Stage(script=act(SSE_HEAD + chunk(CHAT_THOUGHT) + LAST_CHUNK), routes=NAMING)
+    body = {"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}
+
+    whole = plain.ask(doors, post(body, path).replace(b"X-Request-ID", field.encode()))
+    raw = post({**body, "stream": True}, path)
+    events = streamed.ask(doors, raw.replace(b"X-Request-ID", field.encode()))
+
+    assert ("r1", "r1") == (json.loads(whole.body)["id"], whole.headers["x-request-id"])
+    chunks = [json.loads(one[6:]) for one in events.body.split(b"\n\n")[:-2]]
+    assert {"r1"} == {one["id"] for one in chunks}
+    assert events.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_an_answer_keeps_the_engines_id_where_its_request_has_none(doors: Doors) -> None:
+    stage = Stage(script=act(json_answer(b'{"id":"chatcmpl-x"}')), routes=NAMING)
+
+    answer = stage.ask(doors, post({"model": "qwen"}).replace(b"X-Request-ID: r1\r\n", b""))
+
+    assert b'{"id":"chatcmpl-x"}' == answer.body
+    assert 32 == len(answer.headers["x-request-id"])
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings"])

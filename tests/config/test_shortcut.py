@@ -31,7 +31,14 @@ def test_one_variable_is_a_model_named_after_its_file() -> None:
     assert [] == document.problems
     assert ["LLAMA_MODEL_PATH"] == document.sources
     assert {
-        "model": [{"name": "Tiny-Llama-v1-.Q4_K_M", "file": "/srv/models/Tiny Llama (v1).Q4_K_M.gguf"}]
+        "model": [
+            {
+                "name": "Tiny-Llama-v1-.Q4_K_M",
+                "file": "/srv/models/Tiny Llama (v1).Q4_K_M.gguf",
+                "aliases": ["relay-gguf"],
+            }
+        ],
+        "compat": {"rewrite_ids": "named"},
     } == document.values
     assert [("LLAMA_MODEL_PATH", document.values["model"][0])] == document.models
 
@@ -87,7 +94,22 @@ def test_flags_that_are_settings_become_settings_and_others_stay() -> None:
         "embeddings": True,
         "cache_ram_mib": 0,
         "args": ["-ngl", "99", "-fa", "on"],
+        "aliases": ["relay-gguf"],
     } == found
+
+
+def test_the_model_has_the_name_that_relayserve_gave_it_too() -> None:
+    assert ["other"] == model(RELAYSERVE_MODEL_ID="other")["aliases"]
+    assert "aliases" not in model(LLAMA_SERVER_ARGS="-a relay-gguf")
+
+
+def test_a_model_id_without_a_model_is_a_warning() -> None:
+    document = read(RELAYSERVE_MODEL_ID="other")
+
+    assert (["RELAYSERVE_MODEL_ID has no effect without LLAMA_MODEL_PATH"], []) == (
+        document.warnings,
+        document.sources,
+    )
 
 
 def test_a_context_without_slots_is_that_of_one_slot() -> None:
