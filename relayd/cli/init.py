@@ -11,7 +11,8 @@ import typer
 from relayd.advice import Adviser, Question, Recommendations, answer
 from relayd.cli.pull import obtain
 from relayd.cli.recommend import For, gather
-from relayd.cli.start import configured_by_hand, install_engine, no_service
+from relayd.cli.start import install_engine, no_service
+from relayd.cli.support.given import configured_by_hand
 from relayd.cli.support.guide import Guide
 from relayd.cli.support.output import Quiet, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working

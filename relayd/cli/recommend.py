@@ -9,9 +9,8 @@ import typer
 from rich.text import Text
 
 from relayd.advice import Adviser, Question, Recommendations, answer
-from relayd.cli.start import configured_by_hand
 from relayd.cli.support.display import ConsoleDisplay
-from relayd.cli.support.given import given_arguments
+from relayd.cli.support.given import configured_by_hand, given_arguments
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.desired.advisers import adviser_at

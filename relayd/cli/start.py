@@ -1,11 +1,9 @@
 """Steps of a first start besides the model: engine, configuration, service."""
 
 import os
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relayd.advice.keep import FILE_NAME
 from relayd.cli.engine import lend_installer
 from relayd.cli.service import run_step
 from relayd.cli.support.control import daemon_client
@@ -27,15 +25,6 @@ def install_engine(*, quiet: bool) -> None:
     settings = given_settings()[0].config.engine
     with lend_installer(quiet=quiet, release_sha256=settings.release_sha256) as installer:
         installer.install()
-
-
-def configured_by_hand(*names: str) -> bool:
-    """Return whether a relay.toml has a model of such a name: one more in models.toml would be a conflict."""
-    loaded, site = given_settings()
-    ours = site.state / FILE_NAME
-    written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
-    own = {model["name"] for model in written}
-    return any({*names} & {one.name, *one.aliases} for one in loaded.config.model if one.name not in own)
 
 
 def offer_service(guide: Guide) -> str:

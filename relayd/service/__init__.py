@@ -1,9 +1,9 @@
 """relayd as a service of systemd or launchd."""
 
+from relayd.service.budget import stop_budget_seconds
 from relayd.service.managed import Managed, managed
 from relayd.service.notify import Notifier, counts
 from relayd.service.sockets import inherited_socket
-from relayd.service.units import stop_budget_seconds
 
 __all__ = [
     "Managed",

@@ -21,15 +21,7 @@ WATCHDOG_SECONDS = 30
 BACKLOG = 512
 """Connections that may wait while no daemon accepts; equal to the daemon's own backlog."""
 
-_WINDING_UP_SECONDS = 15.0
-"""For what a stop takes beside the configured waits: cancelling, closing, the exit of the interpreter."""
-
 _MARK = re.compile(rb"(?:# |<!-- )Written by relayd\. sha256 of the rest: ([0-9a-f]{64})(?: -->)?\n")
-
-
-def stop_budget_seconds(drain_seconds: float, stop_seconds: float, kill_seconds: float) -> float:
-    """Return the longest time an orderly stop takes; replicas stop in parallel, each in these steps."""
-    return drain_seconds + stop_seconds + kill_seconds + _WINDING_UP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

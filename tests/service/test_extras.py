@@ -17,7 +17,8 @@ import pytest
 from relayd.config.load import SYSTEM_FILE
 from relayd.config.schema import Config, Server
 from relayd.config.trust import OWNER_VARIABLE
-from relayd.service.units import is_ours, stop_budget_seconds
+from relayd.service.budget import stop_budget_seconds
+from relayd.service.units import is_ours
 from tests.extras import COMMANDS, EXTRAS, regenerated
 
 pytestmark = pytest.mark.system

@@ -5,11 +5,11 @@ import plistlib
 import pytest
 
 from relayd.config import Config
+from relayd.service.budget import stop_budget_seconds
 from relayd.service.units import (
     Service,
     is_ours,
     launchd_plist,
-    stop_budget_seconds,
     systemd_service,
     systemd_socket,
     sysusers,

@@ -3,10 +3,12 @@
 `relayd serve --config X` is known to no file: the daemon reports on its control socket what it was given.
 """
 
+import tomllib
 from pathlib import Path
 
 import typer
 
+from relayd.advice.keep import FILE_NAME
 from relayd.cli.support.control import daemon_client
 from relayd.client.control import UPGRADE
 from relayd.config import Loaded
@@ -63,3 +65,12 @@ def given_settings() -> tuple[Loaded, Site]:
     if warning:
         typer.echo(f"warning: {warning}", err=True)
     return site.load(arguments.config), site
+
+
+def configured_by_hand(*names: str) -> bool:
+    """Return whether a relay.toml has a model of such a name: one more in models.toml would be a conflict."""
+    loaded, site = given_settings()
+    ours = site.state / FILE_NAME
+    written = tomllib.loads(ours.read_text("utf-8")).get("model", []) if ours.exists() else []
+    own = {model["name"] for model in written}
+    return any({*names} & {one.name, *one.aliases} for one in loaded.config.model if one.name not in own)

@@ -9,9 +9,10 @@ from pathlib import Path
 from relayd.config import Config, load, parse_listen
 from relayd.errors import UsageError
 from relayd.folders import cache_dir, config_dir, data_dir, runtime_dir, state_dir
+from relayd.service.budget import stop_budget_seconds
 from relayd.service.install import closed_to_others
 from relayd.service.plan import ServiceKind, UnitFolders
-from relayd.service.units import Service, stop_budget_seconds
+from relayd.service.units import Service
 
 
 def service_kind(*, user: bool, system: bool, launchd: bool) -> ServiceKind:
