@@ -15,7 +15,7 @@ class Capacity:
 
     endpoint: Endpoint
     slots: int
-    accepting: bool = True
+    accepting: bool = field(init=False)
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0
     overdue: set[int] = field(default_factory=set)
@@ -26,9 +26,20 @@ class Capacity:
     """The ticket here that may have ended another replica: there is never a second one beside it."""
     free: int = field(init=False)
     """Slots that no ticket holds."""
+    served: int = 0
+    """Dispatches to this incarnation."""
+    used_at: float = 0.0
+    """When a request ended here last, else when it was ready (monotonic seconds)."""
+    is_well: bool = True
+    """Whether its supervisor lets it take work."""
+    last_of_turn: int | None = None
+    """The dispatch after which it takes no more, as another model waits for its memory."""
+    is_watched: bool = False
+    """Whether a replica waits for memory, so that it matters when this one has nothing to do."""
 
     def __post_init__(self) -> None:
         self.free = self.slots - sum(self.running.values())
+        self._decide()
 
     def need(self, width: int) -> int:
         """Return the slots a ticket of `width` takes here: all of them when it is wider."""
@@ -43,6 +54,28 @@ class Capacity:
         taken = self.running[ticket_id] = self.need(width)
         self.free -= taken
         self.last_dispatch = dispatch
+        self.served += 1
+        if self.served == self.last_of_turn:
+            self.accepting = False
+
+    def admit(self, *, is_well: bool) -> None:
+        """Let it take work, or not, as far as its supervisor is concerned."""
+        self.is_well = is_well
+        self._decide()
+
+    def give_way(self, after: int) -> None:
+        """Take only so many tickets more: another model waits for the memory."""
+        self.last_of_turn = self.served + after
+        self._decide()
+
+    def stay(self) -> None:
+        """Take tickets without a limit again."""
+        self.last_of_turn = None
+        self._decide()
+
+    def _decide(self) -> None:
+        has_given_way = self.last_of_turn is not None and self.last_of_turn <= self.served
+        self.accepting = self.is_well and not has_given_way
 
     def hold(self, ticket_id: int, held_id: int) -> None:
         """Keep a ticket's slots taken under another id."""
@@ -76,10 +109,12 @@ class Absence:
     Attributes:
         reason: For the client who asks for it.
         loadable: It is only not loaded, so a request may bring it back; else only an operator does.
+        has_failed: Its last load failed.
     """
 
     reason: str
     loadable: bool
+    has_failed: bool = False
 
 
 @dataclass(slots=True, eq=False)

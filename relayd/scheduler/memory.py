@@ -192,10 +192,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Unload a replica; it has no request unless the unload is forced. `MemoryFreed` follows."""
+    """Unload a replica, or give its load up; `MemoryFreed` follows if it held any.
+
+    Attributes:
+        replica: Its name.
+        cause: Why.
+        force: Whether to end what it works on; else it works on nothing.
+    """
 
     replica: str
     cause: EvictionCause
+    force: bool = False
 
 
 MemoryEffect = Grant | Load | Evict
@@ -213,8 +220,8 @@ class MemoryPolicy:
         shrink_after_seconds: How long a replica beyond `replicas.min` is kept without work.
     """
 
-    min_resident_seconds: float = 5.0
+    min_resident_seconds: float = 3.0
     swap_batch_requests: int = 32
-    swap_turn_seconds: float = 15.0
+    swap_turn_seconds: float = 10.0
     home_after_seconds: float = 30.0
     shrink_after_seconds: float = 60.0

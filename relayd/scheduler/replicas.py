@@ -49,7 +49,7 @@ class KnownReplicas:
         """Take note that a replica takes work; one that is well again still counts what it runs."""
         replica = self._replicas.get(ready.replica)
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
-            replica.capacity.accepting = True
+            replica.capacity.admit(is_well=True)
         else:
             self.put(ready.replica, ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots)))
 
@@ -58,7 +58,7 @@ class KnownReplicas:
         replica = self._replicas.get(name)
         if replica is None or replica.capacity is None:
             return None
-        replica.capacity.accepting = False
+        replica.capacity.admit(is_well=False)
         return replica.capacity
 
     def lose(self, name: str) -> None:
@@ -77,6 +77,14 @@ class KnownReplicas:
         if replica is None:
             return None
         replica.capacity, replica.absence = None, Absence(reason, loadable=False)
+        return replica.model
+
+    def fail(self, name: str, reason: str) -> str | None:
+        """Take note that a load failed, and return the replica's model if it is known."""
+        replica = self._replicas.get(name)
+        if replica is None:
+            return None
+        replica.capacity, replica.absence = None, Absence(reason, loadable=True, has_failed=True)
         return replica.model
 
     def capacities(self, model: str) -> Iterator[Capacity]:
@@ -98,5 +106,6 @@ class KnownReplicas:
         absences = [replica.absence for replica in self.of(model) if replica.absence]
         loadable = [absence for absence in absences if absence.loadable]
         reasons = {absence.reason for absence in loadable or absences}
-        refusal = Refusal.NOT_LOADED if loadable else Refusal.UNAVAILABLE
+        can_be_loaded = any(not absence.has_failed for absence in loadable)
+        refusal = Refusal.NOT_LOADED if can_be_loaded else Refusal.UNAVAILABLE
         return refusal, "; ".join(sorted(reasons)) or "it has no replica"

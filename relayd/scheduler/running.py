@@ -117,7 +117,7 @@ class RunningTickets:
         if capacity is None or capacity.endpoint != event.endpoint:
             capacity = Capacity(event.endpoint, event.slots)
             if replica and replica.capacity is None:
-                capacity.accepting = False  # until this daemon finds it ready
+                capacity.admit(is_well=False)  # until this daemon finds it ready
                 replica.capacity = capacity
         ticket = event.ticket
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
@@ -141,13 +141,14 @@ class RunningTickets:
 
     def free(self, running: Running) -> list[Effect]:
         """Take the slots back of a ticket that was taken out."""
-        capacity, name = running.capacity, running.capacity.endpoint.replica
+        capacity = running.capacity
         capacity.release(running.waiting.ticket.id)
+        if capacity.is_well or capacity.running:
+            return []
+        name = capacity.endpoint.replica
         known = self._replicas.get(name)
         is_of_another_incarnation = known is None or known.capacity is not capacity
-        if is_of_another_incarnation or capacity.accepting or capacity.running:
-            return []
-        return [Idle(name)]
+        return [] if is_of_another_incarnation else [Idle(name)]
 
     def note_overdue(self, ticket_id: int, queue: Queue | None) -> list[Effect]:
         """Prefer other replicas to that of a ticket, and move the ticket if that is free of harm.

@@ -40,7 +40,7 @@ class ResidentRow:
         loading_since: Since when it loads (monotonic seconds); None when it does not.
         used_at: When it was last used, else loaded (monotonic seconds).
         leaving: Why it is about to leave memory; None when it stays.
-        leaves_for: The models that get its memory.
+        leaves_for: The replica that gets its memory; empty when it leaves for none.
         pin: Whether no other model may take its memory.
     """
 
@@ -50,7 +50,7 @@ class ResidentRow:
     loading_since: float | None
     used_at: float
     leaving: EvictionCause | None
-    leaves_for: tuple[str, ...]
+    leaves_for: str
     pin: bool
 
 

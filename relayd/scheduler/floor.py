@@ -1,0 +1,83 @@
+"""What do the rules of memory decide from (the state that they share)?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.history import DemandRates, LoadTimes
+from relayd.scheduler.ledger import Ledger, fits
+from relayd.scheduler.memory import EvictionCause, MemoryPolicy
+from relayd.scheduler.queue import Queue
+from relayd.scheduler.replicas import KnownReplicas
+from relayd.scheduler.residency import Residencies, Residency, Stage
+from relayd.scheduler.service import ServiceTimes
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Floor:
+    """Replicas and their queues as the scheduler keeps them, and what is known of their memory.
+
+    Attributes:
+        replicas: Who has slots.
+        queues: Model → the tickets that wait for it.
+        service: How long requests take.
+        policy: When models give way to each other.
+        ledger: Bytes.
+        residencies: Where each replica stands.
+        demand: How often models are wanted.
+        times: How long loads take.
+        evicted: How often a replica was unloaded, for each cause.
+    """
+
+    replicas: KnownReplicas
+    queues: Mapping[str, Queue]
+    service: ServiceTimes
+    policy: MemoryPolicy
+    ledger: Ledger = field(default_factory=Ledger)
+    residencies: Residencies = field(default_factory=Residencies)
+    demand: DemandRates = field(default_factory=DemandRates)
+    times: LoadTimes = field(default_factory=LoadTimes)
+    evicted: dict[EvictionCause, int] = field(default_factory=lambda: dict.fromkeys(EvictionCause, 0))
+
+    def __repr__(self) -> str:
+        return f"<Floor {self.residencies!r} {self.ledger!r}>"
+
+    def capacity(self, one: Residency) -> Capacity | None:
+        """Return the slots of a replica; None while it has none."""
+        known = self.replicas.get(one.name)
+        return known.capacity if known else None
+
+    def is_idle(self, one: Residency) -> bool:
+        """Return whether a replica works on nothing."""
+        capacity = self.capacity(one)
+        return capacity is None or not capacity.running
+
+    def waiting(self, model: str) -> int:
+        """Return how many tickets wait for a model."""
+        return len(self.queues.get(model, ()))
+
+    def deadline(self, model: str) -> float:
+        """Return when the oldest ticket of a model stops waiting (monotonic seconds), or infinity."""
+        oldest = next(iter(self.queues.get(model, ())), None)
+        deadline = oldest.ticket.ask.deadline if oldest else None
+        return math.inf if deadline is None else deadline
+
+    def load_seconds(self, one: Residency) -> float:
+        """Return how long a load of a replica takes."""
+        return self.times.seconds(one.model, one.resident.reload_seconds)
+
+    def has_room_beside(self, one: Residency) -> bool:
+        """Return whether as much as a replica holds is free."""
+        free = self.ledger.free()
+        return free is None or fits(self.ledger.held(one.name), free)
+
+    def note_demand(self, one: Residency, now: float) -> None:
+        """Add what a replica was given since the last time to what is known of its model's demand."""
+        if capacity := self.capacity(one):
+            self.demand.note(one.model, capacity.served - one.noted, now)
+            one.noted = capacity.served
+
+    def end(self, one: Residency) -> None:
+        """Take note that a replica has no process, though its memory may not be free yet."""
+        one.stand(Stage.ENDING if self.ledger.holds(one.name) else Stage.ABSENT)

@@ -1,0 +1,122 @@
+"""What follows from each event for the memory of replicas (the scheduler's part that owns memory)?"""
+
+from collections.abc import Mapping
+
+from relayd.scheduler.events import Forgotten, Gone, Lost, Ready, ReplicaEvent, Unloaded
+from relayd.scheduler.eviction import Eviction
+from relayd.scheduler.floor import Floor
+from relayd.scheduler.loads import Loads
+from relayd.scheduler.memory import (
+    Holds,
+    Load,
+    LoadFailed,
+    LoadWanted,
+    Measured,
+    MemoryAsked,
+    MemoryEffect,
+    MemoryEvent,
+    MemoryFreed,
+    MemoryPolicy,
+    MemoryRoom,
+    MemoryTakenBack,
+    OthersHold,
+    ResidenceSet,
+    UnloadWanted,
+)
+from relayd.scheduler.swapping import Swapper
+from relayd.scheduler.tracking import Tracking
+
+
+class MemoryKeeper:
+    """Takes events in; what they change is decided by `settle`, which follows each of them.
+
+    Args:
+        floor: What is known of replicas, their queues, and their memory.
+        eviction: Chooses who leaves memory.
+    """
+
+    def __init__(self, floor: Floor, eviction: Eviction | None = None) -> None:
+        self.floor = floor
+        self.loads = Loads(floor)
+        self.swapper = Swapper(floor, self.loads, eviction)
+        self._tracking = Tracking(floor, self.loads)
+        self._failed: list[LoadFailed] = []
+        self.growing: frozenset[str] = frozenset()
+        """Models that have replicas beyond `replicas.min`."""
+
+    def __repr__(self) -> str:
+        return f"<MemoryKeeper {self.floor!r} {self.loads!r} {self.swapper!r}>"
+
+    def configure(self, policy: MemoryPolicy) -> None:
+        """Replace when models give way to each other."""
+        self.floor.policy = policy
+
+    def follow(self, event: ReplicaEvent, now: float) -> None:
+        """Take note of what a replica has become."""
+        match event:
+            case Ready(name, model):
+                self._tracking.ready(name, model, now)
+            case Lost(name):
+                self._tracking.lost(name, now)
+            case Gone(name):
+                self._tracking.gone(name, now)
+            case Unloaded(name, model, reason):
+                self._tracking.unloaded(name, model, reason, now)
+            case Forgotten(name):
+                self._tracking.forgotten(name)
+                self._note_growing()
+
+    def handle(self, event: MemoryEvent, now: float) -> list[MemoryEffect]:
+        """Take a memory event in, and return what it orders by itself."""
+        match event:
+            case MemoryRoom(rooms):
+                self.floor.ledger.limit(rooms)
+            case OthersHold(by_account):
+                self.floor.ledger.note_others(by_account)
+            case Measured(name, by_account):
+                self.floor.ledger.measure(name, by_account)
+            case ResidenceSet(name, model, policy):
+                self.floor.residencies.enter(name, model).policy = policy
+                self._note_growing()
+            case Holds(name):
+                known = self.floor.replicas.get(name)
+                self._tracking.held(event, known.model if known else name.rpartition("#")[0])
+            case LoadFailed():
+                self._failed += [event] if self._tracking.failed(event, now) else []
+            case LoadWanted(model):
+                return [*self.loads.insist(model, now)]
+            case UnloadWanted(name, force):
+                return self.swapper.unload(name, force=force)
+            case MemoryAsked() | MemoryTakenBack() | MemoryFreed():
+                return [*self._answer(event, now)]
+        return []
+
+    def take_failed(self) -> list[LoadFailed]:
+        """Return the loads that have failed since the last time."""
+        failed, self._failed = [*self._failed, *self.swapper.take_broken()], []
+        return failed
+
+    def retry_seconds(self, model: str, now: float) -> float:
+        """Return when a model that failed to load may be asked for again; 0 when it has not failed."""
+        return self.loads.retry_seconds(model, now)
+
+    def load_seconds(self, model: str) -> float:
+        """Return how long a load of a model takes; 0 when it cannot be loaded."""
+        return min(map(self.floor.load_seconds, self.floor.residencies.of(model)), default=0.0)
+
+    def resume(self, load_seconds: Mapping[str, float]) -> None:
+        """Take up what another daemon has learned."""
+        self.floor.times.resume(load_seconds)
+
+    def _answer(self, event: MemoryAsked | MemoryTakenBack | MemoryFreed, now: float) -> list[Load]:
+        match event:
+            case MemoryAsked():
+                self._tracking.asked(event, now)
+            case MemoryTakenBack(name):
+                self._tracking.taken_back(name)
+            case MemoryFreed():
+                return self._tracking.freed(event)
+        return []
+
+    def _note_growing(self) -> None:
+        self.growing = frozenset(one.model for one in self.floor.residencies if one.resident.growth)

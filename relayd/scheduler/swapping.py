@@ -1,0 +1,267 @@
+"""Which models are in memory, and which give way to others (load on demand, eviction)?
+
+The whole policy, in order:
+
+1. A request for a model that is not in memory orders its load, one for all who wait (`loads`).
+2. Replicas get memory in the order in which their models were wanted; what does not fit has others leave
+   (`grants`): the set that costs least (`eviction`), none that is pinned, none that works on anything.
+3. A model in use keeps its memory for one turn more (`turns`), then waits for its own in the same order: who
+   waits gets memory after at most one turn of each model before it, and what these still work on.
+4. Loads on one device go one after another.
+5. Idle replicas are unloaded when their time is up, and home models come back (`idle`).
+6. A model whose requests wait for long gets another replica where there is room (`growth`).
+
+Defaults come from `python -m tests.ledger --trade`: ten minutes of each trace, loads of 2 s, answers of 1 s.
+Zipf: 16 clients of five models, room for two. ABAB: two models, room for one, four clients that pause for a
+second. The waits are the 95th percentile and the longest.
+
+    resident  batch  turn    Zipf: answers  swaps     waits    ABAB: answers  swaps     waits
+         3 s     32  10 s            1815    174    11.3 15.7              460     91     9.5 16.8
+         0 s     32  10 s            1914    196    10.4 14.7              395    150     8.4 13.7
+         5 s     32  10 s            1673    147    13.1 17.1              485     75    10.5 15.3
+        10 s     32  10 s            1172     96    21.9 26.2              507     45    15.4 23.3
+         3 s      4  10 s            1432    195    13.2 21.9              447     96     9.4 13.6
+         3 s     32   5 s            1725    184    11.6 19.8              445     97     9.4 13.6
+         3 s     32  30 s            1778    176    11.7 16.3              462     92     9.5 16.8
+"""
+
+import math
+from collections.abc import Iterable
+
+from relayd.scheduler.eviction import Eviction, LeastCost, Tenant
+from relayd.scheduler.floor import Floor
+from relayd.scheduler.grants import Decision, GrantAsk, Pool, Right, decide
+from relayd.scheduler.growth import Growth
+from relayd.scheduler.idle import AT_ONCE_SECONDS, IdleReplicas
+from relayd.scheduler.ledger import lanes
+from relayd.scheduler.loads import Loads
+from relayd.scheduler.memory import Evict, EvictionCause, Grant, Load, LoadFailed, MemoryEffect
+from relayd.scheduler.residency import Failure, Origin, Residency, Stage
+from relayd.scheduler.turns import Turns
+
+_NO_ROOM = "there is no room for another replica"
+
+_TOO_LARGE = "it does not fit into the memory that models may take"
+
+_IN_MEMORY = frozenset({Stage.LOADING, Stage.HELD, Stage.LOADED})
+
+_LOADS_BEFORE_LIMIT = 1.5
+_SECONDS_BEFORE_LIMIT = 2.0
+"""A wait limit is near when so many loads, and so many seconds, are left until it passes."""
+
+
+class Swapper:
+    """Decides which replicas are in memory; `settle` is called after each change.
+
+    Args:
+        floor: What is known of replicas, their queues, and their memory.
+        loads: Orders loads.
+        eviction: Chooses who leaves.
+    """
+
+    def __init__(self, floor: Floor, loads: Loads, eviction: Eviction | None = None) -> None:
+        self._floor = floor
+        self._loads = loads
+        self._eviction = eviction or LeastCost()
+        self._turns, self._idleness, self._growth = Turns(floor), IdleReplicas(floor), Growth(floor)
+        self._opened: list[str] = []
+        self._broken: list[LoadFailed] = []
+        self.decision = Decision()
+        self.due = math.inf
+
+    def __repr__(self) -> str:
+        return f"<Swapper {self._turns!r} {self._idleness!r} {self._growth!r}>"
+
+    def call(self, model: str, now: float) -> list[Load] | None:
+        """Order the loads of a model that a request asks for; None when it is not going to be loaded."""
+        ordered = self._loads.call(model, Origin.DEMAND, now)
+        is_coming = ordered or any(one.is_called_back for one in self._floor.residencies.of(model))
+        return ordered if is_coming else None
+
+    def give_up(self, model: str, *, have_timed_out: bool) -> list[MemoryEffect]:
+        """Unload what was being loaded for requests, the last of which has left."""
+        for one in self._floor.residencies.of(model):
+            one.is_called_back = False
+        unwanted = self._loads.unwanted(model, have_timed_out=have_timed_out)
+        return [self._evict(one, EvictionCause.NOBODY_WAITS) for one in unwanted]
+
+    def unload(self, name: str, *, force: bool) -> list[MemoryEffect]:
+        """Unload a replica for an operator, when it has finished its work unless forced."""
+        one = self._floor.residencies.get(name)
+        if one is None or one.phase in (Stage.ABSENT, Stage.ENDING) or (one.is_evicted and not force):
+            return []
+        one.is_unloaded = True
+        if force or one.phase is not Stage.LOADED or self._floor.is_idle(one):
+            return [self._evict(one, EvictionCause.OPERATOR, force=force)]
+        self._leave(one, EvictionCause.OPERATOR)
+        return []
+
+    def settle(self, now: float) -> list[MemoryEffect]:
+        """Decide who gets memory and who leaves now, and when time alone changes that (`due`)."""
+        effects = list[MemoryEffect]()
+        for one in self._growth.paying(now):
+            effects += self._loads.call_replica(one, Origin.GROWTH, now)
+        for one in self._idleness.returning(now):
+            effects += self._loads.call_replica(one, Origin.HOME, now)
+        effects += self._grant(now)
+        effects += self._unload(now)
+        self._watch()
+        dues = self._turns.due(now), self._idleness.due(now), self._growth.due(now), self._limits_near_at(now)
+        self.due = min(dues)
+        return effects
+
+    def take_opened(self) -> list[str]:
+        """Return the models that take work again since the last time."""
+        opened, self._opened = self._opened, []
+        return opened
+
+    def take_broken(self) -> list[LoadFailed]:
+        """Return the loads that cannot work, found since the last time."""
+        broken, self._broken = self._broken, []
+        return broken
+
+    def _grant(self, now: float) -> list[MemoryEffect]:
+        effects = list[MemoryEffect]()
+        asking = {one.name: one for one in self._asking()}
+        questions = list[GrantAsk]()
+        for one in asking.values():
+            if any(map(self._floor.ledger.is_possible, one.want.sizes)):
+                questions.append(self._question(one, now))
+            elif self._right(one) is not Right.NONE:
+                effects.append(self._refuse(one, now))
+        self.decision = decide(questions, self._pool(now) if questions else Pool({}), self._eviction, now)
+        self._opened += self._turns.assign(self.decision.victims, now)
+        for name, index in self.decision.grants:
+            self._enter(asking[name], index, now)
+            effects.append(Grant(name, index))
+        return [*effects, *self._take_back(asking.values(), now)]
+
+    def _enter(self, one: Residency, index: int, now: float) -> None:
+        self._floor.ledger.enter(one.name, one.want.sizes[index])
+        one.phase, one.want.granted_at = Stage.LOADING, now
+
+    def _refuse(self, one: Residency, now: float) -> Evict:
+        """Give up a load for which there never is room."""
+        failed = LoadFailed(one.name, _TOO_LARGE)
+        self._broken.append(failed)
+        self._loads.fail(one, failed, now)
+        return Evict(one.name, EvictionCause.MEMORY)
+
+    def _take_back(self, asking: Iterable[Residency], now: float) -> list[MemoryEffect]:
+        """Give up what was neither granted nor is going to be, where no request waits for it."""
+        effects = list[MemoryEffect]()
+        for one in asking:
+            is_unwanted = one.resident.demand and one.want.origin is Origin.START
+            is_hopeless = one.name not in self.decision.waits_for and self._right(one) is Right.NONE
+            if one.phase is Stage.ASKING and is_hopeless and (one.resident.growth or is_unwanted):
+                if one.resident.growth:
+                    one.failure = Failure(_NO_ROOM, now + self._floor.policy.shrink_after_seconds, 0)
+                effects.append(self._evict(one, EvictionCause.NOBODY_WAITS))
+        return effects
+
+    def _unload(self, now: float) -> list[MemoryEffect]:
+        """Unload what can leave now."""
+        effects = [self._evict(one, EvictionCause.MEMORY) for one in self._turns.over(now)]
+        effects += [self._evict(one, EvictionCause.IDLE) for one in self._idleness.expired(now)]
+        for one in self._growth.surplus(now):
+            self._leave(one, EvictionCause.SHRINK)
+        leaving = [one for one in self._floor.residencies if one.leaving is not None and not one.is_evicted]
+        effects += [
+            self._evict(one, one.leaving) for one in leaving if one.leaving and self._floor.is_idle(one)
+        ]
+        return [*effects]
+
+    def _leave(self, one: Residency, cause: EvictionCause) -> None:
+        """Let a replica take no more work; it is unloaded when it has finished what it works on."""
+        one.leaving = cause
+        if capacity := self._floor.capacity(one):
+            capacity.give_way(0)
+
+    def _evict(self, one: Residency, cause: EvictionCause, *, force: bool = False) -> Evict:
+        self._leave(one, cause)
+        if not one.is_evicted:
+            self._floor.evicted[cause] += 1
+        one.is_evicted = True
+        return Evict(one.name, cause, force)
+
+    def _asking(self) -> list[Residency]:
+        """Return who waits for memory, in the order of the grants; not whose memory of before is not free."""
+        floor = self._floor
+        asking = [one for one in floor.residencies if one.phase is Stage.ASKING and one.leaving is None]
+        asking = [one for one in asking if not floor.ledger.holds(one.name)]
+        return sorted(asking, key=lambda one: (one.want.at, one.name))
+
+    def _question(self, one: Residency, now: float) -> GrantAsk:
+        is_urgent = one.want.origin is Origin.OPERATOR or self._is_limit_near(one, now)
+        return GrantAsk(one.name, one.want.sizes, self._right(one), is_urgent)
+
+    def _right(self, one: Residency) -> Right:
+        """Return who may leave for a replica: only the first of a model, and only where it is wanted."""
+        siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
+        if any(other.phase in _IN_MEMORY and other.leaving is None for other in siblings):
+            return Right.NONE
+        place = (one.want.at, one.name)
+        if any(other.phase is Stage.ASKING and (other.want.at, other.name) < place for other in siblings):
+            return Right.NONE
+        if self._floor.waiting(one.model) or one.want.origin is Origin.OPERATOR:
+            return Right.TURN
+        return Right.IDLE if one.want.origin is Origin.HOME else Right.NONE
+
+    def _near_at(self, one: Residency) -> float:
+        """Return when the wait limit of the oldest request of a model is near (monotonic seconds)."""
+        ahead = _LOADS_BEFORE_LIMIT * self._floor.load_seconds(one) + _SECONDS_BEFORE_LIMIT
+        return self._floor.deadline(one.model) - ahead
+
+    def _is_limit_near(self, one: Residency, now: float) -> bool:
+        """Return whether it is near, and a load may still be in time."""
+        rest = self._floor.deadline(one.model) - now
+        return self._near_at(one) <= now and rest >= self._floor.load_seconds(one) / 2
+
+    def _limits_near_at(self, now: float) -> float:
+        moments = (self._near_at(one) for one in self._asking() if self._floor.waiting(one.model))
+        return min((moment for moment in moments if moment > now), default=math.inf)
+
+    def _pool(self, now: float) -> Pool:
+        ledger, residencies = self._floor.ledger, self._floor.residencies
+        stays = {one.name for one in residencies if one.leaving is None and one.phase is not Stage.ENDING}
+        leaving = {name: held for name, held in ledger.entries() if name not in stays}
+        loading = {
+            lane: one.name
+            for one in residencies
+            if one.phase is Stage.LOADING
+            for lane in lanes(ledger.held(one.name))
+        }
+        return Pool(ledger.free(), leaving, loading, self._candidates(now))
+
+    def _candidates(self, now: float) -> list[Tenant]:
+        return [
+            self._candidate(one, now)
+            for one in self._floor.residencies
+            if one.phase is Stage.LOADED and one.leaving is None and not one.resident.pin
+            if (capacity := self._floor.capacity(one)) is not None and capacity.is_well
+        ]
+
+    def _candidate(self, one: Residency, now: float) -> Tenant:
+        floor, capacity = self._floor, self._floor.capacity(one)
+        floor.note_demand(one, now)
+        return Tenant(
+            one.name,
+            floor.ledger.held(one.name),
+            reload_seconds=floor.load_seconds(one),
+            chance=floor.demand.chance(one.model, now),
+            used_at=capacity.used_at if capacity else one.loaded_at,
+            is_idle=floor.is_idle(one),
+            is_young=one.loaded_at + floor.policy.min_resident_seconds > now,
+            is_giving_way=one.turn is not None,
+            is_home=one.resident.home,
+        )
+
+    def _watch(self) -> None:
+        """Have the end of a replica's work noticed at once where something waits for it."""
+        is_awaited = any(self.decision.waits_for) or bool(self._asking())
+        for one in self._floor.residencies:
+            if capacity := self._floor.capacity(one):
+                idle_seconds = one.resident.idle_seconds
+                leaves_at_once = idle_seconds is not None and idle_seconds < AT_ONCE_SECONDS
+                is_leaving = one.leaving is not None and not one.is_evicted
+                capacity.is_watched = is_awaited or leaves_at_once or is_leaving

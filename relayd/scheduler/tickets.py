@@ -1,0 +1,215 @@
+"""What becomes of each ticket: it runs, waits, comes back or is refused."""
+
+import math
+from dataclasses import dataclass
+
+from relayd.scheduler.events import AttemptFailed, Effect, Inherited, Ticket
+from relayd.scheduler.exchange import Exchange
+from relayd.scheduler.keeper import MemoryKeeper
+from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.refusals import Refusals
+from relayd.scheduler.running import RunningTickets
+
+_GROWTH_SECONDS = 1.0
+"""When the wait of a ticket is looked at, whose model may get another replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketLimits:
+    """What a ticket may use up.
+
+    Attributes:
+        depth: Tickets that may wait for one model.
+        attempts: Dispatches a ticket gets before it is refused.
+        avoid_seconds: How long a ticket stays away from where an attempt failed, unless a new incarnation is
+            there. A single replica is tried again after it.
+    """
+
+    depth: int
+    attempts: int
+    avoid_seconds: float
+
+
+class Tickets:
+    """Every ticket that waits or runs.
+
+    Args:
+        limits: What a ticket may use up.
+        running: Tickets that have slots.
+        keeper: Owns memory, and knows replicas and queues.
+    """
+
+    def __init__(
+        self, limits: TicketLimits, running: RunningTickets, queues: dict[str, Queue], keeper: MemoryKeeper
+    ) -> None:
+        self.limits = limits
+        self._running = running
+        self._queues = queues
+        self._keeper = keeper
+        self._replicas, self._service = keeper.floor.replicas, keeper.floor.service
+        self._refusals = Refusals(self._replicas, queues, self._service, keeper)
+        self._models: dict[int, str] = {}
+        self.tick_due = math.inf
+        """When time alone changes something at the earliest (monotonic seconds)."""
+
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._queues.values()))
+        return f"<Tickets waiting={waiting} running={len(self._running)}>"
+
+    def queue_of(self, ticket_id: int) -> Queue | None:
+        """Return the queue of a ticket's model."""
+        return self._queues.get(self._models.get(ticket_id, ""))
+
+    # Every handler below leaves the capacities exact before it returns effects.
+
+    def arrive(self, ticket: Ticket, now: float) -> list[Effect]:
+        """Let a ticket run, wait or be refused."""
+        model = ticket.ask.model
+        if not self._replicas.is_coming(model):
+            return self._arrive_absent(ticket, now)
+        self._models[ticket.id] = model
+        waiting, queue = Waiting(ticket), self._queues.get(model)
+        if not queue and (capacity := self._running.choose(waiting, now)):
+            return [self._running.dispatch(waiting, capacity, now)]
+        self._enqueue(waiting, now)
+        effects = self.place(model, now) if queue else []
+        queue = self._queues[model]
+        if len(queue) > self.limits.depth and queue.remove(ticket.id):
+            del self._models[ticket.id]
+            effects.append(self._refusals.full(ticket))
+        return effects
+
+    def _arrive_absent(self, ticket: Ticket, now: float) -> list[Effect]:
+        """Let a ticket wait for the load of its model, or refuse it where nothing loads it."""
+        loads = self._keeper.swapper.call(ticket.ask.model, now)
+        if loads is None:
+            return [self._refusals.absent(ticket, now)]
+        self._models[ticket.id] = ticket.ask.model
+        self._enqueue(Waiting(ticket), now)
+        return [*loads]
+
+    def inherit(self, event: Inherited, now: float) -> list[Effect]:
+        """Take note of a ticket that an earlier daemon has placed."""
+        self._models[event.ticket.id] = event.ticket.ask.model
+        self._running.inherit(event, now)
+        return []
+
+    def hold(self, ticket_id: int, held_id: int, now: float) -> list[Effect]:
+        """Keep the slots of a ticket that was left, under another id."""
+        if held := self._running.hold(ticket_id, held_id, now):
+            self._models[held_id] = held.ask.model
+        return []
+
+    def finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> list[Effect]:
+        """Take the slots of a ticket back, or take it out of its queue."""
+        model = self._models.pop(ticket_id, None)
+        if model is None:
+            return []
+        running = self._running.end(ticket_id)
+        if running is None:
+            self._queues[model].remove(ticket_id)
+            return [*self.place(model, now), *self._give_up(model, now)]
+        if exchange is not None and exchange.is_complete:
+            placed = running.started if exchange.placed_at is None else exchange.placed_at
+            began = min(placed, running.started)  # one that was taken over began earlier
+            self._service.learn(model, now - began)
+        capacity, freed = running.capacity, self._running.free(running)
+        capacity.used_at = now
+        effects = [*freed, *self.place(model, now)]
+        return self.settle(effects, now) if capacity.is_watched and not capacity.running else effects
+
+    def clear(self, ticket_id: int, now: float) -> list[Effect]:
+        """Let a ticket run beside others again that may have ended a replica."""
+        model = self._models.get(ticket_id)
+        if model is None:
+            return []
+        if running := self._running.get(ticket_id):
+            running.waiting.is_suspect = False
+            if running.capacity.suspect == ticket_id:
+                running.capacity.suspect = None
+        queue = self._queues.get(model)
+        if queue and (waiting := queue.get(ticket_id)):
+            waiting.is_suspect = False
+        return self.place(model, now)
+
+    def retry(self, event: AttemptFailed, now: float) -> list[Effect]:
+        """Let a ticket whose attempt failed run again, unless it has had all its attempts."""
+        ticket_id = event.ticket_id
+        running = self._running.end(ticket_id)
+        if running is None:
+            return []
+        freed = self._running.free(running)
+        waiting, model = running.waiting, running.waiting.ticket.ask.model
+        waiting.stay_away(running.capacity, now + self.limits.avoid_seconds)
+        waiting.is_suspect = waiting.is_suspect or event.hung_up
+        if waiting.attempts >= self.limits.attempts:
+            del self._models[ticket_id]
+            freed.append(self._refusals.spent(waiting.ticket, waiting.attempts))
+        elif self._replicas.is_coming(model):
+            self._enqueue(waiting, now)
+        elif (loads := self._keeper.swapper.call(model, now)) is None:
+            del self._models[ticket_id]
+            freed.append(self._refusals.absent(waiting.ticket, now))
+        else:
+            self._enqueue(waiting, now)
+            freed += loads
+        return self.settle([*freed, *self.place(model, now)], now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Refuse what has waited for too long, and place what time alone lets run."""
+        effects: list[Effect] = []
+        for model, queue in self._queues.items():
+            overdue = queue.overdue(now)
+            for waiting in overdue:
+                del self._models[waiting.ticket.id]
+                effects.append(self._refusals.late(waiting.ticket))
+            effects += self.place(model, now)
+            if overdue and not queue:
+                effects += self._keeper.swapper.give_up(model, have_timed_out=True)
+        self.tick_due = min((queue.due() for queue in self._queues.values()), default=math.inf)
+        return self.settle(effects, now)
+
+    def _give_up(self, model: str, now: float) -> list[Effect]:
+        """Give up the loads of a model when the last ticket that waited for it has left."""
+        if self._queues[model]:
+            return []
+        return self.settle([*self._keeper.swapper.give_up(model, have_timed_out=False)], now)
+
+    def settle(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Add to effects what memory makes of what has changed."""
+        effects = [*effects, *self._keeper.swapper.settle(now)]
+        for model in self._keeper.swapper.take_opened():
+            effects += self.place(model, now)
+        for failed in self._keeper.take_failed():
+            if model_failed := self._replicas.fail(failed.replica, failed.reason):
+                effects += self.settle_absent(model_failed, now)
+        self.tick_due = min(self.tick_due, self._keeper.swapper.due)
+        return effects
+
+    def settle_absent(self, model: str, now: float) -> list[Effect]:
+        """Load a model of which no replica is coming any more for what waits for it, or refuse that."""
+        if self._replicas.is_coming(model):
+            return self.place(model, now)
+        loads = self._keeper.swapper.call(model, now) if self._queues.get(model) else None
+        return self.refuse_waiting(model, now) if loads is None else [*loads]
+
+    def refuse_waiting(self, model: str, now: float) -> list[Effect]:
+        """Refuse what waits for a model that no replica serves."""
+        queue, effects = self._queues.get(model, Queue()), list[Effect]()
+        for waiting in list(queue):
+            queue.remove(waiting.ticket.id)
+            del self._models[waiting.ticket.id]
+            effects.append(self._refusals.absent(waiting.ticket, now))
+        return effects
+
+    def _enqueue(self, waiting: Waiting, now: float) -> None:
+        model, due = waiting.ticket.ask.model, self.tick_due
+        self._queues.setdefault(model, Queue()).add(waiting, now)
+        for moment in waiting.moments(now):
+            due = min(due, moment)
+        self.tick_due = min(due, now + _GROWTH_SECONDS) if model in self._keeper.growing else due
+
+    def place(self, model: str, now: float) -> list[Effect]:
+        """Give slots to the tickets of a model that can run now."""
+        queue = self._queues.get(model)
+        return [*self._running.place(queue, model, now)] if queue else []

@@ -1,0 +1,1 @@
+"""Many models in bounded memory, on a clock that jumps: `python -m tests.ledger`."""
