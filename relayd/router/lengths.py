@@ -3,10 +3,12 @@
 A text of many times the context takes the engine seconds and gigabytes before it refuses it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
 
+from relayd.router.structure import count_items
 from relayd.units import MIB
 
 Members = Mapping[str, msgspec.Raw]
@@ -25,6 +27,10 @@ class _SaidMessage(msgspec.Struct, gc=False):
 _MESSAGES = msgspec.json.Decoder(list[_SaidMessage])
 _PARTS = msgspec.json.Decoder(list[_TextPart])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_TOKEN_IDS = re.compile(rb"\[\s*[-0-9]")
+_MOST_PROMPTS = 2_048
+"""Prompts of one body that are looked at; a list of more is refused, or one of token ids."""
+
 _QUOTE, _LIST = ord('"'), ord("[")
 
 
@@ -34,6 +40,9 @@ def of_prompts(*names: str) -> Measure:
     def measure(members: Members) -> int:
         raw = next((members[name] for name in names if name in members), msgspec.Raw())
         if _begins(raw, _LIST):
+            text = bytes(raw)
+            if _TOKEN_IDS.match(text) or count_items(text, _MOST_PROMPTS) > _MOST_PROMPTS:
+                return 0
             return max(map(_text_bytes, _ITEMS.decode(raw)), default=0)
         return _text_bytes(raw)
 

@@ -64,6 +64,15 @@ def test_short_bodies_are_not_measured() -> None:
     assert 70 * KIB == peek(json.dumps({"prompt": "a" * 70 * KIB}).encode(), COMPLETION).text_bytes
 
 
+@pytest.mark.parametrize("ids", [b"1234567,", b" 1 ,", b'"a",'])
+def test_a_long_list_of_token_ids_costs_nothing(ids: bytes) -> None:
+    measured = {"prompt": msgspec.Raw(b"[%b1]" % (ids * 500_000))}
+    begin = time.process_time()
+
+    assert 0 == of_prompts("prompt")(measured)
+    assert 0.02 > time.process_time() - begin
+
+
 def test_16_mib_are_measured_in_milliseconds() -> None:
     measured = said("a\\n" * (8 * MIB))
     begin = time.process_time()
