@@ -5,9 +5,10 @@ from relayd.advice.answer import Question, Recommendations, answer
 from relayd.advice.confirm import Confirmation
 from relayd.advice.files import File, find_files
 from relayd.advice.keep import keep
-from relayd.advice.pick import Pick, pick
+from relayd.advice.pick import MOST_LOADED, Pick, pick
 
 __all__ = [
+    "MOST_LOADED",
     "Adviser",
     "Confirmation",
     "File",

@@ -21,6 +21,9 @@ from relayd.planner.fit import fit
 from relayd.planner.placement import LOADED_SHARE, Aim, Form, Placement, spec
 from relayd.planner.quality import Use, made_for
 
+MOST_LOADED = 8
+"""How many models are loaded at most: a disk may hold hundreds of small ones, and each is a process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pick:
@@ -36,7 +39,7 @@ class Pick:
     skipped: tuple[Skipped, ...] = ()
 
 
-def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
+def pick(found: Iterable[Found], budget: Budget, features: Features, *, most: int = MOST_LOADED) -> Pick:
     """Return all models, those loaded that fit together.
 
     Size stands for quality here: of what a person chose to keep on a disk, the largest model that
@@ -46,12 +49,13 @@ def pick(found: Iterable[Found], budget: Budget, features: Features) -> Pick:
         found: What is on disk, none of it inside a llamafile.
         budget: What may be used of the machine.
         features: What the engine knows.
+        most: How many are loaded.
     """
     sees = features.first("--mmproj") is not None
     every, skipped, loaded = list(found), list[Skipped](), list[tuple[Found, Model]]()
     left = budget
     for files in sorted(_by_model(every).values(), key=lambda files: -max(one.bytes for one in files)):
-        if not _may_fit(files, left):
+        if len(loaded) == most or not _may_fit(files, left):
             continue
         offer = _offer(files, sees, features.build, skipped)
         outcome = fit([form for form, _ in offer.files], left, offer.aim) if offer else None

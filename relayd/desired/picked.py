@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.advice import Pick, pick
+from relayd.advice import MOST_LOADED, Pick, pick
 from relayd.config import NAME, Config, Model, told_apart
 from relayd.config.migrate import written_model
 from relayd.desired.lines import by_room
@@ -54,7 +54,8 @@ def models_to_serve(
         entry = remembered.get(one.name)
         for replica in entry.replicas if entry and one.load == "start" else ():
             budget = budget.minus(by_room(replica.needs), one.name)
-    picked = pick(others, budget, features)
+    most = max(0, MOST_LOADED - sum(one.load == "start" for one in running))
+    picked = pick(others, budget, features, most=most)
     return Pick(_named_apart([*running, *picked.models]), picked.skipped)
 
 

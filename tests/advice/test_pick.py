@@ -9,7 +9,7 @@ import pytest
 from relayd.advice.adviser import Adviser
 from relayd.advice.files import find_files
 from relayd.advice.known import IMAGES, configured_form, known_models
-from relayd.advice.pick import pick
+from relayd.advice.pick import MOST_LOADED, pick
 from relayd.engine import Engine, Features
 from relayd.gguf import ModelMetadata
 from relayd.gguf.metadata import Tensor
@@ -122,3 +122,11 @@ def test_advice_that_is_written_names_the_projector_and_counts_it(seeing: Found,
     assert isinstance(advice.outcome, Placement)
     written = adviser.settings("tiny", advice.outcome)
     assert ("tiny", str(projector)) == (written["name"], written["projector"])
+
+
+def test_a_disk_full_of_small_models_starts_no_hundred_processes(tiny_model: Path) -> None:
+    size = tiny_model.stat().st_size
+    small = [Found(f"m{number}", (tiny_model,), size, "folder") for number in range(40)]
+    models = pick(small, room("ram=64,cores=4"), FEATURES).models
+
+    assert (MOST_LOADED, 40) == (sum(model.load == "start" for model in models), len(models))
