@@ -36,7 +36,7 @@ from relayd.planner.quality import pooling
 from relayd.planner.sizes import sizes
 from relayd.units import Bytes
 
-RULES = 1
+RULES = 2
 """Counts changes of the rules by which sizes are chosen: those of other rules are chosen anew."""
 
 

@@ -95,12 +95,13 @@ def _placed(
 
 
 def _with_prompt_cache(placement: Placement, room: Budget, most_mib: int) -> Placement:
-    """Return a place with a share of the RAM that it leaves, for prompts of earlier requests."""
+    """Return a place with RAM for prompts of earlier requests: a share of what it leaves.
+
+    No more than the model takes itself: a small one would keep others out for prompts alone.
+    """
     left = room.minus(placement.needs).host.usable
-    mib = min(
-        most_mib, int(left * PROMPT_CACHE_SHARE) // MIB // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB
-    )
-    return _with_cache(placement, room, mib)
+    mib = int(min(left * PROMPT_CACHE_SHARE, sum(placement.needs.values()))) // MIB
+    return _with_cache(placement, room, min(most_mib, mib // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB))
 
 
 def _with_cache(placement: Placement, room: Budget, mib: int) -> Placement:

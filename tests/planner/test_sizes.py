@@ -95,6 +95,13 @@ def test_prompts_of_earlier_requests_get_a_share_that_is_counted() -> None:
     assert 0 == cached[-1].setup.cache_ram_mib
 
 
+def test_prompts_of_earlier_requests_get_no_more_than_a_small_model_takes_itself() -> None:
+    first, *_ = found("qwen3-0.6b", "ram=256", FIXED, prompt_cache_mib=8192)
+    alone, *_ = found("qwen3-0.6b", "ram=256", FIXED)
+
+    assert first.needs["cpu"] <= 2 * alone.needs["cpu"]
+
+
 def test_a_further_replica_is_like_the_first_and_may_be_on_another_gpu() -> None:
     here = room("gpu=2x4090:24,ram=64")
     form = min(forms("qwen3-8b"), key=lambda one: abs(one.nbytes - 5e9))
