@@ -82,4 +82,6 @@ def _settings(model: Model) -> dict[str, object]:
 def _show(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     return "not set" if value is None or value == "" else str(value)

@@ -58,6 +58,28 @@ def test_a_reload_says_what_it_changes_without_a_restart(
     assert before == daemon.replicas()["tiny#0"]["pid"]
 
 
+def test_a_reload_changes_when_a_model_is_in_memory_without_a_restart(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    line = f'[[model]]\nname = "tiny"\nfile = "{tiny_model}"\n'
+    on_demand = 'load = "demand"\npin = true\nreplicas = { min = 1, max = 2 }\n'
+    daemon = start_daemon(line)
+    before = daemon.replicas()["tiny#0"]["pid"]
+    daemon.config.write_text(line + on_demand)
+    there = json.loads(daemon.run("reload", "--json").stdout)
+    meanwhile = daemon.replicas()
+    daemon.config.write_text(line + "home = true\n")
+    back = json.loads(daemon.run("reload", "--json").stdout)
+
+    assert {"tiny": ["load: start → demand", "pin: false → true"]} == there["models"]
+    assert ({}, ["tiny#1"], ["tiny#0"]) == (there["changed"], there["added"], there["unchanged"])
+    assert (before, None) == (meanwhile["tiny#0"]["pid"], meanwhile["tiny#1"]["pid"])
+    assert {"tiny": ["load: demand → start", "pin: true → false", "home: false → true"]} == back["models"]
+    assert ({}, ["tiny#1"]) == (back["changed"], back["removed"])
+    assert before == daemon.replicas()["tiny#0"]["pid"]
+    assert is_ready(daemon.replicas()["tiny#0"])
+
+
 def test_a_reload_adds_and_removes_models(
     start_daemon: Callable[..., Daemon], slow_model: Path, tiny_model: Path
 ) -> None:
