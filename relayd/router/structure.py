@@ -24,6 +24,9 @@ MOST_MEMBERS = 1_024
 _PIECE = 64 * KIB
 """Bytes counted without a pause: 2 ms of nothing but brackets."""
 
+_MOST_BLANK = 16
+"""Pieces in a row that are nothing but white space: 1 MiB takes a regular expression 2 ms."""
+
 _RUNS = re.compile(rb",+|[\[\]]")
 _OPENING = ord("[")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -45,6 +48,7 @@ class Structure:
         self.containers = 0
         self.names = 0
         self._depth = 0
+        self._blank = 0
         self._in_string = False
         self._escape = b""
 
@@ -64,6 +68,11 @@ class Structure:
         text, self._escape = _without_escapes(self._escape + piece)
         parts = text.split(b'"')
         outside = b" ".join(parts[self._in_string :: 2])
+        self._blank = self._blank + 1 if len(parts) == 1 and outside.isspace() else 0
+        if self._blank > _MOST_BLANK:
+            raise RequestError(
+                f"The body has more than {_MOST_BLANK * _PIECE:,} bytes of white space in a row."
+            )
         brackets = outside.translate(_AS_SQUARE, _NO_BRACKETS)
         strings = (len(parts) - self._in_string) // 2
         self._in_string ^= len(parts) % 2 == 0

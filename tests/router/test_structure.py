@@ -157,3 +157,10 @@ def test_a_byte_that_is_not_utf8_is_found_at_its_place(at: int) -> None:
     with pytest.raises(UnicodeDecodeError) as plain:
         raw.decode()
     assert plain.value.start == fault.value.start
+
+
+def test_white_space_in_a_row_has_a_limit_and_a_long_string_of_it_has_none() -> None:
+    with pytest.raises(RequestError, match="white space"):
+        Structure().feed(b'{"a":1' + b" " * 2_000_000 + b"}")
+    Structure().feed(b'{"a":1' + b" " * 900_000 + b"}")
+    Structure().feed(b'{"a":"' + b" " * 2_000_000 + b'"}')
