@@ -3,6 +3,7 @@
 from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.anthropic import anthropic_routes
 from relayd.api.bodies import Bodies
+from relayd.api.description import description_routes
 from relayd.api.door import Door
 from relayd.api.errors import error_answer
 from relayd.api.facts import UNKNOWN, FileFacts
@@ -39,6 +40,7 @@ __all__ = [
     "Route",
     "anthropic_routes",
     "behind",
+    "description_routes",
     "error_answer",
     "health_routes",
     "listen",

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.guard import Headers
-from relayd.router import Dialect, Recipient
+from relayd.router import BodyRules, Dialect, Recipient
 
 
 class Access(Enum):
@@ -95,6 +95,7 @@ class Route:
         access: Who may ask.
         dialect: How its errors are written; None for the door's own.
         lasting: Its answer has no end of its own, like an event stream, so a drain ends it at once.
+        rules: What its body may hold; None where it takes none, or any.
         direct: Who answers requests that come through the lane; None sends them to `handler`.
     """
 
@@ -105,6 +106,7 @@ class Route:
     dialect: Dialect | None = None
     lasting: bool = False
     direct: DirectHandler | None = None
+    rules: BodyRules | None = None
 
 
 class Admitted(msgspec.Struct, frozen=True):

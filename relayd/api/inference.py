@@ -73,7 +73,14 @@ class Inference:
         """Yield the routes of paths of a dialect that reach a replica."""
         for forwarding in forwardings:
             direct = self._handler(dialect, forwarding)
-            yield Route("POST", forwarding.path, over_aiohttp(direct), dialect=dialect, direct=direct)
+            yield Route(
+                "POST",
+                forwarding.path,
+                over_aiohttp(direct),
+                dialect=dialect,
+                direct=direct,
+                rules=forwarding.rules,
+            )
 
     def _handler(self, dialect: Dialect, forwarding: Forwarding) -> DirectHandler:
         path, beside = forwarding.path, None if forwarding.queued else self.beside

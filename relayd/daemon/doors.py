@@ -19,6 +19,7 @@ from relayd.api import (
     ModelDirectory,
     anthropic_routes,
     behind,
+    description_routes,
     health_routes,
     listen,
     make_policy,
@@ -147,7 +148,8 @@ class Doors:
             *responses_routes(inference, self._kept, self._clock),
             *health_routes(self._view),
         )
-        return Door(routes, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
+        every = (*routes, *description_routes(routes))
+        return Door(every, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

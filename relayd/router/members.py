@@ -21,6 +21,9 @@ Check = Callable[[msgspec.Raw], object]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 16
+_FLAG: Mapping[str, object] = {"type": "boolean"}
+_KINDS = {ord('"'): "string", ord("["): "array", ord("{"): "object"}
+"""What a JSON value is that begins with a byte."""
 _LONGEST_NUMBER = 24
 
 _LONG = 64 * KIB
@@ -37,11 +40,13 @@ class MemberRule:
         wants: What is accepted, in words that complete "it must be".
         check: Reads and judges a value.
         remedy: What to do instead of sending it at all, where nothing is accepted.
+        schema: What a JSON schema can express of it.
     """
 
     wants: str
     check: Check
     remedy: str = ""
+    schema: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +110,28 @@ DROP = Unlisted()
 
 def number(low: float, high: float) -> MemberRule:
     """Accept a number in a range; where the server counts, it truncates a fraction."""
-    return _typed(f"a number from {_shown(low)} to {_shown(high)}", _ranged(low, high))
+    return _typed(f"a number from {_shown(low)} to {_shown(high)}", _ranged(low, high), _range(low, high))
 
 
 def real() -> MemberRule:
     """Accept any number."""
-    return _typed("a number", int | float)
+    return _typed("a number", int | float, {"type": "number"})
 
 
 def flag() -> MemberRule:
     """Accept true and false."""
-    return _typed("true or false", bool)
+    return _typed("true or false", bool, _FLAG)
 
 
 def flag_or_number(low: float, high: float) -> MemberRule:
     """Accept a number in a range, or whether its default is meant."""
-    return _typed(f"true, false or a number from {_shown(low)} to {_shown(high)}", bool | _ranged(low, high))
+    wants = f"true, false or a number from {_shown(low)} to {_shown(high)}"
+    return _typed(wants, bool | _ranged(low, high), _FLAG, _range(low, high))
 
 
 def text(longest: int) -> MemberRule:
     """Accept a string of at most `longest` characters."""
-    return _typed(f"a string of at most {longest:,} characters", _string(longest))
+    return _typed(f"a string of at most {longest:,} characters", _string(longest), _of_length(longest))
 
 
 def texts(most: int, longest: int) -> MemberRule:
@@ -135,12 +141,15 @@ def texts(most: int, longest: int) -> MemberRule:
         f"a string of at most {longest:,} characters, or a list of at most {most:,} of them",
         _string(longest) | strings,
         most,
+        _of_length(longest),
+        {"type": "array", "items": _of_length(longest), "maxItems": most},
     )
 
 
 def flag_or_text(longest: int) -> MemberRule:
     """Accept true, false, or a string."""
-    return _typed(f"true, false or a string of at most {longest:,} characters", bool | _string(longest))
+    wants = f"true, false or a string of at most {longest:,} characters"
+    return _typed(wants, bool | _string(longest), _FLAG, _of_length(longest))
 
 
 def biases(most: int, longest: int) -> MemberRule:
@@ -149,7 +158,7 @@ def biases(most: int, longest: int) -> MemberRule:
     pairs = _listed(_pair(token, bias), most)
     named = _named_values(_string(longest), bias, most)
     wants = f"an object, or a list of [token, bias] pairs, of at most {most:,}, each a number or false"
-    return _counted(wants, pairs | named, most)
+    return _counted(wants, pairs | named, most, {"type": "array"}, {"type": "object"})
 
 
 def anything(most_bytes: int) -> MemberRule:
@@ -172,7 +181,8 @@ def shaped(first: bytes, wants: str) -> MemberRule:
             raise msgspec.ValidationError
         return raw
 
-    return MemberRule(wants, check)
+    kinds = [_KINDS[byte] for byte in first]
+    return MemberRule(wants, check, schema={"type": [*kinds, "null"]})
 
 
 def refused(remedy: str, *, unless: bytes = b"null") -> MemberRule:
@@ -183,7 +193,7 @@ def refused(remedy: str, *, unless: bytes = b"null") -> MemberRule:
         if len(memoryview(raw)) > 64 or bytes(raw).translate(None, b" \t\r\n") not in nothing:
             raise msgspec.ValidationError
 
-    return MemberRule("null, or left out", check, remedy)
+    return MemberRule("null, or left out", check, remedy, {"type": "null"})
 
 
 def check_thread(raw: msgspec.Raw) -> None:
@@ -242,12 +252,13 @@ def _named(names: Iterable[str]) -> list[str]:
     return [*shown, f"{rest} more" if shown else f"{rest} unknown members"] if rest else shown
 
 
-def _typed(wants: str, kind: Any) -> MemberRule:
+def _typed(wants: str, kind: Any, *schemas: Mapping[str, object]) -> MemberRule:
     """Accept what msgspec decodes as `kind`, and null."""
-    return MemberRule(wants, msgspec.json.Decoder(kind | None).decode)
+    schema = {"anyOf": [*schemas, {"type": "null"}]}
+    return MemberRule(wants, msgspec.json.Decoder(kind | None).decode, schema=schema)
 
 
-def _counted(wants: str, kind: Any, most: int) -> MemberRule:
+def _counted(wants: str, kind: Any, most: int, *schemas: Mapping[str, object]) -> MemberRule:
     """Accept what msgspec decodes as `kind`, and null; a long list is counted first."""
     decode = msgspec.json.Decoder(kind | None).decode
 
@@ -256,7 +267,15 @@ def _counted(wants: str, kind: Any, most: int) -> MemberRule:
             raise msgspec.ValidationError
         return decode(raw)
 
-    return MemberRule(wants, check)
+    return MemberRule(wants, check, schema={"anyOf": [*schemas, {"type": "null"}]})
+
+
+def _range(low: float, high: float) -> Mapping[str, object]:
+    return {"type": "number", "minimum": low, "maximum": high}
+
+
+def _of_length(longest: int) -> Mapping[str, object]:
+    return {"type": "string", "maxLength": longest}
 
 
 def _ranged(low: float, high: float) -> Any:

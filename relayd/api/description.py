@@ -1,0 +1,158 @@
+"""What can be asked for here, in words that programs read (`/openapi.json`, `/llms.txt`)?
+
+Made of the routes themselves and of the table of members, so it is never about another relayd.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from relayd import __version__
+from relayd.api.admission import Access, RequestContext, Route
+from relayd.api.answer import Answer
+from relayd.router import BodyRules
+
+SUMMARIES: Mapping[str, str] = {
+    "/v1/chat/completions": "Answer a conversation (OpenAI).",
+    "/chat/completions": "The same as /v1/chat/completions.",
+    "/v1/completions": "Continue a text (OpenAI).",
+    "/completions": "Continue a text: OpenAI's form where a model is named, else llama.cpp's.",
+    "/v1/embeddings": "Turn texts into vectors (OpenAI).",
+    "/embeddings": "Turn texts into vectors: OpenAI's form where a model is named, else llama.cpp's.",
+    "/v1/responses": "Answer a conversation of items (OpenAI).",
+    "/responses": "The same as /v1/responses.",
+    "/v1/responses/input_tokens": "Count the tokens of a request to /v1/responses; takes no slot.",
+    "/responses/input_tokens": "The same as /v1/responses/input_tokens.",
+    "/v1/responses/": "Read or delete a response that is kept.",
+    "/v1/messages": "Answer a conversation (Anthropic).",
+    "/v1/messages/count_tokens": "Count the tokens of a conversation (Anthropic); takes no slot.",
+    "/v1/rerank": "Rank documents for a query (Jina).",
+    "/rerank": "The same as /v1/rerank.",
+    "/v1/reranking": "The same as /v1/rerank.",
+    "/reranking": "The same as /v1/rerank.",
+    "/v2/rerank": "Rank documents for a query (Cohere).",
+    "/v1/models": "List the models, with window, capabilities and state.",
+    "/models": "The same as /v1/models.",
+    "/v1/models/": "Describe one model.",
+    "/models/": "The same as /v1/models/{name}.",
+    "/health": "State of the service and its models; 503 while no request can be served.",
+    "/healthz": "Whether the process answers.",
+    "/readyz": "Whether a model answers.",
+    "/openapi.json": "This description.",
+    "/llms.txt": "The same for language models.",
+}
+"""What each path is for; a path without a line answers that it is not served."""
+
+_ERROR = {
+    "description": "An error, in the form of the path's API. Its code is stable.",
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+_JSON = {"application/json": {"schema": {"type": ["object", "array"]}}}
+_EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
+_HEADERS = {"X-Request-ID": {"schema": {"type": "string"}, "description": "The id of the request."}}
+
+_LLMS = f"""# relayd {__version__}
+
+> One address for the llama.cpp models of this machine. It serves OpenAI's and Anthropic's APIs, queues
+> requests, first come first served, and retries what a crash interrupts before its first byte.
+
+Send a key, if one is set, as `Authorization: Bearer KEY` or `x-api-key: KEY`. `GET /v1/models` lists names.
+Errors have a stable `code`; 429 and 503 carry `Retry-After`. `/openapi.json` describes each body.
+
+## Paths
+
+"""
+
+
+def described(routes: Iterable[Route]) -> list[Route]:
+    """Return the routes that serve something."""
+    return [route for route in routes if route.path in SUMMARIES]
+
+
+def openapi(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the description of some routes (OpenAPI 3.1)."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in described(routes):
+        paths.setdefault(_templated(route.path), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "relayd",
+            "version": __version__,
+            "description": "llama.cpp models at one address.",
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            }
+        },
+        "security": [{}, {"bearer": []}, {"key": []}],
+    }
+
+
+def llms_text(routes: Iterable[Route]) -> str:
+    """Return the description of some routes for a language model."""
+    lines = [
+        f"- `{route.method} {_templated(route.path)}`: {SUMMARIES[route.path]}" for route in described(routes)
+    ]
+    return _LLMS + "\n".join(lines) + "\n"
+
+
+def description_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
+    """Return the routes that describe some others, and themselves."""
+
+    async def api(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+        return Answer(200, document).response()
+
+    async def text(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+        return Answer(
+            200, words, {"Server": "relayd", "Content-Type": "text/plain; charset=utf-8"}
+        ).response()
+
+    own = (Route("GET", "/openapi.json", api), Route("GET", "/llms.txt", text))
+    document = msgspec.json.encode(openapi((*routes, *own)))
+    words = llms_text((*routes, *own)).encode()
+    return own
+
+
+def _templated(path: str) -> str:
+    return f"{path}{{name}}" if path.endswith("/") and path != "/" else path
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    """Return what is known of one route."""
+    streams = route.rules is not None and "stream" in route.rules.members
+    content = {**_JSON, **(_EVENTS if streams else {})}
+    if route.path == "/llms.txt":
+        content = {"text/plain": {"schema": {"type": "string"}}}
+    name = route.path.strip("/").replace("/", "_").replace(".", "_") or "root"
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}_{name}{'_one' if route.path.endswith('/') else ''}",
+        "summary": SUMMARIES[route.path],
+        "responses": {
+            "200": {"description": "The answer.", "headers": _HEADERS, "content": content},
+            "default": _ERROR,
+        },
+    }
+    if route.path.endswith("/"):
+        named = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+        operation["parameters"] = [named]
+    if route.access is Access.PUBLIC:
+        operation["security"] = []
+    if route.rules is not None:
+        body = {"application/json": {"schema": _body(route.rules)}}
+        operation["requestBody"] = {"required": True, "content": body}
+    return operation
+
+
+def _body(rules: BodyRules) -> dict[str, Any]:
+    """Return the schema of a body."""
+    properties = {
+        name: {**member.schema, "description": member.remedy or f"Must be {member.wants}."}
+        for name, member in rules.members.items()
+    }
+    return {"type": "object", "properties": properties}
