@@ -43,15 +43,16 @@ def load_nvml(folders: Sequence[str] = LIBRARY_FOLDERS) -> Any:
         folders: Where the driver's library may be, beside where the loader searches.
 
     Raises:
-        ImportError: It is not installed.
+        OSError: The driver's library is not here. The module takes 1 MB, which a daemon then need not hold.
+        ImportError: The module is not installed.
     """
-    import pynvml
-
     for folder in folders:
         if (library := Path(folder, LIBRARY)).exists():
-            # pynvml asks for it by its bare name, which finds what is loaded already.
             with contextlib.suppress(OSError):
                 ctypes.CDLL(str(library))
+    ctypes.CDLL(LIBRARY)  # by its bare name, as pynvml does; this finds what is loaded already
+    import pynvml
+
     return pynvml
 
 
@@ -88,6 +89,10 @@ def read_devices(
 def _read(load: Callable[[], Any], host: Memory, root: Path) -> Found:
     try:
         nvml = load()
+    except OSError:
+        remedy = INIT_REMEDIES["NVML_ERROR_LIBRARY_NOT_FOUND"]
+        note = f"NVML did not start (NVML Shared Library Not Found): {remedy}"
+        return _without_nvml(root, host, _absence(root, note))
     except ImportError:
         return _without_nvml(root, host, _absence(root, "pynvml is not installed: pip install nvidia-ml-py"))
     try:

@@ -1,5 +1,8 @@
 """Which NVIDIA devices are found, through an NVML that fails where it is told to."""
 
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +14,7 @@ import pytest
 
 from relayd.hardware.bandwidth import look_up
 from relayd.hardware.machine import Device, DeviceKind, Memory
-from relayd.hardware.nvidia import load_nvml, read_devices, select
+from relayd.hardware.nvidia import read_devices, select
 from relayd.units import GIB, MIB, Bytes
 from tests.fakes.nvml import Gpu, Nvml, rtx
 
@@ -192,10 +195,45 @@ def test_a_gpu_that_hangs_costs_seconds_and_a_note() -> None:
 
 
 @pytest.mark.system
-def test_a_library_where_the_loader_does_not_look_is_loaded_if_it_can_be(tmp_path: Path) -> None:
+def test_without_the_drivers_library_the_module_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_text("no library")
 
-    assert pynvml is load_nvml((str(tmp_path), str(tmp_path / "missing")))
+    assert "OSError False" == loaded(tmp_path)
+
+
+@pytest.mark.system
+@pytest.mark.skipif(shutil.which("cc") is None, reason="a C compiler makes the library")
+def test_a_library_where_the_loader_does_not_look_is_loaded(tmp_path: Path) -> None:
+    library = str(tmp_path / "libnvidia-ml.so.1")
+    made = ["cc", "-shared", "-Wl,-soname,libnvidia-ml.so.1", "-o", library, "-x", "c", "/dev/null"]
+    subprocess.run(made, check=True)
+
+    assert "pynvml True" == loaded(tmp_path)
+
+
+def loaded(folder: Path) -> str:
+    """Return what loading gives where a folder is searched too, and whether the module is imported then."""
+    program = f"""
+import sys
+from relayd.hardware.nvidia import load_nvml
+try:
+    given = load_nvml(({str(folder)!r}, {str(folder / "missing")!r})).__name__
+except OSError as error:
+    given = type(error).__name__
+print(given, "pynvml" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.system
+def test_a_missing_library_matters_only_where_there_is_a_gpu(tmp_path: Path) -> None:
+    def load() -> Any:
+        raise OSError
+
+    assert ((), ()) == read_devices(load, HOST, tmp_path, {})
+    _, notes = read_devices(load, HOST, bus(tmp_path), {})
+    assert "install the driver" in notes[0]
 
 
 def card(index: int, name: str = "RTX") -> Device:
