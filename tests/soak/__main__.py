@@ -18,6 +18,7 @@ from tests.soak.clients import WHOLE, Question, ask
 from tests.soak.daemon_faults import DaemonFaults
 from tests.soak.injector import RECOVERY_SECONDS
 from tests.soak.load import Load
+from tests.soak.poison import prepare
 from tests.soak.replica_faults import ReplicaFaults
 from tests.soak.timeline import Timeline
 from tests.soak.watch import Watch
@@ -80,6 +81,7 @@ async def _rounds(world: World, timeline: Timeline, options: argparse.Namespace)
         DaemonFaults(world, timeline, random.Random(options.seed + 2_000)),
     )
     try:
+        prepare([*(model.name for model in world.models), "extra"])
         watch.start()
         load.start(options.clients)
         seconds = options.minutes * 60

@@ -1,6 +1,7 @@
 """Clients that mean harm, among all the faults: bodies of `tests.attack` that may reach a replica."""
 
 import random
+from collections.abc import Iterable
 from functools import cache
 
 from tests.attack.bodies import cases
@@ -17,6 +18,12 @@ _LONGEST = 256 * 1024
 @cache
 def _poison(model: str) -> tuple[Case, ...]:
     return tuple(case for case in cases(_FAMILIES, (model,), model) if len(case.body) <= _LONGEST)
+
+
+def prepare(models: Iterable[str]) -> None:
+    """Make the bodies for models: seconds for each, in which no client of this process could send."""
+    for model in models:
+        _poison(model)
 
 
 async def send_poison(port: int, question: Question, chance: random.Random) -> str:
