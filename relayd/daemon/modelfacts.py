@@ -1,27 +1,55 @@
-"""What do the files of the configured models state? Read aside, once, when it is first asked for."""
+"""What do the files of the configured models state? Read aside, one after another, and remembered.
+
+A header with its vocabulary takes up to 100 ms of the interpreter, and a disk may hold hundreds: while one is
+read requests wait up to 5 ms for a turn, hence a pause after each, and nothing is read twice.
+"""
 
 import asyncio
+import contextlib
 import math
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from relayd.api import FileFacts
-from relayd.errors import ModelFileError
+from relayd.errors import ModelFileError, StateError
+from relayd.files import private_folder, write_atomic
 from relayd.gguf import FILE_TYPES, ModelMetadata, read_metadata
 
 _UNKNOWN = FileFacts()
 
+_SCHEMA = 1
+"""Layout of the file of facts; those of another one are read anew."""
+
+_Identity = tuple[int, int, int]
+"""Size, time and inode of a file."""
+
+
+class _FactsFile(msgspec.Struct, frozen=True):
+    files: dict[str, tuple[_Identity, FileFacts]]
+    schema: int = _SCHEMA
+
 
 class KnownFacts:
-    """What each model file states, read in a thread."""
+    """What each model file states, read in a thread.
 
-    def __init__(self) -> None:
+    Args:
+        cache: The file in which that is remembered; None remembers nothing.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache = cache
         self._on_known: Callable[[], None] = lambda: None
         self._known: dict[str, FileFacts] = {}
-        self._reading: set[asyncio.Task[None]] = set()
+        self._remembered: dict[str, tuple[_Identity, FileFacts]] | None = None
+        self._queue: deque[str] = deque()
+        self._reading: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<KnownFacts known={len(self._known)} reading={len(self._reading)}>"
+        return f"<KnownFacts known={len(self._known) - len(self._queue)} waiting={len(self._queue)}>"
 
     def on_known(self, changed: Callable[[], None]) -> None:
         """Call `changed` when those of another file are known."""
@@ -31,27 +59,88 @@ class KnownFacts:
         """Return what a file states; nothing until that is known, and where it cannot be."""
         if file and file not in self._known:
             self._known[file] = _UNKNOWN
-            task = asyncio.get_running_loop().create_task(self._read(file))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            self._queue.append(file)
+            if self._reading is None:
+                self._reading = asyncio.get_running_loop().create_task(self._read())
         return self._known.get(file, _UNKNOWN)
 
     def forget(self) -> None:
-        """Read the files again: they may have been replaced."""
+        """Look at the files again: they may have been replaced."""
         self._known.clear()
+        self._queue.clear()
 
-    async def _read(self, file: str) -> None:
-        found = await asyncio.to_thread(_stated, Path(file))
-        if file in self._known and found != _UNKNOWN:
-            self._known[file] = found
-            self._on_known()
+    async def known(self) -> None:
+        """Wait until everything that was asked for has been read."""
+        while self._reading is not None:
+            await self._reading
+
+    async def _read(self) -> None:
+        try:
+            if self._remembered is None:
+                self._remembered = await asyncio.to_thread(_recalled, self._cache)
+            if await self._read_queue(self._remembered):
+                await asyncio.to_thread(_remember, self._cache, self._remembered)
+        finally:
+            self._reading = None
+
+    async def _read_queue(self, remembered: dict[str, tuple[_Identity, FileFacts]]) -> int:
+        """Read the files that wait, and return of how many the header was read."""
+        count, news = 0, False
+        while self._queue:
+            file = self._queue.popleft()
+            identity = await asyncio.to_thread(_identity, Path(file))
+            before = remembered.get(file)
+            if identity and before and before[0] == identity:
+                stated, seconds = before[1], 0.0
+            else:
+                stated, seconds = await asyncio.to_thread(_stated, Path(file))
+                count += identity is not None
+            if identity:
+                remembered[file] = (identity, stated)
+            if file in self._known and stated != _UNKNOWN:
+                self._known[file], news = stated, True
+            if news and (seconds or not self._queue):
+                news = False
+                self._on_known()
+            await asyncio.sleep(seconds if self._queue else 0)
+        return count
 
 
-def _stated(file: Path) -> FileFacts:
+def _identity(file: Path) -> _Identity | None:
     try:
-        return facts_of(read_metadata(file))
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _recalled(cache: Path | None) -> dict[str, tuple[_Identity, FileFacts]]:
+    """Return what was read before; nothing where that is of another layout, or damaged."""
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        if cache is not None:
+            found = msgspec.json.decode(cache.read_bytes(), type=_FactsFile)
+            return found.files if found.schema == _SCHEMA else {}
+    return {}
+
+
+def _remember(cache: Path | None, facts: dict[str, tuple[_Identity, FileFacts]]) -> None:
+    """Write down what was read, of files that are still there; it is read again where that fails."""
+    if cache is None:
+        return
+    there = {file: one for file, one in facts.items() if _identity(Path(file)) == one[0]}
+    with contextlib.suppress(StateError):
+        private_folder(cache.parent)
+        write_atomic(cache, msgspec.json.encode(_FactsFile(there)))
+
+
+def _stated(file: Path) -> tuple[FileFacts, float]:
+    """Return what a file states, and the seconds that it took to read it."""
+    began = time.monotonic()
+    try:
+        stated = facts_of(read_metadata(file))
     except ModelFileError:
-        return _UNKNOWN
+        stated = _UNKNOWN
+    return stated, time.monotonic() - began
 
 
 def facts_of(metadata: ModelMetadata) -> FileFacts:

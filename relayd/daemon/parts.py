@@ -142,7 +142,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
     _configure(requests, config)
-    facts = KnownFacts()
+    facts = KnownFacts(desired.site.cache / "facts.json")
     view = FleetView(config, started, fleet.statuses, facts)
     facts.on_known(view.changed)
     bridge.on_change(view.changed)
