@@ -44,6 +44,7 @@ class ModelView:
         replicas_cold: Replicas that are wanted and not in memory.
         facts: What its file states.
         abilities: What it can do: completion, tools, thinking, vision, audio, embedding, rerank.
+        reason: Why it cannot be asked now, or has to be loaded first; "" where it serves.
         most_text: Bytes that the text of a slot can have, whatever its tokens; 0 while that is not known.
     """
 
@@ -58,6 +59,7 @@ class ModelView:
     created: int
     replicas_cold: int = 0
     most_text: int = 0
+    reason: str = ""
     facts: FileFacts = UNKNOWN
     abilities: tuple[str, ...] = ("completion",)
 

@@ -42,6 +42,8 @@ def model_entry(model: ModelView) -> dict[str, object]:
         "display_name": model.name,
         "created_at": datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z"),
     }
+    if model.reason:
+        entry["reason"] = model.reason
     return entry | {"demo": True, "description": _DEMO} if model.demo else entry
 
 

@@ -10,6 +10,8 @@ from relayd.planner import ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
 
+ON_DEMAND = "it is loaded when a request asks for it"
+
 
 class FleetView:
     """The models as clients may see them; computed when something changed, not for each request.
@@ -72,9 +74,10 @@ class FleetView:
             state=_together(states),
             demo=is_demo(model.file),
             created=self._created,
-            replicas_cold=states.count(State.COLD),
+            replicas_cold=sum(one.state is State.COLD and not one.planned.residence.growth for one in ours),
             facts=self._facts.of(model.file) if self._facts else UNKNOWN,
             abilities=self._abilities(model, sizes),
+            reason=_reason(ours) if State.READY not in states else "",
             most_text=self._most_text(model, [one.context for one in sizes]),
         )
 
@@ -102,6 +105,14 @@ class FleetView:
             "embedding": embeds,
         }
         return tuple(name for name, is_so in can.items() if is_so)
+
+
+def _reason(statuses: Sequence[Status]) -> str:
+    """Return why none of a model's replicas serves, for clients: who holds memory is for operators."""
+    if any(one.state is State.COLD for one in statuses):
+        return ON_DEMAND
+    given_up = (one.last_exit.message for one in statuses if one.state is State.FATAL and one.last_exit)
+    return next(given_up, "")
 
 
 def _together(states: Sequence[State]) -> ModelState:

@@ -1,0 +1,56 @@
+"""What clients see of a model follows what its replicas do."""
+
+from pathlib import Path
+
+import pytest
+
+from relayd.api import ModelState, ModelView
+from relayd.config import Config, Model
+from relayd.config.schema import ReplicaRange
+from relayd.daemon.view import ON_DEMAND, FleetView
+from relayd.planner import Planned, ReplicaSpec, Residence
+from relayd.supervisor import State, Status
+from relayd.supervisor.causes import Cause, Exit
+
+pytestmark = pytest.mark.pure
+
+MODEL = Model(name="m", file="/m.gguf", replicas=ReplicaRange(min=1, max=3))
+ENDED = Exit(Cause.REFUSED, 1, "llama-server refuses the file: unknown architecture", "")
+
+
+def status(state: State, index: int = 0, reason: str = "", exit_: Exit | None = None) -> Status:
+    spec = ReplicaSpec("m", index, Path("/m.gguf"), context=4096, slots=2)
+    planned = Planned(spec, residence=Residence(growth=index > 0))
+    return Status(
+        planned, state, 0.0, None, 0, None, 0, 5, (), exit_, None, (), None, None, None, (), reason=reason
+    )
+
+
+def seen(*statuses: Status) -> ModelView:
+    (view,) = FleetView(Config(model=(MODEL,)), 0.0, lambda: statuses).models()
+    return view
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state", "reason"),
+    [
+        ([status(State.READY), status(State.COLD, 1)], ModelState.READY, ""),
+        ([status(State.COLD, reason="18 GiB are held by other#0")], ModelState.COLD, ON_DEMAND),
+        ([status(State.LOADING)], ModelState.LOADING, ""),
+        ([status(State.WAITING)], ModelState.WAITING, ""),
+        ([status(State.FATAL, exit_=ENDED)], ModelState.FAILED, ENDED.message),
+        ([status(State.STOPPED)], ModelState.STOPPED, ""),
+    ],
+)
+def test_a_model_has_a_state_and_where_it_does_not_serve_the_reason(
+    statuses: list[Status], state: ModelState, reason: str
+) -> None:
+    found = seen(*statuses)
+
+    assert (state, reason) == (found.state, found.reason)
+
+
+def test_replicas_that_come_and_go_with_the_queue_are_not_counted_as_wanted() -> None:
+    found = seen(status(State.READY), status(State.COLD, 1), status(State.COLD, 2))
+
+    assert (1, 1, 0) == (found.replicas, found.replicas_ready, found.replicas_cold)
