@@ -196,7 +196,7 @@ def encode_answer(
         keep_alive: Whether the connection may carry another request.
         version: Of the client.
     """
-    lines = [_status_line(status, version), *[f"{name}: {value}" for name, value in fields], f"Date: {date}"]
+    lines = [_status_line(status, version), *map(": ".join, fields), f"Date: {date}"]
     if not keep_alive and version == (1, 1):
         lines.append("Connection: close")
     elif keep_alive and version == (1, 0):

@@ -70,11 +70,10 @@ def without_length(raw: bytes) -> tuple[bytes, int] | None:
     if everything but the value of this one field is.
     """
     for name in _NAMES:
-        if (start := raw.find(name)) >= 0:
-            start += len(name)
-            end = raw.find(b"\r\n", start)
-            digits = raw[start:] if end < 0 else raw[start:end]
+        before, found, after = raw.partition(name)
+        if found:
+            digits, end, rest = after.partition(b"\r\n")
             if len(digits) > _MOST_DIGITS or not digits.isdigit():
                 return None
-            return raw[:start] + raw[start + len(digits) :], int(digits)
+            return b"".join((before, found, end, rest)), int(digits)
     return None

@@ -104,25 +104,22 @@ class Actor:
                     self._executors.carry_out(effect)
         finally:
             self._busy = False
-        self._set_timer()
+        if self._scheduler.tick_due < self._timer_due:
+            self._set_timer()
 
     def close(self) -> None:
         """Stop the timer; events posted from now on still run."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._timer_due = None, math.inf
 
     def _set_timer(self) -> None:
-        due = self._scheduler.tick_due
-        if self._timer is not None and self._timer_due <= due:
-            return
         self.close()
-        if due < math.inf:
-            self._timer_due = due
-            self._timer = self._call_later(max(0.0, due - self._clock.monotonic()), self._tick)
+        self._timer_due = due = self._scheduler.tick_due
+        self._timer = self._call_later(max(0.0, due - self._clock.monotonic()), self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._timer_due = None, math.inf
         self.post(Tick())
 
 

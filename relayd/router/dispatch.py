@@ -76,6 +76,7 @@ class Dispatcher:
 
     Attributes:
         suspects: The requests that may have crashed replicas.
+        post: Posts what happened to a request.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Dispatcher:
         suspect_seconds: float = 60,
         on_starved: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._post = post
+        self.post = post
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
         self._suspect_seconds = suspect_seconds
@@ -127,13 +128,9 @@ class Dispatcher:
         """How many requests wait or run."""
         return len(self._holders)
 
-    def post(self, event: Event) -> None:
-        """Post what happened to a request."""
-        self._post(event)
-
     def redirect(self, post: Callable[[Event], None]) -> None:
         """Post elsewhere from now on: to the scheduler of a daemon that has taken over."""
-        self._post = post
+        self.post = post
         self._handed_over = True
 
     def enter(self, ticket: Ticket, holder: Holder) -> None:

@@ -74,20 +74,23 @@ class Counted(Framing):
 class Chunked(Framing):
     """A body in chunks, each behind its size (RFC 9112, 7.1); chunk extensions are refused."""
 
-    __slots__ = ("_in_trailers", "_is_chunk_open", "_left", "_line")
+    __slots__ = ("_in_trailers", "_is_between", "_is_chunk_open", "_left", "_line")
 
     def __init__(self, pieces: list[bytes] | None = None) -> None:
         super().__init__(pieces)
         self._left = 0
         self._line = b""
+        self._is_between = True
         self._is_chunk_open = False
         self._in_trailers = False
 
     def feed(self, data: bytes) -> int:
         """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
-        if not (self._left or self._is_chunk_open or self._in_trailers or self._line):
+        if self._is_between:
             position = self._pass_whole(data)
+            if position == end:
+                return end
         while position < end and not self.over:
             start = position
             if self._left:
@@ -98,15 +101,16 @@ class Chunked(Framing):
             else:
                 position = data.find(b"\n", start) + 1 or end
                 self._gather(data[start:position])
+        self._is_between = not (self._left or self._is_chunk_open or self._in_trailers or self._line)
         return position
 
     def _pass_whole(self, data: bytes) -> int:
         """Step over the chunks that are here as a whole, as most are, and return where the rest begins."""
-        position = 0
-        while (size := _CHUNK_SIZE.match(data, position)) is not None:
+        position, length = 0, len(data)
+        while position < length and (size := _CHUNK_SIZE.match(data, position)) is not None:
             start = size.end()
             end = start + int(size[1], 16)
-            if start == end or data[end : end + 2] != b"\r\n":
+            if start == end or not data.startswith(b"\r\n", end):
                 break
             if self.pieces is not None:
                 self.pieces.append(data[start:end])

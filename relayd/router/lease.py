@@ -51,8 +51,9 @@ class Lessor(Protocol):
 
     suspects: Suspects
 
-    def post(self, event: Event) -> None:
-        """Post what happened to a request."""
+    @property
+    def post(self) -> Callable[[Event], None]:
+        """Posts what happened to a request."""
         ...
 
     def enter(self, ticket: Ticket, holder: "Lease") -> None:

@@ -151,8 +151,7 @@ class Pools:
         if upstream.is_unfinished:
             self._leave(upstream, hold())
             return
-        upstream.rest()
-        if not upstream.is_reusable:
+        if not upstream.rest():
             return
         if upstream.uses >= self._most_uses:
             upstream.close()

@@ -46,6 +46,9 @@ class Outcome:
     code: str = ""
 
 
+_DONE = Outcome(Ended.DONE)
+
+
 class Proxy:
     """Sends requests to replicas and their answers to clients.
 
@@ -210,4 +213,4 @@ async def deliver(
             raise
         code = await answer.fail(reason)
         return Outcome(Ended.CUT if answer.truncated else Ended.CANCELLED, code=code)
-    return Outcome(Ended.DONE)
+    return _DONE

@@ -159,8 +159,8 @@ class Upstream(asyncio.Protocol):
         self._sink = sink
         held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held.clear()
-        if held:
-            self._pass_on(sink, held)
+        if held and sink.take(held):
+            self._pause_reading()
         while not self.is_over and self._error is None:
             if self._paused:
                 await sink.room()
@@ -180,13 +180,15 @@ class Upstream(asyncio.Protocol):
         """When the replica sent something for the last time, in loop time."""
         return self._last_byte_at
 
-    def rest(self) -> None:
-        """End the exchange: be ready for the next one, or close if there cannot be one."""
+    def rest(self) -> bool:
+        """End the exchange: be ready for the next one, or close if there cannot be one; return which."""
         self._sink = None
         self._stop_watch()
-        self.idle_since = self._loop.time()
-        if not self.is_reusable:
-            self.close()
+        self.idle_since = self._last_byte_at
+        if self.is_reusable:
+            return True
+        self.close()
+        return False
 
     def leave(self, on_end: Callable[[], None]) -> None:
         """Leave an unfinished exchange: half-close, which cancels it, and discard what still comes.
@@ -216,20 +218,22 @@ class Upstream(asyncio.Protocol):
         self._last_byte_at = self._loop.time()
         if self._error is not None:
             return
+        framing = self._framing
         try:
-            if self._framing is None:
+            if framing is None:
                 data = self._read_head(data)
-            if (framing := self._framing) is not None:
-                taken = framing.feed(data)
-                if taken < len(data):
-                    data = data[:taken]
-                    self.close()
-                if self._sink is None:
-                    self._hold(framing, data)
-                elif data:
-                    self._pass_on(self._sink, data)
-                if framing.over:
-                    self._wake()
+                if (framing := self._framing) is None:
+                    return
+            taken = framing.feed(data)
+            if taken < len(data):
+                data = data[:taken]
+                self.close()
+            if (sink := self._sink) is None:
+                self._hold(framing, data)
+            elif data and sink.take(data):
+                self._pause_reading()
+            if framing.over:
+                self._wake()
         except UpstreamError as error:
             self._fail(error)
 
@@ -278,8 +282,9 @@ class Upstream(asyncio.Protocol):
             if self._enough <= 0 and not framing.over:
                 self._wake()
 
-    def _pass_on(self, sink: Sink, raw: bytes) -> None:
-        if sink.take(raw) and not self.is_over and not self._transport.is_closing():
+    def _pause_reading(self) -> None:
+        """Read no more until the sink has room, unless nothing more comes."""
+        if not self.is_over and not self._transport.is_closing():
             self._transport.pause_reading()
             self._paused = True
             self._wake()

@@ -1,25 +1,26 @@
 """Which of the replicas that a ticket fits on gets it (load balancing)?"""
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.queue import Waiting
 
-Rank = tuple[float, ...]
-"""Compared member by member; the lowest wins."""
+_LOAD = attrgetter("load")
 
 
 class Balance(Protocol):
-    """A policy that ranks replicas for a ticket."""
+    """A policy that chooses a replica for a ticket."""
 
-    def rank(self, waiting: Waiting, capacity: Capacity, now: float) -> Rank:
-        """Return how a replica ranks for a ticket that fits on it at `now` (monotonic seconds)."""
+    def first(self, waiting: Waiting, fitting: Sequence[Capacity], now: float) -> Capacity:
+        """Return which of the replicas that a ticket fits on gets it at `now` (monotonic seconds)."""
         ...
 
 
 class LeastBusy:
     """Prefers the replica with the largest share of free slots; among equals, the longest unused."""
 
-    def rank(self, waiting: Waiting, capacity: Capacity, now: float) -> Rank:  # noqa: ARG002 - the policy's signature
-        """Return the share of its slots that is taken, then when it was used last."""
-        return -capacity.free / capacity.slots, capacity.last_dispatch
+    def first(self, waiting: Waiting, fitting: Sequence[Capacity], now: float) -> Capacity:  # noqa: ARG002 - the policy's signature
+        """Return the one with the least share of its slots taken, which was unused for longest."""
+        return min(fitting, key=_LOAD)

@@ -26,6 +26,8 @@ class Capacity:
     """The ticket here that may have ended another replica: there is never a second one beside it."""
     free: int = field(init=False)
     """Slots that no ticket holds."""
+    load: tuple[float, int] = field(init=False)
+    """How busy it is: the share of its slots that is taken, then when it was used last."""
     served: int = 0
     """Dispatches to this incarnation."""
     used_at: float = 0.0
@@ -38,8 +40,12 @@ class Capacity:
     """Whether a replica waits for memory, so that it matters when this one has nothing to do."""
 
     def __post_init__(self) -> None:
-        self.free = self.slots - sum(self.running.values())
+        self._count(self.slots - sum(self.running.values()))
         self._decide()
+
+    def _count(self, free: int) -> None:
+        self.free = free
+        self.load = -free / self.slots, self.last_dispatch
 
     def need(self, width: int) -> int:
         """Return the slots a ticket of `width` takes here: all of them when it is wider."""
@@ -52,8 +58,8 @@ class Capacity:
     def take(self, ticket_id: int, width: int, dispatch: int) -> None:
         """Give slots to a ticket; `dispatch` counts dispatches, to know which was unused for longest."""
         taken = self.running[ticket_id] = self.need(width)
-        self.free -= taken
         self.last_dispatch = dispatch
+        self._count(self.free - taken)
         self.served += 1
         if self.served == self.last_of_turn:
             self.accepting = False
@@ -99,7 +105,7 @@ class Capacity:
             self.left.pop(ticket_id, None)
         if self.suspect == ticket_id:
             self.suspect = None
-        self.free += self.running.pop(ticket_id, 0)
+        self._count(self.free + self.running.pop(ticket_id, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,18 @@
 """Which replica does a ticket get, and what runs where?"""
 
-import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import filterfalse
+from operator import attrgetter
 
-from relayd.scheduler.balance import Balance, Rank
+from relayd.scheduler.balance import Balance
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
 from relayd.scheduler.queue import Queue, Waiting
 from relayd.scheduler.replicas import KnownReplicas
 
-_LAST: Rank = (math.inf,)
-"""Ranks behind every replica."""
-
-_OVERDUE: Rank = (sys.float_info.max,)
-"""Ranks behind every replica that owes no first byte."""
+_OVERDUE = attrgetter("overdue")
+"""Whether a replica owes a first byte."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,23 +89,24 @@ class RunningTickets:
             now: Monotonic seconds.
             among: The replicas that it may run on; None for all of its model.
         """
-        ask, rank = waiting.ticket.ask, self._balance.rank
-        stays_away = bool(waiting.avoid) or waiting.is_suspect
-        best, best_rank = None, _LAST
-        for replica in self._replicas.of(ask.model):
-            capacity = replica.capacity
-            if capacity is None or not capacity.fits(ask.width):
-                continue
-            if (stays_away and waiting.avoids(capacity, now)) or (
-                among is not None and capacity not in among
-            ):
-                continue
-            ranked = rank(waiting, capacity, now)
-            if capacity.overdue:
-                ranked = (*_OVERDUE, *ranked)
-            if ranked < best_rank:
-                best, best_rank = capacity, ranked
-        return best
+        ask = waiting.ticket.ask
+        width = ask.width
+        fitting = [
+            one
+            for replica in self._replicas.of(ask.model)
+            if (one := replica.capacity) is not None
+            and one.accepting
+            and (
+                width <= one.free or one.slots == one.free
+            )  # as `fits` does
+        ]
+        if waiting.avoid or waiting.is_suspect:
+            fitting = [one for one in fitting if not waiting.avoids(one, now)]
+        if among is not None:
+            fitting = [one for one in fitting if one in among]
+        if not fitting:
+            return None
+        return self._balance.first(waiting, [*filterfalse(_OVERDUE, fitting)] or fitting, now)
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""
