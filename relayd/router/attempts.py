@@ -97,7 +97,7 @@ class Attempts:
         failed_inside = hung_up = 0
         lease.call = call
         while True:
-            endpoint, is_lost = await lease.placed(), False
+            endpoint, is_lost = lease.taken() or await lease.placed(), False
             if lease.suspects:
                 lease.suspects.check(call)
             try:
@@ -152,8 +152,16 @@ class Attempts:
         finally:
             lease.sent_on(None)
         reply = Reply(self._pools, endpoint, upstream, lease.hold)
-        if reply.head.is_success:
-            return reply
+        if not reply.head.is_success:
+            self._explain(reply)
+        return reply
+
+    def _explain(self, reply: Reply) -> None:
+        """Read why the engine refused.
+
+        Raises:
+            UpstreamError: It refuses without a reason, or relayd itself.
+        """
         try:
             reply.problem = Problem.of_engine(reply.head.status, reply.payload())
         except UpstreamError:
@@ -162,7 +170,6 @@ class Attempts:
         if reply.head.status == _WRONG_KEY:
             reply.release()
             raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
-        return reply
 
 
 def _is_final(reply: Reply, failed_inside: int) -> bool:

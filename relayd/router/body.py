@@ -86,7 +86,7 @@ class OpenedBody(msgspec.Struct, frozen=True):
     def takes_long(self, rules: BodyRules) -> bool:
         """Return whether judging it takes milliseconds, so that it belongs into a thread."""
         members = self.members
-        return any(
+        return not rules.constrained.isdisjoint(members) and any(
             len(memoryview(members[name])) > (_QUICK_GRAMMAR if name == "grammar" else _QUICK_CONSTRAINT)
             for name in rules.constraints
             if name in members

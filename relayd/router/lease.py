@@ -108,6 +108,13 @@ class Lease:
         """The requests that may have crashed replicas."""
         return self._lessor.suspects
 
+    def taken(self) -> Endpoint | None:
+        """Return where it has its slot already; None where `placed` waits for it, or raises."""
+        if isinstance(place := self._place, Endpoint):
+            self.record.placed(place)
+            return place
+        return None
+
     async def placed(self) -> Endpoint:
         """Wait for a slot and return where it is.
 

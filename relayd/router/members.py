@@ -72,9 +72,11 @@ class BodyRules:
     )  # fmt: skip
     length: Measure = nothing
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
+    constrained: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "checks", {name: member.check for name, member in self.members.items()})
+        object.__setattr__(self, "constrained", frozenset(self.constraints))
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,9 @@ class Upstream(asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether another request may follow."""
-        return self.is_over and self.head.keep_alive and not self._transport.is_closing()
+        framing = self._framing
+        is_over = framing is not None and framing.over
+        return is_over and self.head.keep_alive and not self._transport.is_closing()
 
     async def ask(self, endpoint: Endpoint, call: Call) -> None:
         """Send a request and wait for its answer to begin.
@@ -130,7 +132,9 @@ class Upstream(asyncio.Protocol):
         if call.stream:
             self._last_byte_at = self._loop.time()
             self._check_silence()
-        await self._woken()
+        if self._error is None:
+            self._pause = Pause()
+            await self._pause
         if self._error is not None:
             raise self._error
 
@@ -166,14 +170,16 @@ class Upstream(asyncio.Protocol):
                 await sink.room()
                 self._resume()
             else:
-                await self._woken()
+                self._pause = Pause()
+                await self._pause
         if self._error is not None:
             raise self._error
 
     @property
     def is_unfinished(self) -> bool:
         """Whether the replica may still work on the request."""
-        return not (self.is_over or self._lost)
+        framing = self._framing
+        return not ((framing is not None and framing.over) or self._lost)
 
     @property
     def last_byte_at(self) -> float:
@@ -313,11 +319,6 @@ class Upstream(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-
-    async def _woken(self) -> None:
-        if self._error is None:
-            self._pause = Pause()
-            await self._pause
 
     def _wake(self) -> None:
         """Let the request go on, which may be over, and another one have begun here, when this returns."""

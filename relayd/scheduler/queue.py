@@ -3,17 +3,15 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+
+import msgspec
 
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Ticket
 
-_NOWHERE: Mapping[Capacity, float] = {}
 
-
-@dataclass(slots=True, eq=False)
-class Waiting:
+class Waiting(msgspec.Struct, eq=False):
     """A ticket on its way to a slot.
 
     Attributes:
@@ -25,7 +23,7 @@ class Waiting:
 
     ticket: Ticket
     attempts: int = 0
-    avoid: Mapping[Capacity, float] = field(default_factory=lambda: _NOWHERE)
+    avoid: Mapping[Capacity, float] = {}
     is_suspect: bool = False
 
     def stay_away(self, capacity: Capacity, until: float) -> None:

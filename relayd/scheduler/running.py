@@ -1,9 +1,10 @@
 """Which replica does a ticket get, and what runs where?"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import filterfalse
 from operator import attrgetter
+
+import msgspec
 
 from relayd.scheduler.balance import Balance
 from relayd.scheduler.capacity import Capacity
@@ -15,8 +16,7 @@ _OVERDUE = attrgetter("overdue")
 """Whether a replica owes a first byte."""
 
 
-@dataclass(slots=True, eq=False)
-class Running:
+class Running(msgspec.Struct, eq=False):
     """A ticket on a replica.
 
     Attributes:
@@ -96,9 +96,7 @@ class RunningTickets:
             for replica in self._replicas.of(ask.model)
             if (one := replica.capacity) is not None
             and one.accepting
-            and (
-                width <= one.free or one.slots == one.free
-            )  # as `fits` does
+            and (width <= one.free or one.slots == one.free)  # as `fits` does
         ]
         if waiting.avoid or waiting.is_suspect:
             fitting = [one for one in fitting if not waiting.avoids(one, now)]
