@@ -76,7 +76,7 @@ class LeastCost:
         """Search the sets of the most promising candidates."""
         helpful = [one for one in running if any(one.held.get(account, 0) > 0 for account in need)]
         helpful.sort(key=lambda one: (one.cost_seconds / _share(one, need), one.used_at, one.replica))
-        greedy = _greedy(need, helpful)
+        greedy = _greedy(need, helpful) if need else ()
         return None if greedy is None else _cheapest(need, helpful, greedy, now)
 
 

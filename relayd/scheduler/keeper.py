@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from relayd.scheduler.capacity import Absence
 from relayd.scheduler.events import Forgotten, Gone, Lost, Ready, ReplicaEvent, Unloaded
 from relayd.scheduler.eviction import Eviction
 from relayd.scheduler.floor import Floor
@@ -90,6 +91,14 @@ class MemoryKeeper:
             case MemoryAsked() | MemoryTakenBack() | MemoryFreed():
                 return [*self._answer(event, now)]
         return []
+
+    def absence(self, event: Unloaded, now: float) -> Absence:
+        """Return why a replica is not in memory: for a while after a failed load, the reason of that."""
+        one = self.floor.residencies.get(event.replica)
+        failure = one.failure if one is not None else None
+        if failure is None or failure.retry_at <= now:
+            return Absence(event.reason, loadable=True)
+        return Absence(failure.reason, loadable=True, has_failed=True)
 
     def take_failed(self) -> list[LoadFailed]:
         """Return the loads that have failed since the last time."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from relayd.endpoint import Endpoint
 from relayd.scheduler.balance import Balance, LeastBusy
-from relayd.scheduler.capacity import Absence, ReplicaSlots
+from relayd.scheduler.capacity import ReplicaSlots
 from relayd.scheduler.events import (
     Abandoned,
     Answering,
@@ -154,8 +154,8 @@ class Scheduler:
             case Gone(name, reason):
                 given_up = self._replicas.give_up(name, reason)
                 return [] if given_up is None else self._tickets.settle_absent(given_up, now)
-            case Unloaded(name, model, reason):
-                self._replicas.put(name, ReplicaSlots(model, absence=Absence(reason, loadable=True)))
+            case Unloaded(name, model):
+                self._replicas.put(name, ReplicaSlots(model, absence=self._keeper.absence(event, now)))
                 return self._tickets.settle_absent(model, now)
             case Forgotten(name):
                 return self._forget(name, now)

@@ -30,6 +30,7 @@ from relayd.scheduler import (
     Idle,
     Load,
     LoadFailed,
+    LoadWanted,
     Lost,
     Measured,
     MemoryAsked,
@@ -47,6 +48,7 @@ from relayd.scheduler import (
     Tick,
     Ticket,
     Unloaded,
+    UnloadWanted,
 )
 from relayd.units import Bytes
 from tests.scheduler.script import endpoint
@@ -156,6 +158,12 @@ class Machine:
         self.post(Expected(process.name, process.model))
         self.post(Holds(process.name, {account: Bytes(count) for account, count in process.need.items()}))
         self.later(0.1, lambda: self._adopted(process))
+
+    def load(self, model: str) -> None:
+        self.post(LoadWanted(model))
+
+    def unload(self, name: str, *, force: bool = False) -> None:
+        self.post(UnloadWanted(name, force))
 
     def pin(self, name: str, pin: bool) -> None:
         process = self.processes[name]

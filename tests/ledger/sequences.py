@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from relayd.scheduler import LoadWanted, MemoryPolicy, Resident, UnloadWanted
+from relayd.scheduler import MemoryPolicy, Resident
 from tests.ledger.machine import Life, Machine, Process
 
 ACCOUNTS = ("host", "cuda0", "cuda1")
@@ -96,10 +96,10 @@ class Sequence:
         self.machine.crash(self.any_replica())
 
     def load(self) -> None:
-        self.machine.post(LoadWanted(self.chance.choice(self.models)))
+        self.machine.load(self.chance.choice(self.models))
 
     def unload(self) -> None:
-        self.machine.post(UnloadWanted(self.any_replica(), force=self.chance.random() < 0.3))
+        self.machine.unload(self.any_replica(), force=self.chance.random() < 0.3)
 
     def pin(self) -> None:
         self.machine.pin(self.any_replica(), pin=self.chance.random() < 0.3)

@@ -55,7 +55,7 @@ def fleet(policy: MemoryPolicy, models: int, room: int, load_seconds: float = 2.
     return machine
 
 
-def _named(number: int) -> str:
+def named(number: int) -> str:
     return f"m{number}"
 
 
@@ -75,7 +75,7 @@ def zipf(policy: MemoryPolicy, *, clients: int = 16, seconds: float = 600, pause
     for _ in range(clients):
         client(
             machine,
-            lambda: _named(chance.choices(range(5), weights)[0]),
+            lambda: named(chance.choices(range(5), weights)[0]),
             lambda: chance.expovariate(1.0),
             pause,
         )
@@ -87,7 +87,7 @@ def abab(policy: MemoryPolicy, *, pause: float, agents: int = 4, seconds: float 
     """Two models, room for one; half of the clients use the one, half the other."""
     chance, machine = random.Random(2), fleet(policy, 2, 1)
     for number in range(agents):
-        client(machine, partial(_named, number % 2), lambda: chance.expovariate(1.0), pause)
+        client(machine, partial(named, number % 2), lambda: chance.expovariate(1.0), pause)
     machine.run(seconds)
     return outcome(machine)
 
@@ -96,7 +96,7 @@ def burst(policy: MemoryPolicy, *, seconds: float = 300) -> Outcome:
     """Two models in use, and from the 60th second 20 requests at once for a third, each minute."""
     chance, machine = random.Random(3), fleet(policy, 3, 2)
     for number in range(8):
-        client(machine, partial(_named, number % 2), lambda: chance.expovariate(1.0), 0.2)
+        client(machine, partial(named, number % 2), lambda: chance.expovariate(1.0), 0.2)
 
     def ask() -> None:
         machine.ask("m2", chance.expovariate(1.0))

@@ -3,11 +3,13 @@
 `python -m tests.ledger --sequences N` plays more of the same.
 """
 
+from functools import partial
+
 import pytest
 
 from relayd.scheduler import MemoryPolicy
 from tests.ledger.sequences import Sequence
-from tests.ledger.traces import abab, burst, zipf
+from tests.ledger.traces import abab, burst, client, fleet, named, outcome, zipf
 
 pytestmark = pytest.mark.pure
 
@@ -41,3 +43,15 @@ def test_a_burst_on_a_third_model_delays_the_others_by_one_turn() -> None:
 
     assert result.requests - 28 <= result.answered
     assert result.longest_wait < 30
+
+
+@pytest.mark.parametrize(("models", "room"), [(2, 1), (4, 1), (6, 2)])
+def test_who_waits_gets_memory_after_at_most_one_turn_of_each_model_before_it(models: int, room: int) -> None:
+    answer_seconds, load_seconds = 1.0, 2.0
+    machine = fleet(POLICY, models, room, load_seconds)
+    for number in range(4 * models):
+        client(machine, partial(named, number % models), lambda: answer_seconds, 0.0)
+    machine.run(600)
+    swap_seconds = POLICY.swap_turn_seconds + answer_seconds + load_seconds + 0.1
+
+    assert outcome(machine).longest_wait <= (models - room + 1) * swap_seconds + load_seconds

@@ -1,0 +1,76 @@
+"""What status shows of memory: who is in it, who waits for whom, and what came and went."""
+
+import math
+
+import pytest
+
+from relayd.scheduler import EvictionCause
+from tests.scheduler.rooms import loaded, machine, process
+
+pytestmark = pytest.mark.pure
+
+
+def test_the_ledger_shows_each_account() -> None:
+    made = loaded(3, process("a#0", size=2))
+    (row,) = made.scheduler.memory.ledger()
+
+    assert ("host", 3, 2, 1) == (row.account, row.capacity, row.held, row.free)
+
+
+def test_who_waits_for_memory_is_shown_with_who_leaves_for_it() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    made.ask("a", 60.0)
+    made.ask("b", 1.0)
+    view = made.scheduler.memory
+    (waiter,) = view.waiters()
+    (resident,) = view.residents()
+
+    assert ("b#0", "b", ("a#0",), {"host": 1}) == (
+        waiter.replica, waiter.model, waiter.waits_for, waiter.needs,
+    )  # fmt: skip
+    assert ("a#0", EvictionCause.MEMORY, "b#0") == (resident.replica, resident.leaving, resident.leaves_for)
+
+
+def test_a_load_is_shown_while_it_lasts_and_with_its_seconds_afterwards() -> None:
+    made = machine(1, process("a#0"), process("b#0", fails=1))
+    made.ask("a", 1.0)
+    made.run(1)
+
+    assert [0.0] == [one.loading_since for one in made.scheduler.memory.residents()]
+
+    made.ask("b", 1.0)
+    made.run(30)
+    failed, done = made.scheduler.memory.last_loads()
+
+    assert ("a#0", 0.0, 2.0, "") == (done.replica, done.waited_seconds, done.load_seconds, done.failure)
+    assert ("b#0", "bad file") == (failed.replica, failed.failure)
+    assert 4.1 == pytest.approx(failed.waited_seconds)
+    assert {"a": 2.0} == made.scheduler.memory.load_seconds
+
+
+def test_a_ticket_that_waits_sees_its_place_and_when_it_runs() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    made.ask("b", 1.0)
+    made.run(made.now + 10)
+    made.ask("a", 1.0)
+    made.run(made.now + 1.1)
+    second = made.ask("a", 1.0)
+    progress = made.scheduler.memory.progress(second.id, "a", made.now)
+
+    assert progress is not None
+    assert (2, False, True) == (progress.position, progress.is_loaded, progress.is_loading)
+    assert 1.0 == pytest.approx(progress.seconds)
+    assert made.scheduler.memory.progress(second.id + 1, "a", made.now) is None
+
+
+def test_a_ticket_whose_model_is_loaded_waits_only_for_its_queue() -> None:
+    made = loaded(1, process("a#0"))
+    made.ask("a", 60.0)
+    second = made.ask("a", 1.0)
+    progress = made.scheduler.memory.progress(second.id, "a", made.now)
+
+    assert progress is not None
+    assert (1, True, 0.0) == (progress.position, progress.is_loaded, progress.seconds)
+    assert math.isnan(second.placed)

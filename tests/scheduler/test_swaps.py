@@ -1,0 +1,218 @@
+"""Models that do not fit together: who gives way, when, and who waits how long."""
+
+import pytest
+
+from relayd.scheduler import EvictionCause, Resident
+from tests.ledger.machine import Life
+from tests.scheduler.rooms import POLICY, life, loaded, machine, names, placed_after, process
+
+pytestmark = pytest.mark.pure
+
+
+def test_an_idle_model_gives_its_memory_to_one_that_is_wanted() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    request = made.ask("b", 1.0)
+    made.run(made.now + 10)
+
+    assert placed_after(request) == pytest.approx(2.1)
+    assert Life.COLD is life(made, "a#0")
+    assert 1 == made.scheduler.memory.evictions()[EvictionCause.MEMORY]
+
+
+def test_a_model_at_work_finishes_before_it_gives_way() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    working, waiting = made.ask("a", 60.0), made.ask("b", 1.0)
+    made.run(made.now + 100)
+
+    assert 60.0 == pytest.approx(working.ended - working.arrived)
+    assert placed_after(waiting) == pytest.approx(62.1)
+
+
+def test_a_pinned_model_gives_way_to_none() -> None:
+    made = loaded(1, process("a#0", policy=Resident(pin=True)))
+    made.add(process("b#0"))
+    request = made.ask("b", 1.0, wait_seconds=30.0)
+    made.run(made.now + 60)
+
+    assert "queue_timeout" == request.refused
+    assert Life.READY is life(made, "a#0")
+
+
+def test_a_pin_that_comes_while_a_model_gives_way_keeps_it() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    made.ask("a", 15.0)
+    made.ask("b", 1.0)
+    made.run(made.now + 12)
+    made.pin("a#0", True)
+    later = made.ask("a", 1.0)
+    made.run(made.now + 60)
+
+    assert Life.READY is life(made, "a#0")
+    assert placed_after(later) == pytest.approx(3.0)
+
+
+def test_a_model_keeps_its_memory_for_a_while_after_its_load() -> None:
+    made = machine(1, process("a#0"), process("b#0"))
+    made.ask("a", 0.1)
+    made.run(2.5)
+    request = made.ask("b", 1.0)
+    made.run(20)
+
+    assert 2.0 + POLICY.min_resident_seconds + 0.1 + 2.0 == pytest.approx(request.placed)
+
+
+def test_a_wait_limit_that_is_near_ends_that_while() -> None:
+    made = machine(1, process("a#0"), process("b#0", policy=Resident(reload_seconds=2.0)))
+    made.ask("a", 0.1)
+    made.run(2.5)
+    request = made.ask("b", 1.0, wait_seconds=4.0)
+    made.run(20)
+
+    assert "" == request.refused
+
+
+def test_a_wait_limit_that_no_load_can_meet_ends_nothing() -> None:
+    made = machine(1, process("a#0"), process("b#0", policy=Resident(reload_seconds=60.0)))
+    made.ask("a", 0.1)
+    made.run(2.5)
+    made.ask("b", 1.0, wait_seconds=1.0)
+    made.run(3)
+
+    assert Life.READY is life(made, "a#0")
+
+
+def test_a_model_in_use_gets_a_bounded_number_of_requests_more() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    before = [made.ask("a", 1.0) for _ in range(9)]
+    request = made.ask("b", 1.0)
+    made.run(made.now + 9)
+
+    assert 1 + POLICY.swap_batch_requests + 2.1 == pytest.approx(placed_after(request))
+    assert [0, 1, 2, 3, 4] == [placed_after(one) for one in before[:5]]
+    assert all(not one.refused for one in before)
+
+
+def test_a_model_in_use_gets_requests_for_a_bounded_time_more() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    for _ in range(9):
+        made.ask("a", 4.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 30)
+
+    assert 12 + 2.1 == pytest.approx(placed_after(request))
+
+
+def test_what_waited_for_the_model_that_gave_way_runs_after_a_turn_of_the_other() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    mine = [made.ask("a", 1.0) for _ in range(9)]
+    for _ in range(9):
+        made.ask("b", 1.0)
+    made.run(made.now + 60)
+
+    assert ["b#0", "a#0", "b#0"] == names(made)[:3]
+    assert max(map(placed_after, mine)) < 22
+
+
+def test_a_turn_ends_early_when_the_model_has_nothing_to_do() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    made.ask("a", 1.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 9)
+
+    assert 1 + 2.1 == pytest.approx(placed_after(request))
+
+
+def test_a_model_that_is_to_give_way_stays_when_the_one_that_waits_has_left() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    for _ in range(5):
+        made.ask("a", 4.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 11)
+    last = made.ask("a", 1.0)
+    made.cancel(request)
+    made.run(made.now + 30)
+
+    assert [] == names(made)
+    assert 9.0 == placed_after(last)
+
+
+def test_the_model_that_is_wanted_less_gives_way() -> None:
+    made = loaded(2, process("often#0"), process("seldom#0"))
+    made.add(process("b#0"))
+    for _ in range(20):
+        made.ask("often", 0.1)
+        made.run(made.now + 1)
+    made.ask("seldom", 0.1)
+    made.run(made.now + 1)
+    made.ask("b", 1.0)
+    made.run(made.now + 5)
+
+    assert Life.READY is life(made, "often#0")
+
+
+def test_models_get_memory_in_the_order_in_which_they_were_wanted() -> None:
+    made = machine(1, *(process(f"{name}#0") for name in "abcd"))
+    for name in "dbca":
+        made.ask(name, 1.0)
+        made.run(made.now + 0.1)
+    made.run(60)
+
+    assert ["d#0", "b#0", "c#0", "a#0"] == names(made)
+
+
+def test_a_small_model_does_not_keep_memory_from_a_large_one_that_came_first() -> None:
+    made = loaded(4, process("a#0", size=2), process("b#0", size=2))
+    made.add(process("large#0", size=4))
+    made.add(process("small#0", size=1))
+    made.ask("a", 3.0)
+    large = made.ask("large", 1.0)
+    made.run(made.now + 1)
+    made.ask("small", 1.0)
+    made.run(made.now + 30)
+
+    assert ["large#0", "small#0"] == names(made)
+    assert 3 + 2.1 == pytest.approx(placed_after(large))
+
+
+def test_adopted_replicas_may_take_more_than_there_is_and_then_nothing_is_granted() -> None:
+    made = machine(3)
+    for name in ("a#0", "b#0"):
+        made.adopt(process(name, size=2))
+    made.add(process("c#0"))
+    made.run(10)
+    request = made.ask("c", 1.0, wait_seconds=60.0)
+    made.run(30)
+
+    assert placed_after(request) == pytest.approx(2.1)
+    assert 1 == made.scheduler.memory.evictions()[EvictionCause.MEMORY]
+
+
+def test_memory_that_other_programs_take_is_not_granted() -> None:
+    made = machine(2, process("a#0"), process("b#0"))
+    made.use_elsewhere({"host": 1})
+    made.ask("a", 1.0)
+    made.run(5)
+    made.ask("b", 1.0)
+    made.run(30)
+
+    assert Life.COLD is life(made, "a#0")
+    assert Life.READY is life(made, "b#0")
+
+
+def test_memory_that_becomes_free_elsewhere_is_granted() -> None:
+    made = machine(1, process("a#0"))
+    made.use_elsewhere({"host": 1})
+    request = made.ask("a", 1.0)
+    made.run(5)
+    made.use_elsewhere({})
+    made.run(30)
+
+    assert placed_after(request) == pytest.approx(7.0)
