@@ -18,7 +18,13 @@ _FIGURES_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Figures:
-    """Memory and descriptors of one daemon over its life."""
+    """Memory and descriptors of one daemon over its life.
+
+    Attributes:
+        pid: Of the daemon.
+        began: Seconds since the soak's start.
+        samples: Seconds since the soak's start, bytes in memory (RSS), open descriptors.
+    """
 
     pid: int
     began: float
