@@ -76,6 +76,10 @@ class Bridge:
         """A replica takes no new request."""
         self._report(Draining(replica))
 
+    def leaving(self, replica: str, reason: str) -> None:
+        """A replica drains and does not come back by itself."""
+        self._report(Draining(replica, reason))
+
     def stopping(self, endpoint: Endpoint) -> None:
         """An incarnation is about to be ended by command."""
         self._interrupt(endpoint)
