@@ -115,7 +115,9 @@ class Made:
         away = self.planner.away  # what cannot be started again is as it is
         alone = replace(
             self.planner,
-            remembered={name: one for name, one in self.planner.remembered.items() if name in away},
+            remembered={
+                name: one for name, one in self.planner.remembered.items() if name in away or one.sizes
+            },
             running=tuple(name for name in self.planner.running if name in away),
             first=(),
         )
@@ -170,7 +172,9 @@ def plan_at(
     machine, plans_for = simulated or machine_at(site, engine), engine or NO_ENGINE
     room = room_at(site, config, machine, simulated=simulated is not None)
     alone = fresh or simulated is not None
-    remembered, unread = ({}, "") if alone else read_plans(paths.state)
+    remembered, unread = ({}, "") if simulated is not None else read_plans(paths.state)
+    if fresh:  # a model on demand is planned alone: whatever else there is, its sizes are the same
+        remembered, unread = {name: one for name, one in remembered.items() if one.sizes}, ""
     if chooses and simulated is None:
         found = models_on_disk(site, config.models.folders, skipped.append)
         running = still_running(paths.runtime)

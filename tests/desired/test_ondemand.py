@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayd.config import Model
+from relayd.config import Config, Model
 from relayd.config.schema import ReplicaRange
 from relayd.desired.cold import ColdCause
+from relayd.desired.make import Made
 from relayd.desired.plans import ModelPlanner, ModelPlans
 from relayd.engine.memory import MemoryProbe, Row
 from relayd.gguf import ModelMetadata
@@ -225,3 +226,17 @@ def test_models_on_demand_share_no_cores_with_each_other(small: Model) -> None:
 
     assert {4} == {one.spec.threads for one in found.plan}
     assert {0} == {one.spec.threads for one in plans(planner("ram=64,cores=8"), *lines).plan}
+
+
+def test_planning_all_models_anew_reads_no_file_of_a_model_on_demand(small: Model, large: Model) -> None:
+    room = planner("ram=64", host_mib=GIB_20)
+    lines = (demand(small), msgspec.structs.replace(large, context=4096))
+    first = plans(room, *lines)
+    config = Config(model=lines)
+    made = Made(config, first, later(unasked(room), first.remembered), ())
+    with Path(small.file).open("r+b") as stream:
+        known = os.fstat(stream.fileno())
+        stream.write(bytes(1024))
+    os.utime(small.file, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+    assert named(first)["small#0"] == {one.name: one for one in made.anew(asked=False).plan}["small#0"]
