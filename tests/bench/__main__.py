@@ -1,7 +1,7 @@
 """What does a request, and a streamed chunk, cost in relayd and in the routers beside it?
 
     python -m tests.bench [--only nginx,relayd] [--parts costs,streams] [--rounds 3] [--json FILE]
-    python -m tests.bench --table FILE        prints the tables of such a file, as the README shows them
+    python -m tests.bench --table FILE [--readme]     prints the tables of such a file, or writes README.md's
 
 relayd runs as users run it: `serve`, a key, the queue, request ids, the request log. Behind every router
 stands the same engine of ours, which answers at once or paces a stream, so only the router is measured: the
@@ -23,8 +23,9 @@ from tests.bench.peers import Peer, free_port, peers
 from tests.bench.running import Router, running, started
 from tests.bench.scenarios import SCENARIOS, Programs, compiled
 from tests.bench.starts import starts
-from tests.bench.table import Row, load, missed, store, tables
+from tests.bench.table import Row, load, missed, store, tables, with_tables
 from tests.ggufs import TINY, make_model
+from tests.readme import README
 
 _COSTS = ("one", "requests", "prompts", "chunks")
 
@@ -42,7 +43,8 @@ def main() -> None:
     """Measure, print tables, and write the rows as JSON if asked to."""
     options = _options().parse_args()
     if options.table:
-        _print(load(options.table))
+        rows = load(options.table)
+        (_write_readme if options.readme else _print)(rows)
         return
     folder = Path(tempfile.mkdtemp(prefix="b"))
     try:
@@ -64,7 +66,12 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--relayd", default=str(Path(sys.executable).with_name("relayd")))
     parser.add_argument("--json", type=Path, help="file to write every figure into")
     parser.add_argument("--table", type=Path, help="file to print the tables of, instead of measuring")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md instead")
     return parser
+
+
+def _write_readme(rows: list[Row]) -> None:
+    README.write_text(with_tables(README.read_text("utf-8"), rows), "utf-8")
 
 
 def _print(rows: list[Row]) -> None:

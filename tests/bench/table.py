@@ -4,12 +4,15 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.scenarios import SCENARIOS
+
+_MARKED = r"(<!-- bench: begin -->\n).*?(<!-- bench: end -->)"
 
 BASE = "nginx"
 """The router that others are compared with."""
@@ -94,6 +97,12 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{_machine()}; median of {_rounds(rows)}, failed requests: {errors:.0f}."
 
 
+def with_tables(text: str, rows: Sequence[Row]) -> str:
+    """Return a README with the tables between its marks for them."""
+    body = "\n".join(tables(rows))
+    return re.sub(_MARKED, lambda found: f"{found[1]}{body}\n{found[2]}", text, flags=re.DOTALL)
+
+
 def median(rows: Iterable[Row], peer: str, subject: str) -> float:
     """Return the median of one router's figure; NaN where it was not measured."""
     values = [row.value for row in rows if (row.peer, row.subject) == (peer, subject)]
@@ -117,8 +126,12 @@ def _figures(rows: Sequence[Row], names: list[str], subjects: list[str]) -> Iter
     for subject in subjects:
         figure = FIGURES[subject]
         values = [median(rows, name, subject) for name in names]
-        cells = ["" if math.isnan(value) else f"{value:.3g} {figure.unit}" for value in values]
+        cells = ["" if math.isnan(value) else _shown(value, figure) for value in values]
         yield [figure.title, *cells, _bar(figure)]
+
+
+def _shown(value: float, figure: Figure) -> str:
+    return f"{value:,.0f} {figure.unit}" if value >= 100 else f"{value:.3g} {figure.unit}"
 
 
 def _bar(figure: Figure) -> str:
@@ -142,7 +155,7 @@ def missed(rows: Sequence[Row], peer: str = "relayd") -> Iterator[str]:
     for subject, figure in FIGURES.items():
         value, base = median(rows, peer, subject), median(rows, BASE, subject)
         if figure.bar is not None and value > figure.bar * (base if figure.times_base else 1):
-            yield f"{figure.title}: {value:.3g} {figure.unit}, at most {_bar(figure)}"
+            yield f"{figure.title}: {_shown(value, figure)}, at most {_bar(figure)}"
 
 
 def _rounds(rows: Sequence[Row]) -> str:

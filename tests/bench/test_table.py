@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.table import Row, load, median, missed, store, tables
+from tests.bench.table import Row, load, median, missed, store, tables, with_tables
 
 pytestmark = pytest.mark.pure
 
@@ -64,3 +64,13 @@ def test_rows_that_were_stored_are_read_again(tmp_path: Path) -> None:
     store(measured, tmp_path / "rows.json")
 
     assert measured == load(tmp_path / "rows.json")
+
+
+def test_the_tables_of_a_readme_are_replaced() -> None:
+    first = with_tables("a\n<!-- bench: begin -->\n<!-- bench: end -->\nb", rows(("nginx", "one", 9.0)))
+    second = with_tables(first, rows(("nginx", "one", 8.0)))
+
+    assert first.startswith("a\n<!-- bench: begin -->\n| CPU of")
+    assert "8.0 µs" in second
+    assert "9.0 µs" not in second
+    assert second.endswith("<!-- bench: end -->\nb")
