@@ -88,6 +88,10 @@ class Chunked(Framing):
         """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
         if self._is_between:
+            if self.pieces is None and data.endswith(b"\r\n") and (size := _CHUNK_SIZE.match(data)):
+                payload = int(size[1], 16)
+                if payload and size.end() + payload + 2 == end:  # one whole chunk, as an event comes
+                    return end
             position = self._pass_whole(data)
             if position == end:
                 return end

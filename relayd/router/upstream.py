@@ -220,13 +220,13 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the head, or pass on the body."""
-        self.answered = True
         self._last_byte_at = self._loop.time()
         if self._error is not None:
             return
         framing = self._framing
         try:
             if framing is None:
+                self.answered = True
                 data = self._read_head(data)
                 if (framing := self._framing) is None:
                     return
