@@ -65,6 +65,7 @@ class Upstream(asyncio.Protocol):
     """
 
     head: Head
+    _framing: Framing | None
     _transport: asyncio.Transport
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: PoolKey, *, silence_seconds: float) -> None:
@@ -74,7 +75,7 @@ class Upstream(asyncio.Protocol):
         self.answered = False
         self._loop = loop
         self._silence_seconds = silence_seconds
-        self._framing: Framing | None = None
+        self._framing = None
         self._begun = b""
         self._held: list[bytes] = []
         self._enough = _HELD_BACK
@@ -231,15 +232,12 @@ class Upstream(asyncio.Protocol):
                 if (framing := self._framing) is None:
                     return
             taken = framing.feed(data)
-            if taken < len(data):
-                data = data[:taken]
-                self.close()
-            if (sink := self._sink) is None:
-                self._hold(framing, data)
-            elif data and sink.take(data):
-                self._pause_reading()
             if framing.over:
-                self._wake()
+                self._end(data, taken)
+            elif (sink := self._sink) is None:
+                self._hold(data)
+            elif sink.take(data):
+                self._pause_reading()
         except UpstreamError as error:
             self._fail(error)
 
@@ -277,15 +275,23 @@ class Upstream(asyncio.Protocol):
             self._framing = head.framing()
             self._enough = self._enough if head.is_success else _HELD_BACK
 
-    def _hold(self, framing: Framing, data: bytes) -> None:
-        """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
-        if self._on_end is not None:
-            if framing.over:
-                self.close()
+    def _end(self, data: bytes, taken: int) -> None:
+        """Pass on the end of an answer; what comes behind it ends the connection."""
+        if taken < len(data) or self._on_end is not None:
+            data = data[:taken]
+            self.close()
+        if self._sink is None:
+            self._held.append(data)
         elif data:
+            self._sink.take(data)
+        self._wake()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
+        if data and self._on_end is None:
             self._held.append(data)
             self._enough -= len(data)
-            if self._enough <= 0 and not framing.over:
+            if self._enough <= 0:
                 self._wake()
 
     def _pause_reading(self) -> None:
