@@ -5,7 +5,7 @@ head in two ways is how requests are smuggled. It is stricter than llhttp in eve
 lets pass aiohttp reads the same way.
 
     a request line `METHOD target HTTP/1.0` or `HTTP/1.1`, methods as llhttp knows them but CONNECT,
-    a target of ASCII that is a path or an `http://` or `https://` URL
+    a target that is a path or an `http://` or `https://` URL
     at most 128 fields of at most 8,190 bytes, each `name: value` with a token for a name
     lines end with CRLF, and no other CR, LF, NUL or control character is in them
     fields that mean one thing come once (Host, Content-Length, Content-Type, …)
@@ -21,7 +21,6 @@ from functools import lru_cache
 from http import HTTPStatus
 
 from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from relayd.errors import RequestError
 from relayd.units import KIB
@@ -32,7 +31,7 @@ HEAD_BYTES = 40 * KIB
 LINE_BYTES = 8190
 FIELDS = 128
 
-_LINE = re.compile(rb"([A-Z-]{1,16}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+_LINE = re.compile(rb"([A-Z-]{1,16}) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 _TARGET = re.compile(
     rb"/.*|https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:[/?].*)?", re.IGNORECASE
 )
@@ -134,9 +133,7 @@ def parse_request(raw: bytes) -> RequestHead:
     headers = _fields(lines)
     if version == (1, 1) and "Host" not in headers:
         raise MALFORMED
-    target = line[2].decode()
-    if not target.startswith("/"):
-        _check_url(target)
+    target = line[2].decode("utf-8", "surrogateescape")
     length = _body_length(headers, version)
     connection = ",".join(headers.getall("Connection", ())).lower()
     named = {token.strip() for token in connection.split(",")} if connection else frozenset()
@@ -144,17 +141,6 @@ def parse_request(raw: bytes) -> RequestHead:
     expects = version == (1, 1) and headers.get("Expect", "").lower() == "100-continue"
     field_bytes = len(raw) - len(first)
     return RequestHead(line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects)
-
-
-def _check_url(target: str) -> None:
-    """Refuse an address or a port that there cannot be: aiohttp would, with a stack in the log."""
-    try:
-        url = URL(target, encoded=True)
-        known = url.host is not None and url.port is not None
-    except ValueError as error:
-        raise MALFORMED from error
-    if not known:
-        raise MALFORMED
 
 
 def is_hopeless(begun: bytes | bytearray) -> bool:

@@ -23,6 +23,7 @@ from relayd.router import (
     Exchanges,
     OpenedBody,
     Peek,
+    ProgressComments,
     Proxy,
     Recipient,
     Unlisted,
@@ -54,6 +55,7 @@ class Inference:
         unlisted: What becomes of members that no table lists.
         bodies: Counts what bodies take together.
         beside: Sends what takes no slot; None has it take one.
+        progress: Shows streams that ask for it how far they are; None shows nothing.
         aside: The thread that looks into large bodies, one after the other: the decoder holds the
             interpreter's lock, so that with thirty threads the loop would wait for thirty bodies.
     """
@@ -65,6 +67,7 @@ class Inference:
     max_body: Bytes
     body_seconds: float
     unlisted: Unlisted = DROP
+    progress: ProgressComments | None = None
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
     beside: Beside | None = None
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
@@ -96,6 +99,13 @@ class Inference:
                     deadline = self.dispatcher.deadline()
                     ask = Ask(model.name, width, key, deadline=deadline, stream=call.stream)
                     with self.dispatcher.open(ask, record) as lease:
+                        if call.stream and (comments := self.progress):
+                            asked = request.headers.get("X-Relayd-Progress")
+                            if comments.are_for(asked, client, spoken):
+                                await comments.forward(
+                                    self.proxy, client, call, lease, spoken, context.headers
+                                )
+                                return
                         await self.proxy.forward(client, call, lease, spoken, context.headers)
             finally:
                 hold.release()

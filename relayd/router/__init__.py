@@ -12,6 +12,7 @@ from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.pool import Pools
+from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
 from relayd.router.suspects import Suspects
@@ -37,6 +38,7 @@ __all__ = [
     "Peek",
     "Pools",
     "Problem",
+    "ProgressComments",
     "Proxy",
     "Recipient",
     "Reply",

@@ -108,6 +108,16 @@ class Lease:
         """The requests that may have crashed replicas."""
         return self._lessor.suspects
 
+    @property
+    def ticket_id(self) -> int:
+        """The id of its ticket."""
+        return self._ticket.id
+
+    @property
+    def model(self) -> str:
+        """The model that it asks for."""
+        return self._ticket.ask.model
+
     def taken(self) -> Endpoint | None:
         """Return where it has its slot already; None where `placed` waits for it, or raises."""
         if isinstance(place := self._place, Endpoint):

@@ -167,6 +167,10 @@ class Proxy:
         self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect
     ) -> None:
         """Write what the engine refuses, in the client's own dialect."""
+        if client.sent_bytes:  # comments on its progress
+            client.write(dialect.error_event(problem))
+            client.close()
+            return
         await self._write(client, problem.status, dialect.error_body(problem), own)
 
     async def _write(self, client: Recipient, status: int, body: bytes, own: Mapping[str, str]) -> None:

@@ -1,0 +1,181 @@
+"""Comments go to streams that asked for them and wait, and what follows is an event of the stream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from relayd.api.openai import OPENAI
+from relayd.clock import SystemClock
+from relayd.errors import QueueTimeoutError, RequestError
+from relayd.router import Call, Exchanges, Lease, ProgressComments, Proxy
+from relayd.router.progress import CommentedClient
+from relayd.router.recipient import Fields
+from relayd.scheduler import Ask, Ended, Ticket
+from relayd.scheduler.views import TicketProgress
+
+pytestmark = pytest.mark.pure
+
+WAITING = TicketProgress(position=2, is_loaded=False, is_loading=True, seconds=4.5)
+COMMENT = b": relayd position=2 state=loading seconds=4.5\n\n"
+
+
+@dataclass
+class Client:
+    """Notes what is written to it."""
+
+    splices: bool = True
+    is_gone: bool = False
+    statuses: list[int] = field(default_factory=list)
+    heads: list[dict[str, str]] = field(default_factory=list)
+    written: bytes = b""
+    ends: list[str] = field(default_factory=list)
+    commented: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def sent_bytes(self) -> int:
+        return len(self.written)
+
+    def begin(self, status: int, fields: Fields, *, framed: bool) -> None:
+        self.statuses.append(status)
+        self.heads.append(dict(fields))
+
+    def write(self, data: bytes) -> bool:
+        self.written += data
+        self.commented.set()
+        return False
+
+    async def room(self, stall_seconds: float) -> None:
+        pass
+
+    async def end(self, stall_seconds: float) -> None:
+        self.ends.append("end")
+
+    def close(self) -> None:
+        self.ends.append("close")
+
+    def abort(self) -> None:
+        self.ends.append("abort")
+
+
+@dataclass
+class Forwarding:
+    """A proxy whose request goes as a test has it."""
+
+    story: Callable[[CommentedClient], Awaitable[None]]
+
+    async def forward(self, client: CommentedClient, *_: object) -> None:
+        await self.story(client)
+
+
+def tell(
+    story: Callable[[CommentedClient, Client], Awaitable[None]],
+    progress: TicketProgress | None = WAITING,
+    *,
+    first_seconds: float = 0.0,
+) -> tuple[Client, Lease]:
+    """Tell a story of one stream that asked for comments."""
+
+    async def scene() -> tuple[Client, Lease]:
+        client, clock = Client(), SystemClock()
+        record = Exchanges(clock).begin("r1", "/v1/completions")
+        lease = Lease(cast("object", None), Ticket(7, Ask("m")), record)  # type: ignore[arg-type]  # it is never placed
+        comments = ProgressComments(
+            lambda ticket_id, model: progress if (ticket_id, model) == (7, "m") else None,
+            first_seconds=first_seconds,
+            every_seconds=0.001,
+        )
+        proxy = cast("Proxy", Forwarding(lambda shown: story(shown, client)))
+        async with asyncio.timeout(60):
+            await comments.forward(proxy, client, Call("/", b"", True), lease, OPENAI, {"X-Own": "1"})
+        return client, lease
+
+    return asyncio.run(scene())
+
+
+async def answer(shown: CommentedClient, client: Client) -> None:
+    while client.written.count(COMMENT) < 2:
+        client.commented.clear()
+        await client.commented.wait()
+    shown.begin(200, {"X-Relayd-Replica": "m#0"}.items(), framed=False)
+    shown.write(b"data: 1\n\n")
+    await shown.end(1)
+
+
+def test_a_stream_that_waits_gets_comments_and_then_its_answer() -> None:
+    client, _ = tell(answer)
+
+    assert [200] == client.statuses
+    assert {"Content-Type": "text/event-stream", "X-Own": "1", "X-Request-ID": "r1"}.items() <= client.heads[
+        0
+    ].items()
+    comments, found, rest = client.written.partition(b"data: ")
+    assert COMMENT * (len(comments) // len(COMMENT)) == comments
+    assert b"1\n\n" == rest
+    assert found
+    assert ["end"] == client.ends
+
+
+def test_an_answer_that_comes_soon_has_its_own_head_and_no_comment() -> None:
+    async def at_once(shown: CommentedClient, _client: Client) -> None:
+        shown.begin(200, {"X-Relayd-Replica": "m#0"}.items(), framed=False)
+        shown.write(b"data: 1\n\n")
+
+    client, _ = tell(at_once, first_seconds=60)
+
+    assert [{"X-Relayd-Replica": "m#0"}] == client.heads
+    assert b"data: 1\n\n" == client.written
+
+
+async def refuse(_shown: CommentedClient, client: Client) -> None:
+    await client.commented.wait()
+    raise QueueTimeoutError("it waited too long")
+
+
+def test_what_is_refused_after_a_comment_is_an_event_and_is_logged_as_refused() -> None:
+    client, lease = tell(refuse)
+
+    assert b'data: {"error"' in client.written
+    assert b"it waited too long" in client.written
+    assert ["close"] == client.ends
+    exchange = lease.record.end(None)
+    assert (Ended.REFUSED, "queue_timeout", 503) == (exchange.ended, exchange.code, exchange.status)
+
+
+def test_what_is_refused_before_a_comment_is_refused_as_ever() -> None:
+    async def at_once(_shown: CommentedClient, _client: Client) -> None:
+        raise QueueTimeoutError("it waited too long")
+
+    with pytest.raises(RequestError):
+        tell(at_once, first_seconds=60)
+
+
+def test_a_request_that_does_not_wait_in_line_gets_no_comment() -> None:
+    async def later(shown: CommentedClient, _client: Client) -> None:
+        await asyncio.sleep(0.02)
+        shown.begin(200, (), framed=False)
+
+    client, _ = tell(later, None)
+
+    assert b"" == client.written
+    assert [200] == client.statuses
+
+
+@pytest.mark.parametrize(
+    ("always", "asked", "splices", "shown"),
+    [
+        (False, "1", True, True),
+        (False, None, True, False),
+        (False, "0", True, False),
+        (True, None, True, True),
+        (True, "1", False, False),  # HTTP/1.0, or what aiohttp answers
+    ],
+)
+def test_comments_are_for_event_streams_that_ask_for_them(
+    always: bool, asked: str | None, splices: bool, shown: bool
+) -> None:
+    comments = ProgressComments(lambda _id, _model: None, always=always)
+
+    assert shown is comments.are_for(asked, Client(splices=splices), OPENAI)
