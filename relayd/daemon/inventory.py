@@ -18,14 +18,15 @@ def handover_state(parts: DaemonParts) -> HandoverState:
         service_seconds=parts.scheduler.service_seconds,
         refused=parts.dispatcher.suspects.refused,
         suspected=parts.dispatcher.suspects.suspected,
+        load_seconds=parts.scheduler.memory.load_seconds,
     )
 
 
 def take_up(parts: DaemonParts, state: HandoverState) -> frozenset[str]:
     """Leave replicas as they were, learn what was learnt, and return the replicas that stay cold."""
     parts.fleet.resume(state.replicas)
-    parts.scheduler.resume(state.service_seconds)
     parts.dispatcher.suspects.resume(state.refused, state.suspected)
+    parts.scheduler.resume(state.service_seconds, state.load_seconds)
     return frozenset(name for name, one in state.replicas.items() if one.state is State.COLD)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from relayd.api.control import open_control
 from relayd.daemon.announce import Announcer, OnSettled
+from relayd.daemon.arguments import TargetArguments
 from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Refresh, Reload
-from relayd.daemon.report import TargetArguments
 from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
@@ -86,6 +86,7 @@ class Daemon:
         stack.callback(place.close)
         operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
+        await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)

@@ -116,19 +116,20 @@ class Takeover:
         What cannot be adopted but runs the predecessor's requests is left to it until `finish`.
         """
         parts, state = self._parts, self._claim.state
-        await asyncio.to_thread(parts.residence.recall)
+        parts.residence.hold()  # no load begins before what is in memory is known
+        self.expect()
         parts.grants.configure(parts.desired.budget)
         parts.residence.enter(parts.desired.plan)
-        for planned in parts.desired.plan:
-            parts.bridge.wanted(planned)
         adopted = parts.fleet.adopt()
         self._enter_held(adopted)
         cold = take_up(parts, state)
         if self._claim.predecessor:
             self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
         self._left = state.in_use - adopted.keys()
+        self._hold_left()
         await self._end_orphans(adopted.values())
         parts.fleet.load(leave=cold | self._left)
+        parts.residence.go_on()
 
     async def finish(self) -> None:
         """Wait for the predecessor's end, and replace what was left to it."""
@@ -139,6 +140,8 @@ class Takeover:
         left, self._left = self._left, frozenset()
         fleet = self._parts.fleet
         await self._end_orphans({status.pid for status in fleet.statuses() if status.pid})
+        for name in left:
+            self._parts.grants.release(name)
         fleet.load(leave={planned.name for planned in fleet.plan} - left)
 
     def _enter_held(self, adopted: Mapping[str, int]) -> None:
@@ -148,6 +151,12 @@ class Takeover:
             if name in adopted:
                 self._parts.grants.hold(status.planned, adopted[name])
                 self._parts.grants.measure(name)
+
+    def _hold_left(self) -> None:
+        """Enter what the predecessor still has in memory; it ends with it."""
+        for planned in self._parts.fleet.plan:
+            if planned.name in self._left:
+                self._parts.grants.hold(planned, None)
 
     def _serve(self, descriptor: int) -> None:
         self._connections.add(task := asyncio.create_task(self._parts.doors.listener.attach(descriptor)))

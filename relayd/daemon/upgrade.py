@@ -1,6 +1,7 @@
 """How a running daemon gives its place to a new one (upgrade)."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -20,6 +21,9 @@ from relayd.supervisor import Fleet, State
 
 _IDLE_SECONDS = 0.05
 """How often connections that have become idle are passed on."""
+
+_CALM_SECONDS = 5.0
+"""How long a model may take to leave memory before an upgrade is refused."""
 
 _BATCH = 32
 """How many of them at a time: a full socket pair would block the event loop."""
@@ -54,6 +58,7 @@ class Upgrade:
         """
         parts = self._parts
         async with parts.changing:
+            await _calm(parts)
             self._check()
             config = parts.desired.config
             drain = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
@@ -64,6 +69,8 @@ class Upgrade:
                 return await self._attempt.run(self._check, self._shutdown.hand_over, takeover_seconds)
             finally:
                 parts.upgrading = False
+                if not self._shutdown.handed_over:
+                    parts.residence.go_on()
 
     def cancel(self) -> None:
         """Make an attempt that is under way fail: this daemon is about to end."""
@@ -148,6 +155,8 @@ class _Attempt:
                     )
                 files = (self._lock.descriptor, doors.listener.descriptors())
                 await successor.standby(*files, handover_state(self._parts))
+                self._parts.residence.hold()
+                await _calm(self._parts)
                 await self._parts.fleet.launched()  # what has no record yet would not be adopted
             check()
         except TimeoutError as error:
@@ -200,6 +209,13 @@ class _Attempt:
         successor.close()
         if not self._taken_over:
             raise _none_serves()
+
+
+async def _calm(parts: DaemonParts) -> None:
+    """Wait a moment for a model that makes room for another one: it can be taken over then."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CALM_SECONDS):
+            await parts.fleet.calm()
 
 
 def _none_serves() -> UpgradeError:

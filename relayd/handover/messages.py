@@ -95,20 +95,33 @@ class _StateMessage(_Message, frozen=True):
     service_seconds: Mapping[str, float] = {}
     refused: Mapping[str, float] = {}
     suspected: Mapping[str, tuple[float, float]] = {}
+    load_seconds: Mapping[str, float] = {}
 
     @classmethod
     def of(cls, state: HandoverState) -> Self:
         """Return a state in a form that can be sent."""
         running = tuple(map(SentRequest.of, state.running))
         return cls(
-            running, state.waiting, state.replicas, state.service_seconds, state.refused, state.suspected
+            running,
+            state.waiting,
+            state.replicas,
+            state.service_seconds,
+            state.refused,
+            state.suspected,
+            state.load_seconds,
         )
 
     def state(self) -> HandoverState:
         """Return the state that was sent."""
         running = tuple(one.inherited() for one in self.running)
         return HandoverState(
-            running, self.waiting, self.replicas, self.service_seconds, self.refused, self.suspected
+            running,
+            self.waiting,
+            self.replicas,
+            self.service_seconds,
+            self.refused,
+            self.suspected,
+            self.load_seconds,
         )
 
 

@@ -18,6 +18,7 @@ class HandoverState:
         service_seconds: How long a request of each model takes, as far as it was learnt.
         refused: Digests of request bodies that are refused, and until when (monotonic seconds).
         suspected: Digests of bodies that were in flight at crashes: at how many, and when last.
+        load_seconds: How long a load of each model takes, likewise.
     """
 
     running: tuple[Inherited, ...] = ()
@@ -26,6 +27,7 @@ class HandoverState:
     service_seconds: Mapping[str, float] = field(default_factory=dict)
     refused: Mapping[str, float] = field(default_factory=dict)
     suspected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    load_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def in_use(self) -> frozenset[str]:

@@ -18,6 +18,13 @@ _CHANGING = COMING_UP | {State.DRAINING, State.STOPPING, State.EXITED}
 """States of a replica that is about to serve, or to serve no more."""
 
 
+_CALM = frozenset(State) - {State.DRAINING, State.STOPPING, State.EXITED}
+"""States of a replica that another daemon can take over."""
+
+ON_DEMAND = "it is loaded when a client asks for it"
+"""Why a replica is not in memory that nothing has asked for yet."""
+
+
 class Fleet:
     """Every replica of this daemon.
 
@@ -65,11 +72,11 @@ class Fleet:
             replica.load()
 
     def load(self, leave: Container[str] = ()) -> None:
-        """Bring every cold replica up that fits beside the others, but for some."""
+        """Bring every cold replica up that starts with the daemon, but for some."""
         for name, replica in self._replicas.items():
             if name in leave or replica.state is not State.COLD:
                 continue
-            if reason := replica.wanted.cold:
+            if reason := replica.wanted.cold or (ON_DEMAND if replica.wanted.residence.demand else ""):
                 replica.unload(reason, 0)
             else:
                 replica.load()
@@ -89,6 +96,11 @@ class Fleet:
         for name, snapshot in known.items():
             if replica := self._replicas.get(name):
                 replica.resume(snapshot)
+
+    async def calm(self) -> None:
+        """Wait until no replica is about to end, or has ended for a reason that is not known yet."""
+        for replica in tuple(self._replicas.values()):
+            await replica.reached(*_CALM)
 
     async def launched(self) -> None:
         """Wait until every start that is under way has its process, and its record for the next daemon."""

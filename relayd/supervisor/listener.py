@@ -28,9 +28,6 @@ class ReplicaListener(Protocol):
     def draining(self, replica: str) -> None:
         """A replica takes no new request; call `Replica.idle` when it has finished the others."""
 
-    def leaving(self, replica: str, reason: str) -> None:
-        """A replica drains and does not come back: requests do not wait for it."""
-
     def stopping(self, endpoint: Endpoint) -> None:
         """An incarnation is about to be ended by command, whatever it still works on."""
 
@@ -58,7 +55,6 @@ def announce(
     *,
     endpoint: Endpoint | None,
     reason: str,
-    for_good: bool = False,
 ) -> None:
     """Announce what a change of state means for requests, and nothing else.
 
@@ -69,7 +65,6 @@ def announce(
         planned: What runs, or would.
         endpoint: Where the incarnation answers, or answered; None without one.
         reason: Why it is not in memory, was stopped or given up, or is started again only much later.
-        for_good: Whether a process that is brought down is not started again.
     """
     if old in _ROUTED and new not in _ROUTED and endpoint:
         if new is State.STOPPING:
@@ -86,22 +81,9 @@ def announce(
             listener.ready(planned, endpoint)
         case State.UNHEALTHY:
             listener.paused(planned.name)
-        case State.DRAINING | State.STOPPING:
-            _announce_way_down(listener, old, new, planned, reason if for_good else "")
+        case State.DRAINING:
+            listener.draining(planned.name)
         case State.BACKOFF if reason and old is not State.BACKOFF:
             listener.gone(planned.name, reason)
         case State.STOPPED | State.FATAL:
             listener.gone(planned.name, reason)
-
-
-def _announce_way_down(
-    listener: ReplicaListener, old: State, new: State, planned: Planned, reason: str
-) -> None:
-    """Announce whether requests may wait for what comes afterwards: not where there is a reason."""
-    match new:
-        case State.DRAINING if reason:
-            listener.leaving(planned.name, reason)
-        case State.DRAINING:
-            listener.draining(planned.name)
-        case State.STOPPING if old is State.STOPPING and not reason:
-            listener.expected(planned.name, planned.model)

@@ -18,7 +18,7 @@ from relayd.supervisor.process import ReplicaProcess
 from relayd.supervisor.restarts import NOT_SERVED, GiveUp, Retry, Served
 from relayd.supervisor.sizing import Reduction
 from relayd.supervisor.snapshot import Snapshot
-from relayd.supervisor.state import DOWN, Event, Goal, State
+from relayd.supervisor.state import DOWN, Event, State
 from relayd.supervisor.status import Settings, Status
 
 _JOURNAL = Journal("supervisor")
@@ -236,9 +236,7 @@ class Replica:
             incarnation = history.incarnation + (new is State.STARTING)
             _JOURNAL.info(f"replica.{new.value}", replica=self.name, incarnation=incarnation)
         reason, listener = history.why(self.name, new), self._dependencies.listener
-        for_good = self._machine.position.goal is Goal.STOPPED
-        planned, endpoint = self._known.sizing.current, process.endpoint
-        announce(listener, old, new, planned, endpoint=endpoint, reason=reason, for_good=for_good)
+        announce(listener, old, new, self._known.sizing.current, endpoint=process.endpoint, reason=reason)
         if event is Event.EXITED:
             process.examine(self._known.sizing, commanded=new is State.STOPPING)
         if old is not new or new is not State.STOPPING:
