@@ -75,7 +75,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
     },
-    "client": {"daemon.report"},
+    "client": {"daemon.arguments", "daemon.report"},
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
         "daemon.report",
@@ -101,6 +101,7 @@ PURE = (
     "planner",
     "scheduler",
     "ui",
+    "daemon.arguments",
     "daemon.report",
     "hardware.bandwidth",
     "hardware.document",

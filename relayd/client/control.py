@@ -12,18 +12,23 @@ from typing import TypeVar
 
 import msgspec
 
-from relayd.daemon.report import (
-    ConfigurationReport,
+from relayd.daemon.arguments import (
+    ModelArguments,
     NoArguments,
     ReloadArguments,
+    RestartArguments,
+    StopArguments,
+    TargetArguments,
+    UnloadArguments,
+    UpgradeArguments,
+)
+from relayd.daemon.report import (
+    ConfigurationReport,
+    PinReport,
     ReloadReport,
     ReplicasReport,
-    RestartArguments,
     StatusReport,
-    StopArguments,
     StoppingReport,
-    TargetArguments,
-    UpgradeArguments,
     UpgradeReport,
 )
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
@@ -93,6 +98,19 @@ class Client:
     def restart(self, target: str | None = None, *, rolling: bool = False) -> ReplicasReport:
         """Stop replicas and start them again; `rolling` does one of a model after the other."""
         return self._call("POST", "restart", RestartArguments(target, rolling), ReplicasReport, WORK_SECONDS)
+
+    def load(self, model: str) -> ReplicasReport:
+        """Bring a model into memory, and wait for it."""
+        return self._call("POST", "load", ModelArguments(model), ReplicasReport, WORK_SECONDS)
+
+    def unload(self, target: str, *, force: bool = False) -> ReplicasReport:
+        """Take a model or a replica out of memory after its requests, or at once."""
+        return self._call("POST", "unload", UnloadArguments(target, force), ReplicasReport, WORK_SECONDS)
+
+    def pin(self, model: str, *, pinned: bool) -> PinReport:
+        """Keep a model in memory once it is loaded, or let it make room again."""
+        verb = "pin" if pinned else "unpin"
+        return self._call("POST", verb, ModelArguments(model), PinReport, ANSWER_SECONDS)
 
     def reload(self, *, dry_run: bool = False) -> ReloadReport:
         """Let the daemon follow its configuration, or return what that would change."""

@@ -54,7 +54,8 @@ def shortage(parts: DaemonParts, replica: Replica) -> NoRoom | None:
     budget, others = parts.desired.budget, [one for one in parts.fleet.select(None) if one is not replica]
     up = [one for one in others if one.state not in DOWN]
     beyond_plan = bool(replica.wanted.cold) or any(one.wanted.cold for one in up)
-    if budget is None or replica.state not in DOWN or not beyond_plan:
+    on_demand = replica.state is State.COLD and replica.wanted.residence.demand  # others make room for it
+    if budget is None or replica.state not in DOWN or not beyond_plan or on_demand:
         return None
     return _too_small(replica.wanted, up, budget)
 
@@ -65,7 +66,7 @@ def why_down(parts: DaemonParts, replica: Replica) -> str:
         return str(short)
     if replica.state is not State.COLD:
         return ""
-    if replica.wanted.cold and parts.desired.budget is not None:
+    if replica.wanted.cold and not replica.wanted.residence.demand and parts.desired.budget is not None:
         return f"there is room for it now: relayd start {replica.name}"
     return replica.status().reason
 

@@ -32,7 +32,8 @@ from relayd.config import Config, parse_listen
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
-from relayd.router import Beside, Dispatcher, Exchanges, Pools, Proxy, Unlisted
+from relayd.router import Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
+from relayd.router.progress import Look
 from relayd.units import Bytes, mib
 
 
@@ -45,6 +46,7 @@ class Doors:
         pools: Connections to replicas.
         clock: Time.
         serving: Returns where a model is served now.
+        look: Shows how far a ticket that waits has come.
 
     Attributes:
         exchanges: The record of every request.
@@ -62,6 +64,7 @@ class Doors:
         pools: Pools,
         clock: Clock,
         serving: Callable[[str], Sequence[Endpoint]] = lambda _: (),
+        look: Look = lambda _id, _model: None,
     ) -> None:
         self.exchanges = Exchanges(clock)
         self.bodies = Bodies(Bytes(0))
@@ -70,6 +73,7 @@ class Doors:
         self._pools = pools
         self._beside = Beside(pools, serving)
         self._kept, self._clock = KeptResponses(clock), clock
+        self._look = look
         self._failed_keys = FailedKeys(clock)
         self._journal = Journal("daemon")
         self.url = ""
@@ -138,6 +142,7 @@ class Doors:
             max_body=mib(server.max_body_mib),
             body_seconds=server.body_seconds,
             unlisted=Unlisted(server.unknown_members, frozenset(server.extra_members)),
+            progress=ProgressComments(self._look, always=config.queue.progress_comments),
             bodies=self.bodies,
             beside=self._beside,
         )

@@ -57,12 +57,6 @@ class Bridge:
         """A replica is on its way."""
         self._report(Expected(replica, model))
 
-    def wanted(self, planned: Planned) -> None:
-        """A replica is on its way, or does not fit beside the others and is not."""
-        self.expected(planned.name, planned.model)
-        if planned.cold:
-            self._report(Unloaded(planned.name, planned.model, NO_ROOM))
-
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
         self._report(Ready(planned.name, planned.model, planned.spec.slots, endpoint))
@@ -75,10 +69,6 @@ class Bridge:
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""
         self._report(Draining(replica))
-
-    def leaving(self, replica: str, reason: str) -> None:
-        """A replica drains and does not come back by itself."""
-        self._report(Draining(replica, reason))
 
     def stopping(self, endpoint: Endpoint) -> None:
         """An incarnation is about to be ended by command."""

@@ -6,11 +6,13 @@ from pathlib import Path
 from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
 from relayd.desired.away import check_files
+from relayd.desired.confirming import LoadConfirmation
 from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
 from relayd.desired.wall import MemoryWalls
 from relayd.endpoint import Address
 from relayd.engine import command, environment
+from relayd.engine.memory import MemoryProbe
 from relayd.hardware import OomKills
 from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Suspects
@@ -48,6 +50,14 @@ def dependencies(
         grants=grants,
         reductions=KeptReductions(Reductions(desired.paths.state)),
     )
+
+
+def confirmation(desired: DesiredState) -> Callable[[Planned], Planned]:
+    """Return what has a plan confirmed by the engine before its first load; it blocks."""
+    if desired.budget is None:
+        return lambda planned: planned
+    probe = MemoryProbe(desired.engine, desired.site.cache / "engine", desired.environ)
+    return LoadConfirmation(desired.engine, probe, desired.budget, desired.paths.state)
 
 
 class CheckedLauncher:

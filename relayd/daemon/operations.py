@@ -8,22 +8,28 @@ import os
 from collections.abc import Mapping
 
 from relayd.api.control import Verb
+from relayd.daemon import loading
 from relayd.daemon.admission import NoRoom, shortage, why_down
+from relayd.daemon.arguments import (
+    ModelArguments,
+    NoArguments,
+    ReloadArguments,
+    RestartArguments,
+    StopArguments,
+    TargetArguments,
+    UnloadArguments,
+    UpgradeArguments,
+)
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.reload import Reload
 from relayd.daemon.report import (
     ConfigurationReport,
     GivenArguments,
-    NoArguments,
-    ReloadArguments,
+    PinReport,
     ReloadReport,
     ReplicasReport,
-    RestartArguments,
     StatusReport,
-    StopArguments,
     StoppingReport,
-    TargetArguments,
-    UpgradeArguments,
     UpgradeReport,
 )
 from relayd.daemon.restart import Applied, PlannedRestart
@@ -100,13 +106,7 @@ class Operations:
             NotLoadedError: Nothing that is named fits beside what runs.
             ModelFileError: The files of what is named are not there.
         """
-        self._shutdown.check_staying()
-        replicas = self._select(arguments.target)
-        down = {one.spec.model for one in replicas if one.state in DOWN}
-        if away := down & self._parts.desired.away.keys():
-            await self._restart.plan(away)
-            if arguments.target and (still := self._parts.desired.away.get(*away)):
-                raise ModelFileError(f"{arguments.target} is not started: {still}", remedy=REMEDY)
+        replicas = await self._with_files(arguments.target, self._select(arguments.target))
         refused = self._bring_up(replicas)
         if arguments.target and len(refused) == len(replicas):
             raise refused[0].refusal()
@@ -160,6 +160,32 @@ class Operations:
             applied.note,
         )
 
+    async def load(self, arguments: ModelArguments) -> ReplicasReport:
+        """Bring a model into memory, others giving way as for a request, and wait until it has come up.
+
+        Raises:
+            NotLoadedError: It cannot be loaded.
+            ModelFileError: Its files are not there.
+        """
+        replicas = await self._with_files(arguments.model, self._select(arguments.model))
+        await loading.load(replicas, self._parts.actor.post)
+        return await self._came_out(replicas)
+
+    async def unload(self, arguments: UnloadArguments) -> ReplicasReport:
+        """Take a model or a replica out of memory after its requests; a request brings it back."""
+        self._shutdown.check_staying()
+        replicas = self._select(arguments.target)
+        await loading.unload(replicas, self._parts.actor.post, force=arguments.force)
+        return ReplicasReport({one.name: one.state.value for one in replicas})
+
+    async def pin(self, arguments: ModelArguments) -> PinReport:
+        """Keep a model in memory once it is loaded, whatever else needs memory, also over daemons."""
+        return await self._pin(arguments.model, pinned=True)
+
+    async def unpin(self, arguments: ModelArguments) -> PinReport:
+        """Let a model make room for others again."""
+        return await self._pin(arguments.model, pinned=False)
+
     async def reload(self, arguments: ReloadArguments) -> ReloadReport:
         """Follow the configuration as it is now, or return what that would change."""
         return await (self._reload.preview() if arguments.dry_run else self._reload.run())
@@ -168,14 +194,36 @@ class Operations:
         """Put the build that is installed now in this daemon's place."""
         return await self._upgrade.run(arguments.drain_seconds)
 
+    async def _with_files(self, target: str | None, replicas: list[Replica]) -> list[Replica]:
+        """Plan what is down and had no files before they can be started.
+
+        Raises:
+            ModelFileError: The files of what is named are not there.
+        """
+        self._shutdown.check_staying()
+        down = {one.spec.model for one in replicas if one.state in DOWN}
+        if away := down & self._parts.desired.away.keys():
+            await self._restart.plan(away)
+            if target and (still := self._parts.desired.away.get(*away)):
+                raise ModelFileError(f"{target} is not started: {still}", remedy=REMEDY)
+        return replicas
+
+    async def _pin(self, target: str, *, pinned: bool) -> PinReport:
+        self._shutdown.check_staying()
+        replicas = self._select(target)
+        model = replicas[0].spec.model
+        await self._parts.residence.pin(model, pinned=pinned)
+        return PinReport(model, pinned, {one.name: one.state.value for one in self._select(model)})
+
     def _bring_up(self, replicas: list[Replica]) -> list[NoRoom]:
         """Start replicas, first those that were planned beside the others; return what is too small."""
-        refused = []
+        able, refused = list[Replica](), list[NoRoom]()
         for replica in sorted(replicas, key=lambda one: bool(one.wanted.cold)):
             if short := shortage(self._parts, replica):
                 refused.append(short)
             else:
-                replica.start()
+                able.append(replica)
+        loading.bring_up(able, self._parts.actor.post)
         return refused
 
     async def _came_out(self, replicas: list[Replica]) -> ReplicasReport:
@@ -224,6 +272,10 @@ def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:
         ("POST", "stop"): Verb(StopArguments, operations.stop),
         ("POST", "drain"): Verb(TargetArguments, operations.drain),
         ("POST", "restart"): Verb(RestartArguments, operations.restart),
+        ("POST", "load"): Verb(ModelArguments, operations.load),
+        ("POST", "unload"): Verb(UnloadArguments, operations.unload),
+        ("POST", "pin"): Verb(ModelArguments, operations.pin),
+        ("POST", "unpin"): Verb(ModelArguments, operations.unpin),
         ("POST", "reload"): Verb(ReloadArguments, operations.reload),
         ("POST", "upgrade"): Verb(UpgradeArguments, operations.upgrade),
     }

@@ -12,7 +12,7 @@ from relayd.daemon.actor import Actor, Executors
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
-from relayd.daemon.launch import dependencies
+from relayd.daemon.launch import confirmation, dependencies
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.requestlog import RequestLog
@@ -22,7 +22,8 @@ from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
 from relayd.planner import Changes, compare
 from relayd.router import ENDING, STOPPED, Dispatcher, Pools
-from relayd.scheduler import Scheduler
+from relayd.scheduler import MemoryPolicy, Scheduler
+from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
 from relayd.store import Pins
 from relayd.supervisor import Fleet, Settings, State
@@ -127,7 +128,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
     )
     bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
-    grants = LedgerGrants(actor.post, clock, pid_of, MemorySight())
+    grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
     touched = dependencies(
         desired,
         bridge,
@@ -147,17 +148,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
     facts.on_known(view.changed)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
-    executors = Executors(
-        dispatch=dispatcher.on_answer,
-        refuse=dispatcher.on_answer,
-        idle=lambda idle: fleet.idle(idle.replica),
-        move=dispatcher.on_move,
-        grant=grants.grant,
-        load=residence.load,
-        evict=residence.evict,
-    )
-    actor.start(executors)
-    doors = Doors(view, dispatcher, pools, clock, scheduler.serving)
+    actor.start(_executors(dispatcher, fleet, grants, residence))
+    doors = Doors(view, dispatcher, pools, clock, scheduler.serving, partial(_progress, scheduler, clock))
     doors.exchanges.listen(requests.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
@@ -169,15 +161,40 @@ def assemble(desired: DesiredState) -> DaemonParts:
     )  # fmt: skip
 
 
+def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, residence: Residents) -> Executors:
+    """Return who carries out what the scheduler decides."""
+    return Executors(
+        dispatch=dispatcher.on_answer,
+        refuse=dispatcher.on_answer,
+        idle=lambda idle: fleet.idle(idle.replica),
+        move=dispatcher.on_move,
+        grant=grants.grant,
+        load=residence.load,
+        evict=residence.evict,
+    )
+
+
+def _progress(scheduler: Scheduler, clock: Clock, ticket_id: int, model: str) -> TicketProgress | None:
+    return scheduler.memory.progress(ticket_id, model, clock.monotonic())
+
+
 class _Limits(TypedDict):
     depth: int
     attempts: int
     avoid_seconds: float
+    memory: MemoryPolicy
 
 
 def _limits(config: Config) -> _Limits:
-    queue = config.queue
-    return _Limits(depth=queue.depth, attempts=queue.attempts, avoid_seconds=queue.avoid_seconds)
+    queue, memory = config.queue, config.memory
+    policy = MemoryPolicy(
+        min_resident_seconds=memory.min_resident_seconds,
+        swap_batch_requests=memory.swap_batch_requests,
+        swap_turn_seconds=memory.swap_turn_seconds,
+    )
+    return _Limits(
+        depth=queue.depth, attempts=queue.attempts, avoid_seconds=queue.avoid_seconds, memory=policy
+    )
 
 
 def _configure(requests: RequestLog, config: Config) -> None:

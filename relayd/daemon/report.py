@@ -1,13 +1,12 @@
-"""What a daemon reports and what may be asked of it, as values with one JSON form (control and admin API).
+"""What a daemon reports, as values with one JSON form (control and admin API).
 
 Schema 1. Members are added with a default, never renamed; times are seconds since 1970, sizes are bytes.
 A reader ignores members that it does not know, and reads an older daemon's answer with the defaults.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 SCHEMA = 1
 
@@ -82,6 +81,66 @@ class MemoryReport(Struct, frozen=True):
     wall: MemoryWallReport | None = None
 
 
+class AccountReport(Struct, frozen=True):
+    """One account of the memory ledger, in bytes.
+
+    Attributes:
+        account: `host`, or a device.
+        capacity: What models may take of it, whatever is free at the moment.
+        planned: What the plans of those in memory come to.
+        measured: What those of them hold that were measured.
+        held: What counts: the larger of both, replica by replica.
+        others: What other programs hold beyond the reserve.
+        free: What the next load may take; negative where more is held than models may take.
+    """
+
+    account: str
+    capacity: int
+    planned: int = 0
+    measured: int = 0
+    held: int = 0
+    others: int = 0
+    free: int = 0
+
+
+class MemoryWaitReport(Struct, frozen=True):
+    """A replica that waits for memory, since when, for how many bytes, and for which replicas to leave."""
+
+    replica: str
+    model: str
+    since: float
+    needs: Mapping[str, int] = {}
+    waits_for: tuple[str, ...] = ()
+
+
+class LoadReport(Struct, frozen=True):
+    """A load that has ended: when, how long it waited for memory and then took, and why it failed, if so."""
+
+    replica: str
+    at: float
+    waited_seconds: float
+    seconds: float
+    failure: str = ""
+
+
+class LedgerReport(Struct, frozen=True):
+    """Memory, as it is counted.
+
+    Attributes:
+        accounts: Host and devices; none where nothing is counted.
+        waiting: Replicas that wait for memory, the longest first.
+        leaving: Those that are about to leave memory, with the cause.
+        loads: The last loads, the newest first.
+        evictions: Cause → how many replicas have left memory for it since the daemon started.
+    """
+
+    accounts: tuple[AccountReport, ...] = ()
+    waiting: tuple[MemoryWaitReport, ...] = ()
+    leaving: Mapping[str, str] = {}
+    loads: tuple[LoadReport, ...] = ()
+    evictions: Mapping[str, int] = {}
+
+
 class ExitReport(Struct, frozen=True):
     """How an incarnation ended."""
 
@@ -128,7 +187,12 @@ class ReplicaReport(Struct, frozen=True):
 
 
 class ModelReport(Struct, frozen=True):
-    """One configured model, its load and its replicas."""
+    """One configured model, its load and its replicas.
+
+    Attributes:
+        load: When it is loaded: `start` or `demand`.
+        pinned: Whether no other model takes its place, by its line or by command.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -138,6 +202,8 @@ class ModelReport(Struct, frozen=True):
     running: int = 0
     slots: int = 0
     replicas: tuple[ReplicaReport, ...] = ()
+    load: str = "start"
+    pinned: bool = False
 
 
 class StatusReport(Struct, frozen=True):
@@ -151,6 +217,7 @@ class StatusReport(Struct, frozen=True):
         runtime: Folder of the sockets.
         since: When the daemon started.
         url: Where clients connect.
+        memory: The ledger of host and devices, and what came and went.
     """
 
     schema: int = SCHEMA
@@ -168,6 +235,7 @@ class StatusReport(Struct, frozen=True):
     stopping: bool = False
     predecessor: PredecessorReport | None = None
     models: tuple[ModelReport, ...] = ()
+    memory: LedgerReport = LedgerReport()
 
 
 class GivenArguments(Struct, frozen=True):
@@ -264,6 +332,14 @@ class ReplicasReport(Struct, frozen=True, omit_defaults=True):
     note: str = ""
 
 
+class PinReport(Struct, frozen=True):
+    """Whether a model stays in memory, once loaded, whatever else needs memory; its replicas' states."""
+
+    model: str
+    pinned: bool
+    replicas: dict[str, str] = {}
+
+
 class StoppingReport(Struct, frozen=True):
     """The daemon ends; `stopping` is its pid."""
 
@@ -282,39 +358,3 @@ class UpgradeReport(Struct, frozen=True):
     version: str
     old_version: str
     drain_seconds: float
-
-
-class NoArguments(Struct, frozen=True):
-    """Of a verb that takes none."""
-
-
-class TargetArguments(Struct, frozen=True, omit_defaults=True):
-    """Of `start` and `drain`: a model, one of its aliases, or a replica; None for all."""
-
-    target: str | None = None
-
-
-class StopArguments(Struct, frozen=True, omit_defaults=True):
-    """Of `stop`; `all` ends the daemon too."""
-
-    target: str | None = None
-    all: bool = False
-
-
-class RestartArguments(Struct, frozen=True, omit_defaults=True):
-    """Of `restart`; `rolling` restarts one replica of a model after the other."""
-
-    target: str | None = None
-    rolling: bool = False
-
-
-class ReloadArguments(Struct, frozen=True, omit_defaults=True):
-    """Of `reload`; a dry run changes nothing."""
-
-    dry_run: bool = False
-
-
-class UpgradeArguments(Struct, frozen=True, omit_defaults=True):
-    """Of `upgrade`: how long answers under way may take; None for the configured time."""
-
-    drain_seconds: Annotated[float, Meta(ge=0)] | None = None

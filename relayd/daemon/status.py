@@ -11,6 +11,7 @@ import msgspec
 from relayd import __version__
 from relayd.config import Config, Model
 from relayd.daemon.footprint import Footprint
+from relayd.daemon.ledger import ledger_report
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import (
     EngineReport,
@@ -31,6 +32,7 @@ from relayd.engine import command
 from relayd.engine.differences import differences
 from relayd.errors import RelaydError
 from relayd.handover import Predecessor
+from relayd.planner import Planned
 from relayd.planner.wall import MemoryWall
 from relayd.scheduler import ModelLoad
 from relayd.service import managed
@@ -71,8 +73,14 @@ async def status_report(
         stopping=stopping,
         predecessor=PredecessorReport(finishing.pid, finishing.open_count) if finishing else None,
         models=model_reports(
-            desired.config, statuses, parts.scheduler.load, footprints, differing(parts, statuses)
+            desired.config,
+            statuses,
+            parts.scheduler.load,
+            footprints,
+            differing(parts, statuses),
+            parts.residence.is_pinned,
         ),
+        memory=ledger_report(parts.scheduler, parts.clock),
     )
 
 
@@ -99,12 +107,14 @@ def model_reports(
     load: Callable[[str], ModelLoad],
     footprints: Mapping[str, Footprint],
     differs: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    is_pinned: Callable[[Planned], bool] = lambda planned: planned.residence.pin,
 ) -> tuple[ModelReport, ...]:
     """Return every configured model with its load and its replicas."""
     unknown = Footprint()
 
     def report(model: Model) -> ModelReport:
         busy = load(model.name)
+        ours = [status for status in statuses if status.spec.model == model.name]
         return ModelReport(
             name=model.name,
             aliases=model.aliases,
@@ -119,9 +129,10 @@ def model_reports(
                     footprints.get(status.spec.name, unknown),
                     differs.get(status.spec.name, ()),
                 )
-                for status in statuses
-                if status.spec.model == model.name
+                for status in ours
             ),
+            load="demand" if any(one.planned.residence.demand for one in ours) else "start",
+            pinned=any(is_pinned(one.planned) for one in ours),
         )
 
     return tuple(map(report, config.model))

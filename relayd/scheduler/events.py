@@ -53,15 +53,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """A replica finishes what it has and takes nothing new: it drains, or is unwell.
-
-    Attributes:
-        replica: `MODEL#N`.
-        reason: Why it does not come back by itself; "" where it does.
-    """
+    """A replica finishes what it has and takes nothing new: it drains, or is unwell."""
 
     replica: str
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,6 @@ class KnownReplicas:
         replica = self._replicas.get(ready.replica)
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
             replica.capacity.admit(is_well=True)
-            replica.absence = None
         else:
             self.put(ready.replica, ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots)))
 
@@ -61,23 +60,6 @@ class KnownReplicas:
             return None
         replica.capacity.admit(is_well=False)
         return replica.capacity
-
-    def leave(self, name: str, reason: str) -> str | None:
-        """Take note whether a draining replica comes back; return its model if it is known and does not.
-
-        Args:
-            name: `MODEL#N`.
-            reason: Why it does not; "" where it does.
-        """
-        replica = self._replicas.get(name)
-        if replica is None:
-            return None
-        if reason:
-            replica.absence = Absence(reason, loadable=False)
-            return replica.model
-        if replica.capacity is not None:
-            replica.absence = None
-        return None
 
     def lose(self, name: str) -> None:
         """Forget the capacity of an incarnation that ended.

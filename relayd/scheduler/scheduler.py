@@ -144,8 +144,8 @@ class Scheduler:
             case Expected(name, model):
                 self._replicas.put(name, ReplicaSlots(model))
                 return []
-            case Draining(name, reason):
-                return self._drain(name, reason, now)
+            case Draining(name):
+                return self._drain(name)
         self._keeper.follow(event, now)  # while the slots are still known
         match event:
             case Lost(name):
@@ -160,11 +160,9 @@ class Scheduler:
             case Forgotten(name):
                 return self._forget(name, now)
 
-    def _drain(self, name: str, reason: str, now: float) -> list[Effect]:
-        """Place nothing more there; what waited for it alone is refused, unless it comes back."""
-        capacity, model = self._replicas.pause(name), self._replicas.leave(name, reason)
-        effects = [] if model is None else self._tickets.settle_absent(model, now)
-        return effects if capacity and capacity.running else [*effects, Idle(name)]
+    def _drain(self, name: str) -> list[Effect]:
+        capacity = self._replicas.pause(name)
+        return [] if capacity and capacity.running else [Idle(name)]
 
     def _forget(self, name: str, now: float) -> list[Effect]:
         """Remove a replica; with the last one of a model, what was learned of the model."""

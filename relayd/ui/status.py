@@ -6,7 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relayd.daemon.report import MemoryReport, ServiceReport, StatusReport
+from relayd.daemon.report import MemoryReport, ReplicaReport, ServiceReport, StatusReport
+from relayd.ui.ledger import ledger_notes, ledger_table
 from relayd.units import show_bytes, show_seconds
 
 _RESTART = "relayd restart applies the plan"
@@ -36,7 +37,10 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
     if not report.models:
         return Group(*lines, Text("no model is configured"))
-    return Group(*lines, Text(), _table(report, now), Text(), _memory(report), *_notes(report, now))
+    tables: list[RenderableType] = [Text(), _table(report, now), Text(), _memory(report)]
+    if report.memory.accounts:
+        tables += [Text(), ledger_table(report.memory), Text()]
+    return Group(*lines, *tables, *ledger_notes(report.memory, now), *_notes(report, now))
 
 
 def _service(service: ServiceReport) -> Text:
@@ -61,7 +65,8 @@ def _table(report: StatusReport, now: float) -> Table:
     table.add_column("MODEL BUSY", no_wrap=True)
     for model in report.models:
         for number, replica in enumerate(model.replicas):
-            name = replica.name + (" (demo)" if model.demo else "")
+            marks = [mark for mark, holds in (("demo", model.demo), ("pinned", model.pinned)) if holds]
+            name = replica.name + (f" ({', '.join(marks)})" if marks else "")
             busy = f"{model.running}/{model.slots} slots, {model.waiting} waiting"
             table.add_row(
                 Text(name),
@@ -118,7 +123,7 @@ def _notes(report: StatusReport, now: float) -> Iterator[Text]:
         for replica in model.replicas:
             last = replica.last_exit
             if replica.reason:
-                yield Text(replica.reason, style="yellow")
+                yield Text(_reason(replica), style="yellow")
             if replica.differs:
                 flags = ", ".join(replica.differs)
                 yield Text(f"{replica.name} runs with other arguments than planned: {flags}; {_RESTART}")
@@ -140,6 +145,11 @@ def _notes(report: StatusReport, now: float) -> Iterator[Text]:
                 if replica.state == "fatal":
                     yield from (Text(f"  | {line}", style="dim") for line in last.last_words[-5:])
                 yield Text(f"  more: relayd logs {replica.name}")
+
+
+def _reason(replica: ReplicaReport) -> str:
+    """Return why a replica is not in memory; a reason names it unless it is as short as a clause."""
+    return replica.reason if replica.name in replica.reason else f"{replica.name}: {replica.reason}"
 
 
 def _age(since: float, now: float) -> str:

@@ -110,8 +110,7 @@ def test_what_can_never_become_a_head_is_not_waited_for(begun: bytes, hopeless: 
 
 PIECES = st.sampled_from(
     [
-        b"GET", b"POST", b" ", b"/", b"http://a/", b"http://a:99999/", b"http://[.]/", b"/\xff",
-        b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n", b"\r",
+        b"GET", b"POST", b" ", b"/", b"http://a/", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n", b"\r",
         b"Host: a",
         b"Content-Length: 5", b"Content-Length: 5", b"Transfer-Encoding: chunked", b":", b"X", b"\t", b"\x00",
         b"\xff", b"Connection: close", b"Connection: keep-alive", b"Expect: 100-continue", b"Upgrade: h2c",
@@ -129,14 +128,7 @@ REQUESTS = st.one_of(
     st.lists(PIECES, max_size=14).map(b"".join),
     st.tuples(
         st.sampled_from(
-            [
-                b"GET / HTTP/1.1",
-                b"GET /\xc3\xa4?\xff HTTP/1.1",
-                b"GET http://1.1.1.1:65536/ HTTP/1.1",
-                b"POST /a?b HTTP/1.0",
-                b"GET http://a/ HTTP/1.1",
-                b"PUT * HTTP/1.1",
-            ]
+            [b"GET / HTTP/1.1", b"POST /a?b HTTP/1.0", b"GET http://a/ HTTP/1.1", b"PUT * HTTP/1.1"]
         ),
         st.lists(LINES, min_size=1, max_size=5),
     ).map(lambda parts: b"\r\n".join([parts[0], *parts[1]])),

@@ -35,7 +35,7 @@ class Served(NamedTuple):
 
 
 MODELS = {
-    "slow": Served(SLOW, 2, 2, 256),  # 256 tokens take it 1 s, and 5 where four of them share two cores
+    "slow": Served(SLOW, 2, 2, 512),  # 512 tokens take it 2 s, and 10 where four of them share two cores
     "tiny": Served(TINY, 2, 4, 1024),
     "vectors": Served(TINY, 1, 2, 1024, embeddings=True),
 }

@@ -14,18 +14,23 @@ import pytest
 from relayd.api.control import Verb, open_control
 from relayd.client.control import Client
 from relayd.client.unix import UnixConnection
-from relayd.daemon.report import (
-    ConfigurationReport,
+from relayd.daemon.arguments import (
+    ModelArguments,
     NoArguments,
     ReloadArguments,
+    RestartArguments,
+    StopArguments,
+    TargetArguments,
+    UnloadArguments,
+    UpgradeArguments,
+)
+from relayd.daemon.report import (
+    ConfigurationReport,
+    PinReport,
     ReloadReport,
     ReplicasReport,
-    RestartArguments,
     StatusReport,
-    StopArguments,
     StoppingReport,
-    TargetArguments,
-    UpgradeArguments,
     UpgradeReport,
 )
 from relayd.errors import DaemonError, DaemonSilentError, ModelNotFoundError, NoDaemonError
@@ -34,6 +39,7 @@ pytestmark = pytest.mark.system
 
 NOTHING_CHANGED = ReloadReport(False, [], [], [], {}, [])
 READY = ReplicasReport({"m#0": "ready"})
+PINNED = PinReport("m", True, {"m#0": "ready"})
 UPGRADED = UpgradeReport(1, 2, 7, "2", "1", 30.0)
 
 Result = TypeVar("Result")
@@ -74,6 +80,10 @@ class Answers:
         (("POST", "stop"), lambda client: client.stop("m"), StopArguments("m"), READY),
         (("POST", "drain"), Client.drain, TargetArguments(), READY),
         (("POST", "restart"), lambda client: client.restart("m"), RestartArguments("m"), READY),
+        (("POST", "load"), lambda client: client.load("m"), ModelArguments("m"), READY),
+        (("POST", "unload"), lambda client: client.unload("m#0"), UnloadArguments("m#0"), READY),
+        (("POST", "pin"), lambda client: client.pin("m", pinned=True), ModelArguments("m"), PINNED),
+        (("POST", "unpin"), lambda client: client.pin("m", pinned=False), ModelArguments("m"), PINNED),
         (("POST", "reload"), Client.reload, ReloadArguments(), NOTHING_CHANGED),
         (("POST", "upgrade"), lambda client: client.upgrade(3), UpgradeArguments(3), UPGRADED),
     ],

@@ -79,9 +79,6 @@ class Listener:
     def draining(self, replica: str) -> None:
         self.heard.append(f"{replica} draining")
 
-    def leaving(self, replica: str, reason: str) -> None:
-        self.heard.append(f"{replica} leaving: {reason}")
-
     def stopping(self, endpoint: Endpoint) -> None:
         self.heard.append(f"{endpoint.replica} stopping {endpoint.incarnation}")
 

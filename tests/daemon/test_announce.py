@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayd.daemon.announce import Announcer
-from relayd.daemon.report import TargetArguments
+from relayd.daemon.arguments import TargetArguments
 from relayd.supervisor import Status
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 

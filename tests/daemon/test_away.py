@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from relayd.config import Model
+from relayd.daemon.arguments import ReloadArguments, TargetArguments
 from relayd.daemon.reload import NOT_STARTED, with_what_runs
-from relayd.daemon.report import ReloadArguments, ReloadReport, TargetArguments
+from relayd.daemon.report import ReloadReport
 from relayd.desired.state import DesiredState
 from relayd.errors import ModelFileError
 from relayd.supervisor import State

@@ -45,11 +45,6 @@ class Raw:
     def begun(self) -> None:
         assert self._begun.wait(DEADLINE_SECONDS)
 
-    def leave(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._reader.join()
-        self._socket.close()
-
     def end(self) -> bytes:
         assert self._ended.wait(DEADLINE_SECONDS), self.answer[-300:]
         self._reader.join()
@@ -163,26 +158,3 @@ def test_what_outlasts_the_end_of_a_replica_is_answered_in_every_place(
         and (b"Retry-After: " not in answer or code_of(answer) != "model_unavailable")
     ]
     assert [] == [name for name, answer in answers.items() if b"<reset>" in answer]
-
-
-def test_what_waits_for_a_model_that_is_being_stopped_does_not_wait_for_its_drain(
-    start_daemon: Callable[..., Daemon], slow_model: Path
-) -> None:
-    daemon = start_daemon(config(slow_model, slots=1))
-    running = Raw(daemon.url, post(1_900, stream=True))
-    running.begun()
-    waiting = [Raw(daemon.url, post(3, stream=stream)) for stream in (False, True)]
-    await_load(daemon, running=1, waiting=2)
-    stop = threading.Thread(target=daemon.client.drain, args=("slow",))
-    stop.start()
-    answers = [one.end() for one in waiting]
-    answers.append(Raw(daemon.url, post(3, stream=False)).end())
-    state = daemon.replicas()["slow#0"]["state"]
-    running.leave()
-    stop.join()
-
-    assert [503] * 3 == [status_of(answer) for answer in answers]
-    assert ["model_unavailable"] * 3 == [code_of(answer) for answer in answers]
-    assert [] == [answer for answer in answers if b"Retry-After: " not in answer]
-    assert "draining" == state
-    assert "stopped" == daemon.replicas()["slow#0"]["state"]

@@ -1,7 +1,6 @@
 """Each report of the supervisor becomes one event of the scheduler, after its listeners were called."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,9 @@ ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
         (lambda bridge: bridge.ready(PLANNED, ENDPOINT), ["changed", Ready("m#0", "m", 3, ENDPOINT)]),
         (lambda bridge: bridge.paused("m#0"), ["changed", Draining("m#0")]),
         (lambda bridge: bridge.draining("m#0"), ["changed", Draining("m#0")]),
-        (lambda bridge: bridge.leaving("m#0", "why"), ["changed", Draining("m#0", "why")]),
         (lambda bridge: bridge.lost(ENDPOINT), [("retired", ENDPOINT), "changed", Lost("m#0")]),
         (lambda bridge: bridge.gone("m#0", "it is stopped"), ["changed", Gone("m#0", "it is stopped")]),
         (lambda bridge: bridge.unloaded("m#0", "m", SIZES), ["changed", Unloaded("m#0", "m", NO_ROOM)]),
-        (
-            lambda bridge: bridge.wanted(replace(PLANNED, cold=SIZES)),
-            ["changed", Expected("m#0", "m"), "changed", Unloaded("m#0", "m", NO_ROOM)],
-        ),
         (lambda bridge: bridge.forgotten("m#0"), ["changed", Forgotten("m#0")]),
     ],
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relayd.config import Model
+from relayd.daemon.arguments import TargetArguments
 from relayd.daemon.filewatch import FileWatch
-from relayd.daemon.report import TargetArguments
 from relayd.errors import ModelFileError
 from relayd.supervisor import Replica
 from tests.daemon.assembled import Assembled, desired, with_parts

@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relayd.daemon.operations import Operations, verbs
-from relayd.daemon.report import (
+from relayd.daemon.arguments import (
     NoArguments,
     ReloadArguments,
     RestartArguments,
     StopArguments,
-    StoppingReport,
     TargetArguments,
     UpgradeArguments,
 )
+from relayd.daemon.operations import Operations, verbs
+from relayd.daemon.report import StoppingReport
 from relayd.errors import DaemonError, ModelNotFoundError
 from tests.daemon.assembled import MODEL, SERVER, Assembled, desired, with_parts
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relayd.daemon.report import ReplicasReport, RestartArguments
+from relayd.daemon.arguments import RestartArguments
+from relayd.daemon.report import ReplicasReport
 from relayd.desired.state import DesiredState
 from relayd.errors import ModelFileError
 from relayd.planner import Planned

@@ -166,9 +166,9 @@ class World:
         self.up[replica] = self.incarnate(replica)
         return Ready(replica, model_of(replica), SLOTS, self.up[replica])
 
-    def drain(self, replica: str, number: int) -> Event:
+    def drain(self, replica: str, _number: int) -> Event:
         self.up.pop(replica, None)
-        return Draining(replica, "it was stopped" if number % 2 else "")
+        return Draining(replica)
 
     def lose(self, replica: str, _number: int) -> Event:
         self.end(replica)

@@ -48,11 +48,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--replicas", default="2,2,1", help="of each model; the first two are slow")
     parser.add_argument("--clients", type=int, default=12, help="that ask at a time")
-    parser.add_argument(
-        "--only",
-        default="",
-        help="inject only these faults, named like their functions; `none` for the load alone",
-    )
+    parser.add_argument("--only", default="", help="inject only these faults, named like their functions")
     parser.add_argument("--measure", action="store_true", help="measure instead, at default intervals")
     return parser
 

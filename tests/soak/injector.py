@@ -47,8 +47,7 @@ class Injector:
             if not self._bag:
                 chosen = [fault for fault in self.faults() if not only or fault.__name__ in only]
                 self._bag = self.chance.sample(chosen, len(chosen))
-            if not self._bag:  # none of them is wanted: only the load runs
-                await asyncio.sleep(until - clock())
+            if not self._bag:
                 return
             fault = self._bag.pop()
             told = await fault()

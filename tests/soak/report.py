@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from relayd.units import show_bytes
 from tests.soak.clients import WHOLE
 from tests.soak.load import Load
 from tests.soak.timeline import Timeline
-from tests.soak.watch import Figures, Watch
+from tests.soak.watch import Watch
 from tests.soak.world import World
 
 _NOT_INJECTED = {
@@ -63,18 +63,6 @@ def _figures(watch: Watch) -> Iterator[str]:
         bytes_ = ", ".join(show_bytes(value) for value in (memory[0], memory[-1], max(memory)))
         life = figures.samples[-1][0] - figures.samples[0][0]
         yield f"  {life:5.0f} s  {bytes_};  {descriptors[0]}, {descriptors[-1]}, {max(descriptors)}"
-    yield "over time (daemon, memory, descriptors):"
-    yield from over_time(watch.figures)
-
-
-def over_time(daemons: Sequence[Figures], step_seconds: float = 30.0) -> Iterator[str]:
-    """Yield what the daemon of the time held, at every step."""
-    due = 0.0
-    for number, daemon in enumerate(daemons, 1):
-        for at, memory, descriptors in daemon.samples:
-            if at >= due:
-                yield f"  {at:6.0f} s  {number:3}  {show_bytes(memory)}  {descriptors}"
-                due = at - at % step_seconds + step_seconds
 
 
 def _journal(folder: Path) -> Iterator[str]:

@@ -18,13 +18,7 @@ _FIGURES_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Figures:
-    """Memory and descriptors of one daemon over its life.
-
-    Attributes:
-        pid: Of the daemon.
-        began: Seconds since the soak's start.
-        samples: Seconds since the soak's start, bytes in memory (RSS), open descriptors.
-    """
+    """Memory and descriptors of one daemon over its life."""
 
     pid: int
     began: float

@@ -135,9 +135,6 @@ class Listener:
     def draining(self, replica: str) -> None:
         self.heard.append("draining")
 
-    def leaving(self, replica: str, reason: str) -> None:
-        self.heard.append(f"leaving: {reason}")
-
     def stopping(self, endpoint: Endpoint) -> None:
         self.heard.append("stopping")
 

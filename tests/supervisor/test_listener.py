@@ -33,22 +33,3 @@ def test_only_an_end_by_command_is_announced_before_it(old: State, new: State, h
     announce(listener, old, new, PLANNED, endpoint=ENDPOINT, reason="")
 
     assert heard == listener.heard
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "for_good", "heard"),
-    [
-        (State.READY, State.DRAINING, True, ["leaving: r"]),
-        (State.DRAINING, State.DRAINING, False, ["draining"]),
-        (State.DRAINING, State.STOPPING, True, ["stopping", "lost"]),
-        (State.STOPPING, State.STOPPING, True, []),
-        (State.STOPPING, State.STOPPING, False, ["expected"]),
-    ],
-)
-def test_an_end_for_good_is_announced_as_it_begins(
-    old: State, new: State, heard: list[str], *, for_good: bool
-) -> None:
-    listener = Listener()
-    announce(listener, old, new, PLANNED, endpoint=ENDPOINT, reason="r", for_good=for_good)
-
-    assert heard == listener.heard

@@ -1,0 +1,65 @@
+"""relayd load, unload, pin, unpin: which models are in memory, by command."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from relayd.cli.act import show_states
+from relayd.cli.support import completion
+from relayd.cli.support.control import daemon_client
+from relayd.cli.support.output import AsJson, print_json
+
+OneModel = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model or its alias.", autocompletion=completion.targets)
+]
+
+
+def load(model: OneModel, as_json: AsJson = False) -> None:
+    """Bring a model into memory, and wait until it serves.
+
+    Others make room by the rules that hold for a request: never while they are busy or pinned.
+    """
+    report = daemon_client().load(model)
+    show_states(report, as_json=as_json)
+    if "ready" not in report.replicas.values():
+        raise typer.Exit(1)
+
+
+def unload(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[#N]", help="A model or one replica.", autocompletion=completion.targets
+        ),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="End its running requests.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model out of memory after its running requests.
+
+    A request for it brings it back; what shall stay away is stopped with `relayd stop`.
+    """
+    show_states(daemon_client().unload(target, force=force), as_json=as_json)
+
+
+def pin(model: OneModel, as_json: AsJson = False) -> None:
+    """Keep a model in memory once it is loaded, whatever else needs memory.
+
+    This holds over restarts, until it is unpinned.
+    """
+    _set_pin(model, pinned=True, as_json=as_json)
+
+
+def unpin(model: OneModel, as_json: AsJson = False) -> None:
+    """Let a model make room for others again."""
+    _set_pin(model, pinned=False, as_json=as_json)
+
+
+def _set_pin(model: str, *, pinned: bool, as_json: bool) -> None:
+    report = daemon_client().pin(model, pinned=pinned)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        states = ", ".join(f"{name} is {state}" for name, state in report.replicas.items())
+        print(f"{report.model} is {'pinned' if report.pinned else 'not pinned'}: {states}")

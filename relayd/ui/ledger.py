@@ -1,0 +1,47 @@
+"""How does the memory ledger look in `relayd status`?"""
+
+from collections.abc import Iterator, Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from relayd.daemon.report import LedgerReport, LoadReport
+from relayd.units import show_bytes, show_seconds
+
+_SHOWN_LOADS = 4
+
+
+def ledger_table(ledger: LedgerReport) -> Table:
+    """Return what models may take of each account, what they do, and what is left."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("LEDGER", overflow="fold")
+    for heading in ("CAPACITY", "PLANNED", "MEASURED", "OTHERS", "FREE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in ledger.accounts:
+        sizes = (row.capacity, row.planned, row.measured, row.others, row.free)
+        table.add_row(row.account, *map(show_bytes, sizes))
+    return table
+
+
+def ledger_notes(ledger: LedgerReport, now: float) -> Iterator[Text]:
+    """Yield who waits for memory and for whom, what leaves, the last loads, and evictions by cause."""
+    for one in ledger.waiting:
+        ahead = f", for {', '.join(one.waits_for)} to make room" if one.waits_for else ""
+        age = show_seconds(max(0.0, now - one.since))
+        yield Text(f"{one.replica} waits for {_sizes(one.needs)} since {age}{ahead}", style="yellow")
+    for replica, cause in ledger.leaving.items():
+        yield Text(f"{replica} leaves memory ({cause.replace('_', ' ')}) when its requests have ended")
+    if ledger.loads:
+        yield Text(f"last loads: {'; '.join(map(_load, ledger.loads[:_SHOWN_LOADS]))}")
+    if ledger.evictions:
+        counts = (f"{cause.replace('_', ' ')} {count}" for cause, count in ledger.evictions.items())
+        yield Text(f"unloaded since the daemon started: {', '.join(counts)}")
+
+
+def _load(load: LoadReport) -> str:
+    took = f"{load.replica} {'failed after' if load.failure else 'in'} {show_seconds(load.seconds)}"
+    return took + (f" (waited {show_seconds(load.waited_seconds)})" if load.waited_seconds >= 0.1 else "")
+
+
+def _sizes(needs: Mapping[str, int]) -> str:
+    return " and ".join(f"{show_bytes(size)} of {account}" for account, size in needs.items()) or "memory"
