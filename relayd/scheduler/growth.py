@@ -13,7 +13,7 @@ from relayd.scheduler.residency import COMING, Residency, Stage
 _LOOK_SECONDS = 1.0
 """How often the wait of a model that can grow is looked at."""
 
-_LOOKS_A_SHRINK = 8
+_LOOKS_A_SHRINK = 4
 """How often slots are looked at before a replica is surplus."""
 
 
@@ -43,9 +43,9 @@ class Growth:
         """Return the replicas beyond `replicas.min` that are not needed: at most one of each model."""
         found = dict[str, Residency]()
         for one in self._floor.residencies:
-            if not (one.resident.growth and one.phase is Stage.LOADED and one.leaving is None):
+            if not self._can_shrink(one):
                 self._surplus_since.pop(one.name, None)
-            elif one.resident.pin or not self._is_spare(one):
+            elif not self._is_spare(one):
                 self._surplus_since[one.name] = now
             elif self._spare_until(one, now) <= now:
                 found.setdefault(one.model, one)
@@ -63,12 +63,18 @@ class Growth:
 
     def _pays(self, one: Residency, now: float) -> bool:
         floor, siblings = self._floor, list(self._floor.residencies.of(one.model))
-        working = [other for other in siblings if other.phase is Stage.LOADED]
-        if not one.may_be_called(now) or not working or any(other.phase in COMING for other in siblings):
+        working = [other for other in siblings if other.stage is Stage.LOADED]
+        if not one.may_be_called(now) or not working or any(other.stage in COMING for other in siblings):
             return False
         slots = sum(capacity.slots for capacity in floor.replicas.capacities(one.model))
         wait_seconds = floor.waiting(one.model) * floor.service.seconds(one.model) / max(slots, 1)
         return wait_seconds > floor.load_seconds(one) and floor.has_room_beside(working[0])
+
+    def _can_shrink(self, one: Residency) -> bool:
+        siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
+        is_alone = not any(other.stage is Stage.LOADED and other.leaving is None for other in siblings)
+        is_kept = not one.resident.growth or one.resident.pin or one.leaving is not None
+        return one.stage is Stage.LOADED and not is_alone and not is_kept
 
     def _is_spare(self, one: Residency) -> bool:
         """Return whether the other replicas have slots for all that this one works on."""
@@ -76,7 +82,7 @@ class Growth:
         others = [other for other in self._floor.replicas.capacities(one.model) if other is not capacity]
         free = sum(other.free for other in others if other.accepting)
         work = capacity.slots - capacity.free if capacity else 0
-        return bool(others) and not self._floor.waiting(one.model) and work <= free
+        return not self._floor.waiting(one.model) and work <= free
 
     def _spare_until(self, one: Residency, now: float) -> float:
         since = self._surplus_since.setdefault(one.name, now)

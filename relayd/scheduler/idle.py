@@ -53,7 +53,7 @@ class IdleReplicas:
         """Return when a replica has been idle for too long; infinity while it works, or may stay."""
         capacity, policy = self._floor.capacity(one), one.resident
         is_kept = policy.idle_seconds is None or policy.pin or policy.home
-        if is_kept or one.phase is not Stage.LOADED or one.leaving is not None or capacity is None:
+        if is_kept or one.stage is not Stage.LOADED or one.leaving is not None or capacity is None:
             return math.inf
         if capacity.running or self._floor.waiting(one.model) or policy.idle_seconds is None:
             return math.inf
@@ -62,13 +62,13 @@ class IdleReplicas:
     def _look_at(self, one: Residency, now: float) -> float:
         """Return when a replica may have been idle for too long; one that works now is idle later."""
         expires_at, seconds = self._expires_at(one), one.resident.idle_seconds
-        is_working = expires_at == math.inf and one.phase is Stage.LOADED and one.leaving is None
+        is_working = expires_at == math.inf and one.stage is Stage.LOADED and one.leaving is None
         if is_working and seconds is not None:
             return now + max(seconds, AT_ONCE_SECONDS)
         return expires_at
 
     def _homes(self) -> list[Residency]:
-        return [one for one in self._floor.residencies if one.resident.home]
+        return [one for one in self._floor.residencies if one.resident.home and not one.resident.growth]
 
     def _away(self, now: float) -> list[Residency]:
         return [one for one in self._homes() if one.may_be_called(now) and not one.is_unloaded]
@@ -77,7 +77,7 @@ class IdleReplicas:
         """Take note of the last moment at which a request ran or waited, or a load was under way."""
         for one in self._floor.residencies:
             capacity = self._floor.capacity(one)
-            if (capacity and capacity.running) or one.phase in COMING or self._floor.waiting(one.model):
+            if (capacity and capacity.running) or one.stage in COMING or self._floor.waiting(one.model):
                 self._quiet_since = now
             elif capacity:
                 self._quiet_since = max(self._quiet_since, capacity.used_at)

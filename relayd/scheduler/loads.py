@@ -8,6 +8,7 @@ failure in a row.
 
 from collections import deque
 
+from relayd.scheduler.capacity import ReplicaSlots
 from relayd.scheduler.floor import Floor
 from relayd.scheduler.memory import Load, LoadFailed
 from relayd.scheduler.residency import COMING, Failure, Origin, Residency, Stage, Want
@@ -32,7 +33,7 @@ class Loads:
         self._done: deque[LoadDone] = deque(maxlen=_KEPT_LOADS)
 
     def __repr__(self) -> str:
-        coming = sum(one.phase in COMING for one in self._floor.residencies)
+        coming = sum(one.stage in COMING for one in self._floor.residencies)
         return f"<Loads: {coming} under way, {len(self._done)} done>"
 
     def call(self, model: str, origin: Origin, now: float) -> list[Load]:
@@ -48,21 +49,23 @@ class Loads:
         """Order the load of a replica, at once or when its memory of before is free."""
         known = self._floor.replicas.get(one.name)
         is_loadable = known is not None and known.absence is not None and known.absence.loadable
-        if known is None or not is_loadable or not one.may_be_called(now):
+        if known is None or not is_loadable or one.is_called_back or not one.may_be_called(now):
             return []
-        known.absence = None
         one.want, one.is_unloaded = Want(origin, now), False
-        if one.phase is Stage.ENDING:
-            one.is_called_back = True
-            return []
+        one.is_called_back = one.stage is Stage.ENDING
+        return [] if one.is_called_back else [self.order(one, known)]
+
+    def order(self, one: Residency, known: ReplicaSlots) -> Load:
+        """Order the load of a replica that is not in memory."""
+        known.absence, one.is_called_back = None, False
         one.stand(Stage.CALLED)
-        return [Load(one.name)]
+        return Load(one.name)
 
     def insist(self, model: str, now: float) -> list[Load]:
         """Load a model for an operator: failures of before do not count, and it is not given up."""
         for one in self._floor.residencies.of(model):
             one.failure = None
-            if one.phase in COMING and one.leaving is None:
+            if one.stage in COMING and one.leaving is None:
                 one.want.origin = Origin.OPERATOR
         return self.call(model, Origin.OPERATOR, now)
 
@@ -72,7 +75,7 @@ class Loads:
         return [
             one
             for one in self._floor.residencies.of(model)
-            if one.phase in given_up
+            if one.stage in given_up
             and one.leaving is None
             and one.want.origin in (Origin.DEMAND, Origin.GROWTH)
         ]
@@ -80,7 +83,7 @@ class Loads:
     def succeed(self, one: Residency, now: float) -> None:
         """Take note that a replica is ready."""
         granted_at, one.failure = one.want.granted_at, None
-        if one.phase is Stage.LOADING and granted_at is not None:
+        if one.stage is Stage.LOADING and granted_at is not None:
             self._floor.times.learn(one.model, now - granted_at)
             self._note(one, granted_at, now)
         one.stand(Stage.LOADED)

@@ -33,7 +33,7 @@ class MemoryView:
     def waiters(self) -> list[MemoryWaiter]:
         """Return the replicas that wait for memory, the oldest first."""
         waits_for = self._keeper.swapper.decision.waits_for
-        asking = [one for one in self._floor.residencies if one.phase is Stage.ASKING]
+        asking = [one for one in self._floor.residencies if one.stage is Stage.ASKING]
         asking.sort(key=lambda one: (one.want.at, one.name))
         return [
             MemoryWaiter(one.name, one.model, one.want.at, one.want.sizes[-1], waits_for.get(one.name, ()))
@@ -59,22 +59,22 @@ class MemoryView:
         if ticket_id not in waiting:
             return None
         capacities = list(self._floor.replicas.capacities(model))
-        coming = [one for one in self._floor.residencies.of(model) if one.phase in COMING]
+        coming = [one for one in self._floor.residencies.of(model) if one.stage in COMING]
         position = waiting.index(ticket_id) + 1
         slots = max(1, sum(capacity.slots for capacity in capacities))
         queue_seconds = (position - 1) / slots * self._floor.service.seconds(model)
         load_seconds = 0.0 if capacities else min((self._left(one, now) for one in coming), default=0.0)
-        is_loading = any(one.phase is Stage.LOADING for one in coming)
+        is_loading = any(one.stage is Stage.LOADING for one in coming)
         return TicketProgress(position, bool(capacities), is_loading, load_seconds + queue_seconds)
 
     def _left(self, one: Residency, now: float) -> float:
         """Return what is left of a load."""
         granted_at = one.want.granted_at
-        gone = now - granted_at if one.phase is Stage.LOADING and granted_at is not None else 0.0
+        gone = now - granted_at if one.stage is Stage.LOADING and granted_at is not None else 0.0
         return max(0.0, self._floor.load_seconds(one) - gone)
 
     def _is_there(self, one: Residency) -> bool:
-        return one.phase in (
+        return one.stage in (
             Stage.LOADING,
             Stage.HELD,
             Stage.LOADED,
@@ -86,7 +86,7 @@ class MemoryView:
             one.name,
             one.model,
             self._floor.ledger.held(one.name),
-            loading_since=one.want.granted_at if one.phase is Stage.LOADING else None,
+            loading_since=one.want.granted_at if one.stage is Stage.LOADING else None,
             used_at=capacity.used_at if capacity else one.loaded_at,
             leaving=one.leaving or (EvictionCause.MEMORY if turn else None),
             leaves_for=turn.asker if turn else "",

@@ -105,7 +105,7 @@ class Residency:
         name: The replica.
         model: Whose replica it is.
         policy: Its operator's settings; None when it is never loaded on demand.
-        phase: Where it stands.
+        stage: Where it stands.
         want: The load that is under way, or was.
         loaded_at: When it was ready (monotonic seconds).
         turn: Its last turn, while another model waits for its memory and it is still in use.
@@ -120,7 +120,7 @@ class Residency:
     name: str
     model: str
     policy: Resident | None = None
-    phase: Stage = Stage.ABSENT
+    stage: Stage = Stage.ABSENT
     want: Want = field(default_factory=Want)
     loaded_at: float = 0.0
     turn: LastTurn | None = None
@@ -136,18 +136,18 @@ class Residency:
         """Its settings, or those of a replica that stays."""
         return self.policy or _KEPT
 
-    def stand(self, phase: Stage) -> None:
-        """Enter a phase; one that ends its time in memory forgets why it left."""
-        self.phase = phase
-        if phase in (Stage.ABSENT, Stage.CALLED, Stage.ENDING):
+    def stand(self, stage: Stage) -> None:
+        """Enter a stage; one that ends its time in memory forgets why it left."""
+        self.stage = stage
+        if stage in (Stage.ABSENT, Stage.CALLED, Stage.ENDING):
             self.turn, self.noted = None, 0
-        if phase is Stage.ABSENT:
+        if stage is Stage.ABSENT:
             self.leaving, self.is_evicted = None, False
 
     def may_be_called(self, now: float) -> bool:
         """Return whether a request may load it at `now` (monotonic seconds)."""
         has_failed = self.failure is not None and self.failure.retry_at > now
-        return self.phase in (Stage.ABSENT, Stage.ENDING) and self.policy is not None and not has_failed
+        return self.stage in (Stage.ABSENT, Stage.ENDING) and self.policy is not None and not has_failed
 
 
 class Residencies:
@@ -158,7 +158,7 @@ class Residencies:
         self._of_model: dict[str, dict[str, Residency]] = {}
 
     def __repr__(self) -> str:
-        loaded = sum(one.phase is Stage.LOADED for one in self)
+        loaded = sum(one.stage is Stage.LOADED for one in self)
         return f"<Residencies: {loaded} of {len(self._all)} loaded>"
 
     def __iter__(self) -> Iterator[Residency]:

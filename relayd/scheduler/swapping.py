@@ -81,17 +81,18 @@ class Swapper:
     def give_up(self, model: str, *, have_timed_out: bool) -> list[MemoryEffect]:
         """Unload what was being loaded for requests, the last of which has left."""
         for one in self._floor.residencies.of(model):
-            one.is_called_back = False
+            if one.want.origin is Origin.DEMAND:
+                one.is_called_back = False
         unwanted = self._loads.unwanted(model, have_timed_out=have_timed_out)
         return [self._evict(one, EvictionCause.NOBODY_WAITS) for one in unwanted]
 
     def unload(self, name: str, *, force: bool) -> list[MemoryEffect]:
         """Unload a replica for an operator, when it has finished its work unless forced."""
         one = self._floor.residencies.get(name)
-        if one is None or one.phase in (Stage.ABSENT, Stage.ENDING) or (one.is_evicted and not force):
+        if one is None or one.stage in (Stage.ABSENT, Stage.ENDING) or (one.is_evicted and not force):
             return []
         one.is_unloaded = True
-        if force or one.phase is not Stage.LOADED or self._floor.is_idle(one):
+        if force or one.stage is not Stage.LOADED or self._floor.is_idle(one):
             return [self._evict(one, EvictionCause.OPERATOR, force=force)]
         self._leave(one, EvictionCause.OPERATOR)
         return []
@@ -138,7 +139,7 @@ class Swapper:
 
     def _enter(self, one: Residency, index: int, now: float) -> None:
         self._floor.ledger.enter(one.name, one.want.sizes[index])
-        one.phase, one.want.granted_at = Stage.LOADING, now
+        one.stage, one.want.granted_at = Stage.LOADING, now
 
     def _refuse(self, one: Residency, now: float) -> Evict:
         """Give up a load for which there never is room."""
@@ -153,7 +154,7 @@ class Swapper:
         for one in asking:
             is_unwanted = one.resident.demand and one.want.origin is Origin.START
             is_hopeless = one.name not in self.decision.waits_for and self._right(one) is Right.NONE
-            if one.phase is Stage.ASKING and is_hopeless and (one.resident.growth or is_unwanted):
+            if one.stage is Stage.ASKING and is_hopeless and (one.resident.growth or is_unwanted):
                 if one.resident.growth:
                     one.failure = Failure(_NO_ROOM, now + self._floor.policy.shrink_after_seconds, 0)
                 effects.append(self._evict(one, EvictionCause.NOBODY_WAITS))
@@ -187,7 +188,7 @@ class Swapper:
     def _asking(self) -> list[Residency]:
         """Return who waits for memory, in the order of the grants; not whose memory of before is not free."""
         floor = self._floor
-        asking = [one for one in floor.residencies if one.phase is Stage.ASKING and one.leaving is None]
+        asking = [one for one in floor.residencies if one.stage is Stage.ASKING and one.leaving is None]
         asking = [one for one in asking if not floor.ledger.holds(one.name)]
         return sorted(asking, key=lambda one: (one.want.at, one.name))
 
@@ -198,10 +199,10 @@ class Swapper:
     def _right(self, one: Residency) -> Right:
         """Return who may leave for a replica: only the first of a model, and only where it is wanted."""
         siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
-        if any(other.phase in _IN_MEMORY and other.leaving is None for other in siblings):
+        if any(other.stage in _IN_MEMORY and other.leaving is None for other in siblings):
             return Right.NONE
         place = (one.want.at, one.name)
-        if any(other.phase is Stage.ASKING and (other.want.at, other.name) < place for other in siblings):
+        if any(other.stage is Stage.ASKING and (other.want.at, other.name) < place for other in siblings):
             return Right.NONE
         if self._floor.waiting(one.model) or one.want.origin is Origin.OPERATOR:
             return Right.TURN
@@ -223,12 +224,12 @@ class Swapper:
 
     def _pool(self, now: float) -> Pool:
         ledger, residencies = self._floor.ledger, self._floor.residencies
-        stays = {one.name for one in residencies if one.leaving is None and one.phase is not Stage.ENDING}
+        stays = {one.name for one in residencies if one.leaving is None and one.stage is not Stage.ENDING}
         leaving = {name: held for name, held in ledger.entries() if name not in stays}
         loading = {
             lane: one.name
             for one in residencies
-            if one.phase is Stage.LOADING
+            if one.stage is Stage.LOADING
             for lane in lanes(ledger.held(one.name))
         }
         return Pool(ledger.free(), leaving, loading, self._candidates(now))
@@ -237,7 +238,7 @@ class Swapper:
         return [
             self._candidate(one, now)
             for one in self._floor.residencies
-            if one.phase is Stage.LOADED and one.leaving is None and not one.resident.pin
+            if one.stage is Stage.LOADED and one.leaving is None and not one.resident.pin
             if (capacity := self._floor.capacity(one)) is not None and capacity.is_well
         ]
 

@@ -7,7 +7,7 @@ from relayd.scheduler.residency import COMING, Origin, Residency, Stage, Want
 
 
 class Tracking:
-    """Keeps phases and ledger as the supervisor reports them.
+    """Keeps stages and ledger as the supervisor reports them.
 
     Args:
         floor: What is known of memory.
@@ -24,7 +24,7 @@ class Tracking:
     def ready(self, name: str, model: str, now: float) -> None:
         """Take note that a replica takes work; one that is to leave does not."""
         one = self._floor.residencies.enter(name, model)
-        if one.phase is not Stage.LOADED:
+        if one.stage is not Stage.LOADED:
             self._loads.succeed(one, now)
         if capacity := self._floor.capacity(one):
             capacity.used_at = max(capacity.used_at, now)
@@ -34,7 +34,7 @@ class Tracking:
     def lost(self, name: str, now: float) -> None:
         """Take note that the process of a replica has ended."""
         one = self._floor.residencies.get(name)
-        if one is not None and one.phase in (Stage.LOADED, Stage.HELD):
+        if one is not None and one.stage in (Stage.LOADED, Stage.HELD):
             self._floor.note_demand(one, now)
             self._floor.end(one)
 
@@ -50,7 +50,7 @@ class Tracking:
         one = self._floor.residencies.enter(name, model)
         self._floor.note_demand(one, now)
         one.is_called_back = False
-        if one.phase in COMING and one.leaving is None:
+        if one.stage in COMING and one.leaving is None:
             self._loads.fail(one, LoadFailed(name, reason), now)
         else:
             self._floor.end(one)
@@ -65,23 +65,24 @@ class Tracking:
     def asked(self, event: MemoryAsked, now: float) -> None:
         """Take note that a replica waits for memory."""
         one = self._floor.residencies.enter(event.replica, event.model)
-        if one.phase not in (Stage.CALLED, Stage.ASKING):
+        if one.stage not in (Stage.CALLED, Stage.ASKING):
             one.want = Want(Origin.START, now)
-            one.leaving, one.is_evicted = None, False
+        one.leaving, one.is_evicted = None, False
         one.want.sizes, one.want.granted_at = event.sizes or ({},), None
-        one.phase = Stage.ASKING
+        one.stage = Stage.ASKING
 
     def taken_back(self, name: str) -> None:
-        """Take note that a replica does not wait for memory any more."""
+        """Take note that a replica does not start with the memory that it asked for, or was just granted."""
         one = self._floor.residencies.get(name)
-        if one is not None and one.phase is Stage.ASKING:
-            one.phase = Stage.CALLED
+        if one is not None and one.stage in (Stage.ASKING, Stage.LOADING):
+            self._floor.ledger.release(name)
+            one.stage = Stage.CALLED
 
     def held(self, event: Holds, model: str) -> None:
         """Count a replica that is in memory already."""
         self._floor.ledger.enter(event.replica, event.by_account)
         one = self._floor.residencies.enter(event.replica, model)
-        if one.phase is not Stage.LOADED:
+        if one.stage is not Stage.LOADED:
             one.stand(Stage.HELD)
 
     def freed(self, event: MemoryFreed) -> list[Load]:
@@ -90,11 +91,12 @@ class Tracking:
         one = self._floor.residencies.get(event.replica)
         if one is None:
             return []
-        if one.phase is Stage.LOADING:
-            one.phase = Stage.CALLED  # tried again, or to be reported as failed or unloaded
-        elif one.phase in (Stage.ENDING, Stage.LOADED, Stage.HELD):
+        if one.stage is Stage.LOADING:
+            one.stage = Stage.CALLED  # tried again, or to be reported as failed or unloaded
+        elif one.stage in (Stage.ENDING, Stage.LOADED, Stage.HELD):
             one.stand(Stage.ABSENT)
-        return self._call_back(one)
+        known = self._floor.replicas.get(one.name)
+        return [self._loads.order(one, known)] if one.is_called_back and known else []
 
     def failed(self, event: LoadFailed, now: float) -> Residency | None:
         """Take note that a load failed, and return whose; None when it was being given up anyway."""
@@ -103,10 +105,3 @@ class Tracking:
             return None
         self._loads.fail(one, event, now)
         return one
-
-    def _call_back(self, one: Residency) -> list[Load]:
-        if not one.is_called_back:
-            return []
-        one.is_called_back = False
-        one.stand(Stage.CALLED)
-        return [Load(one.name)]

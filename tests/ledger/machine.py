@@ -80,6 +80,7 @@ class Process:
     slots: int = 4
     load_seconds: float = 2.0
     stop_seconds: float = 0.1
+    freed_seconds: float = 0.0
     fails: int = 0
     policy: Resident = field(default_factory=Resident)
     life: Life = Life.COLD
@@ -285,6 +286,7 @@ class Machine:
 
     def _load(self, process: Process) -> None:
         assert process.life is Life.COLD, f"{process.name} was loaded twice"
+        assert not process.held, f"{process.name} was loaded before its memory was free"
         process.life = Life.WAITING
         self.post(Expected(process.name, process.model))
         sizes = ({account: Bytes(count) for account, count in process.need.items()},)
@@ -354,9 +356,13 @@ class Machine:
         if was_ready:
             self.post(Lost(process.name))
 
-        def freed() -> None:
-            process.life, process.held = Life.COLD, {}
+        def reaped() -> None:
+            process.life = Life.COLD
             self.post(Unloaded(process.name, process.model, "unloaded"))
+            self.later(process.freed_seconds, freed)
+
+        def freed() -> None:
+            process.held = {}
             self.post(MemoryFreed(process.name))
 
-        self.later(process.stop_seconds, freed)
+        self.later(process.stop_seconds, reaped)

@@ -55,6 +55,7 @@ class Sequence:
             slots=chance.randint(1, 4),
             load_seconds=chance.uniform(0.01, 5),
             stop_seconds=chance.uniform(0, 2),
+            freed_seconds=chance.choice((0.0, 0.0, 3.0)),
             fails=chance.choice((0, 0, 0, 1, 3)),
             policy=policy,
         )

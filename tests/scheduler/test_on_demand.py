@@ -3,11 +3,17 @@
 import pytest
 
 from relayd.scheduler import (
+    Evict,
     EvictionCause,
     Expected,
+    Finished,
     Gone,
+    Grant,
+    Load,
     LoadFailed,
+    MemoryAsked,
     MemoryRoom,
+    MemoryTakenBack,
     Refusal,
     Refuse,
     ResidenceSet,
@@ -15,7 +21,6 @@ from relayd.scheduler import (
     Scheduler,
     Unloaded,
 )
-from relayd.scheduler.memory import Load
 from relayd.units import Bytes
 from tests.ledger.machine import Life
 from tests.scheduler.rooms import life, loaded, machine, names, placed_after, process
@@ -212,3 +217,42 @@ def test_a_daemon_without_limits_grants_at_once() -> None:
 
     assert scheduler.memory.ledger()
     assert [] == without.memory.ledger()
+
+
+def test_a_client_that_leaves_while_memory_of_before_is_freed_leaves_no_load_behind() -> None:
+    made = loaded(1, process("a#0", freed_seconds=5.0))
+    made.unload("a#0")
+    made.run(made.now + 1)
+    made.cancel(made.ask("a", 1.0))
+    made.run(made.now + 20)
+    later = made.ask("a", 1.0)
+    made.run(made.now + 20)
+
+    assert ["a#0"] == names(made)
+    assert 2.0 == placed_after(later)
+
+
+def test_a_load_waits_until_the_memory_of_before_is_free() -> None:
+    made = loaded(1, process("a#0", freed_seconds=5.0))
+    made.unload("a#0")
+    made.run(made.now + 1)
+    request = made.ask("a", 1.0)
+    made.run(made.now + 20)
+
+    assert 4.1 + 2 == placed_after(request)
+
+
+def test_memory_that_was_granted_and_not_used_is_free_again() -> None:
+    scheduler = Scheduler(depth=4)
+    asked = MemoryAsked("m#0", "m", ({"host": Bytes(1)},))
+    play(scheduler, MemoryRoom({"host": Bytes(1)}), *COLD, arrived(1), asked, MemoryTakenBack("m#0"))
+
+    assert [1] == [row.free for row in scheduler.memory.ledger()]
+
+
+def test_a_replica_that_asks_although_it_was_given_up_is_granted_again() -> None:
+    scheduler = Scheduler(depth=4)
+    asked = MemoryAsked("m#0", "m", ({"host": Bytes(1)},))
+    effects = play(scheduler, MemoryRoom({"host": Bytes(1)}), *COLD, arrived(1), Finished(1), asked)
+
+    assert [Load, Evict, Grant] == [type(effect) for effect in effects]
