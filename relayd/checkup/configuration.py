@@ -64,7 +64,7 @@ def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
             )
             detail = f"{model.name}: its weights take {show_bytes(size)}, this machine has {held}"
             yield Finding("model size", Severity.PROBLEM, detail, remedy)
-        elif size > free:
+        elif size > free and model.load == "start":
             detail = f"{model.name}: its weights take {show_bytes(size)}, {show_bytes(free)} are free now"
             yield Finding(
                 "model size", Severity.NOTE, detail, "Free some memory first, or see `relayd plan`."

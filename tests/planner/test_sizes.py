@@ -1,5 +1,7 @@
 """Do the sizes of a model on demand leave room for others, and fit where they are meant to?"""
 
+import random
+
 import pytest
 
 from relayd.config.schema import MemoryBudget
@@ -8,7 +10,7 @@ from relayd.planner.fit import fit
 from relayd.planner.placement import Aim, NoPlace, Place, Placement
 from relayd.planner.reserve import allowance
 from relayd.planner.sizes import alike, sizes
-from tests.planner.models import forms, machine
+from tests.planner.models import forms, known, machine
 
 pytestmark = pytest.mark.pure
 
@@ -111,3 +113,37 @@ def test_a_further_replica_is_like_the_first_and_may_be_on_another_gpu() -> None
 
     assert {(first.context, first.slots)} == {(one.context, one.slots) for one in others}
     assert [("cuda0",), ("cuda1",)] == [tuple(gpu.key for gpu in one.setup.gpus) for one in others]
+
+
+MACHINES = (
+    "ram=8",
+    "ram=32,cores=4",
+    "gpu=3060:12,ram=32",
+    "gpu=2x4090:24,ram=64",
+    "gpu=4090:24,gpu=3060:12,ram=128",
+)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_size_of_any_model_fits_alone_and_none_is_larger_than_the_one_before(seed: int) -> None:
+    chance = random.Random(seed)
+    name = chance.choice(sorted(known()))
+    here = room(chance.choice(MACHINES))
+    context, slots = chance.choice((4096, 16384, 131072)), chance.choice((1, 4))
+    aim = Aim(
+        context=context,
+        least_context=min(context, chance.choice((4096, context))),
+        slots=slots,
+        least_slots=chance.choice((1, slots)),
+        extend=False,
+        beyond_trained=True,
+        prompt_cache_mib=0,
+    )
+    outcome = sizes(chance.choice(forms(name)), here, aim, prompt_cache_mib=chance.choice((0, 8192)))
+
+    every = () if isinstance(outcome, NoPlace) else outcome
+    assert not [one.needs for one in every if here.short_of(one.needs)]
+    assert len(every) == len({tuple(sorted(one.needs.items())) for one in every})
+    tokens = [one.slots * one.context for one in every if one.setup.gpus == every[0].setup.gpus]
+    assert sorted(tokens, reverse=True) == tokens
+    assert all(one.context >= aim.least_context and one.slots >= aim.least_slots for one in every)
