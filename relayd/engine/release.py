@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from relayd.engine.archive import gather, unpack
 from relayd.engine.host import Cuda, Host
 from relayd.engine.installed import Installed, engine_id
 from relayd.engine.progress import Progress
@@ -158,6 +157,8 @@ def unpack_release(
         FetchError: An archive did not arrive, or has no known SHA-256.
         EngineError: An archive cannot be unpacked safely.
     """
+    from relayd.engine.archive import gather, unpack  # noqa: PLC0415 - else every daemon holds tarfile
+
     for number, asset in enumerate(choice.assets):
         archive, folder = staging / asset.name, staging / f"unpacked-{number}"
         fetch(
