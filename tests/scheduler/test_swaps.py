@@ -216,3 +216,49 @@ def test_memory_that_becomes_free_elsewhere_is_granted() -> None:
     made.run(30)
 
     assert placed_after(request) == pytest.approx(7.0)
+
+
+def test_a_model_that_stays_after_all_takes_work_at_once() -> None:
+    made = loaded(1, process("a#0", slots=2))
+    made.add(process("b#0"))
+    made.ask("a", 60.0)
+    made.ask("a", 12.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 20)
+    last = made.ask("a", 1.0)
+    made.run(made.now + 1)
+    made.cancel(request)
+
+    assert 1.0 == placed_after(last)
+
+
+def test_a_second_replica_of_a_model_evicts_no_other_model() -> None:
+    made = loaded(2, process("b#0"), process("a#0"))
+    made.add(process("a#1"))
+    made.unload("a#0")
+    made.run(made.now + 10)
+    made.ask("a", 1.0)
+    made.ask("a", 1.0)
+    made.run(made.now + 60)
+
+    assert [Life.READY, Life.READY, Life.WAITING] == [life(made, name) for name in ("b#0", "a#0", "a#1")]
+
+
+def test_a_replica_that_takes_more_than_was_planned_leaves_less_for_others() -> None:
+    made = loaded(3, process("a#0"))
+    made.add(process("b#0", size=2))
+    made.measure("a#0", {"host": 2})
+    made.ask("b", 1.0)
+    made.run(made.now + 10)
+
+    assert Life.COLD is life(made, "a#0")
+
+
+def test_a_second_replica_does_not_wait_for_the_device_of_a_load_that_was_given_up() -> None:
+    made = machine(9, process("a#0", load_seconds=100.0), process("b#0"))
+    slow, request = made.ask("a", 1.0), made.ask("b", 1.0)
+    made.run(5)
+    made.cancel(slow)
+    made.run(20)
+
+    assert pytest.approx(5 + 0.1 + 2) == request.placed
