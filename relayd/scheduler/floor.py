@@ -1,7 +1,7 @@
 """What do the rules of memory decide from (the state that they share)?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relayd.scheduler.capacity import Capacity
@@ -28,6 +28,9 @@ class Floor:
         demand: How often models are wanted.
         times: How long loads take.
         evicted: How often a replica was unloaded, for each cause.
+        present: Replicas that are in memory or on their way: a disk may hold hundreds that are not.
+        homes: Replicas that come back when the machine is idle.
+        growing: Replicas beyond `replicas.min`.
     """
 
     replicas: KnownReplicas
@@ -40,6 +43,10 @@ class Floor:
     times: LoadTimes = field(default_factory=LoadTimes)
     evicted: dict[EvictionCause, int] = field(default_factory=lambda: dict.fromkeys(EvictionCause, 0))
 
+    present: Sequence[Residency] = ()
+    homes: Sequence[Residency] = ()
+    growing: Sequence[Residency] = ()
+
     def __repr__(self) -> str:
         return f"<Floor {self.residencies!r} {self.ledger!r}>"
 
@@ -47,6 +54,15 @@ class Floor:
         """Return the slots of a replica; None while it has none."""
         known = self.replicas.get(one.name)
         return known.capacity if known else None
+
+    def look(self) -> None:
+        """Find the replicas that are present."""
+        self.present = [one for one in self.residencies if one.stage is not Stage.ABSENT]
+
+    def sort(self) -> None:
+        """Find the replicas that come by themselves, after policies have changed."""
+        self.growing = [one for one in self.residencies if one.resident.growth]
+        self.homes = [one for one in self.residencies if one.resident.home and not one.resident.growth]
 
     def is_idle(self, one: Residency) -> bool:
         """Return whether a replica works on nothing."""

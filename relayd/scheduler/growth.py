@@ -34,15 +34,15 @@ class Growth:
     def paying(self, now: float) -> list[Residency]:
         """Return the replicas that are to be loaded: at most one of each model."""
         found = dict[str, Residency]()
-        for one in self._floor.residencies:
-            if one.resident.growth and one.model not in found and self._pays(one, now):
+        for one in self._floor.growing:
+            if one.model not in found and self._pays(one, now):
                 found[one.model] = one
         return list(found.values())
 
     def surplus(self, now: float) -> list[Residency]:
         """Return the replicas beyond `replicas.min` that are not needed: at most one of each model."""
         found = dict[str, Residency]()
-        for one in self._floor.residencies:
+        for one in self._floor.growing:
             if not self._can_shrink(one):
                 self._surplus_since.pop(one.name, None)
             elif not self._is_spare(one):
@@ -54,8 +54,7 @@ class Growth:
     def due(self, now: float) -> float:
         """Return when to look again (monotonic seconds)."""
         can_grow = any(
-            one.resident.growth and one.may_be_called(now) and self._floor.waiting(one.model)
-            for one in self._floor.residencies
+            one.may_be_called(now) and self._floor.waiting(one.model) for one in self._floor.growing
         )
         due = now + _LOOK_SECONDS if can_grow else math.inf
         look_seconds = max(self._floor.policy.shrink_after_seconds / _LOOKS_A_SHRINK, 0.01)
@@ -73,7 +72,7 @@ class Growth:
     def _can_shrink(self, one: Residency) -> bool:
         siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
         is_alone = not any(other.stage is Stage.LOADED and other.leaving is None for other in siblings)
-        is_kept = not one.resident.growth or one.resident.pin or one.leaving is not None
+        is_kept = one.resident.pin or one.leaving is not None
         return one.stage is Stage.LOADED and not is_alone and not is_kept
 
     def _is_spare(self, one: Residency) -> bool:

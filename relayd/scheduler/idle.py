@@ -30,7 +30,7 @@ class IdleReplicas:
 
     def expired(self, now: float) -> list[Residency]:
         """Return the replicas that have been idle for as long as they may."""
-        return [one for one in self._floor.residencies if self._expires_at(one) <= now]
+        return [one for one in self._floor.present if self._expires_at(one) <= now]
 
     def returning(self, now: float) -> list[Residency]:
         """Return the home replicas that are to be loaded."""
@@ -42,11 +42,11 @@ class IdleReplicas:
 
     def due(self, now: float) -> float:
         """Return when time alone may unload or bring back a replica (monotonic seconds)."""
-        due = min((self._look_at(one, now) for one in self._floor.residencies), default=math.inf)
+        due = min((self._look_at(one, now) for one in self._floor.present), default=math.inf)
         if self._away(now):
             home_at = self._quiet_since + self._floor.policy.home_after_seconds
             due = min(due, home_at if home_at > now else now + self._floor.policy.home_after_seconds)
-        failures = (one.failure.retry_at for one in self._homes() if one.failure)
+        failures = (one.failure.retry_at for one in self._floor.homes if one.failure)
         return min(due, *(moment for moment in failures if moment > now), math.inf)
 
     def _expires_at(self, one: Residency) -> float:
@@ -67,15 +67,12 @@ class IdleReplicas:
             return now + max(seconds, AT_ONCE_SECONDS)
         return expires_at
 
-    def _homes(self) -> list[Residency]:
-        return [one for one in self._floor.residencies if one.resident.home and not one.resident.growth]
-
     def _away(self, now: float) -> list[Residency]:
-        return [one for one in self._homes() if one.may_be_called(now) and not one.is_unloaded]
+        return [one for one in self._floor.homes if one.may_be_called(now) and not one.is_unloaded]
 
     def _observe(self, now: float) -> None:
         """Take note of the last moment at which a request ran or waited, or a load was under way."""
-        for one in self._floor.residencies:
+        for one in self._floor.present:
             capacity = self._floor.capacity(one)
             if (capacity and capacity.running) or one.stage in COMING or self._floor.waiting(one.model):
                 self._quiet_since = now

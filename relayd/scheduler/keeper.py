@@ -22,8 +22,10 @@ from relayd.scheduler.memory import (
     MemoryTakenBack,
     OthersHold,
     ResidenceSet,
+    Resident,
     UnloadWanted,
 )
+from relayd.scheduler.residency import Residency
 from relayd.scheduler.swapping import Swapper
 from relayd.scheduler.tracking import Tracking
 
@@ -65,7 +67,7 @@ class MemoryKeeper:
                 self._tracking.unloaded(name, model, reason, now)
             case Forgotten(name):
                 self._tracking.forgotten(name)
-                self._note_growing()
+                self._note_policies()
 
     def handle(self, event: MemoryEvent, now: float) -> list[MemoryEffect]:
         """Take a memory event in, and return what it orders by itself."""
@@ -77,8 +79,7 @@ class MemoryKeeper:
             case Measured(name, by_account):
                 self.floor.ledger.measure(name, by_account)
             case ResidenceSet(name, model, policy):
-                self.floor.residencies.enter(name, model).policy = policy
-                self._note_growing()
+                self._set_policy(self.floor.residencies.enter(name, model), policy)
             case Holds(name):
                 known = self.floor.replicas.get(name)
                 self._tracking.held(event, known.model if known else name.rpartition("#")[0])
@@ -127,5 +128,11 @@ class MemoryKeeper:
                 return self._tracking.freed(event)
         return []
 
-    def _note_growing(self) -> None:
-        self.growing = frozenset(one.model for one in self.floor.residencies if one.resident.growth)
+    def _set_policy(self, one: Residency, policy: Resident) -> None:
+        before, one.policy = one.resident, policy
+        if before.home or before.growth or policy.home or policy.growth:
+            self._note_policies()
+
+    def _note_policies(self) -> None:
+        self.floor.sort()
+        self.growing = frozenset(one.model for one in self.floor.growing)

@@ -100,10 +100,12 @@ class Swapper:
     def settle(self, now: float) -> list[MemoryEffect]:
         """Decide who gets memory and who leaves now, and when time alone changes that (`due`)."""
         effects = list[MemoryEffect]()
+        self._floor.look()
         for one in self._growth.paying(now):
             effects += self._loads.call_replica(one, Origin.GROWTH, now)
         for one in self._idleness.returning(now):
             effects += self._loads.call_replica(one, Origin.HOME, now)
+        self._floor.look()
         effects += self._grant(now)
         effects += self._unload(now)
         self._watch()
@@ -166,7 +168,7 @@ class Swapper:
         effects += [self._evict(one, EvictionCause.IDLE) for one in self._idleness.expired(now)]
         for one in self._growth.surplus(now):
             self._leave(one, EvictionCause.SHRINK)
-        leaving = [one for one in self._floor.residencies if one.leaving is not None and not one.is_evicted]
+        leaving = [one for one in self._floor.present if one.leaving is not None and not one.is_evicted]
         effects += [
             self._evict(one, one.leaving) for one in leaving if one.leaving and self._floor.is_idle(one)
         ]
@@ -188,7 +190,7 @@ class Swapper:
     def _asking(self) -> list[Residency]:
         """Return who waits for memory, in the order of the grants; not whose memory of before is not free."""
         floor = self._floor
-        asking = [one for one in floor.residencies if one.stage is Stage.ASKING and one.leaving is None]
+        asking = [one for one in floor.present if one.stage is Stage.ASKING and one.leaving is None]
         asking = [one for one in asking if not floor.ledger.holds(one.name)]
         return sorted(asking, key=lambda one: (one.want.at, one.name))
 
@@ -223,7 +225,7 @@ class Swapper:
         return min((moment for moment in moments if moment > now), default=math.inf)
 
     def _pool(self, now: float) -> Pool:
-        ledger, residencies = self._floor.ledger, self._floor.residencies
+        ledger, residencies = self._floor.ledger, self._floor.present
         stays = {one.name for one in residencies if one.leaving is None and one.stage is not Stage.ENDING}
         leaving = {name: held for name, held in ledger.entries() if name not in stays}
         loading = {
@@ -237,7 +239,7 @@ class Swapper:
     def _candidates(self, now: float) -> list[Tenant]:
         return [
             self._candidate(one, now)
-            for one in self._floor.residencies
+            for one in self._floor.present
             if one.stage is Stage.LOADED and one.leaving is None and not one.resident.pin
             if (capacity := self._floor.capacity(one)) is not None and capacity.is_well
         ]
@@ -260,7 +262,7 @@ class Swapper:
     def _watch(self) -> None:
         """Have the end of a replica's work noticed at once where something waits for it."""
         is_awaited = any(self.decision.waits_for) or bool(self._asking())
-        for one in self._floor.residencies:
+        for one in self._floor.present:
             if capacity := self._floor.capacity(one):
                 idle_seconds = one.resident.idle_seconds
                 leaves_at_once = idle_seconds is not None and idle_seconds < AT_ONCE_SECONDS

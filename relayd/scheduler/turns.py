@@ -26,7 +26,7 @@ class Turns:
         self._floor = floor
 
     def __repr__(self) -> str:
-        return f"<Turns: {sum(one.turn is not None for one in self._floor.residencies)} give way>"
+        return f"<Turns: {sum(one.turn is not None for one in self._floor.present)} give way>"
 
     def assign(self, victims: Mapping[str, GrantAsk], now: float) -> list[str]:
         """Let these replicas give way, and those that no longer have to stay.
@@ -39,7 +39,7 @@ class Turns:
             The models of replicas that take work again.
         """
         opened = list[str]()
-        for one in self._floor.residencies:
+        for one in self._floor.present:
             capacity, question = self._floor.capacity(one), victims.get(one.name)
             if question is not None and capacity is not None:
                 one.turn = one.turn or LastTurn(question.replica, now, capacity.served)
@@ -54,7 +54,7 @@ class Turns:
     def over(self, now: float) -> list[Residency]:
         """Limit what replicas in their last turn still get, and return those that can leave now."""
         gone = list[Residency]()
-        for one in self._floor.residencies:
+        for one in self._floor.present:
             capacity = self._floor.capacity(one)
             if one.turn is None or capacity is None or one.leaving is not None:
                 continue
@@ -68,7 +68,7 @@ class Turns:
 
     def due(self, now: float) -> float:
         """Return when time alone ends a turn, or lets a replica leave (monotonic seconds)."""
-        return min((self._due(one, now) for one in self._floor.residencies if one.turn), default=math.inf)
+        return min((self._due(one, now) for one in self._floor.present if one.turn), default=math.inf)
 
     def _due(self, one: Residency, now: float) -> float:
         old_at, turn = self._old_at(one), one.turn
