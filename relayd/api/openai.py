@@ -122,19 +122,23 @@ def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:
     return adapt
 
 
+_NO_COUNTERPART = "llama-server has nothing like it."
 NOT_SERVED = {
-    "/v1/audio/speech": "Speech synthesis",
-    "/v1/audio/translations": "Translation of speech",
-    "/v1/conversations": "Stored conversations",
-    "/v1/evals": "Evaluation runs",
-    "/v1/fine_tuning": "Fine-tuning",
-    "/v1/images": "Image generation",
-    "/v1/moderations": "Moderation",
-    "/v1/realtime": "The realtime API",
-    "/v1/vector_stores": "Vector stores",
-    "/v1/videos": "Video generation",
+    "/v1/audio/speech": _NO_COUNTERPART,
+    "/v1/audio/transcriptions": "Send audio as an input_audio part of a chat, to a model that takes it.",
+    "/v1/audio/translations": _NO_COUNTERPART,
+    "/v1/batches": "Send each request by itself.",
+    "/v1/conversations": "Send the whole conversation with each request.",
+    "/v1/evals": _NO_COUNTERPART,
+    "/v1/files": "Send texts and images in the request itself.",
+    "/v1/fine_tuning": _NO_COUNTERPART,
+    "/v1/images": _NO_COUNTERPART,
+    "/v1/moderations": _NO_COUNTERPART,
+    "/v1/realtime": _NO_COUNTERPART,
+    "/v1/vector_stores": _NO_COUNTERPART,
+    "/v1/videos": _NO_COUNTERPART,
 }
-"""Paths of OpenAI's API that llama-server has no counterpart of, and what they are."""
+"""Paths of OpenAI's API that are not served, and what to do instead."""
 
 
 def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
@@ -168,12 +172,14 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
 
 def _not_served() -> Iterator[Route]:
     """Yield routes that state what is missing, where a client would otherwise take a path for misspelled."""
-    for path, what in NOT_SERVED.items():
-        refuse = partial(_refuse, what)
+    for path, remedy in NOT_SERVED.items():
+        refuse = partial(_refuse, path, remedy)
         for method in ("GET", "POST"):
             yield Route(method, path, refuse, dialect=OPENAI)
             yield Route(method, f"{path}/", refuse, dialect=OPENAI)
 
 
-async def _refuse(what: str, _request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    raise NotServedError(f"{what} is not served here: relayd runs llama-server, which has none.")
+async def _refuse(
+    path: str, remedy: str, _request: web.BaseRequest, _context: RequestContext
+) -> web.StreamResponse:
+    raise NotServedError(f"{path} is not served here.", remedy=remedy)

@@ -144,4 +144,4 @@ def _left_out(asked: ChatRequest) -> str:
 
 
 async def _not_served(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-    raise NotServedError(f"There is nothing at {context.tail[:100]!r} of the responses.")
+    raise NotServedError(f"/v1/responses/{context.tail[:100]} is not served here.")
