@@ -9,10 +9,10 @@ from relayd.supervisor.state import DOWN, SETTLED
 
 
 def bring_up(replicas: Iterable[Replica], post: Callable[[Event], None]) -> None:
-    """Start what was stopped or given up, and have what is cold loaded, other models making room for it."""
+    """Start what was stopped or given up, and have what was unloaded come back, other models making room."""
     cold = dict[str, None]()
     for replica in replicas:
-        if replica.state is State.COLD:
+        if replica.state is State.COLD and replica.status().reason:
             cold[replica.spec.model] = None
         else:
             replica.start()

@@ -98,7 +98,8 @@ def test_commands_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelNotFoundError):
             await operations.unload(UnloadArguments("nothing"))
         assert {"m#0": "cold"} == (await operations.unload(UnloadArguments("nick"))).replicas
-        with pytest.raises(NotLoadedError, match="m cannot be loaded"):
+        daemon.parts.fleet.unload("m#0", "its memory was needed")
+        with pytest.raises(NotLoadedError, match="m cannot be loaded: its memory was needed"):
             await operations.load(ModelArguments("m"))  # the scheduler knows of no such replica
 
     with_parts(desired(tmp_path, ONE), story)
