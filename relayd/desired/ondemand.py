@@ -36,7 +36,7 @@ from relayd.planner.quality import pooling
 from relayd.planner.sizes import sizes
 from relayd.units import Bytes
 
-RULES = 2
+RULES = 3
 """Counts changes of the rules by which sizes are chosen: those of other rules are chosen anew."""
 
 

@@ -2,7 +2,7 @@
 
 It is planned alone on the machine, by closed form. A model that leaves its size open does not get all of it:
 the first size takes half of the machine, so that another one has room beside it, the next a quarter, the last
-the least that would do. On a machine with several GPUs a size that fits on one is there for each of them.
+the least that is of use. On a machine with several GPUs a size that fits on one is there for each of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,11 @@ from relayd.units import MIB, Bytes
 
 SHARES = (2, 4)
 """By how much the machine is divided for the sizes of a model, the largest size first."""
+
+USEFUL_CONTEXT = 8192
+"""Tokens of a slot in the least size, where line and machine allow that: a conversation of some pages."""
+
+_RANK = {place: rank for rank, place in enumerate(Place)}
 
 DIVISIBLE = frozenset({Place.ONE_GPU, Place.SPLIT, Place.CPU})
 """Places of a model for which a part of the machine may do; where it overflows its GPUs, none does."""
@@ -36,15 +41,15 @@ def sizes(
     if isinstance(best, NoPlace):
         return best
     parts = list(_parts(best, room))
+    least = _placed(form, parts, _least(aim), best.place, 0)
     found: list[Placement] = [_with_prompt_cache(best, room, prompt_cache_mib)] if alone else []
     if best.place in DIVISIBLE and not _is_fixed(aim):
         for share in SHARES:
             rooms = [part.shared_by(share) for part in parts]
-            found += _placed(form, rooms, aim, best.place, prompt_cache_mib)
-    if not found:
-        found = _placed(form, parts, aim, best.place, prompt_cache_mib) or [best]
-    found += _placed(form, parts, _least(aim), best.place, 0)
-    return tuple(_distinct(found))
+            some = _placed(form, rooms, aim, best.place, prompt_cache_mib)
+            found += (one for one in some if not least or one.context >= least[0].context)
+    found = found or _placed(form, parts, aim, best.place, prompt_cache_mib) or [best]
+    return tuple(_distinct([*found, *least]))
 
 
 def alike(form: Form, room: Budget, aim: Aim, first: Placement) -> tuple[Placement, ...]:
@@ -70,7 +75,9 @@ def _is_fixed(aim: Aim) -> bool:
 
 
 def _least(aim: Aim) -> Aim:
-    return replace(aim, context=aim.least_context, slots=aim.least_slots)
+    """Return what the least size is asked for: it is granted where others leave little."""
+    context = max(aim.least_context, min(aim.context, USEFUL_CONTEXT))
+    return replace(aim, context=context, slots=aim.least_slots)
 
 
 def _parts(best: Placement, room: Budget) -> Iterator[Budget]:
@@ -85,12 +92,12 @@ def _parts(best: Placement, room: Budget) -> Iterator[Budget]:
 def _placed(
     form: Form, rooms: Sequence[Budget], aim: Aim, place: Place, prompt_cache_mib: int
 ) -> list[Placement]:
-    """Return the places in some parts of the machine that are of the same kind."""
+    """Return the places in some parts of the machine that are at least as good as another."""
     found = ((fit((form,), room, aim), room) for room in rooms)
     return [
         _with_prompt_cache(one, room, prompt_cache_mib)
         for one, room in found
-        if isinstance(one, Placement) and one.place is place
+        if isinstance(one, Placement) and _RANK[one.place] <= _RANK[place]
     ]
 
 

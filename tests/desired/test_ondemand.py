@@ -107,7 +107,7 @@ def test_what_has_no_place_is_loaded_on_demand_and_says_why(small: Model, large:
     one = named(found)["small#0"]
 
     assert (True, ColdCause.NO_ROOM) == (one.residence.demand, found.cold[0].cause)
-    assert "small#0 is not started: its file with 1 x 4096 tokens, f16 cache needs " in one.cold
+    assert "small#0 is not started: its file with 1 x 8192 tokens, f16 cache needs " in one.cold
     assert one.cold.endswith("It is loaded on demand")
 
 

@@ -1,6 +1,7 @@
 """Do the sizes of a model on demand leave room for others, and fit where they are meant to?"""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,8 @@ from relayd.planner.budget import Budget
 from relayd.planner.fit import fit
 from relayd.planner.placement import Aim, NoPlace, Place, Placement
 from relayd.planner.reserve import allowance
-from relayd.planner.sizes import alike, sizes
+from relayd.planner.sizes import USEFUL_CONTEXT, alike, sizes
+from relayd.units import GIB, Bytes
 from tests.planner.models import forms, known, machine
 
 pytestmark = pytest.mark.pure
@@ -44,7 +46,16 @@ def test_sizes_get_smaller_and_end_with_the_least_that_would_do() -> None:
 
     assert sorted(needs, reverse=True) == needs
     assert len(set(needs)) == len(needs) > 1
-    assert (4096, 1) == (every[-1].context, every[-1].slots)
+    assert (USEFUL_CONTEXT, 1) == (every[-1].context, every[-1].slots)
+
+
+def test_the_least_size_is_as_small_as_the_line_allows_where_the_machine_has_no_more() -> None:
+    form = min(forms("qwen3-8b"), key=lambda one: abs(one.nbytes - 5e9))
+    tight = replace(room("ram=10").host, free=Bytes(int(5.3 * GIB)))
+    every = sizes(form, Budget((), tight), OPEN)
+
+    assert not isinstance(every, NoPlace)
+    assert (1, 4096) <= (every[-1].slots, every[-1].context) < (1, USEFUL_CONTEXT)
 
 
 def test_the_only_model_may_have_the_whole_machine() -> None:
