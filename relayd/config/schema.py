@@ -249,9 +249,9 @@ class MemoryBudget(Section, frozen=True):
     device_reserve_mib: CountOrZero = 0
     host_mib: CountOrZero = 0
     device_mib: CountOrZero = 0
-    min_resident_seconds: Seconds = 10
+    min_resident_seconds: Seconds = 3
     swap_batch_requests: Count = 32
-    swap_turn_seconds: Seconds = 20
+    swap_turn_seconds: Seconds = 10
 
 
 class LoraFile(Section, frozen=True):

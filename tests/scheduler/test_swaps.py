@@ -2,11 +2,20 @@
 
 import pytest
 
-from relayd.scheduler import EvictionCause, Resident
+from relayd.config import Config
+from relayd.scheduler import EvictionCause, MemoryPolicy, Resident
 from tests.ledger.machine import Life
 from tests.scheduler.rooms import POLICY, life, loaded, machine, names, placed_after, process
 
 pytestmark = pytest.mark.pure
+
+
+def test_the_settings_default_to_what_the_policy_was_measured_with() -> None:
+    settings, policy = Config().memory, MemoryPolicy()
+
+    assert (policy.min_resident_seconds, policy.swap_batch_requests, policy.swap_turn_seconds) == (
+        settings.min_resident_seconds, settings.swap_batch_requests, settings.swap_turn_seconds,
+    )  # fmt: skip
 
 
 def test_an_idle_model_gives_its_memory_to_one_that_is_wanted() -> None:
