@@ -179,11 +179,11 @@ class LedgerGrants:
 
     async def _confirmed(self, sizes: tuple[Planned, ...]) -> tuple[Planned, ...]:
         try:
-            best = await asyncio.to_thread(self._confirm, sizes[0])
+            found = [await asyncio.to_thread(self._confirm, one) for one in sizes]
         except (RelaydError, OSError, ValueError) as error:  # the load itself shows what is wrong
             _JOURNAL.error("memory.not_confirmed", replica=sizes[0].name, message=str(error))
             return sizes
-        return (best, *sizes[1:])
+        return tuple(found)
 
     async def _look(self) -> None:
         """Report what other programs hold now, unless that was done a moment ago."""
