@@ -9,6 +9,9 @@ from typing import Protocol
 from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.errors import ContextExceededError, ModelNotFoundError
 
+_TAG = ":latest"
+"""The tag of a name without one, as Ollama's clients have it."""
+
 _LISTED = 10
 """How many names an error lists."""
 
@@ -46,6 +49,9 @@ class ModelView:
         abilities: What it can do: completion, tools, thinking, vision, audio, embedding, rerank.
         reason: Why it cannot be asked now, or has to be loaded first; "" where it serves.
         most_text: Bytes that the text of a slot can have, whatever its tokens; 0 while that is not known.
+        host_bytes: RAM that its replicas in memory were planned to take.
+        device_bytes: Memory of GPUs that they were planned to take.
+        is_default: It is meant by requests that name no model.
     """
 
     name: str
@@ -62,6 +68,9 @@ class ModelView:
     reason: str = ""
     facts: FileFacts = UNKNOWN
     abilities: tuple[str, ...] = ("completion",)
+    host_bytes: int = 0
+    device_bytes: int = 0
+    is_default: bool = False
 
     @property
     def window(self) -> int:
@@ -83,23 +92,79 @@ class ModelDirectory(Protocol):
         ...
 
 
-def find_model(name: str | None, models: Sequence[ModelView]) -> ModelView:
+def find_model(name: str | None, models: Sequence[ModelView], ability: str = "completion") -> ModelView:
     """Return the model that a request means.
 
     Args:
-        name: A name or an alias, exactly; None means the only model there is.
+        name: A name or an alias; None means the default model, or the only one that can answer.
         models: The models that are configured.
+        ability: What the request needs, where it names no model.
 
     Raises:
         ModelNotFoundError: There is none, or more than one, or none of that name.
     """
-    if name is None and len(models) == 1:
-        return models[0]
     for model in models:
         if name == model.name or name in model.aliases:
             return model
+    found = _default(models, ability) if name is None else _nearly(name, models)
+    if found is not None:
+        return found
     message = "The request names no model." if name is None else f"There is no model {name[:128]!r}."
     raise ModelNotFoundError(message, remedy=_remedy(name or "", models), param="model")
+
+
+def _default(models: Sequence[ModelView], ability: str) -> ModelView | None:
+    """Return the model of requests that name none: the configured one, or the only one that can answer."""
+    able = [model for model in models if ability in model.abilities]
+    chosen = [model for model in able if model.is_default] or able
+    if len(models) == 1:
+        return models[0]
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _nearly(name: str, models: Sequence[ModelView]) -> ModelView | None:
+    """Return the only model that a name means without its tag `:latest`, in any case; else by a pattern."""
+    for asked in dict.fromkeys((name.removesuffix(_TAG), f"{name}{_TAG}")):
+        folded = asked.casefold()
+        found = [
+            (known == asked, model)
+            for model in models
+            for known in (model.name, *model.aliases)
+            if known.casefold() == folded
+        ]
+        exactly = [model for is_exact, model in found if is_exact]
+        meant = {model.name: model for model in exactly or (model for _, model in found)}
+        if len(meant) == 1:
+            return next(iter(meant.values()))
+        if meant:
+            return None
+    return _by_pattern(name.removesuffix(_TAG).casefold(), models)
+
+
+def _by_pattern(folded: str, models: Sequence[ModelView]) -> ModelView | None:
+    """Return the model with the longest alias that matches a name, where `*` stands for any characters."""
+    fitting = [
+        (len(alias), -place, model)
+        for place, model in enumerate(models)
+        for alias in model.aliases
+        if "*" in alias and _matches(folded, alias.casefold())
+    ]
+    return max(fitting, key=lambda one: one[:2])[2] if fitting else None
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern describes a name; found from left to right, so in time proportional to it."""
+    first, *rest = pattern.split("*")
+    *middle, last = rest
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for piece in middle:
+        found = name.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def _remedy(name: str, models: Sequence[ModelView]) -> str:
@@ -107,7 +172,7 @@ def _remedy(name: str, models: Sequence[ModelView]) -> str:
     if not models:
         return "No model is configured: add a [[model]] to relay.toml."
     known = [one for model in models for one in (model.name, *model.aliases)]
-    near = get_close_matches(name[:128], known, n=1)
+    near = get_close_matches(name[:128].removesuffix(_TAG), known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     more = f" and {len(models) - _LISTED} more" if len(models) > _LISTED else ""
     return f"{hint}Available: {', '.join(model.name for model in models[:_LISTED])}{more}."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from relayd.api.admission import RequestContext
+from relayd.api.answer import Answer
 from relayd.api.fleet import ModelView
 from relayd.router import BodyRules, Dialect, Peek
 
@@ -40,6 +41,9 @@ Adapt = Callable[[Members, Peek, ModelView, RequestContext], Adapted | None]
 Raises RequestError when the request cannot be carried out.
 """
 
+AdaptOrAnswer = Callable[[Members, Peek, ModelView, RequestContext], Adapted | Answer | None]
+"""The same, where relayd may answer the request itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
@@ -49,13 +53,15 @@ class Forwarding:
         path: As clients write it.
         rules: What its body may hold.
         adapt: Makes the engine's request of it; None sends it as it came, to the same path.
+        ability: What a model needs to be meant where the body names none.
         queued: It takes a slot; False is for what the engine answers beside its slots, like counting tokens.
     """
 
     path: str
     rules: BodyRules
-    adapt: Adapt | None = None
+    adapt: AdaptOrAnswer | None = None
     queued: bool = True
+    ability: str = "completion"
 
 
 def rewritten(members: Members) -> bytes:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
+from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
@@ -93,6 +94,10 @@ class Inference:
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
                     model, width, call, spoken = await self._read(request, forwarding, dialect, context, hold)
+                    if isinstance(call, Answer):
+                        record.began(call.status)
+                        await self._write(client, call, context)
+                        return
                     if beside is not None and (found := await beside.ask(model.name, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
@@ -119,12 +124,12 @@ class Inference:
         dialect: Dialect,
         context: RequestContext,
         hold: BodyHold,
-    ) -> tuple[ModelView, int, Call, Dialect]:
+    ) -> tuple[ModelView, int, Call | Answer, Dialect]:
         """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
         opened, seen = await self._look(request, forwarding.rules, hold)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        model = find_model(seen.model, self.fleet.models())
+        model = find_model(seen.model, self.fleet.models(), forwarding.ability)
         if seen.text_bytes:
             check_length(model, seen.text_bytes)
         if (adapt := forwarding.adapt) is not None:
@@ -135,12 +140,35 @@ class Inference:
                 adapted = await self._aside(adapt, members, seen, model, context)
             else:
                 adapted = adapt(members, seen, model, context)
+            if isinstance(adapted, Answer):
+                return model, seen.width, adapted, dialect
             if adapted is not None:
                 hold.keep(len(adapted.body))
                 _note(adapted, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
                 return model, seen.width, call, adapted.dialect or dialect
         return model, seen.width, Call(forwarding.path, seen.body, seen.stream), dialect
+
+    def answered(
+        self, path: str, rules: BodyRules, dialect: Dialect, answer: Callable[[OpenedBody], Answer]
+    ) -> Route:
+        """Return the route of a path that takes a body and that relayd answers itself."""
+
+        async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
+            hold = self.bodies.hold()
+            try:
+                opened, _ = await self._look(request, rules, hold)
+                own = answer(opened)
+            finally:
+                hold.release()
+            await self._write(client, own, context)
+
+        return Route("POST", path, over_aiohttp(serve), dialect=dialect, direct=serve, rules=rules)
+
+    async def _write(self, client: Recipient, answer: Answer, context: RequestContext) -> None:
+        client.begin(answer.status, answer.carrying(context.headers).sized(), framed=False)
+        client.write(answer.body)
+        await client.end(self.body_seconds)
 
     async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> tuple[OpenedBody, Peek]:
         """Return a body, and what routing needs of it."""

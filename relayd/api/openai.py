@@ -101,9 +101,9 @@ def _forwardings(*, rewrite_ids: bool) -> Iterator[Forwarding]:
         yield Forwarding(path, LLAMA_SERVER[path], _naming(_with_followed_choice, rewrite_ids=rewrite_ids))
     path = "/v1/completions"
     yield Forwarding(path, LLAMA_SERVER[path], _naming(None, rewrite_ids=rewrite_ids))
-    yield Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions)
+    yield Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions, ability="embedding")
     yield _named_as_openai("/completions", _naming(None, rewrite_ids=rewrite_ids))
-    yield _named_as_openai("/embeddings", _with_dimensions)
+    yield replace(_named_as_openai("/embeddings", _with_dimensions), ability="embedding")
 
 
 def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:

@@ -26,7 +26,7 @@ def rerank_routes(inference: Inference) -> tuple[Route, ...]:
 
 def _forwardings() -> Iterator[Forwarding]:
     for path, form in PATHS.items():
-        yield Forwarding(path, LLAMA_SERVER[_ENGINE], _ranking(form))
+        yield Forwarding(path, LLAMA_SERVER[_ENGINE], _ranking(form), ability="rerank")
 
 
 def _ranking(form: Form) -> Adapt:

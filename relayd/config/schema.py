@@ -6,9 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from relayd.config.values import (
+    AliasName,
     CacheType,
     Count,
     CountOrZero,
+    DefaultName,
     FilePath,
     HostName,
     Interval,
@@ -35,18 +37,15 @@ class Server(Section, frozen=True):
 
     Attributes:
         listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
-        api_key: The key that clients send; empty requires none. Written `${ENV:NAME}` it is read
-            from that environment variable.
+        api_key: The key that clients send; empty requires none. `${ENV:NAME}` reads that variable.
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default. Applications and
-            browser extensions have schemes of their own (`app://`, `chrome-extension://`,
-            `moz-extension://`); `null` needs a key.
+            browser extensions have schemes of their own (`app://`); `null` needs a key.
+        default_model: The model of requests that name none; by default the only one that can answer.
         max_body_mib: Largest request body, in MiB.
-        unknown_members: What happens to a member of a body that relayd does not know: it is dropped, or
-            the request is refused.
+        unknown_members: What becomes of a member of a body that is not known: dropped, or refused.
         extra_members: Members that pass although relayd does not know them: what a newer engine accepts.
-        body_budget_mib: What the bodies of all requests may take together, in MiB, while they arrive,
-            wait and are worked on; less than `max_body_mib` counts as that.
+        body_budget_mib: What the bodies of all requests may take together, in MiB, at any time.
         header_seconds: How long the head of a request may take to arrive.
         body_seconds: Longest pause while a request body arrives.
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
@@ -60,6 +59,7 @@ class Server(Section, frozen=True):
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
     allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[Origin, ...] = ()
+    default_model: DefaultName = ""
     max_body_mib: Mebibytes = 16
     unknown_members: Literal["drop", "refuse"] = "drop"
     extra_members: tuple[MemberName, ...] = ()
@@ -314,7 +314,7 @@ class Model(Section, frozen=True):
         name: What clients ask for.
         file: The GGUF, or the first part of a split one.
         projector: The GGUF that lets the model take images or audio (`mmproj`); empty for none.
-        aliases: Other names that clients may use.
+        aliases: Other names that clients may use; `*` is any characters.
         context: Tokens a slot can hold; 0 is what the model was trained on.
         slots: Requests one replica works on at once; 0 leaves their number to the plan.
         replicas: Processes that serve the model; a range is from `min`, all started, to `max`, started while
@@ -341,7 +341,7 @@ class Model(Section, frozen=True):
     name: ModelName
     file: FilePath
     projector: OptionalFilePath = ""
-    aliases: tuple[ModelName, ...] = ()
+    aliases: tuple[AliasName, ...] = ()
     context: CountOrZero = 0
     slots: Annotated[int, Meta(ge=0, le=256)] = 0
     replicas: ReplicaCount | ReplicaRange = 1

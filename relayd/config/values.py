@@ -35,6 +35,25 @@ ModelName = Annotated[
     ),
 ]
 
+AliasName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?=.{1,128}\Z)[A-Za-z0-9*][A-Za-z0-9._:*-]*(/[A-Za-z0-9*][A-Za-z0-9._:*-]*)*\Z",
+        description=(
+            "a name of at most 128 letters, digits and . _ : - that begins with a letter or digit "
+            "(/ only between two such names), with * for any characters"
+        ),
+    ),
+]
+
+DefaultName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9._:/-]{0,128}\Z",
+        description="the name of a model, or an empty string",
+    ),
+]
+
 FilePath = Annotated[
     str,
     Meta(

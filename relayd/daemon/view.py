@@ -1,11 +1,13 @@
 """What clients may see of the models: `/v1/models`, and which replicas are ready (fleet view)."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from relayd.api import UNKNOWN, ModelState, ModelView
+from relayd.api import UNKNOWN, FileFacts, ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import is_demo
+from relayd.memory.weights import CPU
 from relayd.planner import ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
@@ -64,6 +66,7 @@ class FleetView:
     def _model(self, model: Model, statuses: Sequence[Status]) -> ModelView:
         ours = [status for status in statuses if status.spec.model == model.name]
         states, sizes = [status.state for status in ours], [status.spec for status in ours]
+        host, device = _memory(ours)
         return ModelView(
             name=model.name,
             aliases=model.aliases,
@@ -79,6 +82,9 @@ class FleetView:
             abilities=self._abilities(model, sizes),
             reason=_reason(ours) if State.READY not in states else "",
             most_text=self._most_text(model, [one.context for one in sizes]),
+            is_default=self._config.server.default_model in (model.name, *model.aliases),
+            host_bytes=host,
+            device_bytes=device,
         )
 
     def _most_text(self, model: Model, contexts: Sequence[int]) -> int:
@@ -92,9 +98,9 @@ class FleetView:
         if any(spec.pooling == "rank" for spec in specs):
             return ("rerank",)
         embeds = any(spec.embeddings for spec in specs) or model.embeddings
-        if embeds and not model.embeddings:
-            return ("embedding",)
         facts = self._facts.of(model.file) if self._facts else UNKNOWN
+        if embeds and not model.embeddings and not _chats(model, facts):
+            return ("embedding",)
         projector = self._facts.of(model.projector) if self._facts else UNKNOWN
         can = {
             "completion": True,
@@ -113,6 +119,22 @@ def _reason(statuses: Sequence[Status]) -> str:
         return ON_DEMAND
     given_up = (one.last_exit.message for one in statuses if one.state is State.FATAL and one.last_exit)
     return next(given_up, "")
+
+
+def _chats(model: Model, facts: FileFacts) -> bool:
+    """Return whether a file that makes vectors was made for conversations too.
+
+    A template alone does not show it: embedding models keep that of the model they were made from.
+    """
+    names = (model.name, Path(model.file).name, facts.base_name)
+    return bool(facts.template) and not any("embed" in name.casefold() for name in names)
+
+
+def _memory(statuses: Sequence[Status]) -> tuple[int, int]:
+    """Return the bytes of RAM, and of GPUs, that replicas which serve were planned to take."""
+    needs = [one.planned.needs for one in statuses if one.state is State.READY]
+    host = sum(one.get(CPU, 0) for one in needs)
+    return host, sum(sum(one.values()) for one in needs) - host
 
 
 def _together(states: Sequence[State]) -> ModelState:

@@ -216,7 +216,10 @@ NAME = (
         ),
         (
             MODEL + "aliases = [\n'ok',\n'',\n]",
-            f'6: number 2 of "aliases" in [[model]] "qwen": expected {NAME}, got the string ""',
+            (
+                f'6: number 2 of "aliases" in [[model]] "qwen": expected {NAME}, with * for any characters, '
+                'got the string ""'
+            ),
         ),
         (
             f"[server]\napi_key = '{'k' * 23}'",
