@@ -3,18 +3,19 @@
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from relayd.router import LLAMA_SERVER, BodyRules, constraints, gbnf, schema
+from relayd.router import LLAMA_SERVER, OLLAMA, BodyRules, constraints, gbnf, schema
 from tests.sources import ROOT
 
 PAGE = ROOT / ".github" / "MEMBERS.md"
 
 _HEAD = """# Members of a request's body
 
-What reaches `llama-server`, path by path; written by `python -m tests.members` from the table that relayd
-applies. `null` means the same as a member that is left out. A value that is not accepted is answered 400 with
-the name of the member. Other members are dropped, or refuse the request (`[server] unknown_members`); names
-in `[server] extra_members` pass. `X-Relayd-Changed` names what was dropped. The table covers paths that
-relayd does not serve yet; the README lists those that it does.
+What reaches `llama-server`, path by path, and what is read of requests to Ollama's API; written by
+`python -m tests.members` from the tables that relayd applies. `null` means the same as a member that is left
+out. A value that is not accepted is answered 400 with the name of the member. Other members are dropped, or
+refuse the request (`[server] unknown_members`); names in `[server] extra_members` pass. `X-Relayd-Changed`
+names what was dropped. The tables cover paths that relayd does not serve yet; the README lists those that it
+does.
 """
 
 _LIMITS = """## Limits of what becomes a grammar
@@ -28,7 +29,7 @@ of one request (`schema`); each is explained where it is defined, in `relayd/rou
 
 def page() -> str:
     """Return the page as it should be."""
-    return "\n".join([_HEAD, *_tables(LLAMA_SERVER), _limits()])
+    return "\n".join([_HEAD, *_tables({**LLAMA_SERVER, **OLLAMA}), _limits()])
 
 
 def _limits() -> str:
@@ -48,6 +49,9 @@ def _tables(endpoints: Mapping[str, BodyRules]) -> Iterator[str]:
             yield f"At most {rules.most_prompts:,} items in `{'` or `'.join(rules.prompts)}`.\n"
         yield "| member | accepted |\n|---|---|"
         yield from (f"| `{name}` | {member.wants} |" for name, member in sorted(rules.members.items()))
+        if not rules.internal:
+            yield ""
+            continue
         yield f"\nNever from clients: {', '.join(f'`{name}`' for name in sorted(rules.internal))}.\n"
 
 

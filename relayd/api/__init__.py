@@ -14,6 +14,7 @@ from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
+from relayd.api.ollama import lm_studio_routes, ollama_routes
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
@@ -44,7 +45,9 @@ __all__ = [
     "error_answer",
     "health_routes",
     "listen",
+    "lm_studio_routes",
     "make_policy",
+    "ollama_routes",
     "openai_routes",
     "rerank_routes",
     "responses_routes",

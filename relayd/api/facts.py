@@ -23,6 +23,7 @@ class FileFacts:
         template: How it renders a conversation; empty when it takes none.
         takes_images: It is a projector of images.
         takes_audio: It is a projector of audio.
+        changed_ns: When the file was last written, in ns since 1970.
     """
 
     architecture: str = ""
@@ -37,6 +38,7 @@ class FileFacts:
     template: str = ""
     takes_images: bool = False
     takes_audio: bool = False
+    changed_ns: int = 0
 
     @property
     def takes_tools(self) -> bool:

@@ -22,7 +22,9 @@ from relayd.api import (
     description_routes,
     health_routes,
     listen,
+    lm_studio_routes,
     make_policy,
+    ollama_routes,
     openai_routes,
     rerank_routes,
     responses_routes,
@@ -151,6 +153,8 @@ class Doors:
             *anthropic_routes(inference),
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
+            *ollama_routes(inference, self._clock),
+            *lm_studio_routes(inference),
             *health_routes(self._view),
         )
         every = (*routes, *description_routes(routes))

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -98,7 +99,8 @@ class KnownFacts:
             if identity:
                 remembered[file] = (identity, stated)
             if file in self._known and stated != _UNKNOWN:
-                self._known[file], news = stated, True
+                self._known[file] = replace(stated, changed_ns=identity[1] if identity else 0)
+                news = True
             if news and (seconds or not self._queue):
                 news = False
                 self._on_known()

@@ -98,9 +98,7 @@ class _Attempt:
         self._parts = parts
         self._lock = lock
         self._drain_seconds = drain_seconds
-        self._successor = Successor.start(
-            parts.desired.environ, parts.desired.paths.runtime, parts.dispatcher.on_answer
-        )
+        self._successor = Successor.start(parts.desired.environ, parts.dispatcher.on_answer)
         self._taken_over = False
         self._settled = asyncio.Event()
         self._journal = Journal("daemon")

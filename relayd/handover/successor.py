@@ -63,15 +63,8 @@ class Successor:
         return f"<Successor pid {self.pid} {state}: {len(self._open)} requests here>"
 
     @classmethod
-    def start(
-        cls, environ: Mapping[str, str], folder: Path, answer: Callable[[Dispatch | Refuse], None]
-    ) -> "Successor":
+    def start(cls, environ: Mapping[str, str], answer: Callable[[Dispatch | Refuse], None]) -> "Successor":
         """Start the program that is installed now, as this one was started.
-
-        Args:
-            environ: Its environment.
-            folder: Keeps what it writes, in a file without a name; on a read-only root /tmp could not.
-            answer: Called with each decision about a request that is here.
 
         Raises:
             UpgradeError: The system refused.
@@ -79,7 +72,7 @@ class Successor:
         with contextlib.ExitStack() as kept:
             try:
                 ours, theirs = map(kept.enter_context, socket.socketpair())
-                output = kept.enter_context(tempfile.TemporaryFile(dir=folder))
+                output = kept.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(  # noqa: S603 - our own command line
                     _own_command(),
                     env=successor_environment(environ, theirs.fileno()),

@@ -11,6 +11,7 @@ from relayd.router.headers import Call
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
+from relayd.router.ollamamembers import OLLAMA, OPTIONS
 from relayd.router.pool import Pools
 from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
@@ -22,6 +23,8 @@ __all__ = [
     "ENDING",
     "FULL_BYTES",
     "LLAMA_SERVER",
+    "OLLAMA",
+    "OPTIONS",
     "STOPPED",
     "Attempts",
     "Beside",

@@ -87,6 +87,8 @@ class ReplicaAnswer:
         pieces, self._pieces[:] = self._pieces[:], []
         if self._translation is not None:
             pieces = [self._translation.feed(b"".join(pieces))]
+            if self._dialect.by_line:
+                pieces = pieces[0].splitlines(keepends=True)
         for piece in pieces:
             await self._send(piece)
 

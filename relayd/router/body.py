@@ -122,9 +122,10 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
     values, others = _read(body.members, rules)
     dropped = unlisted.dropped(others, rules) if others else _NOTHING
     model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
+    stream = values.get("stream")
     return Peek(
         model=model if isinstance(model, str) else None,
-        stream=values.get("stream") is True,
+        stream=stream is True or (stream is None and rules.streams),
         width=int(choices if isinstance(choices, int | float) else 1) * _width(body.members, rules),
         body=body.without(dropped) if dropped else body.raw,
         dropped=dropped,

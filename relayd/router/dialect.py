@@ -113,6 +113,7 @@ class Dialect:
         event_end: What every event of a stream ends with.
         last_event: What a complete stream ends with; empty when nothing marks its end.
         translation: How the engine's answers are rewritten.
+        by_line: Each line of a translated answer is a write of its own.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Dialect:
     event_end: bytes = b"\n\n"
     last_event: bytes = b""
     translation: Translator = _as_it_came
+    by_line: bool = False
 
     def answering(self, translation: Translation, **changes: Any) -> "Dialect":
         """Return the dialect of one answer, which a translation of its own rewrites."""

@@ -61,6 +61,7 @@ class BodyRules:
         most_prompts: How many prompts, inputs or documents one body may hold.
         constraints: Members whose check takes time in proportion to their size.
         length: Measures the text that one slot must hold.
+        streams: A body that does not state it asks for a stream.
     """
 
     members: Mapping[str, MemberRule]
@@ -71,6 +72,7 @@ class BodyRules:
         "grammar", "json_schema", "output_config", "output_format", "response_format", "text", "tools",
     )  # fmt: skip
     length: Measure = nothing
+    streams: bool = False
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
     constrained: frozenset[str] = field(init=False, repr=False, compare=False)
 

@@ -214,7 +214,7 @@ class Pools:
         pool = self._idle.get(self._key_of(endpoint))
         while pool:
             upstream = pool.pop()
-            if upstream.is_open and self._seconds_left(upstream) > 0:
+            if upstream.is_reusable and self._seconds_left(upstream) > 0:
                 return upstream
             upstream.close()
         return None

@@ -106,11 +106,6 @@ class Upstream(asyncio.Protocol):
         return self._framing is not None and self._framing.over
 
     @property
-    def is_open(self) -> bool:
-        """Whether the connection of a rested exchange is still there."""
-        return not self._transport.is_closing()
-
-    @property
     def is_reusable(self) -> bool:
         """Whether another request may follow."""
         framing = self._framing
