@@ -14,6 +14,7 @@ from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
 from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.limiter import ConnectionLimits
+from relayd.api.native import native_routes
 from relayd.api.ollama import lm_studio_routes, ollama_routes
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.rerank import rerank_routes
@@ -47,6 +48,7 @@ __all__ = [
     "listen",
     "lm_studio_routes",
     "make_policy",
+    "native_routes",
     "ollama_routes",
     "openai_routes",
     "rerank_routes",

@@ -36,7 +36,7 @@ SUMMARIES: Mapping[str, str] = {
     "/v1/models": "List the models, with window, capabilities and state.",
     "/models": "The same as /v1/models.",
     "/v1/models/": "Describe one model.",
-    "/models/": "The same as /v1/models/{name}.",
+    "/models/": "Describe one model; behind its name are the paths for it alone.",
     "/": "Greet Ollama's clients.",
     "/api/version": "Version of Ollama's API that is served.",
     "/api/tags": "List the models (Ollama).",
@@ -50,6 +50,19 @@ SUMMARIES: Mapping[str, str] = {
     "/api/v0/models": "List the models (LM Studio).",
     "/api/v0/models/": "Describe one model (LM Studio).",
     "/health": "State of the service and its models; 503 while no request can be served.",
+    "/v1/health": "The same as /health.",
+    "/completion": "Continue a text (llama.cpp).",
+    "/infill": "Fill in between two texts (llama.cpp).",
+    "/embedding": "Turn texts into vectors (llama.cpp).",
+    "/tokenize": "Split a text into tokens (llama.cpp); takes no slot.",
+    "/detokenize": "Make a text of tokens (llama.cpp); takes no slot.",
+    "/apply-template": "Render a conversation by the model's template (llama.cpp); takes no slot.",
+    "/chat/completions/input_tokens": "Count the tokens of a conversation; takes no slot.",
+    "/v1/chat/completions/input_tokens": "The same as /chat/completions/input_tokens.",
+    "/props": "What a replica of the model was started with (llama.cpp).",
+    "/slots": "What the slots of a replica work on (llama.cpp).",
+    "/metrics": "Figures of a replica, for Prometheus (llama.cpp).",
+    "/lora-adapters": "Adapters of the model (llama.cpp).",
     "/healthz": "Whether the process answers.",
     "/readyz": "Whether a model answers.",
     "/openapi.json": "This description.",
@@ -63,6 +76,7 @@ _ERROR = {
 }
 _JSON = {"application/json": {"schema": {"type": ["object", "array"]}}}
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
+_LINES = {"application/x-ndjson": {"schema": {"type": "string"}}}
 _HEADERS = {"X-Request-ID": {"schema": {"type": "string"}, "description": "The id of the request."}}
 
 _LLMS = f"""# relayd {__version__}
@@ -138,8 +152,9 @@ def _templated(path: str) -> str:
 def _operation(route: Route) -> dict[str, Any]:
     """Return what is known of one route."""
     streams = route.rules is not None and "stream" in route.rules.members
-    content = {**_JSON, **(_EVENTS if streams else {})}
-    if route.path == "/llms.txt":
+    pieces = _LINES if route.rules is not None and route.rules.streams else _EVENTS
+    content = {**_JSON, **(pieces if streams else {})}
+    if route.path in ("/", "/llms.txt", "/metrics"):
         content = {"text/plain": {"schema": {"type": "string"}}}
     name = route.path.strip("/").replace("/", "_").replace(".", "_") or "root"
     operation: dict[str, Any] = {

@@ -115,11 +115,12 @@ def find_model(name: str | None, models: Sequence[ModelView], ability: str = "co
 
 def _default(models: Sequence[ModelView], ability: str) -> ModelView | None:
     """Return the model of requests that name none: the configured one, or the only one that can answer."""
-    able = [model for model in models if ability in model.abilities]
-    chosen = [model for model in able if model.is_default] or able
     if len(models) == 1:
         return models[0]
-    return chosen[0] if len(chosen) == 1 else None
+    able = [model for model in models if ability in model.abilities]
+    chosen = [model for model in able if model.is_default] or able
+    only = [model for model in chosen if ability == "embedding" or "embedding" not in model.abilities]
+    return next((found[0] for found in (chosen, only) if len(found) == 1), None)
 
 
 def _nearly(name: str, models: Sequence[ModelView]) -> ModelView | None:
@@ -172,10 +173,17 @@ def _remedy(name: str, models: Sequence[ModelView]) -> str:
     if not models:
         return "No model is configured: add a [[model]] to relay.toml."
     known = [one for model in models for one in (model.name, *model.aliases)]
+    if not name:
+        hint = "Name one, or have an operator set server.default_model. "
+        return hint + _listing(models)
     near = get_close_matches(name[:128].removesuffix(_TAG), known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
+    return hint + _listing(models)
+
+
+def _listing(models: Sequence[ModelView]) -> str:
     more = f" and {len(models) - _LISTED} more" if len(models) > _LISTED else ""
-    return f"{hint}Available: {', '.join(model.name for model in models[:_LISTED])}{more}."
+    return f"Available: {', '.join(model.name for model in models[:_LISTED])}{more}."
 
 
 def check_length(model: ModelView, text_bytes: int) -> None:

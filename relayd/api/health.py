@@ -56,6 +56,7 @@ def health_routes(fleet: ModelDirectory) -> tuple[Route, ...]:
         Route("GET", "/healthz", alive, Access.PUBLIC),
         Route("GET", "/readyz", ready, Access.PUBLIC),
         Route("GET", "/health", health, Access.PUBLIC),
+        Route("GET", "/v1/health", health, Access.PUBLIC),
     )
 
 

@@ -1,19 +1,21 @@
 """How does a request for a model reach a replica, in any dialect?"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
+from urllib.parse import unquote
 
-from relayd.api.admission import DirectHandler, Incoming, RequestContext, Route
+from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Adapted, Forwarding
 from relayd.api.served import over_aiohttp
+from relayd.errors import NotFoundError, NotLoadedError
 from relayd.router import (
     DROP,
     Beside,
@@ -37,6 +39,29 @@ from relayd.units import KIB, Bytes, mib
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class NamedHandler(Protocol):
+    """A `DirectHandler` that may be given the model of a request, which its body then does not name."""
+
+    def __call__(
+        self, request: Incoming, client: Recipient, context: RequestContext, named: str | None = None, /
+    ) -> Coroutine[Any, Any, None]:
+        """Answer a request."""
+        ...
+
+
+def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
+    """Return the model and the path in the tail of a raw path, like `org/name/v1/completions`.
+
+    Raises:
+        NotFoundError: It ends with none of these paths.
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        if f"/{tail}".endswith(path) and len(tail) > len(path):
+            return unquote(tail.removesuffix(path)), path
+    raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")
+
 
 _LARGE = 256 * KIB
 """A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
@@ -86,14 +111,53 @@ class Inference:
                 rules=forwarding.rules,
             )
 
-    def _handler(self, dialect: Dialect, forwarding: Forwarding) -> DirectHandler:
-        path, beside = forwarding.path, None if forwarding.queued else self.beside
+    def within(self, prefix: str, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Route:
+        """Return the route of all that is behind `prefix` and the name of a model."""
+        handlers = {one.path: self._handler(dialect, one) for one in forwardings}
 
         async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
+            name, path = split_tail(context.tail, handlers)
+            await handlers[path](request, client, context, name)
+
+        return Route("POST", prefix, over_aiohttp(serve), dialect=dialect)
+
+    async def look_up(
+        self,
+        client: Recipient,
+        name: str | None,
+        path: str,
+        dialect: Dialect,
+        context: RequestContext,
+        content_type: str = "application/json",
+    ) -> None:
+        """Pass on what a replica answers at a path that only reads; a model that is cold is not loaded.
+
+        Raises:
+            NotLoadedError: No replica of the model serves.
+        """
+        model = find_model(name, self.fleet.models())
+        with self.exchanges.begin(context.request_id, path, context.key or "") as record:
+            call = Call.get(path)
+            found = await self.beside.ask(model.name, call) if self.beside else None
+            if found is None:
+                raise NotLoadedError(
+                    f"No replica of {model.name} answers {path} now.",
+                    remedy="Send the model a request first: it is loaded for that.",
+                )
+            await self.proxy.pass_on(client, found, record, dialect, context.headers, content_type)
+
+    def _handler(self, dialect: Dialect, forwarding: Forwarding) -> "NamedHandler":
+        path, beside = forwarding.path, None if forwarding.queued else self.beside
+
+        async def serve(
+            request: Incoming, client: Recipient, context: RequestContext, named: str | None = None
+        ) -> None:
             key, hold = context.key or "", self.bodies.hold()
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
-                    model, width, call, spoken = await self._read(request, forwarding, dialect, context, hold)
+                    model, width, call, spoken = await self._read(
+                        request, forwarding, dialect, context, hold, named
+                    )
                     if isinstance(call, Answer):
                         record.began(call.status)
                         await self._write(client, call, context)
@@ -124,12 +188,13 @@ class Inference:
         dialect: Dialect,
         context: RequestContext,
         hold: BodyHold,
+        named: str | None = None,
     ) -> tuple[ModelView, int, Call | Answer, Dialect]:
         """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
         opened, seen = await self._look(request, forwarding.rules, hold)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        model = find_model(seen.model, self.fleet.models(), forwarding.ability)
+        model = find_model(named or seen.model, self.fleet.models(), forwarding.ability)
         if seen.text_bytes:
             check_length(model, seen.text_bytes)
         if (adapt := forwarding.adapt) is not None:

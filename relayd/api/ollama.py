@@ -39,7 +39,7 @@ GREETING = b"Ollama is running"
 _TEXT = {"Server": "relayd", "Content-Type": "text/plain; charset=utf-8"}
 _MISSING = re.compile(r"There is no model ('.*?'|\".*?\")\.", re.DOTALL)
 
-_NO_CHANGES = {
+NO_CHANGES = {
     "/api/create": "Making a model",
     "/api/copy": "Copying a model",
     "/api/delete": "Deleting a model",
@@ -230,7 +230,7 @@ def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:
 def _refused() -> list[Route]:
     return [
         Route(method, path, partial(_refuse, what), dialect=OLLAMA_DIALECT)
-        for path, what in _NO_CHANGES.items()
+        for path, what in NO_CHANGES.items()
         for method in ("POST", "DELETE")
     ]
 

@@ -95,7 +95,7 @@ def _named_as_openai(path: str, then: Adapt | None) -> Forwarding:
     return Forwarding(path, LLAMA_SERVER[path], adapt)
 
 
-def _forwardings(*, rewrite_ids: bool) -> Iterator[Forwarding]:
+def openai_forwardings(*, rewrite_ids: bool = False) -> Iterator[Forwarding]:
     """Yield the paths of OpenAI's API that llama-server serves itself."""
     for path in ("/v1/chat/completions", "/chat/completions"):
         yield Forwarding(path, LLAMA_SERVER[path], _naming(_with_followed_choice, rewrite_ids=rewrite_ids))
@@ -157,13 +157,13 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
 
     return (
-        *inference.routes(OPENAI, _forwardings(rewrite_ids=rewrite_ids)),
+        *inference.routes(OPENAI, openai_forwardings(rewrite_ids=rewrite_ids)),
         *(
             route
-            for prefix in ("/v1/models", "/models")
             for route in (
-                Route("GET", prefix, models, dialect=OPENAI),
-                Route("GET", f"{prefix}/", one_model, dialect=OPENAI),
+                Route("GET", "/v1/models", models, dialect=OPENAI),
+                Route("GET", "/models", models, dialect=OPENAI),
+                Route("GET", "/v1/models/", one_model, dialect=OPENAI),
             )
         ),
         *_not_served(),

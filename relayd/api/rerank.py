@@ -21,10 +21,11 @@ _ENGINE = "/v1/rerank"
 
 def rerank_routes(inference: Inference) -> tuple[Route, ...]:
     """Return the routes that rank documents."""
-    return tuple(inference.routes(OPENAI, _forwardings()))
+    return tuple(inference.routes(OPENAI, rerank_forwardings()))
 
 
-def _forwardings() -> Iterator[Forwarding]:
+def rerank_forwardings() -> Iterator[Forwarding]:
+    """Yield the paths that rank documents."""
     for path, form in PATHS.items():
         yield Forwarding(path, LLAMA_SERVER[_ENGINE], _ranking(form), ability="rerank")
 

@@ -14,9 +14,13 @@ from relayd.errors import UpstreamError
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.router.pool import Fetched, Pools
+from relayd.units import KIB
 
 AT_ONCE = 2
 """Requests of one replica at a time, beside those of its slots: the memory wall has room for four threads."""
+
+_LARGEST = 128 * KIB
+"""A longer answer may have been cut (at 256 KiB, framing included), so it is asked for again in the queue."""
 
 _TIMEOUT_SECONDS = 60.0
 """How long one may take: a prompt of several MB is tokenized in seconds."""
@@ -40,9 +44,10 @@ class Beside:
         return f"<Beside replicas={len(self._places)}>"
 
     async def ask(self, model: str, call: Call) -> tuple[Endpoint, Fetched] | None:
-        """Return who answered, and what: up to 256 KiB.
+        """Return who answered, and what: up to 128 KiB.
 
-        None means that no replica serves the model now, or that the one that was asked failed. The request
+        None means that no replica serves the model now, that the one that was asked failed, or that its
+        answer is longer. The request
         should then wait in the queue, where failures are counted and models are loaded.
         """
         if not (endpoints := self._serving(model)):
@@ -51,6 +56,7 @@ class Beside:
         endpoint = endpoints[next(self._turns) % len(endpoints)]
         async with self._places.setdefault(endpoint.replica, asyncio.Semaphore(AT_ONCE)):
             try:
-                return endpoint, await self._pools.fetch(endpoint, call, timeout_seconds=_TIMEOUT_SECONDS)
+                fetched = await self._pools.fetch(endpoint, call, timeout_seconds=_TIMEOUT_SECONDS)
             except (OSError, UpstreamError):
                 return None
+        return (endpoint, fetched) if len(fetched.body) <= _LARGEST else None

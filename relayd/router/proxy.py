@@ -129,6 +129,7 @@ class Proxy:
         record: ExchangeRecord,
         dialect: Dialect,
         headers: Mapping[str, str] = _NOTHING,
+        content_type: str = "application/json",
     ) -> None:
         """Write an answer that is here as a whole.
 
@@ -138,6 +139,7 @@ class Proxy:
             record: Of the request.
             dialect: How it is written.
             headers: What else the answer must carry.
+            content_type: Of a success.
 
         Raises:
             UpstreamError: The replica answers no success, without a reason.
@@ -160,7 +162,7 @@ class Proxy:
         record.began(fetched.status)
         translation = dialect.translation(stream=False)
         body = fetched.body if translation is None else translation.feed(fetched.body) + translation.end()
-        await self._write(client, fetched.status, body, own)
+        await self._write(client, fetched.status, body, own, content_type)
         record.sent_bytes = client.sent_bytes
 
     async def _refuse(
@@ -173,9 +175,16 @@ class Proxy:
             return
         await self._write(client, problem.status, dialect.error_body(problem), own)
 
-    async def _write(self, client: Recipient, status: int, body: bytes, own: Mapping[str, str]) -> None:
-        """Write a whole JSON answer."""
-        fields = [*own.items(), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    async def _write(
+        self,
+        client: Recipient,
+        status: int,
+        body: bytes,
+        own: Mapping[str, str],
+        content_type: str = "application/json",
+    ) -> None:
+        """Write a whole answer."""
+        fields = [*own.items(), ("Content-Type", content_type), ("Content-Length", str(len(body)))]
         client.begin(status, fields, framed=False)
         client.write(body)
         await client.end(self._write_stall_seconds)

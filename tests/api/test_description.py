@@ -6,11 +6,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayd.api import anthropic_routes, health_routes, openai_routes, rerank_routes, responses_routes
+from relayd.api import (
+    anthropic_routes,
+    health_routes,
+    lm_studio_routes,
+    native_routes,
+    ollama_routes,
+    openai_routes,
+    rerank_routes,
+    responses_routes,
+)
 from relayd.api.admission import Route
 from relayd.api.description import SUMMARIES, description_routes, llms_text, openapi
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
+from relayd.api.ollama import NO_CHANGES
 from relayd.api.openai import NOT_SERVED
 from relayd.clock import SystemClock
 from relayd.router import LLAMA_SERVER
@@ -20,7 +30,7 @@ from tests.api.stage import Stage, get
 
 pytestmark = pytest.mark.system
 
-UNSERVED = (*NOT_SERVED, "/v1/messages/batches")
+UNSERVED = (*NOT_SERVED, "/v1/messages/batches", *NO_CHANGES)
 
 
 def every_route(inference: Inference) -> tuple[Route, ...]:
@@ -29,6 +39,9 @@ def every_route(inference: Inference) -> tuple[Route, ...]:
         *anthropic_routes(inference),
         *responses_routes(inference, KeptResponses(SystemClock()), SystemClock()),
         *rerank_routes(inference),
+        *native_routes(inference),
+        *ollama_routes(inference, SystemClock()),
+        *lm_studio_routes(inference),
         *health_routes(inference.fleet),
     )
     return (*routes, *description_routes(routes))
@@ -63,6 +76,12 @@ def test_the_description_has_each_body_and_each_stream(doors: Doors) -> None:
     assert {"application/json", "text/event-stream"} == chat["responses"]["200"]["content"].keys()
     assert {"get", "delete"} <= described["paths"]["/v1/responses/{name}"].keys()
     assert [] == described["paths"]["/healthz"]["get"]["security"]
+
+
+def test_the_description_has_the_lines_of_ollamas_streams(doors: Doors) -> None:
+    content = document(doors)["paths"]["/api/chat"]["post"]["responses"]["200"]["content"]
+
+    assert {"application/json", "application/x-ndjson"} == content.keys()
 
 
 def test_each_operation_has_an_id_of_its_own(doors: Doors) -> None:

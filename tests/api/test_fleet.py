@@ -121,3 +121,9 @@ def test_the_default_model_needs_no_name() -> None:
     models = (_named("a"), _named("b", is_default=True), _named("c", abilities=("embedding",)))
 
     assert ["b", "c"] == [find_model(None, models, one).name for one in ("completion", "embedding")]
+
+
+def test_a_model_for_chats_alone_is_meant_before_one_that_makes_vectors_too() -> None:
+    models = (_named("chat"), _named("both", abilities=("completion", "embedding")))
+
+    assert ["chat", "both"] == [find_model(None, models, one).name for one in ("completion", "embedding")]

@@ -8,8 +8,11 @@ from functools import partial
 
 import pytest
 
+from relayd.api.admission import Route
 from relayd.api.facts import FileFacts
+from relayd.api.inference import Inference
 from relayd.api.listing import model_entry
+from relayd.api.native import native_routes
 from relayd.api.openai import NOT_SERVED, openai_routes
 from relayd.scheduler import Arrived, Ended, Finished, Refusal
 from tests.api.conftest import KEY, Doors, view
@@ -164,7 +167,7 @@ def test_the_list_holds_every_model_once(doors: Doors) -> None:
         ("%71wen", 200),
         ("a%2Fb", 200),
         ("a/b", 200),
-        ("QWEN", 404),
+        ("QWEN", 200),
         ("..%2Fqwen", 404),
     ],
 )
@@ -247,8 +250,13 @@ def test_a_tool_choice_that_cannot_be_followed_takes_no_slot(doors: Doors) -> No
 
 
 def test_the_models_are_listed_without_the_version_too(doors: Doors) -> None:
+    def routes(inference: Inference) -> tuple[Route, ...]:
+        return (*openai_routes(inference), *native_routes(inference))
+
     for path in ("/models", "/models/qwen"):
-        plain, versioned = (Stage().ask(doors, get(f"{prefix}{path}")).body for prefix in ("", "/v1"))
+        plain, versioned = (
+            Stage(routes=routes).ask(doors, get(f"{prefix}{path}")).body for prefix in ("", "/v1")
+        )
         assert versioned == plain
 
 

@@ -1,0 +1,96 @@
+"""llama.cpp's own API: what llama-server serves besides OpenAI's and Anthropic's.
+
+Its clients name no model. At the root they mean the only one that can answer, the default one, or that of
+`?model=`; any model is reached by its name at `/models/{name}/…`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from relayd.api.admission import Handler, RequestContext, Route
+from relayd.api.answer import json_answer
+from relayd.api.fleet import find_model
+from relayd.api.forwarding import Forwarding
+from relayd.api.inference import Inference, split_tail
+from relayd.api.listing import model_entry
+from relayd.api.openai import OPENAI, openai_forwardings
+from relayd.api.rerank import rerank_forwardings
+from relayd.api.streamed import StreamedClient
+from relayd.errors import NotFoundError, NotServedError
+from relayd.router import LLAMA_SERVER
+
+NATIVE = replace(OPENAI, name="native", last_event=b"")
+
+_SLOTTED = {
+    "/completion": "completion",
+    "/infill": "completion",
+    "/embedding": "embedding",
+}
+"""Paths that take a slot, and what their model must be able to do."""
+
+_BESIDE = (
+    "/tokenize", "/detokenize", "/apply-template",
+    "/chat/completions/input_tokens", "/v1/chat/completions/input_tokens",
+)  # fmt: skip
+"""Paths that take none."""
+
+_PROMETHEUS = "text/plain; version=0.0.4"
+
+READ = ("/props", "/slots", "/metrics", "/lora-adapters")
+"""Paths that only read."""
+
+
+def native_routes(inference: Inference) -> tuple[Route, ...]:
+    """Return the routes of llama.cpp's own API, and those behind the name of a model."""
+    fleet = inference.fleet
+    within = (*_forwardings(), *openai_forwardings(), *rerank_forwardings())
+
+    async def behind(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+        """Answer about one model, or as one of its replicas does."""
+        try:
+            name, path = split_tail(context.tail, READ)
+        except NotFoundError:
+            name, path = "", ""
+        if not name:
+            return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
+        return await _read(inference, request, name, path, context)
+
+    return (
+        *inference.routes(NATIVE, _forwardings()),
+        *(Route("GET", path, _reading(inference, path), dialect=NATIVE) for path in READ),
+        *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
+        inference.within("/models/", NATIVE, within),
+        Route("GET", "/models/", behind, dialect=NATIVE),
+    )
+
+
+def _forwardings() -> Iterator[Forwarding]:
+    for path, ability in _SLOTTED.items():
+        yield Forwarding(path, LLAMA_SERVER[path], ability=ability)
+    for path in _BESIDE:
+        yield Forwarding(path, LLAMA_SERVER[path], queued=False)
+
+
+def _reading(inference: Inference, path: str) -> Handler:
+    async def answer(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+        return await _read(inference, request, request.query.get("model") or None, path, context)
+
+    return answer
+
+
+async def _read(
+    inference: Inference, request: web.BaseRequest, name: str | None, path: str, context: RequestContext
+) -> web.StreamResponse:
+    client = StreamedClient(request)
+    content_type = _PROMETHEUS if path == "/metrics" else "application/json"
+    await inference.look_up(client, name, path, NATIVE, context, content_type)
+    return client.response
+
+
+async def _read_only(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+    raise NotServedError(
+        "This can only be read here.", remedy="What a model is started with is set in relay.toml."
+    )
