@@ -32,6 +32,7 @@ class Tenant:
         is_idle: Whether it works on no request.
         is_young: Whether it was loaded less than `min_resident_seconds` ago.
         is_giving_way: Whether it was chosen before, and is in its last turn.
+        is_loading: Whether it is not loaded yet, so that it cannot leave before.
         is_home: Whether it would come back by itself.
         warm_seconds: What its warm caches save.
     """
@@ -44,6 +45,7 @@ class Tenant:
     is_idle: bool = True
     is_young: bool = False
     is_giving_way: bool = False
+    is_loading: bool = False
     is_home: bool = False
     warm_seconds: float = 0.0
 

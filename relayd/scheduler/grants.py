@@ -7,7 +7,9 @@ Questions are answered in the order in which their models were wanted:
 2. What does not fit waits for what is leaving already. Where that is too little, it may have others leave, if
    requests wait for it: first those that can leave at once, else those that are in use, at the end of their
    turn. Its bytes are kept for it: of what is leaving first, so that younger questions get what is free.
-3. A question that cannot be answered so (it may evict nothing, or everything else is pinned) keeps nothing
+3. Where that would be enough only with what is still being loaded, none leaves yet, and the bytes of all of
+   them are kept for it too: else younger questions that need less could go before it without limit.
+4. A question that cannot be answered so (it may evict nothing, or everything else is pinned) keeps nothing
    from younger ones.
 """
 
@@ -58,7 +60,7 @@ class Pool:
         coming: What is going to be free of each account: replicas that leave.
         leaving: Whose bytes these are.
         loading: Device → the replica that is being loaded there.
-        candidates: Who may leave.
+        candidates: Who may leave, now or once it is loaded.
     """
 
     free: dict[str, Bytes] | None
@@ -155,13 +157,16 @@ def _make_room(question: GrantAsk, pool: Pool, eviction: Eviction, decision: Dec
         return
     short, leaving = missing(need, pool.free), pool.leaving
     before = [one for one, held in leaving.items() if any(held.get(account, 0) for account in short)]
-    chosen = _victims(question, missing(need, pool.later()), pool.candidates, eviction, now)
+    lacking = missing(need, pool.later())
+    chosen = leave = _victims(question, lacking, pool.candidates, eviction, now)
+    if chosen is None and question.right is Right.TURN:
+        chosen, leave = eviction.victims(lacking, pool.candidates, now), frozenset()
     if chosen is None:
         return
     pool.add(one.held for one in pool.candidates if one.replica in chosen)
     pool.candidates = [one for one in pool.candidates if one.replica not in chosen]
     pool.keep(need)
-    decision.victims.update(dict.fromkeys(chosen, question))
+    decision.victims.update(dict.fromkeys(leave or (), question))
     decision.waits_for[question.replica] = (*before, *sorted(chosen))
 
 
@@ -172,9 +177,10 @@ def _victims(
     eviction: Eviction,
     now: float,
 ) -> frozenset[str] | None:
-    """Return who leaves so that so much more is free; None when no one may whose end would be enough."""
+    """Return who leaves so that so much more is free; None when that is not enough now."""
     if not short:
         return frozenset()
+    candidates = [one for one in candidates if not one.is_loading]
     at_once = [one for one in candidates if one.is_idle and (question.is_urgent or not one.is_young)]
     if question.right is Right.IDLE:
         return eviction.victims(short, [one for one in at_once if not one.is_home], now)

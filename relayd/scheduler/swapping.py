@@ -237,11 +237,13 @@ class Swapper:
         return Pool(ledger.free(), leaving, loading, self._candidates(now))
 
     def _candidates(self, now: float) -> list[Tenant]:
+        """Return who may leave: what is loaded and well, and what is being loaded once it is."""
+        floor = self._floor
+        there = [one for one in floor.present if one.stage in _IN_MEMORY and one.leaving is None]
         return [
             self._candidate(one, now)
-            for one in self._floor.present
-            if one.stage is Stage.LOADED and one.leaving is None and not one.resident.pin
-            if (capacity := self._floor.capacity(one)) is not None and capacity.is_well
+            for one in there
+            if not one.resident.pin and ((capacity := floor.capacity(one)) is None or capacity.is_well)
         ]
 
     def _candidate(self, one: Residency, now: float) -> Tenant:
@@ -256,6 +258,7 @@ class Swapper:
             is_idle=floor.is_idle(one),
             is_young=one.loaded_at + floor.policy.min_resident_seconds > now,
             is_giving_way=one.turn is not None,
+            is_loading=capacity is None,
             is_home=one.resident.home,
         )
 

@@ -138,3 +138,19 @@ def test_two_questions_share_one_victim_that_is_large_enough() -> None:
     found = decided(pool, ask("a", by(host=4)), ask("b", by(host=4)))
 
     assert {"big"} == found.victims.keys()
+
+
+def test_what_is_being_loaded_is_kept_for_the_oldest_and_none_leaves_before() -> None:
+    loading = Tenant("loading", by(host=4), is_loading=True)
+    pool = Pool(by(host=0), candidates=[tenant("idle", 4), loading])
+    found = decided(pool, ask("old", by(host=8)), ask("young", by(host=4)))
+
+    assert {} == found.victims
+    assert {"old": ("idle", "loading")} == found.waits_for
+
+
+def test_what_is_being_loaded_does_not_leave_where_others_are_enough() -> None:
+    loading = Tenant("loading", by(host=4), is_loading=True)
+    pool = Pool(by(host=0), candidates=[loading, tenant("busy", 4, is_idle=False)])
+
+    assert {"busy"} == decided(pool, ask("a", by(host=4))).victims.keys()

@@ -1,10 +1,14 @@
 """Models that do not fit together: who gives way, when, and who waits how long."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from relayd.config import Config
 from relayd.scheduler import EvictionCause, MemoryPolicy, Resident
-from tests.ledger.machine import Life
+from tests.ledger.machine import Life, Machine
+from tests.ledger.traces import client
 from tests.scheduler.rooms import POLICY, life, loaded, machine, names, placed_after, process
 
 pytestmark = pytest.mark.pure
@@ -271,3 +275,21 @@ def test_a_second_replica_does_not_wait_for_the_device_of_a_load_that_was_given_
     made.run(20)
 
     assert pytest.approx(5 + 0.1 + 2) == request.placed
+
+
+def test_a_model_on_two_devices_is_not_passed_by_those_that_take_turns_on_each() -> None:
+    """With loads that are longer than turns there is always one of the others that is being loaded."""
+    rooms = {"cuda0": ("a", "b"), "cuda1": ("c", "d")}
+    made = Machine({"host": 9, "cuda0": 1, "cuda1": 1}, POLICY)
+    for device, models in rooms.items():
+        for model in models:
+            made.add(replace(process(f"{model}#0", load_seconds=60.0), need={device: 1}))
+    made.add(replace(process("x#0"), need={"cuda0": 1, "cuda1": 1}))
+    for device, until in (("cuda0", 35), ("cuda1", 100)):
+        for model in rooms[device]:
+            client(made, partial(str, model), lambda: 1.0, 0.0)
+        made.run(until)
+    request = made.ask("x", 1.0)
+    made.run(400)
+
+    assert placed_after(request) < 60 + POLICY.swap_turn_seconds + 60
