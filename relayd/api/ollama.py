@@ -1,7 +1,7 @@
 """Ollama's API, translated to requests of llama-server and back; and LM Studio's list of models.
 
-Models come and go by relayd's own rules: `keep_alive` is a hint that changes nothing, and a request without
-messages or prompt has its model loaded.
+Models come and go by relayd's own rules: `keep_alive` is a hint that changes nothing. A request without
+messages or prompt has its model loaded, or unloaded by a `keep_alive` of 0 where it is loaded on demand.
 """
 
 import re
@@ -74,10 +74,12 @@ class OllamaApi:
     Attributes:
         inference: Reaches replicas.
         clock: Measures and dates answers.
+        release: Has a model leave memory, and returns whether it does.
     """
 
     inference: Inference
     clock: Clock
+    release: Callable[[str], bool]
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of Ollama's API."""
@@ -149,20 +151,15 @@ class OllamaApi:
     def _only_loaded(self, form: Form, members: Members, seen: Peek, model: ModelView) -> Adapted | Answer:
         """Answer once the model is in memory: an empty text is split into tokens by it.
 
-        A model that is to be unloaded is not: what stays in memory is decided by its use, and by operators.
+        One that is to be unloaded is asked for nothing.
         """
         reason = "unload" if ollama_request.unloads(members) else "load"
         answer = loaded(form, seen.model or model.name, reason, self.clock.wall(), stream=seen.stream)
         if reason == "unload":
-            return Answer(
-                200,
-                answer.payload,
-                {
-                    "Server": "relayd",
-                    "Content-Type": answer.media_type,
-                    "X-Relayd-Changed": "left out: keep_alive",
-                },
-            )
+            fields = {"Server": "relayd", "Content-Type": answer.media_type}
+            if not self.release(model.name):
+                fields["X-Relayd-Changed"] = "left out: keep_alive"
+            return Answer(200, answer.payload, fields)
         return Adapted(b'{"content":""}', "/tokenize", OLLAMA_DIALECT.answering(answer))
 
     def _embed(
@@ -209,9 +206,11 @@ class OllamaApi:
         return find_model(name, self.inference.fleet.models())
 
 
-def ollama_routes(inference: Inference, clock: Clock) -> tuple[Route, ...]:
+def ollama_routes(
+    inference: Inference, clock: Clock, release: Callable[[str], bool] = lambda _: False
+) -> tuple[Route, ...]:
     """Return the routes of Ollama's API."""
-    return OllamaApi(inference, clock).routes()
+    return OllamaApi(inference, clock, release).routes()
 
 
 def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:

@@ -50,6 +50,7 @@ class Doors:
         clock: Time.
         serving: Returns where a model is served now.
         look: Shows how far a ticket that waits has come.
+        release: Has a model leave memory, and returns whether it does.
 
     Attributes:
         exchanges: The record of every request.
@@ -68,10 +69,11 @@ class Doors:
         clock: Clock,
         serving: Callable[[str], Sequence[Endpoint]] = lambda _: (),
         look: Look = lambda _id, _model: None,
+        release: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.exchanges = Exchanges(clock)
         self.bodies = Bodies(Bytes(0))
-        self._view = view
+        self._view, self._release = view, release
         self._dispatcher = dispatcher
         self._pools = pools
         self._beside = Beside(pools, serving)
@@ -155,7 +157,7 @@ class Doors:
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
             *native_routes(inference),
-            *ollama_routes(inference, self._clock),
+            *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
             *health_routes(self._view),
         )

@@ -149,7 +149,15 @@ def assemble(desired: DesiredState) -> DaemonParts:
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
     actor.start(_executors(dispatcher, fleet, grants, residence))
-    doors = Doors(view, dispatcher, pools, clock, scheduler.serving, partial(_progress, scheduler, clock))
+    doors = Doors(
+        view,
+        dispatcher,
+        pools,
+        clock,
+        scheduler.serving,
+        partial(_progress, scheduler, clock),
+        residence.release,
+    )
     doors.exchanges.listen(requests.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,

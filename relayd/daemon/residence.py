@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from relayd.journal import Journal
 from relayd.planner import Planned
-from relayd.scheduler import Event, Evict, EvictionCause, Load, ResidenceSet, Resident
+from relayd.scheduler import Event, Evict, EvictionCause, Load, ResidenceSet, Resident, UnloadWanted
 from relayd.store import Pins
 from relayd.supervisor import Fleet
 
@@ -90,6 +90,19 @@ class Residents:
             await asyncio.to_thread(self._store.write, pins)
             self._pins = pins
         self.enter(plan)
+
+    def release(self, model: str) -> bool:
+        """Have a model leave memory after its requests, as a client asked for it; a request brings it back.
+
+        Returns:
+            Whether it does: only what is loaded on demand and not pinned is a client's to unload.
+        """
+        plan = [one for one in self._fleet.plan if one.model == model]
+        if not plan or any(self.is_pinned(one) or not one.residence.demand for one in plan):
+            return False
+        for one in plan:
+            self._post(UnloadWanted(one.name, force=False))
+        return True
 
     def hold(self) -> None:
         """Begin no load and no eviction: a new daemon is about to take over, and to decide on its own."""

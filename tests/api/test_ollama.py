@@ -105,6 +105,22 @@ def test_an_unload_loads_nothing(doors: Doors) -> None:
     assert "left out: keep_alive" == answer.headers["x-relayd-changed"]
 
 
+def test_a_model_on_demand_is_unloaded(doors: Doors) -> None:
+    asked: list[str] = []
+
+    def release(model: str) -> bool:
+        asked.append(model)
+        return True
+
+    here = stage(routes=partial(ollama_routes, clock=SystemClock(), release=release))
+
+    answer = here.ask(doors, post({"model": "QWEN", "messages": [], "keep_alive": "0s"}, "/api/chat"))
+
+    assert (["qwen"], []) == (asked, here.arrived)
+    assert "unload" == json.loads(answer.body)["done_reason"]
+    assert "x-relayd-changed" not in answer.headers
+
+
 def test_an_unknown_model_is_named_in_ollamas_words(doors: Doors) -> None:
     answer = stage().ask(doors, post({**BODY, "model": "qwem"}, "/api/chat"))
 

@@ -11,7 +11,7 @@ from relayd.daemon.arguments import ModelArguments, UnloadArguments
 from relayd.daemon.residence import Residents
 from relayd.errors import ModelNotFoundError, NotLoadedError, StateError
 from relayd.planner import Residence
-from relayd.scheduler import Event, Evict, EvictionCause, Load, ResidenceSet
+from relayd.scheduler import Event, Evict, EvictionCause, Load, ResidenceSet, UnloadWanted
 from relayd.store import Pins
 from relayd.supervisor import State
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
@@ -116,3 +116,27 @@ def test_a_residence_of_the_line_is_the_policy(tmp_path: Path) -> None:
     policy = event.policy
     assert (True, True, 60.0, True) == (policy.demand, policy.home, policy.idle_seconds, policy.growth)
     assert policy.reload_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("demand", "pinned", "released"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_client_unloads_only_what_is_on_demand_and_not_pinned(
+    tmp_path: Path, demand: bool, pinned: bool, released: bool
+) -> None:
+    events: list[Event] = []
+
+    async def scene(daemon: Assembled) -> None:
+        residents = Residents(events.append, daemon.parts.fleet, Pins(tmp_path))
+        residents.recall()
+        await residents.pin("m", pinned=pinned)
+        assert released == residents.release("m")
+        assert not residents.release("other")
+
+    wanted = desired(tmp_path, ONE)
+    plan = tuple(replace(one, residence=Residence(demand=demand)) for one in wanted.plan)
+    with_parts(replace(wanted, plan=plan), scene)
+
+    assert [UnloadWanted("m#0", force=False)] * released == [
+        event for event in events if isinstance(event, UnloadWanted)
+    ]
