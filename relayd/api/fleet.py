@@ -103,6 +103,8 @@ def find_model(name: str | None, models: Sequence[ModelView], ability: str = "co
     Raises:
         ModelNotFoundError: There is none, or more than one, or none of that name.
     """
+    if name is None and len(models) == 1:
+        return models[0]
     for model in models:
         if name == model.name or name in model.aliases:
             return model
@@ -115,8 +117,6 @@ def find_model(name: str | None, models: Sequence[ModelView], ability: str = "co
 
 def _default(models: Sequence[ModelView], ability: str) -> ModelView | None:
     """Return the model of requests that name none: the configured one, or the only one that can answer."""
-    if len(models) == 1:
-        return models[0]
     able = [model for model in models if ability in model.abilities]
     chosen = [model for model in able if model.is_default] or able
     only = [model for model in chosen if ability == "embedding" or "embedding" not in model.abilities]
