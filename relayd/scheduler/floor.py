@@ -30,7 +30,7 @@ class Floor:
         evicted: How often a replica was unloaded, for each cause.
         present: Replicas that are in memory or on their way: a disk may hold hundreds that are not.
         homes: Replicas that come back when the machine is idle.
-        growing: Replicas beyond `replicas.min`.
+        growing: Replicas of models that may have several: any of them may come back beside the others.
     """
 
     replicas: KnownReplicas
@@ -61,8 +61,13 @@ class Floor:
 
     def sort(self) -> None:
         """Find the replicas that come by themselves, after policies have changed."""
-        self.growing = [one for one in self.residencies if one.resident.growth]
+        self.growing = [one for one in self.residencies if one.resident.growth or self._has_siblings(one)]
         self.homes = [one for one in self.residencies if one.resident.home and not one.resident.growth]
+
+    def is_loadable(self, one: Residency) -> bool:
+        """Return whether a replica is absent, and neither stopped nor given up."""
+        known = self.replicas.get(one.name)
+        return known is not None and known.absence is not None and known.absence.loadable
 
     def is_idle(self, one: Residency) -> bool:
         """Return whether a replica works on nothing."""
@@ -97,3 +102,6 @@ class Floor:
     def end(self, one: Residency) -> None:
         """Take note that a replica has no process, though its memory may not be free yet."""
         one.stand(Stage.ENDING if self.ledger.holds(one.name) else Stage.ABSENT)
+
+    def _has_siblings(self, one: Residency) -> bool:
+        return len(self.residencies.of(one.model)) > 1

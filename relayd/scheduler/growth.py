@@ -1,7 +1,8 @@
-"""When does a model get another replica, and when is that one surplus (growth)?
+"""When does a model in memory get another replica, and when is that one surplus (growth)?
 
 Another replica is loaded when the requests that wait would take longer to run than its load takes, no other
-one of the model is on its way, and there is room without anything leaving. It is unloaded when the rest of
+one of the model is on its way, and there is room without anything leaving: one beyond `replicas.min`, or one
+that was unloaded while others of its model stayed. One beyond `replicas.min` is unloaded when the rest of
 them would have had enough slots for all requests of `shrink_after_seconds`.
 """
 
@@ -63,7 +64,9 @@ class Growth:
     def _pays(self, one: Residency, now: float) -> bool:
         floor, siblings = self._floor, list(self._floor.residencies.of(one.model))
         working = [other for other in siblings if other.stage is Stage.LOADED]
-        if not one.may_be_called(now) or not working or any(other.stage in COMING for other in siblings):
+        if not floor.is_loadable(one) or not one.may_be_called(now) or not working:
+            return False
+        if any(other.stage in COMING for other in siblings):
             return False
         slots = sum(capacity.slots for capacity in floor.replicas.capacities(one.model))
         wait_seconds = floor.waiting(one.model) * floor.service.seconds(one.model) / max(slots, 1)
@@ -72,7 +75,7 @@ class Growth:
     def _can_shrink(self, one: Residency) -> bool:
         siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
         is_alone = not any(other.stage is Stage.LOADED and other.leaving is None for other in siblings)
-        is_kept = one.resident.pin or one.leaving is not None
+        is_kept = not one.resident.growth or one.resident.pin or one.leaving is not None
         return one.stage is Stage.LOADED and not is_alone and not is_kept
 
     def _is_spare(self, one: Residency) -> bool:

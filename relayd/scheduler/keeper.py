@@ -45,7 +45,7 @@ class MemoryKeeper:
         self._tracking = Tracking(floor, self.loads)
         self._failed: list[LoadFailed] = []
         self.growing: frozenset[str] = frozenset()
-        """Models that have replicas beyond `replicas.min`."""
+        """Models that may have several replicas."""
 
     def __repr__(self) -> str:
         return f"<MemoryKeeper {self.floor!r} {self.loads!r} {self.swapper!r}>"
@@ -130,7 +130,8 @@ class MemoryKeeper:
 
     def _set_policy(self, one: Residency, policy: Resident) -> None:
         before, one.policy = one.resident, policy
-        if before.home or before.growth or policy.home or policy.growth:
+        has_siblings = len(self.floor.residencies.of(one.model)) > 1
+        if has_siblings or before.home or before.growth or policy.home or policy.growth:
             self._note_policies()
 
     def _note_policies(self) -> None:

@@ -48,8 +48,8 @@ class Loads:
     def call_replica(self, one: Residency, origin: Origin, now: float) -> list[Load]:
         """Order the load of a replica, at once or when its memory of before is free."""
         known = self._floor.replicas.get(one.name)
-        is_loadable = known is not None and known.absence is not None and known.absence.loadable
-        if known is None or not is_loadable or one.is_called_back or not one.may_be_called(now):
+        is_loadable = self._floor.is_loadable(one) and one.may_be_called(now)
+        if known is None or not is_loadable or one.is_called_back:
             return []
         one.want, one.is_unloaded = Want(origin, now), False
         one.is_called_back = one.stage is Stage.ENDING

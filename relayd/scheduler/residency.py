@@ -1,6 +1,6 @@
 """Where does each replica stand between "not in memory" and "in use", as far as memory is concerned?"""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -168,7 +168,7 @@ class Residencies:
         """Return a replica's; None when it is not known."""
         return self._all.get(name)
 
-    def of(self, model: str) -> Iterable[Residency]:
+    def of(self, model: str) -> Collection[Residency]:
         """Return those of a model."""
         found: Mapping[str, Residency] = self._of_model.get(model, {})
         return found.values()

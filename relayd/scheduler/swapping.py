@@ -156,8 +156,9 @@ class Swapper:
         for one in asking:
             is_unwanted = one.resident.demand and one.want.origin is Origin.START
             is_hopeless = one.name not in self.decision.waits_for and self._right(one) is Right.NONE
-            if one.stage is Stage.ASKING and is_hopeless and (one.resident.growth or is_unwanted):
-                if one.resident.growth:
+            is_extra = one.resident.growth or one.want.origin is Origin.GROWTH
+            if one.stage is Stage.ASKING and is_hopeless and (is_extra or is_unwanted):
+                if is_extra:
                     one.failure = Failure(_NO_ROOM, now + self._floor.policy.shrink_after_seconds, 0)
                 effects.append(self._evict(one, EvictionCause.NOBODY_WAITS))
         return effects

@@ -2,9 +2,20 @@
 
 import pytest
 
-from relayd.scheduler import EvictionCause, Resident
+from relayd.scheduler import (
+    EvictionCause,
+    Expected,
+    Gone,
+    Load,
+    ResidenceSet,
+    Resident,
+    Scheduler,
+    Tick,
+    Unloaded,
+)
 from tests.ledger.machine import Life
 from tests.scheduler.rooms import life, loaded, machine, names, placed_after, process
+from tests.scheduler.script import arrived, play, ready
 
 pytestmark = pytest.mark.pure
 
@@ -181,3 +192,33 @@ def test_a_replica_beyond_the_minimum_stays_while_its_slots_are_needed() -> None
     made.run(made.now + 140)
 
     assert Life.READY is life(made, "a#1")
+
+
+def test_a_replica_that_made_room_comes_back_beside_the_others_when_requests_wait_for_long() -> None:
+    made = loaded(3, process("a#0"), process("a#1"))
+    made.add(process("b#0", size=2))
+    made.ask("b", 1.0)
+    made.run(made.now + 20)
+    made.unload("b#0")
+    made.run(made.now + 5)
+    for _ in range(20):
+        made.ask("a", 2.0)
+    made.run(made.now + 100)
+
+    assert [Life.READY, Life.READY] == [life(made, "a#0"), life(made, "a#1")]
+
+
+def test_a_replica_that_an_operator_stopped_does_not_keep_others_from_growing() -> None:
+    scheduler = Scheduler(depth=100)
+    play(
+        scheduler,
+        *(ResidenceSet(f"m#{index}", "m", Resident(growth=index > 0)) for index in range(3)),
+        Expected("m#0", "m"),
+        ready("m#0"),
+        Unloaded("m#1", "m", "cold"),
+        Gone("m#1", "stopped"),
+        Unloaded("m#2", "m", "cold"),
+        *map(arrived, range(100)),
+    )
+
+    assert [Load("m#2")] == play(scheduler, Tick(), now=2.0)
