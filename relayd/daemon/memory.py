@@ -7,7 +7,7 @@ Nothing else looks.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -156,6 +156,11 @@ class LedgerGrants:
         else:
             self._post(MemoryFreed(replica))
 
+    async def freed(self, replicas: Iterable[str]) -> None:
+        """Wait until the memory of these replicas is free, where their processes are gone."""
+        if freeing := [task for name in replicas if (task := self._freeing.get(name))]:
+            await asyncio.wait(freeing)
+
     def measure(self, replica: str) -> None:
         """Have the ledger corrected by what a replica holds that has become ready."""
         if not self._is_closed and replica in self._holdings:
@@ -163,8 +168,7 @@ class LedgerGrants:
 
     async def _put(self, question: _MemoryQuestion) -> None:
         """Post a question once the plan is sure, and what is there has been looked at."""
-        if freeing := self._freeing.get(question.replica):
-            await asyncio.wait((freeing,))
+        await self.freed((question.replica,))
         question.sizes = await self._confirmed(question.sizes)
         await self._look()
         if self._questions.get(question.replica) is not question:
@@ -204,9 +208,9 @@ class LedgerGrants:
         self._post(OthersHold(found))
 
     async def _measure(self, replica: str) -> None:
-        holding, pid = self._holdings[replica], self._pid(replica)
+        holding, pid = self._holdings.get(replica), self._pid(replica)
         found = await self._sight.held(pid) if pid else None
-        if found and self._holdings.get(replica) is holding:
+        if found and holding and self._holdings.get(replica) is holding:
             holding.pid = pid
             holding.by_account = {**dict.fromkeys(found, Bytes(0)), **holding.by_account}
             self._post(Measured(replica, found))

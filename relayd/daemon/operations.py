@@ -107,6 +107,7 @@ class Operations:
             ModelFileError: The files of what is named are not there.
         """
         replicas = await self._with_files(arguments.target, self._select(arguments.target))
+        await self._parts.grants.freed(one.name for one in replicas)
         refused = self._bring_up(replicas)
         if arguments.target and len(refused) == len(replicas):
             raise refused[0].refusal()
@@ -168,6 +169,7 @@ class Operations:
             ModelFileError: Its files are not there.
         """
         replicas = await self._with_files(arguments.model, self._select(arguments.model))
+        await self._parts.grants.freed(one.name for one in replicas)
         await loading.load(replicas, self._parts.actor.post)
         return await self._came_out(replicas)
 

@@ -249,3 +249,32 @@ def test_a_daemon_that_has_handed_over_grants_and_reports_nothing(runner: asynci
 
     runner.run(story())
     assert [] == told.granted
+
+
+def test_who_loads_a_replica_again_can_wait_until_its_memory_is_free(runner: asyncio.Runner) -> None:
+    told = Told([machine(PID), machine(PID), machine(free=20 * GIB), machine(), machine()])
+
+    async def story() -> None:
+        grants = told.grants()
+        grants.hold(ON_CARD, PID)
+        await grants.freed(["m#0", "unknown#0"])
+        grants.release("m#0")
+        await grants.freed(["m#0", "unknown#0"])
+        assert [MemoryFreed("m#0")] == told.of(MemoryFreed)
+
+    runner.run(story())
+
+
+def test_a_process_that_ends_before_it_is_measured_is_not(runner: asyncio.Runner) -> None:
+    told = Told()
+
+    async def story() -> None:
+        grants = told.grants()
+        grants.hold(PLANNED, PID)
+        grants.measure("m#0")
+        (measuring,) = grants._tasks
+        grants.release("m#0")
+        await measuring
+
+    runner.run(story())
+    assert [] == told.of(Measured)

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from relayd.daemon.arguments import ModelArguments, UnloadArguments
+from relayd.daemon.report import ReplicasReport
 from relayd.daemon.residence import Residents
 from relayd.errors import ModelNotFoundError, NotLoadedError, StateError
 from relayd.planner import Residence
-from relayd.scheduler import Event, Evict, EvictionCause, Load, ResidenceSet, UnloadWanted
+from relayd.scheduler import Event, Evict, EvictionCause, Load, Lost, ResidenceSet, Unloaded, UnloadWanted
 from relayd.store import Pins
 from relayd.supervisor import State
+from relayd.units import Bytes
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 
 pytestmark = pytest.mark.system
@@ -140,3 +142,24 @@ def test_a_client_unloads_only_what_is_on_demand_and_not_pinned(
     assert [UnloadWanted("m#0", force=False)] * released == [
         event for event in events if isinstance(event, UnloadWanted)
     ]
+
+
+def test_a_load_waits_until_the_memory_of_the_process_before_is_free(tmp_path: Path) -> None:
+    async def story(daemon: Assembled) -> ReplicasReport:
+        parts = daemon.parts
+        (planned,) = parts.fleet.plan
+        parts.residence.enter(parts.fleet.plan)
+        parts.fleet.load()
+        parts.grants.hold(replace(planned, needs={"cuda0": Bytes(1)}), None)
+        parts.actor.post(Lost("m#0"))
+        parts.actor.post(Unloaded("m#0", "m", "cold"))
+        parts.grants.release("m#0")
+        return await daemon.operations.load(ModelArguments("m"))
+
+    demand = msgspec.structs.replace(ONE, load="demand")
+    state = desired(tmp_path, demand)
+    plan = tuple(replace(one, residence=Residence(demand=True)) for one in state.plan)
+    report = with_parts(replace(state, plan=plan), story)
+
+    assert {"m#0": "cold"} == report.replicas  # its engine cannot be started
+    assert ["m#0"] == list(report.not_started)
