@@ -8,6 +8,7 @@ give way, at their turn's end, cost nothing more: the choice is kept.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
 from relayd.scheduler.memory import Accounts
@@ -15,8 +16,13 @@ from relayd.scheduler.memory import Accounts
 _EACH_SECONDS = 0.1
 """What an eviction costs besides: among sets of one cost the smaller wins."""
 
-_LOOKS = 2000
-"""Sets that are looked at: about 2 ms. Where more are possible, the best of these is taken."""
+_LOOKS = 500
+"""Sets that are looked at: about 1 ms. Where more are possible, the best of these is taken."""
+
+_Weight = tuple[float, float]
+"""What a set of candidates costs, and how lately it was used (the longer ago, the lower)."""
+
+_NOTHING: _Weight = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +121,22 @@ def _cheapest(
     need: Accounts, among: Sequence[Tenant], known: tuple[Tenant, ...], now: float
 ) -> frozenset[str]:
     """Return the cheapest set that frees enough, at most as dear as one that is known (branch and bound)."""
-    best, best_rank = known, _rank(known, now)
-    stack: list[tuple[int, Mapping[str, int], tuple[Tenant, ...]]] = [(0, need, ())]
+    weights = [_weight(one, now) for one in among]
+    best, best_rank = known, reduce(_plus, (_weight(one, now) for one in known), _NOTHING)
+    stack: list[tuple[int, Mapping[str, int], tuple[Tenant, ...], _Weight]] = [(0, need, (), _NOTHING)]
     for _ in range(_LOOKS):
         if not stack:
             break
-        index, missing, chosen = stack.pop()
-        rank = _rank(chosen, now)
+        index, missing, chosen, rank = stack.pop()
         if rank >= best_rank:
             continue
         if _is_enough(missing):
             best, best_rank = chosen, rank
         elif index < len(among):
-            one = among[index]
-            stack += [(index + 1, missing, chosen), (index + 1, _less(missing, one), (*chosen, one))]
+            one, more = among[index], _plus(rank, weights[index])
+            stack.append((index + 1, missing, chosen, rank))
+            if more < best_rank:
+                stack.append((index + 1, _less(missing, one), (*chosen, one), more))
     return frozenset(one.replica for one in best)
 
 
@@ -137,13 +145,13 @@ def _less(missing: Mapping[str, int], one: Tenant) -> dict[str, int]:
 
 
 def _is_enough(missing: Mapping[str, int]) -> bool:
-    return all(count <= 0 for count in missing.values())
+    return max(missing.values(), default=0) <= 0
 
 
-def _rank(chosen: Iterable[Tenant], now: float) -> tuple[float, float]:
-    """Return what a set costs, and how lately it was used (the longer ago, the lower)."""
-    cost = recency = 0.0
-    for one in chosen:
-        cost += one.cost_seconds
-        recency += math.exp(min(0.0, one.used_at - now) / 3600)
-    return round(cost, 6), recency
+def _weight(one: Tenant, now: float) -> _Weight:
+    return one.cost_seconds, math.exp(min(0.0, one.used_at - now) / 3600)
+
+
+def _plus(some: _Weight, one: _Weight) -> _Weight:
+    """Return the weight of a larger set; costs that differ by less than a microsecond are the same."""
+    return round(some[0] + one[0], 6), some[1] + one[1]
