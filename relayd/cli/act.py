@@ -58,7 +58,9 @@ def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None
         changed = report.changed if isinstance(report, ReplicasReport) else {}
         for name, state in states.items():
             how = f" ({'; '.join(changed[name])})" if name in changed else ""
-            print(f"{name} stays {state}: {reasons[name]}" if name in reasons else f"{name} is {state}{how}")
+            why = reasons.get(name, "")
+            why = f"it {why.removeprefix(f'{name} ')}" if why.startswith(f"{name} ") else why
+            print(f"{name} stays {state}: {why}" if why else f"{name} is {state}{how}")
     if isinstance(report, ReplicasReport) and report.note:
         typer.echo(report.note, err=True)
     if "fatal" in states.values():

@@ -22,6 +22,7 @@ _REASONS: Mapping[EvictionCause, str] = {
     EvictionCause.OPERATOR: "it was unloaded by command",
     EvictionCause.NOBODY_WAITS: "the requests that it was loaded for have ended",
     EvictionCause.SHRINK: "fewer replicas were enough",
+    EvictionCause.TOO_LARGE: "it needs more memory than models may take",
 }
 """Why a replica is not in memory, for `relayd status`."""
 
@@ -131,7 +132,13 @@ class Residents:
             self._later.append(effect)
             return
         _JOURNAL.info("replica.evicted", replica=effect.replica, cause=effect.cause.value)
-        self._fleet.unload(effect.replica, _REASONS[effect.cause], at_once=True)
+        self._fleet.unload(effect.replica, self._why(effect), at_once=True)
+
+    def _why(self, effect: Evict) -> str:
+        """Return why a replica is not in memory: what the plan says of one that is too large, with numbers."""
+        planned = (one.cold for one in self._fleet.plan if one.name == effect.replica)
+        known = next(planned, "") if effect.cause is EvictionCause.TOO_LARGE else ""
+        return known or _REASONS[effect.cause]
 
 
 def _load_seconds(planned: Planned) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from relayd.scheduler.memory import Accounts
 from relayd.scheduler.views import AccountRow
-from relayd.units import Bytes
+from relayd.units import Bytes, show_bytes
 
 HOST = "host"
 """The account of the main memory; every other one is a device."""
@@ -101,6 +101,15 @@ class Ledger:
     def is_possible(self, need: Accounts) -> bool:
         """Return whether so much fits where no other replica and no other program is."""
         return self._rooms is None or fits(need, self._rooms)
+
+    def why_impossible(self, need: Accounts) -> str:
+        """Return what does not fit, in a clause with need and have."""
+        short = missing(need, self._rooms or _NONE)
+        shown = (f"{show_bytes(need[one])} of {one}, models may take {self._room_of(one)}" for one in short)
+        return f"needs {'; '.join(shown)}"
+
+    def _room_of(self, account: str) -> str:
+        return show_bytes((self._rooms or _NONE).get(account, 0))
 
     def free(self) -> dict[str, Bytes] | None:
         """Return what a grant may take of each account, negative if too much is held; None without limits."""

@@ -48,6 +48,8 @@ class EvictionCause(Enum):
     """Every request that waited for the load has left."""
     SHRINK = "shrink"
     """It is a replica beyond `replicas.min` that has had no work for a while."""
+    TOO_LARGE = "too_large"
+    """Its load is given up: it needs more than models may take, also with all others gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,6 @@ from relayd.scheduler.turns import Turns
 
 _NO_ROOM = "there is no room for another replica"
 
-_TOO_LARGE = "it does not fit into the memory that models may take"
-
 _IN_MEMORY = frozenset({Stage.LOADING, Stage.HELD, Stage.LOADED})
 
 _LOADS_BEFORE_LIMIT = 1.5
@@ -145,10 +143,10 @@ class Swapper:
 
     def _refuse(self, one: Residency, now: float) -> Evict:
         """Give up a load for which there never is room."""
-        failed = LoadFailed(one.name, _TOO_LARGE)
+        failed = LoadFailed(one.name, f"{one.name} {self._floor.ledger.why_impossible(one.want.sizes[-1])}")
         self._broken.append(failed)
         self._loads.fail(one, failed, now)
-        return Evict(one.name, EvictionCause.MEMORY)
+        return Evict(one.name, EvictionCause.TOO_LARGE)
 
     def _take_back(self, asking: Iterable[Residency], now: float) -> list[MemoryEffect]:
         """Give up what was neither granted nor is going to be, where no request waits for it."""

@@ -42,7 +42,7 @@ def test_a_restart_leaves_cold_what_does_not_fit_and_what_was_stopped_takes_no_r
     everything = daemon.run("restart")
     model = daemon.run("restart", "c", "--json")
     assert ready_and_cold == states(daemon)
-    assert "c#0 stays cold: c#0 is not started: " in everything.stdout
+    assert "c#0 stays cold: it is not started: " in everything.stdout
     assert "host_mib allows 700 MiB" in everything.stdout
     assert "for b#0" in model.stdout
     assert '"not_started"' in model.stdout

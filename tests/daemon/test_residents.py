@@ -91,6 +91,17 @@ def test_every_cause_of_an_eviction_has_its_reason(tmp_path: Path) -> None:
     told(tmp_path, evict)
 
 
+def test_what_is_too_large_keeps_the_reason_of_its_plan(tmp_path: Path) -> None:
+    async def refuse(_: Residents, daemon: Assembled, events: list[Event]) -> None:
+        fleet = daemon.parts.fleet
+        (replica,) = fleet.select("m")
+        replica.replan(replace(replica.wanted, cold="m#0 cannot be loaded: too large"))
+        Residents(events.append, fleet, Pins(tmp_path)).evict(Evict("m#0", EvictionCause.TOO_LARGE))
+        assert "m#0 cannot be loaded: too large" == replica.status().reason
+
+    told(tmp_path, refuse)
+
+
 def test_commands_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
     async def story(daemon: Assembled) -> None:
         operations = daemon.operations

@@ -180,6 +180,9 @@ def test_a_model_for_which_there_never_is_room_is_refused_at_once() -> None:
 
     assert "model_unavailable" == request.refused
     assert Life.COLD is life(made, "huge#0")
+    (failed,) = made.scheduler.memory.last_loads()
+    assert "huge#0 needs 4 B of host, models may take 3 B" == failed.failure
+    assert {EvictionCause.TOO_LARGE: 1} == made.evictions
 
 
 def test_a_failure_of_one_replica_leaves_its_model_to_the_other() -> None:
