@@ -180,7 +180,10 @@ class Replica:
 
     def replan(self, planned: Planned) -> None:
         """Take another plan for the next start; what runs stays as it is."""
-        self._known.sizing = self._known.sizing.replanned(planned)
+        sizing = self._known.sizing.replanned(planned)
+        if self.state in (State.COLD, State.STOPPED):
+            sizing = sizing.started_as(sizing.sizes(self._dependencies.clock.wall())[0])
+        self._known.sizing = sizing
 
     def release(self) -> None:
         """Leave the process as it is to another daemon; from here on nothing happens to this value."""

@@ -76,6 +76,15 @@ def test_what_fits_beside_the_others_is_started_and_the_rest_is_cold(tmp_path: P
     play(tmp_path, [planned("a"), planned("b", cold="b#0 is not started: no room")], story)
 
 
+def test_what_is_cold_is_shown_as_it_starts_next_after_another_plan(tmp_path: Path) -> None:
+    async def story(fleet: Fleet, _stage: Stage) -> None:
+        fleet.load()
+        await fleet.apply(compare(fleet.plan, [planned("a", slots=2, cold="on demand")]))
+        assert [2] == [status.spec.slots for status in fleet.statuses()]
+
+    play(tmp_path, [planned("a", cold="on demand")], story)
+
+
 def test_some_can_be_left_alone_and_what_was_stopped_elsewhere_stays_stopped(tmp_path: Path) -> None:
     async def story(fleet: Fleet, _stage: Stage) -> None:
         stopped = replace(fleet.snapshots()["a#0"], state=State.STOPPED)
