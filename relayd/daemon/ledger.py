@@ -24,7 +24,7 @@ def ledger_report(scheduler: Scheduler, clock: Clock) -> LedgerReport:
         waiting=tuple(
             MemoryWaitReport(
                 replica=one.replica, model=one.model, since=one.since + ahead, needs=one.needs,
-                waits_for=one.waits_for,
+                waits_for=one.waits_for, wanted=one.is_wanted,
             )
             for one in memory.waiters()
         ),

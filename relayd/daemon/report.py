@@ -104,13 +104,18 @@ class AccountReport(Struct, frozen=True):
 
 
 class MemoryWaitReport(Struct, frozen=True):
-    """A replica that waits for memory, since when, for how many bytes, and for which replicas to leave."""
+    """A replica that waits for memory, since when, for how many bytes, and for which replicas to leave.
+
+    Attributes:
+        wanted: Whether others make room for it, because something asks for it.
+    """
 
     replica: str
     model: str
     since: float
     needs: Mapping[str, int] = {}
     waits_for: tuple[str, ...] = ()
+    wanted: bool = True
 
 
 class LoadReport(Struct, frozen=True):

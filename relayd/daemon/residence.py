@@ -135,7 +135,7 @@ class Residents:
         self._fleet.unload(effect.replica, self._why(effect), at_once=True)
 
     def _why(self, effect: Evict) -> str:
-        """Return why a replica is not in memory: what the plan says of one that is too large, with numbers."""
+        """Return why a replica is not in memory: the plan's words, with numbers, if too large."""
         planned = (one.cold for one in self._fleet.plan if one.name == effect.replica)
         known = next(planned, "") if effect.cause is EvictionCause.TOO_LARGE else ""
         return known or _REASONS[effect.cause]

@@ -32,11 +32,19 @@ class MemoryView:
 
     def waiters(self) -> list[MemoryWaiter]:
         """Return the replicas that wait for memory, the oldest first."""
-        waits_for = self._keeper.swapper.decision.waits_for
+        swapper = self._keeper.swapper
+        waits_for = swapper.decision.waits_for
         asking = [one for one in self._floor.residencies if one.stage is Stage.ASKING]
         asking.sort(key=lambda one: (one.want.at, one.name))
         return [
-            MemoryWaiter(one.name, one.model, one.want.at, one.want.sizes[-1], waits_for.get(one.name, ()))
+            MemoryWaiter(
+                one.name,
+                one.model,
+                one.want.at,
+                one.want.sizes[-1],
+                waits_for.get(one.name, ()),
+                swapper.is_wanted(one),
+            )
             for one in asking
         ]
 

@@ -197,6 +197,10 @@ class Swapper:
         is_urgent = one.want.origin is Origin.OPERATOR or self._is_limit_near(one, now)
         return GrantAsk(one.name, one.want.sizes, self._right(one), is_urgent)
 
+    def is_wanted(self, one: Residency) -> bool:
+        """Return whether others make room for a replica that waits for memory."""
+        return self._right(one) is not Right.NONE
+
     def _right(self, one: Residency) -> Right:
         """Return who may leave for a replica: only the first of a model, and only where it is wanted."""
         siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]

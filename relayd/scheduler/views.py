@@ -64,6 +64,7 @@ class MemoryWaiter:
         since: When its model was wanted (monotonic seconds).
         needs: Bytes of the smallest size that would do.
         waits_for: Replicas that are to leave, or to finish loading, before it gets memory.
+        is_wanted: Whether others make room for it: a request, an operator or its home wants it.
     """
 
     replica: str
@@ -71,6 +72,7 @@ class MemoryWaiter:
     since: float
     needs: Accounts
     waits_for: tuple[str, ...]
+    is_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

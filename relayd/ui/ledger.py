@@ -1,11 +1,11 @@
 """How does the memory ledger look in `relayd status`?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from relayd.daemon.report import LedgerReport, LoadReport
+from relayd.daemon.report import LedgerReport, LoadReport, MemoryWaitReport, ModelReport
 from relayd.units import show_bytes, show_seconds
 
 _SHOWN_LOADS = 4
@@ -23,12 +23,12 @@ def ledger_table(ledger: LedgerReport) -> Table:
     return table
 
 
-def ledger_notes(ledger: LedgerReport, now: float) -> Iterator[Text]:
+def ledger_notes(ledger: LedgerReport, models: Sequence[ModelReport], now: float) -> Iterator[Text]:
     """Yield who waits for memory and for whom, what leaves, the last loads, and evictions by cause."""
     for one in ledger.waiting:
-        ahead = f", for {', '.join(one.waits_for)} to make room" if one.waits_for else ""
         age = show_seconds(max(0.0, now - one.since))
-        yield Text(f"{one.replica} waits for {_sizes(one.needs)} since {age}{ahead}", style="yellow")
+        waits = f"{one.replica} has waited {age} for {_sizes(one.needs)}"
+        yield Text(f"{waits}{_before(one, models)}", style="yellow")
     for replica, cause in ledger.leaving.items():
         yield Text(f"{replica} leaves memory ({cause.replace('_', ' ')}) when its requests have ended")
     if ledger.loads:
@@ -36,6 +36,23 @@ def ledger_notes(ledger: LedgerReport, now: float) -> Iterator[Text]:
     if ledger.evictions:
         counts = (f"{cause.replace('_', ' ')} {count}" for cause, count in ledger.evictions.items())
         yield Text(f"unloaded since the daemon started: {', '.join(counts)}")
+
+
+def _before(one: MemoryWaitReport, models: Sequence[ModelReport]) -> str:
+    """Return for whom a replica waits, or why no other makes room for it."""
+    if one.waits_for:
+        return f", for {', '.join(one.waits_for)} to make room"
+    if not one.wanted:
+        is_served = any(model.name == one.model and _in_memory(model) for model in models)
+        asked = "others make room once a request or `relayd load` asks for it"
+        return "; no other model makes room for one more replica" if is_served else f"; {asked}"
+    pinned = [name for model in models if model.pinned for name in _in_memory(model)]
+    held = f"{', '.join(pinned)} {'is' if len(pinned) == 1 else 'are'} pinned" if pinned else "all is in use"
+    return f"; nothing makes room: {held}"
+
+
+def _in_memory(model: ModelReport) -> list[str]:
+    return [replica.name for replica in model.replicas if replica.pid is not None]
 
 
 def _load(load: LoadReport) -> str:

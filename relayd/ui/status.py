@@ -40,7 +40,7 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     tables: list[RenderableType] = [Text(), _table(report, now), Text(), _memory(report)]
     if report.memory.accounts:
         tables += [Text(), ledger_table(report.memory), Text()]
-    return Group(*lines, *tables, *ledger_notes(report.memory, now), *_notes(report, now))
+    return Group(*lines, *tables, *ledger_notes(report.memory, report.models, now), *_notes(report, now))
 
 
 def _service(service: ServiceReport) -> Text:
@@ -119,11 +119,10 @@ def _remark(memory: MemoryReport) -> str:
 
 def _notes(report: StatusReport, now: float) -> Iterator[Text]:
     """Yield why a replica that is not ready is not."""
+    yield from _reasons(report)
     for model in report.models:
         for replica in model.replicas:
             last = replica.last_exit
-            if replica.reason:
-                yield Text(_reason(replica), style="yellow")
             if replica.differs:
                 flags = ", ".join(replica.differs)
                 yield Text(f"{replica.name} runs with other arguments than planned: {flags}; {_RESTART}")
@@ -147,9 +146,15 @@ def _notes(report: StatusReport, now: float) -> Iterator[Text]:
                 yield Text(f"  more: relayd logs {replica.name}")
 
 
-def _reason(replica: ReplicaReport) -> str:
-    """Return why a replica is not in memory; a reason names it unless it is as short as a clause."""
-    return replica.reason if replica.name in replica.reason else f"{replica.name}: {replica.reason}"
+def _reasons(report: StatusReport) -> Iterator[Text]:
+    """Yield why replicas are not in memory, one line for all that have the same reason."""
+    alike = dict[str, list[ReplicaReport]]()
+    for replica in (one for model in report.models for one in model.replicas if one.reason):
+        alike.setdefault(replica.reason.removeprefix(f"{replica.name} "), []).append(replica)
+    for clause, replicas in alike.items():
+        names, reason = ", ".join(one.name for one in replicas), replicas[0].reason
+        is_sentence = len(replicas) == 1 and replicas[0].name in reason
+        yield Text(reason if is_sentence else f"{names}: {clause.removeprefix('is ')}", style="yellow")
 
 
 def _age(since: float, now: float) -> str:

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from relayd.scheduler import EvictionCause
+from relayd.scheduler import EvictionCause, Expected, MemoryAsked
+from relayd.units import Bytes
 from tests.scheduler.rooms import loaded, machine, process
 
 pytestmark = pytest.mark.pure
@@ -30,6 +31,19 @@ def test_who_waits_for_memory_is_shown_with_who_leaves_for_it() -> None:
         waiter.replica, waiter.model, waiter.waits_for, waiter.needs,
     )  # fmt: skip
     assert ("a#0", EvictionCause.MEMORY, "b#0") == (resident.replica, resident.leaving, resident.leaves_for)
+
+
+def test_others_make_room_only_for_what_something_asks_for() -> None:
+    made = loaded(1, process("a#0"))
+    made.ask("a", 60.0)
+    made.add(process("b#0"))
+    made.post(Expected("b#0", "b"))
+    made.post(MemoryAsked("b#0", "b", ({"host": Bytes(1)},)))
+    (started,) = made.scheduler.memory.waiters()
+    made.ask("b", 1.0)
+    (asked,) = made.scheduler.memory.waiters()
+
+    assert (False, True) == (started.is_wanted, asked.is_wanted)
 
 
 def test_a_load_is_shown_while_it_lasts_and_with_its_seconds_afterwards() -> None:

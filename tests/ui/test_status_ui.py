@@ -83,3 +83,17 @@ def test_why_a_replica_is_cold_is_shown() -> None:
     cold = replace(REPLICA, state="cold", pid=None, reason="m#0 is not started: no room")
 
     assert "m#0 is not started: no room" in shown(cold)
+
+
+def test_replicas_that_are_cold_for_the_same_reason_share_a_line() -> None:
+    cold = [replace(REPLICA, name=f"{name}#0", state="cold", pid=None) for name in "abcd"]
+    reasons = ["a#0 is loaded on demand", "no request came for it", "c#0 is loaded on demand"]
+    reasons.append("d#0 cannot be loaded: too large")
+    replicas = [replace(one, reason=why) for one, why in zip(cold, reasons, strict=True)]
+    models = tuple(ModelReport(one.name[0], replicas=(one,)) for one in replicas)
+
+    assert [
+        "a#0, c#0: loaded on demand",
+        "b#0: no request came for it",
+        "d#0 cannot be loaded: too large",
+    ] == lines_of(replace(report(REPLICA), models=models))[-3:]
