@@ -16,6 +16,10 @@ Members = Mapping[str, msgspec.Raw]
 
 _EFFORTS = frozenset({"low", "medium", "high", "max"})
 
+_PINGED: Mapping[str, object] = {"sse_ping_interval": 10}
+"""Seconds between comments of an engine that still reads a prompt: each becomes an empty line of the answer,
+as clients give up that see no head within 30 s (Cline)."""
+
 _PNG = "data:image/png;base64,"
 """How the engine takes an image; it looks at the bytes for their true type."""
 
@@ -113,7 +117,7 @@ def _chat(
 ) -> EngineRequest:
     body: dict[str, object] = {**engine_options(members, options), "messages": list(messages)}
     if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}, **_PINGED}
     if tools := _read(members, "tools"):
         body["tools"] = tools
     if wanted := _read(members, "format"):
@@ -126,6 +130,8 @@ def _chat(
 
 def _completion(members: Members, options: Mapping[str, str], *, stream: bool) -> dict[str, object]:
     body: dict[str, object] = {**engine_options(members, options), "stream": stream}
+    if stream:
+        body |= _PINGED
     if wanted := _read(members, "format"):
         body["json_schema"] = {"type": "object"} if wanted == "json" else wanted
     if _read(members, "logprobs"):

@@ -48,7 +48,10 @@ def _generate(**members: object) -> EngineRequest:
             },
         ),
         ({"logprobs": True, "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}),
-        ({"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}),
+        (
+            {"stream": True},
+            {"stream": True, "stream_options": {"include_usage": True}, "sse_ping_interval": 10},
+        ),
         ({"keep_alive": "5m", "truncate": True}, {}),
     ],
 )
