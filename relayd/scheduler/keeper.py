@@ -74,6 +74,7 @@ class MemoryKeeper:
         match event:
             case MemoryRoom(rooms):
                 self.floor.ledger.limit(rooms)
+                self.loads.forget_failures()
             case OthersHold(by_account):
                 self.floor.ledger.note_others(by_account)
             case Measured(name, by_account):

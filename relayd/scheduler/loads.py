@@ -3,7 +3,7 @@
 A model that is not in memory is loaded once for all who wait for it. Its load is given up when the last of
 them has left; one whose wait limit has passed was asked to come back, so what has its memory already is
 loaded to its end. After a load that failed its model is not loaded for a while, twice as long after each
-failure in a row.
+failure in a row, or until the configuration is read again.
 """
 
 from collections import deque
@@ -99,6 +99,11 @@ class Loads:
         granted_at = one.want.granted_at
         self._note(one, now if granted_at is None else granted_at, now, failed.reason)
         self._floor.end(one)
+
+    def forget_failures(self) -> None:
+        """Let requests load again what has failed, as what can be loaded may have changed."""
+        for one in self._floor.residencies:
+            one.failure = None
 
     def retry_seconds(self, model: str, now: float) -> float:
         """Return when a failed model may be loaded again at the earliest; 0 when none has failed."""

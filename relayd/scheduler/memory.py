@@ -56,8 +56,8 @@ class EvictionCause(Enum):
 class MemoryRoom:
     """What models may take of each account; replaces what was known. Without it nothing is counted.
 
-    Set at start and at a reload, before `Holds` and before the first `MemoryAsked`: the budget, not
-    what is free at the moment.
+    Set at start and at a reload, before `Holds` and before the first `MemoryAsked`: the budget, not what is
+    free at the moment. Requests may load again what has failed.
     """
 
     rooms: Accounts

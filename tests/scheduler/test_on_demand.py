@@ -259,3 +259,14 @@ def test_a_replica_that_asks_although_it_was_given_up_is_granted_again() -> None
     effects = play(scheduler, MemoryRoom({"host": Bytes(1)}), *COLD, arrived(1), Finished(1), asked)
 
     assert [Load, Evict, Grant] == [type(effect) for effect in effects]
+
+
+def test_a_model_that_was_too_large_is_loaded_once_there_is_more_room() -> None:
+    made = machine(3, process("huge#0", size=4))
+    early = made.ask("huge", 1.0)
+    made.run(1)
+    made.limit({"host": 4})
+    late = made.ask("huge", 1.0)
+    made.run(10)
+
+    assert ("model_unavailable", 2.0) == (early.refused, placed_after(late))
