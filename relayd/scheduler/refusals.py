@@ -52,10 +52,10 @@ class Refusals:
     def late(self, ticket: Ticket) -> Refuse:
         """Refuse a ticket whose wait limit has passed."""
         model = ticket.ask.model
-        is_loaded = any(self._replicas.capacities(model))
-        reason = (
-            f"no slot of {model!r} became free in time" if is_loaded else f"{model!r} was not loaded in time"
-        )
+        if any(self._replicas.capacities(model)):
+            reason = f"no slot of {model!r} became free in time"
+        else:
+            reason = f"{model!r} was not loaded in time: {self._keeper.swapper.why_not_loaded(model)}"
         return Refuse(ticket.id, Refusal.TIMED_OUT, reason, self._estimate_seconds(model))
 
     def spent(self, ticket: Ticket, attempts: int) -> Refuse:

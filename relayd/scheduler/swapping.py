@@ -41,6 +41,10 @@ from relayd.scheduler.turns import Turns
 
 _NO_ROOM = "there is no room for another replica"
 
+_OTHERS_USE = "models that are in use, or being loaded, hold the memory"
+_OTHERS_STAY = "other programs, or models that stay, hold the memory"
+"""What a model waits for; sizes and names of others are for the operator (`relayd status`)."""
+
 _IN_MEMORY = frozenset({Stage.LOADING, Stage.HELD, Stage.LOADED})
 
 _LOADS_BEFORE_LIMIT = 1.5
@@ -110,6 +114,14 @@ class Swapper:
         dues = self._turns.due(now), self._idleness.due(now), self._growth.due(now), self._limits_near_at(now)
         self.due = min(dues)
         return effects
+
+    def why_not_loaded(self, model: str) -> str:
+        """Return what a model that is not in memory waits for, for the client who asks for it."""
+        asking = [one for one in self._floor.residencies.of(model) if one.stage is Stage.ASKING]
+        if not asking:
+            return "its load takes longer"
+        is_kept = any(one.name in self.decision.waits_for for one in asking)
+        return _OTHERS_USE if is_kept else _OTHERS_STAY
 
     def take_opened(self) -> list[str]:
         """Return the models that take work again since the last time."""

@@ -105,6 +105,7 @@ class Request:
     placed: float = math.nan
     ended: float = math.nan
     refused: str = ""
+    reason: str = ""
 
 
 class Machine:
@@ -241,11 +242,11 @@ class Machine:
         match effect:
             case Dispatch(ticket_id, where):
                 self._dispatch(ticket_id, where)
-            case Refuse(ticket_id, refusal):
+            case Refuse(ticket_id, refusal, reason):
                 request = self.requests[ticket_id]
                 assert math.isnan(request.placed)
                 assert not request.refused
-                request.refused, request.ended = refusal.value, self.now
+                request.refused, request.reason, request.ended = refusal.value, reason, self.now
                 self.later(0, request.then)
             case Load(name):
                 self._load(self.processes[name])

@@ -270,3 +270,24 @@ def test_a_model_that_was_too_large_is_loaded_once_there_is_more_room() -> None:
     made.run(10)
 
     assert ("model_unavailable", 2.0) == (early.refused, placed_after(late))
+
+
+@pytest.mark.parametrize(
+    ("others", "busy", "reason"),
+    [
+        (0, False, "its load takes longer"),
+        (0, True, "models that are in use, or being loaded, hold the memory"),
+        (1, False, "other programs, or models that stay, hold the memory"),
+    ],
+)
+def test_who_waited_in_vain_gets_to_know_for_what(others: int, busy: bool, reason: str) -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    made.use_elsewhere({"host": others})
+    if busy:
+        made.ask("a", 60.0)
+    request = made.ask("b", 1.0, wait_seconds=1.0)
+    made.run(made.now + 2)
+
+    assert "queue_timeout" == request.refused
+    assert f"'b' was not loaded in time: {reason}" == request.reason
