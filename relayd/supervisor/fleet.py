@@ -76,7 +76,7 @@ class Fleet:
         for name, replica in self._replicas.items():
             if name in leave or replica.state is not State.COLD:
                 continue
-            if reason := replica.wanted.cold or (ON_DEMAND if replica.wanted.residence.demand else ""):
+            if reason := _why_cold(replica.wanted):
                 replica.unload(reason, 0)
             else:
                 replica.load()
@@ -196,7 +196,8 @@ class Fleet:
 
         What is unchanged keeps its process. What changed follows one by one within a model, so that
         the others of that model serve meanwhile; what an operator has stopped, is cold, or was
-        given up by the same line, stays so. What is cold for want of a place is loaded where it has one now.
+        given up by the same line, stays so. What is cold for want of a place is loaded where it has one now,
+        unless it waits for a request.
         """
         removed = [self._replicas[planned.name] for planned in changes.removed]
         added = [self._replica(planned) for planned in changes.added]
@@ -224,8 +225,7 @@ class Fleet:
                 rolled.append((replica, planned))
             if planned.cold:
                 replica.unload(planned.cold, self.drain_seconds)
-            elif replica.state is State.COLD:
-                replica.load()
+        self.load(leave=self._replicas.keys() - {change.planned.name for change in changes.changed})
         return rolled
 
     def configure(self, settings: Settings) -> None:
@@ -276,6 +276,11 @@ async def _one_by_one(wanted: Sequence[tuple[Replica, Planned | None]]) -> dict[
         if state is not State.READY:
             break
     return outcome
+
+
+def _why_cold(planned: Planned) -> str:
+    """Return why a replica is not started with the daemon; "" where it is."""
+    return planned.cold or (ON_DEMAND if planned.residence.demand else "")
 
 
 def _covers(target: str, spec: ReplicaSpec) -> bool:

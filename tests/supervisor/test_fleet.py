@@ -9,7 +9,7 @@ import pytest
 
 from relayd.clock import SystemClock
 from relayd.errors import ModelNotFoundError
-from relayd.planner import Planned, ReplicaSpec, compare
+from relayd.planner import Planned, ReplicaSpec, Residence, compare
 from relayd.router import Pools
 from relayd.supervisor import Dependencies, Fleet, State
 from relayd.supervisor.adoption import Adopted
@@ -227,3 +227,17 @@ def test_a_stop_waits_for_all_and_a_kill_for_none(tmp_path: Path) -> None:
         assert {State.STOPPED} == set(states(fleet).values())
 
     play(tmp_path, [planned("a"), planned("b")], story)
+
+
+def test_a_changed_line_loads_nothing_that_waits_for_a_request(tmp_path: Path) -> None:
+    def on_demand(slots: int, cold: str = "") -> Planned:
+        return replace(planned("a", slots=slots, cold=cold), residence=Residence(demand=True))
+
+    async def story(fleet: Fleet, stage: Stage) -> None:
+        fleet.load()
+        for plan in (on_demand(2), on_demand(3, cold="no room"), on_demand(3)):
+            await fleet.apply(compare(fleet.plan, [plan]))
+            assert {"a#0": State.COLD} == states(fleet)
+        assert [] == stage.launcher.launched
+
+    play(tmp_path, [on_demand(4)], story)
