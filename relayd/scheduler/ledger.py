@@ -58,14 +58,9 @@ class Ledger:
         free = ", ".join(f"{row.account}={row.free}" for row in self.rows())
         return f"<Ledger of {len(self._entries)} replicas: free {free or 'unlimited'}>"
 
-    @property
-    def is_counting(self) -> bool:
-        """Whether there are limits."""
-        return self._rooms is not None
-
     def limit(self, rooms: Accounts) -> None:
-        """Replace what models may take of each account."""
-        self._rooms = dict(rooms)
+        """Replace what models may take of each account; without any account nothing is counted."""
+        self._rooms = dict(rooms) or None
 
     def note_others(self, by_account: Accounts) -> None:
         """Replace what other programs hold of each account."""

@@ -54,7 +54,7 @@ class EvictionCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MemoryRoom:
-    """What models may take of each account; replaces what was known. Without it nothing is counted.
+    """What models may take of each account; replaces what was known. Empty: nothing is counted.
 
     Set at start and at a reload, before `Holds` and before the first `MemoryAsked`: the budget, not what is
     free at the moment. Requests may load again what has failed.

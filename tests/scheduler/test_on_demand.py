@@ -28,6 +28,7 @@ from tests.scheduler.script import arrived, play, refused
 
 pytestmark = pytest.mark.pure
 
+HUGE = {"host": Bytes(9)}
 COLD = (ResidenceSet("m#0", "m", Resident(demand=True)), Unloaded("m#0", "m", "not loaded"))
 
 
@@ -291,3 +292,11 @@ def test_who_waited_in_vain_gets_to_know_for_what(others: int, busy: bool, reaso
 
     assert "queue_timeout" == request.refused
     assert f"'b' was not loaded in time: {reason}" == request.reason
+
+
+def test_a_reload_that_leaves_no_limits_lets_everything_start() -> None:
+    made = machine(3, process("huge#0", size=4))
+    made.scheduler.handle(MemoryRoom({}), 0.0)
+    huge = ResidenceSet("m#0", "m", Resident()), Expected("m#0", "m"), MemoryAsked("m#0", "m", (HUGE,))
+
+    assert [Grant("m#0", 0)] == play(made.scheduler, *huge)
