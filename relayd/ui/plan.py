@@ -86,8 +86,10 @@ def _size(planned: Planned) -> tuple[str, str]:
     """Return slots and context of the best size, and the memory of the best and of the least."""
     spec = planned.spec
     context = f"{spec.slots} x {show_tokens(spec.context)}" if spec.context and not spec.fit else ""
-    least = f" or {_memory(planned.others[-1].needs)}" if planned.others else ""
-    return ("", "") if planned.refused else (context, f"{_memory(planned.needs)}{least}")
+    best, least = _memory(planned.needs), _memory(planned.others[-1].needs) if planned.others else ""
+    return (
+        ("", "") if planned.refused else (context, f"{best} or {least}" if least not in ("", best) else best)
+    )
 
 
 def _memory(needs: Mapping[str, int]) -> str:

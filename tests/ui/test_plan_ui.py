@@ -92,6 +92,12 @@ def test_what_is_loaded_on_demand_is_shown_with_its_sizes_and_the_reason(plan: F
     assert "4.5" in text
 
 
+def test_sizes_that_read_the_same_are_shown_once(plan: FleetPlan) -> None:
+    (line,) = (one for one in shown(plan, 140, [(later("m", 1, 1.01), "")]) if one.startswith("m#0"))
+
+    assert "m#0 2 x 32k cuda0 1.0" == " ".join(line.split())
+
+
 def test_of_many_on_demand_some_are_shown_and_the_others_counted(plan: FleetPlan) -> None:
     many = [(later(f"m{number}", 1), "when a client asks for it") for number in range(200)]
     lines = shown(plan, 80, many)
