@@ -33,7 +33,7 @@ from relayd.scheduler.floor import Floor
 from relayd.scheduler.grants import Decision, GrantAsk, Pool, Right, decide
 from relayd.scheduler.growth import Growth
 from relayd.scheduler.idle import AT_ONCE_SECONDS, IdleReplicas
-from relayd.scheduler.ledger import lanes
+from relayd.scheduler.ledger import lanes, missing
 from relayd.scheduler.loads import Loads
 from relayd.scheduler.memory import Evict, EvictionCause, Grant, Load, LoadFailed, MemoryEffect
 from relayd.scheduler.residency import Failure, Origin, Residency, Stage
@@ -171,7 +171,19 @@ class Swapper:
                 if is_extra:
                     one.failure = Failure(_NO_ROOM, now + self._floor.policy.shrink_after_seconds, 0)
                 effects.append(self._evict(one, EvictionCause.NOBODY_WAITS))
+            elif one.stage is Stage.ASKING and is_hopeless and self._is_displaced(one, now):
+                effects.append(self._evict(one, EvictionCause.MEMORY))
         return effects
+
+    def _is_displaced(self, one: Residency, now: float) -> bool:
+        """Return whether idle replicas have the memory of a start that nothing asks for: they keep it."""
+        siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
+        if one.want.origin is not Origin.START or any(other.stage in _IN_MEMORY for other in siblings):
+            return False
+        pool = self._pool(now)
+        short = missing(one.want.sizes[-1], pool.later())
+        idle = [tenant for tenant in pool.candidates if tenant.is_idle]
+        return bool(short) and self._eviction.victims(short, idle, now) is not None
 
     def _unload(self, now: float) -> list[MemoryEffect]:
         """Unload what can leave now."""

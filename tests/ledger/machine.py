@@ -161,6 +161,10 @@ class Machine:
         self.post(Holds(process.name, {account: Bytes(count) for account, count in process.need.items()}))
         self.later(0.1, lambda: self._adopted(process))
 
+    def start(self, name: str) -> None:
+        """Start a replica that nothing asks for, as with the daemon or after an end that was not ordered."""
+        self._load(self.processes[name])
+
     def load(self, model: str) -> None:
         self.post(LoadWanted(model))
 
