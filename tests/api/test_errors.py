@@ -7,7 +7,13 @@ import pytest
 from relayd import errors
 from relayd.api.errors import error_answer
 from relayd.api.openai import OPENAI, error_body, error_type
-from relayd.errors import ModelNotFoundError, QueueFullError, RelaydError, UnauthorizedError
+from relayd.errors import (
+    ContextExceededError,
+    ModelNotFoundError,
+    QueueFullError,
+    RelaydError,
+    UnauthorizedError,
+)
 from relayd.router import Problem
 
 pytestmark = pytest.mark.pure
@@ -39,6 +45,9 @@ def test_the_message_ends_with_the_remedy() -> None:
     } == json.loads(error_body(Problem.of(error)))
 
 
+OPENAI_CODES = {ContextExceededError: "context_length_exceeded"}
+"""Errors for which OpenAI's clients know a code of its own."""
+
 KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, RelaydError)]
 
 
@@ -48,7 +57,8 @@ def test_every_error_has_an_answer(kind: type[RelaydError]) -> None:
 
     assert kind.http_status == answer.status
     assert isinstance(answer.body, bytes)
-    assert kind.code == json.loads(answer.body)["error"]["code"]
+    expected = OPENAI_CODES.get(kind, kind.code)
+    assert expected == json.loads(answer.body)["error"]["code"]
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, "1"), (0.2, "1"), (2.1, "3"), (60, "60")])
