@@ -117,9 +117,10 @@ class Lane(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that sends no more, until what it asked for is answered."""
-        if self._current is None or self._phase is not Phase.BUSY:
+        if self.is_answered():
             return False
-        self._current.no_more()
+        if self._current is not None:
+            self._current.no_more()
         self._half_closed = HalfClosed(self, asyncio.get_running_loop())
         return True
 
@@ -230,8 +231,8 @@ class Lane(asyncio.Protocol):
         self.force_close()
 
     def is_answered(self) -> bool:
-        """Return whether everything that was asked has been answered."""
-        return self._phase is not Phase.BUSY
+        """Return whether everything that was asked has been answered, requests that came early included."""
+        return self._phase is not Phase.BUSY and not (self._phase is Phase.IDLE and self._buffer)
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once it is closed."""
