@@ -72,7 +72,9 @@ def as_we_keep_it(field: gguf.ReaderField) -> Any:
     contents = field.contents()
     if field.types[0] != gguf.GGUFValueType.ARRAY:
         return contents
-    if field.types[-1] == gguf.GGUFValueType.STRING or len(contents) > ITEMS_READ:
+    if field.types[-1] == gguf.GGUFValueType.STRING:
+        return ArrayInfo(int(field.types[-1]), len(contents), max(len(text.encode()) for text in contents))
+    if len(contents) > ITEMS_READ:
         return ArrayInfo(int(field.types[-1]), len(contents))
     return tuple(contents)
 
