@@ -45,7 +45,7 @@ def test_the_message_ends_with_the_remedy() -> None:
     } == json.loads(error_body(Problem.of(error)))
 
 
-OPENAI_CODES = {ContextExceededError: "context_length_exceeded"}
+OPENAI_CODES: dict[type[RelaydError], str] = {ContextExceededError: "context_length_exceeded"}
 """Errors for which OpenAI's clients know a code of its own."""
 
 KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, RelaydError)]
