@@ -142,7 +142,7 @@ def test_the_plan_tells_what_every_device_is_left_with(run: Run, home: Path, tin
     assert ["mine#0", "mine#1"] == [one["name"] for one in said["replicas"]]
     (cpu,) = said["devices"]
     assert cpu["planned_bytes"] == sum(one["placement"]["memory"]["cpu"]["bytes"] for one in said["replicas"])
-    assert "LEFT" in run("plan").output
+    assert "FREE" in run("plan").output
 
 
 def test_a_context_that_is_configured_is_planned_as_it_will_run(
