@@ -62,7 +62,7 @@ class Held:
                 await self._stream(client)
                 return
             await self.may_end.wait()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):  # the second where it was about to write
             self.cancelled.set()
             raise
         answer = Answer(200, b'"done"')
