@@ -16,9 +16,10 @@ OneModel = Annotated[
 
 
 def load(model: OneModel, as_json: AsJson = False) -> None:
-    """Bring a model into memory, and wait until it serves.
+    """Bring a model into memory, others making room.
 
-    Others make room by the rules that hold for a request: never while they are busy or pinned.
+    It waits until the model serves. Others leave by the rules that hold for a request: never while they are
+    busy or pinned.
     """
     report = daemon_client().load(model)
     show_states(report, as_json=as_json)
@@ -36,17 +37,17 @@ def unload(
     force: Annotated[bool, typer.Option("--force", help="End its running requests.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a model out of memory after its running requests.
+    """Take a model out of memory; a request brings it back.
 
-    A request for it brings it back; what shall stay away is stopped with `relayd stop`.
+    Its running requests are finished first. What shall stay away is stopped with `relayd stop`.
     """
     show_states(daemon_client().unload(target, force=force), as_json=as_json)
 
 
 def pin(model: OneModel, as_json: AsJson = False) -> None:
-    """Keep a model in memory once it is loaded, whatever else needs memory.
+    """Keep a model in memory once it is loaded.
 
-    This holds over restarts, until it is unpinned.
+    This holds whatever else needs memory, and over restarts, until it is unpinned.
     """
     _set_pin(model, pinned=True, as_json=as_json)
 
