@@ -294,7 +294,7 @@ def _children(schema: Mapping[str, object]) -> Iterator[tuple[object, bool, int]
     kinds = schema.get("type")
     if isinstance(kinds, list) and len(kinds) > MOST_TYPES:
         raise _TooMuch(f"has a list of {len(kinds):,} types; at most {MOST_TYPES} are accepted")
-    times = max(1, sum(kind in {"object", "array"} for kind in kinds)) if isinstance(kinds, list) else 1
+    times = max(1, sum(kind in ("object", "array") for kind in kinds)) if isinstance(kinds, list) else 1
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
         yield from ((one, False, times) for one in properties.values())
