@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from relayd.dialects.chat_answer import AnswerCost
+from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter, data_of, named_event
 from relayd.errors import UpstreamError
 
@@ -288,26 +289,16 @@ class MessageEvents:
             self._passing = _DELTA % (engine_index, next(kinds, "input_json_delta").encode())
 
 
-class MessageWhole:
+class MessageWhole(CollectedAnswer):
     """Mends an answer of the engine's own that comes as a whole.
 
     Args:
         names: What the answer is called.
     """
 
-    media_type = "application/json"
-
     def __init__(self, names: MessageNames) -> None:
+        super().__init__()
         self._names = names
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<MessageWhole {self._names.id} pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer.
@@ -316,7 +307,7 @@ class MessageWhole:
             UpstreamError: The engine's own is not what it should be.
         """
         try:
-            message = msgspec.json.decode(b"".join(self._pieces), type=dict[str, Any])
+            message = msgspec.json.decode(self.collected(), type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise UpstreamError("The replica's answer is not a message.") from error
         message |= {"id": self._names.id, "model": self._names.model}

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter, data_of
 from relayd.errors import UpstreamError
 
@@ -190,26 +191,16 @@ class ChatEvents:
             self._reason = choice.finish_reason or self._reason
 
 
-class ChatWhole:
+class ChatWhole(CollectedAnswer):
     """Rewrites an answer that comes as a whole.
 
     Args:
         writer: Makes it in another form.
     """
 
-    media_type = "application/json"
-
     def __init__(self, writer: AnswerWriter) -> None:
+        super().__init__()
         self._writer = writer
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<ChatWhole pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer.
@@ -218,7 +209,7 @@ class ChatWhole:
             UpstreamError: The engine's own is not what it should be.
         """
         try:
-            answer = _answer.decode(b"".join(self._pieces))
+            answer = _answer.decode(self.collected())
         except msgspec.DecodeError as error:
             raise UpstreamError("The replica's answer is not a chat completion.") from error
         self._writer.begin()

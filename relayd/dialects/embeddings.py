@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from relayd.dialects.collected import CollectedAnswer
 from relayd.errors import RequestError, UpstreamError
 
 
@@ -59,7 +60,7 @@ def shortened(
     return asked, ShortenedVectors(int(dimensions), as_floats=as_floats, normalizes=normalizes)
 
 
-class ShortenedVectors:
+class ShortenedVectors(CollectedAnswer):
     """Cuts the vectors of an answer.
 
     Args:
@@ -68,21 +69,11 @@ class ShortenedVectors:
         normalizes: They are brought to length one.
     """
 
-    media_type = "application/json"
-
     def __init__(self, dimensions: int, *, as_floats: bool, normalizes: bool) -> None:
+        super().__init__()
         self._dimensions = dimensions
         self._as_floats = as_floats
         self._normalizes = normalizes
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<ShortenedVectors to {self._dimensions} pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer.
@@ -91,7 +82,7 @@ class ShortenedVectors:
             UpstreamError: The engine's is not what it should be, or its vectors are too short.
         """
         try:
-            answer = _inputs.decode(b"".join(self._pieces))
+            answer = _inputs.decode(self.collected())
         except msgspec.DecodeError as error:
             raise UpstreamError("The replica's answer holds no vectors.") from error
         data: list[dict[str, Any]] = [

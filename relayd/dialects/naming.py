@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter
 
 _ID = re.compile(rb'"id":"((?:chat)?cmpl-[A-Za-z0-9]+)"')
@@ -49,29 +50,19 @@ class NamedEvents:
         return b""
 
 
-class NamedWhole:
+class NamedWhole(CollectedAnswer):
     """Rewrites the id of an answer that comes as a whole.
 
     Args:
         name: The client's id.
     """
 
-    media_type = "application/json"
-
     def __init__(self, name: str) -> None:
+        super().__init__()
         self._member = _member(name)
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<NamedWhole {self._member!r} pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer."""
-        whole = b"".join(self._pieces)
+        whole = self.collected()
         found = _ID.search(whole)
         return whole.replace(found[0], self._member, 1) if found else whole

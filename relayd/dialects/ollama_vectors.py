@@ -2,6 +2,7 @@
 
 import msgspec
 
+from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.embeddings import ShortenedVectors
 from relayd.dialects.ollama_answer import TimeSource
 from relayd.errors import UpstreamError
@@ -25,7 +26,7 @@ class _Vectors(msgspec.Struct):
 _vectors = msgspec.json.Decoder(_Vectors)
 
 
-class OllamaVectors:
+class OllamaVectors(CollectedAnswer):
     """Rewrites vectors.
 
     Args:
@@ -35,22 +36,12 @@ class OllamaVectors:
         cut: Shortens the vectors first.
     """
 
-    media_type = "application/json"
-
     def __init__(
         self, model: str, clock: TimeSource, *, single: bool = False, cut: ShortenedVectors | None = None
     ) -> None:
+        super().__init__()
         self._model, self._clock, self._single, self._cut = model, clock, single, cut
         self._began = clock.monotonic()
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<OllamaVectors pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer.
@@ -58,7 +49,7 @@ class OllamaVectors:
         Raises:
             UpstreamError: The engine's holds no vectors.
         """
-        payload = b"".join(self._pieces)
+        payload = self.collected()
         if self._cut is not None:
             payload = self._cut.feed(payload) + self._cut.end()
         try:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from relayd.dialects.collected import CollectedAnswer
 from relayd.errors import RequestError, UpstreamError
 
 Form = Literal["jina", "cohere"]
@@ -45,7 +46,7 @@ def _text(document: object, number: int) -> str:
     return text
 
 
-class RankedDocuments:
+class RankedDocuments(CollectedAnswer):
     """Rewrites an answer of the engine.
 
     Args:
@@ -54,21 +55,11 @@ class RankedDocuments:
         name: The id of the answer, in Cohere's form.
     """
 
-    media_type = "application/json"
-
     def __init__(self, form: Form, documents: list[Any] | None, name: str) -> None:
+        super().__init__()
         self._form = form
         self._documents = documents
         self._name = name
-        self._pieces: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return f"<RankedDocuments {self._form} pieces={len(self._pieces)}>"
-
-    def feed(self, payload: bytes) -> bytes:
-        """Keep the next bytes."""
-        self._pieces.append(payload)
-        return b""
 
     def end(self) -> bytes:
         """Return the whole answer.
@@ -77,7 +68,7 @@ class RankedDocuments:
             UpstreamError: The engine's own is not what it should be.
         """
         try:
-            answer = msgspec.json.decode(b"".join(self._pieces), type=dict[str, Any])
+            answer = msgspec.json.decode(self.collected(), type=dict[str, Any])
             results = answer["results"]
             if self._documents is not None:
                 for result in results:
