@@ -111,7 +111,8 @@ class Pools:
         """Return the connection on which the answer to `call` has begun; give it back.
 
         A kept connection that is lost before its answer's first byte was most likely closed
-        while the request was on its way, so a fresh one gets the request once more.
+        while the request was on its way, so a fresh one gets the request once more. Where none
+        can be made, the replica ended with the request, which is to be known as one that it hung up on.
 
         Args:
             endpoint: The replica.
@@ -123,18 +124,21 @@ class Pools:
             OSError: The replica cannot be reached, hung up, or fell silent.
             UpstreamError: Its answer is not HTTP.
         """
-        kept = self._take(endpoint)
+        kept, lost = self._take(endpoint), None
         while True:
-            upstream = kept or await self._connect(endpoint)
+            try:
+                upstream = kept or await self._connect(endpoint)
+            except OSError as error:
+                raise lost or error from None
             on_sent(upstream)
             has_begun = False
             try:
                 await upstream.ask(endpoint, call)
                 has_begun = True
-            except ConnectionError:
+            except ConnectionError as error:
                 if kept is None or kept.answered:
                     raise
-                kept = None
+                kept, lost = None, error
             finally:
                 if not has_begun:
                     self.give_back(upstream, hold)

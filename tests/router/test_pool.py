@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,23 @@ async def test_a_kept_connection_that_dies_unheard_costs_no_attempt(front: Opene
         assert status(raw) == 200
         assert here.places.returns == 0
         assert here.replicas[0].connections == 2
+
+
+async def test_a_replica_that_ends_with_a_kept_connection_has_hung_up(tmp_path: Path) -> None:
+    where, ended = tmp_path / "s", asyncio.Event()
+    async with fake_replica(where, GOOD, act(ended, then=Then.RESET)) as fake:
+        pools = Pools()
+        await exchange(pools, fake)
+        asking = asyncio.ensure_future(pools.ask(fake.endpoint, CALL, freed))
+        while len(fake.requests) < 2:
+            await asyncio.sleep(0)
+
+        where.unlink()
+        ended.set()
+
+        with pytest.raises(ConnectionError, match="hung up"):
+            await asking
+        pools.close()
 
 
 async def test_a_kept_connection_that_dies_within_an_answer_costs_an_attempt(front: Opener) -> None:
