@@ -1,11 +1,11 @@
 """Rewrite the generated parts of the README: `python -m tests.readme`."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from typer.testing import CliRunner
 
-from relayd import errors
 from relayd.cli.app import app
 from relayd.errors import RelaydError
 from relayd.supervisor.state import diagram
@@ -38,11 +38,18 @@ def _help() -> str:
     return "\n\n".join(blocks)
 
 
+def _drawn(kind: type[RelaydError]) -> Iterator[type[RelaydError]]:
+    """Yield an error and all below it, in the order of the tree."""
+    yield kind
+    for one in kind.__subclasses__():
+        if one.__module__.startswith("relayd.errors."):
+            yield from _drawn(one)
+
+
 def _errors() -> str:
     rows = [
         f"| `{one.code}` | {one.http_status} | {one.exit_status} | {(one.__doc__ or '').splitlines()[0]} |"
-        for one in vars(errors).values()
-        if isinstance(one, type) and issubclass(one, RelaydError)
+        for one in _drawn(RelaydError)
     ]
     return "\n".join(["| code | HTTP | exit | |", "|---|---|---|---|", *rows])
 

@@ -321,7 +321,7 @@ def test_the_command_line_starts_with_typer_alone() -> None:
 def starts_fast(imported: Import) -> bool:
     target = within_relayd(imported)
     if target is not None:
-        return target in {"", *FOUNDATION} or covers("cli", target)
+        return target == "" or room_of(target) in {"cli", *FOUNDATION}
     top = room_of(imported.target)
     return top == "typer" or top in sys.stdlib_module_names
 

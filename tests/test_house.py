@@ -226,9 +226,9 @@ def test_a_remedy_is_a_sentence() -> None:
 
 def test_errors_that_leave_a_room_are_on_the_one_tree() -> None:
     report(
-        f"{source.at(node.lineno)} class {node.name}: move it to relayd/errors.py, or make it private"
+        f"{source.at(node.lineno)} class {node.name}: move it to relayd/errors/, or make it private"
         for source, node in every(ast.ClassDef, ours())
-        if source.name != "relayd/errors.py" and not node.name.startswith("_")
+        if not source.name.startswith("relayd/errors/") and not node.name.startswith("_")
         if any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
     )
 

@@ -24,7 +24,7 @@ def test_no_comment_begins_within_a_string() -> None:
     assert tokenized(TRICKY) == [*comments_of(TRICKY)]
 
 
-@pytest.mark.parametrize("name", ["tests/test_house.py", "tests/sources.py", "relayd/errors.py"])
+@pytest.mark.parametrize("name", ["tests/test_house.py", "tests/sources.py", "relayd/errors/requests.py"])
 def test_a_file_has_the_comments_that_the_tokenizer_finds(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
 

@@ -1,0 +1,59 @@
+"""Every setting of relay.toml: unit, range and default."""
+
+from relayd.config.schema.models import Allocation, LoraFile, Model, ReplicaRange
+from relayd.config.schema.running import EngineSettings, Logs, Probe, Replicas, Restart
+from relayd.config.schema.section import Section
+from relayd.config.schema.serving import Compat, QueueSettings, Server
+from relayd.config.schema.stores import Catalog, MemoryBudget, Models
+
+__all__ = [
+    "Allocation",
+    "Catalog",
+    "Compat",
+    "Config",
+    "EngineSettings",
+    "Logs",
+    "LoraFile",
+    "MemoryBudget",
+    "Model",
+    "Models",
+    "Probe",
+    "QueueSettings",
+    "ReplicaRange",
+    "Replicas",
+    "Restart",
+    "Section",
+    "Server",
+]
+
+
+class Config(Section, frozen=True):
+    """Everything in relay.toml.
+
+    Attributes:
+        server: The HTTP server that clients use.
+        queue: How long and how deep requests wait for a free slot.
+        replicas: How llama-server processes are run.
+        restart: When a replica that has exited is restarted (backoff and budget).
+        probe: How often a replica's health is checked.
+        logs: How much of the replicas' logs is kept.
+        compat: What other programs expect that most do not need.
+        engine: Which llama-server runs.
+        models: Where models are found besides the usual stores.
+        catalog: Where a newer catalogue is found.
+        memory: How much memory models may take.
+        model: The models that clients can ask for.
+    """
+
+    server: Server = Server()
+    queue: QueueSettings = QueueSettings()
+    replicas: Replicas = Replicas()
+    restart: Restart = Restart()
+    probe: Probe = Probe()
+    logs: Logs = Logs()
+    compat: Compat = Compat()
+    engine: EngineSettings = EngineSettings()
+    models: Models = Models()
+    catalog: Catalog = Catalog()
+    memory: MemoryBudget = MemoryBudget()
+    model: tuple[Model, ...] = ()

@@ -1,0 +1,120 @@
+"""How llama-server processes are run, restarted, checked and logged."""
+
+from typing import Literal
+
+from relayd.config.schema.section import Section
+from relayd.config.values import (
+    Count,
+    CountOrZero,
+    Interval,
+    Mebibytes,
+    OptionalFilePath,
+    Seconds,
+    Sha256,
+)
+
+
+class Replicas(Section, frozen=True):
+    """How llama-server processes are run.
+
+    Attributes:
+        listen: What a replica listens on: a unix socket, or a TCP port of the loopback interface.
+        ports: Range of ports for `tcp`, both ends included.
+        on_daemon_exit: Whether a signal to the daemon stops replicas too, or keeps them for the
+            next one; `relayd stop` always stops them.
+        ready_seconds: How long a started process may take to answer at all.
+        load_stall_seconds: Longest time without progress while a model loads.
+        drain_seconds: How long running requests may finish before a stop.
+        stop_seconds: Time between SIGTERM and SIGKILL.
+        kill_seconds: How long to wait for a killed process to be gone.
+    """
+
+    listen: Literal["unix", "tcp"] = "unix"
+    ports: str = "8100-8199"
+    on_daemon_exit: Literal["stop", "keep"] = "stop"
+    ready_seconds: Interval = 30
+    load_stall_seconds: Interval = 60
+    drain_seconds: Seconds = 30
+    stop_seconds: Seconds = 10
+    kill_seconds: Seconds = 5
+
+
+class Restart(Section, frozen=True):
+    """When a replica that has exited is restarted (backoff and budget).
+
+    Attributes:
+        first_delay_seconds: Wait before the first restart; it doubles with every further one.
+        max_delay_seconds: Longest wait before a restart.
+        slow_delay_seconds: The first wait once the budget is spent by exits under load; it doubles too.
+        max_slow_delay_seconds: Longest of these waits.
+        stable_seconds: Time in service after which the wait starts over.
+        budget: Unexpected exits tolerated within `budget_seconds`; after one more the replica is given up, or
+            restarted slowly if it ended under load. One by the kernel's out-of-memory killer counts as two;
+            those with the same request body in flight count once.
+        budget_seconds: The window in which exits are counted.
+        file_check_seconds: How often the files of a replica that was given up are looked at; once they have
+            come or changed, it is started again.
+    """
+
+    first_delay_seconds: Seconds = 1
+    max_delay_seconds: Seconds = 60
+    slow_delay_seconds: Seconds = 300
+    max_slow_delay_seconds: Seconds = 3600
+    stable_seconds: Seconds = 120
+    budget: Count = 5
+    budget_seconds: Interval = 600
+    file_check_seconds: Interval = 5
+
+
+class Probe(Section, frozen=True):
+    """How often a replica's health is checked.
+
+    Attributes:
+        fast_seconds: Period just after the start, when a small model is about to be ready.
+        slow_seconds: Period of a load that takes longer.
+        ready_seconds: Period once the replica serves.
+        timeout_seconds: How long one answer may take.
+        failures: Failed probes in a row after which it gets no new work.
+        hung_seconds: Silence after which it is killed and started again.
+        stall_seconds: Time without progress on its requests after which it is; ten times as
+            long while it uses the CPU.
+        suspect_seconds: How long a replica that owes the end of a request may use the CPU and decode nothing
+            before it is killed; at least what two batches of a prompt take it.
+    """
+
+    fast_seconds: Interval = 0.02
+    slow_seconds: Interval = 1
+    ready_seconds: Interval = 5
+    timeout_seconds: Interval = 3
+    failures: Count = 2
+    hung_seconds: Interval = 30
+    stall_seconds: Interval = 120
+    suspect_seconds: Interval = 2
+
+
+class Logs(Section, frozen=True):
+    """How much of the replicas' logs is kept.
+
+    Attributes:
+        max_mib: Size at which a replica's log is rotated, in MiB.
+        backups: Rotated logs kept of each replica.
+        requests: Which requests get a line in the request log: none, those that were refused
+            or cut, or all.
+    """
+
+    max_mib: Mebibytes = 10
+    backups: CountOrZero = 3
+    requests: Literal["off", "errors", "all"] = "errors"
+
+
+class EngineSettings(Section, frozen=True):
+    """Which llama-server runs.
+
+    Attributes:
+        path: The llama-server program; empty looks for one.
+        release_sha256: The only archive `relayd engine install` accepts; empty trusts the
+            digest its release publishes.
+    """
+
+    path: OptionalFilePath = ""
+    release_sha256: Sha256 = ""

@@ -1,0 +1,88 @@
+"""How clients are served: the server, the queue, and what other programs expect."""
+
+from typing import Literal
+
+import msgspec
+
+from relayd.config.schema.section import Section
+from relayd.config.values import (
+    Count,
+    DefaultName,
+    HostName,
+    Interval,
+    Mebibytes,
+    MemberName,
+    Origin,
+    Seconds,
+)
+from relayd.secret import Secret
+
+
+class Server(Section, frozen=True):
+    """The HTTP server that clients use.
+
+    Attributes:
+        listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
+        api_key: The key that clients send; empty requires none. `${ENV:NAME}` reads that variable.
+        allowed_hosts: Host names a client may use besides loopback and the listening address.
+        cors_origins: Origins of web pages that may call the API; none by default. Applications and
+            browser extensions have schemes of their own (`app://`); `null` needs a key.
+        default_model: The model of requests that name none; by default the only one that can answer.
+        max_body_mib: Largest request body, in MiB.
+        unknown_members: What becomes of a member of a body that is not known: dropped, or refused.
+        extra_members: Members that pass although relayd does not know them: what a newer engine accepts.
+        body_budget_mib: What the bodies of all requests may take together, in MiB, at any time.
+        header_seconds: How long the head of a request may take to arrive.
+        body_seconds: Longest pause while a request body arrives.
+        write_stall_seconds: Longest time a client may stop reading before it is disconnected.
+        first_byte_suspect_seconds: How long a replica may owe the first byte of an answer before others
+            are preferred, and a stream that waits behind is moved to one.
+        keep_alive_seconds: How long an unused connection stays open.
+        takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
+    """
+
+    listen: str = "127.0.0.1:8080"
+    api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    allowed_hosts: tuple[HostName, ...] = ()
+    cors_origins: tuple[Origin, ...] = ()
+    default_model: DefaultName = ""
+    max_body_mib: Mebibytes = 16
+    unknown_members: Literal["drop", "refuse"] = "drop"
+    extra_members: tuple[MemberName, ...] = ()
+    body_budget_mib: Mebibytes = 256
+    header_seconds: Interval = 10
+    body_seconds: Interval = 30
+    write_stall_seconds: Interval = 60
+    first_byte_suspect_seconds: Interval = 60
+    keep_alive_seconds: Interval = 75
+    takeover_seconds: Interval = 60
+
+
+class QueueSettings(Section, frozen=True):
+    """How long and how deep requests wait for a free slot.
+
+    Attributes:
+        depth: Requests that may wait for one model; more are refused.
+        max_wait_seconds: Longest wait for a slot; zero never waits.
+        attempts: Replicas a request may be given to before it fails.
+        avoid_seconds: How long a request stays away from a replica that failed it, while
+            another one is there.
+        progress_comments: Whether a stream that waits gets comments on how far it is: its position, a model
+            that loads, the seconds expected. The header `X-Relayd-Progress: 1` asks for them otherwise.
+    """
+
+    depth: Count = 256
+    max_wait_seconds: Seconds = 300
+    attempts: Count = 3
+    avoid_seconds: Seconds = 1
+    progress_comments: bool = False
+
+
+class Compat(Section, frozen=True):
+    """What other programs expect that most do not need.
+
+    Attributes:
+        rewrite_ids: Whether answers to requests that were named (X-Request-ID) have that name as `id`.
+    """
+
+    rewrite_ids: Literal["never", "named"] = "never"
