@@ -6,16 +6,19 @@ idea of an idle connection decide nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from relayd.api.arrival import BodyEnd, ByChunks, ByLength
 from relayd.api.head import RequestHead
 from relayd.errors import ListenError, RequestError
+from relayd.journal import Journal
 
 _NEVER_SECONDS = 365.0 * 24 * 3600
 
@@ -210,6 +213,18 @@ def is_last(request: web.BaseRequest) -> bool:
     return isinstance(gate, Gate) and not gate.connection.may_continue
 
 
+class FaultLog(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's log, in which a request that it refuses is one line: a client's mistake has no stack."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        """Log a failure of aiohttp itself with its stack, and a refused request without."""
+        refused = exc_info if isinstance(exc_info, HttpProcessingError) else None
+        if refused is None:
+            super().exception(msg, *args, exc_info=exc_info, **kwargs)
+            return
+        Journal("api").warning("request.unreadable", error=type(refused).__name__, message=refused.message)
+
+
 def aiohttp_server(handler: Any, *, lingering_seconds: float) -> web.Server:
     """Return aiohttp's server behind the lane."""
 
@@ -229,6 +244,7 @@ def aiohttp_server(handler: Any, *, lingering_seconds: float) -> web.Server:
         lingering_time=lingering_seconds,
         auto_decompress=False,
         access_log_class=EndOfAnswer,
+        logger=FaultLog(logging.getLogger("aiohttp.server")),
     )
 
 

@@ -5,7 +5,7 @@ head in two ways is how requests are smuggled. It is stricter than llhttp in eve
 lets pass aiohttp reads the same way.
 
     a request line `METHOD target HTTP/1.0` or `HTTP/1.1`, methods as llhttp knows them but CONNECT,
-    a target that is a path or an `http://` or `https://` URL
+    a target that is a path or an `http://` or `https://` URL, of visible ASCII characters only
     at most 128 fields of at most 8,190 bytes, each `name: value` with a token for a name
     lines end with CRLF, and no other CR, LF, NUL or control character is in them
     fields that mean one thing come once (Host, Content-Length, Content-Type, …)
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from ipaddress import IPv6Address
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -31,9 +32,9 @@ HEAD_BYTES = 40 * KIB
 LINE_BYTES = 8190
 FIELDS = 128
 
-_LINE = re.compile(rb"([A-Z-]{1,16}) ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])")
+_LINE = re.compile(rb"([A-Z-]{1,16}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _TARGET = re.compile(
-    rb"/.*|https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:[/?].*)?", re.IGNORECASE
+    rb"https?://(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:[/?].*)?", re.IGNORECASE
 )
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -123,7 +124,7 @@ def parse_request(raw: bytes) -> RequestHead:
     line = _LINE.fullmatch(first)
     if line is None or line[1] not in _METHODS or len(first) > LINE_BYTES or len(lines) > FIELDS:
         raise MALFORMED
-    if line[1] == b"CONNECT" or not _TARGET.fullmatch(line[2]):
+    if line[1] == b"CONNECT" or not _is_target(line[2]):
         raise MALFORMED
     if _CONTROL.search(raw) or raw.count(b"\r") != len(lines) or raw.count(b"\n") != len(lines):
         raise MALFORMED
@@ -141,6 +142,24 @@ def parse_request(raw: bytes) -> RequestHead:
     expects = version == (1, 1) and headers.get("Expect", "").lower() == "100-continue"
     field_bytes = len(raw) - len(first)
     return RequestHead(line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects)
+
+
+def _is_target(text: bytes) -> bool:
+    """Return whether a target is a path, or a URL of a host and a port that there can be."""
+    if text[0] == ord("/"):
+        return True
+    match = _TARGET.fullmatch(text)
+    if match is None or int(match[2] or 0) > 65535:
+        return False
+    return match[1] is None or _is_ipv6(match[1].decode())
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_hopeless(begun: bytes | bytearray) -> bool:

@@ -83,7 +83,11 @@ def test_a_field_that_is_not_to_the_letter_is_malformed(line: bytes) -> None:
         b"FOO / HTTP/1.1", b"GET / HTTP/1.2", b"GET / HTTP/2.0", b"GET / http/1.1", b"GET /a b HTTP/1.1",
         b"GET /\x00 HTTP/1.1", b"GET /\t HTTP/1.1", b"GET * HTTP/1.1", b"GET a HTTP/1.1",
         b"CONNECT a:1 HTTP/1.1", b"CONNECT / HTTP/1.1", b"GET http:///x HTTP/1.1", b"GET ftp://a/ HTTP/1.1",
-        b"GET http://[::1/ HTTP/1.1", b"GET http://a@b/ HTTP/1.1", b"GET /" + b"a" * 8190 + b" HTTP/1.1",
+        b"GET http://[::1/ HTTP/1.1", b"GET http://a@b/ HTTP/1.1",
+        b"GET /v1/models/\xff HTTP/1.1", b"GET /?\xc3\xa9 HTTP/1.1", b"GET /#\x80 HTTP/1.1",
+        b"GET http://a/\x80 HTTP/1.1", b"GET http://a:65536/ HTTP/1.1", b"GET http://[1]/ HTTP/1.1",
+        b"GET http://[1.2.3.4]/ HTTP/1.1", b"GET http://[::1]x/ HTTP/1.1",
+        b"GET /" + b"a" * 8190 + b" HTTP/1.1",
     ],
 )  # fmt: skip
 def test_a_request_line_that_is_not_to_the_letter_is_malformed(first: bytes) -> None:
@@ -124,7 +128,19 @@ LINES = st.sampled_from(
         b" X: a",
     ]
 )  # fmt: skip
+TARGETS = st.one_of(
+    st.binary(max_size=6).map(b"/%b".__mod__),
+    st.lists(
+        st.sampled_from(
+            [b"http://", b"https://", b"/", b"a", b"?", b"#", b"[::1]", b"[1]", b"[", b"]", b":", b"65535",
+             b"65536", b"@", b"%", b"%zz", b"*", b".", b"\x80", b"\xff", b"\xc3\xa9", b'"', b"\\", b"|"]
+        ),
+        min_size=1,
+        max_size=5,
+    ).map(b"".join),
+)  # fmt: skip
 REQUESTS = st.one_of(
+    TARGETS.map(b"GET %b HTTP/1.1\r\nHost: a".__mod__),
     st.lists(PIECES, max_size=14).map(b"".join),
     st.tuples(
         st.sampled_from(
