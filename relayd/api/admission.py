@@ -10,6 +10,7 @@ from aiohttp import web
 
 from relayd.api.guard import Headers
 from relayd.router import BodyRules, Dialect, Recipient
+from relayd.scheduler.ask import NORMAL
 
 
 class Access(Enum):
@@ -33,6 +34,8 @@ class RequestContext(msgspec.Struct, frozen=True):
         tail: The rest of its raw path, on a route that ends with a slash.
         headers: Fields that its response must carry, also one that is streamed.
         named: Its id is the client's.
+        klass: Its class, one of `scheduler.ask.CLASSES`.
+        session: The client's name for the conversation that it belongs to; empty when it gave none.
     """
 
     request_id: str
@@ -41,6 +44,8 @@ class RequestContext(msgspec.Struct, frozen=True):
     tail: str
     headers: MutableMapping[str, str]
     named: bool = False
+    klass: str = NORMAL
+    session: str = ""
 
 
 class BodySource(Protocol):
@@ -62,6 +67,11 @@ class Incoming(Protocol):
     @property
     def content(self) -> BodySource:
         """Its body."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
         ...
 
     @property

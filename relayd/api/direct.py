@@ -28,6 +28,11 @@ class Connected(Protocol):
     is_blocked: bool
 
     @property
+    def peer(self) -> str:
+        """The client's address."""
+        ...
+
+    @property
     def may_continue(self) -> bool:
         """Whether another request may follow."""
         ...
@@ -102,6 +107,11 @@ class Direct:
     def headers(self) -> Headers:
         """Its header fields."""
         return self._head.headers
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._line.peer
 
     @property
     def length(self) -> int:

@@ -13,6 +13,7 @@ from relayd.api.guard import Policy, check_framing, check_host, check_origin, sp
 from relayd.api.head import Presented, RequestHead
 from relayd.api.keys import Keyring, unauthorized
 from relayd.api.known import KnownHead, KnownHeads
+from relayd.api.manner import asked_class, named_session
 from relayd.errors import AdminKeyError, MethodNotAllowedError, NotFoundError, RequestError
 from relayd.router import Dialect
 
@@ -107,7 +108,8 @@ class Door:
             key = self._keys.identify(asked.headers, asked.peer)
             trusted = key is not None or not self._keys.ids
             named = offered_id(asked.headers) is not None
-            context = RequestContext(request_id, key, trusted, tail, headers, named)
+            klass, session = asked_class(asked.headers), named_session(asked.headers)
+            context = RequestContext(request_id, key, trusted, tail, headers, named, klass, session)
             return self._route(asked.method, path, routes, context, dialect)
         except RequestError as error:
             self._on_refused(request_id, asked.target.partition("?")[0], error)

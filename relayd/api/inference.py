@@ -165,8 +165,17 @@ class Inference:
                     if beside is not None and (found := await beside.ask(model.name, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
-                    deadline = self.dispatcher.deadline()
-                    ask = Ask(model.name, width, key, deadline=deadline, stream=call.stream)
+                    ask = Ask(
+                        model.name,
+                        width,
+                        key,
+                        context.klass,
+                        deadline=self.dispatcher.deadline(),
+                        stream=call.stream,
+                        session=context.session,
+                        flow=key or context.session or request.peer,
+                        body_bytes=len(call.body),
+                    )
                     with self.dispatcher.open(ask, record) as lease:
                         if call.stream and (comments := self.progress):
                             asked = request.headers.get("X-Relayd-Progress")

@@ -37,7 +37,16 @@ class KnownHead(msgspec.Struct, frozen=True):
         admitted, context = self.admitted, self.admitted.context
         name = context.request_id if self.names_itself else new_id()
         fields = {**context.headers, "X-Request-ID": name}
-        own = RequestContext(name, context.key, context.trusted, context.tail, fields, self.names_itself)
+        own = RequestContext(
+            name,
+            context.key,
+            context.trusted,
+            context.tail,
+            fields,
+            self.names_itself,
+            context.klass,
+            context.session,
+        )
         return Admitted(admitted.route, own, admitted.dialect)
 
 

@@ -187,6 +187,11 @@ class Lane(asyncio.Protocol):
                 self.transport.resume_reading()
 
     @property
+    def peer(self) -> str:
+        """The client's address; empty once the connection has ended."""
+        return self._peer or ""
+
+    @property
     def date(self) -> str:
         """The time of day as an answer carries it."""
         return http_date(int(self._lanes.clock.wall()))

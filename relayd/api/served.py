@@ -87,6 +87,7 @@ class _AiohttpIncoming:
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
         self.headers = request.headers
+        self.peer = request.remote or ""
         self.length = None
         self.content = request.content
 

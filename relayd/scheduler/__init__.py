@@ -1,6 +1,6 @@
 """Who runs where, when: pure, and the only owner of that decision."""
 
-from relayd.scheduler.ask import INTERACTIVE, Ask
+from relayd.scheduler.ask import BATCH, CLASSES, INTERACTIVE, NORMAL, Ask, rank
 from relayd.scheduler.events import (
     Abandoned,
     Answering,
@@ -51,7 +51,10 @@ from relayd.scheduler.memory import (
 from relayd.scheduler.scheduler import ModelLoad, Scheduler
 
 __all__ = [
+    "BATCH",
+    "CLASSES",
     "INTERACTIVE",
+    "NORMAL",
     "Abandoned",
     "Accounts",
     "Answering",
@@ -100,4 +103,5 @@ __all__ = [
     "UnloadWanted",
     "Unloaded",
     "Usage",
+    "rank",
 ]
