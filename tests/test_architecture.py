@@ -42,6 +42,7 @@ FOUNDATION = frozenset(
         "lock",
         "names",
         "folders",
+        "apikey",
     }
 )
 """Top-level modules that import no room and that every room may import."""
@@ -50,9 +51,10 @@ NOTHING: frozenset[str] = frozenset()
 
 MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     **dict.fromkeys(
-        ("hardware", "gguf", "config", "store", "service", "scheduler", "dialects"),
+        ("hardware", "gguf", "config", "service", "scheduler", "dialects"),
         NOTHING,
     ),
+    "store": {"scheduler.limits"},
     "catalog": {"gguf"},
     "models": {"catalog", "gguf"},
     "memory": {"gguf.metadata", "gguf.quants", "catalog.entry"},

@@ -14,6 +14,7 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
     │   ├── HostSilentError         host_silent             1     504
     │   ├── HashMismatchError       hash_mismatch           1     502
     │   └── NoSpaceError            no_space                1     507
+    ├── KeyUnknownError             key_unknown             1     404
     ├── ListenError                 listen_failed           1     500
     ├── StateError                  state_unusable          1     500
     ├── OutputError                 output_failed           1     500
@@ -28,6 +29,7 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── UnauthorizedError       invalid_api_key         1     401
         ├── OriginRefusedError      origin_not_allowed      1     403
         ├── AdminKeyError           admin_key_required      1     403
+        ├── KeyScopeError           key_scope               1     403
         ├── NotFoundError           not_found               1     404
         │   ├── NotServedError      not_served              1     404
         │   └── ModelNotFoundError  model_not_found         1     404
@@ -40,6 +42,8 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── CrashedReplicasError    request_refused_after_crash  1  422
         ├── QueueFullError          queue_full              1     429
         ├── TooManyFailedKeysError  too_many_failed_keys    1     429
+        ├── RateLimitError          rate_limit_exceeded     1     429
+        │   └── QuotaError          insufficient_quota      1     429
         ├── UpstreamError           upstream_failed         1     502
         ├── UnavailableError        model_unavailable       1     503
         │   └── NotLoadedError      model_not_loaded        1     503
@@ -63,6 +67,7 @@ from relayd.errors.commands import (
     FetchError,
     HashMismatchError,
     HostSilentError,
+    KeyUnknownError,
     ListenError,
     ModelFileError,
     NoDaemonError,
@@ -81,6 +86,7 @@ from relayd.errors.requests import (
     ContextExceededError,
     CrashedReplicasError,
     HostRefusedError,
+    KeyScopeError,
     MediaTypeError,
     MethodNotAllowedError,
     ModelNotFoundError,
@@ -90,6 +96,8 @@ from relayd.errors.requests import (
     OriginRefusedError,
     QueueFullError,
     QueueTimeoutError,
+    QuotaError,
+    RateLimitError,
     ReplicaStoppedError,
     RequestError,
     StoppingError,
@@ -120,6 +128,8 @@ __all__ = [
     "HashMismatchError",
     "HostRefusedError",
     "HostSilentError",
+    "KeyScopeError",
+    "KeyUnknownError",
     "ListenError",
     "MediaTypeError",
     "MethodNotAllowedError",
@@ -135,6 +145,8 @@ __all__ = [
     "OutputError",
     "QueueFullError",
     "QueueTimeoutError",
+    "QuotaError",
+    "RateLimitError",
     "RelaydError",
     "ReplicaStoppedError",
     "RequestError",

@@ -77,6 +77,13 @@ class NoSpaceError(FetchError):
     http_status = 507
 
 
+class KeyUnknownError(RelaydError):
+    """No API key has that name or id, or it is revoked."""
+
+    code = "key_unknown"
+    http_status = 404
+
+
 class ListenError(RelaydError):
     """An address cannot be listened on."""
 

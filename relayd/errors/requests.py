@@ -49,6 +49,13 @@ class AdminKeyError(RequestError):
     http_status = 403
 
 
+class KeyScopeError(RequestError):
+    """The key that came along is right, and not for this."""
+
+    code = "key_scope"
+    http_status = 403
+
+
 class NotFoundError(RequestError):
     """The path does not exist."""
 
@@ -128,6 +135,19 @@ class TooManyFailedKeysError(RequestError):
 
     code = "too_many_failed_keys"
     http_status = 429
+
+
+class RateLimitError(RequestError):
+    """The key has sent as many requests, or used as many tokens, as it may in a minute or at once."""
+
+    code = "rate_limit_exceeded"
+    http_status = 429
+
+
+class QuotaError(RateLimitError):
+    """The key has used what it may in this day or month."""
+
+    code = "insufficient_quota"
 
 
 class UpstreamError(RequestError):
