@@ -1,0 +1,281 @@
+"""May a key send another request now, by its own limits and quotas?
+
+Limits of a minute hold for any sixty seconds, not for those of the clock: what was used is counted in
+steps of a second, and a step is forgotten once all of it is older than a minute. How many tokens an
+answer takes is known at its end, so requests that run together may take more than what was left.
+"""
+
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+MINUTE_SECONDS = 60
+_STEPS = MINUTE_SECONDS + 1
+"""The second that has begun, and the sixty before it."""
+
+Waiter = TypeVar("Waiter")
+
+
+class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a key may do at once and in a minute; None is without limit.
+
+    Attributes:
+        rpm: Requests in any minute.
+        tpm: Tokens of prompts and answers in any minute.
+        in_flight: Requests that are worked on at the same time; further ones wait for their turn.
+        queued: Those that may wait for it; further ones are refused.
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    in_flight: int | None = None
+    queued: int | None = None
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """What a key may use in a day or a month, of UTC."""
+
+    what: Literal["requests", "tokens"]
+    amount: int
+    period: Literal["day", "month"]
+
+    def __str__(self) -> str:
+        """Return the quota as people write it."""
+        return f"{self.what}={self.amount}/{self.period}"
+
+
+class Bound(Enum):
+    """What a request is refused for."""
+
+    REQUESTS = "requests a minute"
+    TOKENS = "tokens a minute"
+    QUEUE = "requests that wait"
+    QUOTA = "quota"
+
+
+class Over(msgspec.Struct, frozen=True):
+    """A request is over a limit.
+
+    Attributes:
+        bound: Of which kind.
+        limit: How much is allowed.
+        wait_seconds: When another request makes sense.
+        quota: The quota that is used up.
+        ends: When it begins anew, in seconds since 1970.
+    """
+
+    bound: Bound
+    limit: int
+    wait_seconds: float
+    quota: Quota | None = None
+    ends: float = 0.0
+
+
+class MinuteCount:
+    """A sum over the last minute."""
+
+    __slots__ = ("_last", "_now", "_steps", "total")
+
+    def __init__(self) -> None:
+        self._steps = [0] * _STEPS
+        self._now = 0
+        self._last = 0
+        self.total = 0
+
+    def __repr__(self) -> str:
+        return f"<MinuteCount {self.total}>"
+
+    def at(self, now: float) -> int:
+        """Return the sum at `now` (monotonic seconds), which never steps back."""
+        second = int(now)
+        passed = second - self._now
+        if passed > 0:
+            self._now = second
+            if self.total:
+                self._forget(second, passed)
+        return self.total
+
+    def add(self, count: int) -> None:
+        """Count something in the second that `at` was last asked for."""
+        self._steps[self._now % _STEPS] += count
+        self._last = self._now
+        self.total += count
+
+    def empty_seconds(self, now: float) -> float:
+        """Return how long it takes until nothing is left of the sum."""
+        return self._last + _STEPS - now if self.total else 0.0
+
+    def seconds_until(self, most: int, now: float) -> float:
+        """Return how long it takes until the sum is at most this."""
+        left = self.total
+        for second in range(self._now - MINUTE_SECONDS, self._now + 1):
+            if left <= most:
+                break
+            left -= self._steps[second % _STEPS]
+            if left <= most:
+                return max(0.0, second + _STEPS - now)
+        return 0.0
+
+    def _forget(self, second: int, passed: int) -> None:
+        for one in range(second - min(passed, _STEPS) + 1, second + 1):
+            at = one % _STEPS
+            self.total -= self._steps[at]
+            self._steps[at] = 0
+
+
+class Spending:
+    """What a key has used in the day and in the month that it is (UTC).
+
+    Args:
+        now: Seconds since 1970.
+        day: Requests and tokens of this day so far.
+        month: Those of this month.
+    """
+
+    __slots__ = ("_day_ends", "_month_ends", "_used")
+
+    def __init__(self, now: float, day: tuple[int, int] = (0, 0), month: tuple[int, int] = (0, 0)) -> None:
+        self._used = {
+            ("requests", "day"): day[0],
+            ("tokens", "day"): day[1],
+            ("requests", "month"): month[0],
+            ("tokens", "month"): month[1],
+        }
+        self._day_ends, self._month_ends = period_ends(now)
+
+    def __repr__(self) -> str:
+        return f"<Spending {self._used}>"
+
+    def add(self, tokens: int, now: float) -> None:
+        """Count a request that is over (seconds since 1970)."""
+        self._turn(now)
+        for period in ("day", "month"):
+            self._used["requests", period] += 1
+            self._used["tokens", period] += tokens
+
+    def used(self, quota: Quota, now: float) -> int:
+        """Return what is used of a quota (seconds since 1970)."""
+        self._turn(now)
+        return self._used[quota.what, quota.period]
+
+    def ends(self, quota: Quota) -> float:
+        """Return when a quota begins anew, in seconds since 1970."""
+        return self._day_ends if quota.period == "day" else self._month_ends
+
+    def _turn(self, now: float) -> None:
+        """Begin with nothing used where a day or a month is over."""
+        if now < self._day_ends:
+            return
+        over = {"day"} if now < self._month_ends else {"day", "month"}
+        for what, period in self._used:
+            if period in over:
+                self._used[what, period] = 0
+        self._day_ends, self._month_ends = period_ends(now)
+
+
+class Meter(Generic[Waiter]):
+    """What one key has used of its limits, and which of its requests wait for their turn.
+
+    Args:
+        limits: What it may do at once and in a minute.
+        quotas: What it may use in a day or a month.
+        spending: What it has used in these.
+    """
+
+    def __init__(self, limits: KeyLimits, quotas: tuple[Quota, ...], spending: Spending) -> None:
+        self.limits = limits
+        self.quotas = quotas
+        self.spending = spending
+        self.requests = MinuteCount()
+        self.tokens = MinuteCount()
+        self.admitted = 0
+        self.running = 0
+        self._waiting = deque[Waiter]()
+
+    def __repr__(self) -> str:
+        return f"<Meter admitted={self.admitted} running={self.running} waiting={len(self._waiting)}>"
+
+    def admit(self, now: float, wall: float) -> Over | None:
+        """Count a request that arrives, or return why it may not.
+
+        Args:
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
+        """
+        limits, requests, tokens = self.limits, self.requests, self.tokens
+        asked, spent = requests.at(now), tokens.at(now)
+        if limits.rpm is not None and asked >= limits.rpm:
+            return Over(Bound.REQUESTS, limits.rpm, requests.seconds_until(limits.rpm - 1, now))
+        if limits.tpm is not None and spent >= limits.tpm:
+            return Over(Bound.TOKENS, limits.tpm, tokens.seconds_until(limits.tpm - 1, now))
+        for quota in self.quotas:
+            open_requests = self.admitted if quota.what == "requests" else 0
+            if self.spending.used(quota, wall) + open_requests >= quota.amount:
+                ends = self.spending.ends(quota)
+                return Over(Bound.QUOTA, quota.amount, max(0.0, ends - wall), quota, ends)
+        requests.add(1)
+        self.admitted += 1
+        return None
+
+    def leave(self, tokens: int, now: float, wall: float, *, used: bool) -> None:
+        """Take note that an admitted request is over.
+
+        Args:
+            tokens: What it took.
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
+            used: Whether it reached a replica: only then it counts for quotas.
+        """
+        self.admitted -= 1
+        if tokens:
+            self.tokens.at(now)
+            self.tokens.add(tokens)
+        if used:
+            self.spending.add(tokens, wall)
+
+    def take_turn(self, waiter: Waiter) -> "bool | Over":
+        """Begin a request: True runs it at once, False has it wait until `end_turn` returns it."""
+        limits = self.limits
+        if limits.in_flight is None or self.running < limits.in_flight:
+            self.running += 1
+            return True
+        if limits.queued is not None and len(self._waiting) >= limits.queued:
+            return Over(Bound.QUEUE, limits.queued, 1.0)
+        self._waiting.append(waiter)
+        return False
+
+    def end_turn(self) -> Waiter | None:
+        """Take note that a request has ended, and return the one whose turn it is now."""
+        most = self.limits.in_flight
+        if self._waiting and (most is None or self.running <= most):
+            return self._waiting.popleft()
+        self.running -= 1
+        return None
+
+    def configure(self, limits: KeyLimits, quotas: tuple[Quota, ...]) -> list[Waiter]:
+        """Take other limits, what was used stays; return the requests whose turn it is by them."""
+        self.limits, self.quotas = limits, quotas
+        free = len(self._waiting) if limits.in_flight is None else max(0, limits.in_flight - self.running)
+        begun = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        self.running += len(begun)
+        return begun
+
+    def give_up(self, waiter: Waiter) -> None:
+        """Forget a request that waits."""
+        self._waiting.remove(waiter)
+
+    @property
+    def waiting(self) -> tuple[Waiter, ...]:
+        """Those that wait for their turn, the first in line first."""
+        return tuple(self._waiting)
+
+
+def period_ends(now: float) -> tuple[float, float]:
+    """Return when this day and this month end, in seconds since 1970."""
+    moment = datetime.fromtimestamp(now, UTC)
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    next_month = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return (midnight + timedelta(days=1)).timestamp(), next_month.timestamp()
