@@ -1,0 +1,128 @@
+"""What each key has used of each model on each day: a table of the database."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from relayd.store.database import Database
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key used of one model on one day (UTC).
+
+    Attributes:
+        day: `2026-11-30`.
+        key: The key's id; empty for requests without a key.
+        model: The model.
+        requests: Requests that reached a replica.
+        prompt_tokens: Tokens of their prompts, those that were in the cache included.
+        cached_tokens: Those of them that were in the cache.
+        completion_tokens: Tokens of the answers.
+        seconds: How long replicas worked on them.
+    """
+
+    day: str
+    key: str
+    model: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, other: "UsageRow") -> "UsageRow":
+        """Return the sum of both, under the names of this one."""
+        return UsageRow(
+            day=self.day,
+            key=self.key,
+            model=self.model,
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+_NAMES = ("day", "key", "model")
+_SUMS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "seconds")
+_COLUMNS = ", ".join((*_NAMES, *_SUMS))
+_ADDED = ", ".join(f"{one} = {one} + excluded.{one}" for one in _SUMS)
+_ADD = (
+    f"INSERT INTO usage ({_COLUMNS}) VALUES ({', '.join('?' * 8)}) "  # noqa: S608 - constants
+    f"ON CONFLICT (day, key, model) DO UPDATE SET {_ADDED}"
+)
+
+
+class UsageTable:
+    """The usage in a database. Every method blocks.
+
+    Args:
+        database: Where it is.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __repr__(self) -> str:
+        return f"<UsageTable of {self._database!r}>"
+
+    def add(self, rows: Iterable[UsageRow]) -> None:
+        """Add to what is there, all of it or nothing.
+
+        Raises:
+            StateError: It cannot be written.
+        """
+        with self._database.changing() as connection:
+            connection.executemany(_ADD, [msgspec.structs.astuple(row) for row in rows])
+
+    def rows(self, *, since: str = "", key: str | None = None, model: str = "") -> list[UsageRow]:
+        """Return what was used, the oldest day first.
+
+        Args:
+            since: The first day; empty for all.
+            key: Only of this key, by its id; None for all.
+            model: Only of this model; empty for all.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        wanted = {"day >= ?": since, "model = ?": model}
+        conditions = {text: value for text, value in wanted.items() if value}
+        if key is not None:
+            conditions["key = ?"] = key
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        question = f"SELECT {_COLUMNS} FROM usage{where} ORDER BY day, key, model"  # noqa: S608 - constants
+        with self._database.reading() as connection:
+            found = connection.execute(question, tuple(conditions.values())).fetchall()
+        return [UsageRow(**dict(zip((*_NAMES, *_SUMS), row, strict=True))) for row in found]
+
+    def totals(self, since: str) -> Mapping[str, tuple[int, int]]:
+        """Return requests and tokens of each key, by its id, from a day on.
+
+        Raises:
+            StateError: They cannot be read.
+        """
+        with self._database.reading() as connection:
+            found = connection.execute(
+                "SELECT key, SUM(requests), SUM(prompt_tokens + completion_tokens) FROM usage "
+                "WHERE day >= ? GROUP BY key",
+                (since,),
+            ).fetchall()
+        return {key: (requests, tokens) for key, requests, tokens in found}
+
+
+def day_of(seconds: float) -> str:
+    """Return the day (UTC) of a moment in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def first_of_month(seconds: float) -> str:
+    """Return the first day of the month (UTC) of a moment in seconds since 1970."""
+    return f"{day_of(seconds)[:7]}-01"
