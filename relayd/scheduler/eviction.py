@@ -36,7 +36,7 @@ class Tenant:
         chance: Chance (0 to 1) that it is wanted soon.
         used_at: When its last request ended, or its load (monotonic seconds).
         is_idle: Whether it works on no request.
-        is_young: Whether it was loaded less than `min_resident_seconds` ago.
+        is_young: Whether the model that it took the memory from may not have it back yet.
         is_giving_way: Whether it was chosen before, and is in its last turn.
         is_loading: Whether it is not loaded yet, so that it cannot leave before.
         is_home: Whether it would come back by itself.

@@ -88,6 +88,10 @@ class Floor:
         """Return how long a load of a replica takes."""
         return self.times.seconds(one.model, one.resident.reload_seconds)
 
+    def old_at(self, one: Residency) -> float:
+        """Return when a replica has been in memory for as long as it is protected (monotonic seconds)."""
+        return one.loaded_at + self.policy.resident_seconds(self.load_seconds(one))
+
     def has_room_beside(self, one: Residency) -> bool:
         """Return whether as much as a replica holds is free."""
         free = self.ledger.free()

@@ -43,12 +43,19 @@ class GrantAsk:
         sizes: Bytes of each size that would do, the best first.
         right: Who may leave for it.
         is_urgent: Whether the wait limit of its request is near: the young may leave too.
+        left_for: The replica that it left memory for the last time: that one may leave for it only when it is
+            not young, so that two models do not swap back and forth.
     """
 
     replica: str
     sizes: tuple[Accounts, ...]
     right: Right = Right.NONE
     is_urgent: bool = False
+    left_for: str = ""
+
+    def waits_for_age_of(self, replica: str) -> bool:
+        """Return whether a replica leaves for this one only when it has been in memory for a while."""
+        return self.left_for == replica and not self.is_urgent
 
 
 @dataclass(slots=True)
@@ -181,7 +188,11 @@ def _victims(
     if not short:
         return frozenset()
     candidates = [one for one in candidates if not one.is_loading]
-    at_once = [one for one in candidates if one.is_idle and (question.is_urgent or not one.is_young)]
+    at_once = [
+        one
+        for one in candidates
+        if one.is_idle and not (one.is_young and question.waits_for_age_of(one.replica))
+    ]
     if question.right is Right.IDLE:
         return eviction.victims(short, [one for one in at_once if not one.is_home], now)
     found = eviction.victims(short, at_once, now)

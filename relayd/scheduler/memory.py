@@ -215,7 +215,8 @@ class MemoryPolicy:
     """When models give way to each other (settings of `[memory]`).
 
     Attributes:
-        min_resident_seconds: How long a model stays after its load before another may take its memory.
+        min_resident_seconds: How long a model stays after its load before another one takes back the memory
+            that it had to leave to it.
         swap_batch_requests: Requests that a model in use still gets while another waits for its memory.
         swap_turn_seconds: How long a model in use still gets requests while another waits for its memory.
         home_after_seconds: How long no request may have run or waited before home models come back.
@@ -227,3 +228,11 @@ class MemoryPolicy:
     swap_turn_seconds: float = 10.0
     home_after_seconds: float = 30.0
     shrink_after_seconds: float = 60.0
+
+    def resident_seconds(self, load_seconds: float) -> float:
+        """Return how long a model stays that takes so long to load: at least so long, unless 0 is set."""
+        return max(self.min_resident_seconds, load_seconds) if self.min_resident_seconds else 0.0
+
+    def turn_seconds(self, load_seconds: float) -> float:
+        """Return how long the last turn of a model is that takes so long to load; see `resident_seconds`."""
+        return max(self.swap_turn_seconds, load_seconds) if self.swap_turn_seconds else 0.0

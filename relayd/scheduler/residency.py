@@ -74,12 +74,14 @@ class LastTurn:
         since: When the turn began (monotonic seconds).
         served: Requests that the replica had been given by then.
         is_urgent: Whether the turn is to end at once, as the wait limit of a request is near.
+        waits_for_age: Whether it does not end before the replica has been in memory for a while.
     """
 
     asker: str
     since: float
     served: int
     is_urgent: bool = False
+    waits_for_age: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Residency:
         turn: Its last turn, while another model waits for its memory and it is still in use.
         leaving: Why it takes no more work, or is unloaded already; None while it stays.
         is_evicted: Whether its unload was ordered.
+        left_for: The replica that it left memory for the last time; empty when it left for none.
         is_unloaded: Whether an operator unloaded it: then it does not come back to its home by itself.
         is_called_back: Whether it is to be loaded again once its memory is free.
         failure: The last load, if that failed.
@@ -126,6 +129,7 @@ class Residency:
     turn: LastTurn | None = None
     leaving: EvictionCause | None = None
     is_evicted: bool = False
+    left_for: str = ""
     is_unloaded: bool = False
     is_called_back: bool = False
     failure: Failure | None = None

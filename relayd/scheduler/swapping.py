@@ -6,7 +6,8 @@ The whole policy, in order:
 2. Replicas get memory in the order in which their models were wanted; what does not fit has others leave
    (`grants`): the set that costs least (`eviction`), none that is pinned, none that works on anything.
 3. A model in use keeps its memory for one turn more (`turns`), then waits for its own in the same order: who
-   waits gets memory after at most one turn of each model before it, and what these still work on.
+   waits gets memory after at most one turn of each model before it, and what these still work on. One without
+   work leaves at once, unless it has just taken its memory from the one that waits.
 4. Loads on one device go one after another.
 5. Idle replicas are unloaded when their time is up, and home models come back (`idle`).
 6. A model whose requests wait for long gets another replica where there is room (`growth`).
@@ -16,13 +17,13 @@ Zipf: 16 clients of five models, room for two. ABAB: two models, room for one, f
 second. The waits are the 95th percentile and the longest.
 
     resident  batch  turn    Zipf: answers  swaps     waits    ABAB: answers  swaps     waits
-         3 s     32  10 s            1815    174    11.3 15.7              460     91     9.5 16.8
-         0 s     32  10 s            1914    196    10.4 14.7              395    150     8.4 13.7
-         5 s     32  10 s            1673    147    13.1 17.1              485     75    10.5 15.3
-        10 s     32  10 s            1172     96    21.9 26.2              507     45    15.4 23.3
-         3 s      4  10 s            1432    195    13.2 21.9              447     96     9.4 13.6
-         3 s     32   5 s            1725    184    11.6 19.8              445     97     9.4 13.6
-         3 s     32  30 s            1778    176    11.7 16.3              462     92     9.5 16.8
+        3 s     32  10 s            1915    197    10.2 14.3              460     91      9.5 16.8
+        0 s     32  10 s            1914    196    10.4 14.7              395    150      8.4 13.7
+        5 s     32  10 s            1893    196    10.3 16.2              486     75     10.4 15.3
+       10 s     32  10 s            1815    175    11.7 18.7              509     46     15.2 19.6
+        3 s      4  10 s            1275    237    15.0 23.6              447     96      9.4 13.6
+        3 s     32   5 s            1814    205    10.2 16.1              445     97      9.4 13.6
+        3 s     32  30 s            1914    194    10.7 17.2              462     92      9.5 16.8
 """
 
 import math
@@ -187,7 +188,7 @@ class Swapper:
 
     def _unload(self, now: float) -> list[MemoryEffect]:
         """Unload what can leave now."""
-        effects = [self._evict(one, EvictionCause.MEMORY) for one in self._turns.over(now)]
+        effects = [self._make_room(one) for one in self._turns.over(now)]
         effects += [self._evict(one, EvictionCause.IDLE) for one in self._idleness.expired(now)]
         for one in self._growth.surplus(now):
             self._leave(one, EvictionCause.SHRINK)
@@ -196,6 +197,10 @@ class Swapper:
             self._evict(one, one.leaving) for one in leaving if one.leaving and self._floor.is_idle(one)
         ]
         return [*effects]
+
+    def _make_room(self, one: Residency) -> Evict:
+        one.left_for = one.turn.asker if one.turn else ""
+        return self._evict(one, EvictionCause.MEMORY)
 
     def _leave(self, one: Residency, cause: EvictionCause) -> None:
         """Let a replica take no more work; it is unloaded when it has finished what it works on."""
@@ -219,7 +224,7 @@ class Swapper:
 
     def _question(self, one: Residency, now: float) -> GrantAsk:
         is_urgent = one.want.origin is Origin.OPERATOR or self._is_limit_near(one, now)
-        return GrantAsk(one.name, one.want.sizes, self._right(one), is_urgent)
+        return GrantAsk(one.name, one.want.sizes, self._right(one), is_urgent, one.left_for)
 
     def is_wanted(self, one: Residency) -> bool:
         """Return whether others make room for a replica that waits for memory."""
@@ -283,7 +288,7 @@ class Swapper:
             chance=floor.demand.chance(one.model, now),
             used_at=capacity.used_at if capacity else one.loaded_at,
             is_idle=floor.is_idle(one),
-            is_young=one.loaded_at + floor.policy.min_resident_seconds > now,
+            is_young=floor.old_at(one) > now,
             is_giving_way=one.turn is not None,
             is_loading=capacity is None,
             is_home=one.resident.home,

@@ -1,9 +1,13 @@
 """How long does a model in use keep its memory while another one waits for it (turns)?
 
 A replica that is to give way still gets `swap_batch_requests` requests, for `swap_turn_seconds`; whichever is
-used up first ends its turn, but not before it has been in memory for `min_resident_seconds`. It then finishes
-what it works on and leaves. Without work it leaves as soon as it is old enough. The wait limit of a request
-that waits for the memory ends the turn at once, when the load would otherwise come too late for it.
+used up first ends its turn. It then finishes what it works on and leaves; without work it leaves at once.
+
+A model that it took the memory from has it back only after `min_resident_seconds`, also when it is idle: so
+two models whose clients pause do not swap for each answer. Any other model need not wait for that: what was
+loaded for one answer gives way as soon as it has given it. Both times are at least as long as a load takes,
+else a slow disk would do nothing but load. The wait limit of a request that waits for the memory ends both at
+once, when the load would otherwise come too late for it.
 """
 
 import math
@@ -43,7 +47,9 @@ class Turns:
             capacity, question = self._floor.capacity(one), victims.get(one.name)
             if question is not None and capacity is not None:
                 one.turn = one.turn or LastTurn(question.replica, now, capacity.served)
-                one.turn.asker, one.turn.is_urgent = question.replica, question.is_urgent
+                one.turn.asker = question.replica
+                one.turn.waits_for_age = question.waits_for_age_of(one.name)
+                one.turn.is_urgent = question.is_urgent
             elif one.turn is not None and one.leaving is None:
                 one.turn = None
                 if capacity is not None:
@@ -63,7 +69,7 @@ class Turns:
             if not capacity.running:
                 gone.append(one)
             elif capacity.accepting or capacity.last_of_turn is None:
-                self._limit(one.turn, capacity, now)
+                self._limit(one, one.turn, capacity, now)
         return gone
 
     def due(self, now: float) -> float:
@@ -76,16 +82,19 @@ class Turns:
             return old_at
         capacity = self._floor.capacity(one)
         is_open = capacity is not None and capacity.accepting
-        return turn.since + self._floor.policy.swap_turn_seconds if is_open else math.inf
+        return self._ends_at(one, turn) if is_open else math.inf
 
     def _old_at(self, one: Residency) -> float:
         """Return when a replica has been in memory for long enough."""
-        if one.turn is not None and one.turn.is_urgent:
+        if one.turn is not None and not one.turn.waits_for_age:
             return -math.inf
-        return one.loaded_at + self._floor.policy.min_resident_seconds
+        return self._floor.old_at(one)
 
-    def _limit(self, turn: LastTurn, capacity: Capacity, now: float) -> None:
-        policy = self._floor.policy
-        is_over = turn.is_urgent or turn.since + policy.swap_turn_seconds <= now
-        rest = policy.swap_batch_requests - (capacity.served - turn.served)
+    def _ends_at(self, one: Residency, turn: LastTurn) -> float:
+        """Return when the turn of a replica is over at the latest."""
+        return turn.since + self._floor.policy.turn_seconds(self._floor.load_seconds(one))
+
+    def _limit(self, one: Residency, turn: LastTurn, capacity: Capacity, now: float) -> None:
+        is_over = turn.is_urgent or self._ends_at(one, turn) <= now
+        rest = self._floor.policy.swap_batch_requests - (capacity.served - turn.served)
         capacity.give_way(0 if is_over else max(0, rest))

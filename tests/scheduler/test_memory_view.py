@@ -59,7 +59,7 @@ def test_a_load_is_shown_while_it_lasts_and_with_its_seconds_afterwards() -> Non
 
     assert ("a#0", 0.0, 2.0, "") == (done.replica, done.waited_seconds, done.load_seconds, done.failure)
     assert ("b#0", "bad file") == (failed.replica, failed.failure)
-    assert 4.1 == pytest.approx(failed.waited_seconds)
+    assert 2.1 == pytest.approx(failed.waited_seconds)
     assert {"a": 2.0} == made.scheduler.memory.load_seconds
 
 

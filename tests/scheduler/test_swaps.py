@@ -67,32 +67,72 @@ def test_a_pin_that_comes_while_a_model_gives_way_keeps_it() -> None:
     assert placed_after(later) == pytest.approx(3.0)
 
 
-def test_a_model_keeps_its_memory_for_a_while_after_its_load() -> None:
-    made = machine(1, process("a#0"), process("b#0"))
+def taken_from_b(**more: object) -> Machine:
+    """Return a machine where a model has just answered that took the memory of an idle one."""
+    made = loaded(1, process("b#0", 1, **more))
+    made.add(process("a#0"))
     made.ask("a", 0.1)
-    made.run(2.5)
-    request = made.ask("b", 1.0)
-    made.run(20)
+    made.run(made.now + 2.5)
+    return made
 
-    assert 2.0 + POLICY.min_resident_seconds + 0.1 + 2.0 == pytest.approx(request.placed)
+
+def test_a_model_has_memory_back_that_another_took_only_after_a_while() -> None:
+    made = taken_from_b()
+    request = made.ask("b", 1.0)
+    made.run(made.now + 20)
+
+    assert POLICY.min_resident_seconds - 0.4 + 2.1 == pytest.approx(placed_after(request))
+
+
+def test_a_model_that_took_memory_gives_it_to_a_third_one_as_soon_as_it_has_answered() -> None:
+    made = taken_from_b()
+    made.add(process("c#0"))
+    request = made.ask("c", 1.0)
+    made.run(made.now + 20)
+
+    assert 2.1 == placed_after(request)
+
+
+def test_a_model_that_loads_for_long_keeps_its_memory_for_as_long() -> None:
+    made = loaded(1, process("b#0"))
+    made.add(process("a#0", load_seconds=20.0))
+    made.ask("a", 0.1)
+    made.run(made.now + 21)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 60)
+
+    assert 20 - 0.9 + 2.1 == pytest.approx(placed_after(request))
+
+
+def test_a_model_that_loads_for_long_has_a_turn_as_long() -> None:
+    made = loaded(1, process("a#0", load_seconds=40.0, policy=Resident(reload_seconds=40.0)))
+    made.add(process("b#0"))
+    for _ in range(4):
+        made.ask("a", 15.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 90)
+
+    assert 45 + 2.1 == pytest.approx(placed_after(request))
+
+
+def test_settings_of_zero_stay_zero_however_long_a_load_takes() -> None:
+    policy = MemoryPolicy(min_resident_seconds=0, swap_turn_seconds=0)
+
+    assert (0, 0) == (policy.resident_seconds(60), policy.turn_seconds(60))
 
 
 def test_a_wait_limit_that_is_near_ends_that_while() -> None:
-    made = machine(1, process("a#0"), process("b#0", policy=Resident(reload_seconds=2.0)))
-    made.ask("a", 0.1)
-    made.run(2.5)
+    made = taken_from_b()
     request = made.ask("b", 1.0, wait_seconds=4.0)
-    made.run(20)
+    made.run(made.now + 20)
 
-    assert "" == request.refused
+    assert 2.1 == placed_after(request)
 
 
 def test_a_wait_limit_that_no_load_can_meet_ends_nothing() -> None:
-    made = machine(1, process("a#0"), process("b#0", policy=Resident(reload_seconds=60.0)))
-    made.ask("a", 0.1)
-    made.run(2.5)
+    made = taken_from_b(load_seconds=60.0)
     made.ask("b", 1.0, wait_seconds=1.0)
-    made.run(3)
+    made.run(made.now + 0.5)
 
     assert Life.READY is life(made, "a#0")
 
@@ -292,4 +332,4 @@ def test_a_model_on_two_devices_is_not_passed_by_those_that_take_turns_on_each()
     request = made.ask("x", 1.0)
     made.run(400)
 
-    assert placed_after(request) < 60 + POLICY.swap_turn_seconds + 60
+    assert placed_after(request) < 60 + POLICY.turn_seconds(60.0) + 60 + 5

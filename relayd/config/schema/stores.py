@@ -41,10 +41,10 @@ class MemoryBudget(Section, frozen=True):
         device_reserve_mib: Memory of each device that stays free, in MiB; 0 is 5 %, at least 512 MiB.
         host_mib: RAM that models may take, in MiB, without a reserve; 0 is all but the reserve.
         device_mib: Memory that they may take of each device, in MiB, likewise.
-        min_resident_seconds: How long a model stays in memory after it was loaded, before another one may
-            take its place; less when a request for that other is about to reach its longest wait.
+        min_resident_seconds: How long a model keeps a place before the one that had it before may take it
+            back, at least as long as its load takes; less when a request is about to reach its longest wait.
         swap_batch_requests: Requests that a loaded model may begin while another one waits for its place.
-        swap_turn_seconds: How long it may go on beginning requests while another one waits.
+        swap_turn_seconds: How long it may go on beginning them meanwhile, at least as long as its load takes.
     """
 
     reserve_mib: CountOrZero = 0
