@@ -8,6 +8,7 @@ from typing import Protocol
 
 from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.errors import ContextExceededError, ModelNotFoundError
+from relayd.router import UNLIMITED, UNTIMED, TimeLimits, TokenLimit
 
 _TAG = ":latest"
 """The tag of a name without one, as Ollama's clients have it."""
@@ -52,6 +53,8 @@ class ModelView:
         host_bytes: RAM that its replicas in memory were planned to take.
         device_bytes: Memory of GPUs that they were planned to take.
         is_default: It is meant by requests that name no model.
+        times: How long its requests may take.
+        tokens: How long its answers may be.
     """
 
     name: str
@@ -71,6 +74,8 @@ class ModelView:
     host_bytes: int = 0
     device_bytes: int = 0
     is_default: bool = False
+    times: TimeLimits = UNTIMED
+    tokens: TokenLimit = UNLIMITED
 
     @property
     def window(self) -> int:

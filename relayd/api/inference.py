@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import unquote
 
+from msgspec.structs import replace
+
 from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
-from relayd.api.forwarding import Adapted, Forwarding
+from relayd.api.forwarding import Forwarding
 from relayd.api.served import over_aiohttp
 from relayd.errors import NotFoundError, NotLoadedError
 from relayd.router import (
@@ -24,11 +26,13 @@ from relayd.router import (
     Dialect,
     Dispatcher,
     Exchanges,
+    Lease,
     OpenedBody,
     Peek,
     ProgressComments,
     Proxy,
     Recipient,
+    TimeLimitWatch,
     Unlisted,
     changed,
     judge,
@@ -162,9 +166,14 @@ class Inference:
                         record.began(call.status)
                         await self._write(client, call, context)
                         return
+                    if model.tokens:
+                        call = await self._shortened(call, model, context)
                     if beside is not None and (found := await beside.ask(model.name, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
+                    limits = model.times
+                    if (asked := request.headers.get("X-Request-Timeout")) is not None:
+                        limits = limits.within(asked)
                     ask = Ask(
                         model.name,
                         width,
@@ -177,18 +186,31 @@ class Inference:
                         body_bytes=len(call.body),
                     )
                     with self.dispatcher.open(ask, record) as lease:
-                        if call.stream and (comments := self.progress):
-                            asked = request.headers.get("X-Relayd-Progress")
-                            if comments.are_for(asked, client, spoken):
-                                await comments.forward(
-                                    self.proxy, client, call, lease, spoken, context.headers
-                                )
-                                return
-                        await self.proxy.forward(client, call, lease, spoken, context.headers)
+                        if not limits:
+                            await self._forward(request, client, call, lease, spoken, context)
+                            return
+                        with TimeLimitWatch(lease, limits, stream=call.stream):
+                            await self._forward(request, client, call, lease, spoken, context)
             finally:
                 hold.release()
 
         return serve
+
+    async def _forward(
+        self,
+        request: Incoming,
+        client: Recipient,
+        call: Call,
+        lease: Lease,
+        dialect: Dialect,
+        context: RequestContext,
+    ) -> None:
+        if call.stream and (comments := self.progress):
+            asked = request.headers.get("X-Relayd-Progress")
+            if comments.are_for(asked, client, dialect):
+                await comments.forward(self.proxy, client, call, lease, dialect, context.headers)
+                return
+        await self.proxy.forward(client, call, lease, dialect, context.headers)
 
     async def _read(
         self,
@@ -218,10 +240,19 @@ class Inference:
                 return model, seen.width, adapted, dialect
             if adapted is not None:
                 hold.keep(len(adapted.body))
-                _note(adapted, context)
+                _note(adapted.changed, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
                 return model, seen.width, call, adapted.dialect or dialect
         return model, seen.width, Call(forwarding.path, seen.body, seen.stream), dialect
+
+    async def _shortened(self, call: Call, model: ModelView, context: RequestContext) -> Call:
+        """Return a call whose answer has as many tokens as its model allows."""
+        limit, path, body = model.tokens, call.path, call.body
+        large = len(body) > _LARGE
+        body, is_lowered = await self._aside(limit.apply, path, body) if large else limit.apply(path, body)
+        if is_lowered:
+            _note("lowered: max_tokens", context)
+        return replace(call, body=body)
 
     def answered(
         self, path: str, rules: BodyRules, dialect: Dialect, answer: Callable[[OpenedBody], Answer]
@@ -261,8 +292,8 @@ class Inference:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
 
 
-def _note(adapted: Adapted, context: RequestContext) -> None:
+def _note(change: str, context: RequestContext) -> None:
     """Add what the client should know to its answer."""
-    if adapted.changed:
+    if change:
         known = context.headers.get("X-Relayd-Changed")
-        context.headers["X-Relayd-Changed"] = f"{known}; {adapted.changed}" if known else adapted.changed
+        context.headers["X-Relayd-Changed"] = f"{known}; {change}" if known else change

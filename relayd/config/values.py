@@ -1,6 +1,6 @@
 """What may the value of a setting be: its range and form, and how they are described?"""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -15,6 +15,14 @@ Minutes = Annotated[float, Meta(ge=0)]
 Mebibytes = Annotated[float, Meta(gt=0)]
 
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+CountOrUnlimited = Annotated[
+    Count | Literal["unlimited"], Meta(description='an integer of at least 1, or "unlimited"')
+]
+
+SecondsOrUnlimited = Annotated[
+    Seconds | Literal["unlimited"], Meta(description='a number of at least 0, or "unlimited"')
+]
 
 CountOrZero = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """llama-server holds its counts in 32 signed bits."""

@@ -1,6 +1,7 @@
 """The parts of a daemon, and how they are put together (composition root)."""
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypedDict
@@ -66,7 +67,7 @@ class DaemonParts:
         self.doors.follow(door)
         self.scheduler.configure(**_limits(config))
         self.dispatcher.configure(
-            max_wait_seconds=config.queue.max_wait_seconds,
+            max_wait_seconds=_longest_wait(config),
             suspect_seconds=config.server.first_byte_suspect_seconds,
         )
         self.fleet.configure(_settings(config))
@@ -123,7 +124,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     dispatcher = Dispatcher(
         actor.post,
         clock,
-        max_wait_seconds=config.queue.max_wait_seconds,
+        max_wait_seconds=_longest_wait(config),
         suspect_seconds=config.server.first_byte_suspect_seconds,
         on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
     )
@@ -186,6 +187,12 @@ def _progress(scheduler: Scheduler, clock: Clock, ticket_id: int, model: str) ->
     return scheduler.memory.progress(ticket_id, model, clock.monotonic())
 
 
+def _longest_wait(config: Config) -> float | None:
+    """Return how many seconds a request may wait for a slot; None is without limit."""
+    seconds = config.queue.max_wait_seconds
+    return None if seconds == "unlimited" else seconds
+
+
 class _Limits(TypedDict):
     depth: int
     attempts: int
@@ -201,7 +208,10 @@ def _limits(config: Config) -> _Limits:
         swap_turn_seconds=memory.swap_turn_seconds,
     )
     return _Limits(
-        depth=queue.depth, attempts=queue.attempts, avoid_seconds=queue.avoid_seconds, memory=policy
+        depth=sys.maxsize if queue.depth == "unlimited" else queue.depth,
+        attempts=queue.attempts,
+        avoid_seconds=queue.avoid_seconds,
+        memory=policy,
     )
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from relayd.api import UNKNOWN, FileFacts, ModelState, ModelView
 from relayd.config import Config, Model
+from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import is_demo
 from relayd.memory.weights import CPU
 from relayd.planner import ReplicaSpec
+from relayd.router import TimeLimits, TokenLimit
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
 
@@ -85,6 +87,8 @@ class FleetView:
             is_default=self._config.server.default_model in (model.name, *model.aliases),
             host_bytes=host,
             device_bytes=device,
+            times=_times(model).over(_times(self._config.server)),
+            tokens=TokenLimit(model.max_tokens_default, model.max_tokens_limit),
         )
 
     def _most_text(self, model: Model, contexts: Sequence[int]) -> int:
@@ -111,6 +115,11 @@ class FleetView:
             "embedding": embeds,
         }
         return tuple(name for name, is_so in can.items() if is_so)
+
+
+def _times(settings: Model | Server) -> TimeLimits:
+    """Return how long the requests of a model, or of every model, may take."""
+    return TimeLimits(settings.first_byte_seconds, settings.token_gap_seconds, settings.total_seconds)
 
 
 def _reason(statuses: Sequence[Status]) -> str:

@@ -51,6 +51,7 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── TooManyConnectionsError too_many_connections    1     503
         ├── StoppingError           server_stopping         1     503
         ├── ReplicaStoppedError     replica_stopped         1     503
+        ├── RequestTimeoutError     request_timeout         1     504
         └── QueueTimeoutError       queue_timeout           1     503
 """
 
@@ -100,6 +101,7 @@ from relayd.errors.requests import (
     RateLimitError,
     ReplicaStoppedError,
     RequestError,
+    RequestTimeoutError,
     StoppingError,
     ThreadUnsupportedError,
     TooManyConnectionsError,
@@ -150,6 +152,7 @@ __all__ = [
     "RelaydError",
     "ReplicaStoppedError",
     "RequestError",
+    "RequestTimeoutError",
     "StateError",
     "StoppingError",
     "ThreadUnsupportedError",

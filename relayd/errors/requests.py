@@ -198,6 +198,13 @@ class ReplicaStoppedError(RequestError):
     http_status = 503
 
 
+class RequestTimeoutError(RequestError):
+    """The answer took longer than the server, the model or its client allows."""
+
+    code = "request_timeout"
+    http_status = 504
+
+
 class QueueTimeoutError(RequestError):
     """The request waited as long as it may."""
 

@@ -17,6 +17,8 @@ from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
 from relayd.router.suspects import Suspects
+from relayd.router.timelimits import UNTIMED, TimeLimits, TimeLimitWatch
+from relayd.router.tokenlimit import UNLIMITED, TokenLimit
 
 __all__ = [
     "DROP",
@@ -26,6 +28,8 @@ __all__ = [
     "OLLAMA",
     "OPTIONS",
     "STOPPED",
+    "UNLIMITED",
+    "UNTIMED",
     "Attempts",
     "Beside",
     "BodyRules",
@@ -46,6 +50,9 @@ __all__ = [
     "Recipient",
     "Reply",
     "Suspects",
+    "TimeLimitWatch",
+    "TimeLimits",
+    "TokenLimit",
     "Translation",
     "Unlisted",
     "become_task",

@@ -143,6 +143,7 @@ class Attempts:
             OSError: The replica cannot be reached, hung up, or fell silent; or the request was moved.
             UpstreamError: It answers no HTTP, or refuses without a reason.
         """
+        upstream = None
         try:
             upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
         except asyncio.CancelledError:
@@ -150,7 +151,8 @@ class Attempts:
                 raise
             raise TimeoutError("the answer did not begin while another replica was free") from None
         finally:
-            lease.sent_on(None)
+            if upstream is None:
+                lease.sent_on(None)
         reply = Reply(self._pools, endpoint, upstream, lease.hold)
         if not reply.head.is_success:
             self._explain(reply)

@@ -70,7 +70,7 @@ class Dispatcher:
     Args:
         post: Gives the scheduler an event.
         clock: Gives tickets their deadline.
-        max_wait_seconds: How long a request may wait for a slot.
+        max_wait_seconds: How long a request may wait for a slot; None is without limit.
         suspect_seconds: How long a replica may owe the first byte of an answer before others are preferred.
         on_starved: Called with the name of a replica in which an allocation has failed.
 
@@ -84,7 +84,7 @@ class Dispatcher:
         post: Callable[[Event], None],
         clock: Clock,
         *,
-        max_wait_seconds: float,
+        max_wait_seconds: float | None,
         suspect_seconds: float = 60,
         on_starved: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -107,15 +107,16 @@ class Dispatcher:
         """Return a lease for what `ask` asks for."""
         return Lease(self, Ticket(self.next_id(), ask), record)
 
-    def deadline(self) -> float:
-        """Return until when a request that arrives now may wait (monotonic seconds)."""
-        return self._clock.monotonic() + self._max_wait_seconds
+    def deadline(self) -> float | None:
+        """Return until when a request that arrives now may wait (monotonic seconds); None: no limit."""
+        seconds = self._max_wait_seconds
+        return None if seconds is None else self._clock.monotonic() + seconds
 
     def next_id(self) -> int:
         """Return the id of a new ticket, which is behind all that have one already."""
         return next(self._ids)
 
-    def configure(self, *, max_wait_seconds: float, suspect_seconds: float) -> None:
+    def configure(self, *, max_wait_seconds: float | None, suspect_seconds: float) -> None:
         """Take new limits, for requests that come from now on."""
         self._max_wait_seconds = max_wait_seconds
         self._suspect_seconds = suspect_seconds

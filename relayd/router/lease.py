@@ -168,7 +168,7 @@ class Lease:
         self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up))
 
     def sent_on(self, upstream: Upstream | None) -> None:
-        """Take note of the connection on which the request was sent; None once its answer has begun."""
+        """Take note of the connection on which the request was sent; None once that has failed."""
         self._owing = upstream
 
     def waits_since(self, moment: float) -> bool:
@@ -178,6 +178,11 @@ class Lease:
 
     def _owes_first_byte(self) -> bool:
         return self._owing is not None and not self._owing.answered
+
+    @property
+    def last_byte_at(self) -> float:
+        """When the replica sent something for the last time (monotonic seconds); 0 before it did."""
+        return self._owing.moved_at if self._owing is not None else 0.0
 
     def move(self) -> None:
         """Have the request tried elsewhere, unless a byte of its answer has come."""

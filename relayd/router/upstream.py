@@ -187,6 +187,11 @@ class Upstream(asyncio.Protocol):
         """When the replica sent something for the last time, in loop time."""
         return self._last_byte_at
 
+    @property
+    def moved_at(self) -> float:
+        """When it sent something for the last time; now, while its reader is what keeps it from that."""
+        return self._loop.time() if self._paused else self._last_byte_at
+
     def rest(self) -> bool:
         """End the exchange: be ready for the next one, or close if there cannot be one; return which."""
         self._sink = None

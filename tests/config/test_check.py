@@ -138,11 +138,14 @@ NAME = (
         ),
         (
             "[queue]\ndepth = 0",
-            '2: "depth" in [queue]: expected an integer from 1 to 2147483647, got the integer 0',
+            '2: "depth" in [queue]: expected an integer of at least 1, or "unlimited", got the integer 0',
         ),
         (
             "[queue]\nmax_wait_seconds = -1",
-            '2: "max_wait_seconds" in [queue]: expected a number of at least 0, got the integer -1',
+            (
+                '2: "max_wait_seconds" in [queue]: expected a number of at least 0, or "unlimited", got '
+                "the integer -1"
+            ),
         ),
         (
             "[probe]\nfast_seconds = 0.0",

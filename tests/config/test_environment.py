@@ -68,12 +68,12 @@ def test_both_forms_of_the_key_must_agree() -> None:
         (
             "RELAYD_QUEUE__DEPTH",
             "many",
-            '"depth" in [queue]: expected an integer from 1 to 2147483647, got the string "many"',
+            '"depth" in [queue]: expected an integer of at least 1, or "unlimited", got the string "many"',
         ),
         (
             "RELAYD_QUEUE__DEPTH",
             "0",
-            '"depth" in [queue]: expected an integer from 1 to 2147483647, got the string "0"',
+            '"depth" in [queue]: expected an integer of at least 1, or "unlimited", got the string "0"',
         ),
         (
             "RELAYD_PROBE__FAST_SECONDS",
@@ -121,3 +121,12 @@ def test_a_forgotten_underscore_is_a_warning(name: str, meant: str) -> None:
 
     assert ([], {}) == (document.problems, document.values)
     assert [f"{name} is not a setting and has no effect; did you mean {meant}?"] == document.warnings
+
+
+@pytest.mark.parametrize("value", ["unlimited", "7"])
+def test_a_limit_of_the_queue_may_be_lifted(value: str) -> None:
+    document = read(RELAYD_QUEUE__DEPTH=value, RELAYD_QUEUE__MAX_WAIT_SECONDS=value)
+
+    expected = value if value == "unlimited" else 7
+    assert [] == document.problems
+    assert {"queue": {"depth": expected, "max_wait_seconds": expected}} == document.values

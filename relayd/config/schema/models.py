@@ -15,6 +15,7 @@ from relayd.config.values import (
     ModelName,
     OptionalFilePath,
     ReplicaCount,
+    Seconds,
     Share,
 )
 
@@ -90,6 +91,11 @@ class Model(Section, frozen=True):
             another one needs its memory.
         pin: Whether the model, once loaded, stays: no other takes its place.
         home: Whether the model is loaded again when the machine is idle, after another took its place.
+        max_tokens_default: Tokens of an answer whose request names no number; 0 leaves that open.
+        max_tokens_limit: Tokens of any answer; 0 sets none.
+        first_byte_seconds: As in [server], for this model; 0 is as there.
+        token_gap_seconds: As in [server], likewise.
+        total_seconds: As in [server], likewise.
         threads: CPU threads of a replica, for prompts too; 0 is its share where replicas, a quota or an
             affinity leave fewer than the engine counts, else the engine's choice.
         embeddings: Whether a model for chat answers `/v1/embeddings` too, inputs up to its context; a model
@@ -114,6 +120,11 @@ class Model(Section, frozen=True):
     idle_minutes: Minutes = 0
     pin: bool = False
     home: bool = False
+    max_tokens_default: CountOrZero = 0
+    max_tokens_limit: CountOrZero = 0
+    first_byte_seconds: Seconds = 0
+    token_gap_seconds: Seconds = 0
+    total_seconds: Seconds = 0
     threads: CountOrZero = 0
     embeddings: bool = False
     cache_ram_mib: CountOrZero = 8192

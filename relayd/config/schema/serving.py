@@ -7,6 +7,7 @@ import msgspec
 from relayd.config.schema.section import Section
 from relayd.config.values import (
     Count,
+    CountOrUnlimited,
     DefaultName,
     HostName,
     Interval,
@@ -14,6 +15,7 @@ from relayd.config.values import (
     MemberName,
     Origin,
     Seconds,
+    SecondsOrUnlimited,
 )
 from relayd.secret import Secret
 
@@ -37,6 +39,10 @@ class Server(Section, frozen=True):
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
         first_byte_suspect_seconds: How long a replica may owe the first byte of an answer before others
             are preferred, and a stream that waits behind is moved to one.
+        first_byte_seconds: How long an answer that comes as events may take to begin, counted from the
+            arrival of its request; 0 sets none.
+        token_gap_seconds: Longest pause between two bytes of an answer that comes as events; 0 sets none.
+        total_seconds: How long a request may take as a whole; 0 sets none.
         keep_alive_seconds: How long an unused connection stays open.
         takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
     """
@@ -54,6 +60,9 @@ class Server(Section, frozen=True):
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60
     first_byte_suspect_seconds: Interval = 60
+    first_byte_seconds: Seconds = 0
+    token_gap_seconds: Seconds = 0
+    total_seconds: Seconds = 0
     keep_alive_seconds: Interval = 75
     takeover_seconds: Interval = 60
 
@@ -62,8 +71,8 @@ class QueueSettings(Section, frozen=True):
     """How long and how deep requests wait for a free slot.
 
     Attributes:
-        depth: Requests that may wait for one model; more are refused.
-        max_wait_seconds: Longest wait for a slot; zero never waits.
+        depth: Requests that may wait for one model, or "unlimited"; more are refused.
+        max_wait_seconds: Longest wait for a slot, or "unlimited"; zero never waits.
         attempts: Replicas a request may be given to before it fails.
         avoid_seconds: How long a request stays away from a replica that failed it, while
             another one is there.
@@ -71,8 +80,8 @@ class QueueSettings(Section, frozen=True):
             that loads, the seconds expected. The header `X-Relayd-Progress: 1` asks for them otherwise.
     """
 
-    depth: Count = 256
-    max_wait_seconds: Seconds = 300
+    depth: CountOrUnlimited = 256
+    max_wait_seconds: SecondsOrUnlimited = 300
     attempts: Count = 3
     avoid_seconds: Seconds = 1
     progress_comments: bool = False
