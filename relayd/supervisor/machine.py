@@ -20,7 +20,7 @@ class StateMachine:
         self.released = False
         self._step = step
         self._inbox: deque[Event] = deque()
-        self._changed = asyncio.Event()
+        self._awaited: dict[asyncio.Future[State], tuple[State, ...]] = {}
 
     def __repr__(self) -> str:
         return f"<StateMachine: {self.position.state.value}, {len(self._inbox)} events to come>"
@@ -51,22 +51,35 @@ class StateMachine:
     def release(self) -> None:
         """Take no event from here on: another daemon looks after the replica."""
         self.released = True
-        self._changed.set()
+        for waiting in self._awaited:
+            if not waiting.done():
+                waiting.set_exception(_taken_over())
 
     async def reached(self, *states: State) -> State:
-        """Wait until it is in one of some states, and return that one.
+        """Wait until it is in one of some states, however briefly, and return that one.
 
         Raises:
             DaemonError: Another daemon looks after it now.
         """
-        while self.position.state not in states:
-            if self.released:
-                raise DaemonError("a new daemon has taken over meanwhile", remedy="Ask again.")
-            await self._changed.wait()
-        return self.position.state
+        if self.position.state in states:
+            return self.position.state
+        if self.released:
+            raise _taken_over()
+        waiting: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        self._awaited[waiting] = states
+        try:
+            return await waiting
+        finally:
+            del self._awaited[waiting]
 
     def _take(self, event: Event) -> None:
         before, self.position = self.position, after(self.position, event)
-        self._step(event, before.state, self.position.state)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        state = self.position.state
+        self._step(event, before.state, state)
+        for waiting, states in self._awaited.items():
+            if state in states and not waiting.done():
+                waiting.set_result(state)
+
+
+def _taken_over() -> DaemonError:
+    return DaemonError("a new daemon has taken over meanwhile", remedy="Ask again.")

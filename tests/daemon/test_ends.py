@@ -125,7 +125,7 @@ def test_what_outlasts_the_end_of_a_daemon_is_answered_in_every_place(
     assert [] == [name for name, answer in answers.items() if b"<reset>" in answer or b"[DONE]" in answer]
 
 
-@pytest.mark.parametrize("end", ["stop", "restart", "reload"])
+@pytest.mark.parametrize("end", ["stop", "restart", "reload", "unload"])
 def test_what_outlasts_the_end_of_a_replica_is_answered_in_every_place(
     start_daemon: Callable[..., Daemon], slow_model: Path, tiny_model: Path, end: str
 ) -> None:
@@ -136,6 +136,8 @@ def test_what_outlasts_the_end_of_a_replica_is_answered_in_every_place(
             other = f'[[model]]\nname = "tiny"\nfile = "{tiny_model}"\n'
             daemon.config.write_text(text.partition("[[model]]")[0] + other)
             daemon.client.reload()
+        elif end == "unload":
+            daemon.client.unload("slow", force=True)
         else:
             {"stop": daemon.client.stop, "restart": daemon.client.restart}[end]("slow")
         sent["arriving"]._socket.sendall(b"     ")
@@ -146,8 +148,8 @@ def test_what_outlasts_the_end_of_a_replica_is_answered_in_every_place(
         name: (status_of(answer), code_of(answer)) for name, answer in answers.items() if name in begun
     }
     others = {name: answer for name, answer in answers.items() if name not in begun}
-    arriving = {"stop": 503, "restart": 200, "reload": 404}[end]
-    refused = 200 if end == "restart" else 503
+    arriving = {"stop": 503, "reload": 404}.get(end, 200)
+    refused = 503 if end in ("stop", "reload") else 200
     assert dict.fromkeys(others, refused) | {"arriving": arriving} == {
         name: status_of(answer) for name, answer in others.items()
     }
