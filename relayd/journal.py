@@ -39,7 +39,7 @@ class Journal:
     def _write(self, level: int, event: str, fields: dict[str, object], *, trace: bool = False) -> None:
         if self._logger.isEnabledFor(level):
             text = " ".join([event, *(f"{key}={_show(value)}" for key, value in fields.items())])
-            self._logger.log(level, "%s", text, exc_info=trace)
+            self._logger.log(level, "%s", text, exc_info=trace, extra={"event": event, "fields": fields})
 
 
 def open_journal(path: Path, *, max_bytes: int, backups: int, level: int = logging.INFO) -> None:

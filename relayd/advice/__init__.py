@@ -4,7 +4,6 @@ from relayd.advice.adviser import Adviser
 from relayd.advice.answer import Question, Recommendations, answer
 from relayd.advice.confirm import Confirmation
 from relayd.advice.files import File, find_files
-from relayd.advice.keep import keep
 from relayd.advice.pick import MOST_LOADED, Pick, pick
 
 __all__ = [
@@ -17,6 +16,5 @@ __all__ = [
     "Recommendations",
     "answer",
     "find_files",
-    "keep",
     "pick",
 ]

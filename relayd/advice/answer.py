@@ -8,7 +8,7 @@ from typing import Any
 
 from relayd.advice.adviser import Adviser
 from relayd.advice.confirm import Confirmation
-from relayd.advice.keep import keep
+from relayd.config import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.models.skipped import warning_of
 from relayd.planner.document import SCHEMA, advice_document

@@ -1,5 +1,6 @@
 """The doors: who may ask, what they may ask for, and how they are refused."""
 
+from relayd.api.admin import Offered, admin_routes
 from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.anthropic import anthropic_routes
 from relayd.api.bodies import Bodies
@@ -19,7 +20,7 @@ from relayd.api.ollama import lm_studio_routes, ollama_routes
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
-from relayd.api.served import behind
+from relayd.api.served import behind, peer_of
 from relayd.api.server import Listener, listen
 
 __all__ = [
@@ -38,8 +39,10 @@ __all__ = [
     "ModelDirectory",
     "ModelState",
     "ModelView",
+    "Offered",
     "RequestContext",
     "Route",
+    "admin_routes",
     "anthropic_routes",
     "behind",
     "description_routes",
@@ -51,6 +54,7 @@ __all__ = [
     "native_routes",
     "ollama_routes",
     "openai_routes",
+    "peer_of",
     "rerank_routes",
     "responses_routes",
 ]

@@ -95,6 +95,29 @@ DirectHandler = Callable[[Incoming, Recipient, RequestContext], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """What the description of the API states of one operation, where a route has several.
+
+    Attributes:
+        path: With `{name}` where a name stands.
+        summary: What it does, a sentence.
+        takes: The type of its arguments: the query of a GET, the body of any other.
+        named: The argument that `{name}` is.
+        free: The argument whose members stand in the body itself.
+        status: Of its answer.
+        streams: It answers with events.
+    """
+
+    path: str
+    summary: str
+    takes: type[msgspec.Struct]
+    named: str = ""
+    free: str = ""
+    status: int = 200
+    streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One thing a client can ask for.
 
@@ -107,6 +130,7 @@ class Route:
         lasting: Its answer has no end of its own, like an event stream, so a drain ends it at once.
         rules: What its body may hold; None where it takes none, or any.
         direct: Who answers requests that come through the lane; None sends them to `handler`.
+        described: The operations behind it, where it is more than one path.
     """
 
     method: str
@@ -117,6 +141,7 @@ class Route:
     lasting: bool = False
     direct: DirectHandler | None = None
     rules: BodyRules | None = None
+    described: tuple[Described, ...] = ()
 
 
 class Admitted(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,24 @@ class Verb:
 
     Attributes:
         arguments: Type of what it takes, decoded from a JSON object.
-        run: Carries it out and returns the answer; raises `RelaydError` to refuse.
+        run: Carries it out and returns the answer, which has one JSON form; raises `RelaydError` to refuse.
     """
 
     arguments: type[msgspec.Struct]
-    run: Callable[[Any], Awaitable[msgspec.Struct]]
+    run: Callable[[Any], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What may be followed, until who follows it leaves.
+
+    Attributes:
+        arguments: Type of what it takes.
+        run: Returns what yields it; raises `RelaydError` to refuse.
+    """
+
+    arguments: type[msgspec.Struct]
+    run: Callable[[Any], Awaitable[AsyncGenerator[msgspec.Struct]]]
 
 
 def control_app(verbs: Mapping[tuple[str, str], Verb]) -> web.Application:

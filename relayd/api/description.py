@@ -3,14 +3,16 @@
 Made of the routes themselves and of the table of members, so it is never about another relayd.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from relayd import __version__
-from relayd.api.admission import Access, RequestContext, Route
+from relayd.api.admission import Access, Described, RequestContext, Route
 from relayd.api.answer import Answer
 from relayd.router import BodyRules
 
@@ -94,14 +96,17 @@ Errors have a stable `code`; 429 and 503 carry `Retry-After`. `/openapi.json` de
 
 def described(routes: Iterable[Route]) -> list[Route]:
     """Return the routes that serve something."""
-    return [route for route in routes if route.path in SUMMARIES]
+    return [route for route in routes if route.path in SUMMARIES or route.described]
 
 
 def openapi(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the description of some routes (OpenAPI 3.1)."""
     paths: dict[str, dict[str, Any]] = {}
     for route in described(routes):
-        paths.setdefault(_templated(route.path), {})[route.method.lower()] = _operation(route)
+        if not route.described:
+            paths.setdefault(_templated(route.path), {})[route.method.lower()] = _operation(route)
+        for one in route.described:
+            paths.setdefault(one.path, {})[route.method.lower()] = _described_operation(route.method, one)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -123,7 +128,9 @@ def openapi(routes: Iterable[Route]) -> dict[str, Any]:
 def llms_text(routes: Iterable[Route]) -> str:
     """Return the description of some routes for a language model."""
     lines = [
-        f"- `{route.method} {_templated(route.path)}`: {SUMMARIES[route.path]}" for route in described(routes)
+        f"- `{route.method} {path}`: {summary}"
+        for route in described(routes)
+        for path, summary in _lines_of(route)
     ]
     return _LLMS + "\n".join(lines) + "\n"
 
@@ -131,18 +138,68 @@ def llms_text(routes: Iterable[Route]) -> str:
 def description_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
     """Return the routes that describe some others, and themselves."""
 
+    @cache
+    def document() -> bytes:
+        return msgspec.json.encode(openapi((*routes, *own)))
+
     async def api(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-        return Answer(200, document).response()
+        return Answer(200, document()).response()
 
     async def text(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+        words = llms_text((*routes, *own)).encode()
         return Answer(
             200, words, {"Server": "relayd", "Content-Type": "text/plain; charset=utf-8"}
         ).response()
 
     own = (Route("GET", "/openapi.json", api), Route("GET", "/llms.txt", text))
-    document = msgspec.json.encode(openapi((*routes, *own)))
-    words = llms_text((*routes, *own)).encode()
     return own
+
+
+def _lines_of(route: Route) -> list[tuple[str, str]]:
+    """Return path and summary of each operation of a route."""
+    if route.described:
+        return [(one.path, one.summary) for one in route.described]
+    return [(_templated(route.path), SUMMARIES[route.path])]
+
+
+def _described_operation(method: str, one: Described) -> dict[str, Any]:
+    """Return what is known of an operation that describes itself."""
+    schema = _own_schema(one.takes)
+    members = {name: kind for name, kind in schema["properties"].items() if name not in (one.named, one.free)}
+    required = [name for name in schema.get("required", ()) if name in members]
+    kinds = _EVENTS if one.streams else _JSON
+    found: dict[str, Any] = {
+        "operationId": re.sub(r"[^a-z]+", "_", f"{method} {one.path}".lower()).strip("_"),
+        "summary": one.summary,
+        "responses": {
+            str(one.status): {"description": "The answer.", "headers": _HEADERS, "content": kinds},
+            "default": _ERROR,
+        },
+        "security": [{"bearer": []}, {"key": []}],
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": name in required, "schema": kind}
+        for name, kind in (members.items() if method == "GET" else ())
+    ]
+    if one.named:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    if parameters:
+        found["parameters"] = parameters
+    if method in ("POST", "PUT") and (members or one.free):
+        body = {
+            "type": "object",
+            "properties": members,
+            "required": required,
+            "additionalProperties": bool(one.free),
+        }
+        found["requestBody"] = {"required": bool(required), "content": {"application/json": {"schema": body}}}
+    return found
+
+
+def _own_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the schema of arguments, whose members are plain values."""
+    (_,), components = msgspec.json.schema_components([kind])
+    return dict(components[kind.__name__])
 
 
 def _templated(path: str) -> str:

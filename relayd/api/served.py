@@ -119,6 +119,12 @@ def _asked(request: web.BaseRequest) -> Presented:
     )
 
 
+def peer_of(request: web.BaseRequest) -> str:
+    """Return the address at the other end of a request's connection; empty when it has gone."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return str(peer[0]) if peer else ""
+
+
 @contextmanager
 def _counted(request: web.BaseRequest, *, lasting: bool) -> Iterator[None]:
     """Count a request with a lasting answer among those that a drain ends at once."""

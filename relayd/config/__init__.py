@@ -7,6 +7,7 @@ from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files, file_problem
 from relayd.config.naming import NAME, model_name, told_apart
 from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
+from relayd.config.written import drop, keep, written_models
 
 __all__ = [
     "NAME",
@@ -22,11 +23,14 @@ __all__ = [
     "changed_settings",
     "check_exposure",
     "check_model_files",
+    "drop",
     "file_problem",
     "find_config",
+    "keep",
     "load",
     "model_name",
     "parse_listen",
     "parse_ports",
     "told_apart",
+    "written_models",
 ]

@@ -1,6 +1,6 @@
 """What each verb of a running daemon takes, as values with one JSON form (control and admin API)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -52,3 +52,36 @@ class UpgradeArguments(Struct, frozen=True, omit_defaults=True):
     """Of `upgrade`: how long answers under way may take; None for the configured time."""
 
     drain_seconds: Annotated[float, Meta(ge=0)] | None = None
+
+
+class NameArguments(Struct, frozen=True):
+    """Of what shows or removes one model: its name, or one of its aliases."""
+
+    name: str
+
+
+class ModelLineArguments(Struct, frozen=True):
+    """Of what writes a model down: its name, and settings of its `[[model]]`."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+
+class CancelArguments(Struct, frozen=True):
+    """Of `cancel`: the id of a request, as its answer carries it."""
+
+    request: str
+
+
+class LogArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `logs`: a model or a replica, or the daemon; how many of the last lines; whether to go on."""
+
+    target: str | None = None
+    lines: Annotated[int, Meta(ge=0, le=10_000)] = 50
+    follow: bool = False
+
+
+class EventArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `events`: what the names of events begin with, as `replica.`; empty for all."""
+
+    prefix: str = ""

@@ -17,6 +17,8 @@ from relayd.api import (
     Keyring,
     Listener,
     ModelDirectory,
+    Offered,
+    admin_routes,
     anthropic_routes,
     behind,
     description_routes,
@@ -27,6 +29,7 @@ from relayd.api import (
     native_routes,
     ollama_routes,
     openai_routes,
+    peer_of,
     rerank_routes,
     responses_routes,
 )
@@ -81,10 +84,15 @@ class Doors:
         self._look = look
         self._failed_keys = FailedKeys(clock)
         self._journal = Journal("daemon")
+        self._offered: Offered = {}
         self.url = ""
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
+
+    def offer(self, offered: Offered) -> None:
+        """Let administrators have verbs, on doors that are made from now on."""
+        self._offered = offered
 
     async def open(
         self, config: Config, inherited: Sequence[socket.socket] = (), *, any_port: bool = False
@@ -160,9 +168,16 @@ class Doors:
             *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
             *health_routes(self._view),
+            *admin_routes(self._offered, peer_of),
         )
         every = (*routes, *description_routes(routes))
-        return Door(every, policy, Keyring(keys, self._failed_keys), OPENAI, self.exchanges.refused)
+        return Door(
+            every,
+            policy,
+            Keyring(keys, self._failed_keys, frozenset(keys.values())),
+            OPENAI,
+            self.exchanges.refused,
+        )
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

@@ -1,6 +1,7 @@
 """The life of a daemon: start-up, main loop, shutdown."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from relayd.api.control import open_control
+from relayd.daemon.administration import offered
 from relayd.daemon.announce import Announcer, OnSettled
 from relayd.daemon.arguments import TargetArguments
 from relayd.daemon.filewatch import FileWatch
+from relayd.daemon.happenings import Happenings
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
@@ -148,6 +151,7 @@ class Daemon:
         operations = Operations(
             self._parts, self._reload, restart, self._upgrade, self._shutdown, place.predecessor
         )
+        self._parts.doors.offer(offered(operations, self._parts, self._reload.run, _happenings(stack)))
         path = self._parts.desired.paths.control_socket
         runner = await open_control(path, verbs(operations))
         stack.push_async_callback(runner.cleanup)
@@ -175,6 +179,14 @@ class Daemon:
     def _log_limits(self) -> tuple[int, int]:
         logs = self._parts.desired.config.logs
         return mib(logs.max_mib), logs.backups
+
+
+def _happenings(stack: AsyncExitStack) -> Happenings:
+    """Return the feed of the journal, which ends with the daemon."""
+    feed, journal = Happenings(), logging.getLogger("relayd")
+    journal.addHandler(feed)
+    stack.callback(journal.removeHandler, feed)
+    return feed
 
 
 def _run_aside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

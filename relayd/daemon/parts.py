@@ -19,6 +19,7 @@ from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight
+from relayd.daemon.totals import Totals
 from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
 from relayd.planner import Changes, compare
@@ -57,6 +58,7 @@ class DaemonParts:
     doors: Doors
     notifier: Notifier
     requests: RequestLog
+    totals: Totals
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -160,13 +162,14 @@ def assemble(desired: DesiredState) -> DaemonParts:
         residence.release,
     )
     doors.exchanges.listen(requests.note)
+    doors.exchanges.listen((totals := Totals()).note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock),
         view=view,
         doors=doors,
         notifier=Notifier(desired.environ, clock),
-        requests=requests,
+        requests=requests, totals=totals,
     )  # fmt: skip
 
 

@@ -56,6 +56,13 @@ class KeyScopeError(RequestError):
     http_status = 403
 
 
+class RequestCancelledError(RequestError):
+    """An administrator has ended the request."""
+
+    code = "request_cancelled"
+    http_status = 403
+
+
 class NotFoundError(RequestError):
     """The path does not exist."""
 

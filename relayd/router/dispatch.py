@@ -124,6 +124,10 @@ class Dispatcher:
             self._sweeper.cancel()
             self._schedule_sweep()
 
+    def leases(self) -> Iterator[Lease]:
+        """Yield every request that waits or runs here, in the order of arrival."""
+        yield from (holder for holder in tuple(self._holders.values()) if isinstance(holder, Lease))
+
     @property
     def open_count(self) -> int:
         """How many requests wait or run."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relayd.advice.keep import FILE_NAME, keep
 from relayd.config.migrate import WRITTEN
+from relayd.config.written import FILE_NAME, keep
 from relayd.errors import StateError
 
 pytestmark = pytest.mark.system

@@ -1,0 +1,92 @@
+"""What can an administrator ask for over TCP (a closed table of paths and verbs)?
+
+Each path stands for one verb of the daemon, the same that the control socket offers. `{name}` is the rest of
+a path, or the part before its last segment: names of models may have slashes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+NAME = "{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A path of the API, and the verb it stands for.
+
+    Attributes:
+        method: GET, POST, PUT or DELETE.
+        path: `/admin/…`, with `{name}` where the name of a thing stands.
+        verb: Name of the verb.
+        summary: What it does, a sentence.
+        named: The argument that `{name}` is.
+        others: The argument that collects the other members of the body.
+        renamed: Members that other programs call otherwise: their name, and that of the argument.
+        status: HTTP status of the answer.
+        streams: It answers with events.
+    """
+
+    method: str
+    path: str
+    verb: str
+    summary: str
+    named: str = ""
+    others: str = ""
+    renamed: Mapping[str, str] | None = None
+    status: int = 200
+    streams: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """The path up to the name; the whole of it where it has none."""
+        return self.path.partition(NAME)[0]
+
+    @property
+    def suffix(self) -> str:
+        """The path behind the name."""
+        return self.path.partition(NAME)[2]
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something, and so leaves an audit line."""
+        return self.method != "GET"
+
+
+_LLMSTREAM = {"model_name": "name"}
+
+ACTIONS = (
+    Action("GET", "/admin/status", "status", "Return the daemon, its models, replicas and memory."),
+    Action("GET", "/admin/models", "models", "Return the models by name, with the settings of their lines."),
+    Action("GET", "/admin/models/{name}", "model", "Return one model.", "name"),
+    Action(
+        "POST", "/admin/models", "add_model", "Add a model: written to models.toml, and served at once.",
+        others="settings", renamed=_LLMSTREAM, status=201,
+    ),
+    Action(
+        "PUT", "/admin/models/{name}", "change_model",
+        "Change settings of a model of models.toml; null takes one back.",
+        "name", others="settings",
+    ),
+    Action(
+        "DELETE", "/admin/models/{name}", "remove_model",
+        "Remove a model of models.toml; its requests are finished first.", "name",
+    ),
+    Action("POST", "/admin/models/{name}/load", "load", "Load a model, and wait for it.", "model"),
+    Action("POST", "/admin/models/{name}/unload", "unload", "Take a model out of memory.", "target"),
+    Action("POST", "/admin/models/{name}/pin", "pin", "Keep a model in memory once it is loaded.", "model"),
+    Action("POST", "/admin/models/{name}/unpin", "unpin", "Let a model make room for others again.", "model"),
+    Action("POST", "/admin/replicas/{name}/start", "start", "Start a replica, and wait for it.", "target"),
+    Action("POST", "/admin/replicas/{name}/stop", "stop_replicas", "Stop a replica.", "target"),
+    Action("POST", "/admin/replicas/{name}/drain", "drain", "Stop a replica after its requests.", "target"),
+    Action("POST", "/admin/replicas/{name}/restart", "restart", "Restart a replica.", "target"),
+    Action("GET", "/admin/workers", "workers", "Return what works on requests, in ModelRelay's form."),
+    Action("GET", "/admin/stats", "stats", "Return queues, and counts of requests, tokens and seconds."),
+    Action("GET", "/admin/placement", "placement", "Return what runs where, and what each part takes."),
+    Action("POST", "/admin/reload", "reload", "Follow the configuration anew, or return what that changes."),
+    Action("GET", "/admin/requests", "requests", "Return the requests that run or wait."),
+    Action("POST", "/admin/requests/{name}/cancel", "cancel", "End a request.", "request"),
+    Action("DELETE", "/admin/requests/{name}", "cancel", "End a request.", "request"),
+    Action("GET", "/admin/logs", "logs", "Return lines of a log, and follow it.", streams=True),
+    Action("GET", "/admin/events", "events", "Return what changes, as it happens.", streams=True),
+)  # fmt: skip
+"""Everything that can be asked for."""

@@ -1,0 +1,79 @@
+"""Which models has relayd itself written down (models.toml of the state folder), and how are they changed?
+
+It is relayd's own file: comments in it are lost, and what else is in it stays. relay.toml is never touched.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from relayd.config.migrate import WRITTEN, migrated_written
+from relayd.errors import StateError
+from relayd.files import private_folder, write_atomic
+
+FILE_NAME = "models.toml"
+
+
+def keep(model: Mapping[str, object], state: Path) -> Path:
+    """Write a model down, in place of those that answer to one of its names, and return the file.
+
+    Args:
+        model: Its settings, those of `[[model]]`.
+        state: The state folder.
+
+    Raises:
+        StateError: The file cannot be read or written, or holds no TOML.
+    """
+    document = migrated_written(_read(state / FILE_NAME))
+    others = [one for one in document.get("model", []) if not _names(one) & _names(model)]
+    return _write(document | {"model": [*others, dict(model)]}, state)
+
+
+def drop(name: str, state: Path) -> Path:
+    """Take a model out, and return the file; nothing changes where none is called so.
+
+    Args:
+        name: Its name.
+        state: The state folder.
+
+    Raises:
+        StateError: The file cannot be read or written, or holds no TOML.
+    """
+    document = migrated_written(_read(state / FILE_NAME))
+    others = [one for one in document.get("model", []) if one.get("name") != name]
+    return _write(document | {"model": others}, state)
+
+
+def written_models(state: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of each model that is written down, by name.
+
+    Raises:
+        StateError: The file cannot be read, or holds no TOML.
+    """
+    models = migrated_written(_read(state / FILE_NAME)).get("model", [])
+    return {one["name"]: one for one in models if isinstance(one, dict) and "name" in one}
+
+
+def _write(document: Mapping[str, Any], state: Path) -> Path:
+    private_folder(state)
+    path = state / FILE_NAME
+    write_atomic(path, tomli_w.dumps({"schema": WRITTEN, **document}).encode())
+    return path
+
+
+def _names(model: Mapping[str, Any]) -> set[Any]:
+    return {model.get("name"), *model.get("aliases", ())}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StateError(f"{path} is not valid TOML: {error}", remedy="Correct it, or remove it.") from error
