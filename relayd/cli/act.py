@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from relayd.cli.support import completion
-from relayd.cli.support.control import daemon_client
+from relayd.cli.support.control import carried_on
 from relayd.cli.support.output import AsJson, print_json
 from relayd.daemon.report import ReloadReport, ReplicasReport
 
@@ -25,12 +25,16 @@ def start(target: Target = None, as_json: AsJson = False) -> None:
 
     What is cold is started if it fits beside what runs now.
     """
-    show_states(daemon_client().start(target), as_json=as_json)
+    with carried_on() as daemon:
+        report = daemon.start(target)
+    show_states(report, as_json=as_json)
 
 
 def drain(target: Target = None, as_json: AsJson = False) -> None:
     """Stop replicas after their last request, however long it takes."""
-    show_states(daemon_client().drain(target), as_json=as_json)
+    with carried_on() as daemon:
+        report = daemon.drain(target)
+    show_states(report, as_json=as_json)
 
 
 def restart(
@@ -45,7 +49,9 @@ def restart(
     Models are planned anew, as `relayd plan --fresh` shows; one replica that is named keeps its plan.
     Edits of relay.toml are followed by `relayd reload`, not by this.
     """
-    show_states(daemon_client().restart(target, rolling=rolling), as_json=as_json)
+    with carried_on() as daemon:
+        report = daemon.restart(target, rolling=rolling)
+    show_states(report, as_json=as_json)
 
 
 def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None:
@@ -54,7 +60,7 @@ def show_states(report: ReplicasReport | ReloadReport, *, as_json: bool) -> None
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
-        reasons = report.not_started if isinstance(report, ReplicasReport) else {}
+        reasons = report.not_started
         changed = report.changed if isinstance(report, ReplicasReport) else {}
         for name, state in states.items():
             how = f" ({'; '.join(changed[name])})" if name in changed else ""

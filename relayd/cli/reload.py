@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from relayd.cli.act import show_states
-from relayd.cli.support.control import daemon_client
+from relayd.cli.support.control import carried_on
 from relayd.cli.support.output import AsJson
 from relayd.daemon.report import ReloadReport
 
@@ -18,7 +18,8 @@ def reload(
 
     Only replicas that it changes are started anew.
     """
-    done = daemon_client().reload(dry_run=dry_run)
+    with carried_on() as daemon:
+        done = daemon.reload(dry_run=dry_run)
     if not as_json:
         for line in _lines(done):
             print(line)

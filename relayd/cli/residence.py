@@ -7,7 +7,7 @@ import typer
 
 from relayd.cli.act import show_states
 from relayd.cli.support import completion
-from relayd.cli.support.control import daemon_client
+from relayd.cli.support.control import carried_on, daemon_client
 from relayd.cli.support.output import AsJson, print_json
 
 OneModel = Annotated[
@@ -19,9 +19,11 @@ def load(model: OneModel, as_json: AsJson = False) -> None:
     """Bring a model into memory, others making room.
 
     It waits until the model serves. Others leave by the rules that hold for a request: never while they are
-    busy or pinned.
+    busy or pinned. The daemon carries on with it when this command is interrupted; `relayd unload` takes it
+    back.
     """
-    report = daemon_client().load(model)
+    with carried_on() as daemon:
+        report = daemon.load(model)
     show_states(report, as_json=as_json)
     if "ready" not in report.replicas.values():
         raise typer.Exit(1)
@@ -41,7 +43,9 @@ def unload(
 
     Its running requests are finished first. What shall stay away is stopped with `relayd stop`.
     """
-    show_states(daemon_client().unload(target, force=force), as_json=as_json)
+    with carried_on() as daemon:
+        report = daemon.unload(target, force=force)
+    show_states(report, as_json=as_json)
 
 
 def pin(model: OneModel, as_json: AsJson = False) -> None:

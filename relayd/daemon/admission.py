@@ -54,10 +54,15 @@ def shortage(parts: DaemonParts, replica: Replica) -> NoRoom | None:
     budget, others = parts.desired.budget, [one for one in parts.fleet.select(None) if one is not replica]
     up = [one for one in others if one.state not in DOWN]
     beyond_plan = bool(replica.wanted.cold) or any(one.wanted.cold for one in up)
-    on_demand = replica.state is State.COLD and replica.wanted.residence.demand  # others make room for it
-    if budget is None or replica.state not in DOWN or not beyond_plan or on_demand:
+    if budget is None or replica.state not in DOWN or not beyond_plan or _has_others_make_room(replica):
         return None
     return _too_small(replica.wanted, up, budget)
+
+
+def _has_others_make_room(replica: Replica) -> bool:
+    """Return whether others leave for a replica: it is on demand, or they have its place by the plan."""
+    wanted = replica.wanted
+    return replica.state is State.COLD and (wanted.residence.demand or not wanted.cold)
 
 
 def why_down(parts: DaemonParts, replica: Replica) -> str:

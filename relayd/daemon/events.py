@@ -9,7 +9,18 @@ from collections.abc import Callable
 from relayd.endpoint import Endpoint
 from relayd.journal import Journal
 from relayd.planner import Planned
-from relayd.scheduler import Draining, Event, Expected, Forgotten, Gone, LoadFailed, Lost, Ready, Unloaded
+from relayd.scheduler import (
+    Draining,
+    Event,
+    Expected,
+    Forgotten,
+    Gone,
+    LoadFailed,
+    Lost,
+    Paused,
+    Ready,
+    Unloaded,
+)
 
 _JOURNAL = Journal("daemon")
 
@@ -64,7 +75,7 @@ class Bridge:
 
     def paused(self, replica: str) -> None:
         """A replica is unwell and takes no new request until it is ready again."""
-        self._report(Draining(replica))
+        self._report(Paused(replica))
 
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from relayd.errors import NotLoadedError
-from relayd.scheduler import Event, LoadWanted, UnloadWanted
+from relayd.scheduler import Event, LoadWanted, StartWanted, UnloadWanted
 from relayd.supervisor import Replica, State
 from relayd.supervisor.state import DOWN, SETTLED
 
@@ -16,6 +16,8 @@ def bring_up(replicas: Iterable[Replica], post: Callable[[Event], None]) -> None
             cold[replica.spec.model] = None
         else:
             replica.start()
+            if replica.state is State.WAITING:
+                post(StartWanted(replica.name))
     for model in cold:
         post(LoadWanted(model))
 
@@ -53,6 +55,4 @@ def _not_loaded(replicas: Sequence[Replica]) -> NotLoadedError:
     model = replicas[0].spec.model
     reasons = [why for one in replicas if (why := one.wanted.refused or one.status().reason)]
     reason = f": {reasons[0]}" if reasons else ""
-    return NotLoadedError(
-        f"{model} cannot be loaded{reason}", remedy="`relayd status` shows what holds the memory."
-    )
+    return NotLoadedError(f"{model} cannot be loaded{reason}", remedy="`relayd status` shows more.")

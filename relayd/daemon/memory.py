@@ -119,10 +119,15 @@ class LedgerGrants:
         self._post(MemoryRoom(self._sight.accounts.rooms))
 
     def hold(self, planned: Planned, pid: int | None) -> None:
-        """Enter a replica that is in memory already, whether there is room for it or not."""
+        """Enter a replica that is in memory already, whether there is room for it or not.
+
+        Args:
+            planned: What runs.
+            pid: Its process; None for one that the daemon before this one keeps until it ends.
+        """
         holding = _Holding(self._sight.accounts.by_account(planned.needs), pid)
         self._holdings[planned.name] = holding
-        self._post(Holds(planned.name, holding.by_account))
+        self._post(Holds(planned.name, holding.by_account, is_anothers=pid is None))
 
     def close(self) -> None:
         """Grant nothing more, and post nothing: another daemon's ledger counts from here on."""

@@ -43,6 +43,8 @@ from relayd.names import ReplicaName
 from relayd.supervisor import Replica, State
 from relayd.supervisor.state import DOWN, SETTLED
 
+_UNPIN = "Let it make room again: relayd unpin"
+
 
 class Operations:
     """The verbs; each raises `RelaydError` to refuse.
@@ -178,7 +180,9 @@ class Operations:
         self._shutdown.check_staying()
         replicas = self._select(arguments.target)
         await loading.unload(replicas, self._parts.actor.post, force=arguments.force)
-        return ReplicasReport({one.name: one.state.value for one in replicas})
+        pinned = {one.spec.model for one in replicas if self._parts.residence.is_pinned(one.wanted)}
+        notes = [f"{one} is still pinned: it stays once it is loaded again. {_UNPIN} {one}" for one in pinned]
+        return ReplicasReport({one.name: one.state.value for one in replicas}, note="; ".join(notes))
 
     async def pin(self, arguments: ModelArguments) -> PinReport:
         """Keep a model in memory once it is loaded, whatever else needs memory, also over daemons."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from relayd.config import Config, changed_lines, changed_settings
+from relayd.daemon.admission import why_down
 from relayd.daemon.coalesce import Coalesced
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import ReloadReport, SettingReport
@@ -113,7 +114,10 @@ class Reload:
         finally:
             parts.view.changed()
             parts.notifier.ready(parts.counts())
-        return msgspec.structs.replace(report, replicas={name: state.value for name, state in states.items()})
+        replicas = {one.name: one for one in parts.fleet.select(None)}
+        down = {name: why for name in states if (one := replicas.get(name)) and (why := why_down(parts, one))}
+        came_out = {name: state.value for name, state in states.items()}
+        return msgspec.structs.replace(report, replicas=came_out, not_started=down)
 
     def _report(self, desired: DesiredState, changes: Changes, *, dry_run: bool) -> ReloadReport:
         return reload_report(self._parts.desired.config, desired.config, changes, dry_run=dry_run)

@@ -309,6 +309,7 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
     Attributes:
         models: Model → its settings that change no process, as `aliases: old → new`.
         replicas: How each new or changed replica came out; absent in a dry run.
+        not_started: Those of them that are not in memory, with the reason.
     """
 
     dry_run: bool
@@ -319,6 +320,7 @@ class ReloadReport(Struct, frozen=True, omit_defaults=True):
     unchanged: list[str]
     replicas: dict[str, str] | None = None
     models: dict[str, list[str]] = {}
+    not_started: dict[str, str] = {}
 
 
 class ReplicasReport(Struct, frozen=True, omit_defaults=True):

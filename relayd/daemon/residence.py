@@ -22,6 +22,7 @@ _REASONS: Mapping[EvictionCause, str] = {
     EvictionCause.OPERATOR: "it was unloaded by command",
     EvictionCause.NOBODY_WAITS: "the requests that it was loaded for have ended",
     EvictionCause.SHRINK: "fewer replicas were enough",
+    EvictionCause.NO_ROOM: "what holds the memory did not leave in time",
     EvictionCause.TOO_LARGE: "it needs more memory than models may take",
 }
 """Why a replica is not in memory, for `relayd status`."""
@@ -45,7 +46,7 @@ class Residents:
         self._pins: dict[str, bool] = {}
         self._writing = asyncio.Lock()
         self._is_held = False
-        self._later: list[Load | Evict] = []
+        self._later: list[tuple[Load | Evict, int]] = []
 
     def __repr__(self) -> str:
         return f"<Residents: {len(self._pins)} models pinned or unpinned by command>"
@@ -110,9 +111,14 @@ class Residents:
         self._is_held = True
 
     def go_on(self) -> None:
-        """Carry out what was held back: this daemon stays."""
+        """Carry out what was held back: this daemon stays.
+
+        What was decided about a process that has ended since is dropped: the next one has asked anew.
+        """
         self._is_held, later, self._later = False, self._later, []
-        for effect in later:
+        for effect, incarnation in later:
+            if self._fleet.incarnation(effect.replica) != incarnation:
+                continue
             match effect:
                 case Load():
                     self.load(effect)
@@ -122,20 +128,25 @@ class Residents:
     def load(self, effect: Load) -> None:
         """Load a replica that is not in memory."""
         if self._is_held:
-            self._later.append(effect)
+            self._hold_back(effect)
         else:
             self._fleet.load_cold(effect.replica)
 
     def evict(self, effect: Evict) -> None:
         """Unload a replica, which has nothing to do or is to end at once."""
         if self._is_held:
-            self._later.append(effect)
+            self._hold_back(effect)
             return
         _JOURNAL.info("replica.evicted", replica=effect.replica, cause=effect.cause.value)
         self._fleet.unload(effect.replica, self._why(effect), at_once=True)
 
+    def _hold_back(self, effect: Load | Evict) -> None:
+        self._later.append((effect, self._fleet.incarnation(effect.replica)))
+
     def _why(self, effect: Evict) -> str:
         """Return why a replica is not in memory: the plan's words, with numbers, if too large."""
+        if effect.reason:
+            return effect.reason
         planned = (one.cold for one in self._fleet.plan if one.name == effect.replica)
         known = next(planned, "") if effect.cause is EvictionCause.TOO_LARGE else ""
         return known or _REASONS[effect.cause]

@@ -8,7 +8,7 @@ from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import is_demo
-from relayd.memory.weights import CPU
+from relayd.desired.lines import HOST
 from relayd.planner import ReplicaSpec
 from relayd.router import TimeLimits, TokenLimit
 from relayd.supervisor import State, Status
@@ -76,10 +76,10 @@ class FleetView:
             replicas=model.least_replicas,
             slots=min((one.slots for one in sizes), default=model.slots),
             context=min((one.context for one in sizes), default=model.context),
-            state=_together(states),
+            state=_together(ours),
             demo=is_demo(model.file),
             created=self._created,
-            replicas_cold=sum(one.state is State.COLD and not one.planned.residence.growth for one in ours),
+            replicas_cold=sum(map(_is_where_it_should_be, ours)),
             facts=self._facts.of(model.file) if self._facts else UNKNOWN,
             abilities=self._abilities(model, sizes),
             reason=_reason(ours) if State.READY not in states else "",
@@ -124,6 +124,8 @@ def _times(settings: Model | Server) -> TimeLimits:
 
 def _reason(statuses: Sequence[Status]) -> str:
     """Return why none of a model's replicas serves, for clients: who holds memory is for operators."""
+    if failed := [one.reason for one in statuses if one.has_failed]:
+        return failed[0]
     if any(one.state is State.COLD for one in statuses):
         return ON_DEMAND
     given_up = (one.last_exit.message for one in statuses if one.state is State.FATAL and one.last_exit)
@@ -142,14 +144,23 @@ def _chats(model: Model, facts: FileFacts) -> bool:
 def _memory(statuses: Sequence[Status]) -> tuple[int, int]:
     """Return the bytes of RAM, and of GPUs, that replicas which serve were planned to take."""
     needs = [one.planned.needs for one in statuses if one.state is State.READY]
-    host = sum(one.get(CPU, 0) for one in needs)
+    host = sum(one.get(HOST, 0) for one in needs)
     return host, sum(sum(one.values()) for one in needs) - host
 
 
-def _together(states: Sequence[State]) -> ModelState:
-    """Return how far a model is whose replicas are in these states."""
+def _is_where_it_should_be(one: Status) -> bool:
+    """Return whether a replica is out of memory, and nothing is wrong with that."""
+    return one.state is State.COLD and not one.has_failed and not one.planned.residence.growth
+
+
+def _together(statuses: Sequence[Status]) -> ModelState:
+    """Return how far a model is with these replicas; one that could not be loaded lately has failed."""
+    states = [one.state for one in statuses]
     if State.READY in states:
         return ModelState.READY
+    down = [one for one in statuses if one.state in DOWN]
+    if len(down) == len(states) and any(one.has_failed for one in down):
+        return ModelState.FAILED
     if states and all(state is State.FATAL for state in states):
         return ModelState.FAILED
     if states and all(state in (State.STOPPED, State.STOPPING, State.FATAL) for state in states):

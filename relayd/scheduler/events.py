@@ -53,7 +53,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """A replica finishes what it has and takes nothing new: it drains, or is unwell."""
+    """A replica finishes what it has and takes nothing new: it is brought down, `Idle` answers."""
+
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A replica is unwell: it finishes what it can, and takes nothing new until it is `Ready` again."""
 
     replica: str
 
@@ -180,7 +187,7 @@ class Tick:
 RequestEvent = (
     Arrived | Inherited | Abandoned | Overdue | Answering | AttemptFailed | Cleared | Finished | Tick
 )
-ReplicaEvent = Expected | Ready | Draining | Lost | Gone | Unloaded | Forgotten
+ReplicaEvent = Expected | Ready | Draining | Paused | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent | MemoryEvent
 
 

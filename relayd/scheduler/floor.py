@@ -69,6 +69,11 @@ class Floor:
         known = self.replicas.get(one.name)
         return known is not None and known.absence is not None and known.absence.loadable
 
+    def is_expected(self, one: Residency) -> bool:
+        """Return whether a replica may come without an operator: neither stopped nor given up."""
+        known = self.replicas.get(one.name)
+        return known is not None and (known.absence is None or known.absence.loadable)
+
     def is_idle(self, one: Residency) -> bool:
         """Return whether a replica works on nothing."""
         capacity = self.capacity(one)

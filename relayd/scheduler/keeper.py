@@ -23,6 +23,7 @@ from relayd.scheduler.memory import (
     OthersHold,
     ResidenceSet,
     Resident,
+    StartWanted,
     UnloadWanted,
 )
 from relayd.scheduler.residency import Residency
@@ -88,6 +89,9 @@ class MemoryKeeper:
                 self._failed += [event] if self._tracking.failed(event, now) else []
             case LoadWanted(model):
                 return [*self.loads.insist(model, now)]
+            case StartWanted(name):
+                if one := self.floor.residencies.get(name):
+                    self.loads.insist_on(one, now)
             case UnloadWanted(name, force):
                 return self.swapper.unload(name, force=force)
             case MemoryAsked() | MemoryTakenBack() | MemoryFreed():

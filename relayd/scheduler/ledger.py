@@ -133,12 +133,12 @@ class Ledger:
         ]
 
 
-def fits(need: Accounts, free: Mapping[str, Bytes]) -> bool:
+def fits(need: Accounts, free: Mapping[str, int]) -> bool:
     """Return whether so much is free; an account that is not listed has none."""
     return all(count <= free.get(account, 0) for account, count in need.items() if count > 0)
 
 
-def missing(need: Accounts, free: Mapping[str, Bytes]) -> dict[str, Bytes]:
+def missing(need: Accounts, free: Mapping[str, int]) -> dict[str, Bytes]:
     """Return the bytes of each account that are not free."""
     short = ((account, count - free.get(account, 0)) for account, count in need.items() if count > 0)
     return {account: Bytes(count) for account, count in short if count > 0}

@@ -37,13 +37,16 @@ class Loads:
         return f"<Loads: {coming} under way, {len(self._done)} done>"
 
     def call(self, model: str, origin: Origin, now: float) -> list[Load]:
-        """Order the loads of a model's replicas, those beyond `replicas.min` left out (single flight)."""
-        return [
-            load
-            for one in list(self._floor.residencies.of(model))
-            if not one.resident.growth
-            for load in self.call_replica(one, origin, now)
-        ]
+        """Order the loads of a model's replicas (single flight).
+
+        Those beyond `replicas.min` are left out, but for one where all the others are stopped or given up.
+        """
+        every = list(self._floor.residencies.of(model))
+        kept = [one for one in every if not one.resident.growth]
+        if any(self._floor.is_expected(one) for one in kept):
+            return [load for one in kept for load in self.call_replica(one, origin, now)]
+        further = (one for one in every if one.resident.growth)
+        return next((loads for one in further if (loads := self.call_replica(one, origin, now))), [])
 
     def call_replica(self, one: Residency, origin: Origin, now: float) -> list[Load]:
         """Order the load of a replica, at once or when its memory of before is free."""
@@ -51,23 +54,38 @@ class Loads:
         is_loadable = self._floor.is_loadable(one) and one.may_be_called(now)
         if known is None or not is_loadable or one.is_called_back:
             return []
-        one.want, one.is_unloaded = Want(origin, now), False
+        one.want, one.is_unloaded = Want(origin, now, until=self._until(now)), False
         one.is_called_back = one.stage is Stage.ENDING
         return [] if one.is_called_back else [self.order(one, known)]
 
     def order(self, one: Residency, known: ReplicaSlots) -> Load:
         """Order the load of a replica that is not in memory."""
         known.absence, one.is_called_back = None, False
+        one.is_insisted = False
         one.stand(Stage.CALLED)
         return Load(one.name)
 
     def insist(self, model: str, now: float) -> list[Load]:
-        """Load a model for an operator: failures of before do not count, and it is not given up."""
+        """Load a model for an operator: failures of before do not count, nor do clients that leave."""
         for one in self._floor.residencies.of(model):
             one.failure = None
-            if one.stage in COMING and one.leaving is None:
-                one.want.origin = Origin.OPERATOR
+            self.insist_on(one, now)
         return self.call(model, Origin.OPERATOR, now)
+
+    def insist_on(self, one: Residency, now: float) -> None:
+        """Have a load that is under way, or the next question of a start, be an operator's."""
+        if one.stage in COMING and one.leaving is None:
+            one.want.origin, one.want.until = Origin.OPERATOR, self._until(now)
+        else:
+            one.is_insisted = one.stage in (Stage.ABSENT, Stage.ENDING)
+
+    def start(self, one: Residency, now: float) -> None:
+        """Take note that a replica asks for memory whose load was not ordered."""
+        origin = Origin.OPERATOR if one.is_insisted else Origin.START
+        one.want, one.is_insisted = Want(origin, now, until=self._until(now)), False
+
+    def _until(self, now: float) -> float:
+        return now + self._floor.policy.start_wait_seconds
 
     def unwanted(self, model: str, *, have_timed_out: bool) -> list[Residency]:
         """Return the loads that were for requests of a model, none of which waits any more."""

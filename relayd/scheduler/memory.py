@@ -48,6 +48,8 @@ class EvictionCause(Enum):
     """Every request that waited for the load has left."""
     SHRINK = "shrink"
     """It is a replica beyond `replicas.min` that has had no work for a while."""
+    NO_ROOM = "no_room"
+    """Its start is given up, which no request waits for: what holds the memory does not leave in time."""
     TOO_LARGE = "too_large"
     """Its load is given up: it needs more than models may take, also with all others gone."""
 
@@ -121,10 +123,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """An adopted or handed-over replica is in memory with so many bytes, whether there is room or not."""
+    """An adopted or handed-over replica is in memory with so many bytes, whether there is room or not.
+
+    Attributes:
+        replica: Its name.
+        by_account: The bytes.
+        is_anothers: Whether it stays with the daemon before, and ends with that.
+    """
 
     replica: str
     by_account: Accounts
+    is_anothers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,13 @@ class LoadWanted:
     """An operator wants a model in memory."""
 
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartWanted:
+    """An operator has started a replica: others make room for the memory that it asks for next."""
+
+    replica: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +189,7 @@ MemoryEvent = (
     | Holds
     | LoadFailed
     | LoadWanted
+    | StartWanted
     | UnloadWanted
 )
 
@@ -200,11 +217,13 @@ class Evict:
         replica: Its name.
         cause: Why.
         force: Whether to end what it works on; else it works on nothing.
+        reason: Why, for the operator; empty where the cause is enough.
     """
 
     replica: str
     cause: EvictionCause
     force: bool = False
+    reason: str = ""
 
 
 MemoryEffect = Grant | Load | Evict
@@ -221,6 +240,7 @@ class MemoryPolicy:
         swap_turn_seconds: How long a model in use still gets requests while another waits for its memory.
         home_after_seconds: How long no request may have run or waited before home models come back.
         shrink_after_seconds: How long a replica beyond `replicas.min` is kept without work.
+        start_wait_seconds: How long a start waits for memory that no request waits for.
     """
 
     min_resident_seconds: float = 3.0
@@ -228,6 +248,7 @@ class MemoryPolicy:
     swap_turn_seconds: float = 10.0
     home_after_seconds: float = 30.0
     shrink_after_seconds: float = 60.0
+    start_wait_seconds: float = 60.0
 
     def resident_seconds(self, load_seconds: float) -> float:
         """Return how long a model stays that takes so long to load: at least so long, unless 0 is set."""

@@ -105,10 +105,10 @@ class KnownReplicas:
         return False
 
     def why_absent(self, model: str) -> tuple[Refusal, str]:
-        """Return why no replica serves a model; what could be loaded counts before what could not."""
+        """Return why no replica serves a model: a load that failed counts before what could be loaded yet."""
         absences = [replica.absence for replica in self.of(model) if replica.absence]
         loadable = [absence for absence in absences if absence.loadable]
-        reasons = {absence.reason for absence in loadable or absences}
-        can_be_loaded = any(not absence.has_failed for absence in loadable)
-        refusal = Refusal.NOT_LOADED if can_be_loaded else Refusal.UNAVAILABLE
+        failed = [absence for absence in loadable if absence.has_failed]
+        reasons = {absence.reason for absence in failed or loadable or absences}
+        refusal = Refusal.NOT_LOADED if loadable and not failed else Refusal.UNAVAILABLE
         return refusal, "; ".join(sorted(reasons)) or "it has no replica"

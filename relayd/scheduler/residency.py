@@ -1,5 +1,6 @@
 """Where does each replica stand between "not in memory" and "in use", as far as memory is concerned?"""
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,8 +22,10 @@ class Stage(Enum):
     """It has asked for memory and waits."""
     LOADING = "loading"
     """It was granted its memory, and is not ready yet."""
+    ADOPTED = "adopted"
+    """It was in memory when this daemon came, and has not answered yet: it may still be loading."""
     HELD = "held"
-    """It was in memory when this daemon came, and is not ready yet."""
+    """It belongs to the daemon before this one, and ends with that."""
     LOADED = "loaded"
     """It was ready."""
     ENDING = "ending"
@@ -57,12 +60,14 @@ class Want:
         at: Since when it is wanted (monotonic seconds): the order of grants.
         sizes: What it asked for.
         granted_at: When it was granted its memory.
+        until: When it is given up where no request waits for it (monotonic seconds).
     """
 
     origin: Origin = Origin.START
     at: float = 0.0
     sizes: tuple[Accounts, ...] = ()
     granted_at: float | None = None
+    until: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +121,7 @@ class Residency:
         left_for: The replica that it left memory for the last time; empty when it left for none.
         is_unloaded: Whether an operator unloaded it: then it does not come back to its home by itself.
         is_called_back: Whether it is to be loaded again once its memory is free.
+        is_insisted: Whether an operator starts it, so that its next question is theirs.
         failure: The last load, if that failed.
         noted: Requests of this incarnation that count for its model already.
     """
@@ -132,6 +138,7 @@ class Residency:
     left_for: str = ""
     is_unloaded: bool = False
     is_called_back: bool = False
+    is_insisted: bool = False
     failure: Failure | None = None
     noted: int = 0
 

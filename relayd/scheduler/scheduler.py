@@ -41,6 +41,7 @@ from relayd.scheduler.events import (
     Inherited,
     Lost,
     Overdue,
+    Paused,
     Ready,
     ReplicaEvent,
     Tick,
@@ -146,6 +147,9 @@ class Scheduler:
                 return []
             case Draining(name):
                 return self._drain(name)
+            case Paused(name):
+                self._replicas.pause(name)
+                return []
         self._keeper.follow(event, now)  # while the slots are still known
         match event:
             case Lost(name):

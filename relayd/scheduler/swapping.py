@@ -11,6 +11,7 @@ The whole policy, in order:
 4. Loads on one device go one after another.
 5. Idle replicas are unloaded when their time is up, and home models come back (`idle`).
 6. A model whose requests wait for long gets another replica where there is room (`growth`).
+7. A question for memory that no request waits for is given up where nothing frees the memory (`patience`).
 
 Defaults come from `python -m tests.ledger --trade`: ten minutes of each trace, loads of 2 s, answers of 1 s.
 Zipf: 16 clients of five models, room for two. ABAB: two models, room for one, four clients that pause for a
@@ -34,19 +35,18 @@ from relayd.scheduler.floor import Floor
 from relayd.scheduler.grants import Decision, GrantAsk, Pool, Right, decide
 from relayd.scheduler.growth import Growth
 from relayd.scheduler.idle import AT_ONCE_SECONDS, IdleReplicas
-from relayd.scheduler.ledger import lanes, missing
+from relayd.scheduler.ledger import lanes
 from relayd.scheduler.loads import Loads
 from relayd.scheduler.memory import Evict, EvictionCause, Grant, Load, LoadFailed, MemoryEffect
-from relayd.scheduler.residency import Failure, Origin, Residency, Stage
+from relayd.scheduler.patience import Patience
+from relayd.scheduler.residency import Origin, Residency, Stage
 from relayd.scheduler.turns import Turns
-
-_NO_ROOM = "there is no room for another replica"
 
 _OTHERS_USE = "models that are in use, or being loaded, hold the memory"
 _OTHERS_STAY = "other programs, or models that stay, hold the memory"
 """What a model waits for; sizes and names of others are for the operator (`relayd status`)."""
 
-_IN_MEMORY = frozenset({Stage.LOADING, Stage.HELD, Stage.LOADED})
+_IN_MEMORY = frozenset({Stage.LOADING, Stage.ADOPTED, Stage.HELD, Stage.LOADED})
 
 _LOADS_BEFORE_LIMIT = 1.5
 _SECONDS_BEFORE_LIMIT = 2.0
@@ -67,6 +67,7 @@ class Swapper:
         self._loads = loads
         self._eviction = eviction or LeastCost()
         self._turns, self._idleness, self._growth = Turns(floor), IdleReplicas(floor), Growth(floor)
+        self._patience = Patience(floor)
         self._opened: list[str] = []
         self._broken: list[LoadFailed] = []
         self.decision = Decision()
@@ -112,8 +113,8 @@ class Swapper:
         effects += self._grant(now)
         effects += self._unload(now)
         self._watch()
-        dues = self._turns.due(now), self._idleness.due(now), self._growth.due(now), self._limits_near_at(now)
-        self.due = min(dues)
+        rules = self._turns, self._idleness, self._growth, self._patience
+        self.due = min(*(rule.due(now) for rule in rules), self._limits_near_at(now))
         return effects
 
     def why_not_loaded(self, model: str) -> str:
@@ -165,26 +166,12 @@ class Swapper:
         """Give up what was neither granted nor is going to be, where no request waits for it."""
         effects = list[MemoryEffect]()
         for one in asking:
-            is_unwanted = one.resident.demand and one.want.origin is Origin.START
-            is_hopeless = one.name not in self.decision.waits_for and self._right(one) is Right.NONE
-            is_extra = one.resident.growth or one.want.origin is Origin.GROWTH
-            if one.stage is Stage.ASKING and is_hopeless and (is_extra or is_unwanted):
-                if is_extra:
-                    one.failure = Failure(_NO_ROOM, now + self._floor.policy.shrink_after_seconds, 0)
-                effects.append(self._evict(one, EvictionCause.NOBODY_WAITS))
-            elif one.stage is Stage.ASKING and is_hopeless and self._is_displaced(one, now):
-                effects.append(self._evict(one, EvictionCause.MEMORY))
+            if one.stage is not Stage.ASKING:
+                continue
+            is_served, is_awaited = one.name in self.decision.waits_for, self.is_wanted(one)
+            if verdict := self._patience.verdict(one, is_served=is_served, is_awaited=is_awaited, now=now):
+                effects.append(self._evict(one, verdict.cause, reason=verdict.reason))
         return effects
-
-    def _is_displaced(self, one: Residency, now: float) -> bool:
-        """Return whether idle replicas have the memory of a start that nothing asks for: they keep it."""
-        siblings = [other for other in self._floor.residencies.of(one.model) if other is not one]
-        if one.want.origin is not Origin.START or any(other.stage in _IN_MEMORY for other in siblings):
-            return False
-        pool = self._pool(now)
-        short = missing(one.want.sizes[-1], pool.later())
-        idle = [tenant for tenant in pool.candidates if tenant.is_idle]
-        return bool(short) and self._eviction.victims(short, idle, now) is not None
 
     def _unload(self, now: float) -> list[MemoryEffect]:
         """Unload what can leave now."""
@@ -208,12 +195,12 @@ class Swapper:
         if capacity := self._floor.capacity(one):
             capacity.give_way(0)
 
-    def _evict(self, one: Residency, cause: EvictionCause, *, force: bool = False) -> Evict:
+    def _evict(self, one: Residency, cause: EvictionCause, *, force: bool = False, reason: str = "") -> Evict:
         self._leave(one, cause)
         if not one.is_evicted:
             self._floor.evicted[cause] += 1
         one.is_evicted = True
-        return Evict(one.name, cause, force)
+        return Evict(one.name, cause, force, reason)
 
     def _asking(self) -> list[Residency]:
         """Return who waits for memory, in the order of the grants; not whose memory of before is not free."""
@@ -263,7 +250,7 @@ class Swapper:
         loading = {
             lane: one.name
             for one in residencies
-            if one.stage is Stage.LOADING
+            if one.stage in (Stage.LOADING, Stage.ADOPTED)
             for lane in lanes(ledger.held(one.name))
         }
         return Pool(ledger.free(), leaving, loading, self._candidates(now))

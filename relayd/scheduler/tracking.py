@@ -3,7 +3,7 @@
 from relayd.scheduler.floor import Floor
 from relayd.scheduler.loads import Loads
 from relayd.scheduler.memory import Holds, Load, LoadFailed, MemoryAsked, MemoryFreed
-from relayd.scheduler.residency import COMING, Origin, Residency, Stage, Want
+from relayd.scheduler.residency import COMING, Residency, Stage
 
 
 class Tracking:
@@ -34,7 +34,7 @@ class Tracking:
     def lost(self, name: str, now: float) -> None:
         """Take note that the process of a replica has ended."""
         one = self._floor.residencies.get(name)
-        if one is not None and one.stage in (Stage.LOADED, Stage.HELD):
+        if one is not None and one.stage in (Stage.LOADED, Stage.ADOPTED, Stage.HELD):
             self._floor.note_demand(one, now)
             self._floor.end(one)
 
@@ -42,14 +42,14 @@ class Tracking:
         """Take note that a replica has no process, and gets none by itself."""
         if one := self._floor.residencies.get(name):
             self._floor.note_demand(one, now)
-            one.is_called_back = False
+            one.is_called_back = one.is_insisted = False
             self._floor.end(one)
 
     def unloaded(self, name: str, model: str, reason: str, now: float) -> None:
         """Take note that a replica has no process; an answer like this to a load is a failure of it."""
         one = self._floor.residencies.enter(name, model)
         self._floor.note_demand(one, now)
-        one.is_called_back = False
+        one.is_called_back = one.is_insisted = False
         if one.stage in COMING and one.leaving is None:
             self._loads.fail(one, LoadFailed(name, reason), now)
         else:
@@ -66,7 +66,7 @@ class Tracking:
         """Take note that a replica waits for memory."""
         one = self._floor.residencies.enter(event.replica, event.model)
         if one.stage not in (Stage.CALLED, Stage.ASKING):
-            one.want = Want(Origin.START, now)
+            self._loads.start(one, now)
         one.leaving, one.is_evicted = None, False
         one.want.sizes, one.want.granted_at = event.sizes or ({},), None
         one.stage = Stage.ASKING
@@ -83,7 +83,7 @@ class Tracking:
         self._floor.ledger.enter(event.replica, event.by_account)
         one = self._floor.residencies.enter(event.replica, model)
         if one.stage is not Stage.LOADED:
-            one.stand(Stage.HELD)
+            one.stand(Stage.HELD if event.is_anothers else Stage.ADOPTED)
 
     def freed(self, event: MemoryFreed) -> list[Load]:
         """Take note that the memory of a replica is free, and order the load that waited for it."""
@@ -93,7 +93,7 @@ class Tracking:
             return []
         if one.stage is Stage.LOADING:
             one.stage = Stage.CALLED  # tried again, or to be reported as failed or unloaded
-        elif one.stage in (Stage.ENDING, Stage.LOADED, Stage.HELD):
+        elif one.stage in (Stage.ENDING, Stage.LOADED, Stage.ADOPTED, Stage.HELD):
             one.stand(Stage.ABSENT)
         known = self._floor.replicas.get(one.name)
         return [self._loads.order(one, known)] if one.is_called_back and known else []

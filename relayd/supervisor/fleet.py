@@ -58,6 +58,11 @@ class Fleet:
         replica = self._replicas.get(name)
         return replica.status().pid if replica else None
 
+    def incarnation(self, name: str) -> int:
+        """Return how many processes a replica, `MODEL#N`, has had; 0 for one that is not known."""
+        replica = self._replicas.get(name)
+        return replica.status().incarnation if replica else 0
+
     def adopt(self) -> dict[str, int]:
         """Take over what an earlier daemon left running and has learnt; return the pids by replica."""
         known = self._dependencies.reductions.read()

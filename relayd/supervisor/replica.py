@@ -123,7 +123,7 @@ class Replica:
             reason: Why, for clients that ask for the model meanwhile.
             drain_timeout: Seconds that its requests may take to finish; None waits without limit.
         """
-        self._known.history.reason = reason
+        self._known.history.absent(reason)
         self._drain_timeout = drain_timeout
         self._machine.handle_known(Event.UNLOAD)
 
@@ -230,6 +230,7 @@ class Replica:
             command=history.command,
             reason=history.reason_in(self.name, self.state),
             wall=process.wall,
+            has_failed=history.has_failed and self.state is State.COLD,
         )
 
     def _step(self, event: Event, old: State, new: State) -> None:
@@ -306,7 +307,7 @@ class Replica:
         known, verdict = self._known, GiveUp() if hopeless else self._known.decide(found, served)
         on_demand = self.wanted.residence.demand
         if on_demand and (reason := known.why_load_failed(found, served, verdict)):
-            known.history.reason = reason
+            known.history.absent(reason, has_failed=True)
             self._dependencies.listener.load_failed(self.name, reason)
             self._machine.handle(Event.LOAD_FAILED)
         else:

@@ -33,6 +33,7 @@ class Status:
         reason: Why it is not in memory, or why its next start is far off; else empty.
         health_fault: What went wrong in relayd itself when it last failed to look at this incarnation.
         wall: What stops its process from taking all memory; None without a process.
+        has_failed: Whether it is not in memory because its load failed.
     """
 
     planned: Planned
@@ -53,6 +54,7 @@ class Status:
     command: tuple[str, ...]
     reason: str = ""
     wall: MemoryWall | None = None
+    has_failed: bool = False
 
     @property
     def spec(self) -> ReplicaSpec:
@@ -71,6 +73,7 @@ class History:
         retry: How long the next try waits, and whether slowly.
         retry_at: When it is due.
         reason: Why it is not in memory.
+        has_failed: Whether that is because its load failed.
     """
 
     since: float
@@ -79,11 +82,16 @@ class History:
     retry: Retry = AT_ONCE
     retry_at: float | None = None
     reason: str = ""
+    has_failed: bool = False
     last_exit: Exit | None = None
     last_exit_at: float | None = None
     last_words: tuple[str, ...] = ()
     log: Path | None = None
     command: tuple[str, ...] = ()
+
+    def absent(self, reason: str, *, has_failed: bool = False) -> None:
+        """Take note of why it is about to be out of memory."""
+        self.reason, self.has_failed = reason, has_failed
 
     def attended(self, child: Child) -> None:
         """Take note of a process that is looked after now."""

@@ -8,7 +8,7 @@ import pytest
 from relayd.daemon.events import NO_ROOM, Bridge
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.planner import Planned, ReplicaSpec
-from relayd.scheduler import Draining, Expected, Forgotten, Gone, Lost, Ready, Unloaded
+from relayd.scheduler import Draining, Expected, Forgotten, Gone, Lost, Paused, Ready, Unloaded
 from relayd.secret import Secret
 
 pytestmark = pytest.mark.pure
@@ -23,7 +23,7 @@ ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
     [
         (lambda bridge: bridge.expected("m#0", "m"), ["changed", Expected("m#0", "m")]),
         (lambda bridge: bridge.ready(PLANNED, ENDPOINT), ["changed", Ready("m#0", "m", 3, ENDPOINT)]),
-        (lambda bridge: bridge.paused("m#0"), ["changed", Draining("m#0")]),
+        (lambda bridge: bridge.paused("m#0"), ["changed", Paused("m#0")]),
         (lambda bridge: bridge.draining("m#0"), ["changed", Draining("m#0")]),
         (lambda bridge: bridge.lost(ENDPOINT), [("retired", ENDPOINT), "changed", Lost("m#0")]),
         (lambda bridge: bridge.gone("m#0", "it is stopped"), ["changed", Gone("m#0", "it is stopped")]),

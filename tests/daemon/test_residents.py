@@ -81,6 +81,19 @@ def test_what_is_held_for_a_new_daemon_is_carried_out_when_this_one_stays(tmp_pa
     told(tmp_path, hold)
 
 
+def test_what_was_decided_about_a_process_that_has_ended_since_is_dropped(tmp_path: Path) -> None:
+    async def hold(residents: Residents, daemon: Assembled, _: list[Event]) -> None:
+        (replica,) = daemon.parts.fleet.select("m")
+        residents.hold()
+        residents.evict(Evict("m#0", EvictionCause.IDLE))
+        replica.load()
+        replica._known.history.incarnation += 1  # as a start does
+        residents.go_on()
+        assert State.WAITING is replica.state
+
+    told(tmp_path, hold)
+
+
 def test_every_cause_of_an_eviction_has_its_reason(tmp_path: Path) -> None:
     async def evict(residents: Residents, daemon: Assembled, _: list[Event]) -> None:
         (replica,) = daemon.parts.fleet.select("m")
@@ -116,6 +129,19 @@ def test_commands_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
             await operations.load(ModelArguments("m"))  # the scheduler knows of no such replica
 
     with_parts(desired(tmp_path, ONE), story)
+
+
+def test_an_unload_of_a_pinned_model_mentions_the_pin(tmp_path: Path) -> None:
+    async def story(daemon: Assembled) -> tuple[ReplicasReport, ReplicasReport]:
+        plain = await daemon.operations.unload(UnloadArguments("m"))
+        await daemon.operations.pin(ModelArguments("m"))
+        return plain, await daemon.operations.unload(UnloadArguments("m"))
+
+    plain, pinned = with_parts(desired(tmp_path, ONE), story)
+
+    assert "" == plain.note
+    assert "m is still pinned" in pinned.note
+    assert "relayd unpin m" in pinned.note
 
 
 def test_a_residence_of_the_line_is_the_policy(tmp_path: Path) -> None:

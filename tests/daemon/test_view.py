@@ -1,5 +1,6 @@
 """What clients see of a model follows what its replicas do."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from relayd.daemon.view import ON_DEMAND, FleetView
 from relayd.planner import Planned, ReplicaSpec, Residence
 from relayd.supervisor import State, Status
 from relayd.supervisor.causes import Cause, Exit
+from relayd.units import Bytes
 
 pytestmark = pytest.mark.pure
 
@@ -18,12 +20,16 @@ MODEL = Model(name="m", file="/m.gguf", replicas=ReplicaRange(min=1, max=3))
 ENDED = Exit(Cause.REFUSED, 1, "llama-server refuses the file: unknown architecture", "")
 
 
-def status(state: State, index: int = 0, reason: str = "", exit_: Exit | None = None) -> Status:
+def status(
+    state: State, index: int = 0, reason: str = "", exit_: Exit | None = None, *, has_failed: bool = False
+) -> Status:
     spec = ReplicaSpec("m", index, Path("/m.gguf"), context=4096, slots=2)
     planned = Planned(spec, residence=Residence(growth=index > 0))
     return Status(
-        planned, state, 0.0, None, 0, None, 0, 5, (), exit_, None, (), None, None, None, (), reason=reason
-    )
+        planned, state, 0.0, None, 0, None, 0, 5, (), exit_, None, (), None, None, None, (),
+        reason=reason,
+        has_failed=has_failed,
+    )  # fmt: skip
 
 
 def seen(*statuses: Status) -> ModelView:
@@ -40,6 +46,12 @@ def seen(*statuses: Status) -> ModelView:
         ([status(State.WAITING)], ModelState.WAITING, ""),
         ([status(State.FATAL, exit_=ENDED)], ModelState.FAILED, ENDED.message),
         ([status(State.STOPPED)], ModelState.STOPPED, ""),
+        ([status(State.COLD, reason="bad magic", has_failed=True)], ModelState.FAILED, "bad magic"),
+        (
+            [status(State.COLD, reason="bad magic", has_failed=True), status(State.COLD, 1)],
+            ModelState.FAILED,
+            "bad magic",
+        ),
     ],
 )
 def test_a_model_has_a_state_and_where_it_does_not_serve_the_reason(
@@ -54,3 +66,17 @@ def test_replicas_that_come_and_go_with_the_queue_are_not_counted_as_wanted() ->
     found = seen(status(State.READY), status(State.COLD, 1), status(State.COLD, 2))
 
     assert (1, 1, 0) == (found.replicas, found.replicas_ready, found.replicas_cold)
+
+
+def test_a_replica_whose_load_failed_is_not_where_it_should_be() -> None:
+    found = seen(status(State.COLD, reason="bad magic", has_failed=True))
+
+    assert (1, 0, 0) == (found.replicas, found.replicas_ready, found.replicas_cold)
+
+
+def test_ram_and_device_memory_of_what_serves_are_counted_apart() -> None:
+    one = status(State.READY)
+    needs = {"host": Bytes(3), "cuda0": Bytes(5)}
+    found = seen(replace(one, planned=replace(one.planned, needs=needs)))
+
+    assert (3, 5) == (found.host_bytes, found.device_bytes)

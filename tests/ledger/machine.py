@@ -25,6 +25,7 @@ from relayd.scheduler import (
     Exchange,
     Expected,
     Finished,
+    Gone,
     Grant,
     Holds,
     Idle,
@@ -45,6 +46,7 @@ from relayd.scheduler import (
     ResidenceSet,
     Resident,
     Scheduler,
+    StartWanted,
     Tick,
     Ticket,
     Unloaded,
@@ -114,6 +116,7 @@ class Machine:
     Attributes:
         rooms: Bytes of each account.
         loads: Loads that were ordered and granted, in order.
+        reasons: Why loads were given up, for the operator.
         requests: Every request.
     """
 
@@ -125,6 +128,7 @@ class Machine:
         self.requests: list[Request] = []
         self.loads: list[tuple[float, str]] = []
         self.evictions: Counter[EvictionCause] = Counter()
+        self.reasons: list[str] = []
         self.others: Mapping[str, int] = {}
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -152,18 +156,23 @@ class Machine:
             process.held = {one: max(process.need.get(one, 0), by_account.get(one, 0)) for one in accounts}
             self.post(Measured(name, {account: Bytes(count) for account, count in by_account.items()}))
 
-    def adopt(self, process: Process) -> None:
+    def adopt(self, process: Process, *, ready_after: float = 0.1, is_anothers: bool = False) -> None:
         """A process of an earlier daemon is there already, whether there is room or not."""
         self.processes[process.name] = process
         process.held, process.life, process.incarnation = process.need, Life.READY, 1
         self.post(ResidenceSet(process.name, process.model, process.policy))
         self.post(Expected(process.name, process.model))
-        self.post(Holds(process.name, {account: Bytes(count) for account, count in process.need.items()}))
-        self.later(0.1, lambda: self._adopted(process))
+        held = {account: Bytes(count) for account, count in process.need.items()}
+        self.post(Holds(process.name, held, is_anothers))
+        self.later(ready_after, lambda: self._adopted(process))
 
     def start(self, name: str) -> None:
         """Start a replica that nothing asks for, as with the daemon or after an end that was not ordered."""
         self._load(self.processes[name])
+
+    def insist(self, name: str) -> None:
+        """Start a replica as an operator does."""
+        self._load(self.processes[name], insists=True)
 
     def load(self, model: str) -> None:
         self.post(LoadWanted(model))
@@ -223,6 +232,14 @@ class Machine:
             for effect in self.scheduler.handle(self._inbox.popleft(), self.now):
                 self._carry_out(effect)
         self._is_busy = False
+
+    def stop(self, name: str) -> None:
+        """An operator stops an idle replica: nothing else brings it back."""
+        process = self.processes[name]
+        process.life, process.held = Life.COLD, {}
+        self.post(Lost(name))
+        self.post(Gone(name, "it was stopped"))
+        self.post(MemoryFreed(name))
 
     def crash(self, name: str) -> None:
         """A process ends by itself; its requests are tried again, and the supervisor leaves it cold."""
@@ -289,11 +306,13 @@ class Machine:
         self.post(Finished(ticket_id, Exchange(ask=Ask(request.model))))
         request.then()
 
-    def _load(self, process: Process) -> None:
+    def _load(self, process: Process, *, insists: bool = False) -> None:
         assert process.life is Life.COLD, f"{process.name} was loaded twice"
         assert not process.held, f"{process.name} was loaded before its memory was free"
         process.life = Life.WAITING
         self.post(Expected(process.name, process.model))
+        if insists:
+            self.post(StartWanted(process.name))
         sizes = ({account: Bytes(count) for account, count in process.need.items()},)
         self.post(MemoryAsked(process.name, process.model, sizes))
 
@@ -330,6 +349,7 @@ class Machine:
     def _evict(self, effect: Evict) -> None:
         process = self.processes[effect.replica]
         self.evictions[effect.cause] += 1
+        self.reasons += [effect.reason] if effect.reason else []
         assert not process.running or effect.force, "a busy replica was evicted"
         by_itself = effect.cause not in (EvictionCause.OPERATOR, EvictionCause.NOBODY_WAITS)
         assert not (process.life is Life.READY and process.policy.pin and by_itself), (

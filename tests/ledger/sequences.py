@@ -70,7 +70,16 @@ class Sequence:
             *(self.ask,) * 8,
             *(self.wait,) * 6,
             *(self.cancel,) * 2,
-            *(self.crash, self.load, self.unload, self.pin, self.others, self.measure, self.limit),
+            *(
+                self.crash,
+                self.load,
+                self.start,
+                self.unload,
+                self.pin,
+                self.others,
+                self.measure,
+                self.limit,
+            ),
         )
         for _ in range(EVENTS):
             self.chance.choice(acts)()
@@ -98,6 +107,11 @@ class Sequence:
 
     def load(self) -> None:
         self.machine.load(self.chance.choice(self.models))
+
+    def start(self) -> None:
+        process = self.machine.processes[self.any_replica()]
+        if process.life is Life.COLD and not process.held:
+            self.chance.choice((self.machine.start, self.machine.insist))(process.name)
 
     def unload(self) -> None:
         self.machine.unload(self.any_replica(), force=self.chance.random() < 0.3)

@@ -34,9 +34,8 @@ def test_who_waits_for_memory_is_shown_with_who_leaves_for_it() -> None:
 
 
 def test_others_make_room_only_for_what_something_asks_for() -> None:
-    made = loaded(1, process("a#0"))
-    made.ask("a", 60.0)
-    made.add(process("b#0"))
+    made = machine(1, process("b#0"))
+    made.use_elsewhere({"host": 1})
     made.post(Expected("b#0", "b"))
     made.post(MemoryAsked("b#0", "b", ({"host": Bytes(1)},)))
     (started,) = made.scheduler.memory.waiters()

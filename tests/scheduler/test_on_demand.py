@@ -300,25 +300,3 @@ def test_a_reload_that_leaves_no_limits_lets_everything_start() -> None:
     huge = ResidenceSet("m#0", "m", Resident()), Expected("m#0", "m"), MemoryAsked("m#0", "m", (HUGE,))
 
     assert [Grant("m#0", 0)] == play(made.scheduler, *huge)
-
-
-def test_a_start_that_nothing_asks_for_leaves_memory_to_what_is_there() -> None:
-    made = loaded(1, process("a#0"))
-    made.add(process("b#0"))
-    made.start("b#0")
-    made.run(made.now + 5)
-
-    assert (Life.READY, Life.COLD) == (life(made, "a#0"), life(made, "b#0"))
-    request = made.ask("b", 1.0)
-    made.run(made.now + 10)
-    assert placed_after(request) < 5
-
-
-def test_a_start_waits_for_what_is_busy() -> None:
-    made = loaded(1, process("a#0"))
-    made.add(process("b#0"))
-    made.ask("a", 20.0)
-    made.start("b#0")
-    made.run(made.now + 5)
-
-    assert Life.WAITING is life(made, "b#0")
