@@ -17,7 +17,12 @@ class Shape:
     n_head: int = 4
     n_context: int = 4096
     template: str = ""
+    writes_bytes: bool = True
+    """Whether it generates tokens that stand for a byte, of whose text other tokens may be made."""
 
+
+_BYTES = slice(3, 259)
+"""The tokens that stand for bytes."""
 
 TINY = Shape()
 """Loads in 10 ms and generates faster than anything can be measured."""
@@ -57,6 +62,10 @@ def make_model(path: Path, shape: Shape) -> Path:
 
     weights("token_embd.weight", len(tokens), shape.n_embd)
     ones("output_norm.weight")
+    if not shape.writes_bytes:
+        output = (random.standard_normal((len(tokens), shape.n_embd)) * 0.1).astype(np.float32)
+        output[_BYTES] = 0  # some other token has a value above zero
+        writer.add_tensor("output.weight", output)
     for layer in (f"blk.{number}." for number in range(shape.n_layer)):
         ones(f"{layer}attn_norm.weight")
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):

@@ -61,6 +61,21 @@ class Collector(ABC):
         return "".join(self._thoughts)
 
     @property
+    def pieces(self) -> int:
+        """How many events with text or reasoning were read: as many tokens, or fewer than there were."""
+        return sum(map(bool, self._texts)) + len(self._thoughts)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether an event has stated why the answer ended."""
+        return self.is_over
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The ids of its tokens, where the engine states them."""
+        return ()
+
+    @property
     def has_called(self) -> bool:
         """Whether a call of a tool has begun."""
         return False

@@ -67,6 +67,11 @@ class _ChoiceCollector(Collector):
         self._origin: _EventOrigin | None = None
         self._usage = self._timings = _ABSENT
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an event has stated why the answer ended."""
+        return self._reason is not None
+
     def _read(self, events: list[bytes]) -> None:
         if events and self._origin is None:
             self._origin = _origin.decode(events[0])

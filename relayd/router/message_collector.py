@@ -60,6 +60,11 @@ class MessageCollector(Collector):
         return bool(self._calls)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether an event has stated why the answer ended."""
+        return self.is_over or self._end.stop_reason is not None
+
+    @property
     def lacks_beginning(self) -> bool:
         """Whether the engine left `message_start` out: it does when the first token is half a character."""
         return self._start is None
