@@ -1,11 +1,14 @@
 """Which models on disk this machine serves when none is configured or named, and which of them it loads.
 
-All are served. Those that are loaded are chosen by size, largest first, each in what is left; the others are
-loaded on demand. A file is read only if its size leaves it a chance.
+All are served. Those that are loaded are chosen by size, largest first, each in what is left when those
+before have one slot of 8,192 tokens: so as many as possible are in memory together. What is left then goes to
+further slots, up to four for each, largest first, as long as every one keeps its slot. Longer contexts are
+taken only where no model is on demand, which would need the memory. The others are loaded on demand.
+A file is read only if its size leaves it a chance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -18,6 +21,7 @@ from relayd.models.ondisk import Found
 from relayd.models.skipped import Skipped, skipped_for
 from relayd.planner.budget import Budget
 from relayd.planner.fit import fit
+from relayd.planner.fleet import Wanted, plan_fleet
 from relayd.planner.placement import LOADED_SHARE, Aim, Form, Placement, spec
 from relayd.planner.quality import Use, made_for
 
@@ -52,16 +56,19 @@ def pick(found: Iterable[Found], budget: Budget, features: Features, *, most: in
         most: How many are loaded.
     """
     sees = features.first("--mmproj") is not None
-    every, skipped, loaded = list(found), list[Skipped](), list[tuple[Found, Model]]()
+    every, skipped, chosen = list(found), list[Skipped](), list[tuple[_Offer, Placement]]()
     left = budget
     for files in sorted(_by_model(every).values(), key=lambda files: -max(one.bytes for one in files)):
-        if len(loaded) == most or not _may_fit(files, left):
+        if len(chosen) == most or not _may_fit(files, left):
             continue
         offer = _offer(files, sees, features.build, skipped)
-        outcome = fit([form for form, _ in offer.files], left, offer.aim) if offer else None
-        if offer and isinstance(outcome, Placement):
-            left = left.minus(outcome.needs)
-            loaded.append(offer.loaded(outcome, budget))
+        least = fit([form for form, _ in offer.files], left, _least(offer.aim)) if offer else None
+        if offer and isinstance(least, Placement):
+            left = left.minus(least.needs)
+            chosen.append((offer, least))
+    is_all = len(chosen) == len([one for one in every if not _is_skipped(one, skipped)])
+    placed = _sized(chosen, budget, is_all=is_all)
+    loaded = [offer.loaded(one, budget) for (offer, _), one in zip(chosen, placed, strict=True)]
     out = {id(one) for one, _ in loaded} | {id(one) for one in every if _is_skipped(one, skipped)}
     others = (_on_demand(one, sees) for one in every if id(one) not in out)
     return Pick((*(model for _, model in loaded), *others), tuple(skipped))
@@ -81,6 +88,36 @@ class _Offer:
         return found, msgspec.structs.replace(
             model, aliases=found.aliases, projector=_projector(found, self.sees)
         )
+
+
+def _least(aim: Aim) -> Aim:
+    """Return what a model has to get to be loaded with others."""
+    return replace(aim, slots=aim.least_slots, extend=False)
+
+
+def _sized(chosen: Sequence[tuple[_Offer, Placement]], budget: Budget, *, is_all: bool) -> list[Placement]:
+    """Return the places of models in what is left when each has its least size.
+
+    Args:
+        chosen: The models, each with its least size; they fit together.
+        budget: What may be used of the machine.
+        is_all: Whether no other model needs what they leave.
+    """
+    sizes = [least for _, least in chosen]
+    for extend in (False, True)[: 1 + is_all]:
+        wanted = [
+            Wanted(
+                str(number),
+                (size.form,),
+                replace(offer.aim, least_context=size.context, least_slots=size.slots, extend=extend),
+            )
+            for number, ((offer, _), size) in enumerate(zip(chosen, sizes, strict=True))
+        ]
+        plan = plan_fleet(wanted, budget, all_of_them=True)
+        found = {one.model: one.outcome for one in plan.assignments}
+        if all(isinstance(one, Placement) for one in found.values()):
+            sizes = [one for number in range(len(sizes)) if isinstance(one := found[str(number)], Placement)]
+    return sizes
 
 
 def _by_model(found: Iterable[Found]) -> Mapping[str, list[Found]]:

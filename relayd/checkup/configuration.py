@@ -1,10 +1,10 @@
 """Checks of the configuration against this machine: models, memory, addresses, ports."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from relayd.checkup.finding import Finding, Patient, Severity, problem, tried
+from relayd.checkup.finding import Finding, Patient, PlanFacts, Severity, problem, tried
 from relayd.checkup.memory import check_memory
 from relayd.config import (
     Config,
@@ -27,17 +27,38 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
     if isinstance(config, RelaydError):
         yield problem("configuration", config)
         return
-    count, sources = len(config.model), ", ".join(patient.sources) or "no file, so all defaults"
-    yield Finding("configuration", Severity.OK, f"{count} model{'' if count == 1 else 's'} ({sources})")
+    plan = _plan(patient)
+    yield Finding("configuration", Severity.OK, _summary(config, plan, patient.sources))
     for warning in patient.warnings:
         yield Finding("configuration", Severity.NOTE, warning)
     yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
     yield from _files_of_args(config, patient.paths.runtime)
-    yield from _sizes(config, patient.machine)
-    yield from check_memory(patient)
+    yield from _sizes(config, patient.machine, plan)
+    if plan is not None:
+        yield from check_memory(plan, patient.machine)
     yield from _door(config)
     if not patient.running:
         yield from _ports(config)
+
+
+def _plan(patient: Patient) -> PlanFacts | None:
+    """Return what is planned; None where nothing can be, which the checks of models and engine explain."""
+    try:
+        return patient.plan()
+    except RelaydError:
+        return None
+
+
+def _summary(config: Config, plan: PlanFacts | None, sources: Sequence[str]) -> str:
+    """Return how many models there are, and where that is written."""
+    where = ", ".join(sources) or "no file, so all defaults"
+    if config.model or plan is None or not plan.offered:
+        return f"{_models(len(config.model))} ({where})"
+    return f"no model is configured, so {_models(plan.offered)} on disk can be served ({where})"
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count} models"
 
 
 def _files_of_args(config: Config, runtime: Path) -> Iterator[Finding]:
@@ -51,12 +72,18 @@ def _files_of_args(config: Config, runtime: Path) -> Iterator[Finding]:
                 yield Finding("model files", Severity.PROBLEM, f"args of {model.name}: {why}", remedy)
 
 
-def _sizes(config: Config, machine: Machine) -> Iterator[Finding]:
-    """Yield models whose weights alone are too large; on the CPU the engine's own fit overlooks that."""
+def _sizes(config: Config, machine: Machine, plan: PlanFacts | None) -> Iterator[Finding]:
+    """Yield models whose weights alone are too large, but for those that the plan refuses.
+
+    On the CPU the engine's own fit overlooks that.
+    """
+    refused = plan.refused if plan else {}
     ceiling = machine.memory.ceiling + sum(gpu.memory_total for gpu in machine.gpus if not gpu.unified)
     free = machine.usable_ram + sum(gpu.memory_free for gpu in machine.gpus if not gpu.unified)
     for model in config.model:
         size = _size(Path(model.file))
+        if model.name in refused:
+            continue
         if size > ceiling:
             held, remedy = (
                 show_bytes(ceiling),

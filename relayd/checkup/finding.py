@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -67,13 +67,15 @@ class PlanFacts:
         ledger: The memory of each device.
         prompt_caches: What prompts of earlier requests may take of RAM.
         on_demand: Models that are loaded when a client asks for them.
-        refused: Why models cannot be loaded on this machine, a sentence each.
+        refused: Why models cannot be loaded on this machine, a sentence each, by model.
+        offered: Models that are served where none is configured.
     """
 
     ledger: tuple[DeviceRow, ...] = ()
     prompt_caches: Bytes = NOTHING
     on_demand: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    offered: int = 0
 
 
 def _disk_free(folder: Path) -> int:

@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 
-from relayd.checkup.finding import Finding, Patient, PlanFacts, Severity
-from relayd.errors import RelaydError
+from relayd.checkup.finding import Finding, PlanFacts, Severity
+from relayd.hardware import Machine
 from relayd.planner.ledger import DeviceRow
 from relayd.units import Bytes, show_bytes
 
 
-def check_memory(patient: Patient) -> Iterator[Finding]:
-    """Yield the ledger of each device, and what the plan has to note; nothing where there is no plan."""
-    try:
-        plan = patient.plan()
-    except RelaydError:
-        return  # the checks of models and engine find what is wrong
+def check_memory(plan: PlanFacts, machine: Machine) -> Iterator[Finding]:
+    """Yield the ledger of each device, and what the plan has to note."""
     yield from map(_device, plan.ledger)
     yield from _on_demand(plan)
-    yield from _prompt_caches(plan.prompt_caches, patient.machine.memory.ceiling)
+    yield from _prompt_caches(plan.prompt_caches, machine.memory.ceiling)
 
 
 def _device(row: DeviceRow) -> Finding:
@@ -38,7 +34,7 @@ def _on_demand(plan: PlanFacts) -> Iterator[Finding]:
         count = len(plan.on_demand)
         which = f"{plan.on_demand[0]} is" if count == 1 else f"{count} models are"
         yield Finding("on demand", Severity.OK, f"{which} loaded at a client's request")
-    for reason in plan.refused:
+    for reason in plan.refused.values():
         remedy = "Choose a smaller file or context, or remove the line: `relayd recommend` shows what fits."
         yield Finding("on demand", Severity.PROBLEM, reason, remedy)
 

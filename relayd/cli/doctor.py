@@ -87,7 +87,8 @@ def _plan(arguments: ServeArguments, site: Site) -> PlanFacts:
         ledger=found.ledger,
         prompt_caches=mib(sum(one.spec.cache_ram_mib for one in found.starts())),
         on_demand=tuple(dict.fromkeys(one.model for one in cold if one not in refused)),
-        refused=tuple(map(str, refused)),
+        refused={one.model: str(one) for one in refused},
+        offered=len(found.made.config.model),
     )
 
 

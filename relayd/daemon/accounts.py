@@ -7,10 +7,9 @@ and in `host`, of which it is a part.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from relayd.desired.lines import HOST
 from relayd.hardware import Machine
 from relayd.memory.weights import CPU
-from relayd.planner.budget import Budget
+from relayd.planner.budget import HOST, Budget
 from relayd.units import Bytes
 
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.daemon.parts import DaemonParts
-from relayd.desired.lines import HOST, by_room
+from relayd.desired.lines import by_room
 from relayd.errors import NotLoadedError
-from relayd.memory.weights import CPU
 from relayd.planner import Planned
 from relayd.planner.budget import Budget, Room
 from relayd.supervisor import Replica, State
@@ -36,9 +35,8 @@ class NoRoom:
 
     def __str__(self) -> str:
         """Return need, have and who holds the rest."""
-        device = HOST if self.room.key == CPU else self.room.key
         return (
-            f"it needs {show_bytes(self.need)} of {device}, "
+            f"it needs {show_bytes(self.need)} of {self.room.account}, "
             f"{show_bytes(self.room.usable)} can be used ({self.room.explain()})"
         )
 

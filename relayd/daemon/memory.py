@@ -15,11 +15,10 @@ from typing import Any
 from relayd.clock import Clock
 from relayd.daemon.accounts import MachineAccounts
 from relayd.daemon.sight import MemorySight, ReplicaHold
-from relayd.desired.lines import HOST
 from relayd.errors import RelaydError
 from relayd.journal import Journal
 from relayd.planner import Planned
-from relayd.planner.budget import Budget
+from relayd.planner.budget import HOST, Budget
 from relayd.scheduler import (
     Event,
     Grant,

@@ -27,6 +27,7 @@ from relayd.daemon.report import (
     StatusReport,
 )
 from relayd.desired.demo import is_demo
+from relayd.desired.lines import by_device
 from relayd.endpoint import TcpAddress
 from relayd.engine import command
 from relayd.engine.differences import differences
@@ -165,10 +166,10 @@ def replica_report(status: Status, footprint: Footprint, differs: tuple[str, ...
 def _memory(footprint: Footprint, wall: MemoryWall | None) -> MemoryReport:
     planned, held = footprint.planned, footprint.held
     return MemoryReport(
-        PlannedMemoryReport(planned.by_device, planned.prompt_cache, planned.basis, planned.rough)
+        PlannedMemoryReport(by_device(planned.by_device), planned.prompt_cache, planned.basis, planned.rough)
         if planned
         else None,
-        HeldMemoryReport(held.by_device, held.source) if held else None,
+        HeldMemoryReport(by_device(held.by_device), held.source) if held else None,
         MemoryWallReport(wall.limit, wall.reason) if wall else None,
     )
 

@@ -8,8 +8,8 @@ from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import is_demo
-from relayd.desired.lines import HOST
 from relayd.planner import ReplicaSpec
+from relayd.planner.budget import HOST
 from relayd.router import TimeLimits, TokenLimit
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN

@@ -141,13 +141,13 @@ def _too_large(one: Planned, fleet: FleetPlan) -> Cold:
     found = Cold(one.name, one.model, ColdCause.TOO_LARGE, f"cannot be loaded: {one.refused}")
     if short := fleet.before.short_of(by_room(one.needs)):
         room, need = short
-        return replace(found, device=room.key, need=need, have=room.usable)
+        return replace(found, device=room.account, need=need, have=room.usable)
     return found
 
 
 def _no_room(one: Planned, short: Shortage, fleet: FleetPlan) -> Cold:
     reason = (
-        f"is not started: {short.what} needs {show_bytes(short.need)} of {short.room.key}, "
+        f"is not started: {short.what} needs {show_bytes(short.need)} of {short.room.account}, "
         f"{show_bytes(short.room.usable)} can be used ({short.room.explain()}). It is loaded on demand"
     )
     return Cold(
@@ -155,7 +155,7 @@ def _no_room(one: Planned, short: Shortage, fleet: FleetPlan) -> Cold:
         model=one.model,
         cause=ColdCause.NO_ROOM,
         reason=reason,
-        device=short.room.key,
+        device=short.room.account,
         need=short.need,
         have=short.room.usable,
         takers=takers(fleet, short.room.key),

@@ -15,7 +15,7 @@ from relayd.errors import ModelFileError
 from relayd.memory.setup import EVERY_LAYER
 from relayd.memory.weights import CPU
 from relayd.planner import Lora, ReplicaSpec, Residence
-from relayd.planner.budget import Budget
+from relayd.planner.budget import HOST, Budget
 from relayd.planner.fixed import ignored
 from relayd.planner.fleet import Wanted
 from relayd.planner.placement import (
@@ -31,9 +31,6 @@ from relayd.planner.placement import (
 )
 from relayd.planner.quality import Use, made_for, pooling
 from relayd.units import Bytes
-
-HOST = "host"
-"""How needs name RAM; the planner's own name for it is that of the processor."""
 
 NEEDED_FLAGS = ("--device", "--fit")
 """Without these an engine cannot be given a placement."""

@@ -141,8 +141,8 @@ def engine_notes(fitted: Sequence[EngineFitted]) -> list[str]:
 def over(fleet: FleetPlan) -> list[str]:
     """Return how much what keeps its place takes too much of each device, and who holds it."""
     return [
-        f"{show_bytes(room.over)} too much is planned on {room.key} ({room.explain()}): what runs keeps its "
-        "place. Smaller plans are shown by relayd plan --fresh, and applied by relayd restart"
+        f"{show_bytes(room.over)} too much is planned on {room.account} ({room.explain()}): what runs keeps "
+        "its place. Smaller plans are shown by relayd plan --fresh, and applied by relayd restart"
         for room in fleet.over
     ]
 

@@ -24,6 +24,9 @@ DISPLAY_MARGIN = Bytes(512 * MIB)
 HOST_RESERVE = Bytes(1 * GIB)
 """RAM kept for what else runs: the daemon (60 MiB), and heaps that grow with requests."""
 
+HOST = "host"
+"""What RAM is called as memory, in plans, ledgers and sentences; as a device it is that of the processor."""
+
 _ENDLESS = Bytes(1 << 60)
 
 UNKNOWN_GB_S: Mapping[bool, float] = {True: 200.0, False: 35.0}
@@ -83,6 +86,11 @@ class Room:
     holders: tuple[MemoryHolder, ...] = ()
     rule: str = ""
     takers: tuple[tuple[str, Bytes], ...] = ()
+
+    @property
+    def account(self) -> str:
+        """What its memory is called."""
+        return HOST if self.key == CPU else self.key
 
     @property
     def usable(self) -> Bytes:

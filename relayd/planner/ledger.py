@@ -13,7 +13,7 @@ class DeviceRow:
     """The memory of one device.
 
     Attributes:
-        key: `cuda0`, `cpu`.
+        key: `cuda0`, `host`.
         name: What its maker calls it.
         capacity: What models may take of it, whatever is free at the moment.
         planned: What the replicas that start take of it.
@@ -48,7 +48,7 @@ def ledger_of(fleet: FleetPlan, now: Budget, measured: Mapping[str, int] | None)
         others = max(0, before.usable - free.get(before.key, before.usable))
         rows.append(
             DeviceRow(
-                key=before.key,
+                key=before.account,
                 name=before.name,
                 capacity=before.usable,
                 planned=Bytes(planned),

@@ -164,7 +164,7 @@ class Shortage:
         """Return need, have and who holds the rest."""
         need = f"{'at least ' if self.at_least else ''}{show_bytes(self.need)}"
         return (
-            f"{self.what} needs {need} of {self.room.key}, "
+            f"{self.what} needs {need} of {self.room.account}, "
             f"{show_bytes(self.room.usable)} can be used ({self.room.explain()})"
         )
 

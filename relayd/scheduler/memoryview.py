@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from relayd.scheduler.keeper import MemoryKeeper
+from relayd.scheduler.ledger import lanes
 from relayd.scheduler.memory import EvictionCause
 from relayd.scheduler.residency import COMING, Residency, Stage
 from relayd.scheduler.views import AccountRow, LoadDone, MemoryWaiter, ResidentRow, TicketProgress
@@ -76,10 +77,34 @@ class MemoryView:
         return TicketProgress(position, bool(capacities), is_loading, load_seconds + queue_seconds)
 
     def _left(self, one: Residency, now: float) -> float:
-        """Return what is left of a load."""
+        """Return what is left of a load, with the wait for its memory."""
         granted_at = one.want.granted_at
         gone = now - granted_at if one.stage is Stage.LOADING and granted_at is not None else 0.0
-        return max(0.0, self._floor.load_seconds(one) - gone)
+        left = max(0.0, self._floor.load_seconds(one) - gone)
+        return left + self._memory_seconds(one, now) if one.stage is Stage.ASKING else left
+
+    def _memory_seconds(self, one: Residency, now: float) -> float:
+        """Return how long the memory of a load is waited for: for those before it, and for who makes room."""
+        lanes_here = lanes(one.want.sizes[-1])
+        before = [
+            self._floor.load_seconds(other)
+            for other in self._floor.present
+            if other.stage is Stage.ASKING and (other.want.at, other.name) < (one.want.at, one.name)
+            if lanes(other.want.sizes[-1]) & lanes_here
+        ]
+        waits_for = self._keeper.swapper.decision.waits_for.get(one.name, ())
+        return sum(before) + max((self._frees_in(name, now) for name in waits_for), default=0.0)
+
+    def _frees_in(self, name: str, now: float) -> float:
+        """Return how long a replica still loads, or works before it makes room."""
+        one = self._floor.residencies.get(name)
+        capacity = self._floor.capacity(one) if one else None
+        if one is None or (capacity is not None and not capacity.running):
+            return 0.0
+        if capacity is None:
+            return self._left(one, now) if one.stage in (Stage.LOADING, Stage.ADOPTED) else 0.0
+        service_seconds = self._floor.service.seconds(one.model)
+        return max(service_seconds, self._keeper.swapper.turn_ends_at(one) - now)
 
     def _is_there(self, one: Residency) -> bool:
         return one.stage in (

@@ -117,6 +117,10 @@ class Swapper:
         self.due = min(*(rule.due(now) for rule in rules), self._limits_near_at(now))
         return effects
 
+    def turn_ends_at(self, one: Residency) -> float:
+        """Return when the last turn of a replica ends at the latest (monotonic seconds); past without one."""
+        return self._turns.ends_at(one)
+
     def why_not_loaded(self, model: str) -> str:
         """Return what a model that is not in memory waits for, for the client who asks for it."""
         asking = [one for one in self._floor.residencies.of(model) if one.stage is Stage.ASKING]

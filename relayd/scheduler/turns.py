@@ -82,7 +82,7 @@ class Turns:
             return old_at
         capacity = self._floor.capacity(one)
         is_open = capacity is not None and capacity.accepting
-        return self._ends_at(one, turn) if is_open else math.inf
+        return self.ends_at(one) if is_open else math.inf
 
     def _old_at(self, one: Residency) -> float:
         """Return when a replica has been in memory for long enough."""
@@ -90,11 +90,13 @@ class Turns:
             return -math.inf
         return self._floor.old_at(one)
 
-    def _ends_at(self, one: Residency, turn: LastTurn) -> float:
-        """Return when the turn of a replica is over at the latest."""
-        return turn.since + self._floor.policy.turn_seconds(self._floor.load_seconds(one))
+    def ends_at(self, one: Residency) -> float:
+        """Return when the last turn of a replica is over (monotonic seconds); in the past without one."""
+        if one.turn is None or one.turn.is_urgent:
+            return -math.inf
+        return one.turn.since + self._floor.policy.turn_seconds(self._floor.load_seconds(one))
 
     def _limit(self, one: Residency, turn: LastTurn, capacity: Capacity, now: float) -> None:
-        is_over = turn.is_urgent or self._ends_at(one, turn) <= now
+        is_over = self.ends_at(one) <= now
         rest = self._floor.policy.swap_batch_requests - (capacity.served - turn.served)
         capacity.give_way(0 if is_over else max(0, rest))

@@ -6,7 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relayd.memory.weights import CPU
 from relayd.planner import Planned
+from relayd.planner.budget import HOST
 from relayd.planner.fleet import Assignment, FleetPlan
 from relayd.planner.ledger import DeviceRow
 from relayd.planner.placement import Placement
@@ -94,14 +96,12 @@ def _size(planned: Planned) -> tuple[str, str]:
 
 def _memory(needs: Mapping[str, int]) -> str:
     """Return what devices hold, in GiB; RAM beside GPUs only where it is some."""
-    shown = {
-        key: nbytes for key, nbytes in needs.items() if key != "host" or nbytes >= GIB or len(needs) == 1
-    }
-    return " + ".join(f"{_device(key)} {nbytes / GIB:.1f}" for key, nbytes in shown.items())
+    shown = {key: nbytes for key, nbytes in needs.items() if key != HOST or nbytes >= GIB or len(needs) == 1}
+    return " + ".join(f"{key} {nbytes / GIB:.1f}" for key, nbytes in shown.items())
 
 
-def _device(key: str) -> str:
-    return "cpu" if key == "host" else key
+def _account(key: str) -> str:
+    return HOST if key == CPU else key
 
 
 def _assigned(assignment: Assignment) -> Iterator[str]:
@@ -111,7 +111,8 @@ def _assigned(assignment: Assignment) -> Iterator[str]:
         yield from ("", memory_of(placement) + "~", "", "fitted by the engine")
     elif isinstance(placement, Placement):
         yield f"{placement.slots} x {show_tokens(placement.context)}"
-        yield " + ".join(f"{key} {nbytes / GIB:.1f}" for key, nbytes in placement.needs.items()) + "~"
+        needs = (f"{_account(key)} {nbytes / GIB:.1f}" for key, nbytes in placement.needs.items())
+        yield f"{' + '.join(needs)}~"
         yield show_rate(placement.alone)
         yield verdict(placement)
     else:

@@ -12,6 +12,12 @@ from relayd.units import show_bytes, show_seconds
 
 _RESTART = "relayd restart applies the plan"
 
+_HOST = "host"
+"""The account of the main memory."""
+
+_ABSENT = frozenset({"cold", "stopped", "fatal"})
+"""States of replicas that hold no memory and wait for none."""
+
 _STYLES = {"ready": "green", "fatal": "bold red", "backoff": "yellow", "unhealthy": "yellow"}
 
 
@@ -37,7 +43,9 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
     if not report.models:
         return Group(*lines, Text("no model is configured"))
-    tables: list[RenderableType] = [Text(), _table(report, now), Text(), _memory(report)]
+    tables: list[RenderableType] = [Text(), _table(report, now)]
+    if memory := _memory(report):
+        tables += [Text(), memory]
     if report.memory.accounts:
         tables += [Text(), ledger_table(report.memory), Text()]
     return Group(*lines, *tables, *ledger_notes(report.memory, report.models, now), *_notes(report, now))
@@ -80,22 +88,22 @@ def _table(report: StatusReport, now: float) -> Table:
     return table
 
 
-def _memory(report: StatusReport) -> Table:
-    """Return what each replica should hold and does, a line for each of its devices."""
+def _memory(report: StatusReport) -> Table | None:
+    """Return what each replica that is there should hold and does, by account; None where none is."""
     table = Table(box=None, pad_edge=False)
     table.add_column("MEMORY", overflow="fold")
-    for heading in ("DEVICE", "PLANNED", "HELD"):
-        table.add_column(heading, justify="right" if heading != "DEVICE" else "left", no_wrap=True)
+    table.add_column("OF", no_wrap=True)
+    for heading in ("PLANNED", "HELD"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
-    for model in report.models:
-        for replica in model.replicas:
-            planned, held = replica.memory.planned, replica.memory.held
-            sizes = [one.bytes if one else {} for one in (planned, held)]
-            for device in sorted({*sizes[0], *sizes[1]}):
-                shown = [show_bytes(size[device]) if device in size else "-" for size in sizes]
-                remark = _remark(replica.memory) if device == "cpu" else ""
-                table.add_row(Text(replica.name), device, *shown, Text(remark))
-    return table
+    for replica in (one for model in report.models for one in model.replicas if one.state not in _ABSENT):
+        planned, held = replica.memory.planned, replica.memory.held
+        sizes = [one.bytes if one else {} for one in (planned, held)]
+        for account in sorted({*sizes[0], *sizes[1]}, key=lambda one: (one != _HOST, one)):
+            shown = [show_bytes(size[account]) if account in size else "-" for size in sizes]
+            remark = _remark(replica.memory) if account == _HOST else ""
+            table.add_row(Text(replica.name), account, *shown, Text(remark))
+    return table if table.row_count else None
 
 
 def _remark(memory: MemoryReport) -> str:

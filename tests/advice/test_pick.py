@@ -10,14 +10,17 @@ from relayd.advice.adviser import Adviser
 from relayd.advice.files import find_files
 from relayd.advice.known import IMAGES, configured_form, known_models
 from relayd.advice.pick import MOST_LOADED, pick
+from relayd.config.schema import MemoryBudget
 from relayd.engine import Engine, Features
 from relayd.gguf import ModelMetadata
 from relayd.gguf.metadata import Tensor
 from relayd.gguf.writer import write_sparse
 from relayd.models.ondisk import Found
+from relayd.planner.budget import Budget
 from relayd.planner.placement import FREE, Placement
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
+from relayd.planner.reserve import allowance
 from relayd.units import GIB, Bytes
 from tests.desired.desk import sparse
 from tests.planner.models import machine, room
@@ -130,3 +133,36 @@ def test_a_disk_full_of_small_models_starts_no_hundred_processes(tiny_model: Pat
     models = pick(small, room("ram=64,cores=4"), FEATURES).models
 
     assert (MOST_LOADED, 40) == (sum(model.load == "start" for model in models), len(models))
+
+
+def sizes_of(*names: str, folder: Path, budget: Budget, most: int = MOST_LOADED) -> list[tuple[int, int]]:
+    """Return slots and context of those of some models that are loaded."""
+    found = [
+        Found(name, (Path(sparse(folder, name)),), (folder / f"{name}.gguf").stat().st_size, "folder")
+        for name in names
+    ]
+    picked = pick(found, budget, FEATURES, most=most).models
+    return [(one.slots, one.context) for one in picked if one.load == "start"]
+
+
+def with_host(mib: int) -> Budget:
+    return allowance(machine("ram=64,cores=8"), MemoryBudget(host_mib=mib), headless=True)
+
+
+def test_as_many_models_as_possible_are_loaded_before_one_gets_more_than_a_slot(tmp_path: Path) -> None:
+    names = ("qwen3.5-9b", "qwen3.5-4b")
+    small, large = (sizes_of(*names, folder=tmp_path, budget=with_host(mib)) for mib in (9_500, 40_000))
+    alone = sizes_of(names[0], folder=tmp_path, budget=with_host(9_500))
+
+    assert [(4, 8192)] == alone
+    assert [(2, 8192), (1, 8192)] == small
+    assert [(4, 8192)] * 2 == large
+
+
+def test_longer_contexts_are_taken_only_where_no_model_is_on_demand(tmp_path: Path) -> None:
+    budget = room("gpu=4090:24,ram=32")
+    alone = sizes_of("qwen3.5-9b", folder=tmp_path, budget=budget)
+    beside = sizes_of("qwen3.5-9b", "qwen3.5-4b", folder=tmp_path, budget=budget, most=1)
+
+    assert alone[0][1] > 8192
+    assert [(4, 8192)] == beside

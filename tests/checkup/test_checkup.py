@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from relayd.checkup import Finding, Patient, PlanFacts, Process, Severity, check_up
+from relayd.checkup.configuration import _summary
 from relayd.config import Config, Model
 from relayd.config.schema import Replicas, Server
 from relayd.engine import Engine, Features
@@ -122,24 +123,48 @@ def test_memory_that_other_programs_hold_is_a_note_where_the_plan_needs_it(
 ) -> None:
     planned, measured = Bytes(10 * GIB), Bytes(9 * GIB)
     held, free = Bytes(others * GIB), Bytes(6 * GIB)
-    row = DeviceRow("cpu", "CPU", Bytes(20 * GIB), planned, measured, held, free, "of 24 GiB")
+    row = DeviceRow("host", "CPU", Bytes(20 * GIB), planned, measured, held, free, "of 24 GiB")
     found = examine(models=[{"name": "m"}], plan=lambda: PlanFacts(ledger=(row,)))
 
     assert notes == found.keys()
     for one in found.values():
         assert one.detail == (
-            f"cpu: 10 GiB planned, 9.0 GiB measured, {others} GiB held by other programs, "
+            f"host: 10 GiB planned, 9.0 GiB measured, {others} GiB held by other programs, "
             "6.0 GiB free of 20 GiB that models may take"
         )
 
 
 def test_models_that_cannot_be_loaded_are_problems_and_those_on_demand_are_none(examine: Examine) -> None:
-    facts = PlanFacts(on_demand=("a", "b"), refused=("c#0 cannot be loaded: it needs 9 GiB",))
+    facts = PlanFacts(on_demand=("a", "b"), refused={"c": "c#0 cannot be loaded: it needs 9 GiB"})
     found = examine(models=[{"name": "a"}], plan=lambda: facts)
 
     assert {"on demand": "c#0 cannot be loaded: it needs 9 GiB"} == {
         name: one.detail for name, one in found.items()
     }
+
+
+def test_a_model_that_is_too_large_is_reported_once(examine: Examine) -> None:
+    small = replace(MACHINE, memory=Memory(Bytes(99), Bytes(50)))
+    facts = PlanFacts(refused={"m": "m#0 cannot be loaded: it needs 9 GiB"})
+    found = examine(models=[{"name": "m"}], machine=small, plan=lambda: facts)
+
+    assert "on demand" in found
+    assert "model size" not in found
+
+
+@pytest.mark.parametrize(
+    ("models", "offered", "detail"),
+    [
+        ((), 3, "no model is configured, so 3 models on disk can be served"),
+        ((), 1, "no model is configured, so 1 model on disk can be served"),
+        ((), 0, "0 models"),
+        ((Model(name="m", file="/m.gguf"),), 1, "1 model"),
+    ],
+)
+def test_the_models_that_are_served_are_counted(models: tuple[Model, ...], offered: int, detail: str) -> None:
+    summary = _summary(Config(model=models), PlanFacts(offered=offered), ())
+
+    assert f"{detail} (no file, so all defaults)" == summary
 
 
 def test_a_door_for_others_needs_the_names_they_call_it_by(examine: Examine) -> None:

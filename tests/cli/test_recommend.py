@@ -75,7 +75,7 @@ def test_a_no_shows_need_and_have_and_what_would_fit(run: Run) -> None:
     said = run("recommend", "--model", "llama-3.3-70b-instruct", "--simulate", "gpu=4060:8,ram=16").output
 
     assert "Verdict    no" in said
-    assert "Q4_K_M needs at least 36 GiB of cpu, 12 GiB can be used" in " ".join(said.split())
+    assert "Q4_K_M needs at least 36 GiB of host, 12 GiB can be used" in " ".join(said.split())
     assert "Would fit  Q4_K_M with 1 x 4096 tokens takes 40 GiB of one GPU" in " ".join(said.split("\n"))
 
 

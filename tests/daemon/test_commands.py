@@ -42,8 +42,8 @@ def test_status_shows_memory_as_planned_and_as_held(
     assert ("confirmed", 64 * MIB) == (memory["planned"]["basis"], memory["planned"]["prompt_cache_bytes"])
     assert [] == memory["planned"]["rough"]
     assert "pss" == memory["held"]["source"]
-    assert 1 == pytest.approx(memory["held"]["bytes"]["cpu"] / memory["planned"]["bytes"]["cpu"], abs=0.4)
-    assert show_bytes(memory["planned"]["bytes"]["cpu"]) in shown
+    assert 1 == pytest.approx(memory["held"]["bytes"]["host"] / memory["planned"]["bytes"]["host"], abs=0.4)
+    assert show_bytes(memory["planned"]["bytes"]["host"]) in shown
 
 
 def test_logs_show_the_replica_and_the_daemon(demo: Daemon) -> None:

@@ -122,7 +122,7 @@ def test_a_refusal_tells_need_and_have_and_who_holds_the_rest() -> None:
     found = fit(forms("llama-3.3-70b-instruct"), replace(there, host=host), Aim())
 
     assert isinstance(found, NoPlace)
-    assert "Q4_K_M needs at least 36 GiB of cpu, 7.0 GiB can be used" in str(found)
+    assert "Q4_K_M needs at least 36 GiB of host, 7.0 GiB can be used" in str(found)
     assert "held by python (912)" in str(found)
 
 

@@ -47,4 +47,4 @@ def test_more_than_there_is_leaves_nothing_free(plan: FleetPlan) -> None:
 def test_what_running_replicas_hold_is_shown_where_some_run(plan: FleetPlan) -> None:
     rows = {row.key: row.measured for row in ledger_of(plan, plan.before, {"cuda0": 5 * GIB})}
 
-    assert {"cuda0": 5 * GIB, "cpu": 0} == rows
+    assert {"cuda0": 5 * GIB, "host": 0} == rows

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from relayd.scheduler import EvictionCause, Expected, MemoryAsked
+from relayd.scheduler import EvictionCause, Expected, MemoryAsked, Resident
 from relayd.units import Bytes
-from tests.scheduler.rooms import loaded, machine, process
+from tests.ledger.machine import Machine, Request
+from tests.scheduler.rooms import POLICY, loaded, machine, process
 
 pytestmark = pytest.mark.pure
 
@@ -87,3 +88,32 @@ def test_a_ticket_whose_model_is_loaded_waits_only_for_its_queue() -> None:
     assert progress is not None
     assert (1, True, 0.0) == (progress.position, progress.is_loaded, progress.seconds)
     assert math.isnan(second.placed)
+
+
+def seconds_until(made: Machine, request: Request, model: str) -> float:
+    progress = made.scheduler.memory.progress(request.id, model, made.now)
+    assert progress is not None
+    return progress.seconds
+
+
+def test_the_seconds_that_a_ticket_waits_count_the_wait_for_memory() -> None:
+    made = loaded(1, process("a#0"))
+    made.add(process("b#0"))
+    for _ in range(30):
+        made.ask("a", 1.0)
+    request = made.ask("b", 1.0)
+    made.run(made.now + 1)
+
+    assert POLICY.swap_turn_seconds - 1 + 10 == pytest.approx(seconds_until(made, request, "b"), abs=0.2)
+
+
+def test_the_seconds_that_a_ticket_waits_count_the_loads_before_it() -> None:
+    made = machine(9, *(process(name, policy=Resident(reload_seconds=2.0)) for name in ("a#0", "b#0", "c#0")))
+    made.ask("a", 1.0)
+    made.ask("b", 1.0)
+    request = made.ask("c", 1.0)
+    made.run(1)
+
+    assert 1.0 + 2.0 + 2.0 == pytest.approx(seconds_until(made, request, "c"))
+    made.run(4.5)
+    assert 1.5 == pytest.approx(seconds_until(made, request, "c"))

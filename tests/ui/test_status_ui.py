@@ -23,7 +23,7 @@ from relayd.units import GIB, MIB
 pytestmark = pytest.mark.pure
 
 REPLICA = ReplicaReport("m#0", "ready", pid=7, slots=1)
-PLANNED = PlannedMemoryReport({"cpu": 2 * GIB}, 512 * MIB, "confirmed")
+PLANNED = PlannedMemoryReport({"host": 2 * GIB}, 512 * MIB, "confirmed")
 
 
 def report(replica: ReplicaReport) -> StatusReport:
@@ -46,20 +46,20 @@ def with_memory(planned: PlannedMemoryReport, held: HeldMemoryReport | None) -> 
 
 
 def test_memory_is_shown_for_each_device_as_planned_and_as_held() -> None:
-    planned = replace(PLANNED, bytes={"cpu": 2 * GIB, "cuda0": 9 * GIB})
-    held = HeldMemoryReport({"cpu": GIB, "cuda0": 8 * GIB}, "rss")
+    planned = replace(PLANNED, bytes={"host": 2 * GIB, "cuda0": 9 * GIB})
+    held = HeldMemoryReport({"host": GIB, "cuda0": 8 * GIB}, "rss")
     lines = shown(with_memory(planned, held))
 
     cache = "and 512 MiB at most for earlier prompts, held with all shared pages"
-    assert f"m#0 cpu 2.0 GiB 1.0 GiB {cache}" in lines
+    assert f"m#0 host 2.0 GiB 1.0 GiB {cache}" in lines
     assert "m#0 cuda0 9.0 GiB 8.0 GiB" in lines
 
 
 def test_a_prediction_says_so_and_what_is_not_known_is_a_dash() -> None:
-    planned = PlannedMemoryReport({"cpu": 2 * GIB}, 0, "prediction", ("its graph",))
+    planned = PlannedMemoryReport({"host": 2 * GIB}, 0, "prediction", ("its graph",))
 
-    assert "m#0 cpu 2.0 GiB - predicted, roughly" in shown(with_memory(planned, None))
-    assert not [line for line in shown(REPLICA) if line.startswith("m#0 cpu")]
+    assert "m#0 host 2.0 GiB - predicted, roughly" in shown(with_memory(planned, None))
+    assert not [line for line in shown(REPLICA) if line.startswith("m#0 host")]
 
 
 def test_a_fault_of_relayd_is_shown_as_one() -> None:
@@ -97,3 +97,9 @@ def test_replicas_that_are_cold_for_the_same_reason_share_a_line() -> None:
         "b#0: no request came for it",
         "d#0 cannot be loaded: too large",
     ] == lines_of(replace(report(REPLICA), models=models))[-3:]
+
+
+def test_what_is_not_in_memory_takes_no_line_of_the_memory_table() -> None:
+    cold = replace(with_memory(PLANNED, None), name="c#0", state="cold")
+
+    assert [] == [line for line in shown(cold) if line.startswith(("MEMORY", "c#0 host"))]
