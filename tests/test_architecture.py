@@ -43,6 +43,7 @@ FOUNDATION = frozenset(
         "names",
         "folders",
         "apikey",
+        "rights",
     }
 )
 """Top-level modules that import no room and that every room may import."""
@@ -51,10 +52,9 @@ NOTHING: frozenset[str] = frozenset()
 
 MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     **dict.fromkeys(
-        ("hardware", "gguf", "config", "service", "scheduler", "dialects"),
+        ("hardware", "gguf", "config", "store", "service", "scheduler", "dialects"),
         NOTHING,
     ),
-    "store": {"scheduler.limits"},
     "catalog": {"gguf"},
     "models": {"catalog", "gguf"},
     "memory": {"gguf.metadata", "gguf.quants", "catalog.entry"},
@@ -77,10 +77,10 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
     },
-    "client": {"daemon.arguments", "daemon.report"},
+    "client": {"daemon.arguments", "daemon.keyreport", "daemon.report"},
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
-        "daemon.report",
+        "daemon.report", "daemon.keyreport",
     },
     "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
@@ -93,6 +93,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.support.conversation": {"supervisor.child"},
     "cli.doctor": {"checkup"},
     "cli.bench": {"store"},
+    "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"},
+    "cli.keys": {"daemon.arguments", "daemon.keyreport"},
     "__main__": {"cli.main"},
 }  # fmt: skip
 """Room (or one module of it, which adds to its room) -> rooms or modules it may import."""
@@ -104,6 +106,7 @@ PURE = (
     "scheduler",
     "ui",
     "daemon.arguments",
+    "daemon.keyreport",
     "daemon.report",
     "hardware.bandwidth",
     "hardware.document",
@@ -155,7 +158,7 @@ PURE = (
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 
-PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint", "names"})
+PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint", "names", "rights"})
 """Foundation that pure modules may use: values only, no clock and no file."""
 
 IMPURE_LIBRARIES = frozenset({

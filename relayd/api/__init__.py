@@ -9,11 +9,12 @@ from relayd.api.door import Door
 from relayd.api.errors import error_answer
 from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
+from relayd.api.grants import KeyGrant, VisibleModels
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
-from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.keys import FailedKeys, Keyring, KnownKeys
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.native import native_routes
 from relayd.api.ollama import lm_studio_routes, ollama_routes
@@ -34,7 +35,9 @@ __all__ = [
     "FileFacts",
     "Inference",
     "KeptResponses",
+    "KeyGrant",
     "Keyring",
+    "KnownKeys",
     "Listener",
     "ModelDirectory",
     "ModelState",
@@ -42,6 +45,7 @@ __all__ = [
     "Offered",
     "RequestContext",
     "Route",
+    "VisibleModels",
     "admin_routes",
     "anthropic_routes",
     "behind",

@@ -1,6 +1,6 @@
 """What can be asked for (routes), and what is known of a request that was let in (admission)?"""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -8,6 +8,8 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from relayd.api.fleet import ModelDirectory, ModelView
+from relayd.api.grants import KeyGrant
 from relayd.api.guard import Headers
 from relayd.router import BodyRules, Dialect, Recipient
 from relayd.scheduler.ask import NORMAL
@@ -19,9 +21,11 @@ class Access(Enum):
     PUBLIC = "public"
     """Every client."""
     CLIENT = "client"
-    """Clients with a key; every client while no key is configured."""
+    """Clients with a key for models; every client while none is needed."""
+    METRICS = "metrics"
+    """Clients with a key for figures; every client while there is no key at all."""
     ADMIN = "admin"
-    """Clients with an administrator's key; none while no such key exists."""
+    """Clients with a key for administration; none while no such key exists."""
 
 
 class RequestContext(msgspec.Struct, frozen=True):
@@ -29,7 +33,7 @@ class RequestContext(msgspec.Struct, frozen=True):
 
     Attributes:
         request_id: Its id.
-        key: The name of its key; None if none came along.
+        grant: What its sender may do.
         trusted: Whether it may see more than the public: it has a key, or none is needed.
         tail: The rest of its raw path, on a route that ends with a slash.
         headers: Fields that its response must carry, also one that is streamed.
@@ -39,13 +43,22 @@ class RequestContext(msgspec.Struct, frozen=True):
     """
 
     request_id: str
-    key: str | None
+    grant: KeyGrant
     trusted: bool
     tail: str
     headers: MutableMapping[str, str]
     named: bool = False
     klass: str = NORMAL
     session: str = ""
+
+    @property
+    def key(self) -> str:
+        """The id of its key; empty without one."""
+        return self.grant.id
+
+    def visible(self, fleet: ModelDirectory) -> Sequence[ModelView]:
+        """Return the models that its sender may use."""
+        return self.grant.models.among(fleet.models())
 
 
 class BodySource(Protocol):

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from relayd.api.admission import Access, Admitted, RequestContext, Route
 from relayd.api.answer import Answer, empty_answer, offered_id
 from relayd.api.errors import error_answer
+from relayd.api.grants import ANYONE, KeyGrant
 from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
 from relayd.api.head import Presented, RequestHead
-from relayd.api.keys import Keyring, unauthorized
+from relayd.api.keys import Keyring
 from relayd.api.known import KnownHead, KnownHeads
 from relayd.api.manner import asked_class, named_session
-from relayd.errors import AdminKeyError, MethodNotAllowedError, NotFoundError, RequestError
+from relayd.errors import MethodNotAllowedError, NotFoundError, RequestError
 from relayd.router import Dialect
 
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,1024}")
@@ -72,7 +73,7 @@ class Door:
         self._prefixes = sorted(prefixes.items(), key=lambda one: -len(one[0]))
 
     def __repr__(self) -> str:
-        return f"<Door paths={len(self._exact) + len(self._prefixes)} keys={len(self._keys.ids)}>"
+        return f"<Door paths={len(self._exact) + len(self._prefixes)} {self._keys!r}>"
 
     def is_direct(self, method: str, target: str) -> bool:
         """Return whether a request is answered without aiohttp once it is let in."""
@@ -83,8 +84,7 @@ class Door:
         known = self._known.find(arrived_at, bare)
         if known is None:
             return None
-        keys = self._keys.ids
-        return known if (known.digest in keys if known.digest is not None else not keys) else None
+        return known if self._keys.still_holds(known.digest, known.admitted.context.grant) else None
 
     def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
         """Keep a head that was let in; `recall` returns it."""
@@ -105,12 +105,13 @@ class Door:
             check_host(asked.headers, authority, asked.arrived_at, self._policy)
             if preflight := self._check_origin(asked, routes, headers):
                 return preflight.carrying(headers)
-            key = self._keys.identify(asked.headers, asked.peer)
-            trusted = key is not None or not self._keys.ids
-            named = offered_id(asked.headers) is not None
-            klass, session = asked_class(asked.headers), named_session(asked.headers)
-            context = RequestContext(request_id, key, trusted, tail, headers, named, klass, session)
-            return self._route(asked.method, path, routes, context, dialect)
+            route = routes.get(_HEAD_OF.get(asked.method, asked.method))
+            access = route.access if route else Access.CLIENT
+            grant = self._keys.identify(asked.headers, asked.peer, access)
+            if route or grant is ANYONE:  # that nothing is at a path every key may know
+                self._keys.check(grant, access)
+            context = self._context(asked, request_id, grant, tail, headers)
+            return self._answering(asked.method, path, routes, context, dialect)
         except RequestError as error:
             self._on_refused(request_id, asked.target.partition("?")[0], error)
             return error_answer(error, dialect).carrying(headers)
@@ -129,12 +130,20 @@ class Door:
             return _preflight(asked.headers.get("Access-Control-Request-Headers", ""), routes)
         return None
 
-    def _route(
+    def _context(
+        self, asked: Presented, request_id: str, grant: KeyGrant, tail: str, headers: dict[str, str]
+    ) -> RequestContext:
+        klass = asked_class(asked.headers, own=grant.own_class, best=grant.best_class)
+        named = offered_id(asked.headers) is not None
+        trusted = grant is not ANYONE or self._keys.known.is_open
+        session = named_session(asked.headers)
+        return RequestContext(request_id, grant, trusted, tail, headers, named, klass, session)
+
+    def _answering(
         self, method: str, path: str, routes: Routes, context: RequestContext, dialect: Dialect
     ) -> Admitted | Answer:
         """Return who answers, or why none does."""
         route = routes.get(_HEAD_OF.get(method, method))
-        self._check_access(route.access if route else Access.CLIENT, context)
         if route:
             return Admitted(route, context, dialect)
         if not routes:
@@ -148,16 +157,6 @@ class Door:
         )
         self._on_refused(context.request_id, path, wrong_method)
         return error_answer(wrong_method, dialect).carrying({"Allow": _allow(routes), **context.headers})
-
-    def _check_access(self, access: Access, context: RequestContext) -> None:
-        if access is Access.PUBLIC:
-            return
-        if not context.trusted:
-            raise unauthorized()
-        if access is Access.ADMIN and context.key not in self._keys.admins:
-            raise AdminKeyError(
-                "This needs an administrator's key.", remedy="Use the control socket instead."
-            )
 
     def _find(self, path: str) -> tuple[Routes, str]:
         """Return the routes of a raw path by method, and its tail; the longest prefix wins."""

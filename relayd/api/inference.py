@@ -139,8 +139,8 @@ class Inference:
         Raises:
             NotLoadedError: No replica of the model serves.
         """
-        model = find_model(name, self.fleet.models())
-        with self.exchanges.begin(context.request_id, path, context.key or "") as record:
+        model = find_model(name, context.visible(self.fleet))
+        with self.exchanges.begin(context.request_id, path, context.key) as record:
             call = Call.get(path)
             found = await self.beside.ask(model.name, call) if self.beside else None
             if found is None:
@@ -156,7 +156,7 @@ class Inference:
         async def serve(
             request: Incoming, client: Recipient, context: RequestContext, named: str | None = None
         ) -> None:
-            key, hold = context.key or "", self.bodies.hold()
+            key, hold = context.key, self.bodies.hold()
             try:
                 with self.exchanges.begin(context.request_id, path, key) as record:
                     model, width, call, spoken = await self._read(
@@ -225,7 +225,7 @@ class Inference:
         opened, seen = await self._look(request, forwarding.rules, hold)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        model = find_model(named or seen.model, self.fleet.models(), forwarding.ability)
+        model = find_model(named or seen.model, context.visible(self.fleet), forwarding.ability)
         if seen.text_bytes:
             check_length(model, seen.text_bytes)
         if (adapt := forwarding.adapt) is not None:
@@ -255,7 +255,11 @@ class Inference:
         return replace(call, body=body)
 
     def answered(
-        self, path: str, rules: BodyRules, dialect: Dialect, answer: Callable[[OpenedBody], Answer]
+        self,
+        path: str,
+        rules: BodyRules,
+        dialect: Dialect,
+        answer: Callable[[OpenedBody, RequestContext], Answer],
     ) -> Route:
         """Return the route of a path that takes a body and that relayd answers itself."""
 
@@ -263,7 +267,7 @@ class Inference:
             hold = self.bodies.hold()
             try:
                 opened, _ = await self._look(request, rules, hold)
-                own = answer(opened)
+                own = answer(opened, context)
             finally:
                 hold.release()
             await self._write(client, own, context)

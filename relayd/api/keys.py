@@ -1,12 +1,20 @@
-"""Whose key does a request carry?"""
+"""Whose key does a request carry, and is that enough for what it asks for?"""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from relayd.api.admission import Access
+from relayd.api.grants import ANYONE, KeyGrant
 from relayd.api.guard import Headers
 from relayd.clock import Clock
-from relayd.errors import RequestError, TooManyFailedKeysError, UnauthorizedError
+from relayd.errors import (
+    AdminKeyError,
+    KeyScopeError,
+    RequestError,
+    TooManyFailedKeysError,
+    UnauthorizedError,
+)
 
 
 class FailedKeys:
@@ -41,24 +49,52 @@ class FailedKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Keyring:
-    """The keys that open the doors.
+class KnownKeys:
+    """The keys that are valid now.
 
     Attributes:
-        ids: SHA-256 of a key to its name; its owner removes expired ones. Empty: no key is needed.
-        failed: Who sent wrong ones.
-        admins: Names of the keys that may administer.
+        grants: SHA-256 of a key to what it may do; its owner removes expired ones.
+        is_open: Clients without a key may use models.
+        is_unused: There is no key but the one that commands use: figures need none.
+        has_admin: There is a key for administration, besides that one.
     """
 
-    ids: Mapping[bytes, str]
-    failed: FailedKeys
-    admins: frozenset[str] = frozenset()
+    grants: Mapping[bytes, KeyGrant] = field(default_factory=dict)
+    is_open: bool = True
+    is_unused: bool = True
+    has_admin: bool = False
 
-    def identify(self, headers: Headers, peer: str) -> str | None:
-        """Return the name of the key that came along, or None when none did or none is needed.
 
-        A right key passes whatever its peer sent before: clients share an address, and none
-        may lock out another.
+class Keyring:
+    """The keys that open the doors: one object for all doors of a daemon, so that a change holds at once.
+
+    Args:
+        failed: Who sent wrong ones.
+        known: The keys that are valid now.
+
+    Attributes:
+        known: The keys that are valid now; replaced as a whole.
+    """
+
+    __slots__ = ("_failed", "known")
+
+    def __init__(self, failed: FailedKeys, known: KnownKeys | None = None) -> None:
+        self._failed = failed
+        self.known = known or KnownKeys()
+
+    def __repr__(self) -> str:
+        return f"<Keyring {len(self.known.grants)} keys, {'open' if self.known.is_open else 'closed'}>"
+
+    def identify(self, headers: Headers, peer: str, access: Access = Access.CLIENT) -> KeyGrant:
+        """Return what the sender of a request may do.
+
+        A right key passes whatever its peer sent before: clients share an address, and none may lock out
+        another. Where no key is needed a wrong one counts as none: clients send what they have to.
+
+        Args:
+            headers: The head.
+            peer: The client's address.
+            access: Who may use what is asked for.
 
         Raises:
             UnauthorizedError: The key is wrong.
@@ -66,23 +102,58 @@ class Keyring:
         """
         digest = self.digest(headers)
         if digest is None:
-            return None
-        name = self.ids.get(digest)
-        if name is None:
-            self._refuse(peer)
-        return name
+            return ANYONE
+        grant = self.known.grants.get(digest)
+        if grant is None:
+            if not (self.known.is_open and access in (Access.CLIENT, Access.PUBLIC)):
+                self._refuse(peer)
+            return ANYONE
+        return grant
 
     def digest(self, headers: Headers) -> bytes | None:
-        """Return the SHA-256 of the key that came along, or None when none did or none is needed.
+        """Return the SHA-256 of the key that came along, or None when none did or there are no keys.
 
         Raises:
             RequestError: Two different keys came along.
         """
-        key = presented_key(headers) if self.ids else None
+        key = presented_key(headers) if self.known.grants else None
         return None if key is None else hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
+    def still_holds(self, digest: bytes | None, grant: KeyGrant) -> bool:
+        """Return whether a head with this key would be granted the same now."""
+        known = self.known
+        if digest is None:
+            return known.is_open
+        return known.grants.get(digest, ANYONE if known.is_open else None) is grant
+
+    def check(self, grant: KeyGrant, access: Access) -> None:
+        """Refuse what a sender may not use.
+
+        Raises:
+            UnauthorizedError: It needs a key.
+            AdminKeyError: It needs a key for administration, and there is none or this is none.
+            KeyScopeError: The key is for something else.
+        """
+        scope = _SCOPES.get(access)
+        if scope is None or (grant is not ANYONE and scope in grant.rights.scopes):
+            return
+        known = self.known
+        if (access is Access.CLIENT and known.is_open) or (access is Access.METRICS and known.is_unused):
+            return
+        if access is Access.ADMIN and (grant is not ANYONE or not known.has_admin):
+            raise AdminKeyError(
+                "This needs a key for administration.",
+                remedy="Make one on the server: `relayd keys create NAME --scope admin`.",
+            )
+        if grant is ANYONE:
+            raise unauthorized()
+        raise KeyScopeError(
+            f"This key is not for {scope}.",
+            remedy=f"Make one that is, on the server: `relayd keys create NAME --scope {scope}`.",
+        )
+
     def _refuse(self, peer: str) -> None:
-        seconds = self.failed.count(peer)
+        seconds = self._failed.count(peer)
         if seconds is None:
             raise unauthorized()
         raise TooManyFailedKeysError(
@@ -90,6 +161,10 @@ class Keyring:
             remedy="Wait, and check the key.",
             retry_after_seconds=seconds,
         )
+
+
+_SCOPES = {Access.CLIENT: "inference", Access.METRICS: "metrics", Access.ADMIN: "admin"}
+"""The scope that a key needs; what is public needs none."""
 
 
 def presented_key(headers: Headers) -> str | None:

@@ -39,7 +39,7 @@ class KnownHead(msgspec.Struct, frozen=True):
         fields = {**context.headers, "X-Request-ID": name}
         own = RequestContext(
             name,
-            context.key,
+            context.grant,
             context.trusted,
             context.tail,
             fields,

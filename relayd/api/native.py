@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from relayd.api.admission import Handler, RequestContext, Route
+from relayd.api.admission import Access, Handler, RequestContext, Route
 from relayd.api.answer import json_answer
 from relayd.api.fleet import find_model
 from relayd.api.forwarding import Forwarding
@@ -39,6 +39,9 @@ _BESIDE = (
 
 _PROMETHEUS = "text/plain; version=0.0.4"
 
+_ACCESS = {"/metrics": Access.METRICS}
+"""Who may read what is not for all that may use models."""
+
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
 
@@ -55,12 +58,15 @@ def native_routes(inference: Inference) -> tuple[Route, ...]:
         except NotFoundError:
             name, path = "", ""
         if not name:
-            return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
+            return json_answer(model_entry(find_model(unquote(context.tail), context.visible(fleet))))
         return await _read(inference, request, name, path, context)
 
     return (
         *inference.routes(NATIVE, _forwardings()),
-        *(Route("GET", path, _reading(inference, path), dialect=NATIVE) for path in READ),
+        *(
+            Route("GET", path, _reading(inference, path), _ACCESS.get(path, Access.CLIENT), NATIVE)
+            for path in READ
+        ),
         *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
         inference.within("/models/", NATIVE, within),
         Route("GET", "/models/", behind, dialect=NATIVE),

@@ -111,8 +111,8 @@ class OllamaApi:
         )
 
     def _listed(self, path: str, listing: Callable[..., dict[str, object]]) -> Route:
-        async def answer(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-            return json_answer(listing(self.inference.fleet.models()))
+        async def answer(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+            return json_answer(listing(context.visible(self.inference.fleet)))
 
         return Route("GET", path, answer, dialect=OLLAMA_DIALECT)
 
@@ -179,13 +179,13 @@ class OllamaApi:
             OLLAMA_DIALECT.answering(vectors),
         )
 
-    def _show(self, body: OpenedBody) -> Answer:
-        model = self._named(body)
+    def _show(self, body: OpenedBody, context: RequestContext) -> Answer:
+        model = self._named(body, context)
         return Answer(200, msgspec.json.encode(shown(model)))
 
-    def _pull(self, body: OpenedBody) -> Answer:
+    def _pull(self, body: OpenedBody, context: RequestContext) -> Answer:
         """Report a model that is here as downloaded: clients ask for theirs before they use it."""
-        digest = f"sha256:{digest_of(self._named(body))}"
+        digest = f"sha256:{digest_of(self._named(body, context))}"
         if bytes(body.members.get("stream", b"true")) == b"false":
             return Answer(200, b'{"status":"success"}')
         statuses: list[dict[str, Any]] = [
@@ -198,12 +198,12 @@ class OllamaApi:
         lines = b"".join(msgspec.json.encode(status) + b"\n" for status in statuses)
         return Answer(200, lines, {"Server": "relayd", "Content-Type": NDJSON})
 
-    def _named(self, body: OpenedBody) -> ModelView:
+    def _named(self, body: OpenedBody, context: RequestContext) -> ModelView:
         """Return the model that a body names, in either of two members; some clients leave one empty."""
         given = (msgspec.json.decode(body.members.get(name, b"null")) for name in ("model", "name"))
         if not (name := next(filter(None, given), None)):
             raise RequestError("The request names no model.", remedy="Send its name as model.", param="model")
-        return find_model(name, self.inference.fleet.models())
+        return find_model(name, context.visible(self.inference.fleet))
 
 
 def ollama_routes(
@@ -217,11 +217,11 @@ def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:
     """Return the routes of LM Studio's own list of models; the rest of its API is OpenAI's."""
     fleet, path = inference.fleet, "/api/v0/models"
 
-    async def every(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-        return json_answer(lm_models(fleet.models()))
+    async def every(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+        return json_answer(lm_models(context.visible(fleet)))
 
     async def one(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-        return json_answer(lm_model(find_model(unquote(context.tail), fleet.models())))
+        return json_answer(lm_model(find_model(unquote(context.tail), context.visible(fleet))))
 
     return (Route("GET", path, every, dialect=OPENAI), Route("GET", f"{path}/", one, dialect=OPENAI))
 

@@ -150,11 +150,11 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
     """
     fleet = inference.fleet
 
-    async def models(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-        return json_answer(model_list(fleet.models()))
+    async def models(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
+        return json_answer(model_list(context.visible(fleet)))
 
     async def one_model(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-        return json_answer(model_entry(find_model(unquote(context.tail), fleet.models())))
+        return json_answer(model_entry(find_model(unquote(context.tail), context.visible(fleet))))
 
     return (
         *inference.routes(OPENAI, openai_forwardings(rewrite_ids=rewrite_ids)),

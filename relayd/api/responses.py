@@ -59,7 +59,7 @@ class Responses:
         )
 
     def _create(self, members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted:
-        asked, key = self._asked(members, seen, context), context.key or ""
+        asked, key = self._asked(members, seen, context), context.key
         name = f"resp_{uuid.uuid4().hex}"
         keeps = asked.echo["store"] is not False
         head = ResponseHead(
@@ -80,7 +80,7 @@ class Responses:
         return Adapted(self._asked(members, seen, context).body, f"{_CHAT}/input_tokens")
 
     def _asked(self, members: Members, seen: Peek, context: RequestContext) -> ChatRequest:
-        key = context.key or ""
+        key = context.key
         history = self._history(key, members)
         return as_chat(members, history, partial(self.kept.find_item, key), stream=seen.stream)
 
@@ -113,11 +113,11 @@ class Responses:
 
     async def _delete(self, _request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         name = self._named(context, context.tail).id
-        self.kept.remove(context.key or "", name)
+        self.kept.remove(context.key, name)
         return json_answer({"id": name, "object": "response", "deleted": True})
 
     def _named(self, context: RequestContext, name: str) -> KeptResponse:
-        kept = self.kept.find(context.key or "", name)
+        kept = self.kept.find(context.key, name)
         if kept is None:
             raise NotFoundError(f"No response {name[:100]!r} is kept here.")
         return kept

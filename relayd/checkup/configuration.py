@@ -102,7 +102,7 @@ def _door(config: Config) -> Iterator[Finding]:
     server = config.server
     yield tried(
         "exposure",
-        lambda: check_exposure(server.listen, server.api_key),
+        lambda: check_exposure(server.listen, server.api_key, always_keyed=server.require_key == "always"),
         "no client gets in without permission",
     )
     name = socket.gethostname()

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from relayd.catalog import CatalogEntry
 from relayd.cli import catalog
@@ -21,6 +20,7 @@ from relayd.cli.ondisk import (
     served_files,
     whole_models_on_disk,
 )
+from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
@@ -35,20 +35,9 @@ from relayd.models.verify import verify as check
 from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
 from relayd.units import show_bytes
 
-
-class _ListByDefault(TyperGroup):
-    """`relayd models FILTER` lists: arguments that name no command belong to `list`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `list` before arguments that name no command."""
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
     name="models",
-    cls=_ListByDefault,
+    cls=ListByDefault,
     help="Show, import, check and remove models; alone it lists them.",
 )
 

@@ -13,6 +13,10 @@ from typing import TypeVar
 import msgspec
 
 from relayd.daemon.arguments import (
+    ChangeKeyArguments,
+    CreateKeyArguments,
+    ImportKeyArguments,
+    KeyArguments,
     ModelArguments,
     NoArguments,
     ReloadArguments,
@@ -22,6 +26,7 @@ from relayd.daemon.arguments import (
     UnloadArguments,
     UpgradeArguments,
 )
+from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport
 from relayd.daemon.report import (
     ConfigurationReport,
     PinReport,
@@ -32,6 +37,8 @@ from relayd.daemon.report import (
     UpgradeReport,
 )
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
+from relayd.rights import KeyRights
+from relayd.secret import Secret
 
 ANSWER_SECONDS = 5.0
 """How long a daemon may take to answer what it knows before it counts as silent."""
@@ -119,6 +126,33 @@ class Client:
     def upgrade(self, drain_seconds: float | None = None) -> UpgradeReport:
         """Put the build that is installed now in the daemon's place."""
         return self._call("POST", "upgrade", UpgradeArguments(drain_seconds), UpgradeReport, WORK_SECONDS)
+
+    def keys(self) -> KeysReport:
+        """Return every API key, without its secret."""
+        return self._call("GET", "keys", NoArguments(), KeysReport, ANSWER_SECONDS)
+
+    def create_key(self, name: str, rights: KeyRights) -> NewKeyReport:
+        """Make a key, and return it with its secret."""
+        return self._call(
+            "POST", "create_key", CreateKeyArguments(name, rights), NewKeyReport, ANSWER_SECONDS
+        )
+
+    def import_key(self, name: str, secret: Secret, rights: KeyRights) -> NewKeyReport:
+        """Take a secret that clients have already."""
+        arguments = ImportKeyArguments(name, secret.reveal(), rights)
+        return self._call("POST", "import_key", arguments, NewKeyReport, ANSWER_SECONDS)
+
+    def rotate_key(self, key: str) -> NewKeyReport:
+        """Replace the secret of a key, and return the new one."""
+        return self._call("POST", "rotate_key", KeyArguments(key), NewKeyReport, ANSWER_SECONDS)
+
+    def change_key(self, arguments: ChangeKeyArguments) -> ChangedKeyReport:
+        """Change what a key may do."""
+        return self._call("POST", "change_key", arguments, ChangedKeyReport, ANSWER_SECONDS)
+
+    def revoke_key(self, key: str) -> ChangedKeyReport:
+        """Take a key back."""
+        return self._call("POST", "revoke_key", KeyArguments(key), ChangedKeyReport, ANSWER_SECONDS)
 
     def _call(
         self, method: str, verb: str, arguments: msgspec.Struct, kind: type[Report], timeout_seconds: float

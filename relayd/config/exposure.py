@@ -30,6 +30,7 @@ def check_exposure(
     listen: str,
     api_key: Secret,
     *,
+    always_keyed: bool = False,
     insecure: bool = False,
     resolver: Callable[[str], Iterable[str]] = resolve,
 ) -> None:
@@ -40,6 +41,7 @@ def check_exposure(
     Args:
         listen: HOST:PORT.
         api_key: The configured key; empty is none.
+        always_keyed: Whether every client needs a key, whatever keys there are (`require_key = "always"`).
         insecure: Whether the operator allowed it (`--insecure-bind`).
         resolver: Host name or address to addresses.
 
@@ -49,7 +51,7 @@ def check_exposure(
         ListenError: The host cannot be resolved.
     """
     address = parse_listen(listen)
-    if api_key or insecure:
+    if api_key or always_keyed or insecure:
         return
     found = list(resolver(address.host))
     if found and all(_is_loopback(one) for one in found):
@@ -59,6 +61,7 @@ def check_exposure(
         f"{address}{where} can be reached from other machines, and no API key is set",
         remedy=(
             f'Set a key: RELAYD_API_KEY="$({HOW_TO_MAKE_A_KEY})", or api_key in [server].\n'
+            'Or set require_key = "always" in [server], and make keys: `relayd keys create NAME`.\n'
             f"Or listen on this machine only: --listen 127.0.0.1:{address.port}\n"
             "Or, if every client that can reach it may use it: --insecure-bind"
         ),

@@ -2,7 +2,10 @@
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
+
+from relayd.rights import INFERENCE_ONLY, KeyLimits, KeyRights, Quota
 
 
 class NoArguments(Struct, frozen=True):
@@ -85,3 +88,44 @@ class EventArguments(Struct, frozen=True, omit_defaults=True):
     """Of `events`: what the names of events begin with, as `replica.`; empty for all."""
 
     prefix: str = ""
+
+
+class CreateKeyArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `create_key`: what people call it, and what it may do."""
+
+    name: str
+    rights: KeyRights = INFERENCE_ONLY
+
+
+class ImportKeyArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `import_key`: a secret from elsewhere; for the control socket only."""
+
+    name: str
+    secret: str
+    rights: KeyRights = INFERENCE_ONLY
+
+    def __repr__(self) -> str:
+        return f"ImportKeyArguments(name={self.name!r}, rights={self.rights!r})"
+
+
+class KeyArguments(Struct, frozen=True):
+    """Of `rotate_key` and `revoke_key`: a key, by its name or id."""
+
+    key: str
+
+
+class ChangeKeyArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `change_key`: what is not given stays as it is."""
+
+    key: str
+    models: tuple[str, ...] | UnsetType = UNSET
+    expires: float | UnsetType | None = UNSET
+    limits: KeyLimits | UnsetType = UNSET
+    quotas: tuple[Quota, ...] | UnsetType = UNSET
+    klass: str | UnsetType = UNSET
+    retain: bool | UnsetType = UNSET
+
+    def applied(self, rights: KeyRights) -> KeyRights:
+        """Return other rights with what is given here."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "key"}
+        return replace(rights, **{name: value for name, value in given.items() if value is not UNSET})

@@ -11,7 +11,6 @@ from relayd.api import (
     Bodies,
     ConnectionLimits,
     Door,
-    FailedKeys,
     Inference,
     KeptResponses,
     Keyring,
@@ -51,6 +50,7 @@ class Doors:
         dispatcher: Finds requests their replica.
         pools: Connections to replicas.
         clock: Time.
+        keyring: The keys that open them.
         serving: Returns where a model is served now.
         look: Shows how far a ticket that waits has come.
         release: Has a model leave memory, and returns whether it does.
@@ -70,6 +70,7 @@ class Doors:
         dispatcher: Dispatcher,
         pools: Pools,
         clock: Clock,
+        keyring: Keyring,
         serving: Callable[[str], Sequence[Endpoint]] = lambda _: (),
         look: Look = lambda _id, _model: None,
         release: Callable[[str], bool] = lambda _: False,
@@ -82,7 +83,7 @@ class Doors:
         self._beside = Beside(pools, serving)
         self._kept, self._clock = KeptResponses(clock), clock
         self._look = look
-        self._failed_keys = FailedKeys(clock)
+        self._keyring = keyring
         self._journal = Journal("daemon")
         self._offered: Offered = {}
         self.url = ""
@@ -139,12 +140,11 @@ class Doors:
         """Return a door by other rules; `follow` lets clients through it."""
         server = config.server
         self.bodies.configure(mib(max(server.body_budget_mib, server.max_body_mib)))
-        keys = {server.api_key.digest(): "configured"} if server.api_key else {}
         policy = make_policy(
             parse_listen(self.listen).host,  # a reload keeps the address; the next start may change it
             allowed_hosts=server.allowed_hosts,
             cors_origins=server.cors_origins,
-            keyed=bool(keys),
+            keyed=bool(server.api_key) or server.require_key == "always",
         )
         proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
         inference = Inference(
@@ -171,13 +171,7 @@ class Doors:
             *admin_routes(self._offered, peer_of),
         )
         every = (*routes, *description_routes(routes))
-        return Door(
-            every,
-            policy,
-            Keyring(keys, self._failed_keys, frozenset(keys.values())),
-            OPENAI,
-            self.exchanges.refused,
-        )
+        return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused)
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

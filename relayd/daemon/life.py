@@ -89,6 +89,8 @@ class Daemon:
         stack.callback(place.close)
         operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
+        stack.push_async_callback(parts.keys.close)
+        await parts.keys.open(parts.desired.config.server)
         await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()

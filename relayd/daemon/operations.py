@@ -11,6 +11,10 @@ from relayd.api.control import Verb
 from relayd.daemon import loading
 from relayd.daemon.admission import NoRoom, shortage, why_down
 from relayd.daemon.arguments import (
+    ChangeKeyArguments,
+    CreateKeyArguments,
+    ImportKeyArguments,
+    KeyArguments,
     ModelArguments,
     NoArguments,
     ReloadArguments,
@@ -20,6 +24,7 @@ from relayd.daemon.arguments import (
     UnloadArguments,
     UpgradeArguments,
 )
+from relayd.daemon.keyoperations import KeyOperations
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.reload import Reload
 from relayd.daemon.report import (
@@ -46,7 +51,7 @@ from relayd.supervisor.state import DOWN, SETTLED
 _UNPIN = "Let it make room again: relayd unpin"
 
 
-class Operations:
+class Operations(KeyOperations):
     """The verbs; each raises `RelaydError` to refuse.
 
     Args:
@@ -67,6 +72,7 @@ class Operations:
         shutdown: Shutdown,
         predecessor: Predecessor | None = None,
     ) -> None:
+        super().__init__(parts.keys)
         self._parts = parts
         self._reload = reload
         self._restart = restart
@@ -84,7 +90,7 @@ class Operations:
     async def configuration(self, _arguments: NoArguments) -> ConfigurationReport:
         """Return what the daemon was given; for the owner's socket only, because it holds the key."""
         desired, doors = self._parts.desired, self._parts.doors
-        key, typed, site = desired.config.server.api_key, desired.arguments, desired.site
+        key, typed, site = self._parts.keys.lend(), desired.arguments, desired.site
         given = GivenArguments(
             targets=typed.targets,
             demo=typed.demo,
@@ -94,9 +100,7 @@ class Operations:
             home=str(site.home),
             environ=dict(desired.environ),
         )
-        return ConfigurationReport(
-            desired.sources, doors.listen, doors.url, key.reveal() if key else "", given
-        )
+        return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given)
 
     async def start(self, arguments: TargetArguments) -> ReplicasReport:
         """Start replicas that are not in memory, and wait until each has come up or failed.
@@ -284,4 +288,10 @@ def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:
         ("POST", "unpin"): Verb(ModelArguments, operations.unpin),
         ("POST", "reload"): Verb(ReloadArguments, operations.reload),
         ("POST", "upgrade"): Verb(UpgradeArguments, operations.upgrade),
+        ("GET", "keys"): Verb(NoArguments, operations.keys),
+        ("POST", "create_key"): Verb(CreateKeyArguments, operations.create_key),
+        ("POST", "import_key"): Verb(ImportKeyArguments, operations.import_key),
+        ("POST", "rotate_key"): Verb(KeyArguments, operations.rotate_key),
+        ("POST", "change_key"): Verb(ChangeKeyArguments, operations.change_key),
+        ("POST", "revoke_key"): Verb(KeyArguments, operations.revoke_key),
     }

@@ -13,6 +13,7 @@ from relayd.daemon.actor import Actor, Executors
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
+from relayd.daemon.keybook import KeyBook
 from relayd.daemon.launch import confirmation, dependencies
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.modelfacts import KnownFacts
@@ -28,6 +29,7 @@ from relayd.scheduler import MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
 from relayd.store import Pins
+from relayd.store.database import FILE as DATABASE
 from relayd.supervisor import Fleet, Settings, State
 from relayd.units import mib
 
@@ -59,6 +61,7 @@ class DaemonParts:
     notifier: Notifier
     requests: RequestLog
     totals: Totals
+    keys: KeyBook
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -66,6 +69,7 @@ class DaemonParts:
         """Take from another desired state what needs no restart of a replica."""
         config = desired.config
         self.desired = desired
+        self.keys.configure(config.server)
         self.doors.follow(door)
         self.scheduler.configure(**_limits(config))
         self.dispatcher.configure(
@@ -144,19 +148,18 @@ def assemble(desired: DesiredState) -> DaemonParts:
     fleet = Fleet(desired.plan, touched, _settings(config))
     residence = Residents(actor.post, fleet, Pins(desired.paths.state))
     started = clock.wall()
-    requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
-    _configure(requests, config)
-    facts = KnownFacts(desired.site.cache / "facts.json")
-    view = FleetView(config, started, fleet.statuses, facts)
-    facts.on_known(view.changed)
+    requests = _request_log(desired, clock)
+    view = _view(desired, started, fleet)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
     actor.start(_executors(dispatcher, fleet, grants, residence))
+    keys = KeyBook(desired.paths.state / DATABASE, clock)
     doors = Doors(
         view,
         dispatcher,
         pools,
         clock,
+        keys.keyring,
         scheduler.serving,
         partial(_progress, scheduler, clock),
         residence.release,
@@ -169,8 +172,21 @@ def assemble(desired: DesiredState) -> DaemonParts:
         view=view,
         doors=doors,
         notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals,
+        requests=requests, totals=totals, keys=keys,
     )  # fmt: skip
+
+
+def _request_log(desired: DesiredState, clock: Clock) -> RequestLog:
+    requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
+    _configure(requests, desired.config)
+    return requests
+
+
+def _view(desired: DesiredState, started: float, fleet: Fleet) -> FleetView:
+    facts = KnownFacts(desired.site.cache / "facts.json")
+    view = FleetView(desired.config, started, fleet.statuses, facts)
+    facts.on_known(view.changed)
+    return view
 
 
 def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, residence: Residents) -> Executors:

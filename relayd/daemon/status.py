@@ -62,7 +62,7 @@ async def status_report(
     return StatusReport(
         version=__version__,
         pid=os.getpid(),
-        keyed=bool(desired.config.server.api_key),
+        keyed=not parts.keys.is_open,
         config=desired.sources,
         warnings=desired.warnings,
         engine=EngineReport(str(engine.path), engine.version, engine.source),

@@ -87,7 +87,12 @@ def desired_state(
     """
     selected = select(arguments, site, display)
     config = selected.config
-    check_exposure(config.server.listen, config.server.api_key, insecure=arguments.insecure_bind)
+    check_exposure(
+        config.server.listen,
+        config.server.api_key,
+        always_keyed=config.server.require_key == "always",
+        insecure=arguments.insecure_bind,
+    )
     engine = engine_for(site, display, config.engine.path, config.engine.release_sha256)
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)

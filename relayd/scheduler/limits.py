@@ -8,43 +8,17 @@ answer takes is known at its end, so requests that run together may take more th
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
+
+from relayd.rights import KeyLimits, Quota
 
 MINUTE_SECONDS = 60
 _STEPS = MINUTE_SECONDS + 1
 """The second that has begun, and the sixty before it."""
 
 Waiter = TypeVar("Waiter")
-
-
-class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a key may do at once and in a minute; None is without limit.
-
-    Attributes:
-        rpm: Requests in any minute.
-        tpm: Tokens of prompts and answers in any minute.
-        in_flight: Requests that are worked on at the same time; further ones wait for their turn.
-        queued: Those that may wait for it; further ones are refused.
-    """
-
-    rpm: int | None = None
-    tpm: int | None = None
-    in_flight: int | None = None
-    queued: int | None = None
-
-
-class Quota(msgspec.Struct, frozen=True):
-    """What a key may use in a day or a month, of UTC."""
-
-    what: Literal["requests", "tokens"]
-    amount: int
-    period: Literal["day", "month"]
-
-    def __str__(self) -> str:
-        """Return the quota as people write it."""
-        return f"{self.what}={self.amount}/{self.period}"
 
 
 class Bound(Enum):

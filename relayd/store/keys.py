@@ -1,7 +1,6 @@
 """Which API keys there are, what each may do, and who has which: a table of the database."""
 
 import hashlib
-import re
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -10,68 +9,9 @@ import msgspec
 
 from relayd.apikey import check_foreign, hint, make_key
 from relayd.errors import KeyUnknownError, UsageError
-from relayd.scheduler.limits import KeyLimits, Quota
+from relayd.rights import INFERENCE_ONLY, OWN_PREFIX, KeyRights, StoredKey, check_name, check_rights
 from relayd.secret import Secret
 from relayd.store.database import Database
-
-SCOPES = ("inference", "admin", "metrics", "node")
-"""What a key may be for: models, administration, figures, joining as another machine."""
-
-CLASSES = ("interactive", "normal", "batch")
-"""How urgent the requests of a key can be."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_PATTERN = re.compile(r"[A-Za-z0-9*?._:/@\[\]-]{1,128}")
-RESERVED = frozenset({"configured", "local"})
-"""Names of keys that are in no table: that of relay.toml, and the one that commands of this machine use."""
-
-
-class KeyRights(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a key may do.
-
-    Attributes:
-        scopes: What for.
-        models: Patterns of the models it may use (`*`, `?`); empty for every model.
-        expires: When it ends, in seconds since 1970; None never.
-        limits: What it may do at once and in a minute.
-        quotas: What it may use in a day or a month.
-        klass: How urgent its requests are.
-        retain: Whether what it sends may be kept after the answer.
-    """
-
-    scopes: tuple[str, ...] = ("inference",)
-    models: tuple[str, ...] = ()
-    expires: float | None = None
-    limits: KeyLimits = KeyLimits()
-    quotas: tuple[Quota, ...] = ()
-    klass: str = "interactive"
-    retain: bool = True
-
-
-class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret.
-
-    Attributes:
-        id: What usage and logs name it by; it never changes and is never used again.
-        name: What people call it.
-        hint: The beginning of its secret.
-        digest: SHA-256 of its secret.
-        created: When it was made, in seconds since 1970.
-        rotated: When its secret was last replaced; None never.
-        revoked: When it was taken back; None if it was not.
-        last_used: When it last came along; None never.
-        rights: What it may do.
-    """
-
-    id: str
-    name: str
-    hint: str
-    digest: bytes
-    created: float
-    rotated: float | None = None
-    revoked: float | None = None
-    last_used: float | None = None
-    rights: KeyRights = KeyRights()
 
 
 class _KeyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,7 +20,7 @@ class _KeyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str
     created: float
     rotated: float | None = None
-    rights: KeyRights = KeyRights()
+    rights: KeyRights = INFERENCE_ONLY
 
 
 _encode = msgspec.json.Encoder().encode
@@ -142,7 +82,7 @@ class KeyTable:
         else:
             check_foreign(secret)
         key = StoredKey(
-            id=f"key_{secrets.token_hex(6)}",
+            id=f"{OWN_PREFIX}{secrets.token_hex(6)}",
             name=name,
             hint=hint(secret),
             digest=secret.digest(),
@@ -251,58 +191,6 @@ def find_key(keys: Iterable[StoredKey], named: str) -> StoredKey:
     if not found:
         raise KeyUnknownError(f"there is no key {named[:128]!r}", remedy="See them: `relayd keys list`.")
     return max(found, key=lambda key: (key.id == named, key.revoked is None, key.created))
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be that of a key.
-
-    Raises:
-        UsageError: It cannot.
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name[:128]!r} cannot be the name of a key",
-            remedy="Use letters, digits, and . _ : - after the first of them; at most 128.",
-        )
-    if name in RESERVED or name.startswith("key_"):
-        raise UsageError(f"{name!r} is a name that relayd gives itself", remedy="Choose another one.")
-
-
-def check_rights(rights: KeyRights) -> None:
-    """Refuse rights that do not exist, or limits that cannot be followed.
-
-    Raises:
-        UsageError: They cannot.
-    """
-    if not rights.scopes:
-        raise UsageError("a key without a scope is for nothing", remedy=f"Scopes are: {', '.join(SCOPES)}.")
-    for scope in rights.scopes:
-        if scope not in SCOPES:
-            raise UsageError(f"there is no scope {scope!r}", remedy=f"Scopes are: {', '.join(SCOPES)}.")
-    for pattern in rights.models:
-        if not _PATTERN.fullmatch(pattern):
-            raise UsageError(
-                f"{pattern!r} matches no model", remedy="Write names of models, with * for any characters."
-            )
-    if rights.klass not in CLASSES:
-        raise UsageError(f"there is no class {rights.klass!r}", remedy=f"Classes are: {', '.join(CLASSES)}.")
-    _check_limits(rights.limits)
-    for quota in rights.quotas:
-        if quota.amount < 1:
-            raise UsageError(f"the quota {quota} allows nothing", remedy="Revoke the key instead.")
-
-
-def _check_limits(limits: KeyLimits) -> None:
-    for name in ("rpm", "tpm", "in_flight"):
-        if (value := getattr(limits, name)) is not None and value < 1:
-            raise UsageError(f"the limit {name}={value} allows nothing", remedy="Revoke the key instead.")
-    if limits.queued is not None and limits.in_flight is None:
-        raise UsageError(
-            "queued is how many wait for a turn, and without in_flight none does",
-            remedy=f"Set both: `--limit in_flight=4,queued={limits.queued}`.",
-        )
-    if limits.queued is not None and limits.queued < 0:
-        raise UsageError(f"the limit queued={limits.queued} is below zero")
 
 
 def digest_of(secret: str) -> bytes:

@@ -17,14 +17,16 @@ from relayd.api.bodies import Bodies
 from relayd.api.body import read_body, take_body
 from relayd.api.door import Door, OnRefused
 from relayd.api.fleet import ModelState, ModelView
+from relayd.api.grants import KeyGrant
 from relayd.api.guard import make_policy
 from relayd.api.health import health_routes
-from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.keys import FailedKeys, Keyring, KnownKeys
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.openai import OPENAI
 from relayd.api.served import behind, over_aiohttp
 from relayd.api.server import Listener, listen
 from relayd.clock import SystemClock
+from relayd.rights import KeyRights
 from relayd.router import Recipient
 from relayd.units import Bytes
 from tests.daemons import DEADLINE_SECONDS
@@ -158,6 +160,21 @@ ROUTES = (
 Doors = Callable[..., AbstractAsyncContextManager[Client]]
 
 
+def known_keys(*keys: str, admins: tuple[str, ...] = ()) -> KnownKeys:
+    """Return keys for models, `key-0` and on; `admins` are those of them that are for administration too."""
+    grants = {}
+    for index, key in enumerate(keys):
+        name = f"key-{index}"
+        scopes = ("inference", "admin") if name in admins else ("inference",)
+        grants[hashlib.sha256(key.encode()).digest()] = KeyGrant(name, name, KeyRights(scopes=scopes))
+    return KnownKeys(
+        grants,
+        is_open=not keys,
+        is_unused=not keys,
+        has_admin=any("admin" in grant.rights.scopes for grant in grants.values()),
+    )
+
+
 @asynccontextmanager
 async def open_doors(
     routes: Iterable[Route] = ROUTES,
@@ -174,8 +191,7 @@ async def open_doors(
     policy = make_policy(
         "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
     )
-    ids = {hashlib.sha256(key.encode()).digest(): f"key-{index}" for index, key in enumerate(keys)}
-    keyring = Keyring(ids, FailedKeys(SystemClock()), frozenset(admins))
+    keyring = Keyring(FailedKeys(SystemClock()), known_keys(*keys, admins=admins))
     door = Door(routes, policy, keyring, OPENAI, on_refused)
     current = (lambda: door) if by_lane else None
     listener = await listen(behind(lambda: door), "127.0.0.1", 0, limits, dialect=OPENAI, door=current)

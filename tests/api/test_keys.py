@@ -5,9 +5,12 @@ import hashlib
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from relayd.api.admission import Access
+from relayd.api.grants import ANYONE, KeyGrant
 from relayd.api.guard import Headers
-from relayd.api.keys import FailedKeys, Keyring, presented_key
+from relayd.api.keys import FailedKeys, Keyring, KnownKeys, presented_key
 from relayd.errors import RequestError, UnauthorizedError
+from relayd.rights import KeyRights
 
 pytestmark = pytest.mark.pure
 
@@ -28,8 +31,17 @@ def head(*fields: tuple[str, str]) -> Headers:
     return CIMultiDictProxy(CIMultiDict(fields))
 
 
+def known(*keys: str, scopes: tuple[str, ...] = ("inference",), is_open: bool = False) -> KnownKeys:
+    grants = {digest(key): KeyGrant(key, key, KeyRights(scopes=scopes)) for key in keys}
+    return KnownKeys(grants, is_open, is_unused=not keys, has_admin="admin" in scopes)
+
+
+def digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
 def keyring(clock: StillClock) -> Keyring:
-    return Keyring({hashlib.sha256(b"right").digest(): "laptop"}, FailedKeys(clock, peers=2))
+    return Keyring(FailedKeys(clock, peers=2), known("right"))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +80,7 @@ def test_different_keys_are_refused(fields: list[tuple[str, str]]) -> None:
 
 
 def test_a_key_is_known_by_its_digest() -> None:
-    assert "laptop" == keyring(StillClock()).identify(head(("x-api-key", "right")), "peer")
+    assert "right" == keyring(StillClock()).identify(head(("x-api-key", "right")), "peer").id
 
 
 @pytest.mark.parametrize(
@@ -82,9 +94,9 @@ def test_a_wrong_key_is_refused_without_repeating_it(wrong: str) -> None:
 
 
 def test_without_configured_keys_none_is_looked_at() -> None:
-    keys = Keyring({}, FailedKeys(StillClock()))
+    keys = Keyring(FailedKeys(StillClock()))
 
-    assert keys.identify(head(("x-api-key", "a"), ("Authorization", "Bearer b")), "peer") is None
+    assert ANYONE is keys.identify(head(("x-api-key", "a"), ("Authorization", "Bearer b")), "peer")
 
 
 def test_a_peer_with_too_many_wrong_keys_waits_until_its_minute_is_over() -> None:
@@ -114,7 +126,7 @@ def test_wrong_keys_lock_no_right_one_out() -> None:
         with pytest.raises(RequestError):
             keys.identify(head(("x-api-key", "wrong")), "peer")
 
-    assert "laptop" == keys.identify(head(("x-api-key", "right")), "peer")
+    assert "right" == keys.identify(head(("x-api-key", "right")), "peer").id
 
 
 def test_the_table_of_peers_is_bounded_and_forgets_the_oldest() -> None:
@@ -123,3 +135,64 @@ def test_the_table_of_peers_is_bounded_and_forgets_the_oldest() -> None:
     answers = [failed.count(peer) for peer in ("a", "b", "c", "a", "c")]
 
     assert [None, None, None, None, 60] == answers
+
+
+OPEN, CLOSED, NOTHING = known("a", scopes=("admin",), is_open=True), known("a"), KnownKeys()
+
+
+@pytest.mark.parametrize(
+    ("keys", "access", "sent", "expected"),
+    [
+        (NOTHING, Access.CLIENT, "", "let in"),
+        (NOTHING, Access.METRICS, "", "let in"),
+        (NOTHING, Access.ADMIN, "", "admin_key_required"),
+        (NOTHING, Access.CLIENT, "unused", "let in"),
+        (OPEN, Access.CLIENT, "", "let in"),
+        (OPEN, Access.CLIENT, "unused", "let in"),
+        (OPEN, Access.CLIENT, "a", "let in"),
+        (OPEN, Access.PUBLIC, "unused", "let in"),
+        (OPEN, Access.METRICS, "", "invalid_api_key"),
+        (OPEN, Access.METRICS, "a", "key_scope"),
+        (OPEN, Access.ADMIN, "", "invalid_api_key"),
+        (OPEN, Access.ADMIN, "unused", "invalid_api_key"),
+        (OPEN, Access.ADMIN, "a", "let in"),
+        (CLOSED, Access.CLIENT, "", "invalid_api_key"),
+        (CLOSED, Access.CLIENT, "unused", "invalid_api_key"),
+        (CLOSED, Access.CLIENT, "a", "let in"),
+        (CLOSED, Access.PUBLIC, "", "let in"),
+        (CLOSED, Access.PUBLIC, "unused", "invalid_api_key"),
+        (CLOSED, Access.METRICS, "a", "key_scope"),
+        (CLOSED, Access.ADMIN, "", "admin_key_required"),
+        (CLOSED, Access.ADMIN, "a", "admin_key_required"),
+        (known("a", scopes=("metrics",)), Access.CLIENT, "a", "key_scope"),
+        (known("a", scopes=("metrics",)), Access.METRICS, "a", "let in"),
+        (known("a", scopes=("node",)), Access.ADMIN, "a", "admin_key_required"),
+    ],
+)
+def test_a_key_opens_what_its_scopes_name_and_nothing_else(
+    keys: KnownKeys, access: Access, sent: str, expected: str
+) -> None:
+    assert expected == outcome(keys, access, sent)
+
+
+def outcome(keys: KnownKeys, access: Access, sent: str) -> str:
+    ring = Keyring(FailedKeys(StillClock()), keys)
+    try:
+        ring.check(ring.identify(head(("x-api-key", sent)) if sent else head(), "peer", access), access)
+    except RequestError as error:
+        return error.code
+    return "let in"
+
+
+def test_what_was_granted_to_a_head_holds_until_its_key_changes() -> None:
+    ring = Keyring(FailedKeys(StillClock()), CLOSED)
+    grant = CLOSED.grants[digest("a")]
+
+    assert ring.still_holds(digest("a"), grant)
+    assert not ring.still_holds(None, ANYONE)
+    ring.known = known("a")
+    assert not ring.still_holds(digest("a"), grant)
+    ring.known = KnownKeys()
+    assert ring.still_holds(None, ANYONE)
+    assert ring.still_holds(digest("unused"), ANYONE)
+    assert not ring.still_holds(digest("a"), grant)

@@ -1,7 +1,5 @@
 """Is a head that was let in let in again, and no other one with it?"""
 
-import hashlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,13 +13,9 @@ from relayd.api.keys import FailedKeys, Keyring
 from relayd.api.known import KnownHead, without_length
 from relayd.api.openai import OPENAI
 from relayd.clock import SystemClock
-from tests.api.conftest import KEY, direct_route, echo
+from tests.api.conftest import KEY, direct_route, echo, known_keys
 
 pytestmark = pytest.mark.pure
-
-
-def digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
 
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\nContent-Length: %b\r\nX-A: b"
@@ -31,9 +25,12 @@ def head(length: bytes = b"12", key: bytes = KEY.encode()) -> bytes:
     return HEAD % (key, length)
 
 
-def door(keys: dict[bytes, str]) -> Door:
-    policy = make_policy("127.0.0.1", keyed=True)
-    return Door([direct_route("/x", echo)], policy, Keyring(keys, FailedKeys(SystemClock())), OPENAI)
+def ring(*keys: str) -> Keyring:
+    return Keyring(FailedKeys(SystemClock()), known_keys(*keys))
+
+
+def door(keys: Keyring) -> Door:
+    return Door([direct_route("/x", echo)], make_policy("127.0.0.1", keyed=True), keys, OPENAI)
 
 
 def admit(subject: Door, raw: bytes) -> Admitted | Answer:
@@ -52,7 +49,7 @@ def recall(subject: Door, raw: bytes, arrived_at: str = "127.0.0.1") -> KnownHea
 
 
 def test_only_the_length_may_differ() -> None:
-    subject = door({digest(KEY): "team"})
+    subject = door(ring(KEY))
     assert isinstance(admit(subject, head()), Admitted)
 
     assert recall(subject, head(b"7")) is not None
@@ -62,35 +59,34 @@ def test_only_the_length_may_differ() -> None:
 
 
 def test_what_was_refused_is_judged_again() -> None:
-    subject = door({digest(KEY): "team"})
+    subject = door(ring(KEY))
     assert isinstance(admit(subject, head(key=b"wrong")), Answer)
 
     assert recall(subject, head(key=b"wrong")) is None
 
 
 def test_a_key_that_is_gone_is_not_known_any_more() -> None:
-    keys = {digest(KEY): "team"}
+    keys = ring(KEY)
     subject = door(keys)
     admit(subject, head())
-    keys.clear()
-    keys[digest("another")] = "other"
+    keys.known = known_keys("another")
 
     assert recall(subject, head()) is None
 
 
 def test_a_request_that_came_while_no_key_was_needed_needs_one_once_there_is_one() -> None:
-    keys: dict[bytes, str] = {}
+    keys = ring()
     subject = door(keys)
     admit(subject, head())
     assert recall(subject, head()) is not None
-    keys[digest(KEY)] = "team"
+    keys.known = known_keys(KEY)
 
     assert recall(subject, head()) is None
 
 
 @pytest.mark.parametrize("field", [b"X-Request-ID: r1", b"Request-Id: r1"])
 def test_each_request_has_an_id_of_its_own_unless_its_head_sets_one(field: bytes) -> None:
-    subject = door({digest(KEY): "team"})
+    subject = door(ring(KEY))
     own = head().replace(b"X-A: b", field)
     for raw in (head(), own):
         admit(subject, raw)
@@ -101,11 +97,11 @@ def test_each_request_has_an_id_of_its_own_unless_its_head_sets_one(field: bytes
     first, second = plain.again().context, plain.again().context
     assert first.request_id != second.request_id
     assert first.request_id == first.headers["X-Request-ID"]
-    assert ("r1", "team") == (named.again().context.request_id, named.again().context.key)
+    assert ("r1", "key-0") == (named.again().context.request_id, named.again().context.key)
 
 
 def test_the_fields_of_one_answer_are_not_those_of_another() -> None:
-    subject = door({digest(KEY): "team"})
+    subject = door(ring(KEY))
     first = admit(subject, head())
     assert isinstance(first, Admitted)
     first.context.headers["X-Relayd-Changed"] = "user"

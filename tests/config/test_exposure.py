@@ -46,17 +46,18 @@ def test_a_name_is_as_open_as_its_most_open_address() -> None:
 
 
 @pytest.mark.pure
-def test_the_refusal_names_three_remedies() -> None:
+def test_the_refusal_names_four_remedies() -> None:
     with pytest.raises(ExposureError) as refused:
         check_exposure("0.0.0.0:9000", NO_KEY, resolver=resolver)
 
-    assert 3 == len(refused.value.remedy.splitlines())
-    for remedy in ("RELAYD_API_KEY=", "--listen 127.0.0.1:9000", "--insecure-bind"):
+    assert 4 == len(refused.value.remedy.splitlines())
+    for remedy in ("RELAYD_API_KEY=", 'require_key = "always"', "--listen 127.0.0.1:9000", "--insecure-bind"):
         assert remedy in refused.value.remedy
 
 
 @pytest.mark.pure
 def test_a_key_or_the_operators_word_opens_the_door() -> None:
+    check_exposure("0.0.0.0:80", NO_KEY, always_keyed=True, resolver=resolver)
     check_exposure("0.0.0.0:80", new_secret(), resolver=resolver)
     check_exposure("0.0.0.0:80", NO_KEY, insecure=True, resolver=resolver)
 

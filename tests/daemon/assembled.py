@@ -71,6 +71,8 @@ def with_parts(state: DesiredState, story: Callable[[Assembled], Awaitable[Resul
             parts, shutdown = assemble(state), Shutdown()
             lock = lock_of_daemon(state.paths.lock)
             stack.callback(lock.close)
+            await parts.keys.open(state.config.server)
+            stack.push_async_callback(parts.keys.close)
             await parts.doors.open(state.config)
             stack.push_async_callback(parts.doors.listener.close, 0)
 

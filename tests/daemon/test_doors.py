@@ -3,14 +3,16 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
-from relayd.api import ModelState, ModelView
+from relayd.api import FailedKeys, Keyring, ModelState, ModelView
 from relayd.clock import SystemClock
 from relayd.config import Config
 from relayd.config.schema import Server
 from relayd.daemon.doors import Doors
+from relayd.daemon.keybook import KeyBook
 from relayd.errors import ListenError
 from relayd.router import Dispatcher, Pools
 from relayd.scheduler import Arrived, Ended, Event, Refusal, Refuse
@@ -46,9 +48,13 @@ class Schedule:
 
 
 @asynccontextmanager
-async def opened(server: Server) -> AsyncIterator[tuple[Doors, Client, Schedule]]:
+async def opened(
+    server: Server, book: KeyBook | None = None
+) -> AsyncIterator[tuple[Doors, Client, Schedule]]:
     schedule = Schedule()
-    doors = Doors(View(), schedule.dispatcher, Pools(), SystemClock())
+    book = book or KeyBook(Path("no-file"), SystemClock())
+    book.configure(server)
+    doors = Doors(View(), schedule.dispatcher, Pools(), SystemClock(), book.keyring)
     url = await doors.open(Config(server=server))
     try:
         yield doors, Client(int(url.rpartition(":")[2])), schedule
@@ -100,8 +106,10 @@ async def test_the_configured_key_has_a_name_in_the_schedule() -> None:
 
 
 async def test_a_reload_judges_the_next_request_by_the_new_rules() -> None:
-    async with opened(ANYWHERE) as (doors, client, _):
+    book = KeyBook(Path("no-file"), SystemClock())
+    async with opened(ANYWHERE, book) as (doors, client, _):
         before = await post(client)
+        book.configure(KEYED)
         doors.follow(doors.make(Config(server=KEYED)))
         after = await post(client)
 
@@ -111,7 +119,9 @@ async def test_a_reload_judges_the_next_request_by_the_new_rules() -> None:
 async def test_a_port_that_is_taken_is_replaced_only_where_that_is_wanted() -> None:
     async with opened(ANYWHERE) as (doors, client, schedule):
         taken = Config(server=Server(listen=f"127.0.0.1:{client.port}"))
-        second = Doors(View(), schedule.dispatcher, Pools(), SystemClock())
+        second = Doors(
+            View(), schedule.dispatcher, Pools(), SystemClock(), Keyring(FailedKeys(SystemClock()))
+        )
         with pytest.raises(ListenError):
             await second.open(taken)
         url = await second.open(taken, any_port=True)

@@ -26,7 +26,7 @@ OTHER = msgspec.structs.replace(MODEL, name="other", aliases=(), replicas=1)
 
 
 def test_every_public_method_is_a_verb() -> None:
-    public = {name for name in vars(Operations) if not name.startswith("_")}
+    public = {name for name in dir(Operations) if not name.startswith("_")}
 
     assert public == {name for _, name in verbs(Operations.__new__(Operations))}
 

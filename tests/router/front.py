@@ -118,7 +118,7 @@ class Front:
             Route("POST", CHAT_PATH, over_aiohttp(self.answer), direct=self.answer),
             Route("GET", CHAT_PATH, over_aiohttp(self.answer)),
         ]
-        return Door(routes, policy, Keyring({}, FailedKeys(SystemClock())), self.dialect)
+        return Door(routes, policy, Keyring(FailedKeys(SystemClock())), self.dialect)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)

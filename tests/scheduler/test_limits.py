@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from relayd.scheduler.limits import Bound, KeyLimits, Meter, MinuteCount, Over, Quota, Spending, period_ends
+from relayd.rights import KeyLimits, Quota
+from relayd.scheduler.limits import Bound, Meter, MinuteCount, Over, Spending, period_ends
 
 pytestmark = pytest.mark.pure
 

@@ -7,10 +7,10 @@ import pytest
 
 from relayd.apikey import is_mistyped
 from relayd.errors import KeyUnknownError, UsageError
-from relayd.scheduler.limits import KeyLimits, Quota
+from relayd.rights import KeyLimits, KeyRights, Quota
 from relayd.secret import Secret
 from relayd.store.database import Database
-from relayd.store.keys import KeyRights, KeyTable, digest_of
+from relayd.store.keys import KeyTable, digest_of
 
 pytestmark = pytest.mark.system
 

@@ -26,6 +26,8 @@ class Server(Section, frozen=True):
     Attributes:
         listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
         api_key: The key that clients send; empty requires none. `${ENV:NAME}` reads that variable.
+        require_key: Who needs a key for models: `auto` is every client once there is a key for models,
+            and no one before; `always` is every client, whatever keys there are.
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default. Applications and
             browser extensions have schemes of their own (`app://`); `null` needs a key.
@@ -49,6 +51,7 @@ class Server(Section, frozen=True):
 
     listen: str = "127.0.0.1:8080"
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    require_key: Literal["auto", "always"] = "auto"
     allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[Origin, ...] = ()
     default_model: DefaultName = ""
