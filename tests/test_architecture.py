@@ -76,6 +76,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
+        "dialects.preset",
     },
     "client": {"daemon.arguments", "daemon.keyreport", "daemon.report"},
     "ui": {

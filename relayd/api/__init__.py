@@ -23,6 +23,7 @@ from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
 from relayd.api.served import behind, peer_of
 from relayd.api.server import Listener, listen
+from relayd.api.transcription import transcription_routes
 
 __all__ = [
     "OPENAI",
@@ -61,4 +62,5 @@ __all__ = [
     "peer_of",
     "rerank_routes",
     "responses_routes",
+    "transcription_routes",
 ]

@@ -1,6 +1,7 @@
 """Anthropic's API: messages, and the count of their tokens, on the engine's own door where that serves it."""
 
 import uuid
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -51,10 +52,14 @@ def _event(problem: Problem) -> bytes:
 ANTHROPIC = Dialect(name="anthropic", error_body=anthropic_error, error_event=_event)
 
 
-def _messages(members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted:
+def _messages(
+    rewrite_ids: bool, members: Members, seen: Peek, model: ModelView, context: RequestContext
+) -> Adapted:
     """Have the engine's own door answer, or its chat where only that follows a format."""
     context.headers["Request-Id"] = context.request_id
-    asked, names = for_engine(members), MessageNames(f"msg_{uuid.uuid4().hex}", seen.model or model.name)
+    asked = for_engine(members)
+    name = context.request_id if rewrite_ids and context.named else f"msg_{uuid.uuid4().hex}"
+    names = MessageNames(name, seen.model or model.name, one_call=asked.parallel is False)
     if asked.format is None:
         return Adapted(
             rewritten(asked.members),
@@ -76,22 +81,27 @@ def _counted(members: Members, _seen: Peek, _model: ModelView, context: RequestC
     return Adapted(rewritten(for_engine(members).members))
 
 
-FORWARDINGS = (
-    Forwarding("/v1/messages", LLAMA_SERVER["/v1/messages"], _messages),
-    Forwarding(
-        "/v1/messages/count_tokens", LLAMA_SERVER["/v1/messages/count_tokens"], _counted, queued=False
-    ),
-)
+def _forwardings(*, rewrite_ids: bool) -> tuple[Forwarding, ...]:
+    path, count = "/v1/messages", "/v1/messages/count_tokens"
+    return (
+        Forwarding(path, LLAMA_SERVER[path], partial(_messages, rewrite_ids)),
+        Forwarding(count, LLAMA_SERVER[count], _counted, queued=False),
+    )
 
 
-def anthropic_routes(inference: Inference) -> tuple[Route, ...]:
-    """Return the routes of Anthropic's API; its list of models is OpenAI's, with the members of both."""
+def anthropic_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
+    """Return the routes of Anthropic's API; its list of models is OpenAI's, with the members of both.
+
+    Args:
+        inference: Reaches replicas.
+        rewrite_ids: Whether a message has the id of its request, where the client gave one.
+    """
     batches = (
         Route(method, path, _no_batches, dialect=ANTHROPIC)
         for method in ("GET", "POST", "DELETE")
         for path in ("/v1/messages/batches", "/v1/messages/batches/")
     )
-    return (*inference.routes(ANTHROPIC, FORWARDINGS), *batches)
+    return (*inference.routes(ANTHROPIC, _forwardings(rewrite_ids=rewrite_ids)), *batches)
 
 
 async def _no_batches(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

@@ -23,6 +23,7 @@ class FileFacts:
         template: How it renders a conversation; empty when it takes none.
         takes_images: It is a projector of images.
         takes_audio: It is a projector of audio.
+        fills_in: It names the tokens for filling in between two texts.
         changed_ns: When the file was last written, in ns since 1970.
     """
 
@@ -38,6 +39,7 @@ class FileFacts:
     template: str = ""
     takes_images: bool = False
     takes_audio: bool = False
+    fills_in: bool = False
     changed_ns: int = 0
 
     @property

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from relayd.api.facts import UNKNOWN, FileFacts
+from relayd.dialects.preset import Preset
 from relayd.errors import ContextExceededError, ModelNotFoundError
 from relayd.router import UNLIMITED, UNTIMED, TimeLimits, TokenLimit
 
@@ -47,7 +48,7 @@ class ModelView:
         created: When the model was configured, in seconds since 1970.
         replicas_cold: Replicas that are wanted and not in memory.
         facts: What its file states.
-        abilities: What it can do: completion, tools, thinking, vision, audio, embedding, rerank.
+        abilities: What it can do: completion, tools, insert, thinking, vision, audio, embedding, rerank.
         reason: Why it cannot be asked now, or has to be loaded first; "" where it serves.
         most_text: Bytes that the text of a slot can have, whatever its tokens; 0 while that is not known.
         host_bytes: RAM that its replicas in memory were planned to take.
@@ -55,6 +56,9 @@ class ModelView:
         is_default: It is meant by requests that name no model.
         times: How long its requests may take.
         tokens: How long its answers may be.
+        served_by: The models that serve a virtual one, those that can now before the others; empty for a
+            model of its own.
+        preset: What a virtual model changes in a request.
     """
 
     name: str
@@ -76,6 +80,13 @@ class ModelView:
     is_default: bool = False
     times: TimeLimits = UNTIMED
     tokens: TokenLimit = UNLIMITED
+    served_by: tuple[str, ...] = ()
+    preset: Preset | None = None
+
+    @property
+    def replicas_of(self) -> str:
+        """The model whose replicas serve it."""
+        return self.served_by[0] if self.served_by else self.name
 
     @property
     def window(self) -> int:
@@ -93,8 +104,13 @@ class ModelDirectory(Protocol):
     """A read-only look at what is configured and how it is."""
 
     def models(self) -> Sequence[ModelView]:
-        """Return every configured model, in the order of the configuration."""
+        """Return every configured model, in the order of the configuration, and then every virtual one."""
         ...
+
+
+def real_models(models: Sequence[ModelView]) -> list[ModelView]:
+    """Return the models that have replicas of their own."""
+    return [model for model in models if not model.served_by]
 
 
 def find_model(name: str | None, models: Sequence[ModelView], ability: str = "completion") -> ModelView:
@@ -122,7 +138,10 @@ def find_model(name: str | None, models: Sequence[ModelView], ability: str = "co
 
 def _default(models: Sequence[ModelView], ability: str) -> ModelView | None:
     """Return the model of requests that name none: the configured one, or the only one that can answer."""
-    able = [model for model in models if ability in model.abilities]
+    real = real_models(models)
+    if len(real) == 1 and not any(model.is_default for model in models):
+        return real[0]
+    able = [model for model in models if ability in model.abilities and (model.is_default or model in real)]
     chosen = [model for model in able if model.is_default] or able
     only = [model for model in chosen if ability == "embedding" or "embedding" not in model.abilities]
     return next((found[0] for found in (chosen, only) if len(found) == 1), None)

@@ -4,7 +4,7 @@ What the engine serves itself passes as it came. A path with an `adapt` may send
 of the engine, and have the answer rewritten by a dialect that knows the request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from relayd.api.admission import RequestContext
 from relayd.api.answer import Answer
 from relayd.api.fleet import ModelView
-from relayd.router import BodyRules, Dialect, Peek
+from relayd.router import Beside, BodyRules, Dialect, Peek
 
 Members = Mapping[str, msgspec.Raw]
 """What a body holds, name by name; the values are still bytes."""
@@ -41,6 +41,9 @@ Adapt = Callable[[Members, Peek, ModelView, RequestContext], Adapted | None]
 Raises RequestError when the request cannot be carried out.
 """
 
+Fit = Callable[[Members, ModelView, Beside], Awaitable[Members]]
+"""Returns members whose texts the model holds, before they are adapted."""
+
 AdaptOrAnswer = Callable[[Members, Peek, ModelView, RequestContext], Adapted | Answer | None]
 """The same, where relayd may answer the request itself."""
 
@@ -54,6 +57,7 @@ class Forwarding:
         rules: What its body may hold.
         adapt: Makes the engine's request of it; None sends it as it came, to the same path.
         ability: What a model needs to be meant where the body names none.
+        fit: Shortens what would not fit into a slot; None has it refused.
         queued: It takes a slot; False is for what the engine answers beside its slots, like counting tokens.
     """
 
@@ -62,6 +66,7 @@ class Forwarding:
     adapt: AdaptOrAnswer | None = None
     queued: bool = True
     ability: str = "completion"
+    fit: Fit | None = None
 
 
 def rewritten(members: Members) -> bytes:

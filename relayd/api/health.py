@@ -6,7 +6,7 @@ from aiohttp import web
 
 from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.answer import json_answer
-from relayd.api.fleet import ModelDirectory, ModelState, ModelView
+from relayd.api.fleet import ModelDirectory, ModelState, ModelView, real_models
 
 
 def overall(models: Sequence[ModelView]) -> str:
@@ -41,12 +41,12 @@ def health_routes(fleet: ModelDirectory) -> tuple[Route, ...]:
         return json_answer({"status": "ok"})
 
     async def ready(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-        if can_serve(fleet.models()):
+        if can_serve(real_models(fleet.models())):
             return json_answer({"status": "ready"})
         return json_answer({"status": "not_ready"}, status=503)
 
     async def health(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-        models = fleet.models()
+        models = real_models(fleet.models())
         summary: dict[str, object] = {"status": overall(models)}
         if context.trusted:
             summary["models"] = [_model(model) for model in models]

@@ -1,13 +1,15 @@
 """How does a request for a model reach a replica, in any dialect?"""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import unquote
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from relayd.api.admission import Incoming, RequestContext, Route
@@ -17,14 +19,25 @@ from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Forwarding
 from relayd.api.served import over_aiohttp
-from relayd.errors import NotFoundError, NotLoadedError
+from relayd.errors import (
+    NotFoundError,
+    NotLoadedError,
+    QueueFullError,
+    QueueTimeoutError,
+    ReplicaStoppedError,
+    RequestError,
+    UnavailableError,
+    UpstreamError,
+)
 from relayd.router import (
     DROP,
+    LLAMA_SERVER,
     Beside,
     BodyRules,
     Call,
     Dialect,
     Dispatcher,
+    ExchangeRecord,
     Exchanges,
     Lease,
     OpenedBody,
@@ -32,6 +45,7 @@ from relayd.router import (
     ProgressComments,
     Proxy,
     Recipient,
+    TimeLimits,
     TimeLimitWatch,
     Unlisted,
     changed,
@@ -65,6 +79,33 @@ def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
         if f"/{tail}".endswith(path) and len(tail) > len(path):
             return unquote(tail.removesuffix(path)), path
     raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")
+
+
+_FALLS_BACK = (QueueFullError, QueueTimeoutError, ReplicaStoppedError, UnavailableError, UpstreamError)
+"""Why another model may carry out a request: what its client did wrong is wrong everywhere, and one that
+crashes replicas reaches no other."""
+
+
+class Delivery(Struct, frozen=True):
+    """A request that is ready for a replica, and where its answer goes.
+
+    Attributes:
+        request: As it came.
+        client: Who gets the answer.
+        context: What is known of the request.
+        call: What a replica gets.
+        dialect: How the answer is written.
+    """
+
+    request: Incoming
+    client: Recipient
+    context: RequestContext
+    call: Call
+    dialect: Dialect
+
+    def may_go_on(self, error: RequestError) -> bool:
+        """Return whether another model may answer after one refused with `error`."""
+        return isinstance(error, _FALLS_BACK) and not self.client.sent_bytes
 
 
 _LARGE = 256 * KIB
@@ -142,7 +183,7 @@ class Inference:
         model = find_model(name, context.visible(self.fleet))
         with self.exchanges.begin(context.request_id, path, context.key) as record:
             call = Call.get(path)
-            found = await self.beside.ask(model.name, call) if self.beside else None
+            found = await self.beside.ask(model.replicas_of, call) if self.beside else None
             if found is None:
                 raise NotLoadedError(
                     f"No replica of {model.name} answers {path} now.",
@@ -156,9 +197,9 @@ class Inference:
         async def serve(
             request: Incoming, client: Recipient, context: RequestContext, named: str | None = None
         ) -> None:
-            key, hold = context.key, self.bodies.hold()
+            hold = self.bodies.hold()
             try:
-                with self.exchanges.begin(context.request_id, path, key) as record:
+                with self.exchanges.begin(context.request_id, path, context.key) as record:
                     model, width, call, spoken = await self._read(
                         request, forwarding, dialect, context, hold, named
                     )
@@ -168,49 +209,72 @@ class Inference:
                         return
                     if model.tokens:
                         call = await self._shortened(call, model, context)
-                    if beside is not None and (found := await beside.ask(model.name, call)):
+                    if beside is not None and (found := await beside.ask(model.replicas_of, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
-                    limits = model.times
-                    if (asked := request.headers.get("X-Request-Timeout")) is not None:
-                        limits = limits.within(asked)
-                    ask = Ask(
-                        model.name,
-                        width,
-                        key,
-                        context.klass,
-                        deadline=self.dispatcher.deadline(),
-                        stream=call.stream,
-                        session=context.session,
-                        flow=key or context.session or request.peer,
-                        body_bytes=len(call.body),
-                    )
-                    with self.dispatcher.open(ask, record) as lease:
-                        if not limits:
-                            await self._forward(request, client, call, lease, spoken, context)
-                            return
-                        with TimeLimitWatch(lease, limits, stream=call.stream):
-                            await self._forward(request, client, call, lease, spoken, context)
+                    delivery = Delivery(request, client, context, call, spoken)
+                    await self.carry(delivery, record, model, width)
             finally:
                 hold.release()
 
         return serve
 
-    async def _forward(
-        self,
-        request: Incoming,
-        client: Recipient,
-        call: Call,
-        lease: Lease,
-        dialect: Dialect,
-        context: RequestContext,
+    async def carry(self, delivery: Delivery, record: ExchangeRecord, model: ModelView, width: int) -> None:
+        """Have a model answer; for a virtual one, the first of its models that takes the request.
+
+        Raises:
+            RequestError: None of them takes it.
+        """
+        request, context, call = delivery.request, delivery.context, delivery.call
+        key = context.key
+        limits = model.times
+        if (asked := request.headers.get("X-Request-Timeout")) is not None:
+            limits = limits.within(asked)
+        ask = Ask(
+            model.replicas_of,
+            width,
+            key,
+            context.klass,
+            deadline=self.dispatcher.deadline(),
+            stream=call.stream,
+            session=context.session,
+            flow=key or context.session or request.peer,
+            body_bytes=len(call.body),
+        )
+        try:
+            await self._try(delivery, record, ask, limits)
+        except RequestError as error:
+            if not model.served_by[1:] or not delivery.may_go_on(error):
+                raise
+            await self._fall_back(model.served_by[1:], delivery, ask, limits)
+
+    async def _fall_back(
+        self, names: Sequence[str], delivery: Delivery, ask: Ask, limits: TimeLimits
     ) -> None:
-        if call.stream and (comments := self.progress):
-            asked = request.headers.get("X-Relayd-Progress")
-            if comments.are_for(asked, client, dialect):
-                await comments.forward(self.proxy, client, call, lease, dialect, context.headers)
+        """Have the first of some other models answer that takes the request; each attempt has a record."""
+        for number, name in enumerate(names, 1):
+            other = replace(ask, model=name, deadline=self.dispatcher.deadline())
+            begin = partial(self.exchanges.begin, delivery.context.request_id, delivery.call.path)
+            try:
+                with begin(ask.key) as record:
+                    await self._try(delivery, record, other, limits)
+            except RequestError as error:
+                if number == len(names) or not delivery.may_go_on(error):
+                    raise
+            else:
                 return
-        await self.proxy.forward(client, call, lease, dialect, context.headers)
+
+    async def _try(self, delivery: Delivery, record: ExchangeRecord, ask: Ask, limits: TimeLimits) -> None:
+        """Have one model answer."""
+        client, call, dialect = delivery.client, delivery.call, delivery.dialect
+        headers = delivery.context.headers
+        with self.dispatcher.open(ask, record) as lease, _watch(lease, limits, stream=call.stream):
+            if call.stream and (comments := self.progress):
+                asked = delivery.request.headers.get("X-Relayd-Progress")
+                if comments.are_for(asked, client, dialect):
+                    await comments.forward(self.proxy, client, call, lease, dialect, headers)
+                    return
+            await self.proxy.forward(client, call, lease, dialect, headers)
 
     async def _read(
         self,
@@ -226,12 +290,15 @@ class Inference:
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
         model = find_model(named or seen.model, context.visible(self.fleet), forwarding.ability)
-        if seen.text_bytes:
+        fit = forwarding.fit if self.beside else None
+        if seen.text_bytes and fit is None:
             check_length(model, seen.text_bytes)
         if (adapt := forwarding.adapt) is not None:
             members = opened.members
             if seen.dropped:
                 members = {name: value for name, value in members.items() if name not in seen.dropped}
+            if fit is not None and self.beside is not None:
+                members = await fit(members, model, self.beside)
             if len(seen.body) > _LARGE:
                 adapted = await self._aside(adapt, members, seen, model, context)
             else:
@@ -242,8 +309,22 @@ class Inference:
                 hold.keep(len(adapted.body))
                 _note(adapted.changed, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
+                call = await self._preset(call, model, context)
                 return model, seen.width, call, adapted.dialect or dialect
-        return model, seen.width, Call(forwarding.path, seen.body, seen.stream), dialect
+        call = Call(forwarding.path, seen.body, seen.stream)
+        return model, seen.width, await self._preset(call, model, context), dialect
+
+    async def _preset(self, call: Call, model: ModelView, context: RequestContext) -> Call:
+        """Return what the engine gets of a request to a virtual model."""
+        if (preset := model.preset) is None:
+            return call
+        accepted = LLAMA_SERVER[call.path].members.keys() | self.unlisted.extra
+        if len(call.body) > _LARGE:
+            body, changes = await self._aside(preset.apply, call.body, accepted)
+        else:
+            body, changes = preset.apply(call.body, accepted)
+        _note(changes, context)
+        return Call(call.path, body, call.stream)
 
     async def _shortened(self, call: Call, model: ModelView, context: RequestContext) -> Call:
         """Return a call whose answer has as many tokens as its model allows."""
@@ -294,6 +375,13 @@ class Inference:
 
     async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
+
+
+_UNWATCHED = nullcontext()
+
+
+def _watch(lease: Lease, limits: TimeLimits, *, stream: bool) -> AbstractContextManager[object]:
+    return TimeLimitWatch(lease, limits, stream=stream) if limits else _UNWATCHED
 
 
 def _note(change: str, context: RequestContext) -> None:

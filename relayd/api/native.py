@@ -6,21 +6,23 @@ Its clients name no model. At the root they mean the only one that can answer, t
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from relayd.api.admission import Access, Handler, RequestContext, Route
-from relayd.api.answer import json_answer
-from relayd.api.fleet import find_model
+from relayd.api.answer import Answer, json_answer
+from relayd.api.fleet import find_model, real_models
 from relayd.api.forwarding import Forwarding
 from relayd.api.inference import Inference, split_tail
 from relayd.api.listing import model_entry
 from relayd.api.openai import OPENAI, openai_forwardings
 from relayd.api.rerank import rerank_forwardings
 from relayd.api.streamed import StreamedClient
+from relayd.dialects.relabelled import relabelled
 from relayd.errors import NotFoundError, NotServedError
-from relayd.router import LLAMA_SERVER
+from relayd.router import LLAMA_SERVER, Call
 
 NATIVE = replace(OPENAI, name="native", last_event=b"")
 
@@ -39,17 +41,21 @@ _BESIDE = (
 
 _PROMETHEUS = "text/plain; version=0.0.4"
 
-_ACCESS = {"/metrics": Access.METRICS}
-"""Who may read what is not for all that may use models."""
+_METRICS = "/metrics"
 
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
 
 
-def native_routes(inference: Inference) -> tuple[Route, ...]:
-    """Return the routes of llama.cpp's own API, and those behind the name of a model."""
+def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
+    """Return the routes of llama.cpp's own API, and those behind the name of a model.
+
+    Args:
+        inference: Reaches replicas.
+        rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
+    """
     fleet = inference.fleet
-    within = (*_forwardings(), *openai_forwardings(), *rerank_forwardings())
+    within = (*_forwardings(), *openai_forwardings(rewrite_ids=rewrite_ids), *rerank_forwardings())
 
     async def behind(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         """Answer about one model, or as one of its replicas does."""
@@ -63,10 +69,8 @@ def native_routes(inference: Inference) -> tuple[Route, ...]:
 
     return (
         *inference.routes(NATIVE, _forwardings()),
-        *(
-            Route("GET", path, _reading(inference, path), _ACCESS.get(path, Access.CLIENT), NATIVE)
-            for path in READ
-        ),
+        *(Route("GET", path, _reading(inference, path), dialect=NATIVE) for path in READ if path != _METRICS),
+        Route("GET", _METRICS, partial(_figures, inference), Access.METRICS, NATIVE),
         *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
         inference.within("/models/", NATIVE, within),
         Route("GET", "/models/", behind, dialect=NATIVE),
@@ -94,6 +98,25 @@ async def _read(
     content_type = _PROMETHEUS if path == "/metrics" else "application/json"
     await inference.look_up(client, name, path, NATIVE, context, content_type)
     return client.response
+
+
+async def _figures(
+    inference: Inference, request: web.BaseRequest, context: RequestContext
+) -> web.StreamResponse:
+    """Answer with the figures of every replica in memory, or of the model of `?model=`.
+
+    Those of the only replica are as it reports them; those of several have model and replica as labels.
+    """
+    if (named := request.query.get("model")) or inference.beside is None:
+        return await _read(inference, request, named, _METRICS, context)
+    pages = [
+        ({"model": model.name, "replica": endpoint.replica}, page.body.decode("utf-8", "replace"))
+        for model in real_models(context.visible(inference.fleet))
+        for endpoint, page in await inference.beside.ask_all(model.name, Call.get(_METRICS))
+        if page.status == 200
+    ]
+    text = pages[0][1] if len(pages) == 1 else relabelled(pages)
+    return Answer(200, text.encode(), {"Server": "relayd", "Content-Type": _PROMETHEUS}).response()
 
 
 async def _read_only(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

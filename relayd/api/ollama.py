@@ -21,6 +21,7 @@ from relayd.api.forwarding import Adapted, Forwarding, Members
 from relayd.api.inference import Inference
 from relayd.api.ollamalist import digest_of, lm_model, lm_models, running, shown, tags
 from relayd.api.openai import OPENAI
+from relayd.api.truncation import fitted
 from relayd.clock import Clock
 from relayd.dialects import ollama_request
 from relayd.dialects.embeddings import shortened
@@ -87,13 +88,18 @@ class OllamaApi:
             Forwarding("/api/chat", OLLAMA["/api/chat"], self._chat),
             Forwarding("/api/generate", OLLAMA["/api/generate"], self._generate),
             Forwarding(
-                "/api/embed", OLLAMA["/api/embed"], partial(self._embed, single=False), ability="embedding"
+                "/api/embed",
+                OLLAMA["/api/embed"],
+                partial(self._embed, single=False),
+                ability="embedding",
+                fit=partial(fitted, "input"),
             ),
             Forwarding(
                 "/api/embeddings",
                 OLLAMA["/api/embeddings"],
                 partial(self._embed, single=True),
                 ability="embedding",
+                fit=partial(fitted, "prompt"),
             ),
         )
         own = {"/api/show": self._show, "/api/pull": self._pull}
@@ -117,20 +123,20 @@ class OllamaApi:
         return Route("GET", path, answer, dialect=OLLAMA_DIALECT)
 
     def _chat(
-        self, members: Members, seen: Peek, model: ModelView, context: RequestContext
+        self, members: Members, seen: Peek, model: ModelView, _context: RequestContext
     ) -> Adapted | Answer:
         if ollama_request.is_empty(members, "messages"):
             return self._only_loaded("chat", members, seen, model)
         asked = ollama_request.chat(members, OPTIONS, stream=seen.stream)
-        return self._asked("chat", asked, seen, model, context)
+        return self._asked("chat", asked, seen, model, ollama_request.unloads(members))
 
     def _generate(
-        self, members: Members, seen: Peek, model: ModelView, context: RequestContext
+        self, members: Members, seen: Peek, model: ModelView, _context: RequestContext
     ) -> Adapted | Answer:
         if ollama_request.is_empty(members, "prompt", "images", "suffix"):
             return self._only_loaded("generate", members, seen, model)
         asked = ollama_request.generate(members, OPTIONS, stream=seen.stream)
-        return self._asked("generate", asked, seen, model, context)
+        return self._asked("generate", asked, seen, model, ollama_request.unloads(members))
 
     def _asked(
         self,
@@ -138,9 +144,11 @@ class OllamaApi:
         asked: ollama_request.EngineRequest,
         seen: Peek,
         model: ModelView,
-        _context: RequestContext,
+        unloads: bool,
     ) -> Adapted:
-        lines = OllamaLines(form, seen.model or model.name, self.clock, stream=seen.stream)
+        """Return what the engine is asked; where the model is to leave memory, it does behind the answer."""
+        release = partial(self.release, model.replicas_of) if unloads else None
+        lines = OllamaLines(form, seen.model or model.name, self.clock, stream=seen.stream, on_end=release)
         return Adapted(
             msgspec.json.encode(asked.body),
             asked.path,
@@ -157,7 +165,7 @@ class OllamaApi:
         answer = loaded(form, seen.model or model.name, reason, self.clock.wall(), stream=seen.stream)
         if reason == "unload":
             fields = {"Server": "relayd", "Content-Type": answer.media_type}
-            if not self.release(model.name):
+            if not self.release(model.replicas_of):
                 fields["X-Relayd-Changed"] = "left out: keep_alive"
             return Answer(200, answer.payload, fields)
         return Adapted(b'{"content":""}', "/tokenize", OLLAMA_DIALECT.answering(answer))

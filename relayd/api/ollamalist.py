@@ -11,7 +11,7 @@ _TAG = ":latest"
 _LASTING = 9_999_999_999
 """Until when a model is listed as loaded, in seconds since 1970: what ends it is memory, not a time."""
 
-_CAPABILITIES = {"completion", "tools", "thinking", "vision", "embedding"}
+_CAPABILITIES = {"completion", "tools", "insert", "thinking", "vision", "embedding"}
 """Abilities that Ollama has a word for, the same as relayd's."""
 
 _LM_STATES: Mapping[ModelState, str] = {

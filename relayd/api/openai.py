@@ -16,6 +16,7 @@ from relayd.api.inference import Inference
 from relayd.api.listing import model_entry, model_list
 from relayd.dialects.embeddings import shortened
 from relayd.dialects.naming import NamedEvents, NamedWhole
+from relayd.dialects.onecall import OneCallEvents, OneCallWhole
 from relayd.dialects.toolchoice import followed
 from relayd.errors import NotServedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
@@ -64,9 +65,12 @@ OPENAI = Dialect(
 
 
 def _with_followed_choice(
-    members: Members, _seen: Peek, _model: ModelView, _context: RequestContext
+    members: Members, seen: Peek, _model: ModelView, _context: RequestContext
 ) -> Adapted | None:
     changed = followed(members)
+    if "tools" in members and bytes(members.get("parallel_tool_calls", b"")) == b"false":
+        body = seen.body if changed is None else rewritten(changed)
+        return Adapted(body, dialect=OPENAI.answering(OneCallEvents() if seen.stream else OneCallWhole()))
     return None if changed is None else Adapted(rewritten(changed))
 
 
@@ -115,9 +119,10 @@ def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:
         adapted = then(members, seen, model, context) if then else None
         if not context.named:
             return adapted
-        name = context.request_id
-        translation = NamedEvents(name) if seen.stream else NamedWhole(name)
-        return replace(adapted or Adapted(seen.body), dialect=OPENAI.answering(translation))
+        adapted, name = adapted or Adapted(seen.body), context.request_id
+        before = adapted.dialect.translation(stream=seen.stream) if adapted.dialect else None
+        translation = NamedEvents(name, before) if seen.stream else NamedWhole(name, before)
+        return replace(adapted, dialect=OPENAI.answering(translation))
 
     return adapt
 
@@ -125,7 +130,6 @@ def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:
 _NO_COUNTERPART = "llama-server has nothing like it."
 NOT_SERVED = {
     "/v1/audio/speech": _NO_COUNTERPART,
-    "/v1/audio/transcriptions": "Send audio as an input_audio part of a chat, to a model that takes it.",
     "/v1/audio/translations": _NO_COUNTERPART,
     "/v1/batches": "Send each request by itself.",
     "/v1/conversations": "Send the whole conversation with each request.",

@@ -6,7 +6,7 @@ from relayd.config.listen import ListenAddress, parse_listen, parse_ports
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files, file_problem
 from relayd.config.naming import NAME, model_name, told_apart
-from relayd.config.schema import Allocation, Config, LoraFile, Model, Section
+from relayd.config.schema import Allocation, Config, LoraFile, Model, Section, VirtualModel
 from relayd.config.written import drop, keep, written_models
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Model",
     "Section",
     "Setting",
+    "VirtualModel",
     "changed_lines",
     "changed_settings",
     "check_exposure",

@@ -6,7 +6,7 @@ Problems are collected, so that one run names them all.
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -69,6 +69,7 @@ class Document:
     Attributes:
         values: The settings that hold, as builtins, paths absolute and secrets filled in.
         models: Place and values of each model.
+        virtual: Place and values of each virtual model.
         problems: What is wrong, each with its place.
         warnings: What the operator should know.
         sources: The file, or the variables.
@@ -76,6 +77,7 @@ class Document:
 
     values: dict[str, Any] = field(default_factory=dict)
     models: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    virtual: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -100,12 +102,12 @@ class Checker:
     def document(self, data: Mapping[str, Any]) -> Document:
         """Return the settings of a parsed relay.toml."""
         values = self._table(Config, data, (), "")
-        models = [
-            (self.place(("model", index, "name")), model)
-            for index, model in enumerate(values.get("model", ()))
-            if model
-        ]
-        return Document(values, models, self.problems)
+        return Document(values, self._named("model", values), self._named("virtual", values), self.problems)
+
+    def _named(self, table: str, values: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return place and values of each block of a table whose blocks have names."""
+        blocks = enumerate(values.get(table, ()))
+        return [(self.place((table, index, "name")), block) for index, block in blocks if block]
 
     def value(self, kind: Any, value: object, path: KeyPath, title: str) -> Any:
         """Return a value as `kind` wants it; None after a problem. `title` names it in the problem."""
@@ -230,6 +232,29 @@ def repeated_names(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]
             if name in seen:
                 problems.append(f"{place}: a model is already called {quote(name)}, at {seen[name]}")
             seen.setdefault(name, place)
+    return problems
+
+
+def unknown_models(
+    virtual: Iterable[tuple[str, Mapping[str, Any]]], models: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[str]:
+    """Return a problem for every model that serves a virtual one and is not configured.
+
+    Args:
+        virtual: Place and values of each virtual model.
+        models: Those of the others; none where all that are on this disk are served.
+    """
+    known = [model["name"] for _, model in models if "name" in model]
+    problems = []
+    for place, block in virtual:
+        title = f"[[virtual]] {quote(block.get('name', ''))}"
+        if not (served_by := block.get("models", ())):
+            problems.append(f"{place}: {title}: models names no model that serves it")
+        for name in served_by if known else ():
+            if name not in known:
+                guess = nearest(name, known)
+                hint = f"; did you mean {quote(guess)}?" if guess else ""
+                problems.append(f"{place}: {title}: there is no [[model]] {quote(name)}{hint}")
     return problems
 
 

@@ -38,13 +38,20 @@ class Setting:
 
 def changed_settings(old: Config, new: Config) -> tuple[Setting, ...]:
     """Return the settings that differ, but for those of models."""
-    return tuple(
+    found = [
         Setting(key, str(was), str(now), key not in RESTART_ONLY)
         for section in old.__struct_fields__
-        if section != "model"
+        if section not in ("model", "virtual")
         for key, was, now in _fields(section, getattr(old, section), getattr(new, section))
         if was != now
-    )
+    ]
+    if old.virtual != new.virtual:
+        found.append(Setting("virtual", _names(old), _names(new), live=True))
+    return tuple(found)
+
+
+def _names(config: Config) -> str:
+    return ", ".join(one.name for one in config.virtual) or "none"
 
 
 def _fields(section: str, old: msgspec.Struct, new: msgspec.Struct) -> list[tuple[str, object, object]]:

@@ -13,7 +13,15 @@ from typing import Any
 
 import msgspec
 
-from relayd.config.check import Document, Surroundings, check, contradictions, holds_key, repeated_names
+from relayd.config.check import (
+    Document,
+    Surroundings,
+    check,
+    contradictions,
+    holds_key,
+    repeated_names,
+    unknown_models,
+)
 from relayd.config.environment import overrides
 from relayd.config.locate import KeyPath, lines, locate
 from relayd.config.migrate import migrated, migrated_written
@@ -68,7 +76,12 @@ def load(
     documents += [shortcut(around), overrides(around)]
     problems = [one for document in documents for one in document.problems]
     models = [model for document in documents for model in document.models]
-    problems += (*repeated_names(models), *contradictions(models))
+    virtual = [one for document in documents for one in document.virtual]
+    problems += (
+        *repeated_names([*models, *virtual]),
+        *contradictions(models),
+        *unknown_models(virtual, models),
+    )
     if problems:
         raise ConfigError("\n".join(problems))
     return Loaded(

@@ -1,6 +1,6 @@
 """What may the value of a setting be: its range and form, and how they are described?"""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -83,6 +83,8 @@ OptionalFilePath = Annotated[
 MemberName = Annotated[
     str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,64}\Z", description="the name of a member of a request's body")
 ]
+
+Parameters = Annotated[dict[str, Any], Meta(description="a table of members of a request's body")]
 
 Share = Annotated[float, Meta(ge=0)]
 

@@ -31,9 +31,11 @@ from relayd.api import (
     peer_of,
     rerank_routes,
     responses_routes,
+    transcription_routes,
 )
 from relayd.clock import Clock
 from relayd.config import Config, parse_listen
+from relayd.daemon.virtual import check_virtual
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
@@ -137,7 +139,12 @@ class Doors:
         return self.url
 
     def make(self, config: Config) -> Door:
-        """Return a door by other rules; `follow` lets clients through it."""
+        """Return a door by other rules; `follow` lets clients through it.
+
+        Raises:
+            ConfigError: A virtual model sets what no client could send.
+        """
+        check_virtual(config)
         server = config.server
         self.bodies.configure(mib(max(server.body_budget_mib, server.max_body_mib)))
         policy = make_policy(
@@ -159,12 +166,14 @@ class Doors:
             bodies=self.bodies,
             beside=self._beside,
         )
+        rewrite_ids = config.compat.rewrite_ids == "named"
         routes = (
-            *openai_routes(inference, rewrite_ids=config.compat.rewrite_ids == "named"),
-            *anthropic_routes(inference),
+            *openai_routes(inference, rewrite_ids=rewrite_ids),
+            *transcription_routes(inference),
+            *anthropic_routes(inference, rewrite_ids=rewrite_ids),
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
-            *native_routes(inference),
+            *native_routes(inference, rewrite_ids=rewrite_ids),
             *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
             *health_routes(self._view),

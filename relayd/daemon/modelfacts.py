@@ -22,8 +22,12 @@ from relayd.gguf import FILE_TYPES, ModelMetadata, read_metadata
 
 _UNKNOWN = FileFacts()
 
-_SCHEMA = 1
+_SCHEMA = 2
 """Layout of the file of facts; those of another one are read anew."""
+
+_MIDDLE_TOKENS = frozenset({"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"})
+"""Keys of the token behind which a model fills in (llama-vocab.cpp); where a file has neither, llama-server
+looks for one by its text, which is not read here."""
 
 _Identity = tuple[int, int, int]
 """Size, time and inode of a file."""
@@ -166,6 +170,7 @@ def facts_of(metadata: ModelMetadata) -> FileFacts:
         template=_text(metadata, "tokenizer.chat_template"),
         takes_images=values.get("clip.has_vision_encoder") is True,
         takes_audio=values.get("clip.has_audio_encoder") is True,
+        fills_in=not _MIDDLE_TOKENS.isdisjoint(values),
     )
 
 

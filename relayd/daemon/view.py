@@ -7,6 +7,7 @@ from relayd.api import UNKNOWN, FileFacts, ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
+from relayd.daemon.virtual import virtual_views
 from relayd.desired.demo import is_demo
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import HOST
@@ -44,10 +45,11 @@ class FleetView:
         return f"<FleetView: {len(self._config.model)} models{', outdated' if self._view is None else ''}>"
 
     def models(self) -> Sequence[ModelView]:
-        """Return every configured model, in the order of the configuration."""
+        """Return every configured model, in the order of the configuration, and then every virtual one."""
         if self._view is None:
             statuses = self._statuses()
-            self._view = tuple(self._model(model, statuses) for model in self._config.model)
+            real = tuple(self._model(model, statuses) for model in self._config.model)
+            self._view = (*real, *virtual_views(self._config, real))
         return self._view
 
     def named(self, name: str) -> str:
@@ -109,6 +111,7 @@ class FleetView:
         can = {
             "completion": True,
             "tools": facts.takes_tools,
+            "insert": facts.fills_in,
             "thinking": facts.thinks,
             "vision": projector.takes_images,
             "audio": projector.takes_audio,

@@ -35,10 +35,12 @@ class MessageNames(msgspec.Struct, frozen=True):
     Attributes:
         id: Its own id.
         model: The model as it was asked for.
+        one_call: Whether no more than one tool may be called; further calls are left out.
     """
 
     id: str
     model: str
+    one_call: bool = False
 
 
 def tool_use_id(engine_id: object) -> str:
@@ -79,6 +81,7 @@ class MessageWriter:
         self._names = names
         self._written: list[bytes] = []
         self._open = ""
+        self._calls = 0
         self.index = -1
 
     def __repr__(self) -> str:
@@ -108,13 +111,23 @@ class MessageWriter:
 
     def call(self, call_id: str, name: str) -> None:
         """Begin a call of a tool."""
+        self._calls += 1
+        if self._is_left_out():
+            self.stop()
+            return
         block = {"type": "tool_use", "id": tool_use_id(call_id), "name": name, "input": {}}
         self._start("tool_use", block)
 
     def argue(self, text: str) -> None:
         """Write more of the JSON of the last call's arguments."""
+        if self._is_left_out():
+            return
         delta = {"type": "input_json_delta", "partial_json": text}
         self._write("content_block_delta", index=self.index, delta=delta)
+
+    def _is_left_out(self) -> bool:
+        """Return whether the last call is one too many."""
+        return self._names.one_call and self._calls > 1
 
     def delta(self, kind: str, delta: object) -> None:
         """Write more of a block of this kind, which begins with it unless it is open."""
@@ -313,9 +326,11 @@ class MessageWhole(CollectedAnswer):
         message |= {"id": self._names.id, "model": self._names.model}
         if message.get("stop_sequence") is not None:
             message["stop_reason"] = "stop_sequence"
-        for block in message.get("content") or ():
-            if block.get("type") == "tool_use":
-                block["id"] = tool_use_id(block.get("id"))
+        calls = [block for block in message.get("content") or () if block.get("type") == "tool_use"]
+        for block in calls:
+            block["id"] = tool_use_id(block.get("id"))
+        if self._names.one_call and len(calls) > 1:
+            message["content"] = [block for block in message["content"] if block not in calls[1:]]
         return _encode(message)
 
 
@@ -329,6 +344,7 @@ class WholeMessageWriter:
     def __init__(self, names: MessageNames) -> None:
         self._names = names
         self._content: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
         self._made = b""
 
     def __repr__(self) -> str:
@@ -347,14 +363,17 @@ class WholeMessageWriter:
 
     def call(self, call_id: str, name: str) -> None:
         """Take a call of a tool."""
-        self._content.append({"type": "tool_use", "id": tool_use_id(call_id), "name": name, "input": {}})
+        call: dict[str, Any] = {"type": "tool_use", "id": tool_use_id(call_id), "name": name, "input": {}}
+        if not (self._names.one_call and self._calls):
+            self._content.append(call)
+        self._calls.append(call)
 
     def argue(self, text: str) -> None:
         """Take the last call's arguments."""
         try:
-            self._content[-1]["input"] = msgspec.json.decode(text)
+            self._calls[-1]["input"] = msgspec.json.decode(text)
         except msgspec.DecodeError:
-            self._content[-1]["input"] = {}
+            self._calls[-1]["input"] = {}
 
     def finish(self, reason: str, counts: AnswerCost) -> None:
         """Make the message."""

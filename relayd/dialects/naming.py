@@ -4,11 +4,25 @@ Only where that is configured: most answers pass as they came.
 """
 
 import re
+from typing import Protocol
 
 import msgspec
 
 from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter
+
+
+class Rewriting(Protocol):
+    """Rewrites an answer before it gets its id."""
+
+    def feed(self, payload: bytes) -> bytes:
+        """Take the next bytes and return what can be written."""
+        ...
+
+    def end(self) -> bytes:
+        """Return what is left to write."""
+        ...
+
 
 _ID = re.compile(rb'"id":"((?:chat)?cmpl-[A-Za-z0-9]+)"')
 """The id of an answer; quotes inside of a text are escaped, so none of these is the model's."""
@@ -23,11 +37,13 @@ class NamedEvents:
 
     Args:
         name: The client's id.
+        before: What else is rewritten, event by event.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, before: Rewriting | None = None) -> None:
+        self._before = before
         self._member = _member(name)
         self._engines = b""
         self._events = EventSplitter()
@@ -37,6 +53,8 @@ class NamedEvents:
 
     def feed(self, payload: bytes) -> bytes:
         """Take the next bytes and return the events that are complete."""
+        if self._before is not None:
+            payload = self._before.feed(payload)
         events = self._events.feed(payload)
         if not events:
             return b""
@@ -55,14 +73,18 @@ class NamedWhole(CollectedAnswer):
 
     Args:
         name: The client's id.
+        before: What else is rewritten.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, before: Rewriting | None = None) -> None:
         super().__init__()
+        self._before = before
         self._member = _member(name)
 
     def end(self) -> bytes:
         """Return the whole answer."""
         whole = self.collected()
+        if self._before is not None:
+            whole = self._before.feed(whole) + self._before.end()
         found = _ID.search(whole)
         return whole.replace(found[0], self._member, 1) if found else whole

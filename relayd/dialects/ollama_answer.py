@@ -4,6 +4,7 @@ Each line is a write of its own, and what arrives together is one line: some cli
 piece of a stream as one JSON value. The last line holds nothing but figures.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -126,10 +127,20 @@ class OllamaLines:
         model: The model as the client named it.
         clock: Measures and dates.
         stream: It is asked for as lines.
+        on_end: Called once the answer is complete.
     """
 
-    def __init__(self, form: Form, model: str, clock: TimeSource, *, stream: bool) -> None:
+    def __init__(
+        self,
+        form: Form,
+        model: str,
+        clock: TimeSource,
+        *,
+        stream: bool,
+        on_end: Callable[[], object] | None = None,
+    ) -> None:
         self.media_type = NDJSON if stream else "application/json"
+        self._on_end = on_end
         self._form, self._model, self._clock, self._stream = form, model, clock, stream
         self._began = clock.monotonic()
         self._events = EventSplitter()
@@ -160,9 +171,11 @@ class OllamaLines:
         Raises:
             UpstreamError: The answer is incomplete, or not what it should be.
         """
+        if self._stream and not self._end.over:
+            raise UpstreamError("The replica closed an event stream before its last event.")
+        if self._on_end is not None:
+            self._on_end()
         if self._stream:
-            if not self._end.over:
-                raise UpstreamError("The replica closed an event stream before its last event.")
             return b""
         self._read(b"".join(self._whole))
         self._end.over = True

@@ -53,7 +53,15 @@ class Beside:
         if not (endpoints := self._serving(model)):
             return None
         await become_task()
-        endpoint = endpoints[next(self._turns) % len(endpoints)]
+        return await self._ask(endpoints[next(self._turns) % len(endpoints)], call)
+
+    async def ask_all(self, model: str, call: Call) -> list[tuple[Endpoint, Fetched]]:
+        """Return what every replica of a model answers; those that do not are left out."""
+        await become_task()
+        found = [await self._ask(endpoint, call) for endpoint in self._serving(model)]
+        return [one for one in found if one is not None]
+
+    async def _ask(self, endpoint: Endpoint, call: Call) -> tuple[Endpoint, Fetched] | None:
         async with self._places.setdefault(endpoint.replica, asyncio.Semaphore(AT_ONCE)):
             try:
                 fetched = await self._pools.fetch(endpoint, call, timeout_seconds=_TIMEOUT_SECONDS)

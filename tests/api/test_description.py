@@ -22,6 +22,7 @@ from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
 from relayd.api.ollama import NO_CHANGES
 from relayd.api.openai import NOT_SERVED
+from relayd.api.transcription import transcription_routes
 from relayd.clock import SystemClock
 from relayd.router import LLAMA_SERVER
 from relayd.router.members import MemberRule, flag, flag_or_number, number, real, refused, shaped, text, texts
@@ -39,6 +40,7 @@ def every_route(inference: Inference) -> tuple[Route, ...]:
         *anthropic_routes(inference),
         *responses_routes(inference, KeptResponses(SystemClock()), SystemClock()),
         *rerank_routes(inference),
+        *transcription_routes(inference),
         *native_routes(inference),
         *ollama_routes(inference, SystemClock()),
         *lm_studio_routes(inference),

@@ -13,7 +13,8 @@ from msgspec.structs import fields
 from relayd.config.check import Surroundings, check
 from relayd.config.describe import describe, is_array, is_section
 from relayd.config.locate import lines
-from relayd.config.schema import Allocation, Config, LoraFile, Model, ReplicaRange, Section
+from relayd.config.schema import Allocation, Config, LoraFile, Model, ReplicaRange, Section, VirtualModel
+from relayd.daemon.virtual import check_virtual
 
 pytestmark = pytest.mark.pure
 
@@ -107,6 +108,14 @@ def test_the_commented_models_of_the_example_parse_to_the_defaults() -> None:
     assert 1 == len(model.lora)
 
 
+def test_the_virtual_model_of_the_example_parses_and_names_what_could_be_set() -> None:
+    config = parse(uncommented_models())
+    (virtual,) = config.virtual
+
+    assert virtual.models
+    check_virtual(config)
+
+
 def test_the_commented_models_of_the_example_have_every_key_with_a_comment() -> None:
     text = uncommented_models()
     keys = re.findall(r"^(\w+) = .*?  # \S", text, re.MULTILINE)
@@ -116,6 +125,7 @@ def test_the_commented_models_of_the_example_have_every_key_with_a_comment() -> 
         *(key for key in Model.__struct_fields__ if key not in tables),
         *Allocation.__struct_fields__,
         *LoraFile.__struct_fields__,
+        *VirtualModel.__struct_fields__,
     ]
 
     assert expected == keys

@@ -5,6 +5,7 @@ from relayd.config.schema.running import EngineSettings, Logs, Probe, Replicas, 
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
 from relayd.config.schema.stores import Catalog, MemoryBudget, Models
+from relayd.config.schema.virtual import VirtualModel
 
 __all__ = [
     "Allocation",
@@ -24,6 +25,7 @@ __all__ = [
     "Restart",
     "Section",
     "Server",
+    "VirtualModel",
 ]
 
 
@@ -43,6 +45,7 @@ class Config(Section, frozen=True):
         catalog: Where a newer catalogue is found.
         memory: How much memory models may take.
         model: The models that clients can ask for.
+        virtual: Names with parameters of their own, which those models serve.
     """
 
     server: Server = Server()
@@ -57,3 +60,4 @@ class Config(Section, frozen=True):
     catalog: Catalog = Catalog()
     memory: MemoryBudget = MemoryBudget()
     model: tuple[Model, ...] = ()
+    virtual: tuple[VirtualModel, ...] = ()
