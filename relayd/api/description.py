@@ -35,7 +35,7 @@ SUMMARIES: Mapping[str, str] = {
     "/v1/reranking": "The same as /v1/rerank.",
     "/reranking": "The same as /v1/rerank.",
     "/v2/rerank": "Rank documents for a query (Cohere).",
-    "/v1/audio/transcriptions": "Write down what is said (OpenAI), by a model that takes audio.",
+    "/v1/audio/transcriptions": "Transcribe speech (OpenAI), by a model that takes audio.",
     "/audio/transcriptions": "The same as /v1/audio/transcriptions.",
     "/v1/models": "List the models, with window, capabilities and state.",
     "/models": "The same as /v1/models.",

@@ -111,6 +111,7 @@ async def listen(
     *,
     dialect: Dialect,
     socks: Sequence[socket.socket] = (),
+    further: Sequence[tuple[str, int]] = (),
     door: Callable[[], Door] | None = None,
 ) -> Listener:
     """Open the doors.
@@ -122,6 +123,7 @@ async def listen(
         limits: What clients may hold open.
         dialect: How errors are written to requests that never reach the handler.
         socks: Sockets that listen there already; the listener closes them.
+        further: More names or addresses to listen on, each with its port.
         door: Who lets requests in that the lane answers itself; None leaves them to the handler.
 
     Raises:
@@ -135,14 +137,32 @@ async def listen(
     server = aiohttp_server(handler, lingering_seconds=LINGERING_SECONDS)
     lanes = Lanes(limits, ConnectionLimiter(limits), Deadlines(loop), server, dialect, SystemClock(), door)
     connection = partial(Lane, lanes)
+    own = socks or await _bound([(host, port), *further])
     try:
-        own = socks or bound(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in own]
     except OSError as error:
         raise _refused(host, port, error) from error
     names = (one.getsockname() for listening in opened for one in listening.sockets)
     addresses = tuple((str(name[0]), int(name[1])) for name in names)
     return Listener(addresses, tuple(opened), lanes)
+
+
+async def _bound(places: Sequence[tuple[str, int]]) -> list[socket.socket]:
+    """Return a socket for each address of some places; none stays open where one cannot be had.
+
+    Raises:
+        ListenError: One cannot be listened on.
+    """
+    opened: list[socket.socket] = []
+    for host, port in places:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            opened += bound(found)
+        except OSError as error:
+            for one in opened:
+                one.close()
+            raise _refused(host, port, error) from error
+    return opened
 
 
 def _refused(host: str, port: int, error: OSError) -> ListenError:

@@ -36,7 +36,8 @@ def transcription_routes(inference: Inference) -> tuple[Route, ...]:
                         request, limit=limit, progress_seconds=inference.body_seconds, hold=hold
                     )
                 form = read_form(body, boundary_of(request.headers.get("Content-Type", "")))
-                model = _listening(find_model(_field(form, "model") or None, context.visible(inference.fleet)))
+                models = context.visible(inference.fleet)
+                model = _listening(find_model(_field(form, "model") or None, models))
                 if left_out := sorted({part.name for part in form} - {*FIELDS}):
                     context.headers["X-Relayd-Changed"] = f"left out: {', '.join(map(_plain, left_out))}"
                 delivery = Delivery(request, client, context, _call(form), OPENAI)

@@ -11,7 +11,7 @@ from relayd.config import (
     check_exposure,
     check_model_files,
     file_problem,
-    parse_listen,
+    parse_addresses,
     parse_ports,
 )
 from relayd.engine.commandline import files_named
@@ -113,7 +113,7 @@ def _door(config: Config) -> Iterator[Finding]:
         )
 
 
-def _is_exposed(listen: str) -> bool:
+def _is_exposed(listen: str | Sequence[str]) -> bool:
     try:
         check_exposure(listen, Secret(""))
     except RelaydError:
@@ -122,12 +122,12 @@ def _is_exposed(listen: str) -> bool:
 
 
 def _ports(config: Config) -> Iterator[Finding]:
-    address = parse_listen(config.server.listen)
-    if why := _taken(address.host, address.port):
-        remedy = "Stop the program that listens there, or set server.listen."
-        yield Finding("port", Severity.PROBLEM, f"{address}: {why}", remedy)
-    else:
-        yield Finding("port", Severity.OK, f"{address} is free")
+    for address in parse_addresses(config.server.listen):
+        if why := _taken(address.host, address.port):
+            remedy = "Stop the program that listens there, or set server.listen."
+            yield Finding("port", Severity.PROBLEM, f"{address}: {why}", remedy)
+        else:
+            yield Finding("port", Severity.OK, f"{address} is free")
     needed = sum(model.most_replicas for model in config.model)
     if config.replicas.listen == "tcp" and needed:
         ports = parse_ports(config.replicas.ports)

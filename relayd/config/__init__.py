@@ -2,7 +2,7 @@
 
 from relayd.config.diff import Setting, changed_lines, changed_settings
 from relayd.config.exposure import check_exposure
-from relayd.config.listen import ListenAddress, parse_listen, parse_ports
+from relayd.config.listen import ListenAddress, parse_addresses, parse_listen, parse_ports, show_addresses
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files, file_problem
 from relayd.config.naming import NAME, model_name, told_apart
@@ -30,8 +30,10 @@ __all__ = [
     "keep",
     "load",
     "model_name",
+    "parse_addresses",
     "parse_listen",
     "parse_ports",
+    "show_addresses",
     "told_apart",
     "written_models",
 ]

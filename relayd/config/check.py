@@ -198,7 +198,7 @@ class Checker:
 
     def _meant(self, value: Any, path: KeyPath, title: str) -> Any:
         """Check the grammar of a value whose type is right, and return it."""
-        grammar = _GRAMMARS.get(path)
+        grammar = _GRAMMARS.get(path[:2])
         if grammar is not None:
             try:
                 grammar(value)

@@ -77,7 +77,17 @@ def given(kind: Any) -> Any:
 def meant(kind: Any, value: object) -> Any:
     """Return which type of a setting that takes a table or something else a value is to have."""
     several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return next((one for one in several if is_section(one) == isinstance(value, dict)), several[0])
+
+    def fits(one: Any) -> bool:
+        if isinstance(value, dict):
+            return is_section(one)
+        return not is_section(one) and _is_list(one) == isinstance(value, list)
+
+    return next(filter(fits, several), several[0])
+
+
+def _is_list(kind: Any) -> bool:
+    return isinstance(types.type_info(kind), types.VarTupleType)
 
 
 def is_section(kind: Any) -> bool:

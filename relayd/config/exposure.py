@@ -2,10 +2,10 @@
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from relayd.config.check import HOW_TO_MAKE_A_KEY
-from relayd.config.listen import parse_listen
+from relayd.config.listen import ListenAddress, parse_addresses
 from relayd.errors import ExposureError, ListenError
 from relayd.secret import Secret
 
@@ -27,7 +27,7 @@ def resolve(host: str) -> list[str]:
 
 
 def check_exposure(
-    listen: str,
+    listen: str | Sequence[str],
     api_key: Secret,
     *,
     always_keyed: bool = False,
@@ -39,7 +39,7 @@ def check_exposure(
     A wildcard counts as reachable, and a host name unless every address of it is loopback.
 
     Args:
-        listen: HOST:PORT.
+        listen: HOST:PORT, or several.
         api_key: The configured key; empty is none.
         always_keyed: Whether every client needs a key, whatever keys there are (`require_key = "always"`).
         insecure: Whether the operator allowed it (`--insecure-bind`).
@@ -50,9 +50,12 @@ def check_exposure(
         ConfigError: `listen` is not HOST:PORT.
         ListenError: The host cannot be resolved.
     """
-    address = parse_listen(listen)
-    if api_key or always_keyed or insecure:
-        return
+    for address in parse_addresses(listen):
+        if not (api_key or always_keyed or insecure):
+            _check_closed(address, resolver)
+
+
+def _check_closed(address: ListenAddress, resolver: Callable[[str], Iterable[str]]) -> None:
     found = list(resolver(address.host))
     if found and all(_is_loopback(one) for one in found):
         return

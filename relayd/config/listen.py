@@ -1,6 +1,7 @@
 """Listening addresses (HOST:PORT) and port ranges."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd.errors import ConfigError
@@ -36,6 +37,23 @@ def parse_listen(text: str) -> ListenAddress:
             "or [::1]:8080 for IPv6.",
         )
     return ListenAddress(found["ipv6"] or found["host"], int(found["port"]))
+
+
+def parse_addresses(listen: str | Sequence[str]) -> tuple[ListenAddress, ...]:
+    """Read one HOST:PORT or a list of them, each of which counts once.
+
+    Raises:
+        ConfigError: One is anything else, or there is none.
+    """
+    several = (listen,) if isinstance(listen, str) else listen
+    if not several:
+        raise ConfigError("listen names no address", remedy="Write at least one, such as 127.0.0.1:8080.")
+    return tuple(dict.fromkeys(map(parse_listen, several)))
+
+
+def show_addresses(listen: str | Sequence[str]) -> str:
+    """Return the addresses of a setting as people write them."""
+    return ", ".join(map(str, parse_addresses(listen)))
 
 
 def parse_ports(text: str) -> range:

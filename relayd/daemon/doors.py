@@ -34,7 +34,7 @@ from relayd.api import (
     transcription_routes,
 )
 from relayd.clock import Clock
-from relayd.config import Config, parse_listen
+from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
 from relayd.daemon.virtual import check_virtual
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError, RequestError
@@ -65,6 +65,7 @@ class Doors:
     listener: Listener
     listen: str
     """What is open, and where, as configured; set by `open`."""
+    _addresses: tuple[ListenAddress, ...]
 
     def __init__(
         self,
@@ -111,8 +112,8 @@ class Doors:
             ListenError: The address cannot be listened on.
         """
         server = config.server
-        self.listen = server.listen
-        address = parse_listen(self.listen)
+        self._addresses = address, *further = parse_addresses(server.listen)
+        self.listen = show_addresses(server.listen)
         served, door = behind(self._current), self._current
         self._door = self.make(config)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -128,6 +129,7 @@ class Doors:
                 dialect=OPENAI,
                 socks=inherited,
                 door=door,
+                further=[(one.host, one.port) for one in further],
             )
         except ListenError:
             if not any_port:
@@ -147,9 +149,10 @@ class Doors:
         check_virtual(config)
         server = config.server
         self.bodies.configure(mib(max(server.body_budget_mib, server.max_body_mib)))
+        first, *further = self._addresses  # a reload keeps them; the next start may change them
         policy = make_policy(
-            parse_listen(self.listen).host,  # a reload keeps the address; the next start may change it
-            allowed_hosts=server.allowed_hosts,
+            first.host,
+            allowed_hosts=(*server.allowed_hosts, *(one.host for one in further)),
             cors_origins=server.cors_origins,
             keyed=bool(server.api_key) or server.require_key == "always",
         )

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from relayd.config import parse_listen
+from relayd.config import parse_addresses, show_addresses
 from relayd.daemon.inventory import take_up
 from relayd.daemon.parts import DaemonParts
 from relayd.desired.state import DesiredState
@@ -15,7 +15,7 @@ from relayd.handover import HandoverState, Predecessor, predecessor_of
 from relayd.handover.predecessor import CHANNEL_VARIABLE
 from relayd.journal import Journal
 from relayd.lock import Lock, lock_of_daemon
-from relayd.service import inherited_socket
+from relayd.service import inherited_sockets
 from relayd.supervisor.orphans import end_orphans
 
 
@@ -66,14 +66,13 @@ def takes_over(environ: Mapping[str, str]) -> bool:
 
 def _claim_free(desired: DesiredState) -> Claim:
     lock = lock_of_daemon(desired.paths.lock)
-    server = parse_listen(desired.config.server.listen)
-    opened = inherited_socket(desired.environ, server.host, server.port)
-    return Claim(lock, (opened,) if opened else ())
+    places = [(one.host, one.port) for one in parse_addresses(desired.config.server.listen)]
+    return Claim(lock, tuple(inherited_sockets(desired.environ, places)))
 
 
 async def _claim_from(predecessor: Predecessor, desired: DesiredState) -> Claim:
     try:
-        shared = await predecessor.prepare(desired.config.server.listen)
+        shared = await predecessor.prepare(show_addresses(desired.config.server.listen))
         path = desired.paths.lock
         if (lock := Lock.inherited(path, shared.lock)) is None:
             raise UpgradeError(

@@ -7,28 +7,31 @@ meanwhile wait instead of being refused.
 import ipaddress
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from relayd.errors import ListenError
 
 _FIRST_DESCRIPTOR = 3
 
 
-def inherited_socket(
-    environ: Mapping[str, str], host: str, port: int, pid: int | None = None
-) -> socket.socket | None:
-    """Return the socket on the configured address that was opened for us, and close any other.
+Place = tuple[str, int]
+"""A configured address and port; port 0 takes any."""
+
+
+def inherited_sockets(
+    environ: Mapping[str, str], places: Sequence[Place], pid: int | None = None
+) -> list[socket.socket]:
+    """Return the sockets on the configured addresses that were opened for us, and close any other.
 
     Args:
         environ: Variables of this process; they are only read.
-        host: Configured address.
-        port: Configured port; 0 takes any.
+        places: What is configured.
         pid: This process.
 
     Raises:
-        ListenError: There are some, and none of them listens there.
+        ListenError: There are some, and an address has none.
     """
-    return choose(adopt(inherited_descriptors(environ, os.getpid() if pid is None else pid)), host, port)
+    return choose(adopt(inherited_descriptors(environ, os.getpid() if pid is None else pid)), places)
 
 
 def inherited_descriptors(environ: Mapping[str, str], pid: int) -> range:
@@ -61,30 +64,34 @@ def adopt(descriptors: range) -> list[socket.socket]:
     return adopted
 
 
-def choose(sockets: list[socket.socket], host: str, port: int) -> socket.socket | None:
-    """Return the one that listens on the configured address, and close the others; None if there are none.
+def choose(sockets: list[socket.socket], places: Sequence[Place]) -> list[socket.socket]:
+    """Return those that listen on the configured addresses, and close the others; none if there are none.
 
-    Which clients the daemon accepts follows from the configured address, so no other address is taken.
+    Which clients the daemon accepts follows from the configured addresses, so no other one is taken.
 
     Args:
         sockets: What was inherited.
-        host: Configured address.
-        port: Configured port; 0 takes any.
+        places: What is configured.
 
     Raises:
-        ListenError: There are some, and none of them is that one.
+        ListenError: There are some, and an address has none.
     """
-    chosen = next((one for one in sockets if _listens_on(one, host, port)), None)
+    chosen = [next((one for one in sockets if _listens_on(one, *place)), None) for place in places]
     found = ", ".join(_shown(one) for one in sockets)
+    complete = [one for one in chosen if one is not None]
+    is_complete = len(complete) == len(places)
     for one in sockets:
-        if one is not chosen:
+        if one not in complete or not is_complete:
             one.close()
-    if sockets and chosen is None:
+    if sockets and not is_complete:
+        missing = ", ".join(
+            f"{host} port {port}" for (host, port), one in zip(places, chosen, strict=True) if one is None
+        )
         raise ListenError(
-            f"the service manager listens on {found}, and server.listen is {host} port {port}",
+            f"the service manager listens on {found}, and server.listen is {missing}",
             remedy="Write the units again with `relayd service install`.",
         )
-    return chosen
+    return complete
 
 
 def _listens_on(one: socket.socket, host: str, port: int) -> bool:

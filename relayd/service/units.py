@@ -34,7 +34,8 @@ class Service:
         environment: Variables it gets.
         environment_file: File with further variables of the operator, such as keys; may be missing.
         stop_seconds: Longest time of an orderly stop.
-        listen: `ADDRESS:PORT` that the service manager listens on for it; empty leaves that to relayd.
+        listen: `ADDRESS:PORT` that the service manager listens on for it, several with spaces between;
+            empty leaves that to relayd.
         local: Whether only this machine reaches it; then it reaches nothing else either.
         log: File for output that launchd would discard.
         home: Home of the person whose session runs it.
@@ -76,7 +77,8 @@ def systemd_service(service: Service) -> str:
 
 def systemd_socket(service: Service) -> str:
     """Return relayd.socket; the service needs an address for it."""
-    return _marked(_SOCKET.format(listen=service.listen, backlog=BACKLOG))
+    listen = "\nListenStream=".join(service.listen.split())
+    return _marked(_SOCKET.format(listen=listen, backlog=BACKLOG))
 
 
 def sysusers() -> str:

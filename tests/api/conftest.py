@@ -58,9 +58,10 @@ class Client:
 
     port: int
     listener: Listener | None = None
+    host: str = "127.0.0.1"
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        return await asyncio.open_connection(self.host, self.port)
 
     async def ask(self, raw: bytes) -> Response:
         """Send bytes over a connection of their own and return the first response."""

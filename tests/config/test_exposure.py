@@ -72,3 +72,9 @@ def test_an_address_resolves_to_itself(host: str) -> None:
 def test_a_name_that_cannot_be_looked_up_is_named() -> None:
     with pytest.raises(ListenError, match=r'the host "no..such" of the listening address cannot be resolved'):
         resolve("no..such")
+
+
+@pytest.mark.pure
+def test_each_address_of_a_list_is_judged() -> None:
+    with pytest.raises(ExposureError, match=r"0\.0\.0\.0:11434"):
+        check_exposure(("127.0.0.1:8080", "0.0.0.0:11434"), NO_KEY, resolver=lambda host: [host])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relayd.config.listen import ListenAddress, parse_listen, parse_ports
+from relayd.config.listen import ListenAddress, parse_addresses, parse_listen, parse_ports, show_addresses
 from relayd.errors import ConfigError
 
 pytestmark = pytest.mark.pure
@@ -55,3 +55,16 @@ def test_a_range_that_is_not_two_numbers_is_refused(text: str) -> None:
 def test_ports_out_of_order_or_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=f"'{text}' is not a range of ports"):
         parse_ports(text)
+
+
+def test_one_address_or_a_list_is_read_and_each_counts_once() -> None:
+    one, other = ListenAddress("127.0.0.1", 8080), ListenAddress("127.0.0.1", 11434)
+
+    assert (one,) == parse_addresses("127.0.0.1:8080")
+    assert (one, other) == parse_addresses(["127.0.0.1:8080", "127.0.0.1:11434", "127.0.0.1:8080"])
+    assert "127.0.0.1:8080, 127.0.0.1:11434" == show_addresses(["127.0.0.1:8080", "127.0.0.1:11434"])
+
+
+def test_a_list_without_addresses_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        parse_addresses([])

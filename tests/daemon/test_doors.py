@@ -128,3 +128,25 @@ async def test_a_port_that_is_taken_is_replaced_only_where_that_is_wanted() -> N
         await second.listener.close(0)
 
     assert url != doors.url
+
+
+async def test_every_listed_address_serves_and_closes_with_the_others() -> None:
+    async with opened(Server(listen=("127.0.0.1:0", "127.0.0.2:0"))) as (doors, _, _):
+        answers = [
+            await Client(port, host=host).ask(b"GET /healthz HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode())
+            for host, port in doors.listener.addresses
+        ]
+
+    assert [200, 200] == [answer.status for answer in answers]
+    assert "127.0.0.1:0, 127.0.0.2:0" == doors.listen
+
+
+async def test_where_one_address_is_taken_none_stays_open() -> None:
+    async with opened(ANYWHERE) as (_, client, schedule):
+        both = Config(server=Server(listen=(f"127.0.0.2:{client.port}", f"127.0.0.1:{client.port}")))
+        book = KeyBook(Path("no-file"), SystemClock())
+        second = Doors(View(), schedule.dispatcher, Pools(), SystemClock(), book.keyring)
+        with pytest.raises(ListenError, match=f"127.0.0.1:{client.port}"):
+            await second.open(both)
+        with pytest.raises(ConnectionRefusedError):
+            await Client(client.port, host="127.0.0.2").connect()

@@ -174,6 +174,12 @@ def test_the_socket_unit_listens_where_the_daemon_would(listen: str) -> None:
     assert ["512"] == found["Socket.Backlog"]
 
 
+def test_the_socket_unit_listens_on_each_address() -> None:
+    found = settings(systemd_socket(service(listen="127.0.0.1:8080 127.0.0.1:11434")))
+
+    assert ["127.0.0.1:8080", "127.0.0.1:11434"] == found["Socket.ListenStream"]
+
+
 def test_the_user_may_use_gpus() -> None:
     assert {"m relayd render", "m relayd video"} <= set(sysusers().splitlines())
 

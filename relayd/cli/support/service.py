@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from relayd.config import Config, load, parse_listen
+from relayd.config import Config, load, parse_addresses
 from relayd.errors import UsageError
 from relayd.folders import cache_dir, config_dir, data_dir, runtime_dir, state_dir
 from relayd.service.budget import stop_budget_seconds
@@ -66,7 +66,8 @@ def service_of(kind: ServiceKind, program: Path | None, file: Path | None) -> Se
     folders = folders_of(kind)
     environment_file = Path(folders["XDG_CONFIG_HOME"]) / "relayd/environment"
     config = _config(file, folders | _variables(environment_file), system=kind.system)
-    address, replicas = parse_listen(config.server.listen), config.replicas
+    addresses, replicas = parse_addresses(config.server.listen), config.replicas
+    are_fixed = all(_is_address(address.host) and address.port for address in addresses)
     flags = ("--config", str(file.absolute())) if file else ()
     return Service(
         command=(*program_of(program), "serve", *flags),
@@ -76,8 +77,8 @@ def service_of(kind: ServiceKind, program: Path | None, file: Path | None) -> Se
         stop_seconds=stop_budget_seconds(
             replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds
         ),
-        listen=str(address) if _is_address(address.host) and address.port else "",
-        local=_is_loopback(address.host),
+        listen=" ".join(map(str, addresses)) if are_fixed else "",
+        local=all(_is_loopback(address.host) for address in addresses),
         log=f"{folders['XDG_STATE_HOME']}/relayd/service.log",
         home=str(Path.home()),
         installs_engine=not config.engine.path,

@@ -24,7 +24,7 @@ class Server(Section, frozen=True):
     """The HTTP server that clients use.
 
     Attributes:
-        listen: HOST:PORT; IPv6 in brackets. Other machines reach it only with a key.
+        listen: HOST:PORT, or a list of them; IPv6 in brackets. Other machines reach it only with a key.
         api_key: The key that clients send; empty requires none. `${ENV:NAME}` reads that variable.
         require_key: Who needs a key for models: `auto` is every client once there is a key for models,
             and no one before; `always` is every client, whatever keys there are.
@@ -49,7 +49,7 @@ class Server(Section, frozen=True):
         takeover_seconds: How long the new daemon of `relayd upgrade` may take to come up.
     """
 
-    listen: str = "127.0.0.1:8080"
+    listen: str | tuple[str, ...] = "127.0.0.1:8080"
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
     require_key: Literal["auto", "always"] = "auto"
     allowed_hosts: tuple[HostName, ...] = ()
