@@ -1,17 +1,16 @@
 """Which connection carries a request, and how long is it kept (connection pool)?"""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakSet
 
 from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
-from relayd.router.upstream import PoolKey, Upstream
+from relayd.router.silence import Silence
+from relayd.router.upstream import Pool, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +58,18 @@ class Pools:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._most_uses = most_uses
-        self._silence_seconds = silence_seconds
-        self._idle: dict[PoolKey, deque[Upstream]] = {}
+        self._silence = Silence(silence_seconds)
+        self._pools: dict[tuple[str, int, Address], Pool] = {}
+        self._latest: dict[str, Pool] = {}
+        self._with_idle: set[Pool] = set()
         self._owed_seconds = owed_seconds
         self._on_owed = on_owed
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
-        self._keys: dict[tuple[str, int, Address], PoolKey] = {}
-        self._latest: dict[str, tuple[Endpoint, PoolKey]] = {}
-        self._open_ones: dict[PoolKey, WeakSet[Upstream]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        idle = sum(map(len, self._idle.values()))
-        return f"<Pools idle={idle} left={len(self._left)} incarnations={len(self._idle)}>"
+        idle = sum(len(pool.idle) for pool in self._with_idle)
+        return f"<Pools idle={idle} left={len(self._left)} incarnations={len(self._with_idle)}>"
 
     async def fetch(self, endpoint: Endpoint, call: Call, *, timeout_seconds: float) -> Fetched:
         """Return the whole answer to a small request of relayd's own.
@@ -83,9 +81,9 @@ class Pools:
             UpstreamError: Its answer is not HTTP.
         """
         async with asyncio.timeout(timeout_seconds):
-            upstream = await self._open(endpoint)
+            upstream = await self._open(self._pool_of(endpoint))
             try:
-                await upstream.ask(endpoint, call)
+                await upstream.ask(call)
                 return Fetched(upstream.head.status, upstream.payload())
             finally:
                 upstream.close()
@@ -124,16 +122,19 @@ class Pools:
             OSError: The replica cannot be reached, hung up, or fell silent.
             UpstreamError: Its answer is not HTTP.
         """
-        kept, lost = self._take(endpoint), None
+        pool = self._pool_of(endpoint)
+        kept, lost = self._take(pool), None
         while True:
             try:
-                upstream = kept or await self._connect(endpoint)
+                upstream = kept or await self._connect(pool)
             except OSError as error:
                 raise lost or error from None
             on_sent(upstream)
+            if call.stream:
+                self._silence.watch(upstream)
             has_begun = False
             try:
-                await upstream.ask(endpoint, call)
+                await upstream.ask(call)
                 has_begun = True
             except ConnectionError as error:
                 if kept is None or kept.answered:
@@ -152,20 +153,17 @@ class Pools:
             upstream: The connection.
             hold: Called if the replica may still work on the request, so that its slot stays taken.
         """
+        self._silence.leave(upstream)
         if upstream.is_unfinished:
             self._leave(upstream, hold())
-            return
-        if not upstream.rest():
-            return
-        if upstream.uses >= self._most_uses:
-            upstream.close()
-            return
-        pool = self._idle.get(upstream.pool)
-        if pool is None:
-            pool = self._idle[upstream.pool] = deque()
-        pool.append(upstream)
-        if self._sweeper is None:
-            self._schedule_sweep(self._idle_seconds)
+        elif upstream.rest():
+            if upstream.uses >= self._most_uses:
+                upstream.close()
+                return
+            upstream.pool.idle.append(upstream)
+            self._with_idle.add(upstream.pool)
+            if self._sweeper is None:
+                self._schedule_sweep(self._idle_seconds)
 
     def _leave(self, upstream: Upstream, release: Callable[[], None]) -> None:
         self._watch(upstream)
@@ -179,7 +177,7 @@ class Pools:
         """Report a replica that still owes an end, if nothing came from it since the last look."""
         self._watch(upstream)
         if self.is_silent(upstream.pool, since):
-            self._on_owed(upstream.pool.replica)
+            self._on_owed(upstream.pool.endpoint.replica)
 
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
         self._left.pop(upstream).cancel()
@@ -187,61 +185,58 @@ class Pools:
 
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
-        one = self._key_of(endpoint)
-        self._open_ones.pop(one, None)
-        del self._latest[endpoint.replica], self._keys[_identity(endpoint)]
-        for upstream in self._idle.pop(one, ()):
-            upstream.close()
+        pool = self._pool_of(endpoint)
+        del self._latest[endpoint.replica], self._pools[_identity(endpoint)]
+        self._with_idle.discard(pool)
+        while pool.idle:
+            pool.idle.pop().close()
 
     def owes(self, replica: str) -> bool:
         """Return whether a replica owes the end of a request that was left; reading counters delays it."""
-        return any(upstream.pool.replica == replica for upstream in self._left)
+        return any(upstream.pool.endpoint.replica == replica for upstream in self._left)
 
-    def is_silent(self, pool: PoolKey, since: float) -> bool:
+    def is_silent(self, pool: Pool, since: float) -> bool:
         """Return whether an incarnation has sent nothing to any request since a moment, in loop time."""
-        return all(one.last_byte_at < since for one in self._open_ones.get(pool, ()))
+        return all(one.last_byte_at < since for one in pool.every)
 
     def close(self) -> None:
         """Close every connection that no request uses."""
         for upstream in tuple(self._left):
             upstream.close()
-        for pool in self._idle.values():
-            for upstream in pool:
-                upstream.close()
-        self._idle.clear()
+        for pool in self._with_idle:
+            while pool.idle:
+                pool.idle.pop().close()
+        self._with_idle.clear()
+        self._silence.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _take(self, endpoint: Endpoint) -> Upstream | None:
+    def _take(self, pool: Pool) -> Upstream | None:
         """Return the connection that was used last, so that the others grow old."""
-        pool = self._idle.get(self._key_of(endpoint))
-        while pool:
-            upstream = pool.pop()
-            if upstream.is_reusable and self._seconds_left(upstream) > 0:
+        since = asyncio.get_running_loop().time() - self._idle_seconds
+        while pool.idle:
+            upstream = pool.idle.pop()
+            if upstream.can_follow(since):
                 return upstream
             upstream.close()
         return None
 
-    def _seconds_left(self, upstream: Upstream) -> float:
-        return upstream.idle_since + self._idle_seconds - asyncio.get_running_loop().time()
-
-    async def _connect(self, endpoint: Endpoint) -> Upstream:
+    async def _connect(self, pool: Pool) -> Upstream:
         await become_task()
         try:
             async with asyncio.timeout(self._connect_seconds):
-                upstream = await self._open(endpoint)
+                upstream = await self._open(pool)
         except TimeoutError as error:
             raise TimeoutError(
                 f"the replica accepted no connection in {self._connect_seconds:g} s"
             ) from error
-        self._open_ones.setdefault(upstream.pool, WeakSet()).add(upstream)
+        pool.every.add(upstream)
         return upstream
 
-    async def _open(self, endpoint: Endpoint) -> Upstream:
+    async def _open(self, pool: Pool) -> Upstream:
         loop = asyncio.get_running_loop()
-        made = partial(Upstream, loop, self._key_of(endpoint), silence_seconds=self._silence_seconds)
-        upstream = await endpoint.address.open(loop, made)
+        upstream = await pool.endpoint.address.open(loop, partial(Upstream, loop, pool))
         upstream.notice_dead_peers()
         return upstream
 
@@ -250,26 +245,25 @@ class Pools:
 
     def _sweep(self) -> None:
         """Close what is too old; the oldest stand in front."""
-        for incarnation, pool in list(self._idle.items()):
-            while pool and self._seconds_left(pool[0]) <= 0:
-                pool.popleft().close()
-            if not pool:
-                del self._idle[incarnation]
         self._sweeper = None
-        if self._idle:
-            self._schedule_sweep(min(self._seconds_left(pool[0]) for pool in self._idle.values()))
+        now = asyncio.get_running_loop().time()
+        for pool in tuple(self._with_idle):
+            while pool.idle and not pool.idle[0].can_follow(now - self._idle_seconds):
+                pool.idle.popleft().close()
+            if not pool.idle:
+                self._with_idle.remove(pool)
+        if oldest := [pool.idle[0].last_byte_at for pool in self._with_idle]:
+            self._schedule_sweep(min(oldest) + self._idle_seconds - now)
 
-    def _key_of(self, endpoint: Endpoint) -> PoolKey:
-        """Return the one object that stands for an incarnation; the scheduler repeats its endpoints."""
+    def _pool_of(self, endpoint: Endpoint) -> Pool:
+        """Return the one pool of an incarnation; the scheduler repeats its endpoints."""
         latest = self._latest.get(endpoint.replica)
-        if latest is not None and latest[0] is endpoint:
-            return latest[1]
-        identity = _identity(endpoint)
-        one = self._keys.get(identity)
-        if one is None:
-            one = self._keys[identity] = PoolKey(*identity)
-        self._latest[endpoint.replica] = endpoint, one
-        return one
+        if latest is not None and latest.endpoint is endpoint:
+            return latest
+        pool = self._pools.setdefault(_identity(endpoint), Pool(endpoint))
+        pool.endpoint = endpoint
+        self._latest[endpoint.replica] = pool
+        return pool
 
 
 def _identity(endpoint: Endpoint) -> tuple[str, int, Address]:

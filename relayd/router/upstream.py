@@ -6,11 +6,13 @@ A coroutine wakes only when an answer begins, ends or fails, or when its client 
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
+from weakref import WeakSet
 
-from relayd.endpoint import Address, Endpoint
+from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
 from relayd.router.framing import Framing
@@ -20,20 +22,32 @@ from relayd.units import KIB
 _LONGEST_HEAD = 32 * KIB
 _HELD_BACK = 256 * KIB
 
+_LARGE = 16 * KIB
+"""A body that is not copied behind its head."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PoolKey:
-    """Whose a connection is, by identity: `Pools` makes one for each.
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """The connections to one incarnation of a replica.
 
     Attributes:
-        replica: Its name.
-        number: Which incarnation of it.
-        address: Where it answers, as names are unique on one machine only.
+        endpoint: Whose they are.
+        idle: Those that wait for a request; the one that was used last stands at the end.
+        every: All of them, as long as they are open.
     """
 
-    replica: str
-    number: int
-    address: Address
+    endpoint: Endpoint
+    idle: "deque[Upstream]" = field(default_factory=deque)
+    every: "WeakSet[Upstream]" = field(default_factory=WeakSet)
+    _openings: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)
+
+    def opening(self, call: Call) -> bytes:
+        """Return the head of a request up to the length of its body, made once for each kind of request."""
+        kind = call.path, call.content_type, call.with_key
+        known = self._openings.get(kind)
+        if known is None:
+            known = self._openings[kind] = call.opening(self.endpoint)
+        return known
 
 
 class Sink(Protocol):
@@ -54,38 +68,32 @@ class Upstream(asyncio.Protocol):
     Args:
         loop: The running loop.
         pool: Where it is kept between two requests.
-        silence_seconds: How long a stream may send nothing. The engine sends a comment every
-            30 s (`--sse-ping-interval`), so longer silence means that it hangs.
 
     Attributes:
         uses: How many requests it has carried.
-        idle_since: When the last one was over, in loop time.
+        last_byte_at: When the replica has sent something for the last time, in loop time.
         answered: A byte of the current answer has come.
-        head: Of the current answer, once `ask` has returned.
+        head: Of the current answer, once that has begun.
     """
 
     head: Head
     _framing: Framing | None
     _transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: PoolKey, *, silence_seconds: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
         self.pool = pool
         self.uses = 0
-        self.idle_since = 0.0
         self.answered = False
         self._loop = loop
-        self._silence_seconds = silence_seconds
         self._framing = None
         self._begun = b""
         self._held: list[bytes] = []
         self._enough = _HELD_BACK
-        self._openings: dict[tuple[str, str, bool], bytes] = {}
         self._sink: Sink | None = None
         self._paused = False
         self._error: OSError | UpstreamError | None = None
         self._pause: Pause | None = None
-        self._last_byte_at = 0.0
-        self._watch: asyncio.TimerHandle | None = None
+        self.last_byte_at = 0.0
         self._on_end: Callable[[], None] | None = None
         self._lost = False
 
@@ -105,14 +113,11 @@ class Upstream(asyncio.Protocol):
         """Whether the current answer came to its end."""
         return self._framing is not None and self._framing.over
 
-    @property
-    def is_reusable(self) -> bool:
-        """Whether another request may follow."""
-        framing = self._framing
-        is_over = framing is not None and framing.over
-        return is_over and self.head.keep_alive and not self._transport.is_closing()
+    def can_follow(self, since: float) -> bool:
+        """Return whether another request may follow, if the last one was over after `since` (loop time)."""
+        return self.last_byte_at > since and not self._transport.is_closing()
 
-    async def ask(self, endpoint: Endpoint, call: Call) -> None:
+    async def ask(self, call: Call) -> None:
         """Send a request and wait for its answer to begin.
 
         A stream has begun with its first data, when its prompt was processed; any other
@@ -129,24 +134,22 @@ class Upstream(asyncio.Protocol):
         self._begun = b""
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
-        self._transport.write(self._request(endpoint, call))
-        if call.stream:
-            self._last_byte_at = self._loop.time()
-            self._check_silence()
+        self.last_byte_at = self._loop.time()
+        self._send(call)
         if self._error is None:
             self._pause = Pause()
             await self._pause
         if self._error is not None:
             raise self._error
 
-    def _request(self, endpoint: Endpoint, call: Call) -> bytes:
+    def _send(self, call: Call) -> None:
+        body = call.body
         if call.method != "POST":
-            return call.head(endpoint)
-        kind = call.path, call.content_type, call.with_key
-        opening = self._openings.get(kind)
-        if opening is None:
-            opening = self._openings[kind] = call.opening(endpoint)
-        return b"%b%d\r\n\r\n%b" % (opening, len(call.body), call.body)
+            self._transport.write(call.head(self.pool.endpoint))
+        elif len(body) < _LARGE:
+            self._transport.write(b"%b%d\r\n\r\n%b" % (self.pool.opening(call), len(body), body))
+        else:
+            self._transport.writelines((b"%b%d\r\n\r\n" % (self.pool.opening(call), len(body)), body))
 
     def payload(self) -> bytes:
         """Return what `ask` held back of the body, freed of its framing."""
@@ -183,24 +186,23 @@ class Upstream(asyncio.Protocol):
         return not ((framing is not None and framing.over) or self._lost)
 
     @property
-    def last_byte_at(self) -> float:
-        """When the replica sent something for the last time, in loop time."""
-        return self._last_byte_at
-
-    @property
     def moved_at(self) -> float:
         """When it sent something for the last time; now, while its reader is what keeps it from that."""
-        return self._loop.time() if self._paused else self._last_byte_at
+        return self._loop.time() if self._paused else self.last_byte_at
 
     def rest(self) -> bool:
         """End the exchange: be ready for the next one, or close if there cannot be one; return which."""
         self._sink = None
-        self._stop_watch()
-        self.idle_since = self._last_byte_at
-        if self.is_reusable:
+        framing = self._framing
+        if framing is not None and framing.over and self.head.keep_alive and not self._transport.is_closing():
             return True
         self.close()
         return False
+
+    def fall_silent(self, since: float, silence_seconds: float) -> None:
+        """Fail the answer unless something of it has come after `since` (loop time), or is not being read."""
+        if self.last_byte_at <= since and not self._paused:
+            self._fail(TimeoutError(f"the replica was silent for {silence_seconds:g} s"))
 
     def leave(self, on_end: Callable[[], None]) -> None:
         """Leave an unfinished exchange: half-close, which cancels it, and discard what still comes.
@@ -208,7 +210,6 @@ class Upstream(asyncio.Protocol):
         Args:
             on_end: Called when the replica is done with it: it closes its side, or its answer is over.
         """
-        self._stop_watch()
         self._sink, self._on_end = None, on_end
         self._held.clear()
         if self._paused:
@@ -226,7 +227,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the head, or pass on the body."""
-        self._last_byte_at = self._loop.time()
+        self.last_byte_at = self._loop.time()
         if self._error is not None:
             return
         framing = self._framing
@@ -248,7 +249,6 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the close for the end of the answer, or for its failure."""
-        self._stop_watch()
         self._lost = True
         if self._framing is not None and self._framing.ends_with_connection and exc is None:
             self._framing.over = True
@@ -308,28 +308,15 @@ class Upstream(asyncio.Protocol):
 
     def _resume(self) -> None:
         self._paused = False
-        self._last_byte_at = self._loop.time()
+        self.last_byte_at = self._loop.time()
         if not self._transport.is_closing():
             self._transport.resume_reading()
-
-    def _check_silence(self) -> None:
-        last_byte_at = self._loop.time() if self._paused else self._last_byte_at
-        left = last_byte_at + self._silence_seconds - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._check_silence)
-        else:
-            self._fail(TimeoutError(f"the replica was silent for {self._silence_seconds:g} s"))
 
     def _fail(self, error: OSError | UpstreamError) -> None:
         self._error = error
         if isinstance(error, UpstreamError):
             self.close()
         self._wake()
-
-    def _stop_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
 
     def _wake(self) -> None:
         """Let the request go on, which may be over, and another one have begun here, when this returns."""
