@@ -92,19 +92,22 @@ class Actor:
         Raises:
             RuntimeError: There are no executors yet, so an effect would be lost.
         """
-        if self._executors is None:
-            raise RuntimeError(f"{event!r} was posted before there were executors")
-        self._inbox.append(event)
         if self._busy:
+            self._inbox.append(event)
             return
+        if (executors := self._executors) is None:
+            raise RuntimeError(f"{event!r} was posted before there were executors")
+        scheduler, inbox = self._scheduler, self._inbox
         self._busy = True
         try:
-            while self._inbox:
-                for effect in self._scheduler.handle(self._inbox.popleft(), self._clock.monotonic()):
-                    self._executors.carry_out(effect)
+            for effect in scheduler.handle(event, self._clock.monotonic()):
+                executors.carry_out(effect)
+            while inbox:
+                for effect in scheduler.handle(inbox.popleft(), self._clock.monotonic()):
+                    executors.carry_out(effect)
         finally:
             self._busy = False
-        if self._scheduler.tick_due < self._timer_due:
+        if scheduler.tick_due < self._timer_due:
             self._set_timer()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ def handover_state(parts: DaemonParts) -> HandoverState:
         waiting=tuple(parts.scheduler.waiting()),
         replicas=_replicas(parts),
         service_seconds=parts.scheduler.service_seconds,
-        refused=parts.dispatcher.suspects.refused,
+        refused=dict(parts.dispatcher.suspects.refusing),
         suspected=parts.dispatcher.suspects.suspected,
         load_seconds=parts.scheduler.memory.load_seconds,
     )

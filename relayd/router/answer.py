@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from relayd.errors import RequestError, UpstreamError
 from relayd.router.dialect import CUT, Dialect, Problem, Translation
@@ -11,6 +12,45 @@ from relayd.router.usage import SummingTap, Tap
 from relayd.scheduler.exchange import Usage
 
 _TAIL_BYTES = 16
+
+
+class ClientAnswer(Protocol):
+    """An answer on its way from a replica to a client; also a `Sink`.
+
+    Attributes:
+        truncated: The answer was ended before it was complete, and its client can see that.
+    """
+
+    truncated: bool
+
+    @property
+    def usage(self) -> Usage | None:
+        """How many tokens the answer reports, once it is over."""
+        ...
+
+    def sum_usage(self) -> None:
+        """Add up the tokens of several prompts, of which a stream reports each by itself."""
+        ...
+
+    def start(self) -> None:
+        """Make the head, which goes out together with the first bytes."""
+        ...
+
+    def take(self, raw: bytes) -> bool:
+        """Take bytes of the replica; True asks for `room`."""
+        ...
+
+    async def room(self) -> None:
+        """Return when more may come; raises OSError where the client has left."""
+        ...
+
+    async def finish(self) -> None:
+        """End the answer, which is complete; raises UpstreamError where it turns out not to be."""
+        ...
+
+    async def fail(self, error: OSError | RequestError) -> str:
+        """End the answer so that it cannot be taken for complete, and return the code of the reason."""
+        ...
 
 
 class ReplicaAnswer:

@@ -4,7 +4,7 @@ Nothing here knows a client: an inference route passes the reply on to one, a ba
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +22,7 @@ OnFault = Callable[[Endpoint, str], None]
 
 _LOADING = 503
 _WRONG_KEY = 401
+_MOVED = "the answer did not begin while another replica was free"
 
 
 class Reply:
@@ -33,6 +34,8 @@ class Reply:
         problem: Why the engine refused; None when the request is carried out.
     """
 
+    __slots__ = ("_hold", "_pools", "_upstream", "endpoint", "head", "problem")
+
     def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream, hold: Hold) -> None:
         self.endpoint = endpoint
         self.head: Head = upstream.head
@@ -41,18 +44,21 @@ class Reply:
         self._upstream = upstream
         self._hold = hold
 
+    def __repr__(self) -> str:
+        return f"<Reply {self.head.status} of {self.endpoint.replica} {self._upstream!r}>"
+
     def payload(self) -> bytes:
         """Return the body of an answer that is complete, without its HTTP framing."""
         return self._upstream.payload()
 
-    async def relay(self, sink: Sink) -> None:
+    def relay(self, sink: Sink) -> Awaitable[None]:
         """Pass the body to `sink`, from its first byte on, until the answer is over.
 
         Raises:
             OSError: The connection ended or fell silent, or the sink did.
             UpstreamError: The framing is broken.
         """
-        await self._upstream.relay(sink)
+        return self._upstream.relay(sink)
 
     def release(self) -> None:
         """Give the connection back; that of an unfinished answer is left, which cancels the request."""
@@ -64,7 +70,7 @@ class Reply:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        self._pools.give_back(self._upstream, self._hold)
 
 
 class Attempts:
@@ -74,6 +80,9 @@ class Attempts:
     allows; one that fails inside or answers no HTTP does so once. Any other answer is final: what
     the client did wrong is tried once, and no replica is blamed for it. A request that two replicas
     hung up on reaches a third one only if they did not crash of it.
+
+    An attempt begins in `begin`, and nowhere else; what it sends is `call.body`, as it is. It ends
+    there when it failed, else with the `Reply`.
 
     Args:
         pools: Connections to replicas.
@@ -96,12 +105,20 @@ class Attempts:
         """
         failed_inside = hung_up = 0
         lease.call = call
+        suspects = lease.suspects
         while True:
             endpoint, is_lost = lease.taken() or await lease.placed(), False
-            if lease.suspects:
-                lease.suspects.check(call)
+            if suspects.refusing:
+                suspects.check(call)
             try:
-                reply = await self._ask(endpoint, call, lease)
+                upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
+                reply = Reply(self._pools, endpoint, upstream, lease.hold)
+                if reply.head.is_success or self._is_final(reply, call, lease, failed_inside):
+                    return reply
+            except asyncio.CancelledError:
+                if not lease.moved():
+                    raise
+                self.on_fault(endpoint, _MOVED)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
                 if is_lost := isinstance(error, ConnectionError):
@@ -113,12 +130,6 @@ class Attempts:
                     raise
                 failed_inside += 1
             else:
-                if reply.problem is None:
-                    return reply
-                if judge(reply.problem) is Fault.MEMORY:
-                    lease.suspects.starved(endpoint, call)
-                if _is_final(reply, failed_inside):
-                    return reply
                 reply.release()
                 status = reply.head.status
                 self.on_fault(endpoint, f"answered {status}")
@@ -136,42 +147,32 @@ class Attempts:
             await lease.suspects.verdict(endpoint)
             lease.suspects.check(call)
 
-    async def _ask(self, endpoint: Endpoint, call: Call, lease: Lease) -> Reply:
-        """Make one attempt.
+    def _is_final(self, reply: Reply, call: Call, lease: Lease, failed_inside: int) -> bool:
+        """Read why the engine refused, and return whether the client gets to know it.
 
         Raises:
-            OSError: The replica cannot be reached, hung up, or fell silent; or the request was moved.
-            UpstreamError: It answers no HTTP, or refuses without a reason.
+            UpstreamError: It refuses without a reason, or relayd itself.
         """
-        upstream = None
-        try:
-            upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
-        except asyncio.CancelledError:
-            if not lease.moved():
-                raise
-            raise TimeoutError("the answer did not begin while another replica was free") from None
-        finally:
-            if upstream is None:
-                lease.sent_on(None)
-        reply = Reply(self._pools, endpoint, upstream, lease.hold)
-        if not reply.head.is_success:
-            self._explain(reply)
-        return reply
+        problem = reply.problem = self._explain(reply)
+        if judge(problem) is Fault.MEMORY:
+            lease.suspects.starved(reply.endpoint, call)
+        return _is_final(reply, failed_inside)
 
-    def _explain(self, reply: Reply) -> None:
-        """Read why the engine refused.
+    def _explain(self, reply: Reply) -> Problem:
+        """Return why the engine refused; without a reason its connection is given back.
 
         Raises:
             UpstreamError: It refuses without a reason, or relayd itself.
         """
         try:
-            reply.problem = Problem.of_engine(reply.head.status, reply.payload())
+            problem = Problem.of_engine(reply.head.status, reply.payload())
         except UpstreamError:
             reply.release()
             raise
         if reply.head.status == _WRONG_KEY:
             reply.release()
             raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
+        return problem
 
 
 def _is_final(reply: Reply, failed_inside: int) -> bool:

@@ -105,7 +105,7 @@ class Dispatcher:
 
     def open(self, ask: Ask, record: ExchangeRecord) -> Lease:
         """Return a lease for what `ask` asks for."""
-        return Lease(self, Ticket(self.next_id(), ask), record)
+        return Lease(self, Ticket(next(self._ids), ask), record)
 
     def deadline(self) -> float | None:
         """Return until when a request that arrives now may wait (monotonic seconds); None: no limit."""
@@ -217,5 +217,5 @@ class Dispatcher:
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
         """Pass the scheduler's decision on to the ticket's holder."""
-        if holder := self._holders.get(effect.ticket_id):
+        if (holder := self._holders.get(effect.ticket_id)) is not None:
             holder.settle(effect)

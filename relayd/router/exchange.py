@@ -116,15 +116,14 @@ class ExchangeRecord(msgspec.Struct, eq=False):
         Args:
             error: What ended it; None when it was answered, with a success or not.
         """
-        if self.exchange is None:
-            self._blame(error)
-            self.exchange = self._make()
-            self.done(self.exchange)
-        return self.exchange
+        if (exchange := self.exchange) is None:
+            if error is not None:
+                self._blame(error)
+            exchange = self.exchange = self._make()
+            self.done(exchange)
+        return exchange
 
-    def _blame(self, error: BaseException | None) -> None:
-        if error is None:
-            return
+    def _blame(self, error: BaseException) -> None:
         if isinstance(error, RequestError) and not self.first_byte_at:
             self.refused(Problem.of(error))
         elif isinstance(error, Exception) and not isinstance(error, ConnectionError):
@@ -135,25 +134,13 @@ class ExchangeRecord(msgspec.Struct, eq=False):
             self.ended = Ended.CANCELLED
 
     def _make(self) -> Exchange:
-        where = self.endpoint
-        return Exchange(
-            ask=self.ask or Ask(key=self.key),
-            request_id=self.request_id,
-            path=self.path,
-            ended=self.ended,
-            status=self.status,
-            code=self.code,
-            replica=where.replica if where else "",
-            incarnation=where.incarnation if where else 0,
-            attempts=self.attempts,
-            arrived_at=self.arrived_at,
-            queued_at=self.queued_at,
-            placed_at=self.placed_at,
-            first_byte_at=self.first_byte_at,
-            ended_at=self.clock.monotonic(),
-            sent_bytes=self.sent_bytes,
-            usage=self.usage,
-        )
+        where, now = self.endpoint, self.clock.monotonic()
+        replica, incarnation = (where.replica, where.incarnation) if where is not None else ("", 0)
+        return Exchange(  # by position, as a name for each costs as much as the value
+            self.ask or Ask(key=self.key), self.request_id, self.path, self.ended, self.status, self.code,
+            replica, incarnation, self.attempts, self.arrived_at, self.queued_at, self.placed_at,
+            self.first_byte_at, now, self.sent_bytes, self.usage,
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -161,4 +148,5 @@ class ExchangeRecord(msgspec.Struct, eq=False):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.end(error)
+        if self.exchange is None:
+            self.end(error)

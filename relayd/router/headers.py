@@ -82,6 +82,7 @@ class Head(msgspec.Struct, frozen=True):
         keep_alive: The connection may be used again.
         passing: The fields that a client may see.
         is_event_stream: Whether the body is server-sent events.
+        is_success: Whether the request was carried out.
     """
 
     status: int
@@ -90,11 +91,7 @@ class Head(msgspec.Struct, frozen=True):
     keep_alive: bool
     passing: tuple[tuple[str, str], ...] = ()
     is_event_stream: bool = False
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the request was carried out."""
-        return 200 <= self.status < 300
+    is_success: bool = True
 
     def framing(self, pieces: list[bytes] | None = None) -> Framing:
         """Return a walk over this body; `pieces`, if given, takes its payload."""
@@ -119,7 +116,7 @@ def parse_head(raw: bytes) -> Head:
     head = _read_head(b"%b%b1%b%b" % (before, name, end, rest))
     if not head.length:
         return head  # a status without a body
-    return Head(head.status, int(digits), head.chunked, head.keep_alive, head.passing, head.is_event_stream)
+    return msgspec.structs.replace(head, length=int(digits))
 
 
 @lru_cache(maxsize=128)
@@ -138,7 +135,8 @@ def _read_head(raw: bytes) -> Head:
     hop = _hop_by_hop(fields)
     stream = any(name == "content-type" and value.startswith("text/event-stream") for name, value in fields)
     keep_alive = is_newest and "close" not in hop
-    return Head(status, length, chunked, keep_alive, tuple(_passing(fields, hop)), stream)
+    passing, is_success = tuple(_passing(fields, hop)), 200 <= status < 300
+    return Head(status, length, chunked, keep_alive, passing, stream, is_success)
 
 
 def _passing(fields: Iterable[tuple[str, str]], hop: set[str]) -> Iterator[tuple[str, str]]:

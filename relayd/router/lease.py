@@ -91,6 +91,11 @@ class Lease:
 
     call: Call | None
 
+    __slots__ = (
+        "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_runner", "_ticket", "call",
+        "record",
+    )  # fmt: skip
+
     def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
         self.record = record
         self._lessor = lessor
@@ -164,11 +169,11 @@ class Lease:
             sent: Whether the client has seen a part of the answer.
             hung_up: Whether the replica hung up, so that this request may have ended it.
         """
-        self._place = None
+        self._place = self._owing = None
         self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up))
 
-    def sent_on(self, upstream: Upstream | None) -> None:
-        """Take note of the connection on which the request was sent; None once that has failed."""
+    def sent_on(self, upstream: Upstream) -> None:
+        """Take note of the connection on which the request is sent."""
         self._owing = upstream
 
     def waits_since(self, moment: float) -> bool:
@@ -202,17 +207,16 @@ class Lease:
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
         if self._place is None:
-            self._settle(answer.endpoint if isinstance(answer, Dispatch) else _refusal(answer))
-
-    def _settle(self, place: Endpoint | RequestError) -> None:
-        self._place = place
-        if self._pause is not None:
-            self._pause.go_on()
+            self._place = answer.endpoint if isinstance(answer, Dispatch) else _refusal(answer)
+            if self._pause is not None:
+                self._pause.go_on()
 
     def interrupt(self, error: RequestError) -> None:
         """End the request with `error` where it is: as a refusal before its answer, else within it."""
         if self._place is None:
-            self._settle(error)
+            self._place = error
+            if self._pause is not None:
+                self._pause.go_on()
         elif self._runner and not self._interruption:
             self._interruption = error
             self._runner.cancel()

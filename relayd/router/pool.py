@@ -10,7 +10,7 @@ from relayd.errors import UpstreamError
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.router.silence import Silence
-from relayd.router.upstream import Pool, Upstream
+from relayd.router.upstream import ReplicaPool, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class Pools:
         self._idle_seconds = idle_seconds
         self._most_uses = most_uses
         self._silence = Silence(silence_seconds)
-        self._pools: dict[tuple[str, int, Address], Pool] = {}
-        self._latest: dict[str, Pool] = {}
-        self._with_idle: set[Pool] = set()
+        self._pools: dict[tuple[str, int, Address], ReplicaPool] = {}
+        self._latest: dict[str, ReplicaPool] = {}
+        self._with_idle: set[ReplicaPool] = set()
         self._owed_seconds = owed_seconds
         self._on_owed = on_owed
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
@@ -83,7 +83,9 @@ class Pools:
         async with asyncio.timeout(timeout_seconds):
             upstream = await self._open(self._pool_of(endpoint))
             try:
-                await upstream.ask(call)
+                await upstream.send(call)
+                if upstream.error is not None:
+                    raise upstream.error
                 return Fetched(upstream.head.status, upstream.payload())
             finally:
                 upstream.close()
@@ -134,17 +136,16 @@ class Pools:
                 self._silence.watch(upstream)
             has_begun = False
             try:
-                await upstream.ask(call)
-                has_begun = True
-            except ConnectionError as error:
-                if kept is None or kept.answered:
-                    raise
-                kept, lost = None, error
+                await upstream.send(call)
+                if (failure := upstream.error) is None:
+                    has_begun = True
+                    return upstream
             finally:
                 if not has_begun:
                     self.give_back(upstream, hold)
-            if has_begun:
-                return upstream
+            if kept is None or kept.answered or not isinstance(failure, ConnectionError):
+                raise failure
+            kept, lost = None, failure
 
     def give_back(self, upstream: Upstream, hold: Hold) -> None:
         """Keep a connection whose answer is over; leave any other, which cancels its request.
@@ -195,7 +196,7 @@ class Pools:
         """Return whether a replica owes the end of a request that was left; reading counters delays it."""
         return any(upstream.pool.endpoint.replica == replica for upstream in self._left)
 
-    def is_silent(self, pool: Pool, since: float) -> bool:
+    def is_silent(self, pool: ReplicaPool, since: float) -> bool:
         """Return whether an incarnation has sent nothing to any request since a moment, in loop time."""
         return all(one.last_byte_at < since for one in pool.every)
 
@@ -212,7 +213,7 @@ class Pools:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _take(self, pool: Pool) -> Upstream | None:
+    def _take(self, pool: ReplicaPool) -> Upstream | None:
         """Return the connection that was used last, so that the others grow old."""
         since = asyncio.get_running_loop().time() - self._idle_seconds
         while pool.idle:
@@ -222,7 +223,7 @@ class Pools:
             upstream.close()
         return None
 
-    async def _connect(self, pool: Pool) -> Upstream:
+    async def _connect(self, pool: ReplicaPool) -> Upstream:
         await become_task()
         try:
             async with asyncio.timeout(self._connect_seconds):
@@ -234,7 +235,7 @@ class Pools:
         pool.every.add(upstream)
         return upstream
 
-    async def _open(self, pool: Pool) -> Upstream:
+    async def _open(self, pool: ReplicaPool) -> Upstream:
         loop = asyncio.get_running_loop()
         upstream = await pool.endpoint.address.open(loop, partial(Upstream, loop, pool))
         upstream.notice_dead_peers()
@@ -255,12 +256,12 @@ class Pools:
         if oldest := [pool.idle[0].last_byte_at for pool in self._with_idle]:
             self._schedule_sweep(min(oldest) + self._idle_seconds - now)
 
-    def _pool_of(self, endpoint: Endpoint) -> Pool:
+    def _pool_of(self, endpoint: Endpoint) -> ReplicaPool:
         """Return the one pool of an incarnation; the scheduler repeats its endpoints."""
         latest = self._latest.get(endpoint.replica)
         if latest is not None and latest.endpoint is endpoint:
             return latest
-        pool = self._pools.setdefault(_identity(endpoint), Pool(endpoint))
+        pool = self._pools.setdefault(_identity(endpoint), ReplicaPool(endpoint))
         pool.endpoint = endpoint
         self._latest[endpoint.replica] = pool
         return pool

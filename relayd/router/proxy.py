@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
-from relayd.router.answer import ReplicaAnswer
+from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault
 from relayd.router.dialect import Dialect, Problem
 from relayd.router.exchange import ExchangeRecord
@@ -191,17 +191,17 @@ class Proxy:
 
     def _answer(
         self, client: Recipient, call: Call, head: Head, own: Mapping[str, str], dialect: Dialect
-    ) -> ReplicaAnswer:
+    ) -> ClientAnswer:
         """Return the answer that carries a replica's to this client at the least cost."""
         stall_seconds = self._write_stall_seconds
         translation = dialect.translation(stream=call.stream)
         if translation is None and can_splice(client, head):
-            return Splice(client, head, own, dialect, stall_seconds=stall_seconds)
+            return Splice(client, head, own, dialect, stall_seconds)
         return ReplicaAnswer(client, head, own, dialect, translation, stall_seconds=stall_seconds)
 
 
 async def deliver(
-    answer: ReplicaAnswer, relay: Relay, interrupted: Callable[[], RequestError | None] = _never
+    answer: ClientAnswer, relay: Relay, interrupted: Callable[[], RequestError | None] = _never
 ) -> Outcome:
     """Pass an answer on to its client.
 

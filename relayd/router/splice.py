@@ -4,10 +4,15 @@ Bytes of the replica go to the client as they came, chunk framing included: noth
 or logged for a chunk.
 """
 
+from collections.abc import Mapping
+
 from relayd.errors import RequestError
-from relayd.router.answer import ReplicaAnswer, problem_of
+from relayd.router.answer import problem_of
+from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
 from relayd.router.recipient import Recipient
+from relayd.router.usage import SummingTap, Tap
+from relayd.scheduler.exchange import Usage
 
 _CHUNK_END = b"\r\n"
 
@@ -17,8 +22,50 @@ def can_splice(client: Recipient, head: Head) -> bool:
     return client.splices and (head.chunked or head.length is not None)
 
 
-class Splice(ReplicaAnswer):
-    """An answer in the replica's own framing, under a head of relayd's."""
+class Splice:
+    """An answer in the replica's own framing, under a head of relayd's.
+
+    Args:
+        client: Whose it is.
+        head: The replica's.
+        headers: Fields of relayd's own.
+        dialect: How errors are written.
+        stall_seconds: How long the client may take nothing.
+
+    Attributes:
+        truncated: The answer was ended before it was complete, and its client can see that.
+    """
+
+    __slots__ = ("_client", "_dialect", "_head", "_headers", "_stall_seconds", "_tap", "_write", "truncated")
+
+    def __init__(
+        self,
+        client: Recipient,
+        head: Head,
+        headers: Mapping[str, str],
+        dialect: Dialect,
+        stall_seconds: float,
+    ) -> None:
+        self.truncated = False
+        self._client = client
+        self._write = client.write
+        self._head = head
+        self._headers = headers
+        self._dialect = dialect
+        self._stall_seconds = stall_seconds
+        self._tap = Tap()
+
+    def __repr__(self) -> str:
+        return f"<Splice {self._head.status} sent={self._client.sent_bytes} truncated={self.truncated}>"
+
+    @property
+    def usage(self) -> Usage | None:
+        """How many tokens the answer reports, once it is over."""
+        return self._tap.usage()
+
+    def sum_usage(self) -> None:
+        """Add up the tokens of several prompts, of which a stream reports each by itself."""
+        self._tap = SummingTap()
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""
@@ -29,7 +76,7 @@ class Splice(ReplicaAnswer):
     def take(self, raw: bytes) -> bool:
         """Write bytes of the replica; True when enough waits for the client, or it has left."""
         self._tap.add(raw)
-        return self._client.write(raw)
+        return self._write(raw)
 
     async def room(self) -> None:
         """Wait until the client has taken most of what waits.

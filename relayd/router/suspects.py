@@ -96,6 +96,10 @@ class Suspects:
         running: Yields what runs on an incarnation now.
         on_starved: Called with the name of a replica in which an allocation has failed: the memory that a
             request took from the engine is never given back.
+
+    Attributes:
+        refusing: Digests of the bodies that are refused, and until when (monotonic seconds); while there
+            are none, no request has to be compared.
     """
 
     def __init__(
@@ -109,14 +113,10 @@ class Suspects:
         self._on_starved = on_starved
         self._incarnations: dict[Key, _Hangups] = {}
         self._strikes: dict[str, _Strikes] = {}
-        self._refused: dict[str, float] = {}
+        self.refusing: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"<Suspects suspected={len(self._strikes)} refused={len(self._refused)}>"
-
-    def __bool__(self) -> bool:
-        """Whether any body is refused, so that requests have to be compared."""
-        return bool(self._refused)
+        return f"<Suspects suspected={len(self._strikes)} refused={len(self.refusing)}>"
 
     def check(self, call: Call) -> None:
         """Make sure that a request may reach a replica.
@@ -125,9 +125,9 @@ class Suspects:
             CrashedReplicasError: Its body has crashed two of them.
         """
         now = self._clock.monotonic()
-        while self._refused and (first := next(iter(self._refused.items())))[1] <= now:
-            del self._refused[first[0]]
-        if digest(call) not in self._refused:
+        while self.refusing and (first := next(iter(self.refusing.items())))[1] <= now:
+            del self.refusing[first[0]]
+        if digest(call) not in self.refusing:
             return
         raise CrashedReplicasError(
             "This request was running on two replicas as each of them crashed, hung or ran out of memory.",
@@ -191,18 +191,13 @@ class Suspects:
             self._refuse(found)
 
     @property
-    def refused(self) -> Mapping[str, float]:
-        """Digests of the bodies that are refused, and until when (monotonic seconds)."""
-        return self._refused.copy()
-
-    @property
     def suspected(self) -> Mapping[str, tuple[float, float]]:
         """Digests of the bodies that were in flight at crashes: at how many, and when last."""
         return {body: (known.crashes, known.at) for body, known in self._strikes.items()}
 
     def resume(self, refused: Mapping[str, float], suspected: Mapping[str, tuple[float, float]]) -> None:
         """Go on from what an earlier daemon of this boot had found; what is known here counts before it."""
-        self._refused = dict(sorted({**refused, **self._refused}.items(), key=lambda one: one[1]))
+        self.refusing = dict(sorted({**refused, **self.refusing}.items(), key=lambda one: one[1]))
         found = {body: _Strikes(*known) for body, known in suspected.items()}
         self._strikes = found | self._strikes
 
@@ -249,9 +244,9 @@ class Suspects:
 
     def _refuse(self, culprit: str) -> None:
         """Refuse a body, and clear all that was in flight beside it."""
-        _drop_oldest(self._refused, _MOST_BODIES)
-        self._refused.pop(culprit, None)
-        self._refused[culprit] = self._clock.monotonic() + REFUSED_SECONDS
+        _drop_oldest(self.refusing, _MOST_BODIES)
+        self.refusing.pop(culprit, None)
+        self.refusing[culprit] = self._clock.monotonic() + REFUSED_SECONDS
         _JOURNAL.warning("request.refused_after_crash", crashes=self._strikes[culprit].crashes)
         for one in self._incarnations.values():
             if culprit not in one.lost:

@@ -27,7 +27,7 @@ _LARGE = 16 * KIB
 
 
 @dataclass(slots=True, eq=False)
-class Pool:
+class ReplicaPool:
     """The connections to one incarnation of a replica.
 
     Attributes:
@@ -74,13 +74,14 @@ class Upstream(asyncio.Protocol):
         last_byte_at: When the replica has sent something for the last time, in loop time.
         answered: A byte of the current answer has come.
         head: Of the current answer, once that has begun.
+        error: Why there is none, or no more of it: the connection ended or fell silent, or it is not HTTP.
     """
 
     head: Head
     _framing: Framing | None
     _transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: ReplicaPool) -> None:
         self.pool = pool
         self.uses = 0
         self.answered = False
@@ -91,7 +92,7 @@ class Upstream(asyncio.Protocol):
         self._enough = _HELD_BACK
         self._sink: Sink | None = None
         self._paused = False
-        self._error: OSError | UpstreamError | None = None
+        self.error: OSError | UpstreamError | None = None
         self._pause: Pause | None = None
         self.last_byte_at = 0.0
         self._on_end: Callable[[], None] | None = None
@@ -117,16 +118,12 @@ class Upstream(asyncio.Protocol):
         """Return whether another request may follow, if the last one was over after `since` (loop time)."""
         return self.last_byte_at > since and not self._transport.is_closing()
 
-    async def ask(self, call: Call) -> None:
-        """Send a request and wait for its answer to begin.
+    def send(self, call: Call) -> Pause:
+        """Send a request, and return the wait for its answer to begin, or for `error`.
 
         A stream has begun with its first data, when its prompt was processed; any other
         answer when it is complete, or 256 KiB long. Until then nothing of it has reached the
         client, and the request can still go elsewhere.
-
-        Raises:
-            OSError: The connection ended or fell silent.
-            UpstreamError: The answer is not HTTP.
         """
         self.uses += 1
         self.answered = False
@@ -135,14 +132,14 @@ class Upstream(asyncio.Protocol):
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
         self.last_byte_at = self._loop.time()
-        self._send(call)
-        if self._error is None:
-            self._pause = Pause()
-            await self._pause
-        if self._error is not None:
-            raise self._error
+        self._pause = pause = Pause()
+        if self.error is None:
+            self._write(call)
+        else:
+            pause.go_on()
+        return pause
 
-    def _send(self, call: Call) -> None:
+    def _write(self, call: Call) -> None:
         body = call.body
         if call.method != "POST":
             self._transport.write(call.head(self.pool.endpoint))
@@ -169,15 +166,15 @@ class Upstream(asyncio.Protocol):
         self._held.clear()
         if held and sink.take(held):
             self._pause_reading()
-        while not self.is_over and self._error is None:
+        while not self.is_over and self.error is None:
             if self._paused:
                 await sink.room()
                 self._resume()
             else:
                 self._pause = Pause()
                 await self._pause
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     @property
     def is_unfinished(self) -> bool:
@@ -228,7 +225,7 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the head, or pass on the body."""
         self.last_byte_at = self._loop.time()
-        if self._error is not None:
+        if self.error is not None:
             return
         framing = self._framing
         try:
@@ -252,8 +249,8 @@ class Upstream(asyncio.Protocol):
         self._lost = True
         if self._framing is not None and self._framing.ends_with_connection and exc is None:
             self._framing.over = True
-        if not self.is_over and self._error is None:
-            self._error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
+        if not self.is_over and self.error is None:
+            self.error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
         if self._on_end is not None:
             self._on_end()
         self._wake()
@@ -313,7 +310,7 @@ class Upstream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _fail(self, error: OSError | UpstreamError) -> None:
-        self._error = error
+        self.error = error
         if isinstance(error, UpstreamError):
             self.close()
         self._wake()

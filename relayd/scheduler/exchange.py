@@ -44,7 +44,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     completion_ms: float = 0.0
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Exchange(msgspec.Struct, frozen=True, gc=False):
     """One request and its outcome; times are monotonic seconds, None for what never happened.
 
     Attributes:

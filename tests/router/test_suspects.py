@@ -85,15 +85,15 @@ def call(body: str) -> Call:
 def test_a_body_that_was_in_flight_at_two_crashes_is_refused_for_some_minutes() -> None:
     fleet = Fleet()
     fleet.ends(1, "poison")
-    assert not fleet.suspects
+    assert not fleet.suspects.refusing
     fleet.ends(2, "poison")
 
-    assert fleet.suspects
+    assert fleet.suspects.refusing
     assert fleet.refuses("poison")
     assert not fleet.refuses("innocent")
     fleet.clock.now += REFUSED_SECONDS
     assert not fleet.refuses("poison")
-    assert not fleet.suspects
+    assert not fleet.suspects.refusing
 
 
 def test_of_all_that_was_in_flight_the_one_common_to_both_crashes_is_to_blame() -> None:
@@ -228,7 +228,7 @@ def test_a_successor_refuses_what_its_predecessor_refused_and_goes_on_counting()
     old.ends(1, "poison")
     old.ends(2, "poison")
     old.ends(3, "suspect")
-    new.suspects.resume(old.suspects.refused, old.suspects.suspected)
+    new.suspects.resume(old.suspects.refusing, old.suspects.suspected)
     assert (True, False) == (new.refuses("poison"), new.refuses("suspect"))
 
     new.ends(4, "suspect")
