@@ -92,6 +92,11 @@ class Incoming(Protocol):
         """The length of the body, where the fields are those of an earlier request."""
         ...
 
+    @property
+    def is_json(self) -> bool:
+        """Whether its head declares its body as JSON and as nothing else, where that is known."""
+        ...
+
     def whole(self) -> bytes | None:
         """Return the body if all of it is here, which it is once."""
         ...

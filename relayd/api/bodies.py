@@ -9,6 +9,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
+import msgspec
+
 from relayd.errors import BodyBudgetError, RequestError
 from relayd.units import KIB, Bytes
 
@@ -40,18 +42,15 @@ class Deadline(Protocol):
         ...
 
 
-class BodyHold:
+class BodyHold(msgspec.Struct, eq=False):
     """What one request's body takes of the budget; `release` gives it back."""
 
-    __slots__ = ("_bodies", "_deadline", "began_at", "moved_at", "refusal", "size")
-
-    def __init__(self, bodies: "Bodies") -> None:
-        self._bodies = bodies
-        self._deadline: Deadline | None = None
-        self.size = 0
-        self.began_at = 0.0
-        self.moved_at = 0.0
-        self.refusal: RequestError | None = None
+    _bodies: "Bodies"
+    _deadline: Deadline | None = None
+    size: int = 0
+    began_at: float = 0.0
+    moved_at: float = 0.0
+    refusal: RequestError | None = None
 
     def __repr__(self) -> str:
         return f"<BodyHold {self.size} bytes{', arriving' if self._deadline else ''}>"
@@ -84,7 +83,8 @@ class BodyHold:
 
     def release(self) -> None:
         """Give everything back."""
-        self.keep(0)
+        self._bodies.used -= self.size
+        self.size = 0
 
     def arriving(self, deadline: Deadline) -> None:
         """Take note that the body arrives, and within which deadline it is read."""

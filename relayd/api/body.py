@@ -28,7 +28,12 @@ def take_body(request: Incoming, *, limit: Bytes, hold: BodyHold) -> bytes | Non
         BodyBudgetError: There is no room for it beside the bodies of other requests.
         RequestError: Its framing is broken.
     """
-    length = check_body_head(request.headers, limit, request.length)
+    if request.is_json:  # by a head that was judged before
+        length = request.length or 0
+        if length > limit:
+            raise body_too_large(limit)
+    else:
+        length = check_body_head(request.headers, limit, request.length)
     try:
         body = request.whole()
     except web.RequestPayloadError as error:

@@ -7,7 +7,7 @@ What the router asks of a client (`Recipient`) and what an inference route asks 
 import asyncio
 from typing import Protocol
 
-from relayd.api.admission import Admitted
+from relayd.api.admission import Admitted, RequestContext
 from relayd.api.answer import Answer
 from relayd.api.arrival import ArrivingBody, BodyEnd, ByChunks, ByLength
 from relayd.api.body import BROKEN
@@ -119,6 +119,11 @@ class Direct:
         return self._declared or 0
 
     @property
+    def is_json(self) -> bool:
+        """Whether its head declares its body as JSON and as nothing else."""
+        return self._head.is_json
+
+    @property
     def has_arrived(self) -> bool:
         """Whether all of its body is here."""
         return self._end.is_over if self._end is not None else self._body is not None
@@ -190,9 +195,9 @@ class Direct:
         """Whether an interim answer may be sent to it."""
         return self.splices and not self.sent_bytes
 
-    def serve(self, admitted: Admitted) -> None:
+    def serve(self, admitted: Admitted, context: RequestContext) -> None:
         """Have its route answer it."""
-        self._run = EagerRun(self._serve(admitted))
+        self._run = EagerRun(self._serve(admitted, context))
 
     def cancel(self) -> None:
         """End it: the client has left."""
@@ -209,10 +214,9 @@ class Direct:
         self.answer(answer)
         asyncio.get_running_loop().call_soon(self._finish)
 
-    async def _serve(self, admitted: Admitted) -> None:
-        context, answer = admitted.context, admitted.route.direct
+    async def _serve(self, admitted: Admitted, context: RequestContext) -> None:
         try:
-            if answer is not None:
+            if (answer := admitted.route.direct) is not None:
                 await answer(self, self, context)
         except RequestError as error:
             refusal = error_answer(error, admitted.dialect, unread=not self.has_arrived)
@@ -248,18 +252,22 @@ class Direct:
 
     def begin(self, status: int, fields: Fields, *, framed: bool) -> None:
         """Make the head of the answer; it goes out together with the first bytes."""
-        fields = list(fields)
-        if not framed and not any(name == "Content-Length" for name, _ in fields):
+        if not framed:
+            fields = self._framed([*fields])
+        line = self._line
+        self.keep_alive = self.keep_alive and line.may_continue
+        version = self._head.version
+        self._unsent = encode_answer(status, fields, line.date, keep_alive=self.keep_alive, version=version)
+
+    def _framed(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return fields that say how the body ends: without a length in chunks, if the client reads them."""
+        if not any(name == "Content-Length" for name, _ in fields):
             if self.splices:
                 self._chunked = True
                 fields.append(("Transfer-Encoding", "chunked"))
             else:
                 self.keep_alive = False
-        self.keep_alive = self.keep_alive and self._line.may_continue
-        version = self._head.version
-        self._unsent = encode_answer(
-            status, fields, self._line.date, keep_alive=self.keep_alive, version=version
-        )
+        return fields
 
     def write(self, data: bytes) -> bool:
         """Write a part of the body; True asks for no more until `room` has returned."""
@@ -268,8 +276,8 @@ class Direct:
             return True
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._unsent:
-            data, self._unsent = self._unsent + data, b""
+        if head := self._unsent:
+            data, self._unsent = head + data, b""
         self.sent_bytes += len(data)
         line.transport.write(data)
         return line.is_blocked

@@ -90,8 +90,9 @@ class Door:
         """Keep a head that was let in; `recall` returns it."""
         named = admitted.context.named
         digest = self._keys.digest(head.headers)
-        known = KnownHead(head, admitted, named, digest)
-        self._known.add(arrived_at, bare, KnownHead(head, known.again(), named, digest))
+        context = KnownHead(head, admitted, named, digest).again()
+        kept = Admitted(admitted.route, context, admitted.dialect)
+        self._known.add(arrived_at, bare, KnownHead(head, kept, named, digest))
 
     def admit(self, asked: Presented, request_id: str) -> Admitted | Answer:
         """Return who answers a request, or what the door itself answers."""

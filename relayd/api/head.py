@@ -96,6 +96,7 @@ class RequestHead:
         length: Bytes of the body; None when it comes in chunks.
         keep_alive: Whether the client may send another request on this connection.
         expects: It waits for `100 Continue` before it sends the body.
+        is_json: It declares its body as JSON, and as nothing else.
     """
 
     method: str
@@ -106,6 +107,7 @@ class RequestHead:
     length: int | None
     keep_alive: bool
     expects: bool
+    is_json: bool = False
 
     def presented(self, arrived_at: str, peer: str) -> Presented:
         """Return what a door judges of it, between which two addresses it came."""
@@ -141,7 +143,10 @@ def parse_request(raw: bytes) -> RequestHead:
     keep_alive = "close" not in named and (version == (1, 1) or "keep-alive" in named)
     expects = version == (1, 1) and headers.get("Expect", "").lower() == "100-continue"
     field_bytes = len(raw) - len(first)
-    return RequestHead(line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects)
+    is_json = headers.get("Content-Type") == "application/json" and "Content-Encoding" not in headers
+    return RequestHead(
+        line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects, is_json
+    )
 
 
 def _is_target(text: bytes) -> bool:

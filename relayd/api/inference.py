@@ -286,7 +286,11 @@ class Inference:
         named: str | None = None,
     ) -> tuple[ModelView, int, Call | Answer, Dialect]:
         """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
-        opened, seen = await self._look(request, forwarding.rules, hold)
+        rules, raw = forwarding.rules, take_body(request, limit=self.max_body, hold=hold)
+        if raw is None or len(raw) > _LARGE or (opened := open_body(raw)).takes_long(rules):
+            opened, seen = await self._look(request, rules, hold, raw)
+        else:
+            seen = judge(opened, rules, self.unlisted)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
         model = find_model(named or seen.model, context.visible(self.fleet), forwarding.ability)
@@ -347,7 +351,8 @@ class Inference:
         async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
             hold = self.bodies.hold()
             try:
-                opened, _ = await self._look(request, rules, hold)
+                raw = take_body(request, limit=self.max_body, hold=hold)
+                opened, _ = await self._look(request, rules, hold, raw)
                 own = answer(opened, context)
             finally:
                 hold.release()
@@ -360,11 +365,13 @@ class Inference:
         client.write(answer.body)
         await client.end(self.body_seconds)
 
-    async def _look(self, request: Incoming, rules: BodyRules, hold: BodyHold) -> tuple[OpenedBody, Peek]:
-        """Return a body, and what routing needs of it."""
-        limit = self.max_body
-        if (raw := take_body(request, limit=limit, hold=hold)) is None:
-            raw = await read_body(request, limit=limit, progress_seconds=self.body_seconds, hold=hold)
+    async def _look(
+        self, request: Incoming, rules: BodyRules, hold: BodyHold, raw: bytes | None
+    ) -> tuple[OpenedBody, Peek]:
+        """Return a body that still arrives, or takes long to look into, and what routing needs of it."""
+        if raw is None:
+            seconds = self.body_seconds
+            raw = await read_body(request, limit=self.max_body, progress_seconds=seconds, hold=hold)
         large = len(raw) > _LARGE
         body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):

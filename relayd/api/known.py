@@ -11,7 +11,7 @@ from relayd.api.admission import Admitted, RequestContext
 from relayd.api.answer import new_id
 from relayd.api.head import RequestHead
 
-_NAMES = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_NAME, _LOWER_NAME = b"\r\nContent-Length: ", b"\r\ncontent-length: "
 _MOST_DIGITS = 15
 _KEPT = 1024
 _LONGEST = 4096
@@ -32,22 +32,15 @@ class KnownHead(msgspec.Struct, frozen=True):
     names_itself: bool
     digest: bytes | None
 
-    def again(self) -> Admitted:
-        """Return what another request with this head is admitted to, with fields of its own."""
-        admitted, context = self.admitted, self.admitted.context
+    def again(self) -> RequestContext:
+        """Return what is known of another request with this head, with fields of its own."""
+        context = self.admitted.context
         name = context.request_id if self.names_itself else new_id()
         fields = {**context.headers, "X-Request-ID": name}
-        own = RequestContext(
-            name,
-            context.grant,
-            context.trusted,
-            context.tail,
-            fields,
-            self.names_itself,
-            context.klass,
+        return RequestContext(
+            name, context.grant, context.trusted, context.tail, fields, context.named, context.klass,
             context.session,
-        )
-        return Admitted(admitted.route, own, admitted.dialect)
+        )  # fmt: skip
 
 
 class KnownHeads:
@@ -78,11 +71,10 @@ def without_length(raw: bytes) -> tuple[bytes, int] | None:
     They are taken from the beginning of a line only, so two heads without their lengths are equal only
     if everything but the value of this one field is.
     """
-    for name in _NAMES:
-        before, found, after = raw.partition(name)
-        if found:
-            digits, end, rest = after.partition(b"\r\n")
-            if len(digits) > _MOST_DIGITS or not digits.isdigit():
-                return None
-            return b"".join((before, found, end, rest)), int(digits)
-    return None
+    before, name, after = raw.partition(_NAME)
+    if not name:
+        before, name, after = raw.partition(_LOWER_NAME)
+    digits, end, rest = after.partition(b"\r\n")
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        return None
+    return b"".join((before, name, end, rest)), int(digits)

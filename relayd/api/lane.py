@@ -46,6 +46,9 @@ _FOR_HEALTH_SECONDS = 2.0
 
 _LINE_ENDS = b"\r\n"
 
+_NEW, _IDLE, _HEAD, _BUSY, _ENDING = Phase.NEW, Phase.IDLE, Phase.HEAD, Phase.BUSY, Phase.ENDING
+"""By name, as each look into an enumeration costs as much as a call."""
+
 _BACKLOG = 128 * KIB
 """Bytes of later requests that are read while one is answered."""
 
@@ -67,7 +70,7 @@ class Lane(asyncio.Protocol):
 
     def __init__(self, lanes: Lanes, *, kept: bool = False) -> None:
         self._lanes = lanes
-        self._phase = Phase.IDLE if kept else Phase.NEW  # it has carried requests elsewhere
+        self._phase = _IDLE if kept else _NEW  # it has carried requests elsewhere
         self._buffer = b""
         self._current: Direct | Passed | None = None
         self._gate: Gate | None = None
@@ -96,12 +99,12 @@ class Lane(asyncio.Protocol):
         lanes.open.add(self)
         self.transport.set_write_buffer_limits(high=FULL_BYTES)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        seconds = limits.header_seconds if self._phase is Phase.NEW else limits.idle_seconds
+        seconds = limits.header_seconds if self._phase is _NEW else limits.idle_seconds
         self.wait_for(min(seconds, _FOR_HEALTH_SECONDS) if self._for_health else seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, and give the place back."""
-        self._phase, self.is_blocked = Phase.ENDING, True
+        self._phase, self.is_blocked = _ENDING, True
         self._lanes.open.discard(self)
         self._lanes.deadlines.drop(self)
         self._leave()
@@ -126,7 +129,7 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of the current request's body, or of the next head."""
-        if self._phase is Phase.ENDING:
+        if self._phase is _ENDING:
             return
         if self._current is not None:
             data = self._current.feed(data)
@@ -158,9 +161,9 @@ class Lane(asyncio.Protocol):
 
     def overdue(self) -> None:
         """End a connection whose client has had its time; one that takes its answer slowly has more."""
-        if self._phase is Phase.BUSY and isinstance(self._current, Direct):
+        if self._phase is _BUSY and isinstance(self._current, Direct):
             self._current.overdue()
-        elif self._phase in (Phase.BUSY, Phase.ENDING):
+        elif self._phase in (_BUSY, _ENDING):
             self.abort()
         else:
             self.force_close()
@@ -200,7 +203,7 @@ class Lane(asyncio.Protocol):
     def may_continue(self) -> bool:
         """Whether another request may follow the one that is answered."""
         is_last = self._half_closed is not None and not self._buffer
-        return not (self._lanes.closing or self._for_health or is_last) and self._phase is Phase.BUSY
+        return not (self._lanes.closing or self._for_health or is_last) and self._phase is _BUSY
 
     def lasts(self, *, lasting: bool) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
@@ -209,7 +212,7 @@ class Lane(asyncio.Protocol):
 
     def force_close(self) -> None:
         """End the connection, whatever it carries; what is written still goes out, if the client takes it."""
-        self._phase = Phase.ENDING
+        self._phase = _ENDING
         if self.transport.get_write_buffer_size():
             self.wait_for(self._lanes.limits.idle_seconds)
         self.transport.close()
@@ -219,16 +222,16 @@ class Lane(asyncio.Protocol):
 
         Half a head is answered: its sender could count on the connection that was kept for it.
         """
-        if self._phase is Phase.HEAD:
+        if self._phase is _HEAD:
             self._refuse(ENDING)
-        elif self._phase in (Phase.NEW, Phase.IDLE):
+        elif self._phase in (_NEW, _IDLE):
             self.force_close()
 
     def idleness(self) -> Idleness:
         """Return whether it may be closed without harm."""
-        if self._phase is Phase.HEAD:
+        if self._phase is _HEAD:
             return Idleness.IN_HEAD
-        return Idleness.IDLE if self._phase in (Phase.NEW, Phase.IDLE) else Idleness.BUSY
+        return Idleness.IDLE if self._phase in (_NEW, _IDLE) else Idleness.BUSY
 
     def give_way(self) -> None:
         """Close an idle connection, and give its place to another at once."""
@@ -237,7 +240,7 @@ class Lane(asyncio.Protocol):
 
     def is_answered(self) -> bool:
         """Return whether everything that was asked has been answered, requests that came early included."""
-        return self._phase is not Phase.BUSY and not (self._phase is Phase.IDLE and self._buffer)
+        return self._phase is not _BUSY and not (self._phase is _IDLE and self._buffer)
 
     def fileno(self) -> int:
         """Return the descriptor; -1 once it is closed."""
@@ -251,7 +254,7 @@ class Lane(asyncio.Protocol):
 
     def abort(self, *, reset: bool = False) -> None:
         """Cut the client off; what still runs for it is cancelled."""
-        self._phase, self.is_blocked = Phase.ENDING, True
+        self._phase, self.is_blocked = _ENDING, True
         if reset:
             linger = struct.pack("ii", 1, 0)
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -262,14 +265,14 @@ class Lane(asyncio.Protocol):
 
         For the client nothing happens: what it sends next waits in the socket.
         """
-        idle = self._phase in (Phase.NEW, Phase.IDLE) and not self._buffer
+        idle = self._phase in (_NEW, _IDLE) and not self._buffer
         if not idle or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         try:
             descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
         except OSError:  # no descriptor is free: it stays
             return None
-        self._phase = Phase.ENDING
+        self._phase = _ENDING
         self.transport.abort()
         return descriptor
 
@@ -281,12 +284,12 @@ class Lane(asyncio.Protocol):
             complete: Nothing of the request is still on its way.
         """
         self._current = None
-        if self._phase is Phase.ENDING:
+        if self._phase is _ENDING:
             return
         if not (keep_alive and complete and self.may_continue):
             self._end(linger=not complete)
             return
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._lanes.deadlines.give(self, self._lanes.limits.idle_seconds)
         self.resume()
         if self._buffer:
@@ -294,7 +297,7 @@ class Lane(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Begin a request that came before the answer to the one before: a thousand of them must not nest."""
-        if self._current is None and self._buffer and self._phase is not Phase.ENDING:
+        if self._current is None and self._buffer and self._phase is not _ENDING:
             self._advance()
 
     def _end(self, *, linger: bool) -> None:
@@ -303,7 +306,7 @@ class Lane(asyncio.Protocol):
         if not linger:
             self.force_close()
             return
-        self._phase = Phase.ENDING
+        self._phase = _ENDING
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._lanes.deadlines.give(self, LINGERING_SECONDS)
@@ -322,16 +325,18 @@ class Lane(asyncio.Protocol):
         elif is_hopeless(raw):
             self._refuse(MALFORMED)
         else:
-            if self._phase is Phase.IDLE:
+            if self._phase is _IDLE:
                 self._lanes.deadlines.give(self, self._lanes.limits.header_seconds)
-            self._phase = Phase.HEAD
+            self._phase = _HEAD
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Send a request its way."""
         door = self._lanes.door() if self._lanes.door is not None and not self._for_health else None
         bare = without_length(raw) if door is not None else None
         if door is not None and bare is not None and (known := door.recall(self.arrived_at, bare[0])):
-            self._take(Direct(self, known.head, bare[1]), rest).serve(known.again())
+            current = Direct(self, known.head, bare[1])
+            self._take(current, rest)
+            current.serve(known.admitted, known.again())
             return
         try:
             head = parse_request(raw)
@@ -347,26 +352,26 @@ class Lane(asyncio.Protocol):
 
     def _judge(self, door: Door, head: RequestHead, bare: tuple[bytes, int] | None, rest: bytes) -> None:
         """Answer a request here, if the door lets it in."""
-        current = self._take(Direct(self, head, head.length), rest)
+        current = Direct(self, head, head.length)
+        self._take(current, rest)
         found = door.admit(head.presented(self.arrived_at, self._peer or ""), request_id(head.headers))
         if not isinstance(found, Admitted):
             current.refuse(found)
             return
         if bare is not None:
             door.remember(self.arrived_at, bare[0], head, found)
-        current.serve(found)
+        current.serve(found, found.context)
 
-    def _take(self, current: Direct, rest: bytes) -> Direct:
+    def _take(self, current: Direct, rest: bytes) -> None:
         """Begin a request that the lane answers, of whose body there may be a part."""
-        self._phase = Phase.BUSY
+        self._phase = _BUSY
         self._lanes.deadlines.drop(self)
         self._current = current
         self._buffer = current.feed(rest)
-        return current
 
     def _pass_on(self, raw: bytes, head: RequestHead, rest: bytes) -> None:
         """Have aiohttp answer a request."""
-        self._phase = Phase.BUSY
+        self._phase = _BUSY
         self._lanes.deadlines.drop(self)
         if self._gate is None:
             self._gate = Gate(self, self._lanes.server)

@@ -89,6 +89,7 @@ class _AiohttpIncoming:
         self.headers = request.headers
         self.peer = request.remote or ""
         self.length = None
+        self.is_json = False
         self.content = request.content
 
     def whole(self) -> bytes | None:
