@@ -18,8 +18,9 @@ def check_memory(plan: PlanFacts, machine: Machine) -> Iterator[Finding]:
 def _device(row: DeviceRow) -> Finding:
     """Return the memory of a device, with a note where the plan needs what other programs hold."""
     measured = f", {show_bytes(row.measured)} measured" if row.measured is not None else ""
+    weights = f" ({show_bytes(row.weights)} weights)" if row.weights else ""
     detail = (
-        f"{row.key}: {show_bytes(row.planned)} planned{measured}, "
+        f"{row.key}: {show_bytes(row.planned)} planned{weights}{measured}, "
         f"{show_bytes(row.others)} held by other programs, "
         f"{show_bytes(row.free)} free of {show_bytes(row.capacity)} that models may take"
     )

@@ -118,7 +118,7 @@ class Administration:
                 )
                 for one in parts.fleet.statuses()
             ),
-            ledger_report(parts.scheduler, parts.clock),
+            ledger_report(parts.scheduler, parts.clock, [one.planned for one in parts.fleet.statuses()]),
         )
 
     async def requests(self, _arguments: NoArguments) -> RequestsReport:

@@ -1,13 +1,25 @@
 """What `relayd status` reports of memory: the ledger, who waits for it, and what came and went."""
 
+from collections.abc import Iterable
+
 from relayd.clock import Clock
 from relayd.daemon.report import AccountReport, LedgerReport, LoadReport, MemoryWaitReport
+from relayd.planner import Planned
+from relayd.planner.budget import HOST
 from relayd.scheduler import Scheduler
 
 
-def ledger_report(scheduler: Scheduler, clock: Clock) -> LedgerReport:
-    """Return what the scheduler counts now; its moments are given as wall-clock seconds."""
+def ledger_report(scheduler: Scheduler, clock: Clock, plans: Iterable[Planned]) -> LedgerReport:
+    """Return what the scheduler counts now; its moments are given as wall-clock seconds.
+
+    Args:
+        scheduler: Counts.
+        clock: Time.
+        plans: How each replica runs, or would.
+    """
     memory, ahead = scheduler.memory, clock.wall() - clock.monotonic()
+    there = {one.replica for one in memory.residents()}
+    weights = sum(one.weights for one in plans if one.name in there)
     return LedgerReport(
         accounts=tuple(
             AccountReport(
@@ -18,6 +30,7 @@ def ledger_report(scheduler: Scheduler, clock: Clock) -> LedgerReport:
                 held=row.held,
                 others=row.others,
                 free=row.free,
+                weights=weights if row.account == HOST else 0,
             )
             for row in memory.ledger()
         ),

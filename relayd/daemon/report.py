@@ -92,6 +92,7 @@ class AccountReport(Struct, frozen=True):
         held: What counts: the larger of both, replica by replica.
         others: What other programs hold beyond the reserve.
         free: What the next load may take; negative where more is held than models may take.
+        weights: Of RAM, what of `planned` are weights: they count whole, mapped or not.
     """
 
     account: str
@@ -101,6 +102,7 @@ class AccountReport(Struct, frozen=True):
     held: int = 0
     others: int = 0
     free: int = 0
+    weights: int = 0
 
 
 class MemoryWaitReport(Struct, frozen=True):

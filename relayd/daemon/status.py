@@ -81,7 +81,7 @@ async def status_report(
             differing(parts, statuses),
             parts.residence.is_pinned,
         ),
-        memory=ledger_report(parts.scheduler, parts.clock),
+        memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
     )
 
 

@@ -36,7 +36,7 @@ from relayd.planner.quality import pooling
 from relayd.planner.sizes import sizes
 from relayd.units import Bytes
 
-RULES = 3
+RULES = 4
 """Counts changes of the rules by which sizes are chosen: those of other rules are chosen anew."""
 
 
@@ -143,6 +143,7 @@ class OnDemandPlanner:
             needs=dict(by_device(size.needs)),
             basis=Basis.PREDICTED,
             reasons=size.reasons,
+            weights=size.host_weights,
         )
 
     def _found(self, model: Model, key: str, known: RememberedSizes, *, runs: bool = False) -> OnDemand:
@@ -154,7 +155,10 @@ class OnDemandPlanner:
             found = msgspec.structs.replace(known, sizes=every)
         asked = line_spec(model, 0)
         least = replace(asked, cache_ram_mib=0, slots=model.slots or 1)
-        some = [Planned(_spec(asked, one, found), _bytes(one.needs), one.basis, asked) for one in found.sizes]
+        some = [
+            Planned(_spec(asked, one, found), _bytes(one.needs), one.basis, asked, weights=Bytes(one.weights))
+            for one in found.sizes
+        ]
         some = some or [Planned(least, _bytes(known.needs), Basis.PREDICTED, asked)]
         return OnDemand(
             _replicas(some, model, known.refused),

@@ -101,6 +101,7 @@ class Preview:
         for device, row in zip(document["devices"], self.ledger, strict=True):
             device |= {
                 "capacity_bytes": row.capacity,
+                "weights_bytes": row.weights,
                 "measured_bytes": row.measured,
                 "others_bytes": row.others,
                 "left_bytes": row.free,

@@ -51,6 +51,7 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
         needs: Device → bytes.
         basis: How these are known.
         reasons: Why it has no more.
+        weights: What of its needs of RAM are weights, of one that is loaded on demand.
     """
 
     context: _Some
@@ -61,6 +62,7 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
     needs: dict[str, _Size]
     basis: Basis
     reasons: tuple[str, ...] = ()
+    weights: _Size = 0
 
 
 class RememberedFit(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,7 +44,8 @@ def placed_replicas(
         basis = stays[0].basis if stays else Basis.CONFIRMED if confirmed else Basis.PREDICTED
         asked = line_spec(line.model, one.index)
         resides = residence(line.model, one.index)
-        found.append(Planned(spec, by_device(one.outcome.needs), basis, asked, residence=resides))
+        needs, weights = by_device(one.outcome.needs), one.outcome.host_weights
+        found.append(Planned(spec, needs, basis, asked, residence=resides, weights=weights))
     return found
 
 
@@ -72,6 +73,7 @@ def _like(line: Line, one: Planned, fleet: FleetPlan) -> Sequence[Planned]:
             one,
             spec=replace(planned_spec(line, 0, size, fleet.before), threads=one.spec.threads),
             needs=by_device(size.needs),
+            weights=size.host_weights,
         )
         for size in alike(line.form, fleet.before, line.wanted().aim, place)
     ]
@@ -89,6 +91,7 @@ def fitted_replicas(one: EngineFitted, fleet: FleetPlan, threads: int) -> list[P
             one.basis,
             replace(asked, index=found.index),
             residence=residence(model, found.index),
+            weights=found.outcome.host_weights,
         )
         for found in assigned(fleet, model.name)
         if isinstance(found.outcome, Placement)

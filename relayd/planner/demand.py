@@ -196,6 +196,14 @@ class Demand:
             found[devices[-1]] += stored(self._tied, devices[-1]) if again or devices[-1] != CPU else 0
         return {device: int(nbytes * self.ratio) for device, nbytes in found.items()}
 
+    def host_weights(self, setup: Setup) -> Bytes:
+        """Return the bytes of weights in RAM: whole, whether the engine maps the file or not."""
+        found = self.weights(setup, layer_devices(self.shape, setup))[CPU]
+        found += 0 if setup.gpus else self.beside
+        if self.draft:
+            found += self.draft.weights(setup, layer_devices(self.draft.shape, setup))[CPU]
+        return Bytes(found)
+
     def costs(self, setup: Setup, device: str) -> tuple[int, tuple[int, ...]]:
         """Return what `device` holds in any case, and what each block and the head adds to it.
 

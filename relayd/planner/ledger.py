@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relayd.planner.budget import Budget
 from relayd.planner.fleet import FleetPlan
+from relayd.planner.placement import Placement
 from relayd.units import Bytes
 
 
@@ -21,6 +22,7 @@ class DeviceRow:
         others: What other programs hold now of the memory that models may take.
         free: What is left for models on demand.
         why: How its capacity comes about.
+        weights: What of `planned` are weights in RAM: whole, mapped or not; None of another device.
     """
 
     key: str
@@ -31,6 +33,7 @@ class DeviceRow:
     others: Bytes
     free: Bytes
     why: str
+    weights: Bytes | None = None
 
 
 def ledger_of(fleet: FleetPlan, now: Budget, measured: Mapping[str, int] | None) -> tuple[DeviceRow, ...]:
@@ -42,7 +45,8 @@ def ledger_of(fleet: FleetPlan, now: Budget, measured: Mapping[str, int] | None)
         measured: What its replicas hold that run, by device; None where none runs.
     """
     free = {room.key: room.free for room in now.rooms}
-    rows = []
+    placed = [one.outcome for one in fleet.assignments if isinstance(one.outcome, Placement)]
+    rows, weights = [], Bytes(sum(one.host_weights for one in placed))
     for before, left in zip(fleet.before.rooms, fleet.left.rooms, strict=True):
         planned = before.free - left.free
         others = max(0, before.usable - free.get(before.key, before.usable))
@@ -56,6 +60,7 @@ def ledger_of(fleet: FleetPlan, now: Budget, measured: Mapping[str, int] | None)
                 others=Bytes(others),
                 free=Bytes(max(0, before.usable - planned - others)),
                 why=before.explain(),
+                weights=weights if before is fleet.before.host else None,
             )
         )
     return tuple(rows)

@@ -139,6 +139,14 @@ class Placement:
         """Requests at once."""
         return self.setup.slots
 
+    @property
+    def host_weights(self) -> Bytes:
+        """What of its needs of RAM are weights; 0 where relayd cannot read its shape."""
+        try:
+            return min(self.form.build().host_weights(self.setup), self.needs.get(CPU, Bytes(0)))
+        except LookupError:
+            return Bytes(0)
+
     def speed(self, use: Use) -> Estimate:
         """Return the speed that counts for a use: of prompts for embedding, else of one sequence."""
         return self.prefill if use is Use.EMBEDDING else self.decoding.each

@@ -89,6 +89,8 @@ class ReplicaSpec:
 
 Value = TypeVar("Value")
 
+NO_BYTES = Bytes(0)
+
 
 def to_document(value: object) -> Any:
     """Return a spec, or a value that holds one, as JSON-ready builtins."""
@@ -153,6 +155,7 @@ class Planned:
         residence: When it is in memory.
         others: Other sizes that would do, the better ones first; the plan itself is better than all.
         refused: Why it can never be loaded on this machine; "" where it can.
+        weights: What of its needs of RAM are weights: whole, mapped or not; 0 where that is not known.
     """
 
     spec: ReplicaSpec
@@ -163,6 +166,7 @@ class Planned:
     residence: Residence = STAYS
     others: tuple["Planned", ...] = ()
     refused: str = ""
+    weights: Bytes = NO_BYTES
 
     @property
     def name(self) -> str:

@@ -12,14 +12,15 @@ _SHOWN_LOADS = 4
 
 
 def ledger_table(ledger: LedgerReport) -> Table:
-    """Return what models may take of each account, what they do, and what is left."""
+    """Return what models may take of each account, what they do (weights apart), and what is left."""
     table = Table(box=None, pad_edge=False)
     table.add_column("LEDGER", overflow="fold")
-    for heading in ("CAPACITY", "PLANNED", "MEASURED", "OTHERS", "FREE"):
+    for heading in ("CAPACITY", "PLANNED", "WEIGHTS", "MEASURED", "OTHERS", "FREE"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in ledger.accounts:
-        sizes = (row.capacity, row.planned, row.measured, row.others, row.free)
-        table.add_row(row.account, *map(show_bytes, sizes))
+        weights = show_bytes(row.weights) if row.account == "host" else "-"
+        rest = map(show_bytes, (row.measured, row.others, row.free))
+        table.add_row(row.account, show_bytes(row.capacity), show_bytes(row.planned), weights, *rest)
     return table
 
 

@@ -61,15 +61,19 @@ def _table(*headings: str, folded: set[str]) -> Table:
 
 
 def _devices(ledger: Sequence[DeviceRow], *, wide: bool) -> Table:
-    """Return a line for each device; what replicas hold is a column where some run."""
+    """Return a line for each device; what replicas hold is a column where some run.
+
+    Of RAM, what of the plan are weights is a column: they count whole, also where a file is mapped.
+    """
     runs = any(one.measured is not None for one in ledger)
-    headings = ["DEVICE", *(["NAME"] if wide else []), "PLANNED", *(["MEASURED"] if runs else [])]
+    headings = ["DEVICE", *(["NAME"] if wide else []), "PLANNED", "WEIGHTS", *(["MEASURED"] if runs else [])]
     table = _table(*headings, "OTHERS", "FREE", "OF", "WHY NOT MORE", folded={"NAME", "WHY NOT MORE"})
     for one in ledger:
         measured = [show_bytes(one.measured) if one.measured is not None else ""] if runs else []
         sizes = (show_bytes(one.others), show_bytes(one.free), show_bytes(one.capacity))
+        weights = show_bytes(one.weights) if one.weights is not None else ""
         table.add_row(
-            one.key, *([Text(one.name)] if wide else []), show_bytes(one.planned), *measured, *sizes,
+            one.key, *([Text(one.name)] if wide else []), show_bytes(one.planned), weights, *measured, *sizes,
             Text(one.why),
         )  # fmt: skip
     return table

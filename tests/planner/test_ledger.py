@@ -48,3 +48,18 @@ def test_what_running_replicas_hold_is_shown_where_some_run(plan: FleetPlan) -> 
     rows = {row.key: row.measured for row in ledger_of(plan, plan.before, {"cuda0": 5 * GIB})}
 
     assert {"cuda0": 5 * GIB, "host": 0} == rows
+
+
+def test_weights_in_ram_are_a_column_of_the_host(plan: FleetPlan) -> None:
+    gpu, host = ledger_of(plan, plan.before, None)
+    on_cpu = plan_fleet(
+        [Wanted("qwen3-8b", forms("qwen3-8b")[-1:], Aim(prompt_cache_mib=0))],
+        allowance(machine("ram=24"), MemoryBudget()),
+    )
+    (alone,) = ledger_of(on_cpu, on_cpu.before, None)
+
+    assert gpu.weights is None
+    assert host.weights is not None
+    assert alone.weights is not None
+    assert 0 < host.weights < GIB, "the table of embeddings, which stays on the host"
+    assert forms("qwen3-8b")[-1].nbytes * 0.9 < alone.weights < alone.planned

@@ -19,7 +19,7 @@ from relayd.units import GIB, MIB
 pytestmark = pytest.mark.pure
 
 LEDGER = LedgerReport(
-    accounts=(AccountReport("host", 4 * GIB, 3 * GIB, 2 * GIB, 3 * GIB, 512 * MIB, 512 * MIB),),
+    accounts=(AccountReport("host", 4 * GIB, 3 * GIB, 2 * GIB, 3 * GIB, 512 * MIB, 512 * MIB, 2 * GIB),),
     waiting=(MemoryWaitReport("b#0", "b", 5.0, {"host": GIB}, ("a#0", "c#0")),),
     leaving={"a#0": "nobody_waits"},
     loads=(LoadReport("a#0", 1.0, 9.4, 0.72), LoadReport("c#0", 1.0, 0.0, 3.0, "bad file")),
@@ -36,8 +36,8 @@ def shown(ledger: LedgerReport, *models: ModelReport) -> list[str]:
 
 def test_accounts_waits_loads_and_evictions_are_shown() -> None:
     assert [
-        "LEDGER  CAPACITY  PLANNED  MEASURED   OTHERS     FREE",
-        "host     4.0 GiB  3.0 GiB   2.0 GiB  512 MiB  512 MiB",
+        "LEDGER  CAPACITY  PLANNED  WEIGHTS  MEASURED   OTHERS     FREE",
+        "host     4.0 GiB  3.0 GiB  2.0 GiB   2.0 GiB  512 MiB  512 MiB",
         "b#0 has waited 4.0 s for 1.0 GiB of host, for a#0, c#0 to make room",
         "a#0 leaves memory (nobody waits) when its requests have ended",
         "last loads: a#0 in 0.7 s (waited 9.4 s); c#0 failed after 3.0 s",
