@@ -313,7 +313,7 @@ def test_what_is_planned_for_a_cold_replica_is_what_it_is_said_to_need(
 
     assert cold["small#0"].need == least.needs["host"] == shown.by_device["cpu"]
     assert cold["small#0"].need > Path(small.file).stat().st_size
-    assert "cpu" == cold["small#0"].device
+    assert "host" == cold["small#0"].device
 
 
 def test_a_replica_that_is_not_started_is_said_once(small: Model, large: Model) -> None:
