@@ -104,7 +104,7 @@ class Away:
             if index < len(before):
                 one = before[index]
                 needs = {device: Bytes(nbytes) for device, nbytes in one.needs.items()}
-                found = Planned(_as_before(asked, one), needs, one.basis, asked)
+                found = Planned(_as_before(asked, one), needs, one.basis, asked, weights=Bytes(one.weights))
             else:
                 found = Planned(self._unplanned(asked), {}, Basis.UNKNOWN, asked)
             yield replace(found, residence=residence(self.model, index))

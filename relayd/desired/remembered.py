@@ -51,7 +51,7 @@ class RememberedReplica(msgspec.Struct, frozen=True, kw_only=True):
         needs: Device → bytes.
         basis: How these are known.
         reasons: Why it has no more.
-        weights: What of its needs of RAM are weights, of one that is loaded on demand.
+        weights: What of its needs of RAM are weights.
     """
 
     context: _Some

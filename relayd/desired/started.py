@@ -120,6 +120,7 @@ def remembered(placed: Sequence[Planned], fleet: FleetPlan, key: str) -> Remembe
                 needs=dict(one.needs),
                 basis=one.basis,
                 reasons=outcome.reasons,
+                weights=one.weights,
             )
             for one in placed
             if isinstance(outcome := outcomes[one.name], Placement)

@@ -95,7 +95,7 @@ def test_what_runs_beyond_a_budget_that_has_shrunk_is_said_and_keeps_its_process
     assert 0 == reloaded.returncode, reloaded.stderr
     assert before == pids(daemon)
     assert 1 == planned.returncode
-    assert "too much is planned on cpu" in shown
+    assert "too much is planned on host" in shown
     assert "[memory] host_mib allows 200 MiB" in shown
     assert "relayd plan --fresh" in shown
 

@@ -127,6 +127,22 @@ def test_a_load_that_cannot_work_is_refused_at_once_with_the_engines_words(
     assert 200 == ask(daemon, "a")[0]
 
 
+def test_a_command_that_finds_no_room_is_answered_at_once_with_who_holds_it(
+    start_daemon: Start, home: Path, tiny_model: Path
+) -> None:
+    folder = copies(home, tiny_model, "a", "b")
+    daemon = listening(start_daemon(config(folder, "a", "b"), wait=False))
+    assert 200 == ask(daemon, "a")[0]
+    assert 0 == daemon.run("pin", "a").returncode
+    loaded, started = (output(daemon, verb, "b") for verb in ("load", "start"))
+    why = "there is no room for it: a#0 (pinned) hold the memory"
+
+    assert {"exit": 1, "replicas": {"b#0": "cold"}, "not_started": {"b#0": why}} == loaded
+    assert {"b#0": why} == started["not_started"]
+    assert "a is still pinned" in output(daemon, "unload", "a")["note"]
+    assert 0 == output(daemon, "load", "b")["exit"]
+
+
 def spoil(file: Path) -> None:
     """Make a model one that the engine refuses, and nothing before it."""
     file.write_bytes(file.read_bytes().replace(b"output_norm.weight", b"xutput_norm.weight"))
