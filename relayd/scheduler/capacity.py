@@ -15,6 +15,8 @@ class Capacity:
 
     endpoint: Endpoint
     slots: int
+    kept_tokens: float | None = None
+    """Tokens of earlier prompts that it keeps beside those in its slots; None when that is not known."""
     accepting: bool = field(init=False)
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0

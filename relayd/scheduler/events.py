@@ -43,12 +43,21 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A replica can take work."""
+    """A replica can take work.
+
+    Attributes:
+        replica: Its name.
+        model: Whose replica it is.
+        slots: Requests it works on at once.
+        endpoint: Where it listens.
+        kept_tokens: Tokens of earlier prompts that it keeps beside those in its slots; None when unknown.
+    """
 
     replica: str
     model: str
     slots: int
     endpoint: Endpoint
+    kept_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +209,21 @@ class Dispatch(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Refuse this ticket's request."""
+    """Refuse this ticket's request.
+
+    Attributes:
+        ticket_id: Which one.
+        refusal: Why, for programs.
+        reason: Why, for people.
+        retry_after_seconds: When to ask again.
+        position: The place that it had, or would have had, in the queue of its model; 0 without one.
+    """
 
     ticket_id: int
     refusal: Refusal
     reason: str
     retry_after_seconds: float | None = None
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,62 +1,28 @@
-"""Which tickets of one model wait, and in which order?"""
+"""Which tickets of one model wait, and which of them runs next?"""
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import chain
 
-import msgspec
-
+from relayd.scheduler.ask import CLASSES, Ask, rank
 from relayd.scheduler.capacity import Capacity
-from relayd.scheduler.events import Ticket
+from relayd.scheduler.order import MOST_PASSED, ClassLine
+from relayd.scheduler.waiting import Choice, Hold, Waiting
 
+Ahead = dict[Capacity, int]
+"""How many tickets in front are held for a replica."""
 
-class Waiting(msgspec.Struct, eq=False):
-    """A ticket on its way to a slot.
-
-    Attributes:
-        ticket: What waits.
-        attempts: Dispatches so far.
-        avoid: Where an attempt failed, and until when (monotonic seconds) it is avoided.
-        is_suspect: It may have ended a replica: it runs beside no other of which that is so.
-    """
-
-    ticket: Ticket
-    attempts: int = 0
-    avoid: Mapping[Capacity, float] = {}
-    is_suspect: bool = False
-
-    def stay_away(self, capacity: Capacity, until: float) -> None:
-        """Avoid a replica until then (monotonic seconds)."""
-        self.avoid = {**self.avoid, capacity: until}
-
-    def avoids(self, capacity: Capacity, now: float) -> bool:
-        """Return whether an attempt failed there too recently, or another suspect runs there."""
-        return self.avoid.get(capacity, now) > now or (self.is_suspect and capacity.suspect is not None)
-
-    def away(self, capacities: Iterable[Capacity], now: float) -> frozenset[Capacity]:
-        """Return those of some replicas that are avoided at `now` (monotonic seconds)."""
-        if not (self.avoid or self.is_suspect):
-            return frozenset()
-        return frozenset(capacity for capacity in capacities if self.avoids(capacity, now))
-
-    def moments(self, now: float) -> Iterator[float]:
-        """Yield when time alone changes something for this ticket (monotonic seconds)."""
-        if (deadline := self.ticket.ask.deadline) is not None:
-            yield deadline
-        yield from (until for until in self.avoid.values() if until > now)
-
-
-Place = Callable[[Waiting, frozenset[Capacity] | None], Capacity | None]
+Place = Callable[[Waiting, frozenset[Capacity] | None, Ahead], Choice]
 """Returns where a ticket can run now, of some replicas; None as the second stands for all of them."""
-
 
 Away = Callable[[Waiting], frozenset[Capacity]]
 """Returns the replicas that a ticket stays away from, though they serve its model."""
 
 
 class Queue:
-    """Tickets in the order of their arrival, which is the order of their ids.
+    """Tickets of one model, in the order in which they run: by class, then fair among flows, then by arrival.
 
     A ticket that comes back from a failed attempt takes its old place again. What a ticket costs does not
     grow with how many wait: they are kept by id, and their moments in a heap that may hold more of them.
@@ -64,38 +30,85 @@ class Queue:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[int, Waiting] = OrderedDict()
+        self._lines = tuple(ClassLine() for _ in CLASSES)
         self._moments: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Waiting]:
+        """Yield every ticket, those that came first in front."""
         return iter(self._entries.values())
+
+    def __repr__(self) -> str:
+        return f"<Queue {self._lines!r}>"
 
     def get(self, ticket_id: int) -> Waiting | None:
         """Return a ticket; None when it is not here."""
         return self._entries.get(ticket_id)
 
-    def next(self, place: Place, away: Away) -> tuple[Waiting, Capacity] | None:
+    def next(self, place: Place, away: Away, now: float) -> tuple[Waiting, Capacity] | None:
         """Take out the ticket that runs next and return it with its place; None when none can.
 
-        First in, first out: while there is no place for the oldest ticket, those behind it wait too. Only
-        from where it stays away for a while after a failed attempt does it not keep them.
+        While there is no place for the ticket whose turn it is, those behind it wait too. Only a ticket that
+        is held for a busy replica is passed; and from where it stays away for a while after a failed attempt,
+        it does not keep others.
 
         Args:
-            place: Returns where a ticket can run now, of the replicas that no older ticket waits for.
+            place: Returns where a ticket can run now, of the replicas that no ticket in front waits for.
             away: Returns the replicas that a ticket stays away from.
+            now: Monotonic seconds.
         """
         among: frozenset[Capacity] | None = None
-        for ticket_id, waiting in self._entries.items():
-            if capacity := place(waiting, among):
-                del self._entries[ticket_id]
-                return waiting, capacity
-            avoided = away(waiting)
-            among = avoided if among is None else among & avoided
-            if not among:
-                break
+        ahead: Ahead = {}
+        for line in self._in_order():
+            for waiting in line.turns():
+                choice = place(waiting, among, ahead)
+                if isinstance(choice, Capacity):
+                    self._start(line, waiting)
+                    return waiting, choice
+                line.set_aside(waiting)
+                if isinstance(choice, Hold):
+                    ahead[choice.goal] = ahead.get(choice.goal, 0) + 1
+                    self._note(waiting.ticket.id, choice.look_at, now)
+                    continue
+                avoided = away(waiting)
+                among = avoided if among is None else among & avoided
+                if not among:
+                    return None
         return None
+
+    def charge(self, ask: Ask, tokens: float) -> None:
+        """Take note of what the flow of a ticket was given, or by how much that was misjudged (tokens)."""
+        self._lines[rank(ask.klass)].charge(ask.flow, tokens)
+
+    def position(self, ticket_id: int) -> int:
+        """Return the place in which a ticket probably runs, from 1; 0 when it is not here."""
+        waiting = self._entries.get(ticket_id)
+        if waiting is None:
+            return 0
+        own = rank(waiting.ticket.ask.klass)
+        return 1 + sum(map(len, self._lines[:own])) + self._lines[own].before(waiting)
+
+    def size_of(self, flow: str) -> int:
+        """Return how many tickets of a flow wait."""
+        return sum(line.size_of(flow) for line in self._lines)
+
+    def surplus(self, newest: Waiting) -> Waiting:
+        """Return the ticket that leaves when there are too many: of the worst class, of whom most wait.
+
+        Args:
+            newest: The ticket that came last, which leaves where no flow of its class has more than its own.
+        """
+        ask = newest.ticket.ask
+        for line in reversed(self._lines[rank(ask.klass) :]):
+            longest = line.longest() if line else None
+            if longest is None:
+                continue
+            if line is self._lines[rank(ask.klass)] and longest.size <= line.size_of(ask.flow):
+                return newest
+            return line.newest_of(longest.name) or newest
+        return newest
 
     def overdue(self, now: float) -> list[Waiting]:
         """Take out the tickets whose deadline has passed at `now` (monotonic seconds)."""
@@ -104,7 +117,7 @@ class Queue:
             ticket_id = heappop(self._moments)[1]
             waiting = self._entries.get(ticket_id)
             if waiting is not None and waiting.ticket.ask.is_overdue(now):
-                del self._entries[ticket_id]
+                self.remove(ticket_id)
                 passed.append(waiting)
         return passed
 
@@ -124,14 +137,36 @@ class Queue:
             entries.move_to_end(ticket_id, last=False)
         elif not is_last:
             self._entries = OrderedDict(sorted(entries.items()))
+        self._lines[rank(waiting.ticket.ask.klass)].add(waiting)
         for moment in waiting.moments(now):
-            heappush(self._moments, (moment, ticket_id))
-        if len(self._moments) > 64 + 4 * len(entries):
-            self._forget_moments(now)
+            self._note(ticket_id, moment, now)
 
     def remove(self, ticket_id: int) -> Waiting | None:
         """Take a ticket out; None when it is not here."""
-        return self._entries.pop(ticket_id, None)
+        if (waiting := self._entries.pop(ticket_id, None)) is not None:
+            self._lines[rank(waiting.ticket.ask.klass)].remove(waiting)
+        return waiting
+
+    def _in_order(self) -> Iterator[ClassLine]:
+        """Yield the classes, a class that was passed too often in front."""
+        lines = [line for line in self._lines if len(line)]
+        passed = [line for line in lines if line.passed >= MOST_PASSED]
+        return chain(passed, (line for line in lines if line.passed < MOST_PASSED))
+
+    def _start(self, line: ClassLine, waiting: Waiting) -> None:
+        del self._entries[waiting.ticket.id]
+        line.remove(waiting)
+        line.passed = 0
+        for other in reversed(self._lines):
+            if other is line:
+                break
+            other.passed = other.passed + 1 if len(other) else 0
+
+    def _note(self, ticket_id: int, moment: float, now: float) -> None:
+        """Keep a moment at which something may change for a ticket."""
+        heappush(self._moments, (moment, ticket_id))
+        if len(self._moments) > 64 + 4 * len(self._entries):
+            self._forget_moments(now)
 
     def _forget_moments(self, now: float) -> None:
         """Drop the moments of tickets that have left."""

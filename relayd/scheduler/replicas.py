@@ -51,7 +51,8 @@ class KnownReplicas:
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
             replica.capacity.admit(is_well=True)
         else:
-            self.put(ready.replica, ReplicaSlots(ready.model, Capacity(ready.endpoint, ready.slots)))
+            capacity = Capacity(ready.endpoint, ready.slots, ready.kept_tokens)
+            self.put(ready.replica, ReplicaSlots(ready.model, capacity))
 
     def pause(self, name: str) -> Capacity | None:
         """Let a replica take nothing new, and return its slots if it has any."""

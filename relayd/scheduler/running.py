@@ -1,16 +1,19 @@
 """Which replica does a ticket get, and what runs where?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import filterfalse
 from operator import attrgetter
 
 import msgspec
 
-from relayd.scheduler.balance import Balance
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
-from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.exchange import Exchange
+from relayd.scheduler.prices import Prices
+from relayd.scheduler.queue import Ahead, Queue
 from relayd.scheduler.replicas import KnownReplicas
+from relayd.scheduler.strategies import Strategies
+from relayd.scheduler.waiting import Choice, Waiting
 
 _OVERDUE = attrgetter("overdue")
 """Whether a replica owes a first byte."""
@@ -23,11 +26,13 @@ class Running(msgspec.Struct, eq=False):
         waiting: The ticket, and what has become of it so far.
         capacity: Whose slots it has.
         started: When it got them (monotonic seconds).
+        charged: What its flow was charged for it (tokens); 0 where it did not wait.
     """
 
     waiting: Waiting
     capacity: Capacity
     started: float
+    charged: float = 0.0
 
 
 class RunningTickets:
@@ -35,12 +40,13 @@ class RunningTickets:
 
     Args:
         replicas: Who has slots.
-        balance: Chooses among replicas that a ticket fits on.
+        strategies: Choose among replicas that a ticket fits on.
     """
 
-    def __init__(self, replicas: KnownReplicas, balance: Balance) -> None:
+    def __init__(self, replicas: KnownReplicas, strategies: Strategies) -> None:
         self._replicas = replicas
-        self._balance = balance
+        self._strategies = strategies
+        self._prices = Prices()
         self._running: dict[int, Running] = {}
         self._moving: set[int] = set()
         self._dispatches = 0
@@ -62,10 +68,15 @@ class RunningTickets:
         """Give slots to the tickets of a queue that can run at `now` (monotonic seconds)."""
         dispatched: list[Dispatch] = []
         while found := queue.next(
-            lambda waiting, among: self.choose(waiting, now, among),
+            lambda waiting, among, ahead: self.choose(waiting, now, among, ahead),
             lambda waiting: waiting.away(self._replicas.capacities(model), now),
+            now,
         ):
-            dispatched.append(self.dispatch(*found, now))
+            waiting, capacity = found
+            dispatched.append(self.dispatch(waiting, capacity, now))
+            running = self._running[waiting.ticket.id]
+            running.charged = self._prices.of(waiting, capacity)
+            queue.charge(waiting.ticket.ask, running.charged)
         return dispatched
 
     def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
@@ -77,17 +88,24 @@ class RunningTickets:
         if waiting.is_suspect:
             capacity.suspect = ticket.id
         self._running[ticket.id] = Running(waiting, capacity, now)
+        if ticket.ask.prefix and (strategy := self._strategies.learning(ticket.ask)):
+            strategy.started(waiting, capacity, now)
         return Dispatch(ticket.id, capacity.endpoint)
 
     def choose(
-        self, waiting: Waiting, now: float, among: frozenset[Capacity] | None = None
-    ) -> Capacity | None:
-        """Return the replica that the balance ranks first among those the ticket fits on.
+        self,
+        waiting: Waiting,
+        now: float,
+        among: frozenset[Capacity] | None = None,
+        ahead: Ahead | None = None,
+    ) -> Choice:
+        """Return the replica that the model's strategy chooses among those the ticket fits on.
 
         Args:
             waiting: What is to run.
             now: Monotonic seconds.
             among: The replicas that it may run on; None for all of its model.
+            ahead: How many tickets in front are held for a replica.
         """
         ask = waiting.ticket.ask
         width = ask.width
@@ -104,7 +122,22 @@ class RunningTickets:
             fitting = [one for one in fitting if one in among]
         if not fitting:
             return None
-        return self._balance.first(waiting, [*filterfalse(_OVERDUE, fitting)] or fitting, now)
+        free = [*filterfalse(_OVERDUE, fitting)] or fitting
+        if ask.prefix and (strategy := self._strategies.learning(ask)):
+            return strategy.choose(waiting, free, self._busy(waiting, fitting, now), now, ahead or {})
+        return self._strategies.of(ask.model).pick(free)
+
+    def _busy(self, waiting: Waiting, fitting: Sequence[Capacity], now: float) -> Sequence[Capacity]:
+        """Return the replicas that a ticket may be held for: they take work, and have no slots for it now."""
+        return [
+            one
+            for replica in self._replicas.of(waiting.ticket.ask.model)
+            if (one := replica.capacity) is not None
+            and one.accepting
+            and one not in fitting
+            and not one.overdue
+            and not waiting.avoids(one, now)
+        ]
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""
@@ -134,6 +167,20 @@ class RunningTickets:
         if self._moving:
             self._moving.discard(ticket_id)
         return self._running.pop(ticket_id, None)
+
+    def settle(self, running: Running, exchange: Exchange | None, queue: Queue | None, now: float) -> None:
+        """Learn from a ticket that was taken out; `exchange` is None where its answer is not whole."""
+        ask = running.waiting.ticket.ask
+        if ask.prefix and (strategy := self._strategies.learning(ask)):
+            strategy.ended(running.waiting, running.capacity, exchange, now)
+        if running.charged and exchange is not None and exchange.usage is not None:
+            worth = self._prices.learn(ask, exchange.usage)
+            if queue is not None:
+                queue.charge(ask, worth - running.charged)
+
+    def keep(self, model: str) -> None:
+        """Forget what was learned of replicas of a model that are no more."""
+        self._strategies.keep(model, set(self._replicas.capacities(model)))
 
     def free(self, running: Running) -> list[Effect]:
         """Take the slots back of a ticket that was taken out."""

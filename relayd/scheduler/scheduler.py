@@ -6,10 +6,12 @@ The whole policy, in order, for a request that arrives:
 2. None is, but one is only not loaded: its load is ordered, and the request waits in line for it. Where it
    has no policy for memory, or its last load failed a short while ago, the request is refused with a reason.
 3. None will come without an operator: it is refused with the reason.
-4. The first in line runs as soon as a replica has slots for it that it does not avoid;
-   `Balance` chooses among several. Those behind it wait, so a wide request cannot starve, but for
-   replicas that it avoids: a request that waits for time alone holds no other back.
-5. A line longer than `depth` refuses its newest; a deadline that passes refuses whose it is.
+4. The first in line runs as soon as a replica has slots for it that it does not avoid; the model's
+   strategy chooses among several (`balance`, `affinity`). Those behind it wait, so a wide request cannot
+   starve, but for replicas that it avoids: a request that waits for time alone holds no other back. Only
+   one that is held for a busy replica, which has read its prompt before, is passed for a while.
+5. First in line is who is first by class, then by fair shares among flows, then by arrival (`order`). A
+   line longer than `depth` refuses the newest of whom most wait; a deadline that passes refuses whose it is.
 6. After a failed attempt a request takes its old place in line and avoids that replica for a while.
 7. Two requests whose replica hung up run on no replica together: the next crash shows which one it was.
 8. A replica that owes an answer's first byte for too long is chosen when no other is free, and a stream that
@@ -22,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relayd.endpoint import Endpoint
-from relayd.scheduler.balance import Balance, LeastBusy
+from relayd.scheduler.balance import Strategy
 from relayd.scheduler.capacity import ReplicaSlots
 from relayd.scheduler.events import (
     Abandoned,
@@ -56,6 +58,7 @@ from relayd.scheduler.queue import Queue
 from relayd.scheduler.replicas import KnownReplicas
 from relayd.scheduler.running import RunningTickets
 from relayd.scheduler.service import ServiceTimes
+from relayd.scheduler.strategies import Strategies
 from relayd.scheduler.tickets import TicketLimits, Tickets
 
 _NONE: Mapping[str, float] = {}
@@ -73,7 +76,7 @@ class ModelLoad:
 class Scheduler:
     """A state machine that owns every decision of where and when a request runs.
 
-    Tickets of one model run strictly first in, first out: a ticket that needs more slots
+    Tickets of one model, class and flow run first in, first out: a ticket that needs more slots
     than are free holds back those behind it, so it cannot starve. No replica ever holds
     more work than it has slots, because what waits inside llama-server cannot be moved.
 
@@ -82,7 +85,7 @@ class Scheduler:
         attempts: Dispatches a ticket gets before it is refused.
         avoid_seconds: How long a ticket stays away from where an attempt failed, unless a
             new incarnation is there. A single replica is tried again after it.
-        balance: Chooses among replicas that a ticket fits on.
+        strategy: Chooses among replicas that a ticket fits on, where `configure` sets no other.
         memory: When models give way to each other.
     """
 
@@ -92,11 +95,12 @@ class Scheduler:
         depth: int,
         attempts: int = 3,
         avoid_seconds: float = 1.0,
-        balance: Balance | None = None,
+        strategy: Strategy | None = None,
         memory: MemoryPolicy | None = None,
     ) -> None:
         self._replicas = KnownReplicas()
-        self._running = RunningTickets(self._replicas, balance or LeastBusy())
+        self._strategies = Strategies(strategy)
+        self._running = RunningTickets(self._replicas, self._strategies)
         self._queues = dict[str, Queue]()
         self._service = ServiceTimes()
         floor = Floor(self._replicas, self._queues, self._service, memory or MemoryPolicy())
@@ -133,8 +137,17 @@ class Scheduler:
             case Abandoned(ticket_id, held_id):
                 return self._tickets.hold(ticket_id, held_id, now)
         if isinstance(event, ReplicaEvent):
-            return self._tickets.settle(self._follow(event, now), now)
+            return self._tickets.settle(self._change(event, now), now)
         return self._tickets.settle([*self._keeper.handle(event, now)], now)
+
+    def _change(self, event: ReplicaEvent, now: float) -> list[Effect]:
+        """Follow what became of a replica, and decide anew for what waits for its model."""
+        known = self._replicas.get(event.replica)
+        effects = self._follow(event, now)
+        if known is not None:
+            self._running.keep(known.model)
+            effects += self._tickets.place(known.model, now)
+        return effects
 
     def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
         match event:
@@ -179,10 +192,30 @@ class Scheduler:
         return effects
 
     def configure(
-        self, *, depth: int, attempts: int, avoid_seconds: float, memory: MemoryPolicy | None = None
+        self,
+        *,
+        depth: int,
+        attempts: int,
+        avoid_seconds: float,
+        memory: MemoryPolicy | None = None,
+        flow_depth: int | None = None,
+        strategies: Mapping[str, str] | None = None,
+        max_hold_seconds: float = 20.0,
     ) -> None:
-        """Take new limits; tickets that wait already are not refused by them."""
-        self._tickets.limits = TicketLimits(depth, attempts, avoid_seconds)
+        """Take new limits and strategies; tickets that wait already are not refused by them.
+
+        Args:
+            depth: Tickets that may wait for one model.
+            attempts: Dispatches a ticket gets before it is refused.
+            avoid_seconds: How long a ticket stays away from where an attempt failed.
+            memory: When models give way to each other.
+            flow_depth: Tickets of one flow that may wait for one model; None limits them by `depth` alone.
+            strategies: Model → name of the strategy that chooses its replica (`strategies`).
+            max_hold_seconds: How long a ticket may be held for a busy replica while others pass it.
+        """
+        self._tickets.limits = TicketLimits(depth, attempts, avoid_seconds, flow_depth)
+        if strategies is not None:
+            self._strategies.configure(strategies, max_hold_seconds)
         if memory is not None:
             self._keeper.configure(memory)
 

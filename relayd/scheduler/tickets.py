@@ -3,12 +3,14 @@
 import math
 from dataclasses import dataclass
 
-from relayd.scheduler.events import AttemptFailed, Effect, Inherited, Ticket
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.events import AttemptFailed, Effect, Inherited, Refuse, Ticket
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.keeper import MemoryKeeper
-from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.queue import Queue
 from relayd.scheduler.refusals import Refusals
 from relayd.scheduler.running import RunningTickets
+from relayd.scheduler.waiting import Waiting
 
 _GROWTH_SECONDS = 1.0
 """When the wait of a ticket is looked at, whose model may get another replica."""
@@ -23,11 +25,13 @@ class TicketLimits:
         attempts: Dispatches a ticket gets before it is refused.
         avoid_seconds: How long a ticket stays away from where an attempt failed, unless a new incarnation is
             there. A single replica is tried again after it.
+        flow_depth: Tickets that may wait for one model and flow; None limits them by `depth` alone.
     """
 
     depth: int
     attempts: int
     avoid_seconds: float
+    flow_depth: int | None = None
 
 
 class Tickets:
@@ -69,15 +73,29 @@ class Tickets:
             return self._arrive_absent(ticket, now)
         self._models[ticket.id] = model
         waiting, queue = Waiting(ticket), self._queues.get(model)
-        if not queue and (capacity := self._running.choose(waiting, now)):
-            return [self._running.dispatch(waiting, capacity, now)]
+        choice = None if queue else self._running.choose(waiting, now)
+        if isinstance(choice, Capacity):
+            return [self._running.dispatch(waiting, choice, now)]
         self._enqueue(waiting, now)
-        effects = self.place(model, now) if queue else []
-        queue = self._queues[model]
-        if len(queue) > self.limits.depth and queue.remove(ticket.id):
-            del self._models[ticket.id]
-            effects.append(self._refusals.full(ticket))
-        return effects
+        effects = self.place(model, now) if queue or choice else []
+        return [*effects, *self._bound(waiting)]
+
+    def _bound(self, newest: Waiting) -> list[Refuse]:
+        """Refuse a ticket where more wait than may, of the flow that has most of them."""
+        ask = newest.ticket.ask
+        queue, limits = self._queues[ask.model], self.limits
+        if len(queue) > limits.depth:
+            surplus = queue.surplus(newest)
+        elif limits.flow_depth is not None and queue.size_of(ask.flow) > limits.flow_depth:
+            surplus = newest
+        else:
+            return []
+        ticket = surplus.ticket
+        if queue.get(ticket.id) is None:  # the newest runs already
+            return []
+        queue.remove(ticket.id)
+        del self._models[ticket.id]
+        return [self._refusals.full(ticket)]
 
     def _arrive_absent(self, ticket: Ticket, now: float) -> list[Effect]:
         """Let a ticket wait for the load of its model, or refuse it where nothing loads it."""
@@ -109,6 +127,8 @@ class Tickets:
         if running is None:
             self._queues[model].remove(ticket_id)
             return [*self.place(model, now), *self._give_up(model, now)]
+        whole = exchange if exchange is not None and exchange.is_complete else None
+        self._running.settle(running, whole, self._queues.get(model), now)
         if exchange is not None and exchange.is_complete:
             placed = running.started if exchange.placed_at is None else exchange.placed_at
             began = min(placed, running.started)  # one that was taken over began earlier
@@ -140,6 +160,7 @@ class Tickets:
             return []
         freed = self._running.free(running)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
+        self._running.settle(running, None, None, now)
         waiting.stay_away(running.capacity, now + self.limits.avoid_seconds)
         waiting.is_suspect = waiting.is_suspect or event.hung_up
         if waiting.attempts >= self.limits.attempts:
@@ -212,4 +233,8 @@ class Tickets:
     def place(self, model: str, now: float) -> list[Effect]:
         """Give slots to the tickets of a model that can run now."""
         queue = self._queues.get(model)
-        return [*self._running.place(queue, model, now)] if queue else []
+        if not queue:
+            return []
+        placed = self._running.place(queue, model, now)
+        self.tick_due = min(self.tick_due, queue.due())
+        return [*placed]

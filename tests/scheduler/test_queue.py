@@ -4,7 +4,8 @@ import pytest
 
 from relayd.scheduler.ask import Ask
 from relayd.scheduler.events import Ticket
-from relayd.scheduler.queue import Queue, Waiting
+from relayd.scheduler.queue import Queue
+from relayd.scheduler.waiting import Waiting
 
 pytestmark = pytest.mark.pure
 

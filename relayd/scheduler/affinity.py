@@ -1,0 +1,238 @@
+"""Which replica answers soonest, where some have read the prompt before (prefix affinity)?
+
+A replica costs a request, in seconds,
+
+    wait      until one of its slots is free; 0 where one is
+  + pending   prompts that it reads already
+  + reading   what it has not read of this prompt, at the rate it has shown
+  + harm      to the streams that it writes, which stand still for a part of the reading
+  + crowding  of this answer by those streams
+
+The cheapest replica gets the request. Is that one busy, the request is held for it while others pass, for
+`max_hold_seconds` at most: reading a long prompt again would take longer than waiting, and would push another
+conversation out of a cache. It is decided anew whenever something starts or ends.
+
+Until rates are known, the product of unread bytes and requests at work decides (LMetric). A request without
+fingerprints (embeddings, documents to rank) gets the least busy replica.
+"""
+
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
+from operator import attrgetter
+
+import msgspec
+
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.exchange import Exchange
+from relayd.scheduler.prefixes import PrefixIndex, covered
+from relayd.scheduler.rates import Rates
+from relayd.scheduler.waiting import Choice, Hold, Waiting
+
+_LOAD = attrgetter("load")
+
+_HARM = 0.1
+"""How much a second of reading counts for each stream that is written meanwhile."""
+
+_CROWDING = 0.05
+"""By how much each stream beside it slows an answer down."""
+
+_NEAR = 1.2
+"""Costs up to so many times the least count as equal, as estimates are not exact: the least busy wins."""
+
+_WORTH_HOLDING = 0.7
+"""A held request must gain this: the busy replica costs at most that share of the best free one."""
+
+_OVERDUE_SHARE = 0.25
+"""What is left of an answer that takes longer than expected, as a share of what it has taken."""
+
+_MOST_COMPARED = 16
+"""Replicas that are compared in full; of more, the warmest and the least busy."""
+
+_MOST_SESSIONS = 4096
+"""Sessions whose last replica is remembered."""
+
+_MISSED_TOKENS = 64
+"""Tokens by which a cache may fall short of what was expected: a template's own words, the last block."""
+
+_LEAST_LOOK = 0.05
+"""Seconds before a hold is looked at again."""
+
+_NONE: Mapping[Capacity, int] = {}
+
+
+class _Run(msgspec.Struct, eq=False):
+    """A request at work."""
+
+    started: float
+    ends: float
+    expected_bytes: int
+    reads_alone: bool
+
+
+class _Work(msgspec.Struct, eq=False):
+    """What one replica has to do, as far as that is estimated (monotonic seconds)."""
+
+    runs: dict[int, _Run]
+    reads_until: float = 0.0
+
+    def wait(self, ahead: int, now: float) -> float:
+        """Return in how many seconds the slot after the next `ahead` ones is free."""
+        left = sorted(max(one.ends - now, _OVERDUE_SHARE * (now - one.started)) for one in self.runs.values())
+        if not left:
+            return 0.0
+        rounds, at = divmod(ahead, len(left))
+        return left[at] + rounds * left[-1]
+
+
+_IDLE = _Work({})
+
+
+class PrefixAffinity:
+    """Chooses by cost in seconds over all replicas of one model, busy ones too.
+
+    Args:
+        max_hold_seconds: How long a request may be held for a replica that is busy.
+    """
+
+    def __init__(self, max_hold_seconds: float = 20.0) -> None:
+        self.rates = Rates()
+        self._max_hold_seconds = max_hold_seconds
+        self._index = PrefixIndex()
+        self._work: dict[Capacity, _Work] = {}
+        self._sessions: dict[str, Capacity] = {}
+
+    def __repr__(self) -> str:
+        return f"<PrefixAffinity {self._index!r} {self.rates!r}>"
+
+    def pick(self, free: Sequence[Capacity]) -> Capacity:
+        """Return the least busy replica, for a request without fingerprints."""
+        return min(free, key=_LOAD)
+
+    def choose(
+        self,
+        waiting: Waiting,
+        free: Sequence[Capacity],
+        busy: Sequence[Capacity],
+        now: float,
+        ahead: Mapping[Capacity, int] = _NONE,
+    ) -> Choice:
+        """Return where a ticket with fingerprints runs, or what it is held for.
+
+        Args:
+            waiting: The ticket.
+            free: The replicas that have slots for it, at least one.
+            busy: Those that it may be held for.
+            now: Monotonic seconds.
+            ahead: How many tickets in front are held for a replica.
+        """
+        chain = waiting.ticket.ask.prefix
+        warm = waiting.warm = self._index.find(chain)
+        length = covered(chain)
+        compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
+        if not self.rates.prompt_rate(free[0]):
+            return min(compared, key=lambda one: (_product(one, length - warm.get(one, 0)), one.load))
+        costs = [self._cost(one, length - warm.get(one, 0), now) for one in compared]
+        most = _NEAR * (least := min(costs))
+        near = [one for one, cost in zip(compared, costs, strict=True) if cost <= most]
+        hint = self._sessions.get(waiting.ticket.ask.session) if len(near) > 1 else None
+        chosen = hint if hint in near else min(near, key=_LOAD)
+        if busy and warm and waiting.may_hold(now):
+            return self._hold(waiting, chosen, least, busy, ahead, now) or chosen
+        return chosen
+
+    def started(self, waiting: Waiting, capacity: Capacity, now: float) -> None:
+        """Take note that a replica reads a prompt now, and what it has to do until the answer is over."""
+        ask, rates, chain = waiting.ticket.ask, self.rates, waiting.ticket.ask.prefix
+        expected = waiting.warm.get(capacity, 0)
+        work = self._work.get(capacity)
+        if work is None:
+            work = self._work[capacity] = _Work({})
+        rate, tokens = rates.prompt_rate(capacity), covered(chain) / rates.bytes_a_token
+        reading = (covered(chain) - expected) / rates.bytes_a_token / rate if rate else 0.0
+        alone = work.reads_until <= now
+        work.reads_until = max(work.reads_until, now) + reading
+        ends = work.reads_until + rates.output_tokens * rates.token_seconds(capacity)
+        work.runs[waiting.ticket.id] = _Run(now, ends, expected, alone)
+        self._index.learn(capacity, chain, tokens + rates.output_tokens)
+        if ask.session:
+            self._sessions.pop(ask.session, None)
+            self._sessions[ask.session] = capacity
+            if len(self._sessions) > _MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+
+    def ended(self, waiting: Waiting, capacity: Capacity, exchange: Exchange | None, now: float) -> None:
+        """Take note of what it took, and of what the replica did not hold although that was expected."""
+        work = self._work.get(capacity)
+        run = work.runs.pop(waiting.ticket.id, None) if work else None
+        if work is None or run is None:
+            return
+        if not work.runs:
+            work.reads_until = now
+        ask, usage = waiting.ticket.ask, exchange.usage if exchange else None
+        if usage is None or not usage.prompt_tokens:
+            return
+        self.rates.learn(ask, capacity, usage, alone=run.reads_alone)
+        self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
+        expected = run.expected_bytes / covered(ask.prefix) * usage.prompt_tokens
+        if usage.cached_tokens < expected / 2 and expected - usage.cached_tokens > _MISSED_TOKENS:
+            found = round(usage.cached_tokens / usage.prompt_tokens * covered(ask.prefix))
+            self._index.correct(capacity, ask.prefix, found)
+
+    def keep(self, capacities: set[Capacity]) -> None:
+        """Forget the replicas that are not among these, and what they held."""
+        self._index.keep(capacities)
+        self.rates.keep(capacities)
+        self._work = {one: work for one, work in self._work.items() if one in capacities}
+        self._sessions = {name: one for name, one in self._sessions.items() if one in capacities}
+
+    def _cost(self, capacity: Capacity, unread_bytes: int, now: float, wait: float = 0.0) -> float:
+        """Return what a replica costs whose slot is free in `wait` seconds."""
+        rates = self.rates
+        reading = unread_bytes / rates.bytes_a_token / rates.prompt_rate(capacity)
+        work = self._work.get(capacity)
+        if work is None or not work.runs:
+            return wait + reading
+        pending = work.reads_until - now - wait
+        streams = len(work.runs) if pending <= 0 else len(work.runs) - 1
+        crowding = _CROWDING * len(work.runs) * rates.output_tokens * rates.token_seconds(capacity)
+        return wait + max(pending, 0.0) + reading * (1 + _HARM * streams) + crowding
+
+    def _hold(
+        self,
+        waiting: Waiting,
+        chosen: Capacity,
+        cost: float,
+        busy: Sequence[Capacity],
+        ahead: Mapping[Capacity, int],
+        now: float,
+    ) -> Hold | None:
+        """Return the busy replica that is worth waiting for; None when the chosen one is better."""
+        warm, length = waiting.warm, covered(waiting.ticket.ask.prefix)
+        least, goal, wait_seconds = cost * _WORTH_HOLDING, None, 0.0
+        for one in busy:
+            found = warm.get(one, 0)
+            if found <= warm.get(chosen, 0):
+                continue
+            wait = self._work.get(one, _IDLE).wait(ahead.get(one, 0), now)
+            total = self._cost(one, length - found, now, wait)
+            if total < least:
+                least, goal, wait_seconds = total, one, wait
+        if goal is None:
+            return None
+        if waiting.hold_until is None:
+            waiting.hold_until = now + self._max_hold_seconds
+        return Hold(goal, min(waiting.hold_until, now + max(wait_seconds, _LEAST_LOOK)))
+
+
+def _product(capacity: Capacity, unread_bytes: int) -> int:
+    """Return what decides while rates are not known: unread bytes times requests at work (LMetric)."""
+    return unread_bytes * (len(capacity.running) + 1)
+
+
+def _narrowed(free: Sequence[Capacity], warm: Mapping[Capacity, int]) -> Sequence[Capacity]:
+    """Return the warmest and the least busy of many replicas."""
+    half = _MOST_COMPARED // 2
+    idle = nsmallest(half, free, key=_LOAD)
+    if not warm:
+        return idle
+    return nsmallest(half, (one for one in free if one in warm), key=lambda one: -warm[one]) + idle

@@ -1,0 +1,192 @@
+"""Which replicas have read how much of a prompt before (prefix index)?
+
+A prompt is a chain of fingerprints, one for each block and for each end of a message. Every fingerprint
+stands for all of the prompt up to its block, whose length in bytes is in its low bits; so two prompts have a
+beginning in common as far as they share fingerprints, and a look-up walks one chain, whatever is indexed.
+
+What a replica holds is modelled as llama-server holds it: the last prompts, one in each slot, and earlier
+ones in host memory up to a limit, each for itself even where they begin alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import msgspec
+
+from relayd.scheduler.capacity import Capacity
+
+COVERED_BITS = 24
+"""Low bits of a fingerprint that say how many bytes of the prompt it stands for."""
+
+COVERED = (1 << COVERED_BITS) - 1
+
+_MOST_BLOCKS = 32_768
+"""Fingerprints that are kept for a replica, at most: 16 MiB of prompts, about 3 MiB of memory."""
+
+_KEPT_PROMPTS = 8
+"""Earlier prompts for each slot that a replica is taken to hold where its host memory is not known."""
+
+
+def covered(chain: Sequence[int]) -> int:
+    """Return how many bytes of a prompt its chain stands for."""
+    return chain[-1] & COVERED if chain else 0
+
+
+class _Prompt(msgspec.Struct, eq=False):
+    """A prompt that a replica holds."""
+
+    chain: tuple[int, ...]
+    tokens: float
+
+
+class _HeldPrompts:
+    """What one replica holds."""
+
+    def __init__(self, bit: int, slots: int, kept_tokens: float | None) -> None:
+        self.bit = bit
+        self.prompts: dict[int, _Prompt] = {}  # by their last fingerprint, the newest last
+        self.blocks: dict[int, int] = {}  # how many prompts share each
+        self.tokens = 0.0  # of all prompts
+        self._slots = slots
+        self._kept_tokens = kept_tokens
+
+    def surplus(self) -> _Prompt | None:
+        """Return a prompt that has no place any more: the oldest, the slots keep the newest ones."""
+        earlier = len(self.prompts) - self._slots
+        if earlier <= 0:
+            return None
+        oldest = next(iter(self.prompts.values()))
+        if len(self.blocks) > _MOST_BLOCKS:
+            return oldest
+        if self._kept_tokens is None:
+            return oldest if earlier > _KEPT_PROMPTS * self._slots else None
+        in_slots = sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
+        return oldest if self.tokens - in_slots > self._kept_tokens else None
+
+    def put(self, prompt: _Prompt) -> None:
+        """Hold a prompt."""
+        self.prompts[prompt.chain[-1]] = prompt
+        self.tokens += prompt.tokens
+
+    def take(self, last: int) -> _Prompt | None:
+        """Hold the prompt that ends with a fingerprint no more, and return it."""
+        if (prompt := self.prompts.pop(last, None)) is not None:
+            self.tokens -= prompt.tokens
+        return prompt
+
+
+class PrefixIndex:
+    """The prompts of one model's replicas, with a bit for each replica at every fingerprint."""
+
+    def __init__(self) -> None:
+        self._held: dict[Capacity, _HeldPrompts] = {}
+        self._holders: dict[int, int] = {}
+        self._of_bit: dict[int, Capacity] = {}
+
+    def __repr__(self) -> str:
+        prompts = sum(len(one.prompts) for one in self._held.values())
+        return f"<PrefixIndex {len(self._holders)} blocks, {prompts} prompts, {len(self._held)} replicas>"
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def find(self, chain: Sequence[int]) -> Mapping[Capacity, int]:
+        """Return how many bytes of a prompt each replica has read, where it is any."""
+        found: dict[Capacity, int] = {}
+        holders, deepest, bits = self._holders, 0, -1
+        for block in chain:
+            here = holders.get(block, 0) & bits
+            if here != bits:
+                if deepest:
+                    self._add(found, bits & ~here, deepest)
+                bits = here
+                if not bits:
+                    return found
+            deepest = block & COVERED
+        self._add(found, bits, deepest)
+        return found
+
+    def learn(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
+        """Take note that a replica reads a prompt; the one that it continues is part of it now.
+
+        Args:
+            capacity: Which replica.
+            chain: The prompt.
+            tokens: What it takes in the replica's memory, with its answer.
+        """
+        held = self._held.get(capacity) or self._enter(capacity)
+        known = self._continued(held, chain)
+        for block in chain[known:]:
+            count = held.blocks[block] = held.blocks.get(block, 0) + 1
+            if count == 1:
+                self._holders[block] = self._holders.get(block, 0) | held.bit
+        held.put(_Prompt(chain, tokens))
+        while (oldest := held.surplus()) is not None:
+            self._drop(held, oldest)
+
+    def correct(self, capacity: Capacity, chain: tuple[int, ...], found_bytes: int) -> None:
+        """Drop what a replica turned out not to hold: other prompts that share more than was found.
+
+        Args:
+            capacity: Which replica.
+            chain: The prompt that it has read now.
+            found_bytes: How much of it the replica had.
+        """
+        held = self._held.get(capacity)
+        beyond = next((block for block in chain if block & COVERED > found_bytes), None)
+        if held is None or beyond is None or held.blocks.get(beyond, 0) < 2:
+            return
+        for prompt in [one for one in held.prompts.values() if beyond in one.chain]:
+            if prompt.chain[-1] != chain[-1]:
+                self._drop(held, prompt)
+
+    def measure(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
+        """Take note of what a prompt really takes in a replica's memory (tokens)."""
+        held = self._held.get(capacity)
+        if held and (prompt := held.prompts.get(chain[-1])):
+            held.tokens += tokens - prompt.tokens
+            prompt.tokens = tokens
+
+    def keep(self, capacities: set[Capacity]) -> None:
+        """Forget the replicas that are not among these: their caches are gone."""
+        for capacity in [one for one in self._held if one not in capacities]:
+            held = self._held.pop(capacity)
+            del self._of_bit[held.bit]
+            for block in held.blocks:
+                self._clear(block, held.bit)
+
+    def _add(self, found: dict[Capacity, int], bits: int, depth: int) -> None:
+        for bit, capacity in self._of_bit.items():
+            if bits & bit:
+                found[capacity] = depth
+
+    def _enter(self, capacity: Capacity) -> _HeldPrompts:
+        bit = next(1 << number for number in range(len(self._of_bit) + 1) if 1 << number not in self._of_bit)
+        self._of_bit[bit] = capacity
+        held = self._held[capacity] = _HeldPrompts(bit, capacity.slots, capacity.kept_tokens)
+        return held
+
+    @staticmethod
+    def _continued(held: _HeldPrompts, chain: tuple[int, ...]) -> int:
+        """Take out the prompt that another one continues, and return how many blocks it had."""
+        shared = len(chain)
+        if chain[-1] not in held.prompts:
+            blocks = held.blocks
+            shared = next((at for at, block in enumerate(chain) if block not in blocks), shared)
+        for at in range(shared, 0, -1):
+            if held.take(chain[at - 1]) is not None:
+                return at
+        return 0
+
+    def _drop(self, held: _HeldPrompts, prompt: _Prompt) -> None:
+        held.take(prompt.chain[-1])
+        for block in prompt.chain:
+            count = held.blocks.pop(block, 1) - 1
+            if count:
+                held.blocks[block] = count
+            else:
+                self._clear(block, held.bit)
+
+    def _clear(self, block: int, bit: int) -> None:
+        if left := self._holders.pop(block, 0) & ~bit:
+            self._holders[block] = left

@@ -1,0 +1,90 @@
+"""How fast does each replica read and write, and how long are prompts and answers (learned, moving means)?"""
+
+import msgspec
+
+from relayd.scheduler.ask import Ask
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.exchange import Usage
+from relayd.scheduler.prefixes import covered
+
+_BYTES_A_TOKEN = 4.0
+"""Bytes of a prompt in JSON for each token, before any answer has shown it."""
+
+_OUTPUT_TOKENS = 256.0
+"""Tokens of an answer before any has shown it."""
+
+_TELLING_TOKENS = 32
+"""Tokens that were read or written from which a rate is learned: with fewer, overheads count most."""
+
+_GAIN = 0.1
+"""How much of a mean each new value replaces."""
+
+
+class ReplicaPace(msgspec.Struct):
+    """How fast one replica is; 0 where that is not known.
+
+    Attributes:
+        prompt_rate: Tokens it reads in a second.
+        token_seconds: How long it takes for each token that it writes, at the load that it had.
+    """
+
+    prompt_rate: float = 0.0
+    token_seconds: float = 0.0
+
+    def learn(self, usage: Usage, *, alone: bool) -> None:
+        """Take note of what an answer took.
+
+        The engine's time for a prompt counts its wait behind other prompts, so that a rate which was seen
+        beside others is only a lower bound.
+        """
+        tokens = usage.prompt_tokens - usage.cached_tokens
+        if tokens >= _TELLING_TOKENS and usage.prompt_ms > 0:
+            rate = 1000 * tokens / usage.prompt_ms
+            if alone or rate > self.prompt_rate:
+                self.prompt_rate = _mean(self.prompt_rate, rate)
+        if usage.completion_tokens >= _TELLING_TOKENS and usage.completion_ms > 0:
+            seconds = usage.completion_ms / usage.completion_tokens / 1000
+            self.token_seconds = _mean(self.token_seconds, seconds)
+
+
+class Rates:
+    """What is known of one model and of each of its replicas."""
+
+    def __init__(self) -> None:
+        self.bytes_a_token = _BYTES_A_TOKEN
+        self.output_tokens = _OUTPUT_TOKENS
+        self._model = ReplicaPace()
+        self._replicas: dict[Capacity, ReplicaPace] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"<Rates {self._model.prompt_rate:.0f} tokens/s, {self.output_tokens:.0f} tokens an answer, "
+            f"{len(self._replicas)} replicas>"
+        )
+
+    def learn(self, ask: Ask, capacity: Capacity, usage: Usage, *, alone: bool) -> None:
+        """Take note of a complete answer; `alone` where its prompt was read beside no other."""
+        size = covered(ask.prefix) or ask.body_bytes
+        if size and usage.prompt_tokens >= _TELLING_TOKENS:
+            self.bytes_a_token = _mean(self.bytes_a_token, size / usage.prompt_tokens)
+        self.output_tokens = _mean(self.output_tokens, usage.completion_tokens)
+        self._model.learn(usage, alone=alone)
+        self._replicas.setdefault(capacity, ReplicaPace()).learn(usage, alone=alone)
+
+    def prompt_rate(self, capacity: Capacity) -> float:
+        """Return how many tokens a replica reads in a second; 0 while that is not known of any."""
+        known = self._replicas.get(capacity)
+        return (known.prompt_rate if known else 0.0) or self._model.prompt_rate
+
+    def token_seconds(self, capacity: Capacity) -> float:
+        """Return how long a replica takes to write a token; 0 while that is not known of any."""
+        known = self._replicas.get(capacity)
+        return (known.token_seconds if known else 0.0) or self._model.token_seconds
+
+    def keep(self, capacities: set[Capacity]) -> None:
+        """Forget the replicas that are not among these."""
+        self._replicas = {one: pace for one, pace in self._replicas.items() if one in capacities}
+
+
+def _mean(known: float, value: float) -> float:
+    return known + _GAIN * (value - known) if known else value

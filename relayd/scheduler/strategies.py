@@ -1,0 +1,73 @@
+"""Which strategy does each model have?"""
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from relayd.scheduler.affinity import PrefixAffinity
+from relayd.scheduler.ask import Ask
+from relayd.scheduler.balance import LeastBusy, RandomChoice, RealTimeMetrics, RoundRobin, Strategy
+from relayd.scheduler.capacity import Capacity
+
+DEFAULT = "prefix_affinity"
+
+_ALIASES = {"least_connection": "least_busy"}
+"""Names that LLMStream has for the same."""
+
+
+class Strategies:
+    """The strategy of each model, kept as long as the model has it.
+
+    Args:
+        default: That of a model that none was set for.
+        random: Where chance decides.
+    """
+
+    def __init__(self, default: Strategy | None = None, random: Random | None = None) -> None:
+        self._default = default or LeastBusy()
+        self._random = random or Random(0)  # noqa: S311 - nothing secret follows from it
+        self._of_model: dict[str, tuple[str, Strategy]] = {}
+        self._max_hold_seconds = 20.0
+
+    def __repr__(self) -> str:
+        return f"<Strategies of {len(self._of_model)} models>"
+
+    def of(self, model: str) -> Strategy:
+        """Return a model's strategy."""
+        found = self._of_model.get(model)
+        return found[1] if found else self._default
+
+    def learning(self, ask: Ask) -> PrefixAffinity | None:
+        """Return the strategy that is to be given what becomes of a request; None where none learns of it."""
+        strategy = self.of(ask.model) if ask.prefix else None
+        return strategy if isinstance(strategy, PrefixAffinity) else None
+
+    def configure(self, names: Mapping[str, str], max_hold_seconds: float) -> None:
+        """Set the strategy of every model; one that stays keeps what it has learned.
+
+        Args:
+            names: Model → name of its strategy.
+            max_hold_seconds: How long a ticket may be held for a replica that is busy.
+        """
+        known, self._of_model = self._of_model, {}
+        anew = max_hold_seconds != self._max_hold_seconds
+        self._max_hold_seconds = max_hold_seconds
+        for model, asked in names.items():
+            name = _ALIASES.get(asked, asked)
+            before = known.get(model)
+            stays = before is not None and before[0] == name and not (anew and name == DEFAULT)
+            self._of_model[model] = before if before and stays else (name, self._make(name))
+
+    def keep(self, model: str, capacities: set[Capacity]) -> None:
+        """Forget what was learned of replicas of a model that are not among these."""
+        if found := self._of_model.get(model):
+            found[1].keep(capacities)
+
+    def _make(self, name: str) -> Strategy:
+        makers: Mapping[str, Callable[[], Strategy]] = {
+            "prefix_affinity": lambda: PrefixAffinity(self._max_hold_seconds),
+            "least_busy": LeastBusy,
+            "round_robin": RoundRobin,
+            "random": lambda: RandomChoice(self._random),
+            "real_time_metrics": RealTimeMetrics,
+        }
+        return makers[name]()

@@ -1,0 +1,71 @@
+"""What is known of a ticket while it is on its way to a slot?"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.events import Ticket
+
+
+class Waiting(msgspec.Struct, eq=False):
+    """A ticket on its way to a slot.
+
+    Attributes:
+        ticket: What waits.
+        attempts: Dispatches so far.
+        avoid: Where an attempt failed, and until when (monotonic seconds) it is avoided.
+        is_suspect: It may have ended a replica: it runs beside no other of which that is so.
+        hold_until: Until when it may be held for a busy replica while others pass it (monotonic seconds);
+            None while it was not held.
+        warm: Bytes of its prompt that replicas were found to have read before.
+    """
+
+    ticket: Ticket
+    attempts: int = 0
+    avoid: Mapping[Capacity, float] = {}
+    is_suspect: bool = False
+    hold_until: float | None = None
+    warm: Mapping[Capacity, int] = {}
+
+    def may_hold(self, now: float) -> bool:
+        """Return whether others may pass it at `now` (monotonic seconds)."""
+        return self.hold_until is None or now < self.hold_until
+
+    def stay_away(self, capacity: Capacity, until: float) -> None:
+        """Avoid a replica until then (monotonic seconds)."""
+        self.avoid = {**self.avoid, capacity: until}
+
+    def avoids(self, capacity: Capacity, now: float) -> bool:
+        """Return whether an attempt failed there too recently, or another suspect runs there."""
+        return self.avoid.get(capacity, now) > now or (self.is_suspect and capacity.suspect is not None)
+
+    def away(self, capacities: Iterable[Capacity], now: float) -> frozenset[Capacity]:
+        """Return those of some replicas that are avoided at `now` (monotonic seconds)."""
+        if not (self.avoid or self.is_suspect):
+            return frozenset()
+        return frozenset(capacity for capacity in capacities if self.avoids(capacity, now))
+
+    def moments(self, now: float) -> Iterator[float]:
+        """Yield when time alone changes something for this ticket (monotonic seconds)."""
+        if (deadline := self.ticket.ask.deadline) is not None:
+            yield deadline
+        if self.hold_until is not None:
+            yield self.hold_until
+        yield from (until for until in self.avoid.values() if until > now)
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A ticket is to wait for a replica that is busy, though another one has a free slot.
+
+    Attributes:
+        goal: Which one.
+        look_at: When to decide anew, if nothing happens before (monotonic seconds).
+    """
+
+    goal: Capacity
+    look_at: float
+
+
+Choice = Capacity | Hold | None
+"""Where a ticket runs now; or what it is held for; None where it cannot run yet."""

@@ -1,0 +1,206 @@
+"""Which replica gets a prompt that some have read before."""
+
+import pytest
+
+from relayd.scheduler import (
+    Arrived,
+    Ask,
+    Ended,
+    Event,
+    Exchange,
+    Finished,
+    Lost,
+    Ready,
+    Scheduler,
+    Tick,
+    Ticket,
+    Usage,
+)
+from relayd.scheduler.affinity import PrefixAffinity
+from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.prefixes import COVERED, COVERED_BITS, PrefixIndex, covered
+from tests.scheduler.script import endpoint, placed, play, ready
+
+pytestmark = pytest.mark.pure
+
+RATE, TOKEN_MS, BYTES_A_TOKEN = 1000.0, 10.0, 4
+
+
+def chain(*blocks: int, size: int = 4000) -> tuple[int, ...]:
+    """Return a chain of blocks of so many bytes."""
+    return tuple(
+        (hash(blocks[: end + 1]) & (1 << 39) - 1) << COVERED_BITS | size * (end + 1)
+        for end in range(len(blocks))
+    )
+
+
+def asks(ticket_id: int, *blocks: int, session: str = "") -> Arrived:
+    prefix = chain(*blocks)
+    return Arrived(Ticket(ticket_id, Ask("m", prefix=prefix, session=session, body_bytes=covered(prefix))))
+
+
+def whole(ticket_id: int, *blocks: int, cached: int = 0, written: int = 100) -> Event:
+    read = covered(chain(*blocks)) // BYTES_A_TOKEN
+    usage = Usage(read, cached, written, (read - cached) / RATE * 1000, written * TOKEN_MS)
+    return Finished(ticket_id, Exchange(ask=Ask("m"), ended=Ended.DONE, usage=usage))
+
+
+def fleet(replicas: int = 2, slots: int = 1, hold: float = 20.0) -> Scheduler:
+    """Return a scheduler whose replicas read 1,000 tokens a second, as it has learned."""
+    scheduler = Scheduler(depth=100)
+    scheduler.configure(
+        depth=100, attempts=3, avoid_seconds=1, strategies={"m": "prefix_affinity"}, max_hold_seconds=hold
+    )
+    play(scheduler, *(ready(f"m#{number}", slots=slots) for number in range(replicas)))
+    for number in range(replicas):
+        play(scheduler, asks(9000 + number, 900 + number), now=0.0)
+    for number in range(replicas):
+        play(scheduler, whole(9000 + number, 900 + number), now=2.0)
+    return scheduler
+
+
+def test_the_next_turn_of_a_conversation_goes_where_the_last_one_was_read() -> None:
+    scheduler = fleet(3)
+    play(scheduler, asks(1, 1, 2, 3), now=10.0)
+    where = next(one for one in range(3) if scheduler.running_on(f"m#{one}"))
+    play(scheduler, whole(1, 1, 2, 3), now=14.0)
+
+    assert [(2, f"m#{where}")] == placed(play(scheduler, asks(2, 1, 2, 3, 4), now=20.0))
+
+
+def test_a_request_is_held_for_the_busy_replica_that_has_read_it_and_others_pass() -> None:
+    scheduler = fleet(2)
+    warm = placed(play(scheduler, asks(1, 1, 2, 3, 4, 5, 6), now=10.0))[0][1]
+    play(scheduler, whole(1, 1, 2, 3, 4, 5, 6), now=17.0)
+    other = {"m#0": "m#1", "m#1": "m#0"}[warm]
+    assert [(2, warm)] == placed(play(scheduler, asks(2, 1, 2, 3, 4, 5, 6, 7), now=20.0))
+
+    assert [] == placed(play(scheduler, asks(3, 1, 2, 3, 4, 5, 6, 8), now=20.1))
+    assert [(4, other)] == placed(play(scheduler, asks(4, 50), now=20.2))
+    assert [(3, warm)] == placed(play(scheduler, whole(2, 1, 2, 3, 4, 5, 6, 7, cached=6000), now=22.0))
+
+
+def test_a_hold_ends_in_time_and_the_request_then_stands_first() -> None:
+    scheduler = fleet(2, hold=3.0)
+    warm = placed(play(scheduler, asks(1, 1, 2, 3, 4, 5, 6), now=10.0))[0][1]
+    play(scheduler, whole(1, 1, 2, 3, 4, 5, 6), now=17.0)
+    other = {"m#0": "m#1", "m#1": "m#0"}[warm]
+    play(scheduler, asks(2, 1, 2, 3, 4, 5, 6, 7), now=20.0)
+    play(scheduler, asks(3, 1, 2, 3, 4, 5, 6, 8), now=20.1)
+
+    assert scheduler.tick_due <= 23.1
+    moments, effects = [20.1], list[tuple[int, str]]()
+    while not effects and len(moments) < 50:
+        moments.append(scheduler.tick_due)
+        effects = placed(play(scheduler, Tick(), now=moments[-1]))
+    assert [(3, other)] == effects
+    assert moments[-1] <= 23.1
+
+
+def test_a_request_is_not_held_for_what_is_quickly_read() -> None:
+    scheduler = fleet(2)
+    warm = placed(play(scheduler, asks(1, 1), now=10.0))[0][1]
+    play(scheduler, whole(1, 1), now=13.0)
+    assert [(2, warm)] == placed(play(scheduler, asks(2, 1, 2), now=20.0))
+
+    assert 1 == len(placed(play(scheduler, asks(3, 1), now=20.0)))
+
+
+def test_one_that_was_held_for_a_replica_that_is_lost_runs_elsewhere_at_once() -> None:
+    scheduler = fleet(2)
+    warm = placed(play(scheduler, asks(1, 1, 2, 3, 4, 5, 6), now=10.0))[0][1]
+    play(scheduler, whole(1, 1, 2, 3, 4, 5, 6), now=17.0)
+    play(scheduler, asks(2, 1, 2, 3, 4, 5, 6, 7), now=20.0)
+    play(scheduler, asks(3, 1, 2, 3, 4, 5, 6, 8), now=20.1)
+
+    assert [3] == [ticket for ticket, _ in placed(play(scheduler, Lost(warm), now=20.2))]
+
+
+def test_a_new_incarnation_is_cold() -> None:
+    scheduler = fleet(2)
+    warm = placed(play(scheduler, asks(1, 1, 2, 3, 4), now=10.0))[0][1]
+    play(scheduler, whole(1, 1, 2, 3, 4), now=15.0)
+    play(scheduler, Lost(warm), Ready(warm, "m", 1, endpoint(warm, 2)), now=16.0)
+
+    strategy = scheduler._strategies.of("m")
+    assert isinstance(strategy, PrefixAffinity)
+    assert {} == strategy._index.find(chain(1, 2, 3, 4))
+
+
+def test_what_a_replica_did_not_have_is_corrected() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0")
+    index.learn(capacity, chain(1, 2, 3), 3000)
+    index.learn(capacity, chain(1, 2, 4), 3000)
+
+    index.correct(capacity, chain(1, 2, 4), 4000)
+
+    assert {capacity: 12_000} == index.find(chain(1, 2, 4))
+    assert {capacity: 8000} == index.find(chain(1, 2, 3))
+
+
+def capacity_of(name: str, slots: int = 2, kept: float | None = None) -> Capacity:
+    return Capacity(endpoint(name), slots, kept)
+
+
+def test_a_replica_is_taken_to_hold_what_its_slots_and_its_memory_hold() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0", slots=2, kept=5000)
+    for number in range(1, 7):
+        index.learn(capacity, chain(number, size=12_000), 3000)
+
+    held = [number for number in range(1, 7) if index.find(chain(number, size=12_000))]
+
+    assert [4, 5, 6] == held
+
+
+def test_the_index_has_a_cap() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0", kept=1e12)
+    for number in range(200):
+        index.learn(capacity, chain(*range(number * 1000, number * 1000 + 500), size=512), 1000)
+
+    assert 34_000 > len(index)
+
+
+def test_a_prompt_that_goes_on_replaces_what_it_continues() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0", slots=1, kept=0)
+    for turns in range(1, 9):
+        index.learn(capacity, chain(*range(turns)), 1000 * turns)
+
+    assert {capacity: 32_000} == index.find(chain(*range(8)))
+    assert 8 == len(index)
+
+
+def test_nothing_is_left_of_replicas_that_are_no_more() -> None:
+    index, one, other = PrefixIndex(), capacity_of("m#0"), capacity_of("m#1")
+    for capacity in (one, other):
+        index.learn(capacity, chain(1, 2, 3), 3000)
+    index.keep({other})
+    assert {other: 12_000} == index.find(chain(1, 2, 3))
+    index.keep(set())
+
+    assert 0 == len(index)
+    assert {} == index.find(chain(1, 2, 3))
+
+
+def test_a_session_is_a_hint_where_nothing_else_decides() -> None:
+    scheduler = fleet(4)
+    where = placed(play(scheduler, asks(1, 1, session="s"), now=10.0))[0][1]
+    play(scheduler, whole(1, 1), now=12.0)
+    for number in range(4):  # the hinted one was used last
+        play(scheduler, asks(100 + number, 500 + number), now=20.0)
+    for number in range(4):
+        play(scheduler, whole(100 + number, 500 + number), now=30.0)
+
+    assert [(2, where)] == placed(play(scheduler, asks(2, 77, session="s"), now=40.0))
+
+
+def test_requests_without_fingerprints_go_to_the_least_busy_replica() -> None:
+    scheduler = fleet(2, slots=2)
+    effects = play(scheduler, *(Arrived(Ticket(number, Ask("m"))) for number in (1, 2, 3, 4)), now=10.0)
+
+    assert ["m#0", "m#1", "m#0", "m#1"] == [replica for _, replica in placed(effects)]
+
+
+def test_the_length_of_a_chain_is_in_its_last_fingerprint() -> None:
+    assert 12_000 == covered(chain(1, 2, 3))
+    assert 0 == covered(())
+    assert COVERED == (1 << COVERED_BITS) - 1

@@ -1,0 +1,1 @@
+"""Simulated replicas that drive the real scheduler: `python -m tests.simulator` compares its strategies."""
