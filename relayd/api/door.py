@@ -29,7 +29,10 @@ Routes = Mapping[str, Route]
 """The routes of one path, by method."""
 
 
-_EXPOSED = "X-Request-ID, Retry-After, X-Relayd-Changed, X-Relayd-Replica, X-Relayd-Queue-Ms"
+_EXPOSED = (
+    "X-Request-ID, Retry-After, X-Relayd-Changed, X-Relayd-Replica, X-Relayd-Queue-Ms, "
+    "X-Relayd-Queue-Position, X-Relayd-Queue-Seconds"
+)
 """What a page of an allowed origin may read of an answer's head."""
 
 

@@ -30,4 +30,7 @@ def error_answer(error: RelaydError, dialect: Dialect, *, unread: bool = False) 
         fields["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RequestError) and error.retry_after_seconds is not None:
         fields["Retry-After"] = str(max(1, ceil(error.retry_after_seconds)))
+        if error.queue_position:
+            fields["X-Relayd-Queue-Position"] = str(error.queue_position)
+            fields["X-Relayd-Queue-Seconds"] = f"{error.retry_after_seconds:.1f}"
     return answer.carrying(fields) if fields else answer

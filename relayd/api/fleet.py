@@ -54,6 +54,7 @@ class ModelView:
         host_bytes: RAM that its replicas in memory were planned to take.
         device_bytes: Memory of GPUs that they were planned to take.
         is_default: It is meant by requests that name no model.
+        is_affine: What its replicas have read of a prompt before counts in the choice between them.
         times: How long its requests may take.
         tokens: How long its answers may be.
         served_by: The models that serve a virtual one, those that can now before the others; empty for a
@@ -78,6 +79,7 @@ class ModelView:
     host_bytes: int = 0
     device_bytes: int = 0
     is_default: bool = False
+    is_affine: bool = False
     times: TimeLimits = UNTIMED
     tokens: TokenLimit = UNLIMITED
     served_by: tuple[str, ...] = ()

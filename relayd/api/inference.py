@@ -18,6 +18,7 @@ from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Forwarding
+from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
 from relayd.errors import (
     NotFoundError,
@@ -32,6 +33,7 @@ from relayd.errors import (
 from relayd.router import (
     DROP,
     LLAMA_SERVER,
+    NO_FINGERPRINT,
     Beside,
     BodyRules,
     Call,
@@ -39,6 +41,7 @@ from relayd.router import (
     Dispatcher,
     ExchangeRecord,
     Exchanges,
+    Fingerprint,
     Lease,
     OpenedBody,
     Peek,
@@ -49,6 +52,7 @@ from relayd.router import (
     TimeLimitWatch,
     Unlisted,
     changed,
+    fingerprint,
     judge,
     open_body,
 )
@@ -225,22 +229,13 @@ class Inference:
         Raises:
             RequestError: None of them takes it.
         """
-        request, context, call = delivery.request, delivery.context, delivery.call
-        key = context.key
+        request, call = delivery.request, delivery.call
         limits = model.times
         if (asked := request.headers.get("X-Request-Timeout")) is not None:
             limits = limits.within(asked)
-        ask = Ask(
-            model.replicas_of,
-            width,
-            key,
-            context.klass,
-            deadline=self.dispatcher.deadline(),
-            stream=call.stream,
-            session=context.session,
-            flow=key or context.session or request.peer,
-            body_bytes=len(call.body),
-        )
+        found = await self._fingerprint(call.body) if model.is_affine else NO_FINGERPRINT
+        deadline = self.dispatcher.deadline()
+        ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
         try:
             await self._try(delivery, record, ask, limits)
         except RequestError as error:
@@ -379,6 +374,9 @@ class Inference:
         seen = await self._aside(judge, body, rules, self.unlisted)
         hold.keep(len(seen.body))
         return body, seen
+
+    async def _fingerprint(self, body: bytes) -> Fingerprint:
+        return await self._aside(fingerprint, body) if len(body) > _LARGE else fingerprint(body)
 
     async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))

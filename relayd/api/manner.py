@@ -6,9 +6,11 @@ names the conversation that a request belongs to: a hint for the choice of its r
 
 import re
 
+from relayd.api.admission import RequestContext
 from relayd.api.guard import Headers
 from relayd.errors import RequestError
-from relayd.scheduler.ask import CLASSES, INTERACTIVE, NORMAL, rank
+from relayd.router import Call, Fingerprint
+from relayd.scheduler.ask import CLASSES, INTERACTIVE, NORMAL, Ask, rank
 
 CLASS_HEADER = "X-Relayd-Class"
 SESSION_HEADER = "X-Session-Id"
@@ -42,3 +44,30 @@ def named_session(headers: Headers) -> str:
     """Return the session that a head names; empty where it names none that a log can carry."""
     session = headers.get(SESSION_HEADER, "").strip()
     return session if _SESSION.fullmatch(session) else ""
+
+
+def make_ask(
+    slot: tuple[str, int, float | None], call: Call, context: RequestContext, peer: str, found: Fingerprint
+) -> Ask:
+    """Return what a request asks of the scheduler.
+
+    Args:
+        slot: The model, how many of its slots, and until when that may be waited for (monotonic seconds).
+        call: What a replica gets.
+        context: What is known of the request.
+        peer: The client's address.
+        found: What the prompt looks like.
+    """
+    model, width, deadline = slot
+    return Ask(
+        model,
+        width,
+        context.key or "",
+        context.klass,
+        found.chain,
+        deadline,
+        call.stream,
+        context.session or found.session,
+        context.key or context.session or peer,
+        len(call.body),
+    )

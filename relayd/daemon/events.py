@@ -21,11 +21,17 @@ from relayd.scheduler import (
     Ready,
     Unloaded,
 )
+from relayd.units import KIB, mib
 
 _JOURNAL = Journal("daemon")
 
 NO_ROOM = "it does not fit into memory beside those that run"
 """Why a model is not loaded, for clients: sizes and names of others are for the operator."""
+
+
+_KEPT_TOKEN_BYTES = 32 * KIB
+"""Bytes of the prompt cache in host memory for each token, for the index of prompts: a model of 1 to 2
+billion parameters has as many. What larger ones really hold, their answers show."""
 
 
 class Bridge:
@@ -70,7 +76,9 @@ class Bridge:
 
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
-        self._report(Ready(planned.name, planned.model, planned.spec.slots, endpoint))
+        spec = planned.spec
+        kept_tokens = mib(spec.cache_ram_mib) / _KEPT_TOKEN_BYTES
+        self._report(Ready(planned.name, planned.model, spec.slots, endpoint, kept_tokens))
         self._on_ready(planned.name)
 
     def paused(self, replica: str) -> None:

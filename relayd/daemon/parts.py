@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypedDict
@@ -125,7 +126,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
     def pid_of(replica: str) -> int | None:
         return fleet.pid(replica)
 
-    scheduler, pools = Scheduler(**_limits(config)), Pools(on_owed=suspect)
+    scheduler, pools = Scheduler(depth=1), Pools(on_owed=suspect)
+    scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(
         actor.post,
@@ -217,6 +219,9 @@ class _Limits(TypedDict):
     attempts: int
     avoid_seconds: float
     memory: MemoryPolicy
+    flow_depth: int | None
+    strategies: Mapping[str, str]
+    max_hold_seconds: float
 
 
 def _limits(config: Config) -> _Limits:
@@ -231,6 +236,9 @@ def _limits(config: Config) -> _Limits:
         attempts=queue.attempts,
         avoid_seconds=queue.avoid_seconds,
         memory=policy,
+        flow_depth=None if queue.key_depth == "unlimited" else queue.key_depth,
+        strategies={model.name: model.strategy for model in config.model},
+        max_hold_seconds=queue.max_hold_seconds,
     )
 
 

@@ -86,6 +86,7 @@ class FleetView:
             abilities=self._abilities(model, sizes),
             reason=_reason(ours) if State.READY not in states else "",
             most_text=self._most_text(model, [one.context for one in sizes]),
+            is_affine=model.strategy == "prefix_affinity" and states.count(State.READY) > 1,
             is_default=self._config.server.default_model in (model.name, *model.aliases),
             host_bytes=host,
             device_bytes=device,

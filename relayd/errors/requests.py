@@ -20,6 +20,7 @@ class RequestError(RelaydError):
         super().__init__(message, remedy=remedy)
         self.param = param  # the member of the body at fault, if one is
         self.retry_after_seconds = retry_after_seconds  # when trying again makes sense, if it does
+        self.queue_position = 0  # the place in its queue that a refused request had, or would have had
 
 
 class ThreadUnsupportedError(RequestError):

@@ -7,6 +7,7 @@ from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
+from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint
 from relayd.router.headers import Call
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
@@ -25,6 +26,7 @@ __all__ = [
     "ENDING",
     "FULL_BYTES",
     "LLAMA_SERVER",
+    "NO_FINGERPRINT",
     "OLLAMA",
     "OPTIONS",
     "STOPPED",
@@ -40,6 +42,7 @@ __all__ = [
     "ExchangeRecord",
     "Exchanges",
     "Fields",
+    "Fingerprint",
     "Lease",
     "OpenedBody",
     "Peek",
@@ -57,6 +60,7 @@ __all__ = [
     "Unlisted",
     "become_task",
     "changed",
+    "fingerprint",
     "judge",
     "open_body",
     "peek",

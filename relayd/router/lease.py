@@ -252,4 +252,6 @@ class Lease:
 def _refusal(refuse: Refuse) -> RequestError:
     kind, summary, remedy = _REFUSALS[refuse.refusal]
     message = f"{summary}: {refuse.reason}."
-    return kind(message, remedy=remedy, retry_after_seconds=refuse.retry_after_seconds)
+    error = kind(message, remedy=remedy, retry_after_seconds=refuse.retry_after_seconds)
+    error.queue_position = refuse.position
+    return error

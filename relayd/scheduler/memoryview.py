@@ -64,12 +64,12 @@ class MemoryView:
 
     def progress(self, ticket_id: int, model: str, now: float) -> TicketProgress | None:
         """Return how far a ticket that waits has come; None when it does not wait."""
-        waiting = [one.ticket.id for one in self._floor.queues.get(model, ())]
-        if ticket_id not in waiting:
+        queue = self._floor.queues.get(model)
+        position = queue.position(ticket_id) if queue else 0
+        if not position:
             return None
         capacities = list(self._floor.replicas.capacities(model))
         coming = [one for one in self._floor.residencies.of(model) if one.stage in COMING]
-        position = waiting.index(ticket_id) + 1
         slots = max(1, sum(capacity.slots for capacity in capacities))
         queue_seconds = (position - 1) / slots * self._floor.service.seconds(model)
         load_seconds = 0.0 if capacities else min((self._left(one, now) for one in coming), default=0.0)

@@ -47,7 +47,8 @@ class Refusals:
         """Refuse a ticket for which the queue of its model is too long."""
         model = ticket.ask.model
         reason = f"{len(self._queues[model])} requests already wait for {model!r}"
-        return Refuse(ticket.id, Refusal.QUEUE_FULL, reason, self._estimate_seconds(model))
+        waiting = len(self._queues[model])
+        return Refuse(ticket.id, Refusal.QUEUE_FULL, reason, self._estimate_seconds(model), waiting + 1)
 
     def late(self, ticket: Ticket) -> Refuse:
         """Refuse a ticket whose wait limit has passed."""

@@ -16,13 +16,17 @@ pytestmark = pytest.mark.pure
 PLANNED = Planned(ReplicaSpec("m", 0, Path("/m.gguf"), slots=3))
 SIZES = "other#0 holds 658 MiB of 700 MiB"
 ENDPOINT = Endpoint(UnixAddress(Path("/run/1.sock")), Secret("k"), "m#0", 2)
+READY = Ready("m#0", "m", 3, ENDPOINT, kept_tokens=8192 * 2**20 / 2**15)
 
 
 @pytest.mark.parametrize(
     ("report", "steps"),
     [
         (lambda bridge: bridge.expected("m#0", "m"), ["changed", Expected("m#0", "m")]),
-        (lambda bridge: bridge.ready(PLANNED, ENDPOINT), ["changed", Ready("m#0", "m", 3, ENDPOINT)]),
+        (
+            lambda bridge: bridge.ready(PLANNED, ENDPOINT),
+            ["changed", READY],
+        ),
         (lambda bridge: bridge.paused("m#0"), ["changed", Paused("m#0")]),
         (lambda bridge: bridge.draining("m#0"), ["changed", Draining("m#0")]),
         (lambda bridge: bridge.lost(ENDPOINT), [("retired", ENDPOINT), "changed", Lost("m#0")]),

@@ -85,6 +85,9 @@ class Model(Section, frozen=True):
         slots: Requests one replica works on at once; 0 leaves their number to the plan.
         replicas: Processes that serve the model; a range is from `min`, all started, to `max`, started while
             its queue is long enough for another to pay.
+        strategy: How a replica is chosen where there are several: by what it has read of the prompt before
+            and by how much it has to do (`prefix_affinity`); the one that is least busy (`least_connection`
+            is the same); in turns; by chance; or in turns weighted by how much of each is unused.
         load: When the model is loaded: as relayd starts, if it fits beside the others, or on demand, when a
             client asks for it. What does not fit is loaded on demand too.
         idle_minutes: Minutes after its last request after which the model is unloaded; 0 keeps it until
@@ -116,6 +119,9 @@ class Model(Section, frozen=True):
     context: CountOrZero = 0
     slots: Annotated[int, Meta(ge=0, le=256)] = 0
     replicas: ReplicaCount | ReplicaRange = 1
+    strategy: Literal[
+        "prefix_affinity", "least_busy", "least_connection", "round_robin", "random", "real_time_metrics"
+    ] = "prefix_affinity"
     load: Literal["start", "demand"] = "start"
     idle_minutes: Minutes = 0
     pin: bool = False

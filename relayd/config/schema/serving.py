@@ -79,6 +79,10 @@ class QueueSettings(Section, frozen=True):
         attempts: Replicas a request may be given to before it fails.
         avoid_seconds: How long a request stays away from a replica that failed it, while
             another one is there.
+        key_depth: Requests of one key (else session, else address) that may wait for one model, or
+            "unlimited".
+        max_hold_seconds: How long a request may be held for a busy replica that has read its prompt before,
+            while others pass it; zero holds none.
         progress_comments: Whether a stream that waits gets comments on how far it is: its position, a model
             that loads, the seconds expected. The header `X-Relayd-Progress: 1` asks for them otherwise.
     """
@@ -87,6 +91,8 @@ class QueueSettings(Section, frozen=True):
     max_wait_seconds: SecondsOrUnlimited = 300
     attempts: Count = 3
     avoid_seconds: Seconds = 1
+    key_depth: CountOrUnlimited = "unlimited"
+    max_hold_seconds: Seconds = 20
     progress_comments: bool = False
 
 
