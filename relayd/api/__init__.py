@@ -23,6 +23,7 @@ from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
 from relayd.api.served import behind, peer_of
 from relayd.api.server import Listener, listen
+from relayd.api.tls import Certificate
 from relayd.api.transcription import transcription_routes
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "UNKNOWN",
     "Access",
     "Bodies",
+    "Certificate",
     "ConnectionLimits",
     "Door",
     "FailedKeys",

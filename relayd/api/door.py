@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from relayd.api.admission import Access, Admitted, RequestContext, Route
 from relayd.api.answer import Answer, empty_answer, offered_id
 from relayd.api.errors import error_answer
+from relayd.api.forwarded import Proxies
 from relayd.api.grants import ANYONE, KeyGrant
 from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
 from relayd.api.head import Presented, RequestHead
@@ -78,6 +79,11 @@ class Door:
     def __repr__(self) -> str:
         return f"<Door paths={len(self._exact) + len(self._prefixes)} {self._keys!r}>"
 
+    @property
+    def proxies(self) -> Proxies:
+        """Reverse proxies whose word on their clients counts."""
+        return self._policy.proxies
+
     def is_direct(self, method: str, target: str) -> bool:
         """Return whether a request is answered without aiohttp once it is let in."""
         return (method, target.partition("?")[0]) in self._direct
@@ -90,7 +96,9 @@ class Door:
         return known if self._keys.still_holds(known.digest, known.admitted.context.grant) else None
 
     def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
-        """Keep a head that was let in; `recall` returns it."""
+        """Keep a head that was let in; `recall` returns it. What a proxy reports holds for its peer only."""
+        if self._policy.proxies and "X-Forwarded-Proto" in head.headers:
+            return
         named = admitted.context.named
         digest = self._keys.digest(head.headers)
         context = KnownHead(head, admitted, named, digest).again()
@@ -111,7 +119,8 @@ class Door:
                 return preflight.carrying(headers)
             route = routes.get(_HEAD_OF.get(asked.method, asked.method))
             access = route.access if route else Access.CLIENT
-            grant = self._keys.identify(asked.headers, asked.peer, access)
+            client = self._policy.proxies.client(asked.headers, asked.peer)
+            grant = self._keys.identify(asked.headers, client, access)
             if route or grant is ANYONE:  # that nothing is at a path every key may know
                 self._keys.check(grant, access)
             context = self._context(asked, request_id, grant, tail, headers)
@@ -122,7 +131,8 @@ class Door:
 
     def _check_origin(self, asked: Presented, routes: Routes, headers: dict[str, str]) -> Answer | None:
         """Refuse a page that may not ask; `headers` collects what any answer to it must carry."""
-        origin = check_origin(asked.headers, secure=asked.secure, policy=self._policy)
+        secure = self._policy.proxies.is_secure(asked.headers, asked.peer, secure=asked.secure)
+        origin = check_origin(asked.headers, secure=secure, policy=self._policy)
         if origin is None:
             return None
         headers |= {

@@ -7,10 +7,11 @@ and key in this order: a page of another site learns nothing, not even whether i
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from multidict import CIMultiDictProxy
 
+from relayd.api.forwarded import NO_PROXIES, Proxies
 from relayd.errors import (
     BodyTooLargeError,
     ConfigError,
@@ -48,14 +49,21 @@ class Policy:
     Attributes:
         hosts: Canonical names of this machine that a Host header may carry.
         origins: Pages of other origins that may ask, lower-cased; `*` is every one but `null`.
+        proxies: Reverse proxies whose word on their clients counts.
     """
 
     hosts: frozenset[str]
     origins: frozenset[str]
+    proxies: Proxies = NO_PROXIES
 
 
 def make_policy(
-    bind_host: str, *, allowed_hosts: Iterable[str] = (), cors_origins: Iterable[str] = (), keyed: bool
+    bind_host: str,
+    *,
+    allowed_hosts: Iterable[str] = (),
+    cors_origins: Iterable[str] = (),
+    trusted_proxies: Iterable[str] = (),
+    keyed: bool,
 ) -> Policy:
     """Return the policy of doors that listen on `bind_host`.
 
@@ -65,6 +73,7 @@ def make_policy(
         bind_host: Name or address that is listened on.
         allowed_hosts: More names that clients use for this machine.
         cors_origins: Origins of web pages that may ask, `scheme://host[:port]`, `null` or `*`.
+        trusted_proxies: Addresses or networks of reverse proxies.
         keyed: Whether keys are configured.
 
     Raises:
@@ -89,7 +98,8 @@ def make_policy(
             "any web page could use the models.",
             remedy="List the origins, or set server.api_key.",
         )
-    return Policy(frozenset(hosts - _WILDCARDS), origins)
+    networks = tuple(ip_network(one, strict=False) for one in trusted_proxies)
+    return Policy(frozenset(hosts - _WILDCARDS), origins, Proxies(networks))
 
 
 def canonical_host(authority: str) -> str:

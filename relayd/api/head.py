@@ -109,10 +109,10 @@ class RequestHead:
     expects: bool
     is_json: bool = False
 
-    def presented(self, arrived_at: str, peer: str) -> Presented:
-        """Return what a door judges of it, between which two addresses it came."""
+    def presented(self, arrived_at: str, peer: str, *, secure: bool = False) -> Presented:
+        """Return what a door judges of it, between which two addresses it came, and whether encrypted."""
         return Presented(
-            self.method, self.target, self.version, self.headers, self.field_bytes, arrived_at, peer
+            self.method, self.target, self.version, self.headers, self.field_bytes, arrived_at, peer, secure
         )
 
 

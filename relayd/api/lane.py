@@ -28,12 +28,7 @@ from relayd.api.halfclosed import HalfClosed
 from relayd.api.head import MALFORMED, RequestHead, encode_answer, http_date, is_hopeless, parse_request
 from relayd.api.known import without_length
 from relayd.api.lanes import Lanes, Phase
-from relayd.api.limiter import (
-    HEALTH_PATHS,
-    TOO_MANY,
-    Entry,
-    Idleness,
-)
+from relayd.api.limiter import HEALTH_PATHS, TOO_MANY, Entry, Idleness
 from relayd.errors import RequestError
 from relayd.router import ENDING, FULL_BYTES
 from relayd.units import KIB
@@ -97,10 +92,16 @@ class Lane(asyncio.Protocol):
         self._peer = peer
         self._for_health = entry is Entry.FOR_HEALTH
         lanes.open.add(self)
+        if lanes.handshakes is not None:
+            lanes.handshakes.begin(self.transport, self)
         self.transport.set_write_buffer_limits(high=FULL_BYTES)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         seconds = limits.header_seconds if self._phase is _NEW else limits.idle_seconds
         self.wait_for(min(seconds, _FOR_HEALTH_SECONDS) if self._for_health else seconds)
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """Go on over an encrypted connection; nothing has been read yet."""
+        self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, and give the place back."""
@@ -120,7 +121,7 @@ class Lane(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that sends no more, until what it asked for is answered."""
-        if self.is_answered():
+        if self.is_answered() or self._lanes.is_secure:  # TLS has no half-close
             return False
         if self._current is not None:
             self._current.no_more()
@@ -263,9 +264,9 @@ class Lane(asyncio.Protocol):
     def detach(self) -> int | None:
         """Return a descriptor of an idle connection, now the caller's, and end here; None while it is in use.
 
-        For the client nothing happens: what it sends next waits in the socket.
+        For the client nothing happens: what it sends next waits in the socket. One that is encrypted stays.
         """
-        idle = self._phase in (_NEW, _IDLE) and not self._buffer
+        idle = self._phase in (_NEW, _IDLE) and not self._buffer and not self._lanes.is_secure
         if not idle or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         try:
@@ -354,7 +355,8 @@ class Lane(asyncio.Protocol):
         """Answer a request here, if the door lets it in."""
         current = Direct(self, head, head.length)
         self._take(current, rest)
-        found = door.admit(head.presented(self.arrived_at, self._peer or ""), request_id(head.headers))
+        asked = head.presented(self.arrived_at, self._peer or "", secure=self._lanes.is_secure)
+        found = door.admit(asked, request_id(head.headers))
         if not isinstance(found, Admitted):
             current.refuse(found)
             return

@@ -10,6 +10,7 @@ from aiohttp import web
 from relayd.api.deadlines import Deadlines
 from relayd.api.door import Door
 from relayd.api.limiter import ConnectionLimiter, ConnectionLimits, Idleness
+from relayd.api.tls import Handshakes
 from relayd.clock import Clock
 from relayd.router import Dialect
 
@@ -61,6 +62,7 @@ class Lanes:
         dialect: How errors are written to requests that never reach a route.
         clock: Dates answers.
         door: Who lets requests in to be answered directly; None leaves all of them to aiohttp.
+        handshakes: Encrypts connections; None leaves them as they are.
         open: Every connection.
         closing: No request may follow one that is being answered.
     """
@@ -72,8 +74,14 @@ class Lanes:
     dialect: Dialect
     clock: Clock
     door: Callable[[], Door] | None = None
+    handshakes: Handshakes | None = None
     open: "set[OpenLane]" = field(default_factory=set)
     closing: bool = False
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.handshakes is not None
 
     def close(self) -> None:
         """Take no further request on any connection."""

@@ -6,7 +6,7 @@ and the rest refused.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain, islice
@@ -94,10 +94,15 @@ class ConnectionLimiter:
 
     Connections with a lasting answer (an event stream) are counted apart: they take a place, but
     a drain does not wait for them.
+
+    Args:
+        limits: How many there may be.
+        is_proxy: Returns whether an address is that of a trusted proxy, which stands for many clients.
     """
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, is_proxy: Callable[[str], bool] = lambda _: False) -> None:
         self._limits = limits
+        self._is_proxy = is_proxy
         self._by_peer: dict[str, dict[Occupant, None]] = {}
         self._kept: dict[Occupant, None] = {}
         self._admitted = 0
@@ -114,7 +119,7 @@ class ConnectionLimiter:
     def enter(self, connection: Occupant, peer: str) -> Entry:
         """Count a connection of `peer`, and return what it may do."""
         own = self._by_peer.get(peer, {})
-        crowded = len(own) >= self._limits.connections_per_peer
+        crowded = len(own) >= self._limits.connections_per_peer and not self._is_proxy(peer)
         if crowded or self._admitted >= self._limits.connections:
             others = own if crowded else chain.from_iterable(self._by_peer.values())
             if not _close_idle(others, _AT_ONCE):

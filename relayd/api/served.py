@@ -116,7 +116,14 @@ def _asked(request: web.BaseRequest) -> Presented:
         raise ConnectionResetError("the client left before its request was looked at")
     size = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
     return Presented(
-        request.method, request.raw_path, request.version, request.headers, size, str(local[0]), str(peer[0])
+        request.method,
+        request.raw_path,
+        request.version,
+        request.headers,
+        size,
+        str(local[0]),
+        str(peer[0]),
+        request.secure,
     )
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +20,7 @@ from relayd.api.lane import LINGERING_SECONDS, Lane
 from relayd.api.lanes import Lanes
 from relayd.api.limiter import ConnectionLimiter, ConnectionLimits
 from relayd.api.served import AiohttpHandler
+from relayd.api.tls import Handshakes
 from relayd.clock import SystemClock
 from relayd.errors import ListenError
 from relayd.router import Dialect
@@ -70,7 +73,10 @@ class Listener:
                 yield descriptor
 
     async def attach(self, descriptor: int) -> None:
-        """Serve a connection that another process has detached."""
+        """Serve a connection that another process has detached, which is not encrypted."""
+        if self._lanes.handshakes is not None:
+            os.close(descriptor)
+            return
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # its client has left meanwhile
             kept = partial(Lane, self._lanes, kept=True)
@@ -103,7 +109,7 @@ class Listener:
             await server.wait_closed()
 
 
-async def listen(
+async def listen(  # noqa: PLR0913 - what is listened on, who answers, and how connections are kept
     handler: AiohttpHandler,
     host: str,
     port: int,
@@ -113,6 +119,7 @@ async def listen(
     socks: Sequence[socket.socket] = (),
     further: Sequence[tuple[str, int]] = (),
     door: Callable[[], Door] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Open the doors.
 
@@ -125,17 +132,31 @@ async def listen(
         socks: Sockets that listen there already; the listener closes them.
         further: More names or addresses to listen on, each with its port.
         door: Who lets requests in that the lane answers itself; None leaves them to the handler.
+        tls: Encrypts connections; None leaves them as they are.
 
     Raises:
         ListenError: The address cannot be listened on, or aiohttp lacks its C parser.
     """
+
+    def is_proxy(peer: str) -> bool:
+        return door is not None and door().proxies.trusts(peer)
+
     require_c_parser()
     if not 0 <= port <= 65535:
         raise ListenError(f"Cannot listen on port {port}.", remedy="Ports go from 1 to 65535.")
     limits = limits or ConnectionLimits()
     loop = asyncio.get_running_loop()
     server = aiohttp_server(handler, lingering_seconds=LINGERING_SECONDS)
-    lanes = Lanes(limits, ConnectionLimiter(limits), Deadlines(loop), server, dialect, SystemClock(), door)
+    lanes = Lanes(
+        limits,
+        ConnectionLimiter(limits, is_proxy),
+        Deadlines(loop),
+        server,
+        dialect,
+        SystemClock(),
+        door,
+        Handshakes(tls, limits.header_seconds) if tls else None,
+    )
     connection = partial(Lane, lanes)
     own = socks or await _bound([(host, port), *further])
     try:

@@ -1,7 +1,7 @@
 """Configuration: relay.toml and the variables that override it."""
 
 from relayd.config.diff import Setting, changed_lines, changed_settings
-from relayd.config.exposure import check_exposure
+from relayd.config.exposure import check_exposure, check_tls
 from relayd.config.listen import ListenAddress, parse_addresses, parse_listen, parse_ports, show_addresses
 from relayd.config.load import Loaded, find_config, load
 from relayd.config.modelfiles import check_model_files, file_problem
@@ -24,6 +24,7 @@ __all__ = [
     "changed_settings",
     "check_exposure",
     "check_model_files",
+    "check_tls",
     "drop",
     "file_problem",
     "find_config",

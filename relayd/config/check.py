@@ -16,7 +16,7 @@ from msgspec import inspect as types
 from msgspec.structs import fields
 
 from relayd.config.describe import describe, given, is_array, is_section, meant, quote, show, toml_type
-from relayd.config.listen import parse_listen, parse_ports
+from relayd.config.listen import parse_listen, parse_network, parse_ports
 from relayd.config.locate import KeyPath
 from relayd.config.schema import Config, Section
 from relayd.errors import ConfigError
@@ -43,6 +43,7 @@ _SAID_ELSEWHERE = {
 _GRAMMARS: Mapping[KeyPath, Callable[[str], object]] = {
     ("server", "listen"): parse_listen,
     ("replicas", "ports"): parse_ports,
+    ("server", "trusted_proxies"): parse_network,
 }
 """Settings whose text has a grammar of its own -> its parser."""
 

@@ -15,6 +15,8 @@ RESTART_ONLY = frozenset({
     "server.header_seconds",
     "server.keep_alive_seconds",
     "server.listen",
+    "server.tls_cert",
+    "server.tls_key",
 })  # fmt: skip
 """Settings that hold for as long as the daemon lives."""
 

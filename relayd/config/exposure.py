@@ -1,4 +1,4 @@
-"""The check that an address reachable from other machines has an API key."""
+"""The checks that an address reachable from other machines has an API key, and a certificate its own."""
 
 import ipaddress
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from relayd.config.check import HOW_TO_MAKE_A_KEY
 from relayd.config.listen import ListenAddress, parse_addresses
-from relayd.errors import ExposureError, ListenError
+from relayd.errors import ConfigError, ExposureError, ListenError
 from relayd.secret import Secret
 
 
@@ -69,6 +69,24 @@ def _check_closed(address: ListenAddress, resolver: Callable[[str], Iterable[str
             "Or, if every client that can reach it may use it: --insecure-bind"
         ),
     )
+
+
+def check_tls(cert: str, key: str) -> None:
+    """Refuse a certificate without its key, and a key without its certificate.
+
+    Args:
+        cert: The file of the certificate; empty for none.
+        key: That of its key.
+
+    Raises:
+        ConfigError: One of them is missing.
+    """
+    if bool(cert) != bool(key):
+        given, missing = ("tls_cert", "tls_key") if cert else ("tls_key", "tls_cert")
+        raise ConfigError(
+            f"[server] has {given} and no {missing}",
+            remedy="Set both, or neither: then nothing is encrypted.",
+        )
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,8 +1,9 @@
-"""Listening addresses (HOST:PORT) and port ranges."""
+"""Listening addresses (HOST:PORT), networks and port ranges."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from relayd.errors import ConfigError
 
@@ -54,6 +55,21 @@ def parse_addresses(listen: str | Sequence[str]) -> tuple[ListenAddress, ...]:
 def show_addresses(listen: str | Sequence[str]) -> str:
     """Return the addresses of a setting as people write them."""
     return ", ".join(map(str, parse_addresses(listen)))
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """Read an address or a network.
+
+    Raises:
+        ConfigError: `text` is neither.
+    """
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is neither an address nor a network",
+            remedy="Write 127.0.0.1, or 10.0.0.0/8 for a network.",
+        ) from error
 
 
 def parse_ports(text: str) -> range:

@@ -62,6 +62,14 @@ DefaultName = Annotated[
     ),
 ]
 
+ProxyNetwork = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?\Z",
+        description='an address, or a network like "10.0.0.0/8"',
+    ),
+]
+
 FilePath = Annotated[
     str,
     Meta(

@@ -1,14 +1,20 @@
 """The HTTP side of a daemon: its listener, and the routes and rules behind it (doors)."""
 
+import asyncio
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aiohttp import web
 
 from relayd import __version__
 from relayd.api import (
     OPENAI,
     Bodies,
+    Certificate,
     ConnectionLimits,
     Door,
     Inference,
@@ -63,6 +69,8 @@ class Doors:
     """
 
     listener: Listener
+    certificate: Certificate | None = None
+    """What clients are shown, where connections are encrypted; set by `open`."""
     listen: str
     """What is open, and where, as configured; set by `open`."""
     _addresses: tuple[ListenAddress, ...]
@@ -116,6 +124,7 @@ class Doors:
         self.listen = show_addresses(server.listen)
         served, door = behind(self._current), self._current
         self._door = self.make(config)
+        tls = await asyncio.to_thread(self._tls, config)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limits = ConnectionLimits.within(
             descriptors, header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds
@@ -130,13 +139,15 @@ class Doors:
                 socks=inherited,
                 door=door,
                 further=[(one.host, one.port) for one in further],
+                tls=tls,
             )
         except ListenError:
             if not any_port:
                 raise
-            self.listener = await listen(served, address.host, 0, limits, dialect=OPENAI, door=door)
+            self.listener = await listen(served, address.host, 0, limits, dialect=OPENAI, door=door, tls=tls)
         host, port = self.listener.addresses[0]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.url = f"{'https' if tls else 'http'}://{shown}"
         self._journal.info("daemon.listening", url=self.url, version=__version__, pid=os.getpid())
         return self.url
 
@@ -154,6 +165,7 @@ class Doors:
             first.host,
             allowed_hosts=(*server.allowed_hosts, *(one.host for one in further)),
             cors_origins=server.cors_origins,
+            trusted_proxies=server.trusted_proxies,
             keyed=bool(server.api_key) or server.require_key == "always",
         )
         proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
@@ -180,7 +192,7 @@ class Doors:
             *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
             *health_routes(self._view),
-            *admin_routes(self._offered, peer_of),
+            *admin_routes(self._offered, self._client_of),
         )
         every = (*routes, *description_routes(routes))
         return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused)
@@ -197,6 +209,16 @@ class Doors:
     def interrupt(self, error: RequestError) -> None:
         """End every request that still arrives with `error`."""
         self.bodies.interrupt(error)
+
+    def _tls(self, config: Config) -> ssl.SSLContext | None:
+        """Read the certificate, if there is one, and return what handshakes use."""
+        server = config.server
+        if server.tls_cert:
+            self.certificate = Certificate(Path(server.tls_cert), Path(server.tls_key))
+        return self.certificate.context if self.certificate else None
+
+    def _client_of(self, request: web.BaseRequest) -> str:
+        return self._door.proxies.client(request.headers, peer_of(request))
 
     def _current(self) -> Door:
         return self._door

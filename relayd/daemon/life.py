@@ -12,6 +12,7 @@ from relayd.api.control import open_control
 from relayd.daemon.administration import offered
 from relayd.daemon.announce import Announcer, OnSettled
 from relayd.daemon.arguments import TargetArguments
+from relayd.daemon.certwatch import CertificateWatch
 from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.happenings import Happenings
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
@@ -102,6 +103,8 @@ class Daemon:
         if not place.predecessor:  # the first daemon has reported it already
             self._announcer.await_settled(self._on_settled)
         _run_aside(stack, self._file_watch(operations).run())
+        if certificate := parts.doors.certificate:
+            _run_aside(stack, CertificateWatch(certificate, self._file_check_seconds).run())
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())
         parts.notifier.ready(parts.counts())
         _run_aside(stack, parts.notifier.keep_alive(parts.counts))
@@ -165,8 +168,11 @@ class Daemon:
         return FileWatch(
             lambda: [] if self._shutdown.handed_over else parts.fleet.select(None),
             lambda replica: operations.start(TargetArguments(replica)),
-            lambda: parts.desired.config.restart.file_check_seconds,
+            self._file_check_seconds,
         )
+
+    def _file_check_seconds(self) -> float:
+        return self._parts.desired.config.restart.file_check_seconds
 
     def _remove_control(self, path: Path) -> None:
         if not self._shutdown.handed_over:

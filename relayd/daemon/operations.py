@@ -100,7 +100,8 @@ class Operations(KeyOperations):
             home=str(site.home),
             environ=dict(desired.environ),
         )
-        return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given)
+        certificate = desired.config.server.tls_cert
+        return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given, certificate)
 
     async def start(self, arguments: TargetArguments) -> ReplicasReport:
         """Start replicas that are not in memory, and wait until each has come up or failed.

@@ -284,6 +284,7 @@ class ConfigurationReport(Struct, frozen=True):
         url: Where they connect.
         key: What they authenticate with; empty where none is needed.
         given: What was typed, and where.
+        certificate: The file of the certificate that clients are shown; empty where nothing is encrypted.
     """
 
     sources: tuple[str, ...] = ()
@@ -291,6 +292,7 @@ class ConfigurationReport(Struct, frozen=True):
     url: str = ""
     key: str = ""
     given: GivenArguments = NOTHING_GIVEN
+    certificate: str = ""
 
     def __repr__(self) -> str:
         return f"ConfigurationReport(sources={self.sources!r}, listen={self.listen!r}, url={self.url!r})"

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relayd.config import Config, Loaded, Model, check_exposure
+from relayd.config import Config, Loaded, Model, check_exposure, check_tls
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_for
@@ -87,6 +87,7 @@ def desired_state(
     """
     selected = select(arguments, site, display)
     config = selected.config
+    check_tls(config.server.tls_cert, config.server.tls_key)
     check_exposure(
         config.server.listen,
         config.server.api_key,

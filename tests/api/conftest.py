@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -187,6 +188,7 @@ async def open_doors(
     admins: tuple[str, ...] = (),
     on_refused: OnRefused = lambda *_: None,
     by_lane: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Open doors for the length of a `with` block; all requests come through aiohttp if not `by_lane`."""
     policy = make_policy(
@@ -195,7 +197,9 @@ async def open_doors(
     keyring = Keyring(FailedKeys(SystemClock()), known_keys(*keys, admins=admins))
     door = Door(routes, policy, keyring, OPENAI, on_refused)
     current = (lambda: door) if by_lane else None
-    listener = await listen(behind(lambda: door), "127.0.0.1", 0, limits, dialect=OPENAI, door=current)
+    listener = await listen(
+        behind(lambda: door), "127.0.0.1", 0, limits, dialect=OPENAI, door=current, tls=tls
+    )
     try:
         yield Client(listener.addresses[0][1], listener)
     finally:

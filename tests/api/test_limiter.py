@@ -49,6 +49,13 @@ def test_busy_connections_are_counted_in_all_and_by_peer_and_one_that_ends_makes
     assert [ADMITTED, FOR_HEALTH] == [Guest(door, peer="b").enter(), Guest(door).enter()]
 
 
+def test_a_trusted_proxy_may_have_as_many_as_there_are() -> None:
+    limits = ConnectionLimits(connections=3, connections_per_peer=1)
+    door = ConnectionLimiter(limits, lambda peer: peer == "proxy")
+
+    assert [ADMITTED] * 3 + [FOR_HEALTH] == [Guest(door, peer="proxy").enter() for _ in range(4)]
+
+
 def test_the_oldest_idle_connection_of_a_crowded_peer_gives_way_before_one_in_a_head() -> None:
     door = limiter(connections=9, per_peer=3)
     guests = [Guest(door, state) for state in (Idleness.BUSY, Idleness.IN_HEAD, Idleness.IDLE)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from relayd.config.exposure import check_exposure, resolve
-from relayd.errors import ExposureError, ListenError
+from relayd.config.exposure import check_exposure, check_tls, resolve
+from relayd.errors import ConfigError, ExposureError, ListenError
 from relayd.secret import Secret, new_secret
 
 NO_KEY = Secret("")
@@ -78,3 +78,16 @@ def test_a_name_that_cannot_be_looked_up_is_named() -> None:
 def test_each_address_of_a_list_is_judged() -> None:
     with pytest.raises(ExposureError, match=r"0\.0\.0\.0:11434"):
         check_exposure(("127.0.0.1:8080", "0.0.0.0:11434"), NO_KEY, resolver=lambda host: [host])
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(("cert", "key", "missing"), [("c.pem", "", "tls_key"), ("", "k.pem", "tls_cert")])
+def test_a_certificate_and_its_key_come_together(cert: str, key: str, missing: str) -> None:
+    with pytest.raises(ConfigError, match=f"no {missing}"):
+        check_tls(cert, key)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(("cert", "key"), [("", ""), ("c.pem", "k.pem")])
+def test_both_or_neither_is_in_order(cert: str, key: str) -> None:
+    check_tls(cert, key)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from relayd.config.listen import ListenAddress, parse_addresses, parse_listen, parse_ports, show_addresses
+from relayd.config.listen import (
+    ListenAddress,
+    parse_addresses,
+    parse_listen,
+    parse_network,
+    parse_ports,
+    show_addresses,
+)
 from relayd.errors import ConfigError
 
 pytestmark = pytest.mark.pure
@@ -68,3 +75,18 @@ def test_one_address_or_a_list_is_read_and_each_counts_once() -> None:
 def test_a_list_without_addresses_is_refused() -> None:
     with pytest.raises(ConfigError, match="no address"):
         parse_addresses([])
+
+
+@pytest.mark.parametrize(
+    ("text", "network"), [("10.0.0.1", "10.0.0.1/32"), ("10.1.2.3/8", "10.0.0.0/8"), ("::1", "::1/128")]
+)
+def test_an_address_is_a_network_of_one(text: str, network: str) -> None:
+    assert network == str(parse_network(text))
+
+
+@pytest.mark.parametrize("text", ["", "proxy", "10.0.0.0/33", "10.0.0", "1.2.3.4, 5.6.7.8"])
+def test_what_is_no_network_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_network(text)
+
+    assert "10.0.0.0/8" in refused.value.remedy

@@ -1,7 +1,8 @@
 """Conversations of chat, test and bench with the running daemon."""
 
+import ssl
 from functools import partial
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +30,7 @@ def open_conversation() -> tuple[Conversation, StatusReport]:
     """
     client = daemon_client()
     report, given = client.status(), client.configuration()
-    return Conversation(partial(_connect, report.url), Secret(given.key)), report
+    return Conversation(partial(_connect, report.url, given.certificate), Secret(given.key)), report
 
 
 def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
@@ -64,10 +65,20 @@ def devices_of(replica: str, report: StatusReport) -> tuple[str, ...]:
     return residence(seen, found.pid or 0, found.command, layers)
 
 
-def _connect(url: str) -> HTTPConnection:
+def _connect(url: str, certificate: str = "") -> HTTPConnection:
+    """Return a connection that is not open yet.
 
+    Args:
+        url: The daemon's, or a replica's.
+        certificate: The daemon's own; nothing else is accepted, whatever name it is for.
+    """
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(parts.hostname), parts.hostname)  # noqa: S104 - no bind
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=certificate or None)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return HTTPSConnection(str(host), parts.port, timeout=_PATIENCE_SECONDS, context=context)
     return HTTPConnection(str(host), parts.port, timeout=_PATIENCE_SECONDS)
 
 

@@ -13,7 +13,9 @@ from relayd.config.values import (
     Interval,
     Mebibytes,
     MemberName,
+    OptionalFilePath,
     Origin,
+    ProxyNetwork,
     Seconds,
     SecondsOrUnlimited,
 )
@@ -31,6 +33,11 @@ class Server(Section, frozen=True):
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default. Applications and
             browser extensions have schemes of their own (`app://`); `null` needs a key.
+        tls_cert: Certificate that clients are shown (PEM, with those between it and a root): connections are
+            then encrypted, and only those. It is read again when its file changes.
+        tls_key: Its private key (PEM, without a password, not readable by other users).
+        trusted_proxies: Addresses or networks of reverse proxies. Their `X-Forwarded-For` and
+            `X-Forwarded-Proto` are believed, and each may open as many connections as there are.
         default_model: The model of requests that name none; by default the only one that can answer.
         max_body_mib: Largest request body, in MiB.
         unknown_members: What becomes of a member of a body that is not known: dropped, or refused.
@@ -54,6 +61,9 @@ class Server(Section, frozen=True):
     require_key: Literal["auto", "always"] = "auto"
     allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[Origin, ...] = ()
+    tls_cert: OptionalFilePath = ""
+    tls_key: OptionalFilePath = ""
+    trusted_proxies: tuple[ProxyNetwork, ...] = ()
     default_model: DefaultName = ""
     max_body_mib: Mebibytes = 16
     unknown_members: Literal["drop", "refuse"] = "drop"
