@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from relayd.api.control import Feed, Verb
+from relayd.daemon.adminkeys import AdminKeys
 from relayd.daemon.adminreport import (
     CancelReport,
     Happening,
@@ -18,7 +19,10 @@ from relayd.daemon.adminreport import (
 )
 from relayd.daemon.arguments import (
     CancelArguments,
+    ChangeKeyArguments,
+    CreateKeyArguments,
     EventArguments,
+    KeyArguments,
     LogArguments,
     ModelLineArguments,
     NameArguments,
@@ -213,7 +217,8 @@ def offered(
         reload: Follows the configuration anew.
         happenings: What the daemon writes into its journal.
     """
-    administration, models = Administration(parts, operations, happenings), ModelLines(parts, reload)
+    administration = Administration(parts, operations, happenings)
+    models, keys = ModelLines(parts, reload), AdminKeys(parts.keys)
     common = {name: verb for (_, name), verb in verbs(operations).items() if name not in _OWNERS}
     return {
         **common,
@@ -228,6 +233,11 @@ def offered(
         "placement": Verb(NoArguments, administration.placement),
         "requests": Verb(NoArguments, administration.requests),
         "cancel": Verb(CancelArguments, administration.cancel),
+        "admin_keys": Verb(NoArguments, keys.every),
+        "admin_create_key": Verb(CreateKeyArguments, keys.create),
+        "admin_change_key": Verb(ChangeKeyArguments, keys.change),
+        "admin_rotate_key": Verb(KeyArguments, keys.rotate),
+        "admin_revoke_key": Verb(KeyArguments, keys.revoke),
         "logs": Feed(LogArguments, administration.logs),
         "events": Feed(EventArguments, administration.events),
     }

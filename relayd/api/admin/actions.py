@@ -86,6 +86,19 @@ ACTIONS = (
     Action("GET", "/admin/requests", "requests", "Return the requests that run or wait."),
     Action("POST", "/admin/requests/{name}/cancel", "cancel", "End a request.", "request"),
     Action("DELETE", "/admin/requests/{name}", "cancel", "End a request.", "request"),
+    Action("GET", "/admin/keys", "admin_keys", "Return the keys, without their secrets."),
+    Action(
+        "POST", "/admin/keys", "admin_create_key", "Make a key; its secret is in this answer only.",
+        others="rights", status=201,
+    ),
+    Action(
+        "PUT", "/admin/keys/{name}", "admin_change_key", "Change what a key may do; what is left out stays.",
+        "key",
+    ),
+    Action(
+        "POST", "/admin/keys/{name}/rotate", "admin_rotate_key", "Replace the secret of a key.", "key"
+    ),
+    Action("DELETE", "/admin/keys/{name}", "admin_revoke_key", "Take a key back.", "key", status=204),
     Action("GET", "/admin/logs", "logs", "Return lines of a log, and follow it.", streams=True),
     Action("GET", "/admin/events", "events", "Return what changes, as it happens.", streams=True),
 )  # fmt: skip

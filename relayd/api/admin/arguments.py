@@ -59,11 +59,12 @@ def arguments_of(
     others = {key: members.pop(key) for key in [*members] if key not in known}
     if action.others:
         members[action.others] = others
-    elif others:
+    free = _collected(action, kind)
+    if free is not None and (unknown := others.keys() - free):
         raise RequestError(
-            f"{min(others)[:100]!r} is not a member of this request.",
-            remedy=f"Known are {', '.join(sorted(known - {action.named}))}." if known else "It takes none.",
-            param=min(others)[:100],
+            f"{min(unknown)[:100]!r} is not a member of this request.",
+            remedy=f"Known are {', '.join(sorted((known | free) - {action.named})) or 'none'}.",
+            param=min(unknown)[:100],
         )
     if action.named:
         members[action.named] = name
@@ -71,6 +72,15 @@ def arguments_of(
         return msgspec.convert(members, kind, strict=not query)
     except msgspec.ValidationError as error:
         raise RequestError(f"Invalid arguments: {error}.", remedy=_described(action, known)) from error
+
+
+def _collected(action: Action, kind: type[msgspec.Struct]) -> frozenset[str] | None:
+    """Return the members that the argument for all others may have; None where they are not known here."""
+    if not action.others:
+        return frozenset()
+    (found,) = (one for one in msgspec.structs.fields(kind) if one.name == action.others)
+    is_struct = isinstance(found.type, type) and issubclass(found.type, msgspec.Struct)
+    return frozenset(found.type.__struct_fields__) if is_struct else None
 
 
 def _members(body: bytes) -> dict[str, Any]:

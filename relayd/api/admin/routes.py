@@ -11,7 +11,7 @@ from relayd.api.admin.actions import ACTIONS, Action
 from relayd.api.admin.arguments import arguments_of, find_action
 from relayd.api.admin.stream import stream
 from relayd.api.admission import Access, Described, Handler, RequestContext, Route
-from relayd.api.answer import Answer
+from relayd.api.answer import Answer, empty_answer
 from relayd.api.control import Feed, Verb
 from relayd.api.guard import body_too_large, check_body_head
 from relayd.errors import BodyTimeoutError, RelaydError, RequestError
@@ -83,7 +83,10 @@ def _handler(actions: list[Action], offered: Offered, client_of: ClientOf) -> Ha
         try:
             if isinstance(verb, Feed):
                 return await stream(request, context, await verb.run(arguments))
-            answer = Answer(action.status, msgspec.json.encode(await verb.run(arguments)))
+            returned = await verb.run(arguments)
+            if returned is None:
+                return empty_answer(context.headers).response()
+            answer = Answer(action.status, msgspec.json.encode(returned))
             return answer.carrying(context.headers).response()
         except RequestError:
             raise

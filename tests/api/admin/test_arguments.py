@@ -105,3 +105,26 @@ def test_every_path_of_the_table_is_under_admin_and_told_apart() -> None:
     assert len(places) == len({*places})
     assert all(one.path.startswith("/admin/") for one in ACTIONS)
     assert all(bool(one.named) == ("{name}" in one.path) for one in ACTIONS)
+
+
+class Rights(msgspec.Struct, frozen=True):
+    scopes: tuple[str, ...] = ("inference",)
+
+
+class Key(msgspec.Struct, frozen=True):
+    name: str
+    rights: Rights = Rights()
+
+
+KEY = Action("POST", "/admin/keys", "create_key", "…", others="rights")
+
+
+def test_members_of_a_nested_value_stand_in_the_body_itself() -> None:
+    assert Key("n", Rights(("admin",))) == made(KEY, Key, b'{"name": "n", "scopes": ["admin"]}')
+
+
+def test_a_member_that_the_nested_value_lacks_is_refused_by_name() -> None:
+    with pytest.raises(RequestError, match="'scope' is not a member") as refused:
+        made(KEY, Key, b'{"name": "n", "scope": "admin"}')
+
+    assert "scopes" in refused.value.remedy
