@@ -43,6 +43,9 @@ _PROMETHEUS = "text/plain; version=0.0.4"
 
 _METRICS = "/metrics"
 
+_STARTED = "Process-Start-Time-Unix"
+"""When the counters of a replica began, in seconds since 1970."""
+
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
 
@@ -109,14 +112,19 @@ async def _figures(
     """
     if (named := request.query.get("model")) or inference.beside is None:
         return await _read(inference, request, named, _METRICS, context)
-    pages = [
-        ({"model": model.name, "replica": endpoint.replica}, page.body.decode("utf-8", "replace"))
+    found = [
+        ({"model": model.name, "replica": endpoint.replica}, page)
         for model in real_models(context.visible(inference.fleet))
         for endpoint, page in await inference.beside.ask_all(model.name, Call.get(_METRICS))
         if page.status == 200
     ]
-    text = pages[0][1] if len(pages) == 1 else relabelled(pages)
-    return Answer(200, text.encode(), {"Server": "relayd", "Content-Type": _PROMETHEUS}).response()
+    fields = {"Server": "relayd", "Content-Type": _PROMETHEUS}
+    if len(found) == 1:
+        page = found[0][1]
+        own = {name: value for name, value in page.passing if name == _STARTED}
+        return Answer(200, page.body, fields | own).response()
+    pages = ((labels, page.body.decode("utf-8", "replace")) for labels, page in found)
+    return Answer(200, relabelled(pages).encode(), fields).response()
 
 
 async def _read_only(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

@@ -44,8 +44,12 @@ async def _cut(text: str, most: int, model: ModelView, beside: Beside) -> str | 
     """Return a text that fits as it came, and otherwise the first of its tokens and its closing one."""
     if len(text.encode()) <= most:
         return text
-    tokens = await _tokenized(text[: most * _LONGEST_TOKEN], model, beside)
-    if tokens is None or len(tokens) <= most:
+    begins = text[: most * _LONGEST_TOKEN]
+    while (tokens := await _tokenized(begins, model, beside)) is None:
+        if len(begins) <= most:
+            return text
+        begins = begins[: len(begins) // 2]  # its tokens are more than can be read at once
+    if len(tokens) <= most:
         return text
     closing = (await _tokenized("", model, beside) or [])[1:]
     return [*tokens[: most - len(closing)], *closing]

@@ -106,6 +106,7 @@ class Takeover:
 
     def expect(self) -> None:
         """Have requests wait that come before `run` knows what becomes of each replica."""
+        self._parts.view.begin()
         for planned in self._parts.desired.plan:
             self._parts.bridge.expected(planned.name, planned.model)
 
@@ -128,6 +129,7 @@ class Takeover:
         self._hold_left()
         await self._end_orphans(adopted.values())
         parts.fleet.load(leave=cold | self._left)
+        parts.view.begin(over=True)
         parts.residence.go_on()
 
     async def finish(self) -> None:

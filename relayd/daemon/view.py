@@ -1,6 +1,7 @@
 """What clients may see of the models: `/v1/models`, and which replicas are ready (fleet view)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relayd.api import UNKNOWN, FileFacts, ModelState, ModelView
@@ -40,6 +41,7 @@ class FleetView:
         self._created = int(created)
         self._statuses = statuses
         self._view: tuple[ModelView, ...] | None = None
+        self._begins = False
 
     def __repr__(self) -> str:
         return f"<FleetView: {len(self._config.model)} models{', outdated' if self._view is None else ''}>"
@@ -63,12 +65,17 @@ class FleetView:
             self._facts.forget()
         self.changed()
 
+    def begin(self, *, over: bool = False) -> None:
+        """Show what is not in memory as about to load, until it is known what is to be loaded (`over`)."""
+        self._begins = not over
+        self.changed()
+
     def changed(self) -> None:
         """Look again at the next request."""
         self._view = None
 
     def _model(self, model: Model, statuses: Sequence[Status]) -> ModelView:
-        ours = [status for status in statuses if status.spec.model == model.name]
+        ours = [self._shown(status) for status in statuses if status.spec.model == model.name]
         states, sizes = [status.state for status in ours], [status.spec for status in ours]
         host, device = _memory(ours)
         return ModelView(
@@ -93,6 +100,10 @@ class FleetView:
             times=_times(model).over(_times(self._config.server)),
             tokens=TokenLimit(model.max_tokens_default, model.max_tokens_limit),
         )
+
+    def _shown(self, status: Status) -> Status:
+        waits = self._begins and status.state is State.COLD
+        return replace(status, state=State.WAITING) if waits else status
 
     def _most_text(self, model: Model, contexts: Sequence[int]) -> int:
         """Return the bytes of text that the largest slot holds; 0 while that is not known."""

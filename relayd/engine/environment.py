@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-_NAMES = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR"})
+_NAMES = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LLAMA_MEDIA_MARKER"})
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "GGML_", "OMP_")
 _REFUSED = ("GGML_BACKEND_",)
 """Names of libraries to load: what LD_PRELOAD is to the loader, these are to ggml."""

@@ -91,15 +91,15 @@ _REWORDED: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(rf"input \((\d+) tokens\) {re.escape(_TOO_LONG)} \(current batch size: (\d+)\)"),
         (
-            r"The input has \1 tokens; this model takes at most \2 in one input. Send it in parts; an "
-            "operator can set context, or placement.micro_batch, for the model in relay.toml."
+            r"The input (\1 tokens) is too large: this model takes at most \2 tokens in one. Send it in "
+            "parts; an operator can set context, or placement.micro_batch, for the model in relay.toml."
         ),
     ),
     (
         re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+) tokens\).*"),
         (
-            r"The request has \1 tokens; a slot of this model holds \2. Shorten it; an operator can "
-            "set context for the model in relay.toml."
+            r"The request (\1 tokens) exceeds the available context size (\2 tokens). Shorten it; an "
+            "operator can set context for the model in relay.toml."
         ),
     ),
     (

@@ -19,6 +19,8 @@ class Fetched:
 
     status: int
     body: bytes
+    passing: tuple[tuple[str, str], ...] = ()
+    """The fields of its head that a client may see."""
 
 
 Hold = Callable[[], Callable[[], None]]
@@ -86,7 +88,7 @@ class Pools:
                 await upstream.send(call)
                 if upstream.error is not None:
                     raise upstream.error
-                return Fetched(upstream.head.status, upstream.payload())
+                return Fetched(upstream.head.status, upstream.payload(), upstream.head.passing)
             finally:
                 upstream.close()
 

@@ -97,5 +97,5 @@ def test_a_benchmark_whose_prompts_are_too_long_names_shorter_ones(
     done = daemon.run("bench", "--quiet")
 
     assert 1 == done.returncode
-    assert "a slot of this model holds" in done.stderr
+    assert "exceeds the available context size" in done.stderr
     assert "relayd bench tiny --prompt-words 64" in done.stderr

@@ -80,3 +80,15 @@ def test_ram_and_device_memory_of_what_serves_are_counted_apart() -> None:
     found = seen(replace(one, planned=replace(one.planned, needs=needs)))
 
     assert (3, 5) == (found.host_bytes, found.device_bytes)
+
+
+def test_what_is_not_in_memory_is_about_to_load_while_a_daemon_begins() -> None:
+    view = FleetView(Config(model=(MODEL,)), 0.0, lambda: (status(State.COLD),))
+    view.begin()
+
+    (before,) = view.models()
+    view.begin(over=True)
+    (after,) = view.models()
+
+    assert (ModelState.WAITING, 0) == (before.state, before.replicas_cold)
+    assert (ModelState.COLD, 1) == (after.state, after.replicas_cold)

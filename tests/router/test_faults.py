@@ -117,12 +117,12 @@ def test_an_input_that_no_batch_holds_is_named_as_too_long() -> None:
                 "input (900 tokens) is too large to process. increase the physical batch size "
                 "(current batch size: 512)"
             ),
-            "has 900 tokens; this model takes at most 512",
+            "(900 tokens) is too large: this model takes at most 512",
         ),
         (
             400,
             "request (900 tokens) exceeds the available context size (512 tokens), try increasing it",
-            "has 900 tokens; a slot of this model holds 512",
+            "(900 tokens) exceeds the available context size (512 tokens)",
         ),
         (
             500,
