@@ -27,6 +27,8 @@ SUMMARIES: Mapping[str, str] = {
     "/responses": "The same as /v1/responses.",
     "/v1/responses/input_tokens": "Count the tokens of a request to /v1/responses; takes no slot.",
     "/responses/input_tokens": "The same as /v1/responses/input_tokens.",
+    "/v1/responses/compact": "Shorten a conversation of items to a summary (OpenAI).",
+    "/responses/compact": "The same as /v1/responses/compact.",
     "/v1/responses/": "Read or delete a response that is kept.",
     "/v1/messages": "Answer a conversation (Anthropic).",
     "/v1/messages/count_tokens": "Count the tokens of a conversation (Anthropic); takes no slot.",

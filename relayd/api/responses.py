@@ -18,11 +18,13 @@ from relayd.api.openai import OPENAI, error_type
 from relayd.clock import Clock
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.dialects.responses_answer import ResponseHead, ResponseWriter
+from relayd.dialects.responses_compaction import CompactionWriter, asking_for_summary
 from relayd.dialects.responses_request import ChatRequest, as_chat
 from relayd.errors import NotFoundError, NotServedError, RequestError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem, Translation
 
 _CHAT = "/v1/chat/completions"
+_NOT_OF_A_SUMMARY = frozenset({"tools", "tool_choice", "parallel_tool_calls", "text"})
 _ENCRYPTED = b'"reasoning.encrypted_content"'
 
 
@@ -48,6 +50,10 @@ class Responses:
             *(
                 Forwarding(path, rules, self._count, queued=False)
                 for path in ("/v1/responses/input_tokens", "/responses/input_tokens")
+            ),
+            *(
+                Forwarding(path, rules, self._compact)
+                for path in ("/v1/responses/compact", "/responses/compact")
             ),
         )
         one = "/v1/responses/"
@@ -75,6 +81,19 @@ class Responses:
         writer = ResponseWriter(head, stream=seen.stream)
         translation = ChatEvents(writer) if seen.stream else ChatWhole(writer)
         return Adapted(asked.body, _CHAT, _answering(writer, translation), _left_out(asked))
+
+    def _compact(self, members: Members, seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:
+        """Have the model write down what its conversation was about."""
+        if seen.stream:
+            raise RequestError(
+                "A shortened conversation is not streamed.", remedy="Leave stream out.", param="stream"
+            )
+        free = {name: value for name, value in members.items() if name not in _NOT_OF_A_SUMMARY}
+        asked = self._asked(free, seen, context)
+        writer = CompactionWriter(f"resp_{uuid.uuid4().hex}", int(self.clock.wall()), asked.items)
+        return Adapted(
+            asking_for_summary(asked.body), _CHAT, OPENAI.answering(ChatWhole(writer)), _left_out(asked)
+        )
 
     def _count(self, members: Members, seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:
         return Adapted(self._asked(members, seen, context).body, f"{_CHAT}/input_tokens")

@@ -140,7 +140,7 @@ class ResponseWriter:
         is_cut = reason == "length"
         self._end_item("incomplete" if is_cut else "completed")
         status = "incomplete" if is_cut else "completed"
-        response = self._response(status) | {"usage": _usage(counts)}
+        response = self._response(status) | {"usage": usage_of(counts)}
         if is_cut:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
         self._head.on_end(response)
@@ -257,7 +257,8 @@ def _custom_input(arguments: str) -> str:
     return text if isinstance(text, str) else arguments
 
 
-def _usage(counts: AnswerCost) -> Json:
+def usage_of(counts: AnswerCost) -> Json:
+    """Return what an answer cost, as a response states it."""
     return {
         "input_tokens": counts.prompt,
         "input_tokens_details": {"cached_tokens": counts.cached},

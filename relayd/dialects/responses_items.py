@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from relayd.dialects.responses_compaction import summary_in
 from relayd.dialects.responses_tools import CUSTOM_ARGUMENT, OfferedTools
 from relayd.errors import RequestError
 
@@ -76,6 +77,8 @@ class ItemsAsMessages:
             self._call(item, str(kind))
         elif kind in _OUTPUTS:
             self._output(item, where)
+        elif kind == "compaction" and (summary := summary_in(item)):
+            self.messages.append({"role": "user", "content": summary})
         else:
             self.left_out[str(kind)[:64]] = None
 

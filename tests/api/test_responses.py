@@ -168,8 +168,8 @@ def test_counting_tokens_takes_no_slot(doors: Doors, path: str) -> None:
     assert "/v1/chat/completions/input_tokens" == here.sent_to
 
 
-def test_compaction_is_refused_by_name(doors: Doors) -> None:
-    answer = ask(doors, KeptStage(), "/v1/responses/compact")
+def test_what_is_not_served_of_a_response_is_refused_by_name(doors: Doors) -> None:
+    answer = ask(doors, KeptStage(), "/v1/responses/resp_1/cancel")
 
     assert (404, "not_served") == (answer.status, answer.error["code"])
 
@@ -209,3 +209,23 @@ def test_all_responses_together_have_a_size() -> None:
 
     assert [False, True] == [kept.find("", f"resp_{number}") is not None for number in (0, 5)]
     assert kept.find("", "resp_9") is None
+
+
+def test_a_conversation_is_shortened_by_its_model(doors: Doors) -> None:
+    here = KeptStage(script=act(json_answer(chat_whole(text="They met."))))
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+
+    answer = here.ask(doors, post({"model": "qwen", "input": "Hi", "tools": tools}, "/v1/responses/compact"))
+
+    assert 200 == answer.status
+    assert ["message-like", "compaction"] == [
+        item.get("type", "message-like") for item in json.loads(answer.body)["output"]
+    ]
+    assert "tools" not in here.sent
+    assert "/v1/chat/completions" == here.sent_to
+
+
+def test_a_shortened_conversation_is_not_streamed(doors: Doors) -> None:
+    body = {"model": "qwen", "input": "Hi", "stream": True}
+
+    assert 400 == KeptStage().ask(doors, post(body, "/v1/responses/compact")).status
