@@ -1,0 +1,1 @@
+"""Does relayd answer as `/openapi.json` describes it, whatever is sent (schemathesis)?"""
