@@ -17,7 +17,7 @@ fingerprints (embeddings, documents to rank) gets the least busy replica.
 """
 
 from collections.abc import Mapping, Sequence
-from heapq import nsmallest
+from heapq import nlargest
 from operator import attrgetter
 
 import msgspec
@@ -70,10 +70,19 @@ class _Run(msgspec.Struct, eq=False):
 
 
 class _Work(msgspec.Struct, eq=False):
-    """What one replica has to do, as far as that is estimated (monotonic seconds)."""
+    """What one replica has to do, as far as that is estimated, and how fast it does it.
+
+    Attributes:
+        runs: Requests at work, by their tickets.
+        reads_until: When all prompts that it has are read (monotonic seconds).
+        byte_seconds: How long it takes to read a byte of a prompt; 0 while that is not known.
+        crowding_seconds: By how much each stream beside it slows an answer down.
+    """
 
     runs: dict[int, _Run]
     reads_until: float = 0.0
+    byte_seconds: float = 0.0
+    crowding_seconds: float = 0.0
 
     def wait(self, ahead: int, now: float) -> float:
         """Return in how many seconds the slot after the next `ahead` ones is free."""
@@ -83,8 +92,15 @@ class _Work(msgspec.Struct, eq=False):
         rounds, at = divmod(ahead, len(left))
         return left[at] + rounds * left[-1]
 
-
-_IDLE = _Work({})
+    def cost(self, unread_bytes: int, now: float, wait: float = 0.0) -> float:
+        """Return what a request costs whose slot is free in `wait` seconds."""
+        reading, runs = unread_bytes * self.byte_seconds, len(self.runs)
+        if not runs:
+            return wait + reading
+        pending = self.reads_until - now - wait
+        if pending > 0:
+            return wait + pending + reading * (1 + _HARM * (runs - 1)) + self.crowding_seconds * runs
+        return wait + reading * (1 + _HARM * runs) + self.crowding_seconds * runs
 
 
 class PrefixAffinity:
@@ -129,9 +145,11 @@ class PrefixAffinity:
         warm = waiting.warm = self._index.find(chain)
         length = covered(chain)
         compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
-        if not self.rates.prompt_rate(free[0]):
+        works = [self._work.get(one) or self._enter(one) for one in compared]
+        if not works[0].byte_seconds:
             return min(compared, key=lambda one: (_product(one, length - warm.get(one, 0)), one.load))
-        costs = [self._cost(one, length - warm.get(one, 0), now) for one in compared]
+        found = warm.get
+        costs = [work.cost(length - found(one, 0), now) for one, work in zip(compared, works, strict=True)]
         most = _NEAR * (least := min(costs))
         near = [one for one, cost in zip(compared, costs, strict=True) if cost <= most]
         hint = self._sessions.get(waiting.ticket.ask.session) if len(near) > 1 else None
@@ -144,16 +162,12 @@ class PrefixAffinity:
         """Take note that a replica reads a prompt now, and what it has to do until the answer is over."""
         ask, rates, chain = waiting.ticket.ask, self.rates, waiting.ticket.ask.prefix
         expected = waiting.warm.get(capacity, 0)
-        work = self._work.get(capacity)
-        if work is None:
-            work = self._work[capacity] = _Work({})
-        rate, tokens = rates.prompt_rate(capacity), covered(chain) / rates.bytes_a_token
-        reading = (covered(chain) - expected) / rates.bytes_a_token / rate if rate else 0.0
+        work = self._work.get(capacity) or self._enter(capacity)
         alone = work.reads_until <= now
-        work.reads_until = max(work.reads_until, now) + reading
+        work.reads_until = max(work.reads_until, now) + (covered(chain) - expected) * work.byte_seconds
         ends = work.reads_until + rates.output_tokens * rates.token_seconds(capacity)
         work.runs[waiting.ticket.id] = _Run(now, ends, expected, alone)
-        self._index.learn(capacity, chain, tokens + rates.output_tokens)
+        self._index.learn(capacity, chain, covered(chain) / rates.bytes_a_token + rates.output_tokens)
         if ask.session:
             self._sessions.pop(ask.session, None)
             self._sessions[ask.session] = capacity
@@ -172,6 +186,7 @@ class PrefixAffinity:
         if usage is None or not usage.prompt_tokens:
             return
         self.rates.learn(ask, capacity, usage, alone=run.reads_alone)
+        self._measure(capacity, work)
         self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
         expected = run.expected_bytes / covered(ask.prefix) * usage.prompt_tokens
         if usage.cached_tokens < expected / 2 and expected - usage.cached_tokens > _MISSED_TOKENS:
@@ -185,17 +200,17 @@ class PrefixAffinity:
         self._work = {one: work for one, work in self._work.items() if one in capacities}
         self._sessions = {name: one for name, one in self._sessions.items() if one in capacities}
 
-    def _cost(self, capacity: Capacity, unread_bytes: int, now: float, wait: float = 0.0) -> float:
-        """Return what a replica costs whose slot is free in `wait` seconds."""
+    def _enter(self, capacity: Capacity) -> _Work:
+        work = self._work[capacity] = _Work({})
+        self._measure(capacity, work)
+        return work
+
+    def _measure(self, capacity: Capacity, work: _Work) -> None:
+        """Take over what is known of a replica's rates."""
         rates = self.rates
-        reading = unread_bytes / rates.bytes_a_token / rates.prompt_rate(capacity)
-        work = self._work.get(capacity)
-        if work is None or not work.runs:
-            return wait + reading
-        pending = work.reads_until - now - wait
-        streams = len(work.runs) if pending <= 0 else len(work.runs) - 1
-        crowding = _CROWDING * len(work.runs) * rates.output_tokens * rates.token_seconds(capacity)
-        return wait + max(pending, 0.0) + reading * (1 + _HARM * streams) + crowding
+        rate = rates.prompt_rate(capacity)
+        work.byte_seconds = 1 / rates.bytes_a_token / rate if rate else 0.0
+        work.crowding_seconds = _CROWDING * rates.output_tokens * rates.token_seconds(capacity)
 
     def _hold(
         self,
@@ -213,8 +228,9 @@ class PrefixAffinity:
             found = warm.get(one, 0)
             if found <= warm.get(chosen, 0):
                 continue
-            wait = self._work.get(one, _IDLE).wait(ahead.get(one, 0), now)
-            total = self._cost(one, length - found, now, wait)
+            work = self._work.get(one) or self._enter(one)
+            wait = work.wait(ahead.get(one, 0), now)
+            total = work.cost(length - found, now, wait)
             if total < least:
                 least, goal, wait_seconds = total, one, wait
         if goal is None:
@@ -230,9 +246,8 @@ def _product(capacity: Capacity, unread_bytes: int) -> int:
 
 
 def _narrowed(free: Sequence[Capacity], warm: Mapping[Capacity, int]) -> Sequence[Capacity]:
-    """Return the warmest and the least busy of many replicas."""
-    half = _MOST_COMPARED // 2
-    idle = nsmallest(half, free, key=_LOAD)
-    if not warm:
-        return idle
-    return nsmallest(half, (one for one in free if one in warm), key=lambda one: -warm[one]) + idle
+    """Return the warmest of many replicas, and the least busy one."""
+    warmest = [one for one in free if one in warm] if warm else []
+    if len(warmest) > _MOST_COMPARED:
+        warmest = nlargest(_MOST_COMPARED // 2, warmest, key=warm.__getitem__)
+    return [*warmest, min(free, key=_LOAD)]

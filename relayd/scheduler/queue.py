@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
-from relayd.scheduler.ask import CLASSES, Ask, rank
+from relayd.scheduler.ask import CLASSES, NORMAL, Ask, rank
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.order import MOST_PASSED, ClassLine
 from relayd.scheduler.waiting import Choice, Hold, Waiting
@@ -127,8 +127,8 @@ class Queue:
             heappop(self._moments)
         return self._moments[0][0] if self._moments else math.inf
 
-    def add(self, waiting: Waiting, now: float) -> None:
-        """Put a ticket in its place."""
+    def add(self, waiting: Waiting, now: float) -> float:
+        """Put a ticket in its place; return when time alone changes something for it (monotonic seconds)."""
         entries, ticket_id = self._entries, waiting.ticket.id
         is_last = not entries or ticket_id > next(reversed(entries))
         is_first = not is_last and ticket_id < next(iter(entries))
@@ -138,8 +138,11 @@ class Queue:
         elif not is_last:
             self._entries = OrderedDict(sorted(entries.items()))
         self._lines[rank(waiting.ticket.ask.klass)].add(waiting)
+        due = math.inf
         for moment in waiting.moments(now):
+            due = min(due, moment)
             self._note(ticket_id, moment, now)
+        return due
 
     def remove(self, ticket_id: int) -> Waiting | None:
         """Take a ticket out; None when it is not here."""
@@ -149,6 +152,8 @@ class Queue:
 
     def _in_order(self) -> Iterator[ClassLine]:
         """Yield the classes, a class that was passed too often in front."""
+        if len(first := self._lines[rank(NORMAL)]) == len(self._entries):
+            return iter((first,))
         lines = [line for line in self._lines if len(line)]
         passed = [line for line in lines if line.passed >= MOST_PASSED]
         return chain(passed, (line for line in lines if line.passed < MOST_PASSED))
@@ -157,6 +162,10 @@ class Queue:
         del self._entries[waiting.ticket.id]
         line.remove(waiting)
         line.passed = 0
+        if len(self._entries) > len(line):
+            self._note_passed(line)
+
+    def _note_passed(self, line: ClassLine) -> None:
         for other in reversed(self._lines):
             if other is line:
                 break

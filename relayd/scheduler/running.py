@@ -67,17 +67,32 @@ class RunningTickets:
     def place(self, queue: Queue, model: str, now: float) -> list[Dispatch]:
         """Give slots to the tickets of a queue that can run at `now` (monotonic seconds)."""
         dispatched: list[Dispatch] = []
-        while found := queue.next(
-            lambda waiting, among, ahead: self.choose(waiting, now, among, ahead),
-            lambda waiting: waiting.away(self._replicas.capacities(model), now),
-            now,
-        ):
+        if not self._has_free(model):
+            return dispatched
+
+        def place(waiting: Waiting, among: frozenset[Capacity] | None, ahead: Ahead) -> Choice:
+            return self.choose(waiting, now, among, ahead)
+
+        def away(waiting: Waiting) -> frozenset[Capacity]:
+            return waiting.away(self._replicas.capacities(model), now)
+
+        while found := queue.next(place, away, now):
             waiting, capacity = found
             dispatched.append(self.dispatch(waiting, capacity, now))
             running = self._running[waiting.ticket.id]
             running.charged = self._prices.of(waiting, capacity)
             queue.charge(waiting.ticket.ask, running.charged)
+            if not self._has_free(model):
+                break
         return dispatched
+
+    def _has_free(self, model: str) -> bool:
+        """Return whether any replica of a model takes work and has a free slot; most often none does."""
+        for replica in self._replicas.of(model):
+            capacity = replica.capacity
+            if capacity is not None and capacity.free and capacity.accepting:
+                return True
+        return False
 
     def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
         """Give a ticket slots of a replica that has them."""
@@ -124,20 +139,23 @@ class RunningTickets:
             return None
         free = [*filterfalse(_OVERDUE, fitting)] or fitting
         if ask.prefix and (strategy := self._strategies.learning(ask)):
-            return strategy.choose(waiting, free, self._busy(waiting, fitting, now), now, ahead or {})
+            return strategy.choose(waiting, free, self._busy(waiting, now), now, ahead or {})
         return self._strategies.of(ask.model).pick(free)
 
-    def _busy(self, waiting: Waiting, fitting: Sequence[Capacity], now: float) -> Sequence[Capacity]:
+    def _busy(self, waiting: Waiting, now: float) -> Sequence[Capacity]:
         """Return the replicas that a ticket may be held for: they take work, and have no slots for it now."""
-        return [
+        width = waiting.ticket.ask.width
+        busy = [
             one
             for replica in self._replicas.of(waiting.ticket.ask.model)
             if (one := replica.capacity) is not None
             and one.accepting
-            and one not in fitting
+            and width > one.free != one.slots
             and not one.overdue
-            and not waiting.avoids(one, now)
         ]
+        if busy and (waiting.avoid or waiting.is_suspect):
+            return [one for one in busy if not waiting.avoids(one, now)]
+        return busy
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""

@@ -225,9 +225,10 @@ class Tickets:
 
     def _enqueue(self, waiting: Waiting, now: float) -> None:
         model, due = waiting.ticket.ask.model, self.tick_due
-        self._queues.setdefault(model, Queue()).add(waiting, now)
-        for moment in waiting.moments(now):
-            due = min(due, moment)
+        queue = self._queues.get(model)
+        if queue is None:
+            queue = self._queues[model] = Queue()
+        due = min(due, queue.add(waiting, now))
         self.tick_due = min(due, now + _GROWTH_SECONDS) if model in self._keeper.growing else due
 
     def place(self, model: str, now: float) -> list[Effect]:
