@@ -112,6 +112,48 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
         return self.rights.expires is not None and self.rights.expires <= now
 
 
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key used of one model on one day (UTC).
+
+    Attributes:
+        day: `2026-11-30`.
+        key: The key's id; empty for requests without a key.
+        model: The model.
+        requests: Requests that reached a replica.
+        prompt_tokens: Tokens of their prompts, those that were in the cache included.
+        cached_tokens: Those of them that were in the cache.
+        completion_tokens: Tokens of the answers.
+        seconds: How long replicas worked on them.
+    """
+
+    day: str
+    key: str
+    model: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def plus(self, other: "UsageRow") -> "UsageRow":
+        """Return the sum of both, under the names of this one."""
+        return UsageRow(
+            day=self.day,
+            key=self.key,
+            model=self.model,
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            seconds=self.seconds + other.seconds,
+        )
+
+
 def check_name(name: str) -> None:
     """Refuse a name that cannot be that of a key.
 

@@ -71,7 +71,10 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "router": {"scheduler"},
     "batch": {"router", "scheduler", "store"},
     "remote": {"router", "scheduler", "store"},
-    "api": {"router", "dialects", "scheduler.ask", "scheduler.exchange", "store", "batch", "remote"},
+    "api": {
+        "router", "dialects", "scheduler.ask", "scheduler.exchange", "scheduler.limits", "store", "batch",
+        "remote",
+    },
     "handover": {"router", "scheduler", "supervisor.snapshot"},
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
@@ -96,6 +99,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.bench": {"store"},
     "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"},
     "cli.keys": {"daemon.arguments", "daemon.keyreport"},
+    "cli.usage": {"daemon.arguments", "daemon.keyreport", "store"},
     "__main__": {"cli.main"},
 }  # fmt: skip
 """Room (or one module of it, which adds to its room) -> rooms or modules it may import."""

@@ -11,7 +11,7 @@ from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.grants import KeyGrant, VisibleModels
 from relayd.api.guard import make_policy
-from relayd.api.health import health_routes
+from relayd.api.health import HealthWorker, Vitals, health_routes
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
 from relayd.api.keys import FailedKeys, Keyring, KnownKeys
@@ -36,6 +36,7 @@ __all__ = [
     "Door",
     "FailedKeys",
     "FileFacts",
+    "HealthWorker",
     "Inference",
     "KeptResponses",
     "KeyGrant",
@@ -49,6 +50,7 @@ __all__ = [
     "RequestContext",
     "Route",
     "VisibleModels",
+    "Vitals",
     "admin_routes",
     "anthropic_routes",
     "behind",

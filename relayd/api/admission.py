@@ -8,10 +8,11 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from relayd.api.allowance import FREE_USE, KeyUse
 from relayd.api.fleet import ModelDirectory, ModelView
 from relayd.api.grants import KeyGrant
 from relayd.api.guard import Headers
-from relayd.router import BodyRules, Dialect, Recipient
+from relayd.router import BodyRules, Dialect, ExchangeRecord, Recipient
 from relayd.scheduler.ask import NORMAL
 
 
@@ -55,6 +56,11 @@ class RequestContext(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """The id of its key; empty without one."""
         return self.grant.id
+
+    def use(self, record: ExchangeRecord) -> KeyUse:
+        """Return what a request takes of what its key may use."""
+        allowance = self.grant.allowance
+        return FREE_USE if allowance is None else allowance.use(record, self.headers)
 
     def visible(self, fleet: ModelDirectory) -> Sequence[ModelView]:
         """Return the models that its sender may use."""

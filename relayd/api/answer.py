@@ -9,11 +9,9 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.guard import Headers
+from relayd.router import OWN_FIELDS
 
-_SERVER = {"Server": "relayd"}
-"""No version, of relayd or of anything under it."""
-
-_JSON = {**_SERVER, "Content-Type": "application/json"}
+_JSON = {**OWN_FIELDS, "Content-Type": "application/json"}
 
 _ID = re.compile(r"[\x20-\x7e]{1,128}")
 _NAMING = ("X-Request-ID", "Request-Id")
@@ -87,4 +85,4 @@ def json_answer(payload: object, *, status: int = 200) -> web.Response:
 
 def empty_answer(fields: Mapping[str, str]) -> Answer:
     """Return an answer without a body (204)."""
-    return Answer(204, fields={**_SERVER, **fields})
+    return Answer(204, fields={**OWN_FIELDS, **fields})

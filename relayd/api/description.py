@@ -14,7 +14,7 @@ from aiohttp import web
 from relayd import __version__
 from relayd.api.admission import Access, Described, RequestContext, Route
 from relayd.api.answer import Answer
-from relayd.router import BodyRules
+from relayd.router import OWN_FIELDS, BodyRules
 
 SUMMARIES: Mapping[str, str] = {
     "/v1/chat/completions": "Answer a conversation (OpenAI).",
@@ -151,9 +151,7 @@ def description_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
 
     async def text(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
         words = llms_text((*routes, *own)).encode()
-        return Answer(
-            200, words, {"Server": "relayd", "Content-Type": "text/plain; charset=utf-8"}
-        ).response()
+        return Answer(200, words, {**OWN_FIELDS, "Content-Type": "text/plain; charset=utf-8"}).response()
 
     own = (Route("GET", "/openapi.json", api), Route("GET", "/llms.txt", text))
     return own

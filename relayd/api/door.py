@@ -32,7 +32,9 @@ Routes = Mapping[str, Route]
 
 _EXPOSED = (
     "X-Request-ID, Retry-After, X-Relayd-Changed, X-Relayd-Replica, X-Relayd-Queue-Ms, "
-    "X-Relayd-Queue-Position, X-Relayd-Queue-Seconds"
+    "X-Relayd-Queue-Position, X-Relayd-Queue-Seconds, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 """What a page of an allowed origin may read of an answer's head."""
 

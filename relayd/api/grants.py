@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from relayd.api.allowance import Allowance
 from relayd.api.fleet import ModelView
 from relayd.rights import INFERENCE_ONLY, SCOPES, KeyRights
 from relayd.scheduler.ask import INTERACTIVE, NORMAL
@@ -50,6 +51,7 @@ class KeyGrant:
         models: Which models these are.
         own_class: The class of requests that ask for none.
         best_class: The best class that they may ask for.
+        allowance: What the key may use, and has; None without limits.
     """
 
     id: str = ""
@@ -58,6 +60,7 @@ class KeyGrant:
     models: VisibleModels = field(default_factory=VisibleModels)
     own_class: str = NORMAL
     best_class: str = INTERACTIVE
+    allowance: Allowance | None = None
 
 
 ANYONE = KeyGrant()

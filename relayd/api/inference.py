@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import unquote
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
+from relayd.api.delivery import Delivery
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
 from relayd.api.forwarding import Forwarding
 from relayd.api.manner import make_ask
@@ -23,12 +23,7 @@ from relayd.api.served import over_aiohttp
 from relayd.errors import (
     NotFoundError,
     NotLoadedError,
-    QueueFullError,
-    QueueTimeoutError,
-    ReplicaStoppedError,
     RequestError,
-    UnavailableError,
-    UpstreamError,
 )
 from relayd.router import (
     DROP,
@@ -83,33 +78,6 @@ def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
         if f"/{tail}".endswith(path) and len(tail) > len(path):
             return unquote(tail.removesuffix(path)), path
     raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")
-
-
-_FALLS_BACK = (QueueFullError, QueueTimeoutError, ReplicaStoppedError, UnavailableError, UpstreamError)
-"""Why another model may carry out a request: what its client did wrong is wrong everywhere, and one that
-crashes replicas reaches no other."""
-
-
-class Delivery(Struct, frozen=True):
-    """A request that is ready for a replica, and where its answer goes.
-
-    Attributes:
-        request: As it came.
-        client: Who gets the answer.
-        context: What is known of the request.
-        call: What a replica gets.
-        dialect: How the answer is written.
-    """
-
-    request: Incoming
-    client: Recipient
-    context: RequestContext
-    call: Call
-    dialect: Dialect
-
-    def may_go_on(self, error: RequestError) -> bool:
-        """Return whether another model may answer after one refused with `error`."""
-        return isinstance(error, _FALLS_BACK) and not self.client.sent_bytes
 
 
 _LARGE = 256 * KIB
@@ -203,7 +171,10 @@ class Inference:
         ) -> None:
             hold = self.bodies.hold()
             try:
-                with self.exchanges.begin(context.request_id, path, context.key) as record:
+                with (
+                    self.exchanges.begin(context.request_id, path, context.key) as record,
+                    context.use(record) as use,
+                ):
                     model, width, call, spoken = await self._read(
                         request, forwarding, dialect, context, hold, named
                     )
@@ -216,7 +187,7 @@ class Inference:
                     if beside is not None and (found := await beside.ask(model.replicas_of, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
-                    delivery = Delivery(request, client, context, call, spoken)
+                    delivery = Delivery(request, client, context, call, spoken, use)
                     await self.carry(delivery, record, model, width)
             finally:
                 hold.release()
@@ -235,6 +206,8 @@ class Inference:
             limits = limits.within(asked)
         found = await self._fingerprint(call.body) if model.is_affine else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
+        if delivery.use.needs_turn:
+            await delivery.use.turn(deadline)
         ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
         try:
             await self._try(delivery, record, ask, limits)
@@ -252,6 +225,7 @@ class Inference:
             begin = partial(self.exchanges.begin, delivery.context.request_id, delivery.call.path)
             try:
                 with begin(ask.key) as record:
+                    delivery.use.follow(record)
                     await self._try(delivery, record, other, limits)
             except RequestError as error:
                 if number == len(names) or not delivery.may_go_on(error):

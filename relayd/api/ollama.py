@@ -29,7 +29,7 @@ from relayd.dialects.ollama_answer import NDJSON, Form, OllamaLines
 from relayd.dialects.ollama_loaded import loaded
 from relayd.dialects.ollama_vectors import OllamaVectors
 from relayd.errors import ModelNotFoundError, NotServedError, RequestError
-from relayd.router import OLLAMA, OPTIONS, Dialect, OpenedBody, Peek, Problem
+from relayd.router import OLLAMA, OPTIONS, OWN_FIELDS, Dialect, OpenedBody, Peek, Problem
 
 VERSION = "0.17.4"
 """Of the API that is served here; some clients refuse one before 0.13.4 (Codex) or 0.6.4 (Copilot)."""
@@ -37,7 +37,7 @@ VERSION = "0.17.4"
 GREETING = b"Ollama is running"
 """What Ollama's clients look for at `/`."""
 
-_TEXT = {"Server": "relayd", "Content-Type": "text/plain; charset=utf-8"}
+_TEXT = {**OWN_FIELDS, "Content-Type": "text/plain; charset=utf-8"}
 _MISSING = re.compile(r"There is no model ('.*?'|\".*?\")\.", re.DOTALL)
 
 NO_CHANGES = {
@@ -164,7 +164,7 @@ class OllamaApi:
         reason = "unload" if ollama_request.unloads(members) else "load"
         answer = loaded(form, seen.model or model.name, reason, self.clock.wall(), stream=seen.stream)
         if reason == "unload":
-            fields = {"Server": "relayd", "Content-Type": answer.media_type}
+            fields = {**OWN_FIELDS, "Content-Type": answer.media_type}
             if not self.release(model.replicas_of):
                 fields["X-Relayd-Changed"] = "left out: keep_alive"
             return Answer(200, answer.payload, fields)
@@ -204,7 +204,7 @@ class OllamaApi:
             {"status": "success"},
         ]
         lines = b"".join(msgspec.json.encode(status) + b"\n" for status in statuses)
-        return Answer(200, lines, {"Server": "relayd", "Content-Type": NDJSON})
+        return Answer(200, lines, {**OWN_FIELDS, "Content-Type": NDJSON})
 
     def _named(self, body: OpenedBody, context: RequestContext) -> ModelView:
         """Return the model that a body names, in either of two members; some clients leave one empty."""

@@ -67,7 +67,7 @@ class Responses:
     def _create(self, members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted:
         asked, key = self._asked(members, seen, context), context.key
         name = f"resp_{uuid.uuid4().hex}"
-        keeps = asked.echo["store"] is not False
+        keeps = asked.echo["store"] is not False and context.grant.rights.retain
         head = ResponseHead(
             id=name,
             created_at=int(self.clock.wall()),

@@ -7,8 +7,9 @@ import msgspec
 
 from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.body import read_body, take_body
+from relayd.api.delivery import Delivery
 from relayd.api.fleet import ModelView, find_model
-from relayd.api.inference import Delivery, Inference
+from relayd.api.inference import Inference
 from relayd.api.openai import OPENAI
 from relayd.api.served import over_aiohttp
 from relayd.dialects.multipart import FormPart, boundary_of, read_form, write_form
@@ -29,7 +30,10 @@ def transcription_routes(inference: Inference) -> tuple[Route, ...]:
     async def serve(request: Incoming, client: Recipient, context: RequestContext) -> None:
         hold = inference.bodies.hold()
         try:
-            with inference.exchanges.begin(context.request_id, PATHS[0], context.key) as record:
+            with (
+                inference.exchanges.begin(context.request_id, PATHS[0], context.key) as record,
+                context.use(record) as use,
+            ):
                 limit = inference.max_body
                 if (body := take_body(request, limit=limit, hold=hold)) is None:
                     body = await read_body(
@@ -40,7 +44,7 @@ def transcription_routes(inference: Inference) -> tuple[Route, ...]:
                 model = _listening(find_model(_field(form, "model") or None, models))
                 if left_out := sorted({part.name for part in form} - {*FIELDS}):
                     context.headers["X-Relayd-Changed"] = f"left out: {', '.join(map(_plain, left_out))}"
-                delivery = Delivery(request, client, context, _call(form), OPENAI)
+                delivery = Delivery(request, client, context, _call(form), OPENAI, use)
                 await inference.carry(delivery, record, model, 1)
         finally:
             hold.release()

@@ -54,6 +54,7 @@ COMMANDS = {
     "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),
     "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
     "keys": _command("keys.app", "Make API keys, limit them, and take them back; alone it lists them."),
+    "usage": _command("usage.usage", "Show what each key used of each model, by day."),
     "service": _command("service.app", "Run relayd from boot or login on, by systemd or launchd."),
 }
 """Name -> module and function of a command, and its summary, in the order of `--help`."""

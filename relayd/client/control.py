@@ -25,8 +25,9 @@ from relayd.daemon.arguments import (
     TargetArguments,
     UnloadArguments,
     UpgradeArguments,
+    UsageArguments,
 )
-from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport
+from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.report import (
     ConfigurationReport,
     PinReport,
@@ -154,10 +155,14 @@ class Client:
         """Take a key back."""
         return self._call("POST", "revoke_key", KeyArguments(key), ChangedKeyReport, ANSWER_SECONDS)
 
+    def usage(self, arguments: UsageArguments) -> UsageReport:
+        """Return what keys used of models, by day."""
+        return self._call("GET", "usage", arguments, UsageReport, ANSWER_SECONDS)
+
     def _call(
         self, method: str, verb: str, arguments: msgspec.Struct, kind: type[Report], timeout_seconds: float
     ) -> Report:
-        body = b"" if method == "GET" else msgspec.json.encode(arguments)
+        body = b"" if isinstance(arguments, NoArguments) else msgspec.json.encode(arguments)
         for path in self._sockets:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(timeout_seconds)

@@ -129,3 +129,11 @@ class ChangeKeyArguments(Struct, frozen=True, omit_defaults=True):
         """Return other rights with what is given here."""
         given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "key"}
         return replace(rights, **{name: value for name, value in given.items() if value is not UNSET})
+
+
+class UsageArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `usage`: only of a key (name or id), of a model, from a day of UTC on (`2026-11-30`)."""
+
+    key: str | None = None
+    model: str = ""
+    since: str = ""

@@ -23,6 +23,7 @@ from relayd.api import (
     Listener,
     ModelDirectory,
     Offered,
+    Vitals,
     admin_routes,
     anthropic_routes,
     behind,
@@ -66,6 +67,7 @@ class Doors:
     Attributes:
         exchanges: The record of every request.
         bodies: What the bodies of all requests take.
+        vitals: Returns how the daemon does, for `/health`.
     """
 
     listener: Listener
@@ -98,6 +100,7 @@ class Doors:
         self._journal = Journal("daemon")
         self._offered: Offered = {}
         self.url = ""
+        self.vitals: Callable[[], Vitals] = Vitals
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -191,7 +194,7 @@ class Doors:
             *native_routes(inference, rewrite_ids=rewrite_ids),
             *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
-            *health_routes(self._view),
+            *health_routes(self._view, self.vitals),
             *admin_routes(self._offered, self._client_of),
         )
         every = (*routes, *description_routes(routes))

@@ -19,6 +19,8 @@ def handover_state(parts: DaemonParts) -> HandoverState:
         refused=dict(parts.dispatcher.suspects.refusing),
         suspected=parts.dispatcher.suspects.suspected,
         load_seconds=parts.scheduler.memory.load_seconds,
+        finished=parts.keys.usage.noted,
+        lent_key=parts.keys.lent,
     )
 
 

@@ -4,26 +4,42 @@ All of them are in memory: a look-up asks no file. A change is written first, an
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from relayd.api import FailedKeys, KeyGrant, Keyring, KnownKeys, VisibleModels
+from relayd.api.allowance import Allowance
 from relayd.api.grants import ALL_BUT_NODE
 from relayd.apikey import make_key
 from relayd.clock import Clock
 from relayd.config.schema import Server
+from relayd.daemon.arguments import UsageArguments
 from relayd.daemon.database import DatabaseThread
+from relayd.daemon.keyreport import UsageReport, usage_report
+from relayd.daemon.usage import UsageLedger
+from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.rights import CONFIGURED, LOCAL, KeyRights, StoredKey
+from relayd.rights import CONFIGURED, LOCAL, NO_LIMITS, KeyRights, StoredKey, UsageRow
+from relayd.scheduler import Exchange
 from relayd.scheduler.ask import INTERACTIVE, NORMAL
+from relayd.scheduler.limits import Spending
 from relayd.secret import Secret
+from relayd.store.database import Database
 from relayd.store.keys import KeyTable, find_key
+from relayd.store.usage import UsageTable, day_of, first_of_month
 
 _LOOK_SECONDS = 30.0
 """How late at most an expired key is noticed after the wall clock was set."""
 
 T = TypeVar("T")
+
+_Totals = Mapping[str, tuple[int, int]]
+"""Requests and tokens by key."""
+
+_NOTHING: _Totals = {}
 
 
 class KeyBook:
@@ -37,6 +53,8 @@ class KeyBook:
     Attributes:
         keyring: What the doors ask.
         database: The thread that uses the database.
+        usage: What requests have used.
+        lent: The key that commands on this machine use.
     """
 
     def __init__(self, path: Path, clock: Clock, on_closed: Callable[[], None] = lambda: None) -> None:
@@ -46,21 +64,33 @@ class KeyBook:
         self._on_closed = on_closed
         self._server = Server()
         self._stored: dict[str, StoredKey] = {}
-        self._lent = make_key()
+        self.lent = make_key()
+        self._allowances: dict[str, Allowance] = {}
+        self.usage = UsageLedger(self.database, clock)
         self._timer: asyncio.TimerHandle | None = None
         self._journal = Journal("keys")
 
     def __repr__(self) -> str:
         return f"<KeyBook stored={len(self._stored)} {self.keyring!r}>"
 
-    async def open(self, server: Server) -> None:
+    async def open(self, server: Server, lent: Secret | None = None) -> None:
         """Read the keys, before a client is let in.
+
+        Args:
+            server: The settings.
+            lent: The key that the daemon before this one has lent to commands; None makes another.
 
         Raises:
             StateError: The database cannot be used: without its keys a closed door would open.
         """
-        stored = await self.database.read(lambda database: KeyTable(database).every(), list[StoredKey]())
+        self.lent = lent or self.lent
+        now = self._clock.wall()
+        stored, day, month = await self.database.read(
+            lambda database: _read(database, now), (list[StoredKey](), _NOTHING, _NOTHING)
+        )
         self._stored = {key.id: key for key in stored}
+        for key in stored:
+            self._allow(key, day, month)
         self._server = server
         self.keyring.known = self._known()
         self._schedule()
@@ -70,7 +100,16 @@ class KeyBook:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self.give_up()
+
+    async def give_up(self) -> None:
+        """Write what is new and close the database: another daemon may be about to take over."""
+        await self.usage.flush()
         await self.database.close()
+
+    def take_back(self) -> None:
+        """Go on: no other daemon has taken over."""
+        self.database.take_back()
 
     def configure(self, server: Server) -> None:
         """Follow other settings: the key of relay.toml, and who needs one."""
@@ -81,7 +120,7 @@ class KeyBook:
         """Return a key for a command on this machine; empty where none is needed."""
         if self._server.api_key:
             return self._server.api_key
-        return Secret("") if self.is_open else self._lent
+        return Secret("") if self.is_open else self.lent
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +159,7 @@ class KeyBook:
             StateError: It cannot be written.
         """
         key, made = await self._change(lambda table, now: table.create(name, rights, now, secret))
+        self._allow(key, _NOTHING, _NOTHING)
         self._enter(key)
         scopes = " ".join(rights.scopes)
         if secret is None:
@@ -148,7 +188,14 @@ class KeyBook:
             UsageError: A right is unknown.
             StateError: It cannot be written.
         """
-        key = await self._change(lambda table, _: table.change(named, rights))
+        await self.usage.flush()
+        now = self._clock.wall()
+
+        def write(database: Database) -> tuple[StoredKey, _Totals, _Totals]:
+            return (KeyTable(database).change(named, rights), *_totals(database, now))
+
+        key, day, month = await self.database.run(write)
+        self._allow(key, day, month)
         self._enter(key)
         self._journal.info("key.changed", key=key.id, name=key.name)
         return key
@@ -164,6 +211,55 @@ class KeyBook:
         self._enter(key)
         self._journal.info("key.revoked", key=key.id, name=key.name)
         return key
+
+    async def used(self, arguments: UsageArguments) -> UsageReport:
+        """Return what keys used, up to now.
+
+        Raises:
+            KeyUnknownError: There is no such key.
+            StateError: The database cannot be read.
+        """
+        key = arguments.key
+        if key is not None and key not in ("", CONFIGURED, LOCAL):
+            key = self.find(key).id
+        asked = replace(arguments, key=key)
+        await self.usage.flush()
+        written = await self.database.read(
+            lambda database: UsageTable(database).rows(since=asked.since, key=key, model=asked.model),
+            list[UsageRow](),
+        )
+        return usage_report((*written, *self.usage.pending()), self._stored.values(), asked)
+
+    def spent(self, key: str) -> dict[str, int]:
+        """Return how much of each quota of a key is used, by the quota as people write it."""
+        allowance = self._allowances.get(key)
+        return allowance.spent if allowance else {}
+
+    def last_used(self, key: StoredKey) -> float | None:
+        """Return when a key came along last, in seconds since 1970."""
+        return self.usage.last_used(key.id) or key.last_used
+
+    def interrupt(self, error: RequestError) -> None:
+        """End every request that waits for its key's turn with `error`."""
+        for allowance in self._allowances.values():
+            allowance.interrupt(error)
+
+    def count(self, exchange: Exchange) -> None:
+        """Count a request that the daemon before this one has served."""
+        self.usage.note(exchange)
+        allowance, usage = self._allowances.get(exchange.ask.key), exchange.usage
+        if allowance is not None and exchange.replica:
+            allowance.add(usage.prompt_tokens + usage.completion_tokens if usage else 0)
+
+    def _allow(self, key: StoredKey, day: _Totals, month: _Totals) -> None:
+        """Have a key use what it may: what is known of it already stays used."""
+        known, before = self._allowances.get(key.id), self._stored.get(key.id, key)
+        if known is not None and _is_limited(before.rights):
+            known.configure(key.rights)
+        elif _is_limited(key.rights):
+            nothing = (0, 0)
+            used = Spending(self._clock.wall(), day.get(key.id, nothing), month.get(key.id, nothing))
+            self._allowances[key.id] = Allowance(key.rights, used, self._clock)
 
     async def _change(self, work: Callable[[KeyTable, float], T]) -> T:
         now = self._clock.wall()
@@ -187,10 +283,10 @@ class KeyBook:
     def _known(self) -> KnownKeys:
         now, before = self._clock.wall(), self.keyring.known.grants
         live = [key for key in self._stored.values() if key.revoked is None]
-        grants = {self._lent.digest(): _grant(LOCAL, LOCAL, _ALL)}
+        grants = {self.lent.digest(): _grant(LOCAL, LOCAL, _ALL)}
         for key in live:
             if not key.is_expired(now):
-                grants[key.digest] = _grant(key.id, key.name, key.rights)
+                grants[key.digest] = _grant(key.id, key.name, key.rights, self._allowances.get(key.id))
         api_key = self._server.api_key
         if api_key:
             grants[api_key.digest()] = _grant(CONFIGURED, CONFIGURED, _ALL)
@@ -220,11 +316,25 @@ class KeyBook:
 _ALL = KeyRights(scopes=tuple(sorted(ALL_BUT_NODE)))
 
 
+def _totals(database: Database, now: float) -> tuple[_Totals, _Totals]:
+    """Return what each key has used today and in this month."""
+    table = UsageTable(database)
+    return table.totals(day_of(now)), table.totals(first_of_month(now))
+
+
+def _read(database: Database, now: float) -> tuple[list[StoredKey], _Totals, _Totals]:
+    return (KeyTable(database).every(), *_totals(database, now))
+
+
+def _is_limited(rights: KeyRights) -> bool:
+    return bool(rights.quotas) or rights.limits != NO_LIMITS
+
+
 def _any_for(keys: Iterable[StoredKey], scope: str) -> bool:
     return any(scope in key.rights.scopes for key in keys)
 
 
-def _grant(key: str, name: str, rights: KeyRights) -> KeyGrant:
+def _grant(key: str, name: str, rights: KeyRights, allowance: Allowance | None = None) -> KeyGrant:
     return KeyGrant(
         key,
         name,
@@ -232,6 +342,7 @@ def _grant(key: str, name: str, rights: KeyRights) -> KeyGrant:
         VisibleModels(rights.models),
         rights.klass or NORMAL,
         rights.klass or INTERACTIVE,
+        allowance if _is_limited(rights) else None,
     )
 
 

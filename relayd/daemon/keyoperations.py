@@ -1,14 +1,24 @@
 """The verbs for API keys, and what each answers: a part of the daemon's operations."""
 
+from msgspec.structs import replace
+
 from relayd.daemon.arguments import (
     ChangeKeyArguments,
     CreateKeyArguments,
     ImportKeyArguments,
     KeyArguments,
     NoArguments,
+    UsageArguments,
 )
 from relayd.daemon.keybook import KeyBook
-from relayd.daemon.keyreport import ChangedKeyReport, KeyReport, KeysReport, NewKeyReport, key_report
+from relayd.daemon.keyreport import (
+    ChangedKeyReport,
+    KeyReport,
+    KeysReport,
+    NewKeyReport,
+    UsageReport,
+    key_report,
+)
 from relayd.rights import KeyRights, StoredKey
 from relayd.secret import Secret
 
@@ -57,13 +67,18 @@ class KeyOperations:
         key = await self._book.revoke(arguments.key)
         return ChangedKeyReport(self._report(key), self._note(was_open=was_open))
 
+    async def usage(self, arguments: UsageArguments) -> UsageReport:
+        """Return what keys used of models, by day."""
+        return await self._book.used(arguments)
+
     async def _create(self, name: str, rights: KeyRights, secret: Secret | None) -> NewKeyReport:
         was_open = self._book.is_open
         key, made = await self._book.create(name, rights, secret)
         return NewKeyReport(self._report(key), made.reveal(), self._note(was_open=was_open))
 
     def _report(self, key: StoredKey) -> KeyReport:
-        return key_report(key, self._book.now)
+        known = replace(key, last_used=self._book.last_used(key))
+        return key_report(known, self._book.now, self._book.spent(key.id))
 
     def _note(self, *, was_open: bool) -> str:
         """Return what a change has made of the need for a key."""

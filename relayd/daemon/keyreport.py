@@ -1,8 +1,11 @@
 """What is reported of API keys and their usage, as values with one JSON form (control and admin API)."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
-from relayd.rights import NO_LIMITS, KeyLimits, Quota, StoredKey
+from relayd.daemon.arguments import UsageArguments
+from relayd.rights import NO_LIMITS, KeyLimits, Quota, StoredKey, UsageRow
 
 
 class KeyReport(Struct, frozen=True, omit_defaults=True):
@@ -110,4 +113,39 @@ def key_report(key: StoredKey, now: float, spent: dict[str, int] | None = None) 
         rights.limits,
         rights.quotas,
         spent or {},
+    )
+
+
+class UsageReport(Struct, frozen=True):
+    """What keys used, by day, key and model.
+
+    Attributes:
+        rows: The oldest day first.
+        names: What people call the keys, by their ids.
+    """
+
+    rows: tuple[UsageRow, ...] = ()
+    names: dict[str, str] = {}
+
+
+def usage_report(
+    rows: Iterable[UsageRow], keys: Iterable[StoredKey], arguments: UsageArguments
+) -> UsageReport:
+    """Return what was used: rows of the same day, key and model are one.
+
+    Args:
+        rows: Of any day, key and model.
+        keys: The keys of the database.
+        arguments: Which of them are wanted, the key by its id.
+    """
+    summed: dict[tuple[str, str, str], UsageRow] = {}
+    for row in rows:
+        wanted = row.day >= arguments.since and arguments.model in ("", row.model)
+        if wanted and arguments.key in (None, row.key):
+            place = (row.day, row.key, row.model)
+            summed[place] = summed[place].plus(row) if place in summed else row
+    known = {key.id: key.name for key in keys}
+    used = {row.key for row in summed.values()}
+    return UsageReport(
+        tuple(summed[place] for place in sorted(summed)), {key: known.get(key, key) for key in used}
     )

@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
+from relayd.daemon.vitals import vitals
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
@@ -91,7 +93,10 @@ class Daemon:
         operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
         stack.push_async_callback(parts.keys.close)
-        await parts.keys.open(parts.desired.config.server)
+        parts.doors.vitals = partial(vitals, parts)
+        await parts.keys.open(parts.desired.config.server, place.state.lent_key)
+        for exchange in place.state.finished:
+            parts.keys.count(exchange)
         await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()
@@ -103,6 +108,7 @@ class Daemon:
         if not place.predecessor:  # the first daemon has reported it already
             self._announcer.await_settled(self._on_settled)
         _run_aside(stack, self._file_watch(operations).run())
+        _run_aside(stack, parts.keys.usage.run())
         if certificate := parts.doors.certificate:
             _run_aside(stack, CertificateWatch(certificate, self._file_check_seconds).run())
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())

@@ -23,6 +23,7 @@ from relayd.daemon.arguments import (
     TargetArguments,
     UnloadArguments,
     UpgradeArguments,
+    UsageArguments,
 )
 from relayd.daemon.keyoperations import KeyOperations
 from relayd.daemon.parts import DaemonParts
@@ -295,4 +296,5 @@ def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:
         ("POST", "rotate_key"): Verb(KeyArguments, operations.rotate_key),
         ("POST", "change_key"): Verb(ChangeKeyArguments, operations.change_key),
         ("POST", "revoke_key"): Verb(KeyArguments, operations.revoke_key),
+        ("GET", "usage"): Verb(UsageArguments, operations.usage),
     }

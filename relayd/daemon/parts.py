@@ -96,6 +96,7 @@ class DaemonParts:
         """Answer every request that is open, and each that comes from now on, that this daemon ends."""
         self.dispatcher.close(ENDING)
         self.doors.interrupt(ENDING)
+        self.keys.interrupt(ENDING)
 
     def stop_unused(self) -> None:
         """End the replicas of models that no request runs on or waits for."""
@@ -166,13 +167,13 @@ def assemble(desired: DesiredState) -> DaemonParts:
         partial(_progress, scheduler, clock),
         residence.release,
     )
-    doors.exchanges.listen(requests.note)
-    doors.exchanges.listen((totals := Totals()).note)
+    totals = Totals()
+    for note in (requests.note, keys.usage.note, totals.note):
+        doors.exchanges.listen(note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock),
-        view=view,
-        doors=doors,
+        view=view, doors=doors,
         notifier=Notifier(desired.environ, clock),
         requests=requests, totals=totals, keys=keys,
     )  # fmt: skip

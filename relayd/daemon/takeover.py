@@ -124,7 +124,7 @@ class Takeover:
         self._enter_held(adopted)
         cold = take_up(parts, state)
         if self._claim.predecessor:
-            self._claim.predecessor.take_over(state, parts.dispatcher, self._serve)
+            self._claim.predecessor.take_over(state, parts.dispatcher, self._serve, parts.keys.count)
         self._left = state.in_use - adopted.keys()
         self._hold_left()
         await self._end_orphans(adopted.values())

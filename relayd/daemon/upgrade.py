@@ -71,6 +71,7 @@ class Upgrade:
                 parts.upgrading = False
                 if not self._shutdown.handed_over:
                     parts.residence.go_on()
+                    parts.keys.take_back()
 
     def cancel(self) -> None:
         """Make an attempt that is under way fail: this daemon is about to end."""
@@ -158,6 +159,7 @@ class _Attempt:
                 self._parts.residence.hold()
                 await _calm(self._parts)
                 await self._parts.fleet.launched()  # what has no record yet would not be adopted
+                await self._parts.keys.give_up()  # the database goes with the lock
             check()
         except TimeoutError as error:
             await successor.abandon()
@@ -182,6 +184,7 @@ class _Attempt:
         parts.grants.close()
         parts.fleet.release()
         state = handover_state(parts)
+        parts.keys.usage.leave_off()  # what is over from now on goes through the channel
         parts.dispatcher.redirect(successor.post)
         parts.actor.close()
         self._lock.close()

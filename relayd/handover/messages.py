@@ -96,6 +96,11 @@ class _StateMessage(_Message, frozen=True):
     refused: Mapping[str, float] = {}
     suspected: Mapping[str, tuple[float, float]] = {}
     load_seconds: Mapping[str, float] = {}
+    finished: tuple[Exchange, ...] = ()
+    lent_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} running={len(self.running)} waiting={len(self.waiting)}>"
 
     @classmethod
     def of(cls, state: HandoverState) -> Self:
@@ -109,6 +114,8 @@ class _StateMessage(_Message, frozen=True):
             state.refused,
             state.suspected,
             state.load_seconds,
+            state.finished,
+            state.lent_key.reveal(),
         )
 
     def state(self) -> HandoverState:
@@ -122,6 +129,8 @@ class _StateMessage(_Message, frozen=True):
             self.refused,
             self.suspected,
             self.load_seconds,
+            self.finished,
+            Secret(self.lent_key),
         )
 
 

@@ -15,7 +15,7 @@ from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, SentEndpoint
 from relayd.handover.state import HandoverState
 from relayd.router import Dispatcher
-from relayd.scheduler import AttemptFailed, Dispatch, Inherited, Refuse, Ticket
+from relayd.scheduler import AttemptFailed, Dispatch, Exchange, Inherited, Refuse, Ticket
 
 CHANNEL_VARIABLE = "RELAYD_HANDOVER"
 """Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
@@ -70,6 +70,7 @@ class Predecessor:
         self._channel = Channel(end, self._receive, self._lose)
         self._dispatcher: Dispatcher | None = None
         self._serve: Callable[[int], None] = os.close
+        self._count: Callable[[Exchange], None] = lambda _: None
         self._early: list[tuple[messages.FromOld, list[int]]] = []
         self._tickets: dict[int, Ticket] = {}
         self._gone = asyncio.Event()
@@ -129,15 +130,22 @@ class Predecessor:
             self._use_stdio(*self._stdio)
         return committed.state()
 
-    def take_over(self, state: HandoverState, dispatcher: Dispatcher, serve: Callable[[int], None]) -> None:
+    def take_over(
+        self,
+        state: HandoverState,
+        dispatcher: Dispatcher,
+        serve: Callable[[int], None],
+        count: Callable[[Exchange], None] = lambda _: None,
+    ) -> None:
         """Schedule its requests from now on, and report that clients reach this daemon.
 
         Args:
             state: What goes over.
             dispatcher: Holds tickets for its requests; they are older than any of ours.
             serve: Serves a client's connection, by its descriptor.
+            count: Counts what a request of its has used.
         """
-        self._dispatcher, self._serve = dispatcher, serve
+        self._dispatcher, self._serve, self._count = dispatcher, serve, count
         running = {one.ticket.id: one for one in state.running}
         tickets = [*(one.ticket for one in state.running), *state.waiting]
         for theirs in sorted(tickets, key=lambda ticket: ticket.id):
@@ -186,6 +194,8 @@ class Predecessor:
                 dispatcher.post(AttemptFailed(ticket.id, sent))
             case messages.TicketFinished(ticket_id, exchange) if ticket := self._tickets.pop(ticket_id, None):
                 dispatcher.leave(ticket, exchange)
+                if exchange is not None:
+                    self._count(exchange)
 
     def _lose(self, reason: str) -> None:
         self._gone.set()

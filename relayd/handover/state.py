@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relayd.scheduler import Inherited, Ticket
+from relayd.scheduler import Exchange, Inherited, Ticket
+from relayd.secret import Secret
 from relayd.supervisor.snapshot import Snapshot
 
 
@@ -19,6 +20,8 @@ class HandoverState:
         refused: Digests of request bodies that are refused, and until when (monotonic seconds).
         suspected: Digests of bodies that were in flight at crashes: at how many, and when last.
         load_seconds: How long a load of each model takes, likewise.
+        finished: Requests that are over and whose usage is not written.
+        lent_key: The key that commands on this machine use.
     """
 
     running: tuple[Inherited, ...] = ()
@@ -28,6 +31,8 @@ class HandoverState:
     refused: Mapping[str, float] = field(default_factory=dict)
     suspected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     load_seconds: Mapping[str, float] = field(default_factory=dict)
+    finished: tuple[Exchange, ...] = ()
+    lent_key: Secret = field(default_factory=lambda: Secret(""))
 
     @property
     def in_use(self) -> frozenset[str]:

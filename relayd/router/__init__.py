@@ -8,7 +8,7 @@ from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint
-from relayd.router.headers import Call
+from relayd.router.headers import OWN_FIELDS, Call
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
@@ -29,6 +29,7 @@ __all__ = [
     "NO_FINGERPRINT",
     "OLLAMA",
     "OPTIONS",
+    "OWN_FIELDS",
     "STOPPED",
     "UNLIMITED",
     "UNTIMED",

@@ -1,14 +1,18 @@
 """Which request head does a replica get, and which header fields of its answer may pass on?"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.framing import Chunked, Counted, Framing, UntilClose
+
+OWN_FIELDS: Mapping[str, str] = MappingProxyType({"Server": "relayd", "X-Content-Type-Options": "nosniff"})
+"""What every answer carries: no version, and that no browser shall guess what it is."""
 
 _MOST_FIELDS = 128
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from relayd.errors import RequestError
 from relayd.router.dialect import Dialect, Problem
-from relayd.router.headers import Call
+from relayd.router.headers import OWN_FIELDS, Call
 from relayd.router.lease import Lease
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import Fields, Recipient
@@ -165,7 +165,7 @@ class CommentedClient:
         if not self.has_begun:
             self.has_begun = True
             fields = {
-                "Server": "relayd",
+                **OWN_FIELDS,
                 **self._headers,
                 "X-Request-ID": self._lease.record.request_id,
                 "Content-Type": _EVENT_STREAM,

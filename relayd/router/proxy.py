@@ -12,7 +12,7 @@ from relayd.router.attempts import Attempts, OnFault
 from relayd.router.dialect import Dialect, Problem
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
-from relayd.router.headers import Call, Head
+from relayd.router.headers import OWN_FIELDS, Call, Head
 from relayd.router.lease import Lease
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
@@ -99,7 +99,7 @@ class Proxy:
             raise
         with reply:
             own = {
-                "Server": "relayd",
+                **OWN_FIELDS,
                 **headers,
                 "X-Request-ID": record.request_id,
                 "X-Relayd-Replica": reply.endpoint.replica,
@@ -146,7 +146,7 @@ class Proxy:
         """
         endpoint, fetched = found
         own = {
-            "Server": "relayd",
+            **OWN_FIELDS,
             **headers,
             "X-Request-ID": record.request_id,
             "X-Relayd-Replica": endpoint.replica,

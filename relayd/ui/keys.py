@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 
 from rich.table import Table
 from rich.text import Text
 
-from relayd.daemon.keyreport import KeyReport
-from relayd.rights import KeyLimits
+from relayd.daemon.keyreport import KeyReport, UsageReport
+from relayd.rights import KeyLimits, UsageRow
 from relayd.units import show_seconds
 
 
@@ -80,3 +81,22 @@ def _facts(key: KeyReport) -> Iterator[tuple[str, str]]:
     ):
         if at is not None:
             yield name, moment(at)
+
+
+def usage_table(report: UsageReport) -> Table:
+    """Return a line for each day, key and model, and the sum of all."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("DAY", "KEY", "MODEL"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("REQUESTS", "TOKENS IN", "CACHED", "OUT", "TIME"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(row.day, Text(report.names.get(row.key) or "-"), Text(row.model), *_sums(row))
+    if len(report.rows) > 1:
+        table.add_row("all", "", "", *_sums(reduce(UsageRow.plus, report.rows)), style="bold")
+    return table
+
+
+def _sums(row: UsageRow) -> tuple[str, ...]:
+    counts = (row.requests, row.prompt_tokens, row.cached_tokens, row.completion_tokens)
+    return (*(f"{count:,}" for count in counts), show_seconds(row.seconds))

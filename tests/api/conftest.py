@@ -189,12 +189,13 @@ async def open_doors(
     on_refused: OnRefused = lambda *_: None,
     by_lane: bool = True,
     tls: ssl.SSLContext | None = None,
+    known: KnownKeys | None = None,
 ) -> AsyncIterator[Client]:
     """Open doors for the length of a `with` block; all requests come through aiohttp if not `by_lane`."""
     policy = make_policy(
-        "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys)
+        "127.0.0.1", allowed_hosts=allowed_hosts, cors_origins=cors_origins, keyed=bool(keys or known)
     )
-    keyring = Keyring(FailedKeys(SystemClock()), known_keys(*keys, admins=admins))
+    keyring = Keyring(FailedKeys(SystemClock()), known or known_keys(*keys, admins=admins))
     door = Door(routes, policy, keyring, OPENAI, on_refused)
     current = (lambda: door) if by_lane else None
     listener = await listen(

@@ -8,6 +8,7 @@ from typing import Any
 from relayd.api.admission import Route
 from relayd.api.fleet import ModelView
 from relayd.api.inference import Inference
+from relayd.api.keys import KnownKeys
 from relayd.api.openai import openai_routes
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
@@ -29,6 +30,7 @@ class Stage:
     refusal: Refusal | None = None
     script: Act = GOOD
     keys: tuple[str, ...] = ()
+    known: KnownKeys | None = None
     serving: bool = True
     routes: Callable[[Inference], Iterable[Route]] = openai_routes
     events: list[Event] = field(default_factory=list)
@@ -70,7 +72,9 @@ class Stage:
             routes = self.routes(inference)
             async with (
                 fake_replica(None, self.script) as replica,
-                doors(routes, keys=self.keys, cors_origins=("http://app.example",)) as client,
+                doors(
+                    routes, keys=self.keys, known=self.known, cors_origins=("http://app.example",)
+                ) as client,
             ):
                 self.endpoint = replica.endpoint
                 answer = await client.ask(raw)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relayd.api.fleet import ModelState, ModelView
-from relayd.api.health import can_be_served, health_routes, overall
+from relayd.api.health import HealthWorker, Vitals, can_be_served, health_routes, overall
 from tests.api.conftest import KEY, Doors, Response, StillFleet, run_with, view
 
 
@@ -90,7 +90,39 @@ def test_health_names_the_models_to_those_who_may_use_them(
     answer = ask(doors, "/health", (view(),), *fields, keys=keys)
 
     model = {"id": "qwen", "state": "ready", "replicas_ready": 1, "replicas": 1}
-    assert {"status": "ok", "models": [model]} == json.loads(answer.body)
+    found = json.loads(answer.body)
+    assert ("ok", [model]) == (found["status"], found["models"])
+
+
+@pytest.mark.system
+def test_health_has_what_modelrelay_reports_for_those_who_may_see_it(doors: Doors) -> None:
+    workers = tuple(
+        HealthWorker(f"{name}#0", "local", (name, "alias"), 2, 4, False) for name in ("qwen", "x")
+    )
+    routes = health_routes(StillFleet((view(),)), lambda: Vitals("1.2.3", 12.3456, 7, workers))
+
+    async def scene() -> list[dict[str, object]]:
+        found = []
+        for keys, field in (((), ""), ((KEY,), ""), ((KEY,), f"x-api-key: {KEY}\r\n")):
+            async with doors(routes, keys=keys) as client:
+                raw = f"GET /health HTTP/1.1\r\nHost: localhost\r\n{field}\r\n"
+                found.append(json.loads((await client.ask(raw.encode())).body))
+        return found
+
+    free, stranger, known = run_with(scene)
+
+    worker = {
+        "id": "qwen#0",
+        "provider": "local",
+        "models": ["qwen", "alias"],
+        "in_flight": 2,
+        "max_concurrent": 4,
+        "is_draining": False,
+    }
+    expected = {"version": "1.2.3", "workers_connected": 1, "queue_depth": 7, "uptime_secs": 12.346}
+    assert {"status": "ok"} == stranger
+    assert free == known
+    assert expected | {"workers": [worker]} == {name: known[name] for name in (*expected, "workers")}
 
 
 @pytest.mark.system

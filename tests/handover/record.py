@@ -39,7 +39,10 @@ REDUCTION = Reduction(
     Basis.PREDICTED,
 )
 STATE = HandoverState(
-    running=(Inherited(Ticket(1, ASK), SOCKET, 4), Inherited(Ticket(2, Ask("qwen")), PORT, 4)),
+    running=(
+        Inherited(Ticket(1, ASK), SOCKET, 4),
+        Inherited(Ticket(2, Ask("qwen", klass="interactive")), PORT, 4),
+    ),
     waiting=(Ticket(3, ASK),),
     replicas={
         "gemma#0": Snapshot("0123456789abcdef", State.STOPPED, incarnation=2),

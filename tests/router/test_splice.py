@@ -132,6 +132,7 @@ async def test_only_harmless_fields_of_a_replica_pass(front: Opener) -> None:
             "x-relayd-queue-ms",
             "x-relayd-replica",
             "server",
+            "x-content-type-options",
             "x-request-id",
             "date",
             "connection",

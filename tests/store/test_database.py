@@ -8,8 +8,9 @@ import pytest
 from msgspec import structs
 
 from relayd.errors import StateError
+from relayd.rights import UsageRow
 from relayd.store.database import VERSION, Database
-from relayd.store.usage import UsageRow, UsageTable
+from relayd.store.usage import UsageTable
 
 pytestmark = pytest.mark.system
 

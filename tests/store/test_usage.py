@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
+from relayd.rights import UsageRow
 from relayd.store.database import Database
-from relayd.store.usage import UsageRow, UsageTable, day_of, first_of_month
+from relayd.store.usage import UsageTable, day_of, first_of_month
 
 pytestmark = pytest.mark.system
 

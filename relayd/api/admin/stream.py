@@ -7,12 +7,13 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.admission import RequestContext
+from relayd.router import OWN_FIELDS
 
 _COMMENT_SECONDS = 15.0
 """A comment goes out when nothing else has for this long: proxies close connections that are silent."""
 
 _FIELDS = {
-    "Server": "relayd",
+    **OWN_FIELDS,
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",

@@ -77,6 +77,21 @@ def parse_moment(text: str, now: float) -> float | None:
     return moment
 
 
+def parse_since(text: str, now: float) -> str:
+    """Return the first day of a time that ends now: `7d` ago, a day, or all.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if text == "all":
+        return ""
+    if found := _DURATION.fullmatch(text):
+        begun = datetime.fromtimestamp(now - int(found[1]) * _SECONDS[found[2]], UTC)
+    else:
+        begun = parse_day(text)
+    return begun.strftime("%Y-%m-%d")
+
+
 def parse_day(text: str) -> datetime:
     """Return the beginning of a day of UTC, like `2026-11-30`.
 
