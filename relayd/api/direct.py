@@ -20,6 +20,8 @@ from relayd.router import EagerRun, Fields
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_NEWEST = (1, 1)
+
 
 class Connected(Protocol):
     """What a request needs of the connection that it came on."""
@@ -77,15 +79,17 @@ class Direct:
     Attributes:
         keep_alive: Whether another request may follow on its connection.
         sent_bytes: Bytes of the answer that were written, its head included.
+        splices: Whether the client reads chunks.
     """
 
     __slots__ = (
         "_body", "_chunked", "_declared", "_end", "_head", "_line", "_run", "_unsent", "_waiter", "_waiting",
-        "keep_alive", "sent_bytes",
+        "keep_alive", "sent_bytes", "splices",
     )  # fmt: skip
 
     def __init__(self, line: Connected, head: RequestHead, length: int | None) -> None:
         self._declared = length
+        self.splices = head.version == _NEWEST
         self._body: bytes | ArrivingBody | None = None  # what came at once, or what takes it piece by piece
         self._end: BodyEnd | None = None  # finds the end of one that comes in pieces
         self.keep_alive = head.keep_alive
@@ -241,11 +245,6 @@ class Direct:
         self.write(answer.body)
 
     @property
-    def splices(self) -> bool:
-        """Whether the client reads chunks."""
-        return self._head.version == (1, 1)
-
-    @property
     def is_gone(self) -> bool:
         """Whether nothing can be written any more."""
         return self._line.transport.is_closing()
@@ -272,14 +271,15 @@ class Direct:
     def write(self, data: bytes) -> bool:
         """Write a part of the body; True asks for no more until `room` has returned."""
         line = self._line
-        if line.is_blocked and line.transport.is_closing():
+        transport = line.transport
+        if line.is_blocked and transport.is_closing():
             return True
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if head := self._unsent:
-            data, self._unsent = head + data, b""
+        if self._unsent:
+            data, self._unsent = self._unsent + data, b""
         self.sent_bytes += len(data)
-        line.transport.write(data)
+        transport.write(data)
         return line.is_blocked
 
     async def room(self, stall_seconds: float) -> None:

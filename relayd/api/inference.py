@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -37,7 +36,6 @@ from relayd.router import (
     ExchangeRecord,
     Exchanges,
     Fingerprint,
-    Lease,
     OpenedBody,
     Peek,
     ProgressComments,
@@ -169,7 +167,7 @@ class Inference:
         async def serve(
             request: Incoming, client: Recipient, context: RequestContext, named: str | None = None
         ) -> None:
-            hold = self.bodies.hold()
+            hold = BodyHold(self.bodies)
             try:
                 with (
                     self.exchanges.begin(context.request_id, path, context.key) as record,
@@ -237,13 +235,17 @@ class Inference:
         """Have one model answer."""
         client, call, dialect = delivery.client, delivery.call, delivery.dialect
         headers = delivery.context.headers
-        with self.dispatcher.open(ask, record) as lease, _watch(lease, limits, stream=call.stream):
-            if call.stream and (comments := self.progress):
-                asked = delivery.request.headers.get("X-Relayd-Progress")
-                if comments.are_for(asked, client, dialect):
-                    await comments.forward(self.proxy, client, call, lease, dialect, headers)
-                    return
-            await self.proxy.forward(client, call, lease, dialect, headers)
+        with self.dispatcher.open(ask, record) as lease:
+            asked = delivery.request.headers.get("X-Relayd-Progress")
+            if (comments := self.progress) and call.stream and comments.are_for(asked, client, dialect):
+                answering = comments.forward(self.proxy, client, call, lease, dialect, headers)
+            else:
+                answering = self.proxy.forward(client, call, lease, dialect, headers)
+            if limits:
+                with TimeLimitWatch(lease, limits, stream=call.stream):
+                    await answering
+            else:
+                await answering
 
     async def _read(
         self,
@@ -354,13 +356,6 @@ class Inference:
 
     async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
-
-
-_UNWATCHED = nullcontext()
-
-
-def _watch(lease: Lease, limits: TimeLimits, *, stream: bool) -> AbstractContextManager[object]:
-    return TimeLimitWatch(lease, limits, stream=stream) if limits else _UNWATCHED
 
 
 def _note(change: str, context: RequestContext) -> None:

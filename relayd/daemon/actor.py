@@ -101,7 +101,10 @@ class Actor:
         self._busy = True
         try:
             for effect in scheduler.handle(event, self._clock.monotonic()):
-                executors.carry_out(effect)
+                if type(effect) is Dispatch:  # as nearly every effect is
+                    executors.dispatch(effect)
+                else:
+                    executors.carry_out(effect)
             while inbox:
                 for effect in scheduler.handle(inbox.popleft(), self._clock.monotonic()):
                     executors.carry_out(effect)

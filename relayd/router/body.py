@@ -103,7 +103,8 @@ def open_body(raw: bytes) -> OpenedBody:
     members = _parse(raw)
     if len(members) > MOST_MEMBERS:
         refuse_members()
-    if not _is_compact(raw, members):
+    # As long as its members without any space, so that none comes twice; every other body is walked through.
+    if len(raw) != 1 + 4 * len(members) + sum(map(len, members)) + sum(map(len, members.values())):
         _as_written(raw, members)
     return OpenedBody(raw, members)
 
@@ -122,11 +123,11 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
     values, others = _read(body.members, rules)
     dropped = unlisted.dropped(others, rules) if others else _NOTHING
     model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
-    stream = values.get("stream")
+    stream, prompts = values.get("stream"), _width(body.members, rules) if rules.prompts else 1
     return Peek(
         model=model if isinstance(model, str) else None,
         stream=stream is True or (stream is None and rules.streams),
-        width=int(choices if isinstance(choices, int | float) else 1) * _width(body.members, rules),
+        width=int(choices if isinstance(choices, int | float) else 1) * prompts,
         body=body.without(dropped) if dropped else body.raw,
         dropped=dropped,
         text_bytes=rules.length(body.members) if len(body.raw) > _LONG else 0,
@@ -163,7 +164,8 @@ def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
         if len(raw) > _LONG:
             check_members(raw, structure)
     try:
-        check_utf8(raw)
+        if not raw.isascii():
+            check_utf8(raw)
         return _MEMBERS.decode(raw)
     except msgspec.ValidationError as error:
         raise RequestError("The body is not a JSON object.") from error
@@ -176,11 +178,6 @@ def _parse(raw: bytes) -> dict[str, msgspec.Raw]:
 def _brackets(raw: bytes) -> int:
     """Return how many brackets are opened; `replace` finds them in 1 µs where `count` reads 32 KiB in 11."""
     return 2 * len(raw) - len(raw.replace(b"[", b"")) - len(raw.replace(b"{", b""))
-
-
-def _is_compact(raw: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
-    """Return whether a body is exactly as long as its members without any space: then none comes twice."""
-    return len(raw) == 1 + 4 * len(members) + sum(map(len, members)) + sum(map(len, members.values()))
 
 
 def _as_written(raw: bytes, members: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:

@@ -40,9 +40,10 @@ class Tap:
 
     def add(self, raw: bytes) -> None:
         """Take the next piece."""
-        if not self._last:
+        last = self._last
+        if not last:
             self._first = raw[:_FIRST_BYTES]
-        self._last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
+        last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
 
     def ends_with(self, ending: bytes) -> bool:
         """Return whether these are the last bytes so far."""
