@@ -45,7 +45,7 @@ def test_every_model_on_disk_is_offered_and_the_best_fleet_loaded(disk: list[Fou
 
     assert {*NAMES} == {model.name for model in models}
     assert ["qwen3-30b-a3b", "qwen3-8b"] == [one.model for one in planned.plan if not one.cold]
-    assert ["qwen3-8b"] == [one.model for one in planned.plan if one.residence.demand]
+    assert ["qwen3.5-4b"] == [one.model for one in planned.plan if one.residence.demand]
 
 
 def test_a_copy_in_a_second_store_is_offered_once(tmp_path: Path, disk: list[Found]) -> None:
