@@ -19,7 +19,7 @@ def test_a_key_has_one_form() -> None:
     assert re.fullmatch(r"sk-relayd-[0-9A-Za-z]{49}", make_key().reveal())
 
 
-def test_no_key_is_made_twice() -> None:
+def test_r10_no_key_is_made_twice() -> None:
     assert 1000 == len({make_key().reveal() for _ in range(1000)})
 
 
@@ -74,7 +74,7 @@ def test_a_key_of_modelrelay_is_accepted() -> None:
 @pytest.mark.parametrize(
     "secret", ["short", "x" * 23, "with a space in the middle of it", "ünïcode-of-enough-characters", ""]
 )
-def test_what_is_weak_or_cannot_be_sent_is_refused_without_repeating_it(secret: str) -> None:
+def test_r10_what_is_weak_or_cannot_be_sent_is_refused_without_repeating_it(secret: str) -> None:
     with pytest.raises(UsageError) as refused:
         check_foreign(Secret(secret))
 

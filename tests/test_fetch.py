@@ -160,7 +160,7 @@ def test_a_part_that_is_longer_than_the_file_is_fetched_anew(site: Site, tmp_pat
     assert BODY == (tmp_path / "file").read_bytes()
 
 
-def test_wrong_bytes_are_removed_and_both_digests_are_shown(site: Site, tmp_path: Path) -> None:
+def test_r48_wrong_bytes_are_removed_and_both_digests_are_shown(site: Site, tmp_path: Path) -> None:
     site.answers["/file"] = _whole
 
     with pytest.raises(HashMismatchError) as caught:
@@ -248,13 +248,13 @@ def test_a_folder_that_is_missing_is_an_error_of_state(site: Site, tmp_path: Pat
         "x",
     ],
 )
-def test_only_https_is_fetched_from_elsewhere(tmp_path: Path, url: str) -> None:
+def test_r48_only_https_is_fetched_from_elsewhere(tmp_path: Path, url: str) -> None:
     with pytest.raises(FetchError, match="not a plain https address") as caught:
         fetch(url, tmp_path / "file")
     assert "canary" not in str(caught.value)
 
 
-def test_a_redirect_to_plain_http_elsewhere_is_not_followed(site: Site, tmp_path: Path) -> None:
+def test_r48_a_redirect_to_plain_http_elsewhere_is_not_followed(site: Site, tmp_path: Path) -> None:
     site.answers["/file"] = lambda handler: _send(handler, 302, Location="http://example.com/file")
     with pytest.raises(FetchError, match=r"http://example\.com/file is not a plain https address"):
         fetch(site.url("/file"), tmp_path / "file")

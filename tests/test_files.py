@@ -53,7 +53,7 @@ def test_a_private_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     assert 0o700 == _mode(folder)
 
 
-def test_a_private_folder_that_was_open_is_closed(tmp_path: Path) -> None:
+def test_r21_a_private_folder_that_was_open_is_closed(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     assert 0o700 == _mode(private_folder(tmp_path / "open"))
 

@@ -30,14 +30,14 @@ def log(tmp_path: Path) -> Iterator[Path]:
         logging.getLogger(name).propagate = True
 
 
-def test_an_event_is_one_line_whatever_its_values_hold(log: Path) -> None:
+def test_r49_an_event_is_one_line_whatever_its_values_hold(log: Path) -> None:
     Journal("room").info("it.happened", plain="a/b", evil="x\nERROR forged", seconds=1.25)
 
     (line,) = log.read_text().splitlines()
     assert 'INFO    it.happened plain=a/b evil="x\\nERROR forged" seconds=1.250' in line
 
 
-def test_the_log_stays_bounded(log: Path) -> None:
+def test_r54_the_log_stays_bounded(log: Path) -> None:
     for number in range(500):
         Journal("room").info("it.happened", number=number)
 

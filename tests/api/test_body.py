@@ -41,7 +41,7 @@ def test_200_megabytes_are_refused_by_their_declared_length(doors: Doors) -> Non
     assert "server.max_body_mib" in answer.error["message"]
 
 
-def test_chunks_are_counted_as_they_come(doors: Doors) -> None:
+def test_r31_chunks_are_counted_as_they_come(doors: Doors) -> None:
     chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
 
     answer = ask(doors, CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + 4 * chunk)
@@ -49,7 +49,7 @@ def test_chunks_are_counted_as_they_come(doors: Doors) -> None:
     assert (413, "close") == (answer.status, answer.headers["connection"])
 
 
-def test_a_compressed_bomb_is_refused_unopened(doors: Doors) -> None:
+def test_r31_a_compressed_bomb_is_refused_unopened(doors: Doors) -> None:
     bomb = gzip.compress(b"0" * 20_000_000)
     assert len(bomb) < BODY_LIMIT
 
@@ -67,7 +67,7 @@ def test_a_body_that_stops_is_given_up(doors: Doors, before: bytes) -> None:
     assert (408, "body_timeout") == (answer.status, answer.error["code"])
 
 
-def test_one_byte_at_a_time_is_no_progress(doors: Doors) -> None:
+def test_r30_one_byte_at_a_time_is_no_progress(doors: Doors) -> None:
     async def scene() -> Response:
         async with doors() as client:
             reader, writer = await client.connect()

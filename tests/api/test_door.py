@@ -82,7 +82,7 @@ def test_either_field_names_a_request_and_the_first_one_wins(doors: Doors, field
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE", "DELETE"])
-def test_paths_are_exact(doors: Doors, path: str, method: str) -> None:
+def test_r34_paths_are_exact(doors: Doors, path: str, method: str) -> None:
     raw = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
     answer = ask(doors, raw.encode())
@@ -115,7 +115,7 @@ def test_the_absolute_form_of_this_server_passes(doors: Doors) -> None:
         ("", 421), ("caf\u00e9", 421),
     ],
 )  # fmt: skip
-def test_the_host_is_checked_before_everything_else(doors: Doors, host: str, status: int) -> None:
+def test_r4_the_host_is_checked_before_everything_else(doors: Doors, host: str, status: int) -> None:
     raw = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil\r\nx-api-key: wrong\r\n\r\n"
     if status == 200:
         raw = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"
@@ -125,12 +125,12 @@ def test_the_host_is_checked_before_everything_else(doors: Doors, host: str, sta
     assert status == answer.status
 
 
-def test_http_1_0_works_and_needs_a_host_too(doors: Doors) -> None:
+def test_r28_http_1_0_works_and_needs_a_host_too(doors: Doors) -> None:
     assert 200 == ask(doors, b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").status
     assert 421 == ask(doors, b"GET /healthz HTTP/1.0\r\n\r\n").status
 
 
-def test_head_answers_like_get_without_a_body(doors: Doors) -> None:
+def test_r28_head_answers_like_get_without_a_body(doors: Doors) -> None:
     answer = ask(doors, get("/healthz").replace(b"GET", b"HEAD"))
 
     assert (200, "15", b"") == (answer.status, answer.headers["content-length"], answer.body)
@@ -143,14 +143,14 @@ def test_a_wrong_method_names_the_right_ones(doors: Doors) -> None:
     assert "method_not_allowed" == answer.error["code"]
 
 
-def test_options_names_the_methods(doors: Doors) -> None:
+def test_r28_options_names_the_methods(doors: Doors) -> None:
     answer = ask(doors, get("/healthz").replace(b"GET", b"OPTIONS"))
 
     assert (204, "GET, HEAD, OPTIONS") == (answer.status, answer.headers["allow"])
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_every_route_that_is_not_public_needs_a_key(doors: Doors, route: Route) -> None:
+def test_r9_every_route_that_is_not_public_needs_a_key(doors: Doors, route: Route) -> None:
     raw = f"{route.method} {route.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
     answer = ask(doors, raw.encode(), keys=(KEY,))
@@ -214,13 +214,13 @@ def test_each_way_to_bring_a_key(doors: Doors, fields: list[bytes], status: int)
     assert status == ask(doors, post(*fields), keys=(KEY,)).status
 
 
-def test_a_key_in_the_query_opens_nothing(doors: Doors) -> None:
+def test_r8_a_key_in_the_query_opens_nothing(doors: Doors) -> None:
     raw = post().replace(b"completions HTTP", b"completions?api_key=" + KEY.encode() + b" HTTP")
 
     assert 401 == ask(doors, raw, keys=(KEY,)).status
 
 
-def test_missing_and_wrong_keys_get_the_same_bytes(doors: Doors) -> None:
+def test_r12_missing_and_wrong_keys_get_the_same_bytes(doors: Doors) -> None:
     fixed = b"X-Request-ID: same\r\n"
     answers = [
         ask(doors, post(fixed, *fields), keys=(KEY,))
@@ -248,7 +248,7 @@ def test_too_many_wrong_keys_are_told_to_wait(doors: Doors) -> None:
 @pytest.mark.parametrize(
     "field", [b"Origin: http://evil\r\n", b"Origin: null\r\n", b"Sec-Fetch-Site: cross-site\r\n"]
 )
-def test_pages_of_other_sites_are_refused_with_every_method(
+def test_r5_pages_of_other_sites_are_refused_with_every_method(
     doors: Doors, method: bytes, field: bytes
 ) -> None:
     answer = ask(doors, post(field, BEARER).replace(b"POST", method, 1), keys=(KEY,))
@@ -295,7 +295,7 @@ def test_the_own_page_may_ask_and_needs_no_cors(doors: Doors) -> None:
 @pytest.mark.parametrize(
     "media_type", [b"text/plain", b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded"]
 )
-def test_forms_of_web_pages_are_refused(doors: Doors, media_type: bytes) -> None:
+def test_r7_forms_of_web_pages_are_refused(doors: Doors, media_type: bytes) -> None:
     own_page = post(b"Origin: http://localhost\r\n").replace(b"application/json", media_type)
     plain = post().replace(b"application/json", media_type)
 
@@ -352,7 +352,7 @@ def test_a_client_that_has_left_is_no_failure(doors: Doors, caplog: pytest.LogCa
     assert "request_failed" not in caplog.text
 
 
-def test_an_upgrade_is_ignored_and_the_body_still_read(doors: Doors) -> None:
+def test_r28_an_upgrade_is_ignored_and_the_body_still_read(doors: Doors) -> None:
     """Java's HttpClient offers h2c with every first request."""
     answer = ask(
         doors, post(b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n")

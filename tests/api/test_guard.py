@@ -57,7 +57,7 @@ def test_a_host_that_names_this_machine_passes(host: str) -> None:
         "localhost/", "http://localhost",
     ],
 )  # fmt: skip
-def test_any_other_host_is_refused(host: str) -> None:
+def test_r4_any_other_host_is_refused(host: str) -> None:
     with pytest.raises(HostRefusedError) as refused:
         check_host(head(("Host", host)), None, "192.168.1.7", POLICY)
 
@@ -150,7 +150,7 @@ def test_the_own_origin_and_a_listed_one_pass(fields: list[tuple[str, str]], exp
         [("Origin", "http://localhost:8080"), ("Sec-Fetch-Site", "cross-site")],
     ],
 )
-def test_any_other_page_is_refused(fields: list[tuple[str, str]]) -> None:
+def test_r5_any_other_page_is_refused(fields: list[tuple[str, str]]) -> None:
     with pytest.raises(OriginRefusedError):
         check_origin(head(("Host", "localhost:8080"), *fields), secure=False, policy=POLICY)
 
@@ -163,7 +163,7 @@ def test_default_ports_are_the_same_with_and_without_the_number() -> None:
     assert check_origin(secure, secure=True, policy=POLICY) is None
 
 
-def test_a_star_passes_every_page_but_never_null_and_is_not_an_echo() -> None:
+def test_r6_a_star_passes_every_page_but_never_null_and_is_not_an_echo() -> None:
     policy = make_policy("localhost", cors_origins=["*"], keyed=True)
 
     assert "*" == check_origin(
@@ -174,7 +174,7 @@ def test_a_star_passes_every_page_but_never_null_and_is_not_an_echo() -> None:
 
 
 @pytest.mark.parametrize("everyone", ["*", "null"])
-def test_what_lets_every_page_in_needs_a_key(everyone: str) -> None:
+def test_r6_what_lets_every_page_in_needs_a_key(everyone: str) -> None:
     with pytest.raises(ConfigError, match=f"has '{re.escape(everyone)}' and there is no key"):
         make_policy("localhost", cors_origins=[everyone], keyed=False)
 
@@ -267,7 +267,9 @@ def test_any_type_is_read_as_json_where_no_browser_sent_it(fields: list[tuple[st
 
 @pytest.mark.parametrize("browser", _BROWSER)
 @pytest.mark.parametrize("fields", _OTHER_TYPES)
-def test_a_browser_must_declare_json(fields: list[tuple[str, str]], browser: list[tuple[str, str]]) -> None:
+def test_r7_a_browser_must_declare_json(
+    fields: list[tuple[str, str]], browser: list[tuple[str, str]]
+) -> None:
     with pytest.raises(MediaTypeError):
         check_body_head(head(*browser, *fields), Bytes(10))
 

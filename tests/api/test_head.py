@@ -153,7 +153,7 @@ REQUESTS = st.one_of(
 
 @given(REQUESTS)
 @settings(max_examples=400, deadline=None)
-def test_whatever_is_let_pass_aiohttp_reads_in_the_same_way(raw: bytes) -> None:
+def test_r29_whatever_is_let_pass_aiohttp_reads_in_the_same_way(raw: bytes) -> None:
     if b"\r\n\r\n" in raw:
         return  # the lane splits there
     try:

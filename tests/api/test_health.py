@@ -126,7 +126,7 @@ def test_health_has_what_modelrelay_reports_for_those_who_may_see_it(doors: Door
 
 
 @pytest.mark.system
-def test_health_tells_strangers_one_word(doors: Doors) -> None:
+def test_r9_health_tells_strangers_one_word(doors: Doors) -> None:
     assert b'{"status":"ok"}' == ask(doors, "/health", (view(),), keys=(KEY,)).body
 
 

@@ -58,7 +58,7 @@ def keyring(clock: StillClock) -> Keyring:
         ([("Cookie", "api_key=k"), ("api-key", "k")], None),
     ],
 )
-def test_the_key_is_the_bearer_token_or_x_api_key(
+def test_r8_the_key_is_the_bearer_token_or_x_api_key(
     fields: list[tuple[str, str]], expected: str | None
 ) -> None:
     assert expected == presented_key(head(*fields))
@@ -72,14 +72,14 @@ def test_the_key_is_the_bearer_token_or_x_api_key(
         [("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
     ],
 )
-def test_different_keys_are_refused(fields: list[tuple[str, str]]) -> None:
+def test_r8_different_keys_are_refused(fields: list[tuple[str, str]]) -> None:
     with pytest.raises(RequestError) as refused:
         presented_key(head(*fields))
 
     assert 400 == refused.value.http_status
 
 
-def test_a_key_is_known_by_its_digest() -> None:
+def test_r11_a_key_is_known_by_its_digest() -> None:
     assert "right" == keyring(StillClock()).identify(head(("x-api-key", "right")), "peer").id
 
 
@@ -99,7 +99,7 @@ def test_without_configured_keys_none_is_looked_at() -> None:
     assert ANYONE is keys.identify(head(("x-api-key", "a"), ("Authorization", "Bearer b")), "peer")
 
 
-def test_a_peer_with_too_many_wrong_keys_waits_until_its_minute_is_over() -> None:
+def test_r12_a_peer_with_too_many_wrong_keys_waits_until_its_minute_is_over() -> None:
     clock = StillClock()
     keys = keyring(clock)
     wrong = head(("x-api-key", "wrong"))
@@ -169,7 +169,7 @@ OPEN, CLOSED, NOTHING = known("a", scopes=("admin",), is_open=True), known("a"),
         (known("a", scopes=("node",)), Access.ADMIN, "a", "admin_key_required"),
     ],
 )
-def test_a_key_opens_what_its_scopes_name_and_nothing_else(
+def test_r13_a_key_opens_what_its_scopes_name_and_nothing_else(
     keys: KnownKeys, access: Access, sent: str, expected: str
 ) -> None:
     assert expected == outcome(keys, access, sent)

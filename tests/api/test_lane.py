@@ -49,7 +49,7 @@ async def drip(writer: asyncio.StreamWriter, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [b"", b"G", HEALTH[:-2]])
-def test_a_head_that_does_not_come_in_time_closes_the_connection(doors: Doors, before: bytes) -> None:
+def test_r30_a_head_that_does_not_come_in_time_closes_the_connection(doors: Doors, before: bytes) -> None:
     async def scene() -> bytes:
         async with doors(limits=QUICK) as client:
             reader, writer = await client.connect()
@@ -61,7 +61,7 @@ def test_a_head_that_does_not_come_in_time_closes_the_connection(doors: Doors, b
     assert b"" == run_with(scene)
 
 
-def test_a_head_that_comes_byte_by_byte_closes_the_connection(doors: Doors) -> None:
+def test_r30_a_head_that_comes_byte_by_byte_closes_the_connection(doors: Doors) -> None:
     async def scene() -> bytes:
         async with doors(limits=QUICK) as client:
             reader, writer = await client.connect()
@@ -95,7 +95,7 @@ def test_the_second_head_has_a_deadline_from_its_first_byte(doors: Doors) -> Non
     assert b"" == run_with(scene)
 
 
-def test_an_idle_connection_is_closed(doors: Doors) -> None:
+def test_r30_an_idle_connection_is_closed(doors: Doors) -> None:
     async def scene() -> bytes:
         async with doors(limits=ConnectionLimits(idle_seconds=0.1)) as client:
             reader, writer = await client.connect()
@@ -108,7 +108,7 @@ def test_an_idle_connection_is_closed(doors: Doors) -> None:
     assert b"" == run_with(scene)
 
 
-def test_pipelined_requests_are_answered_in_order(doors: Doors) -> None:
+def test_r28_pipelined_requests_are_answered_in_order(doors: Doors) -> None:
     async def scene() -> list[int]:
         async with doors() as client:
             reader, writer = await client.connect()
@@ -139,7 +139,9 @@ def test_an_idle_connection_gives_way_to_a_new_one(doors: Doors, limits: Connect
 @pytest.mark.parametrize(
     "limits", [ConnectionLimits(connections=2), ConnectionLimits(connections_per_peer=2)]
 )
-def test_beyond_busy_connections_only_the_health_is_answered(doors: Doors, limits: ConnectionLimits) -> None:
+def test_r35_beyond_busy_connections_only_the_health_is_answered(
+    doors: Doors, limits: ConnectionLimits
+) -> None:
     body = CHAT + b"Content-Length: 2\r\n\r\n"
 
     async def scene() -> list[Response]:
@@ -298,7 +300,7 @@ def test_both_ways_answer_with_the_same_bytes(raw: bytes) -> None:
     assert ways[0] == ways[1]
 
 
-def test_the_pure_python_parser_is_refused() -> None:
+def test_r29_the_pure_python_parser_is_refused() -> None:
     require_c_parser()
 
     with pytest.raises(ListenError) as refused:

@@ -38,7 +38,7 @@ def limiter(connections: int = 3, per_peer: int = 2) -> ConnectionLimiter:
     return ConnectionLimiter(ConnectionLimits(connections=connections, connections_per_peer=per_peer))
 
 
-def test_busy_connections_are_counted_in_all_and_by_peer_and_one_that_ends_makes_room() -> None:
+def test_r35_busy_connections_are_counted_in_all_and_by_peer_and_one_that_ends_makes_room() -> None:
     door = limiter()
     first = Guest(door)
 

@@ -111,7 +111,7 @@ def test_one_model_is_described(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("path", ["/props", "/lora-adapters"])
-def test_what_an_operator_sets_is_only_read(doors: Doors, path: str) -> None:
+def test_r34_what_an_operator_sets_is_only_read(doors: Doors, path: str) -> None:
     assert "not_served" == stage().ask(doors, post({}, path), VIEWS).error["code"]
 
 

@@ -142,7 +142,7 @@ def test_a_request_that_outlives_the_drain_is_cut_off() -> None:
     assert run_with(scene)
 
 
-def test_a_client_that_leaves_cancels_its_request() -> None:
+def test_r36_a_client_that_leaves_cancels_its_request() -> None:
     async def scene() -> bool:
         handler = Held()
         listener = await listen(handler, "127.0.0.1", 0, dialect=OPENAI)

@@ -131,7 +131,7 @@ def test_an_unknown_model_names_those_that_have_logs(
 
 
 @pytest.mark.parametrize(("options", "kept"), [((), False), (("--raw",), True)])
-def test_a_terminal_is_commanded_by_nobody_who_was_not_asked(
+def test_r50_a_terminal_is_commanded_by_nobody_who_was_not_asked(
     folder: Path, home: Path, options: tuple[str, ...], kept: bool
 ) -> None:
     write(folder, "m#0", "evil \x1b]0;title\x07\u202ebidi")

@@ -268,7 +268,7 @@ def test_names_people_use_are_allowed(name: str) -> None:
     "name",
     ["", "-a", ".a", "a/", "/a", "a//b", "a/../b", "a b", "a\\n", "a#1", "é", "\\u0430", "a%2fb", "a" * 129],
 )
-def test_names_that_could_be_paths_flags_or_lookalikes_are_not(name: str) -> None:
+def test_r38_names_that_could_be_paths_flags_or_lookalikes_are_not(name: str) -> None:
     (problem,) = read(f'[[model]]\nname = "{name}"\nfile = "f"\n').problems
 
     assert problem.startswith("relay.toml:2: ")
@@ -285,7 +285,7 @@ def test_names_that_could_be_paths_flags_or_lookalikes_are_not(name: str) -> Non
         ("${ENV:HOME}/a", "/etc/relayd/${ENV:HOME}/a"),
     ],
 )
-def test_paths_start_at_the_file_or_at_home_and_expand_nothing(written: str, expected: str) -> None:
+def test_r40_paths_start_at_the_file_or_at_home_and_expand_nothing(written: str, expected: str) -> None:
     text = f"[[model]]\nname = 'a'\nfile = '{written}'\n[[model.lora]]\nfile = '{written}'\n"
 
     (model,) = read(text, HOME="/root").values["model"]

@@ -40,13 +40,13 @@ def test_everything_else_needs_one(listen: str) -> None:
 
 
 @pytest.mark.pure
-def test_a_name_is_as_open_as_its_most_open_address() -> None:
+def test_r3_a_name_is_as_open_as_its_most_open_address() -> None:
     with pytest.raises(ExposureError, match=r"laptop:80 \(127.0.1.1, 192.168.1.7\) can be reached"):
         check_exposure("laptop:80", NO_KEY, resolver=resolver)
 
 
 @pytest.mark.pure
-def test_the_refusal_names_four_remedies() -> None:
+def test_r2_the_refusal_names_four_remedies() -> None:
     with pytest.raises(ExposureError) as refused:
         check_exposure("0.0.0.0:9000", NO_KEY, resolver=resolver)
 
@@ -75,7 +75,7 @@ def test_a_name_that_cannot_be_looked_up_is_named() -> None:
 
 
 @pytest.mark.pure
-def test_each_address_of_a_list_is_judged() -> None:
+def test_r3_each_address_of_a_list_is_judged() -> None:
     with pytest.raises(ExposureError, match=r"0\.0\.0\.0:11434"):
         check_exposure(("127.0.0.1:8080", "0.0.0.0:11434"), NO_KEY, resolver=lambda host: [host])
 

@@ -65,7 +65,7 @@ def test_a_folder_is_no_model_but_one_in_it_may_be(tmp_path: Path) -> None:
     assert f"model m0: {tmp_path} is not a regular file; did you mean {there}?" == refusal(config(tmp_path))
 
 
-def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+def test_r39_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     assert "is not a regular file" in refusal(config(tmp_path / "pipe"))

@@ -34,7 +34,7 @@ def test_a_file_its_group_can_write_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("owner", [ME, ROOT])
-def test_a_file_everyone_can_write_is_refused(owner: int) -> None:
+def test_r21_a_file_everyone_can_write_is_refused(owner: int) -> None:
     with pytest.raises(ConfigError, match=r"relay.toml: every user can write it \(mode 0666\)"):
         check_trust(FILE, status(0o666, owner), ME, holds_key=False)
 
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_named_with_what_to_do(number: int, remedy
 
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o644, ME), (0o640, ME), (0o604, ROOT)])
-def test_a_key_others_can_read_is_refused(mode: int, owner: int) -> None:
+def test_r21_a_key_others_can_read_is_refused(mode: int, owner: int) -> None:
     with pytest.raises(ConfigError, match="holds api_key, and other users can read it") as refused:
         check_trust(FILE, status(mode, owner), ME, holds_key=True)
 

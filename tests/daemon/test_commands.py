@@ -1,11 +1,14 @@
 """The commands as a person types them: words, JSON and exit status."""
 
+import contextlib
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,34 +71,54 @@ def test_a_second_daemon_is_told_who_runs(demo: Daemon) -> None:
     assert "ready" == demo.replicas()["demo#0"]["state"]
 
 
-def test_the_control_socket_is_for_the_owner_only(demo: Daemon) -> None:
+def test_r14_the_control_socket_is_for_the_owner_only(demo: Daemon) -> None:
     control = demo.runtime / "control.sock"
 
     assert 0o600 == stat.S_IMODE(control.stat().st_mode)
     assert 0o700 == stat.S_IMODE(control.parent.stat().st_mode)
 
 
-def test_no_secret_is_in_any_command_line_log_or_state_file(start_daemon: Callable[..., Daemon]) -> None:
-    canary = "canary-key-0123456789-0123456789"
-    daemon = start_daemon(f'[server]\napi_key = "{canary}"\n', "--demo")
+def test_r16_r20_no_secret_and_no_prompt_is_in_any_command_line_log_or_state_file(
+    start_daemon: Callable[..., Daemon],
+) -> None:
+    canary, prompt = "canary-key-0123456789-0123456789", "canary-prompt-0123456789"
+    config = f'[server]\napi_key = "{canary}"\n[logs]\nrequests = "all"\n'
+    daemon = start_daemon(config, "--demo")
+    for key in (canary, "another-canary-key-0123456789"):
+        _chat(daemon.url, key, prompt)
     keys = [key.read_text().strip() for key in daemon.runtime.glob("*.key")]
     command_lines = [
         Path(f"/proc/{replica['pid']}/cmdline").read_bytes().decode()
         for replica in daemon.replicas().values()
     ]
     shown = daemon.run("status", "--json").stdout + daemon.run("status").stdout
-    files = [
-        file.read_text()
+    daemon.run("stop")  # what is written late is written then
+    daemon.process.wait()
+    files = {
+        file: file.read_bytes().decode("utf-8", "replace")
         for file in daemon.home.rglob("*")
-        if file.is_file() and file.suffix in (".log", ".lock")
-    ]
+        if file.is_file() and file != daemon.config
+    }
 
     assert 1 == len(keys)
-    for secret in (canary, *keys):
-        assert not any(secret in text for text in (*command_lines, *files, shown))
+    for secret in (canary, "another-canary-key", prompt, *keys):
+        assert not any(secret in text for text in (*command_lines, shown))
+        assert [] == [file for file, text in files.items() if secret in text]
 
 
-def test_a_replica_listens_on_nothing_but_its_socket(demo: Daemon) -> None:
+def _chat(url: str, key: str, prompt: str) -> None:
+    """Ask a model, with a key that may be wrong."""
+    body = {"model": "demo", "messages": [{"role": "user", "content": prompt}], "max_tokens": 4}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
+    with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
+        answer.read()
+
+
+def test_r22_a_replica_listens_on_nothing_but_its_socket(demo: Daemon) -> None:
     process = psutil.Process(demo.replicas()["demo#0"]["pid"])
 
     assert [] == process.net_connections("inet")

@@ -115,7 +115,7 @@ def test_an_engine_without_sockets_names_both_ways_out() -> None:
 
 
 @pytest.mark.pure
-def test_no_replica_is_started_without_a_key() -> None:
+def test_r17_no_replica_is_started_without_a_key() -> None:
     keyless = Features("b1", 1, OLD.flags - {"--api-key-file"}, {}, unix_sockets=False)
     with pytest.raises(EngineError, match="b1 does not know --api-key-file"):
         command(SPEC, keyless, TcpAddress(1), KEY)

@@ -28,7 +28,7 @@ DROPPED = (
 ).split()
 
 
-def test_a_child_sees_what_it_needs_and_our_tags() -> None:
+def test_r45_a_child_sees_what_it_needs_and_our_tags() -> None:
     parent = KEPT | dict.fromkeys(DROPPED, "canary") | {"XDG_CONFIG_HOME": "/home/me/.config"}
     expected = KEPT | {
         "RELAYD_INSTANCE": "/run/relayd",

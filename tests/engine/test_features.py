@@ -90,7 +90,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
 
 @pytest.mark.fake
-def test_the_binary_sees_neither_our_secrets_nor_our_settings(
+def test_r45_the_binary_sees_neither_our_secrets_nor_our_settings(
     tmp_path: Path, engine_file: Callable[[Path], Path]
 ) -> None:
     binary = engine_file(tmp_path / "llama-server")

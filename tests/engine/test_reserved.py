@@ -56,7 +56,7 @@ def _refused(*args: str) -> bool:
         (" --port", "1"),
     ],
 )
-def test_a_flag_of_ours_is_refused_however_it_is_spelt(args: tuple[str, ...]) -> None:
+def test_r44_a_flag_of_ours_is_refused_however_it_is_spelt(args: tuple[str, ...]) -> None:
     assert _refused(*args)
 
 
@@ -100,7 +100,7 @@ def test_underscores_are_read_as_the_engine_reads_them() -> None:
 
 
 @pytest.mark.real
-def test_every_alias_of_a_refused_flag_is_refused_too(engine: Engine) -> None:
+def test_r44_every_alias_of_a_refused_flag_is_refused_too(engine: Engine) -> None:
     text = subprocess.run(
         [engine.path, "--help"],
         capture_output=True,
@@ -115,7 +115,7 @@ def test_every_alias_of_a_refused_flag_is_refused_too(engine: Engine) -> None:
 
 
 @pytest.mark.real
-def test_every_flag_that_opens_a_door_is_refused(engine: Engine) -> None:
+def test_r44_every_flag_that_opens_a_door_is_refused(engine: Engine) -> None:
     dangerous = re.compile(
         r"host|^--port|key|ssl|cors|tool|agent|mcp|rpc|log-file|prompts-dir|save-path|media|models-|"
         r"hf-|-url|docker|reuse-port|(?<!spec)-default$|^--path"

@@ -121,7 +121,7 @@ def test_what_is_wrong_is_named(write: Write, data: bytes | Header, problem: str
         ),
     ],
 )
-def test_limits_hold_where_the_file_is_large_enough_for_the_lie(
+def test_r55_limits_hold_where_the_file_is_large_enough_for_the_lie(
     write: Write, data: bytes | Header, problem: str
 ) -> None:
     with pytest.raises(ModelFileError, match=problem):
@@ -202,7 +202,7 @@ def test_arrays_up_to_65536_items_are_read_and_longer_ones_are_counted(write: Wr
     assert values["after"] is True
 
 
-def test_a_large_vocabulary_is_skipped_in_no_time(write: Write) -> None:
+def test_r55_a_large_vocabulary_is_skipped_in_no_time(write: Write) -> None:
     tokens = b"".join(struct.pack("<Q", 8) + b"%08d" % number for number in range(450_000))
     made = array(headers.STRING, 450_000)
     path = write(bytes(made.data) + tokens)
@@ -217,7 +217,7 @@ def test_a_large_vocabulary_is_skipped_in_no_time(write: Write) -> None:
     assert skipping < seconds(lambda: [bytes(tokens[at : at + 16]) for at in range(0, len(tokens), 16)])
 
 
-def test_nothing_but_a_refusal_comes_out_of_damaged_files(tmp_path: Path) -> None:
+def test_r56_nothing_but_a_refusal_comes_out_of_damaged_files(tmp_path: Path) -> None:
     result = fuzz(seed=2, cases=2_000, folder=tmp_path)
 
     assert 2_000 == result.outcomes.total()

@@ -82,7 +82,7 @@ def test_a_file_that_is_in_the_way_is_not_overwritten(shelf: ModelShelf, llamafi
         bring(llamafile, shelf, SystemClock(), quietly)
 
 
-def test_bytes_are_compared_with_what_was_promised(
+def test_r57_bytes_are_compared_with_what_was_promised(
     shelf: ModelShelf, llamafile: Path, tiny_model: Path
 ) -> None:
     record = bring(llamafile, shelf, SystemClock(), quietly)

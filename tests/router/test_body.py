@@ -91,7 +91,7 @@ def test_what_is_no_json_object_is_refused_with_its_place(raw: bytes, place: str
 
 
 @pytest.mark.parametrize("filler", [b"", b'"[[{{",' * 70, b'"\\\\","\\"[",' * 70, b"[],{},[[]]," * 40])
-def test_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
+def test_r32_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
     start = b'{"user":[' + filler + b'0],"metadata":'
     allowed = start + b"[" * 63 + b"]" * 63 + b"}"
     too_deep = start + b"[" * 64 + b"]" * 64 + b"}"
@@ -113,7 +113,7 @@ def test_nesting_is_refused_from_the_65th_level_on(filler: bytes) -> None:
         b'{"a":{"b":1},"a":{"b":1}, "b":1}',
     ],
 )
-def test_a_name_that_comes_twice_is_refused(raw: bytes) -> None:
+def test_r32_a_name_that_comes_twice_is_refused(raw: bytes) -> None:
     with pytest.raises(RequestError, match="twice"):
         peek(raw, CHAT)
 

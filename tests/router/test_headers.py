@@ -18,7 +18,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 @pytest.mark.parametrize(
     ("address", "host"), [(UnixAddress(Path("/r/a.sock")), "localhost"), (TcpAddress(8100), "127.0.0.1:8100")]
 )
-def test_a_request_names_the_replica_and_brings_its_key(address: Address, host: str) -> None:
+def test_r18_a_request_names_the_replica_and_brings_its_key(address: Address, host: str) -> None:
     head = Call("/v1/embeddings", b"{}").head(Endpoint(address, Secret("k"), "m#0", 1))
 
     assert (
@@ -99,6 +99,6 @@ def test_the_head_tells_whether_its_connection_lives_on(raw: bytes, keep_alive: 
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
     ],
 )
-def test_a_head_that_leaves_doubt_is_refused(raw: bytes) -> None:
+def test_r25_a_head_that_leaves_doubt_is_refused(raw: bytes) -> None:
     with pytest.raises(UpstreamError):
         parse_head(raw)

@@ -43,7 +43,7 @@ def test_null_stands_for_any_member_that_is_left_out(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", LLAMA_SERVER)
-def test_what_only_the_engine_sets_never_comes_from_a_client(path: str) -> None:
+def test_r26_what_only_the_engine_sets_never_comes_from_a_client(path: str) -> None:
     raw = json.dumps({"model": "m"} | dict.fromkeys(INTERNAL, 7)).encode()
 
     seen = peek(raw, LLAMA_SERVER[path], Unlisted(extra=INTERNAL))
@@ -51,7 +51,7 @@ def test_what_only_the_engine_sets_never_comes_from_a_client(path: str) -> None:
     assert (b'{"model": "m"}', INTERNAL) == (seen.body, seen.dropped)
 
 
-def test_an_unknown_member_is_dropped_and_named() -> None:
+def test_r33_an_unknown_member_is_dropped_and_named() -> None:
     seen = peek(b'{"n":1,"guided_json":{},"\xc3\xa4 b":1,"min_tokens":1}', CHAT)
 
     assert b'{"n":1}' == seen.body
@@ -85,7 +85,7 @@ def test_an_operator_can_let_a_member_of_a_newer_engine_pass() -> None:
         (b'{"lora":[{"id":0}]}', "lora is not accepted."),
     ],
 )
-def test_an_error_names_member_value_and_limit_and_shows_no_text(raw: bytes, message: str) -> None:
+def test_r20_an_error_names_member_value_and_limit_and_shows_no_text(raw: bytes, message: str) -> None:
     with pytest.raises(RequestError) as refused:
         peek(raw, CHAT)
 
@@ -134,7 +134,7 @@ def test_the_prompts_of_one_body_are_limited(rules: BodyRules, raw: bytes) -> No
         (EMBEDDING, {"input": [{"content": [{"type": "image_url", "image_url": {"url": "HTTP://x"}}]}]}),
     ],
 )
-def test_no_form_of_an_address_is_fetched_for_a_client(rules: BodyRules, body: object) -> None:
+def test_r33_no_form_of_an_address_is_fetched_for_a_client(rules: BodyRules, body: object) -> None:
     with pytest.raises(RequestError, match="must be a data: URL or base64"):
         peek(json.dumps(body).encode(), rules)
 

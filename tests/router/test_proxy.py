@@ -139,7 +139,7 @@ async def test_a_replica_that_refuses_the_key_of_relayd_is_not_the_fault_of_the_
         assert status(await here.ask(post())) == 502
 
 
-async def test_a_redirect_is_not_followed_and_not_passed_on(front: Opener) -> None:
+async def test_r25_a_redirect_is_not_followed_and_not_passed_on(front: Opener) -> None:
     redirect = act(head("Location: http://elsewhere/", "Content-Length: 0", status="302 Found"))
 
     async with front([redirect], [redirect]) as here:
@@ -228,7 +228,7 @@ async def test_a_stream_that_never_begins_goes_elsewhere(front: Opener) -> None:
 @pytest.mark.parametrize(
     "prefill", [(), (SSE_HEAD,), (SSE_HEAD, chunk(event(1)))], ids=["queued", "prefill", "stream"]
 )
-async def test_a_client_that_leaves_ends_its_request(front: Opener, prefill: tuple[bytes, ...]) -> None:
+async def test_r36_a_client_that_leaves_ends_its_request(front: Opener, prefill: tuple[bytes, ...]) -> None:
     async with front([act(*prefill, then=Then.HANG)]) as here:
         replica = here.replicas[0]
         _, writer = await here.connect()

@@ -71,7 +71,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_too_much_structure_is_refused_before_it_is_decoded(name: str) -> None:
+def test_r32_too_much_structure_is_refused_before_it_is_decoded(name: str) -> None:
     begin = time.process_time()
 
     with pytest.raises(RequestError, match=r"holds more than|deeper than"):

@@ -84,7 +84,7 @@ def test_an_agent_is_a_person_and_a_daemon_has_a_user_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("line", HARDENING)
-def test_the_machines_unit_is_fenced_in(line: str) -> None:
+def test_r60_the_machines_unit_is_fenced_in(line: str) -> None:
     key, _, value = line.partition("=")
 
     assert [value] == unit()[f"Service.{key}"]
@@ -102,7 +102,7 @@ def test_a_sessions_unit_asks_for_nothing_it_cannot_have(key: str) -> None:
     assert f"Service.{key}" not in unit(system=False)
 
 
-def test_gpus_can_be_used() -> None:
+def test_r60_gpus_can_be_used() -> None:
     found = unit()
 
     assert ["char-nvidia* rw", "char-drm rw", "char-kfd rw"] == found["Service.DeviceAllow"]

@@ -82,7 +82,7 @@ def test_a_damaged_file_is_an_error_and_stays_where_it_is(tmp_path: Path) -> Non
     assert path.exists()
 
 
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+def test_r42_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"")
     (tmp_path / "relayd.db").symlink_to(tmp_path / "elsewhere")
 

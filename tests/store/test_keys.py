@@ -42,7 +42,7 @@ def test_a_key_is_made_and_found_again_with_all_its_rights(table: KeyTable) -> N
     assert digest_of(secret.reveal()) == key.digest
 
 
-def test_the_secret_is_in_no_file(table: KeyTable, tmp_path: Path) -> None:
+def test_r10_the_secret_is_in_no_file(table: KeyTable, tmp_path: Path) -> None:
     _, made = table.create("made", KeyRights(), 1000.0)
     table.create("imported", KeyRights(), 1000.0, FOREIGN)
     _, rotated = table.rotate("made", 1100.0)

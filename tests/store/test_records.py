@@ -71,7 +71,7 @@ def test_a_member_that_a_later_version_adds_is_passed_over(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps(EARLIER | {"schema": 2}), '{"replica": 3}', "\0"])
-def test_what_makes_no_sense_is_put_aside_once(tmp_path: Path, text: str) -> None:
+def test_r41_what_makes_no_sense_is_put_aside_once(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
 
     assert None is Records(tmp_path).read("a")

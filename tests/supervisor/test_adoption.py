@@ -88,7 +88,7 @@ def test_the_process_of_the_same_line_is_adopted() -> None:
     assert PLACED == adopted(record(PLACED), Planned(PLACED))
 
 
-def test_a_process_of_another_line_or_engine_is_not() -> None:
+def test_r41_a_process_of_another_line_or_engine_is_not() -> None:
     assert None is adopted(record(PLACED), Planned(replace(PLACED, context=4096)))
     assert None is adopted(record(PLACED), Planned(PLACED), engine="/bin/llama-server b2")
 

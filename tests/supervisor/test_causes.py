@@ -56,7 +56,7 @@ def test_a_template_of_the_operator_that_the_engine_does_not_know_is_named() -> 
     assert "the engine cannot read the model's chat template" == found.message
 
 
-def test_a_port_that_is_taken_is_worth_another_try() -> None:
+def test_r24_a_port_that_is_taken_is_worth_another_try() -> None:
     assert not classify(1, "couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1").hopeless
 
 

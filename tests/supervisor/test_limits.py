@@ -35,7 +35,7 @@ def test_a_process_that_is_started_inside_has_small_stacks_and_this_one_keeps_it
     assert before == resource.getrlimit(resource.RLIMIT_STACK)
 
 
-def test_a_started_process_has_its_wall_and_no_core() -> None:
+def test_r46_a_started_process_has_its_wall_and_no_core() -> None:
     with sleeping() as pid:
         limit(pid, MemoryWall(Bytes(700 * MIB)))
 

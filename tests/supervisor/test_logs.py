@@ -158,7 +158,7 @@ def test_what_was_written_after_an_offset_is_returned_also_after_a_truncation(tm
 
 
 @pytest.mark.pure
-def test_what_the_engine_repeats_of_a_request_is_left_out(tmp_path: Path) -> None:
+def test_r20_what_the_engine_repeats_of_a_request_is_left_out(tmp_path: Path) -> None:
     log = tmp_path / "r.log"
     log.write_text(
         '0.00.094.053 W srv operator(): got exception: {"error":{"message":"unknown architecture: x"}}\n'
@@ -173,7 +173,7 @@ def test_what_the_engine_repeats_of_a_request_is_left_out(tmp_path: Path) -> Non
 
 @pytest.mark.pure
 @pytest.mark.parametrize("model", ["m", "org/name", "org__name", "v1.2"])
-def test_a_models_log_stays_inside_the_folder_and_names_its_replica(model: str) -> None:
+def test_r38_a_models_log_stays_inside_the_folder_and_names_its_replica(model: str) -> None:
     path = log_path(Path("/logs"), model, 3)
 
     assert Path("/logs") == path.parent
@@ -199,7 +199,7 @@ def test_a_moment_is_written_in_utc() -> None:
         "a\u2028b",
     ],
 )
-def test_nothing_that_commands_a_terminal_is_printable(attack: str) -> None:
+def test_r50_nothing_that_commands_a_terminal_is_printable(attack: str) -> None:
     shown = printable(f"<{attack}>")
 
     assert shown.isprintable()

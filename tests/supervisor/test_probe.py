@@ -70,7 +70,7 @@ def test_health_says_whether_it_answers_and_whether_it_still_loads(
         ((401, b""), None, ProbeResult.SILENT),
     ],
 )
-def test_only_the_process_with_our_key_refuses_without_it_and_accepts_with_it(
+def test_r23_only_the_process_with_our_key_refuses_without_it_and_accepts_with_it(
     refused: Answer, accepted: Answer, expected: ProbeResult
 ) -> None:
     answers = {("/props", False): refused, ("/props", True): accepted}

@@ -16,7 +16,7 @@ from relayd.supervisor.rotation import Rotation, rescue, rotate
 pytestmark = pytest.mark.system
 
 
-def test_rotation_restarts_the_file_under_a_writer_that_appends(tmp_path: Path) -> None:
+def test_r54_rotation_restarts_the_file_under_a_writer_that_appends(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     writer = open_log(log)
     try:

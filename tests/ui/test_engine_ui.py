@@ -42,7 +42,7 @@ def test_out_of_a_terminal_a_line_is_printed_each_tenth_or_ten_seconds() -> None
     assert expected == out.getvalue().splitlines()
 
 
-def test_a_long_line_is_not_broken_nor_read_as_markup() -> None:
+def test_r51_a_long_line_is_not_broken_nor_read_as_markup() -> None:
     console, out = _console()
     text = "no archive: [/x] " + "a" * 80
     LineProgress(console, lambda: 0.0).say(text)

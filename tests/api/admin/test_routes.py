@@ -103,7 +103,7 @@ def test_only_administrators_are_let_in(
     assert (status, code) == (answer.status, answer.error["code"])
 
 
-def test_a_change_leaves_an_audit_line_with_address_and_key_and_a_look_leaves_none(
+def test_r52_a_change_leaves_an_audit_line_with_address_and_key_and_a_look_leaves_none(
     doors: Doors, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "relayd.admin"):

@@ -45,7 +45,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("raw", MALFORMED, ids=range(len(MALFORMED)))
-def test_bad_framing_is_answered_in_our_shape_and_ends_the_connection(doors: Doors, raw: bytes) -> None:
+def test_r29_bad_framing_is_answered_in_our_shape_and_ends_the_connection(doors: Doors, raw: bytes) -> None:
     async def scene() -> tuple[int, str, bytes]:
         async with doors() as client:
             reader, writer = await client.connect()

@@ -1,0 +1,1 @@
+"""What relayd promises about security, requirement by requirement."""
