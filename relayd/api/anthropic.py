@@ -14,14 +14,13 @@ from relayd.api.inference import Inference
 from relayd.dialects.anthropic_answer import (
     MessageEvents,
     MessageNames,
-    MessageWhole,
     MessageWriter,
-    WholeMessageWriter,
     error_event,
     error_type,
 )
 from relayd.dialects.anthropic_chat import as_chat
 from relayd.dialects.anthropic_request import for_engine, named
+from relayd.dialects.anthropic_whole import MessageWhole, WholeMessageWriter
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.errors import NotServedError, ThreadUnsupportedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
@@ -58,11 +57,12 @@ def _messages(
     """Have the engine's own door answer, or its chat where only that follows a format."""
     context.headers["Request-Id"] = context.request_id
     asked = for_engine(members)
-    name = context.request_id if rewrite_ids and context.named else f"msg_{uuid.uuid4().hex}"
-    names = MessageNames(name, seen.model or model.name, one_call=asked.parallel is False)
+    names = MessageNames(
+        _name(context, rewrite_ids=rewrite_ids), seen.model or model.name, asked.parallel is False
+    )
     if asked.format is None:
         return Adapted(
-            rewritten(asked.members),
+            seen.body if asked.members is members and not seen.dropped else rewritten(asked.members),
             dialect=ANTHROPIC.answering(MessageEvents(names) if seen.stream else MessageWhole(names)),
             changed=named(asked.left_out),
         )
@@ -74,6 +74,13 @@ def _messages(
         ),
         changed=named(asked.left_out),
     )
+
+
+def _name(context: RequestContext, *, rewrite_ids: bool) -> str:
+    """Return the id of a message: that of its request, which is the client's own only where it is to be."""
+    if context.named:
+        return context.request_id if rewrite_ids else f"msg_{uuid.uuid4().hex}"
+    return f"msg_{context.request_id}"
 
 
 def _counted(members: Members, _seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:

@@ -18,8 +18,7 @@ Members = Mapping[str, msgspec.Raw]
 """What a body holds, name by name; the values are still bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adapted:
+class Adapted(msgspec.Struct, frozen=True):
     """What the engine gets instead of what the client sent.
 
     Attributes:

@@ -5,10 +5,10 @@ Its clients name no model. At the root they mean the only one that can answer, t
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
 
 from relayd.api.admission import Access, Handler, RequestContext, Route
@@ -24,7 +24,7 @@ from relayd.dialects.relabelled import relabelled
 from relayd.errors import NotFoundError, NotServedError
 from relayd.router import LLAMA_SERVER, Call
 
-NATIVE = replace(OPENAI, name="native", last_event=b"")
+NATIVE = msgspec.structs.replace(OPENAI, name="native", last_event=b"")
 
 _SLOTTED = {
     "/completion": "completion",

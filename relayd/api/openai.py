@@ -94,7 +94,7 @@ def _named_as_openai(path: str, then: Adapt | None) -> Forwarding:
         if seen.model is None:
             return None
         adapted = then(members, seen, model, context) if then else None
-        return replace(adapted or Adapted(seen.body), path=f"/v1{path}")
+        return msgspec.structs.replace(adapted or Adapted(seen.body), path=f"/v1{path}")
 
     return Forwarding(path, LLAMA_SERVER[path], adapt)
 
@@ -122,7 +122,7 @@ def _naming(then: Adapt | None, *, rewrite_ids: bool) -> Adapt | None:
         adapted, name = adapted or Adapted(seen.body), context.request_id
         before = adapted.dialect.translation(stream=seen.stream) if adapted.dialect else None
         translation = NamedEvents(name, before) if seen.stream else NamedWhole(name, before)
-        return replace(adapted, dialect=OPENAI.answering(translation))
+        return msgspec.structs.replace(adapted, dialect=OPENAI.answering(translation))
 
     return adapt
 

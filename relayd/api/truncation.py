@@ -26,8 +26,8 @@ async def fitted(name: str, members: Members, model: ModelView, beside: Beside) 
     tokens fits in any case. A model that is not in memory is not loaded for it: then the engine refuses what
     is too long.
     """
-    most = model.window
-    if not most or bytes(members.get("truncate", b"")) == b"false" or len(members.get(name, b"")) <= most:
+    most = model.window - 1  # the engine wants room for one more
+    if most < 1 or bytes(members.get("truncate", b"")) == b"false" or len(members.get(name, b"")) <= most:
         return members
     try:
         given = _texts.decode(members[name])

@@ -5,16 +5,13 @@ it has ended the one before, sends the signature of reasoning after the text, le
 the first token makes no text, and gives `end_turn` where a stop sequence ended the answer.
 """
 
-from typing import Any
-
 import msgspec
 
 from relayd.dialects.chat_answer import AnswerCost
-from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter, data_of, named_event
 from relayd.errors import UpstreamError
 
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 """Why a chat answer ended, in Anthropic's words."""
 
 _KINDS = {"text_delta": "text", "thinking_delta": "thinking"}
@@ -142,7 +139,7 @@ class MessageWriter:
             "cache_read_input_tokens": counts.cached,
             "output_tokens": counts.completion,
         }
-        self.end(_REASONS.get(reason, "end_turn"), None, usage)
+        self.end(REASONS.get(reason, "end_turn"), None, usage)
 
     def end(self, reason: object, sequence: object, usage: object) -> None:
         """Write why the message ended, and that it did."""
@@ -300,98 +297,3 @@ class MessageEvents:
         if engine_index == self._writer.index:
             kinds = (name for name, block in _KINDS.items() if self._writer.is_open(block))
             self._passing = _DELTA % (engine_index, next(kinds, "input_json_delta").encode())
-
-
-class MessageWhole(CollectedAnswer):
-    """Mends an answer of the engine's own that comes as a whole.
-
-    Args:
-        names: What the answer is called.
-    """
-
-    def __init__(self, names: MessageNames) -> None:
-        super().__init__()
-        self._names = names
-
-    def end(self) -> bytes:
-        """Return the whole answer.
-
-        Raises:
-            UpstreamError: The engine's own is not what it should be.
-        """
-        try:
-            message = msgspec.json.decode(self.collected(), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise UpstreamError("The replica's answer is not a message.") from error
-        message |= {"id": self._names.id, "model": self._names.model}
-        if message.get("stop_sequence") is not None:
-            message["stop_reason"] = "stop_sequence"
-        calls = [block for block in message.get("content") or () if block.get("type") == "tool_use"]
-        for block in calls:
-            block["id"] = tool_use_id(block.get("id"))
-        if self._names.one_call and len(calls) > 1:
-            message["content"] = [block for block in message["content"] if block not in calls[1:]]
-        return _encode(message)
-
-
-class WholeMessageWriter:
-    """Makes a message of an answer to a chat request.
-
-    Args:
-        names: What the answer is called.
-    """
-
-    def __init__(self, names: MessageNames) -> None:
-        self._names = names
-        self._content: list[dict[str, Any]] = []
-        self._calls: list[dict[str, Any]] = []
-        self._made = b""
-
-    def __repr__(self) -> str:
-        return f"<WholeMessageWriter {self._names.id} blocks={len(self._content)}>"
-
-    def begin(self) -> None:
-        """Begin with nothing."""
-
-    def think(self, text: str) -> None:
-        """Take the reasoning."""
-        self._content.append({"type": "thinking", "thinking": text, "signature": ""})
-
-    def say(self, text: str) -> None:
-        """Take the text."""
-        self._content.append({"type": "text", "text": text})
-
-    def call(self, call_id: str, name: str) -> None:
-        """Take a call of a tool."""
-        call: dict[str, Any] = {"type": "tool_use", "id": tool_use_id(call_id), "name": name, "input": {}}
-        if not (self._names.one_call and self._calls):
-            self._content.append(call)
-        self._calls.append(call)
-
-    def argue(self, text: str) -> None:
-        """Take the last call's arguments."""
-        try:
-            self._calls[-1]["input"] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            self._calls[-1]["input"] = {}
-
-    def finish(self, reason: str, counts: AnswerCost) -> None:
-        """Make the message."""
-        usage = {
-            "input_tokens": counts.prompt - counts.cached,
-            "cache_read_input_tokens": counts.cached,
-            "output_tokens": counts.completion,
-        }
-        self._made = _encode({
-            "id": self._names.id, "type": "message", "role": "assistant", "model": self._names.model,
-            "content": self._content, "stop_reason": _REASONS.get(reason, "end_turn"), "stop_sequence": None,
-            "usage": usage,
-        })  # fmt: skip
-
-    def fail(self, kind: str, message: str) -> None:
-        """Make an error: a whole answer is never one."""
-        self._made = _encode({"type": "error", "error": {"type": kind, "message": message}})
-
-    def take(self) -> bytes:
-        """Return the message."""
-        return self._made

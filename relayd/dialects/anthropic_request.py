@@ -8,7 +8,6 @@ asked for in a chat request, so the whole conversation becomes one (`anthropic_c
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,6 +28,11 @@ _PLAIN_BLOCKS = frozenset({"text", "image", "tool_use", "tool_result", "thinking
 _PLAIN_SOURCES = frozenset({"", "base64", "url"})
 _DROPPED_BLOCKS = frozenset({"redacted_thinking"})
 _LIST = ord("[")
+_NO_MESSAGES = msgspec.Raw(b"[]")
+_REWRITTEN = frozenset({
+    "chat_template_kwargs", "output_config", "output_format", "system", "thinking", "tool_choice", "tools",
+})  # fmt: skip
+"""Members that may have to be changed, beside the messages."""
 
 
 class _Source(msgspec.Struct, frozen=True, gc=False):
@@ -72,8 +76,7 @@ _object = msgspec.json.Decoder(dict[str, object] | None)
 _anything = msgspec.json.Decoder(object)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineMessages:
+class EngineMessages(msgspec.Struct, frozen=True):
     """A request as the engine's own `/v1/messages` reads it.
 
     Attributes:
@@ -95,6 +98,8 @@ def for_engine(members: Members) -> EngineMessages:
     Raises:
         RequestError: It holds what cannot be shown to a model.
     """
+    if _REWRITTEN.isdisjoint(members) and _shown(members.get("messages", _NO_MESSAGES)) is None:
+        return EngineMessages(members)
     changed = dict(members)
     _replace(changed, "system", _without_billing)
     _replace(changed, "messages", _shown)

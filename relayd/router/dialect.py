@@ -6,7 +6,7 @@ not come from here, so a second API is a second value in a file of its own.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -102,9 +102,8 @@ class Translator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One API.
+class Dialect(msgspec.Struct, frozen=True):
+    """One API; a struct, as each translated answer has one of its own.
 
     Attributes:
         name: Its name, for logs.
@@ -130,4 +129,4 @@ class Dialect:
         def one(*, stream: bool) -> Translation:  # noqa: ARG001 - the name is the protocol's
             return translation
 
-        return replace(self, translation=one, **changes)
+        return msgspec.structs.replace(self, translation=one, **changes)

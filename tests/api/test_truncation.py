@@ -15,7 +15,7 @@ from tests.api.conftest import view
 
 pytestmark = pytest.mark.pure
 
-EMBED = replace(view("embed"), context=4, abilities=("embedding",))
+EMBED = replace(view("embed"), context=5, abilities=("embedding",))
 
 
 class Tokenizer(Beside):

@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 
-from relayd.dialects.anthropic_answer import (
-    MessageEvents,
-    MessageNames,
-    MessageWhole,
-    MessageWriter,
-    WholeMessageWriter,
-    tool_use_id,
-)
+from relayd.dialects.anthropic_answer import MessageEvents, MessageNames, MessageWriter, tool_use_id
+from relayd.dialects.anthropic_whole import MessageWhole, WholeMessageWriter
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.errors import UpstreamError
 from tests.dialects.engine import CHAT_CALL, CHAT_THOUGHT, MESSAGE_CALL, MESSAGE_THOUGHT, chat_whole
@@ -214,3 +208,17 @@ def test_a_whole_answer_that_cannot_be_read_is_the_replicas_fault(subject: Messa
 
     with pytest.raises(UpstreamError):
         subject.end()
+
+
+@pytest.mark.parametrize("text", ["plain", 'says "id":"x" and "model":"y"', "\\", 'a \\" b', "stop_sequence"])
+@pytest.mark.parametrize("name", ["msg_1", 'odd "name" \\1 \\g<0>'])
+def test_a_message_of_text_is_renamed_as_one_that_is_read_whole(text: str, name: str) -> None:
+    message = {
+        "id": "chatcmpl-1", "type": "message", "role": "assistant",
+        "content": [{"type": "text", "text": text}],
+        "model": 'qwen"', "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 1},
+    }  # fmt: skip
+    answer = MessageWhole(MessageNames(name, name))
+    answer.feed(json.dumps(message, separators=(",", ":")).encode())
+
+    assert message | {"id": name, "model": name} == json.loads(answer.end())

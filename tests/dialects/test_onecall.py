@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from relayd.dialects.anthropic_answer import MessageEvents, MessageNames, MessageWhole, WholeMessageWriter
+from relayd.dialects.anthropic_answer import MessageEvents, MessageNames
+from relayd.dialects.anthropic_whole import MessageWhole, WholeMessageWriter
 from relayd.dialects.chat_answer import AnswerCost
 from relayd.dialects.onecall import OneCallEvents, OneCallWhole
 
