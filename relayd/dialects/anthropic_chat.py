@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from relayd.dialects.anthropic_request import EngineMessages
+from relayd.dialects.toolchoice import REQUIRED
 from relayd.errors import RequestError
 
 _SAME = ("temperature", "top_p", "top_k", "stream", "chat_template_kwargs", "model")
@@ -31,6 +32,8 @@ def as_chat(asked: EngineMessages) -> bytes:
         body["tools"] = [_function(tool) for tool in tools]
         choice: dict[str, Any] = members.get("tool_choice") or {}
         body["tool_choice"] = _CHOICES.get(choice.get("type", ""), "auto")
+        if body["tool_choice"] == REQUIRED:
+            body.pop("response_format", None)  # a format is that of a text, and the engine would write one
         if asked.parallel is not None:
             body["parallel_tool_calls"] = asked.parallel
     if body.get("stream"):

@@ -12,7 +12,7 @@ import msgspec
 
 from relayd.dialects.responses_items import FindItem, ItemsAsMessages, joined_instructions
 from relayd.dialects.responses_tools import Json, OfferedTools, offer
-from relayd.dialects.toolchoice import NONE, read_choice, select
+from relayd.dialects.toolchoice import NONE, REQUIRED, read_choice, select
 from relayd.errors import RequestError
 
 _HANDLED = frozenset({
@@ -132,3 +132,5 @@ def _choose(body: Json, asked: Json, tools: OfferedTools) -> None:
         body.pop("parallel_tool_calls", None)
         return
     body["tools"], body["tool_choice"] = chosen, choice.mode
+    if choice.mode == REQUIRED:
+        body.pop("response_format", None)  # a format is that of a text, and the engine would write one

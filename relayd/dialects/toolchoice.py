@@ -121,7 +121,9 @@ def followed(members: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | Non
         RequestError: The choice cannot be followed.
     """
     raw = members.get("tool_choice")
-    if raw is None or bytes(raw) in (b'"auto"', b'"required"', b"null"):
+    if raw is None or bytes(raw) in (b'"auto"', b"null"):
+        return None
+    if bytes(raw) == b'"required"' and "response_format" not in members:
         return None
     choice = read_choice(raw)
     tools = select(_tools.decode(members.get("tools", b"null")) or (), choice)
@@ -131,6 +133,8 @@ def followed(members: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | Non
     elif tools:
         changed["tools"] = msgspec.Raw(msgspec.json.encode(tools))
         changed["tool_choice"] = msgspec.Raw(b'"%b"' % choice.mode.encode())
+        if choice.mode == REQUIRED:
+            changed.pop("response_format", None)  # that of a text, which the engine would write instead
     return changed
 
 

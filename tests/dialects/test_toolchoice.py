@@ -103,3 +103,25 @@ def test_a_choice_that_cannot_be_followed_is_refused(choice: object, tools: obje
 
 def test_a_tool_that_is_no_object_has_no_name() -> None:
     assert sent({"type": "allowed_tools", "tools": []}, [7]) == {"messages": [], "parallel_tool_calls": True}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
+def test_a_call_that_must_be_made_has_no_format_of_a_text(choice: object) -> None:
+    body = {
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "tool_choice": choice,
+        "response_format": {"type": "json_object"},
+    }
+    members = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in body.items()}
+
+    changed = followed(members)
+
+    assert changed is not None
+    assert "response_format" not in changed
+    assert b'"required"' == bytes(changed["tool_choice"])
+
+
+def test_a_call_that_may_be_made_leaves_the_format() -> None:
+    members = {"tool_choice": msgspec.Raw(b'"auto"'), "response_format": msgspec.Raw(b"{}")}
+
+    assert followed(members) is None
