@@ -16,9 +16,10 @@ from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
 from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
-from relayd.api.forwarding import Forwarding
+from relayd.api.forwarding import Forwarding, Members
 from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
+from relayd.dialects.preset import Preset
 from relayd.errors import (
     NotFoundError,
     NotLoadedError,
@@ -48,6 +49,7 @@ from relayd.router import (
     fingerprint,
     judge,
     open_body,
+    with_additions,
 )
 from relayd.scheduler.ask import Ask
 from relayd.units import KIB, Bytes, mib
@@ -237,12 +239,16 @@ class Inference:
         headers = delivery.context.headers
         with self.dispatcher.open(ask, record) as lease:
             asked = delivery.request.headers.get("X-Relayd-Progress")
-            if (comments := self.progress) and call.stream and comments.are_for(asked, client, dialect):
+            if (
+                (comments := self.progress)
+                and call.answers_events
+                and comments.are_for(asked, client, dialect)
+            ):
                 answering = comments.forward(self.proxy, client, call, lease, dialect, headers)
             else:
                 answering = self.proxy.forward(client, call, lease, dialect, headers)
             if limits:
-                with TimeLimitWatch(lease, limits, stream=call.stream):
+                with TimeLimitWatch(lease, limits, stream=call.answers_events):
                     await answering
             else:
                 await answering
@@ -284,15 +290,25 @@ class Inference:
                 hold.keep(len(adapted.body))
                 _note(adapted.changed, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
-                call = await self._preset(call, model, context)
+                call = await self._completed(call, opened.members, seen.width, model, context)
                 return model, seen.width, call, adapted.dialect or dialect
         call = Call(forwarding.path, seen.body, seen.stream)
-        return model, seen.width, await self._preset(call, model, context), dialect
+        call = await self._completed(call, opened.members, seen.width, model, context)
+        return model, seen.width, call, dialect
 
-    async def _preset(self, call: Call, model: ModelView, context: RequestContext) -> Call:
+    async def _completed(
+        self, call: Call, members: Members, width: int, model: ModelView, context: RequestContext
+    ) -> Call:
+        """Return a call with what a virtual model presets, and with what the engine is asked for besides."""
+        if model.preset is not None:
+            call = await self._preset(call, model.preset, context)
+            members = open_body(call.body).members
+        if len(call.body) > _LARGE:
+            return await self._aside(with_additions, call, members, width)
+        return with_additions(call, members, width)
+
+    async def _preset(self, call: Call, preset: Preset, context: RequestContext) -> Call:
         """Return what the engine gets of a request to a virtual model."""
-        if (preset := model.preset) is None:
-            return call
         accepted = LLAMA_SERVER[call.path].members.keys() | self.unlisted.extra
         if len(call.body) > _LARGE:
             body, changes = await self._aside(preset.apply, call.body, accepted)

@@ -66,7 +66,7 @@ def make_ask(
         context.klass,
         found.chain,
         deadline,
-        call.stream,
+        call.answers_events,
         context.session or found.session,
         context.key or context.session or peer,
         len(call.body),

@@ -1,5 +1,6 @@
 """One request to one replica."""
 
+from relayd.router.additions import with_additions
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.beside import Beside
 from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
@@ -65,4 +66,5 @@ __all__ = [
     "judge",
     "open_body",
     "peek",
+    "with_additions",
 ]

@@ -11,6 +11,7 @@ import msgspec
 
 from relayd.router.collect import Collector
 from relayd.router.collectors import ChatCollector, NativeCollector, TextCollector
+from relayd.router.headers import Call
 from relayd.router.message_collector import MessageCollector
 
 _LONG_BYTES = 1024
@@ -78,6 +79,27 @@ _OF_PLAIN: Mapping[str, tuple[Additions, Additions]] = {
 """Paths of the engine that can be asked for a stream."""
 
 
+def with_additions(call: Call, members: Mapping[str, msgspec.Raw], width: int) -> Call:
+    """Return what a replica gets for a call that is as its client wants it.
+
+    Args:
+        call: As the engine could carry it out.
+        members: Of the body as the client wrote it; where that was rewritten for the engine, names stayed.
+        width: Slots that the request takes.
+    """
+    body = call.body
+    added = additions_to(call.path, members, stream=call.stream, width=width, body_bytes=len(body))
+    if added is NO_ADDITIONS:
+        return call
+    return Call(
+        call.path,
+        added.added_to(body),
+        stream=True,
+        collector=added.collector,
+        hides_progress=added.hides_progress,
+    )
+
+
 def additions_to(
     path: str, members: Mapping[str, msgspec.Raw], *, stream: bool, width: int, body_bytes: int
 ) -> Additions:
@@ -93,14 +115,14 @@ def additions_to(
     if (of_plain := _OF_PLAIN.get(path)) is None or not members:
         return NO_ADDITIONS
     is_long = body_bytes >= _LONG_BYTES
+    if width != 1 or not (stream or _is_collectable(members)):
+        return NO_ADDITIONS
     if stream:
         return _OF_STREAMS[is_long and "return_progress" not in members]
-    if width != 1 or _is_plain_only(members):
-        return NO_ADDITIONS
     return of_plain[is_long]
 
 
-def _is_plain_only(members: Mapping[str, msgspec.Raw]) -> bool:
+def _is_collectable(members: Mapping[str, msgspec.Raw]) -> bool:
     if _PLAIN_ONLY.isdisjoint(members):
-        return False
-    return any(bytes(members[name]) not in _UNSET for name in _PLAIN_ONLY & members.keys())
+        return True
+    return all(bytes(members[name]) in _UNSET for name in _PLAIN_ONLY & members.keys())

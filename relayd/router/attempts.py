@@ -10,6 +10,8 @@ from typing import Self
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
+from relayd.router.collect import Collector, FailureCollector, begins_with_failure
+from relayd.router.collecting import Collecting
 from relayd.router.dialect import Problem
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
@@ -26,7 +28,7 @@ _MOVED = "the answer did not begin while another replica was free"
 
 
 class Reply:
-    """A replica's answer that has begun; leaving the `with` block gives its connection back.
+    """A replica's answer that has begun, or is collected; leaving the `with` block gives its connection back.
 
     Attributes:
         endpoint: Who answers.
@@ -34,12 +36,13 @@ class Reply:
         problem: Why the engine refused; None when the request is carried out.
     """
 
-    __slots__ = ("_hold", "_pools", "_upstream", "endpoint", "head", "problem")
+    __slots__ = ("_hold", "_pools", "_upstream", "_whole", "endpoint", "head", "problem")
 
     def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream, hold: Hold) -> None:
         self.endpoint = endpoint
         self.head: Head = upstream.head
         self.problem: Problem | None = None
+        self._whole: bytes | None = None
         self._pools = pools
         self._upstream = upstream
         self._hold = hold
@@ -58,7 +61,29 @@ class Reply:
             OSError: The connection ended or fell silent, or the sink did.
             UpstreamError: The framing is broken.
         """
-        return self._upstream.relay(sink)
+        if self._whole is None:
+            return self._upstream.relay(sink)
+        sink.take(self._whole)
+        return nothing()
+
+    def collector_of(self, call: Call) -> Collector | None:
+        """Return what the whole stream goes to before any of it is passed on; None for any other answer."""
+        if not self.head.is_event_stream:
+            return None
+        if call.collector is not None:
+            return call.collector()
+        return FailureCollector() if begins_with_failure(self._upstream.first_bytes) else None
+
+    async def collect(self, collector: Collector) -> None:
+        """Take a stream until it is over, and be the plain answer, or the refusal, that its events make.
+
+        Raises:
+            OSError: The connection ended or fell silent.
+            UpstreamError: The stream is broken.
+        """
+        await self._upstream.relay(Collecting(collector, self.head))
+        self._whole, self.problem = collector.finish(), collector.problem
+        self.head = self.head.of_plain(len(self._whole), self.problem.status if self.problem else 200)
 
     def release(self) -> None:
         """Give the connection back; that of an unfinished answer is left, which cancels the request."""
@@ -71,6 +96,10 @@ class Reply:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pools.give_back(self._upstream, self._hold)
+
+
+async def nothing() -> None:
+    """Wait for nothing."""
 
 
 class Attempts:
@@ -113,6 +142,8 @@ class Attempts:
             try:
                 upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
                 reply = Reply(self._pools, endpoint, upstream, lease.hold)
+                if (collector := reply.collector_of(call)) is not None:
+                    await self._collect(reply, collector)
                 if reply.head.is_success or self._is_final(reply, call, lease, failed_inside):
                     return reply
             except asyncio.CancelledError:
@@ -136,6 +167,14 @@ class Attempts:
                 failed_inside += status != _LOADING
             lease.failed(hung_up=is_lost)
 
+    async def _collect(self, reply: Reply, collector: Collector) -> None:
+        """Have a reply come to its end; one that does not gives its connection back."""
+        try:
+            await reply.collect(collector)
+        except BaseException:
+            reply.release()
+            raise
+
     async def _note_lost(self, endpoint: Endpoint, call: Call, lease: Lease, hung_up: int) -> None:
         """Take note of a replica that hung up; before a third one gets the request, wait to know why.
 
@@ -153,7 +192,7 @@ class Attempts:
         Raises:
             UpstreamError: It refuses without a reason, or relayd itself.
         """
-        problem = reply.problem = self._explain(reply)
+        problem = reply.problem = reply.problem or self._explain(reply)
         if judge(problem) is Fault.MEMORY:
             lease.suspects.starved(reply.endpoint, call)
         return _is_final(reply, failed_inside)

@@ -111,7 +111,7 @@ class Collector(ABC):
         self._kept, self._kept_bytes = [], 0
 
     def finish(self) -> bytes:
-        """Return the whole answer.
+        """Return the whole answer; nothing if the engine gave up.
 
         Raises:
             UpstreamError: The stream ended before its last event, or is not one of the engine's.
@@ -119,7 +119,7 @@ class Collector(ABC):
         self.fold()
         if not self.is_over:
             raise UpstreamError("The replica closed an event stream before its last event.")
-        return self._whole()
+        return b"" if self.problem else self._whole()
 
     def _read_all(self, events: bytes) -> None:
         found = [line[len(_DATA) :] for line in events.split(b"\n") if line.startswith(_DATA)]
@@ -175,12 +175,20 @@ def problem_in(event: bytes) -> Problem:
     return Problem.of_engine(status, event if found.error else b'{"error":%b}' % event)
 
 
-_ERRORS = (b'data: {"error":', b"event: error\n")
+_FAILURES = (b'data: {"error":', b"event: error\n")
 
 
-def early_problem(payload: bytes) -> Problem | None:
-    """Return why the engine gave up at once, if a stream begins with that."""
-    if not payload.startswith(_ERRORS):
-        return None
-    begins = payload.find(_DATA) + len(_DATA)
-    return problem_in(payload[begins : payload.find(b"\n", begins)])
+def begins_with_failure(held: bytes) -> bool:
+    """Return whether the engine gave up at once, from the first bytes of a stream in its chunk framing."""
+    return held.startswith(_FAILURES, held.find(b"\n") + 1)
+
+
+class FailureCollector(Collector):
+    """A stream that is nothing but an error."""
+
+    def _read(self, events: list[bytes]) -> None:
+        for event in events:
+            self._failed(event)
+
+    def _whole(self) -> bytes:
+        return b""

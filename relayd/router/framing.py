@@ -11,7 +11,7 @@ from typing import ClassVar
 from relayd.errors import UpstreamError
 
 _LONGEST_LINE = 8192
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 
 
 class Framing:
@@ -88,7 +88,7 @@ class Chunked(Framing):
         """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
         if self._is_between:
-            if self.pieces is None and data.endswith(b"\r\n") and (size := _CHUNK_SIZE.match(data)):
+            if self.pieces is None and data.endswith(b"\r\n") and (size := CHUNK_SIZE.match(data)):
                 payload = int(size[1], 16)
                 if payload and size.end() + payload + 2 == end:  # one whole chunk, as an event comes
                     return end
@@ -111,7 +111,7 @@ class Chunked(Framing):
     def _pass_whole(self, data: bytes) -> int:
         """Step over the chunks that are here as a whole, as most are, and return where the rest begins."""
         position, length = 0, len(data)
-        while position < length and (size := _CHUNK_SIZE.match(data, position)) is not None:
+        while position < length and (size := CHUNK_SIZE.match(data, position)) is not None:
             start = size.end()
             end = start + int(size[1], 16)
             if start == end or not data.startswith(b"\r\n", end):
@@ -137,7 +137,7 @@ class Chunked(Framing):
             self._is_chunk_open = False
             if line != b"\r\n":
                 raise UpstreamError("The replica sent a chunk longer than announced.")
-        elif _CHUNK_SIZE.fullmatch(line):
+        elif CHUNK_SIZE.fullmatch(line):
             self._left = int(line, 16)
             self._in_trailers = not self._left
             self._is_chunk_open = not self._in_trailers

@@ -1,7 +1,7 @@
 """Which request head does a replica get, and which header fields of its answer may pass on?"""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -9,6 +9,7 @@ import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
+from relayd.router.collect import Collector
 from relayd.router.framing import Chunked, Counted, Framing, UntilClose
 
 OWN_FIELDS: Mapping[str, str] = MappingProxyType({"Server": "relayd", "X-Content-Type-Options": "nosniff"})
@@ -18,6 +19,7 @@ _MOST_FIELDS = 128
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_JSON = "application/json; charset=utf-8"
 _LENGTH_NAME = b"\r\nContent-Length: "
 _MOST_DIGITS = 18
 _ONE_LINE = re.compile(r"[\t\x20-\x7e]*")
@@ -41,6 +43,8 @@ class Call(msgspec.Struct, frozen=True):
         content_type: Of the body; without a body it is not sent.
         method: GET or POST.
         with_key: Whether the replica's key goes along.
+        collector: Makes the plain answer that the client asked for of those events; None passes them on.
+        hides_progress: The events that state how far the prompt is are not for the client.
     """
 
     path: str
@@ -49,6 +53,13 @@ class Call(msgspec.Struct, frozen=True):
     content_type: str = "application/json"
     method: str = "POST"
     with_key: bool = True
+    collector: Callable[[], Collector] | None = None
+    hides_progress: bool = False
+
+    @property
+    def answers_events(self) -> bool:
+        """Whether the client gets events."""
+        return self.stream and self.collector is None
 
     @classmethod
     def get(cls, path: str, *, with_key: bool = True) -> "Call":
@@ -97,6 +108,11 @@ class Head(msgspec.Struct, frozen=True):
     is_event_stream: bool = False
     is_success: bool = True
 
+    def of_plain(self, length: int, status: int) -> "Head":
+        """Return the head of the plain answer, or of the refusal, that was made of this stream."""
+        passing = _of_plain(self.passing)
+        return Head(status, length, chunked=False, keep_alive=True, passing=passing, is_success=status < 300)
+
     def framing(self, pieces: list[bytes] | None = None) -> Framing:
         """Return a walk over this body; `pieces`, if given, takes its payload."""
         if self.chunked:
@@ -141,6 +157,12 @@ def _read_head(raw: bytes) -> Head:
     keep_alive = is_newest and "close" not in hop
     passing, is_success = tuple(_passing(fields, hop)), 200 <= status < 300
     return Head(status, length, chunked, keep_alive, passing, stream, is_success)
+
+
+@lru_cache(maxsize=32)
+def _of_plain(passing: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    others = (field for field in passing if field[0] not in {"Content-Type", "X-Accel-Buffering"})
+    return ("Content-Type", _JSON), *others
 
 
 def _passing(fields: Iterable[tuple[str, str]], hop: set[str]) -> Iterator[tuple[str, str]]:

@@ -183,8 +183,12 @@ class Pools:
             self._on_owed(upstream.pool.endpoint.replica)
 
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
+        """Count the slot as free; where a prompt was being read, once the engine is done with its batch."""
         self._left.pop(upstream).cancel()
-        release()
+        if upstream.is_in_prefill and (seconds := upstream.pool.batch_seconds):
+            asyncio.get_running_loop().call_later(seconds, release)
+        else:
+            release()
 
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
@@ -193,6 +197,10 @@ class Pools:
         self._with_idle.discard(pool)
         while pool.idle:
             pool.idle.pop().close()
+
+    def batch_seconds(self, endpoint: Endpoint) -> float:
+        """Return how long a replica takes for a batch of a prompt; 0 when that is not known yet."""
+        return self._pool_of(endpoint).batch_seconds
 
     def owes(self, replica: str) -> bool:
         """Return whether a replica owes the end of a request that was left; reading counters delays it."""

@@ -110,7 +110,7 @@ class Proxy:
                 await self._refuse(client, reply.problem, own, dialect)
                 return
             answer = self._answer(client, call, reply.head, own, dialect)
-            if call.stream and record.ask and record.ask.width > 1:
+            if call.answers_events and record.ask and record.ask.width > 1:
                 answer.sum_usage()
             record.began(reply.head.status)
             try:
@@ -194,7 +194,7 @@ class Proxy:
     ) -> ClientAnswer:
         """Return the answer that carries a replica's to this client at the least cost."""
         stall_seconds = self._write_stall_seconds
-        translation = dialect.translation(stream=call.stream)
+        translation = dialect.translation(stream=call.answers_events)
         if translation is None and can_splice(client, head):
             return Splice(client, head, own, dialect, stall_seconds)
         return ReplicaAnswer(client, head, own, dialect, translation, stall_seconds=stall_seconds)

@@ -17,6 +17,7 @@ from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
 from relayd.router.framing import Framing
 from relayd.router.headers import Call, Head, parse_head
+from relayd.router.prefill import Prefill
 from relayd.units import KIB
 
 _LONGEST_HEAD = 32 * KIB
@@ -34,12 +35,18 @@ class ReplicaPool:
         endpoint: Whose they are.
         idle: Those that wait for a request; the one that was used last stands at the end.
         every: All of them, as long as they are open.
+        batch_seconds: How long the engine takes for a batch of a prompt; 0 until that is known.
     """
 
     endpoint: Endpoint
     idle: "deque[Upstream]" = field(default_factory=deque)
     every: "WeakSet[Upstream]" = field(default_factory=WeakSet)
+    batch_seconds: float = 0.0
     _openings: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)
+
+    def note_batch(self, seconds: float) -> None:
+        """Take note of how long a batch took; a longer one counts at once, a shorter one by and by."""
+        self.batch_seconds = max(seconds, (3 * self.batch_seconds + seconds) / 4)
 
     def opening(self, call: Call) -> bytes:
         """Return the head of a request up to the length of its body, made once for each kind of request."""
@@ -97,6 +104,7 @@ class Upstream(asyncio.Protocol):
         self.last_byte_at = 0.0
         self._on_end: Callable[[], None] | None = None
         self._lost = False
+        self._prefill: Prefill | None = None
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
@@ -131,6 +139,7 @@ class Upstream(asyncio.Protocol):
         self._begun = b""
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
+        self._prefill = Prefill(self.pool.note_batch) if call.hides_progress else None
         self.last_byte_at = self._loop.time()
         self._pause = pause = Pause()
         if self.error is None:
@@ -175,6 +184,16 @@ class Upstream(asyncio.Protocol):
                 await self._pause
         if self.error is not None:
             raise self.error
+
+    @property
+    def first_bytes(self) -> bytes:
+        """What came first of a body that `ask` held back, framing included."""
+        return self._held[0] if self._held else b""
+
+    @property
+    def is_in_prefill(self) -> bool:
+        """Whether nothing but the progress of its prompt has come."""
+        return self._prefill is not None and not self._prefill.is_over
 
     @property
     def is_unfinished(self) -> bool:
@@ -276,6 +295,7 @@ class Upstream(asyncio.Protocol):
             self.head = head
             self._framing = head.framing()
             self._enough = self._enough if head.is_success else _HELD_BACK
+            self._prefill = self._prefill if head.chunked else None
 
     def _end(self, data: bytes, taken: int) -> None:
         """Pass on the end of an answer; what comes behind it ends the connection."""
@@ -283,18 +303,21 @@ class Upstream(asyncio.Protocol):
             data = data[:taken]
             self.close()
         if self._sink is None:
-            self._held.append(data)
+            self._held.append(self._without_progress(data))
         elif data:
             self._sink.take(data)
         self._wake()
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
-        if data and self._on_end is None:
+        if self._on_end is None and data and (data := self._without_progress(data)):
             self._held.append(data)
             self._enough -= len(data)
             if self._enough <= 0:
                 self._wake()
+
+    def _without_progress(self, data: bytes) -> bytes:
+        return data if self._prefill is None else self._prefill.feed(data)
 
     def _pause_reading(self) -> None:
         """Read no more until the sink has room, unless nothing more comes."""

@@ -16,7 +16,19 @@ from relayd.api.served import behind, over_aiohttp
 from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
-from relayd.router import LLAMA_SERVER, Call, Dialect, Dispatcher, Exchanges, Pools, Proxy, Recipient, peek
+from relayd.router import (
+    LLAMA_SERVER,
+    Call,
+    Dialect,
+    Dispatcher,
+    Exchanges,
+    Pools,
+    Proxy,
+    Recipient,
+    judge,
+    open_body,
+    with_additions,
+)
 from relayd.scheduler import (
     Abandoned,
     Arrived,
@@ -107,9 +119,10 @@ class Front:
     async def handle(self, request: Incoming, client: Recipient, _context: RequestContext) -> None:
         self.places = Places(*self.endpoints)
         with self.exchanges.begin("request-7", CHAT_PATH, "team") as record:
-            seen = peek(b"".join([part async for part in request.content.iter_any()]), CHAT)
+            opened = open_body(b"".join([part async for part in request.content.iter_any()]))
+            seen = judge(opened, CHAT)
             with self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record) as lease:
-                call = Call(CHAT_PATH, seen.body, seen.stream)
+                call = with_additions(Call(CHAT_PATH, seen.body, seen.stream), opened.members, 1)
                 await self._proxy.forward(client, call, lease, self.dialect)
 
     def door(self) -> Door:

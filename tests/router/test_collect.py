@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from relayd.errors import UpstreamError
-from relayd.router.collect import Collector, early_problem
+from relayd.router.collect import Collector, FailureCollector, begins_with_failure
 from relayd.router.collectors import ChatCollector, NativeCollector, TextCollector
 from relayd.router.message_collector import MessageCollector
 from tests.dialects.engine import CHAT_THOUGHT, MESSAGE_CALL, MESSAGE_THOUGHT, chat_call, chat_text
+from tests.fakes.replica import chunk
 
 pytestmark = pytest.mark.pure
 
@@ -208,10 +209,13 @@ def test_an_error_in_the_stream_is_the_problem_that_the_plain_request_would_have
     collector.feed(stream[: stream.index(b"\n\n") + 2] + failure)
     collector.fold()
 
-    assert collector.problem == early_problem(failure)
+    at_once = FailureCollector()
+    at_once.feed(failure)
+    at_once.fold()
+    assert collector.problem == at_once.problem
     assert collector.problem is not None
     assert (500, FAILURE["message"]) == (collector.problem.status, collector.problem.message)
-    assert None is early_problem(stream)
+    assert [True, False] == [begins_with_failure(chunk(one)) for one in (failure, stream)]
 
 
 def test_an_event_that_is_no_json_or_of_another_shape_is_an_error_of_the_replica() -> None:

@@ -1,0 +1,58 @@
+"""How far has the engine read a prompt, and how long does it take for a batch of it (prefill)?
+
+With `return_progress` a stream begins with one chunk for each batch. A client that did not ask for them gets
+none of them, and its answer begins with the first chunk of another kind.
+"""
+
+import re
+from collections.abc import Callable
+
+from relayd.router.framing import CHUNK_SIZE
+
+_PROGRESS = re.compile(rb'"prompt_progress":\{"total":\d+,"cache":\d+,"processed":\d+,"time_ms":(\d+)')
+"""The engine's own form (`result_prompt_progress::to_json`); in a text its quotes would be escaped."""
+
+
+class Prefill:
+    """Takes the progress of a prompt out of the beginning of a stream.
+
+    Args:
+        on_batch: Called with the seconds that a batch took.
+
+    Attributes:
+        is_over: Something else than progress has come.
+    """
+
+    __slots__ = ("_begun", "_last_ms", "_on_batch", "is_over")
+
+    def __init__(self, on_batch: Callable[[float], None]) -> None:
+        self.is_over = False
+        self._on_batch = on_batch
+        self._begun = b""
+        self._last_ms: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Prefill last_ms={self._last_ms} over={self.is_over}>"
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes with their chunk framing, and return what of them is not progress; empty so far."""
+        if self.is_over:
+            return data
+        data, self._begun = self._begun + data, b""
+        while size := CHUNK_SIZE.match(data):
+            end = size.end() + int(size[1], 16) + len(b"\r\n")
+            if len(data) < end:
+                break
+            progress = _PROGRESS.search(data, size.end(), end)
+            if progress is None:
+                self.is_over = True
+                return data
+            self._note(int(progress[1]))
+            data = data[end:]
+        self._begun = data
+        return b""
+
+    def _note(self, time_ms: int) -> None:
+        if self._last_ms is not None:
+            self._on_batch((time_ms - self._last_ms) / 1000)
+        self._last_ms = time_ms
