@@ -234,8 +234,10 @@ def test_an_answer_in_a_format_is_asked_of_the_chat(wanted: dict[str, object]) -
         "tool_choice": "required", "parallel_tool_calls": False, "stop": ["z"], "max_tokens": 5,
         "temperature": 0.5, "stream": True, "stream_options": {"include_usage": True},
         "thinking_budget_tokens": 9,
-        "response_format": {"type": "json_schema", "json_schema": schema},
     } == json.loads(as_chat(asked(**members, **wanted)))  # fmt: skip
+
+    free = json.loads(as_chat(asked(**members | {"tool_choice": {"type": "auto"}}, **wanted)))
+    assert {"type": "json_schema", "json_schema": schema} == free["response_format"]
 
 
 def test_a_result_with_an_image_keeps_its_parts() -> None:
