@@ -103,6 +103,13 @@ class ServeOutput:
         self._url = url
         self._print(f"relayd listens on {url}", event="listening", url=url)
 
+    def closed(self) -> None:
+        """Print that clients without a key are not let in any more."""
+        self._print(
+            "Requests for models need a key from now on; those without one are refused. See: relayd keys",
+            event="door_closed",
+        )
+
     def settled(self, statuses: list[Status]) -> None:
         """Say which models are ready and which are not, and what to type next."""
         for status in statuses:
@@ -175,6 +182,7 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
             lambda given_up: desired_state(arguments, Site(), Silent(), given_up),
             on_listening=output.listening,
             on_settled=output.settled,
+            on_closed=output.closed,
         )
         await daemon.run()
 

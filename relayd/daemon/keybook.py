@@ -48,20 +48,20 @@ class KeyBook:
     Args:
         path: The database.
         clock: Time.
-        on_closed: Called when models need a key from now on, and did not before.
 
     Attributes:
         keyring: What the doors ask.
         database: The thread that uses the database.
         usage: What requests have used.
         lent: The key that commands on this machine use.
+        on_closed: Called when models need a key from now on, and did not before.
     """
 
-    def __init__(self, path: Path, clock: Clock, on_closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self.keyring = Keyring(FailedKeys(clock))
         self.database = DatabaseThread(path)
         self._clock = clock
-        self._on_closed = on_closed
+        self.on_closed: Callable[[], None] = lambda: None
         self._server = Server()
         self._stored: dict[str, StoredKey] = {}
         self.lent = make_key()
@@ -276,7 +276,7 @@ class KeyBook:
         self._schedule()
         if was_open and not self.is_open:
             self._journal.warning("door.closed", message="requests for models need a key from now on")
-            self._on_closed()
+            self.on_closed()
         elif self.is_open and not was_open:
             self._journal.warning("door.opened", message="requests for models need no key any more")
 

@@ -41,6 +41,7 @@ class Daemon:
         refresh: Makes that again, for a reload.
         on_listening: Called with the base URL once clients can connect.
         on_settled: Called with every replica's status once none is coming up any more.
+        on_closed: Called when requests for models need a key from now on, and did not before.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Daemon:
         *,
         on_listening: Callable[[str], None] = lambda _: None,
         on_settled: OnSettled = lambda _: None,
+        on_closed: Callable[[], None] = lambda: None,
     ) -> None:
         self._parts = assemble(desired)
+        self._parts.keys.on_closed = on_closed
         self._shutdown = Shutdown()
         self._reload = Reload(self._parts, refresh, self._shutdown)
         self._announcer = Announcer(self._parts, self._shutdown)

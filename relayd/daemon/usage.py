@@ -40,6 +40,7 @@ class UsageLedger:
         self._noted: list[Exchange] = []
         self._rows: dict[_Place, UsageRow] = {}
         self._used_at: dict[str, float] = {}
+        self._new: set[str] = set()
         self._quiet_until = 0.0
         self._has_left_off = False
         self._journal = Journal("usage")
@@ -75,7 +76,7 @@ class UsageLedger:
         self._has_left_off = True
         self._noted.clear()
         self._rows.clear()
-        self._used_at.clear()
+        self._new.clear()
 
     async def run(self) -> None:
         """Write what is new every few seconds, without end."""
@@ -88,9 +89,10 @@ class UsageLedger:
         """Write what is not written yet; what cannot be written stays for the next time."""
         self._add_up()
         rows, self._rows = self._rows, {}
-        used_at, self._used_at = self._used_at, {}
+        new, self._new = self._new, set()
         if not rows:
             return
+        used_at = {key: self._used_at[key] for key in new}
 
         def write(database: Database) -> None:
             UsageTable(database).add(rows.values())
@@ -101,11 +103,11 @@ class UsageLedger:
             await self._database.run(write)
         except StateError as error:
             self.take(tuple(rows.values()))
-            self._used_at = used_at | self._used_at
+            self._new |= new
             self._warn(error)
 
     def last_used(self, key: str) -> float | None:
-        """Return when a key came along last, as far as it is not written."""
+        """Return when a key came along last with a request for a model, since this daemon began."""
         self._add_up()
         return self._used_at.get(key)
 
@@ -119,6 +121,7 @@ class UsageLedger:
                 self._add(usage_row(exchange, offset))
             if key := exchange.ask.key:
                 self._used_at[key] = exchange.ended_at + offset
+                self._new.add(key)
 
     def _add(self, row: UsageRow) -> None:
         place = (row.day, row.key, row.model)

@@ -44,7 +44,8 @@ def with_book(
     closed: Callable[[], None] = lambda: None,
 ) -> Result:
     async def scene() -> Result:
-        book = KeyBook(folder / "relayd.db", clock or SetClock(), closed)
+        book = KeyBook(folder / "relayd.db", clock or SetClock())
+        book.on_closed = closed
         async with asyncio.timeout(DEADLINE_SECONDS):
             await book.open(server)
             try:
