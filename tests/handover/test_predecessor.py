@@ -143,6 +143,33 @@ def test_how_an_old_daemons_request_ended_reaches_the_scheduler() -> None:
     assert [exchange] == [event.exchange for event in events if isinstance(event, Finished)]
 
 
+def test_what_an_old_daemons_request_used_is_counted_once() -> None:
+    used = Exchange(ask=Ask("m", key="team"), replica="m#0", usage=Usage(9, 4, 2))
+    counted: list[Exchange] = []
+
+    async def scene() -> None:
+        new = NewDaemon()
+        new.receive(commit(1, 2), messages.TicketFinished(1, used), messages.TicketFinished(1, used))
+        state = await new.predecessor.commit()
+        new.predecessor.take_over(state, new.dispatcher, lambda _: None, counted.append)
+        new.receive(messages.TicketFinished(2), messages.TicketFinished(2, used))
+        await new.sent()
+        new.close()
+
+    played(scene())
+
+    assert [used] == counted
+
+
+def test_what_is_not_written_and_the_lent_key_go_over() -> None:
+    state = HandoverState(finished=(Exchange(ask=Ask("m", key="team")),), lent_key=Secret("k" * 59))
+
+    sent = messages.Commit.of(state)
+
+    assert state == sent.state()
+    assert "kkk" not in repr(sent)
+
+
 def test_the_shared_files_are_used_once_the_old_daemon_has_committed() -> None:
     async def scene() -> tuple[bool, list[int], list[int]]:
         new = NewDaemon()
