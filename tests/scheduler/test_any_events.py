@@ -31,6 +31,7 @@ from relayd.scheduler import (
     Lost,
     Move,
     Overdue,
+    Paused,
     Ready,
     Refuse,
     Scheduler,
@@ -170,6 +171,10 @@ class World:
         self.up.pop(replica, None)
         return Draining(replica)
 
+    def pause(self, replica: str, _number: int) -> Event:
+        self.up.pop(replica, None)
+        return Paused(replica)
+
     def lose(self, replica: str, _number: int) -> Event:
         self.end(replica)
         return Lost(replica)
@@ -242,7 +247,7 @@ ACTS: tuple[Act, ...] = (
         World.answer,
         World.tick,
     ),
-    *(World.ready, World.ready, World.ready, World.expect, World.drain),
+    *(World.ready, World.ready, World.ready, World.expect, World.drain, World.pause),
     *(World.lose, World.give_up, World.unload, World.forget),
 )
 
