@@ -18,6 +18,7 @@ from typing import TypeVar
 from tests.attack import files
 from tests.attack.bodies import FAMILIES, cases, sampled
 from tests.attack.case import Case
+from tests.attack.doors import door_forms
 from tests.attack.honest import Beside
 from tests.attack.outcome import Outcome, Tally
 from tests.attack.report import Result
@@ -25,7 +26,7 @@ from tests.attack.sending import send_body, send_form
 from tests.attack.target import Target
 from tests.attack.wire import Form, forms
 
-PARTS = ("bodies", "wire", "files")
+PARTS = ("bodies", "wire", "doors", "files")
 
 _AT_ONCE_LARGE = 30
 _BEFORE_SECONDS = 5.0
@@ -101,6 +102,11 @@ async def _parts(options: argparse.Namespace, target: Target, tally: Tally, hone
         shots_of_wire = sampled([*forms()], options.sample)
         _enter("raw HTTP", target, honest)
         await _fire(shots_of_wire, options.clients * 2, lambda form: send_form(port, form), tally)
+    if "doors" in only:
+        _enter("doors", target, honest)
+        secrets = await asyncio.to_thread(target.make_keys)
+        shots_at_doors = sampled([*door_forms(secrets)], options.sample)
+        await _fire(shots_at_doors, options.clients * 2, lambda form: send_form(port, form), tally)
     if "files" in only:
         _enter("files", target, honest)
         await asyncio.to_thread(_damage, options, tally)

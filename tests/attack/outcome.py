@@ -8,6 +8,7 @@ ESCAPE = "escape"
 FAILED = "failed"
 SILENT = "silent"
 SMUGGLED = "smuggled"
+LET_IN = "let in"
 REFUSED = "refused"
 SERVED = "served"
 
@@ -24,12 +25,15 @@ class Outcome:
     code: str = ""
     seconds: float = 0.0
     smuggled: bool = False
+    let_in: bool = False
 
     @property
     def verdict(self) -> str:
         """Return what it means: only `served` and `refused` are as they should be."""
         if self.smuggled:
             return SMUGGLED
+        if self.let_in:
+            return LET_IN
         if self.status == 500:
             return ESCAPE  # nothing that a client sends is a fault of relayd or of the engine
         if self.status in (502, 504):

@@ -6,7 +6,7 @@ from typing import Any
 
 from relayd.units import show_bytes
 from tests.attack.honest import Seen, spread
-from tests.attack.outcome import ESCAPE, FAILED, SILENT, SMUGGLED, Tally
+from tests.attack.outcome import ESCAPE, FAILED, LET_IN, SILENT, SMUGGLED, Tally
 from tests.attack.target import Fate
 from tests.soak.clients import WHOLE
 
@@ -30,6 +30,7 @@ class Result:
             "honest answers missing": sum(seen.missing for seen in self.seen.values()),
             "answers of 500, and faults of relayd": self.tally.count(ESCAPE) + len(self.faults),
             "requests smuggled": self.tally.count(SMUGGLED),
+            "requests let in without a right": self.tally.count(LET_IN),
         }
         return {name: count for name, count in bars.items() if count}
 
@@ -58,7 +59,7 @@ class Result:
         for kind, counts in self.tally.by_family.items():
             yield f"  {kind:12} {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
         yield f"answers: {', '.join(f'{count} x {name}' for name, count in self.tally.answers.most_common())}"
-        for verdict in (ESCAPE, SMUGGLED, FAILED, SILENT):
+        for verdict in (ESCAPE, SMUGGLED, LET_IN, FAILED, SILENT):
             for example in self.tally.examples[verdict]:
                 yield f"  {verdict}: {example}"
         for seconds, name in self.tally.slowest:

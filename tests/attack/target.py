@@ -1,6 +1,7 @@
 """What is attacked: a daemon of its own, with real replicas, and what becomes of them."""
 
 import asyncio
+import json
 import re
 import resource
 import shutil
@@ -91,6 +92,14 @@ class Target:
     @property
     def port(self) -> int:
         return int(self.daemon.url.rsplit(":", 1)[1])
+
+    def make_keys(self) -> dict[str, str]:
+        """Make a key for each scope but that of models, which would close the door to honest clients."""
+        found = {}
+        for scope in ("admin", "metrics", "node"):
+            made = self.daemon.run("keys", "create", f"attack-{scope}", "--scope", scope, "--json")
+            found[scope] = str(json.loads(made.stdout)["secret"])
+        return found
 
     async def ready(self) -> None:
         """Wait until every replica serves."""

@@ -121,12 +121,14 @@ class Form:
         name: What is special in it.
         steps: What is done.
         answers: How many answers it may get at most: one more, and a request was smuggled.
+        refused_from: The lowest status that is a refusal of it; 0 where it may be served.
     """
 
     kind: str
     name: str
     steps: tuple[Step, ...]
     answers: int = 1
+    refused_from: int = 0
 
 
 def _spelled(lines: str) -> list[bytes]:
