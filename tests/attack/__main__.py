@@ -24,9 +24,10 @@ from tests.attack.outcome import Outcome, Tally
 from tests.attack.report import Result
 from tests.attack.sending import send_body, send_form
 from tests.attack.target import Target
+from tests.attack.tls import EncryptedDaemon, tls_forms
 from tests.attack.wire import Form, forms
 
-PARTS = ("bodies", "wire", "doors", "files")
+PARTS = ("bodies", "wire", "doors", "tls", "files")
 
 _AT_ONCE_LARGE = 30
 _BEFORE_SECONDS = 5.0
@@ -107,9 +108,29 @@ async def _parts(options: argparse.Namespace, target: Target, tally: Tally, hone
         secrets = await asyncio.to_thread(target.make_keys)
         shots_at_doors = sampled([*door_forms(secrets)], options.sample)
         await _fire(shots_at_doors, options.clients * 2, lambda form: send_form(port, form), tally)
+    if "tls" in only:
+        _enter("tls", target, honest)
+        await _encrypted(options, target, tally)
     if "files" in only:
         _enter("files", target, honest)
         await asyncio.to_thread(_damage, options, tally)
+
+
+async def _encrypted(options: argparse.Namespace, target: Target, tally: Tally) -> None:
+    """Attack a second daemon, on which everything is encrypted; honest clients ask it before and after."""
+    other = await asyncio.to_thread(EncryptedDaemon, target.engine)
+    try:
+        port = await asyncio.to_thread(lambda: other.port)
+        tally.add(await other.honest())
+        await _fire(
+            sampled([*tls_forms()], options.sample),
+            options.clients,
+            lambda form: send_form(port, form),
+            tally,
+        )
+        tally.add(await other.honest())
+    finally:
+        await asyncio.to_thread(other.close)
 
 
 def _enter(phase: str, target: Target, honest: Beside) -> None:

@@ -82,7 +82,7 @@ async def send_form(port: int, form: Form) -> Outcome:
         codes[-1].decode() if codes else "",
         time.monotonic() - began,
         smuggled=len(statuses) > form.answers,
-        let_in=200 <= worst < form.refused_from,
+        let_in=bool(statuses) and 200 <= worst < form.refused_from,
     )
 
 

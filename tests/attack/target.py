@@ -66,11 +66,11 @@ class Target:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         with lend_installer() as installer:
-            engine = ensure(installer, cache=cache_dir() / "engine").path
+            self.engine = ensure(installer, cache=cache_dir() / "engine").path
         self.home = Path(tempfile.mkdtemp(prefix="attack"))
         for name, model in MODELS.items():
             make_certain_model(self.home / f"{name}.gguf", model.shape)
-        self.daemon = Daemon(self.home, engine, self._config(), (), {})
+        self.daemon = Daemon(self.home, self.engine, self._config(), (), {})
         self.process = psutil.Process(self.daemon.process.pid)
         self.process.rlimit(resource.RLIMIT_DATA, (MOST_DATA_BYTES, MOST_DATA_BYTES))
         self.fate = Fate()
