@@ -57,6 +57,9 @@ _MISSED_TOKENS = 64
 _LEAST_LOOK = 0.05
 """Seconds before a hold is looked at again."""
 
+_ALL_MISSED = 0.1
+"""Up to which share of what was expected a cache held nothing of a prompt but what all begin with."""
+
 _NONE: Mapping[Capacity, int] = {}
 
 
@@ -189,7 +192,11 @@ class PrefixAffinity:
         self._measure(capacity, work)
         self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
         expected = run.expected_bytes / covered(ask.prefix) * usage.prompt_tokens
-        if usage.cached_tokens < expected / 2 and expected - usage.cached_tokens > _MISSED_TOKENS:
+        if not expected:
+            return
+        missed = usage.cached_tokens < expected / 2 and expected - usage.cached_tokens > _MISSED_TOKENS
+        self._index.judge(capacity, missed=missed and usage.cached_tokens < expected * _ALL_MISSED)
+        if missed:
             found = round(usage.cached_tokens / usage.prompt_tokens * covered(ask.prefix))
             self._index.correct(capacity, ask.prefix, found)
 

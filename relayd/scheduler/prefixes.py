@@ -23,6 +23,10 @@ COVERED = (1 << COVERED_BITS) - 1
 _MOST_BLOCKS = 32_768
 """Fingerprints that are kept for a replica, at most: 16 MiB of prompts, about 3 MiB of memory."""
 
+_SHRINK, _GROW = 0.95, 1.1
+"""How a replica's memory is resized after a prompt that it should have held and did not, and after one that
+it did: so its real size is found, whatever a token of this model takes."""
+
 _KEPT_PROMPTS = 8
 """Earlier prompts for each slot that a replica is taken to hold where its host memory is not known."""
 
@@ -49,6 +53,22 @@ class _HeldPrompts:
         self.tokens = 0.0  # of all prompts
         self._slots = slots
         self._kept_tokens = kept_tokens
+        self._most_tokens = kept_tokens
+
+    def resize(self, *, missed: bool) -> None:
+        """Take the memory for earlier prompts for smaller, or for larger again."""
+        if missed:
+            earlier = self._earlier_tokens()
+            kept = self._kept_tokens
+            self._kept_tokens = _SHRINK * (earlier if kept is None else min(earlier, kept))
+        elif self._kept_tokens is not None:
+            grown = self._kept_tokens * _GROW + 1
+            self._kept_tokens = grown if self._most_tokens is None else min(grown, self._most_tokens)
+
+    def _earlier_tokens(self) -> float:
+        """Return the tokens of all prompts but the newest, which are in slots."""
+        in_slots = sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
+        return self.tokens - in_slots
 
     def surplus(self) -> _Prompt | None:
         """Return a prompt that has no place any more: the oldest, the slots keep the newest ones."""
@@ -60,8 +80,7 @@ class _HeldPrompts:
             return oldest
         if self._kept_tokens is None:
             return oldest if earlier > _KEPT_PROMPTS * self._slots else None
-        in_slots = sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
-        return oldest if self.tokens - in_slots > self._kept_tokens else None
+        return oldest if self._earlier_tokens() > self._kept_tokens else None
 
     def put(self, prompt: _Prompt) -> None:
         """Hold a prompt."""
@@ -139,6 +158,13 @@ class PrefixIndex:
         for prompt in [one for one in held.prompts.values() if beyond in one.chain]:
             if prompt.chain[-1] != chain[-1]:
                 self._drop(held, prompt)
+
+    def judge(self, capacity: Capacity, *, missed: bool) -> None:
+        """Take note of whether a replica held a prompt that it was expected to hold."""
+        if held := self._held.get(capacity):
+            held.resize(missed=missed)
+            while (oldest := held.surplus()) is not None:
+                self._drop(held, oldest)
 
     def measure(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
         """Take note of what a prompt really takes in a replica's memory (tokens)."""

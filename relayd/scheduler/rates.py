@@ -16,6 +16,10 @@ _OUTPUT_TOKENS = 256.0
 _TELLING_TOKENS = 32
 """Tokens that were read or written from which a rate is learned: with fewer, overheads count most."""
 
+_OTHER_SPEED = 1.5
+"""A replica has a rate of its own where it is so many times faster or slower than the model's mean: less is
+noise, and would send everything to whichever replica measured best."""
+
 _GAIN = 0.1
 """How much of a mean each new value replaces."""
 
@@ -74,16 +78,21 @@ class Rates:
     def prompt_rate(self, capacity: Capacity) -> float:
         """Return how many tokens a replica reads in a second; 0 while that is not known of any."""
         known = self._replicas.get(capacity)
-        return (known.prompt_rate if known else 0.0) or self._model.prompt_rate
+        return _own(known.prompt_rate if known else 0.0, self._model.prompt_rate)
 
     def token_seconds(self, capacity: Capacity) -> float:
         """Return how long a replica takes to write a token; 0 while that is not known of any."""
         known = self._replicas.get(capacity)
-        return (known.token_seconds if known else 0.0) or self._model.token_seconds
+        return _own(known.token_seconds if known else 0.0, self._model.token_seconds)
 
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these."""
         self._replicas = {one: pace for one, pace in self._replicas.items() if one in capacities}
+
+
+def _own(own: float, mean: float) -> float:
+    """Return a replica's own rate where it differs from the mean of all."""
+    return own if own > mean * _OTHER_SPEED or 0 < own < mean / _OTHER_SPEED else mean
 
 
 def _mean(known: float, value: float) -> float:

@@ -152,6 +152,16 @@ def test_a_replica_is_taken_to_hold_what_its_slots_and_its_memory_hold() -> None
     assert [4, 5, 6] == held
 
 
+def test_a_memory_that_is_smaller_than_planned_is_found_by_what_it_misses() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0", slots=1, kept=1_000_000)
+    for round_ in range(12):
+        for number in range(1, 7):
+            index.learn(capacity, chain(number, size=12_000), 3000)
+            index.judge(capacity, missed=round_ > 0)
+
+    assert 2 >= sum(bool(index.find(chain(number, size=12_000))) for number in range(1, 7))
+
+
 def test_the_index_has_a_cap() -> None:
     index, capacity = PrefixIndex(), capacity_of("m#0", kept=1e12)
     for number in range(200):

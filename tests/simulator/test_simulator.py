@@ -63,7 +63,7 @@ def test_a_stream_stands_still_for_a_part_of_the_reading_of_another() -> None:
 
 def p95(policy: str, workload: str) -> float:
     made = {"chat": chat(), "agents": agents(), "unique": single(1.8, shared=0, own=1500, answer=120)}
-    return run(made[workload], POLICIES[policy], Fleet(), 1, seconds=250, warm_seconds=50).p95
+    return run(made[workload], POLICIES[policy], Fleet(), 1, seconds=500, warm_seconds=100).p95
 
 
 @pytest.mark.parametrize(("workload", "most"), [("chat", 0.5), ("agents", 0.7)])
