@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import msgspec
 
+from relayd.scheduler.breaker import CircuitBreaker
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
 from relayd.scheduler.exchange import Exchange
@@ -47,6 +48,7 @@ class RunningTickets:
         self._replicas = replicas
         self._strategies = strategies
         self._prices = Prices()
+        self._breaker = CircuitBreaker()
         self._running: dict[int, Running] = {}
         self._moving: set[int] = set()
         self._dispatches = 0
@@ -102,6 +104,8 @@ class RunningTickets:
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
         if waiting.is_suspect:
             capacity.suspect = ticket.id
+        if self._breaker:
+            self._breaker.tried(capacity, now)
         self._running[ticket.id] = Running(waiting, capacity, now)
         if ticket.ask.prefix and (strategy := self._strategies.learning(ticket.ask)):
             strategy.started(waiting, capacity, now)
@@ -135,6 +139,8 @@ class RunningTickets:
             fitting = [one for one in fitting if not waiting.avoids(one, now)]
         if among is not None:
             fitting = [one for one in fitting if one in among]
+        if self._breaker:
+            fitting = [*self._breaker.allowed(fitting, self._replicas.capacities(ask.model), now)]
         if not fitting:
             return None
         free = [*filterfalse(_OVERDUE, fitting)] or fitting
@@ -189,6 +195,8 @@ class RunningTickets:
     def settle(self, running: Running, exchange: Exchange | None, queue: Queue | None, now: float) -> None:
         """Learn from a ticket that was taken out; `exchange` is None where its answer is not whole."""
         ask = running.waiting.ticket.ask
+        if exchange is not None and self._breaker:
+            self._breaker.served(running.capacity)
         if ask.prefix and (strategy := self._strategies.learning(ask)):
             strategy.ended(running.waiting, running.capacity, exchange, now)
         if running.charged and exchange is not None and exchange.usage is not None:
@@ -199,6 +207,16 @@ class RunningTickets:
     def keep(self, model: str) -> None:
         """Forget what was learned of replicas of a model that are no more."""
         self._strategies.keep(model, set(self._replicas.capacities(model)))
+        if self._breaker:
+            self._breaker.keep(self._is_there)
+
+    def note_failed(self, capacity: Capacity, now: float) -> None:
+        """Take note that an attempt failed at a replica."""
+        self._breaker.failed(capacity, now)
+
+    def _is_there(self, capacity: Capacity) -> bool:
+        known = self._replicas.get(capacity.endpoint.replica)
+        return known is not None and known.capacity is capacity
 
     def free(self, running: Running) -> list[Effect]:
         """Take the slots back of a ticket that was taken out."""

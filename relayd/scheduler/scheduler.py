@@ -16,8 +16,9 @@ The whole policy, in order, for a request that arrives:
 7. Two requests whose replica hung up run on no replica together: the next crash shows which one it was.
 8. A replica that owes an answer's first byte for too long is chosen when no other is free, and a stream that
    waits there behind an older request is moved once: the oldest may be what holds the replica.
-9. Slots are free when the replica is done with them, not when a client has left.
-10. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
+9. A replica that fails one request after the other is left alone, then tried with one (`breaker`).
+10. Slots are free when the replica is done with them, not when a client has left.
+11. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
 """
 
 from collections.abc import Mapping

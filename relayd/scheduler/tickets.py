@@ -161,6 +161,7 @@ class Tickets:
         freed = self._running.free(running)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
         self._running.settle(running, None, None, now)
+        self._running.note_failed(running.capacity, now)
         waiting.stay_away(running.capacity, now + self.limits.avoid_seconds)
         waiting.is_suspect = waiting.is_suspect or event.hung_up
         if waiting.attempts >= self.limits.attempts:
