@@ -119,13 +119,15 @@ def find_model(name: str | None, models: Sequence[ModelView], ability: str = "co
     """Return the model that a request means.
 
     Args:
-        name: A name or an alias; None means the default model, or the only one that can answer.
+        name: A name or an alias; None, or an empty one, means the default model, or the only one that can
+            answer.
         models: The models that are configured.
         ability: What the request needs, where it names no model.
 
     Raises:
         ModelNotFoundError: There is none, or more than one, or none of that name.
     """
+    name = name or None
     if name is None and len(models) == 1:
         return models[0]
     for model in models:

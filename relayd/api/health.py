@@ -92,7 +92,7 @@ def health_routes(fleet: ModelDirectory, vitals: Callable[[], Vitals] = Vitals) 
         models = real_models(fleet.models())
         summary: dict[str, object] = {"status": overall(models)}
         if context.trusted:
-            visible = context.visible(fleet)
+            visible = real_models(context.visible(fleet))
             summary["models"] = [_model(model) for model in visible]
             summary |= _as_modelrelay(vitals(), {model.name for model in visible})
         return json_answer(summary, status=200 if can_be_served(models) else 503)

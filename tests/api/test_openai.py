@@ -320,3 +320,13 @@ def test_more_dimensions_than_a_model_has_are_refused(doors: Doors) -> None:
     )
 
     assert (400, "dimensions") == (answer.status, answer.error["param"])
+
+
+@pytest.mark.parametrize("given", [{}, {"model": None}, {"model": ""}])
+def test_an_empty_name_means_the_model_of_requests_that_name_none(
+    doors: Doors, given: dict[str, object]
+) -> None:
+    here = Stage()
+
+    assert 200 == here.ask(doors, post({"messages": [], **given}), (view(),)).status
+    assert [("qwen", 1)] == here.arrived

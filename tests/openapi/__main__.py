@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 CHECKS = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance",
+    "no_fault", "status_code_conformance", "content_type_conformance",
     "response_schema_conformance", "unsupported_method",
 )  # fmt: skip
 """What an answer must be, whatever was asked."""
