@@ -1,0 +1,399 @@
+"""How soon is a slot free after its client has left, stage by stage? `python -m tests.bench.cancel`
+
+    python -m tests.bench.cancel [--aborts 1000] [--seed 1] [--quiet]
+
+relayd's data path in this process, from the listener to two llama-servers with two slots each on a slow
+model, `-b 512`. A stream runs on each of them all the time, unless `--quiet`. Requests, streamed and plain,
+are left while they are queued, wait for a load, are in prefill, or in decode, each at a random moment.
+
+A row counts from the client's close to the moment at which relayd counts the slot as free. Orphan seconds
+are those in which an engine still worked on a request after that, by its own log. The batch is what was
+learned of the engine's progress. Exits 1 if a counter is not back at zero. Needs a llama-server.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import shutil
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from relayd.api.door import Door
+from relayd.api.fleet import ModelState, ModelView
+from relayd.api.guard import make_policy
+from relayd.api.inference import Inference
+from relayd.api.keys import FailedKeys, Keyring
+from relayd.api.openai import OPENAI, openai_routes
+from relayd.api.served import behind
+from relayd.api.server import listen
+from relayd.cli.engine import lend_installer
+from relayd.clock import SystemClock
+from relayd.daemon.actor import Actor, Executors
+from relayd.endpoint import Endpoint, UnixAddress
+from relayd.engine import ensure
+from relayd.folders import cache_dir
+from relayd.router import Dispatcher, Exchanges, Pools, Proxy
+from relayd.scheduler import Abandoned, Arrived, Dispatch, Event, Expected, Finished, Ready, Scheduler
+from relayd.secret import Secret
+from relayd.units import mib
+from tests.ggufs import SLOW, make_model
+
+SLOTS, REPLICAS, BATCH = 2, 2, 512
+STAGES = ("queued", "loading", "prefill", "decode")
+WARM, COLD = "m", "cold"
+_WORKS, _RESTS = b"processing task, is_child = 0", b"stop processing"
+
+
+@dataclass
+class Watch:
+    """When which request asked for a slot, was left, and gave it back (monotonic seconds), by its session."""
+
+    arrived: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    placed: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    free: dict[str, asyncio.Future[float]] = field(default_factory=dict)
+    steps: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+    places: dict[str, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    held: dict[int, str] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        """Take note of what happened to a request."""
+        match event:
+            case Arrived(ticket):
+                self.names[ticket.id] = ticket.ask.session
+                self.arrived[ticket.ask.session].set()
+            case Abandoned(ticket_id, held_id):
+                self.held[held_id] = self.names.pop(ticket_id)
+            case Finished(ticket_id):
+                name = self.held.pop(ticket_id, "") or self.names.pop(ticket_id, "")
+                if not name:
+                    return
+                now = time.monotonic()
+                if name in self.places:
+                    self.steps[self.places[name]].append((now, -1))
+                if name in self.free and not self.free[name].done():
+                    self.free[name].set_result(now)
+
+    def place(self, ticket_id: int, replica: str) -> None:
+        """Take note of where a request runs."""
+        name = self.names[ticket_id]
+        self.places[name] = replica
+        self.steps[replica].append((time.monotonic(), 1))
+        self.placed[name].set()
+
+    def expect(self, name: str) -> asyncio.Future[float]:
+        """Return what is set when a request gives its slot back."""
+        return self.free.setdefault(name, asyncio.get_running_loop().create_future())
+
+
+class Models:
+    """A model that serves, and one that is being loaded for ever."""
+
+    def models(self) -> tuple[ModelView, ...]:
+        """Return both."""
+        return tuple(
+            ModelView(name, (), REPLICAS, REPLICAS, SLOTS, 8192, ModelState.READY, demo=False, created=1)
+            for name in (WARM, COLD)
+        )
+
+
+class Engine:
+    """A llama-server; its log shows when it is done with a request."""
+
+    def __init__(self, path: Path, model: Path, folder: Path, number: int) -> None:
+        self.name, self.steps = f"{WARM}#{number}", list[tuple[float, int]]()
+        flags = f"--host {number}.sock -t 1 -np {SLOTS} -c {4096 * SLOTS} -b {BATCH} --cache-ram 0 --no-ui"
+        self.process = subprocess.Popen(
+            [path, "-m", model, *flags.split()],
+            cwd=folder,
+            env={"LLAMA_API_KEY": "k"},
+            stderr=subprocess.PIPE,
+        )
+        self.endpoint = Endpoint(UnixAddress(folder / f"{number}.sock"), Secret("k"), self.name, 1)
+        self.ready = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def works(self) -> int:
+        """On how many requests it works, by its log."""
+        return sum(step for _, step in self.steps)
+
+    def _read(self) -> None:
+        for line in self.process.stderr or ():
+            if b"listening on" in line:
+                self.ready.set()
+            elif step := (_WORKS in line) - (_RESTS in line):
+                self.steps.append((time.monotonic(), step))
+
+    def end(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self._reader.join()
+        self.process.wait()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@contextmanager
+def engines(path: Path) -> Iterator[list[Engine]]:
+    """Lend two engines that serve."""
+    folder = Path(tempfile.mkdtemp(prefix="can"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        model = make_model(folder / "slow.gguf", SLOW)
+        found = []
+        for number in range(REPLICAS):
+            found.append(Engine(path, model, folder, number))
+            stack.callback(found[-1].end)
+        for one in found:
+            one.ready.wait(60)
+        yield found
+
+
+@dataclass
+class DataPath:
+    """relayd's data path, and what was seen of it."""
+
+    port: int
+    scheduler: Scheduler
+    dispatcher: Dispatcher
+    pools: Pools
+    watch: Watch
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request waits, runs, or keeps its slot."""
+        return bool(self.scheduler.running() or self.scheduler.waiting() or self.dispatcher.open_count)
+
+    def counters(self) -> str:
+        """Return what has to be at zero in the end."""
+        return f"{self.scheduler!r} {self.dispatcher!r} {self.pools!r}"
+
+
+@asynccontextmanager
+async def serving(found: list[Engine]) -> AsyncIterator[DataPath]:
+    """Open the data path in front of engines."""
+    clock, watch = SystemClock(), Watch()
+    scheduler = Scheduler(depth=256)
+    actor = Actor(scheduler, clock)
+
+    def post(event: Event) -> None:
+        watch.see(event)
+        actor.post(event)
+
+    dispatcher = Dispatcher(post, clock, max_wait_seconds=600)
+
+    def placed(effect: Dispatch) -> None:
+        watch.place(effect.ticket_id, effect.endpoint.replica)
+        dispatcher.on_answer(effect)
+
+    actor.start(Executors(placed, dispatcher.on_answer, lambda _: None))
+    pools = Pools()
+    proxy = Proxy(pools, write_stall_seconds=60, on_fault=lambda *fault: print("fault:", *fault))
+    for one in found:
+        post(Ready(one.name, WARM, SLOTS, one.endpoint))
+    post(Expected(f"{COLD}#0", COLD))
+    inference = Inference(Models(), dispatcher, proxy, Exchanges(clock), max_body=mib(16), body_seconds=30)
+    door = Door(
+        openai_routes(inference),
+        make_policy("127.0.0.1", keyed=False),
+        Keyring(FailedKeys(clock)),
+        OPENAI,
+    )
+    listener = await listen(behind(lambda: door), "127.0.0.1", 0, dialect=OPENAI, door=lambda: door)
+    try:
+        yield DataPath(listener.addresses[0][1], scheduler, dispatcher, pools, watch)
+    finally:
+        await listener.close(5)
+        pools.close()
+        actor.close()
+
+
+class Client:
+    """Sends requests, and leaves them."""
+
+    def __init__(self, path: DataPath, dice: random.Random) -> None:
+        self._path = path
+        self._dice = dice
+        self._count = 0
+
+    async def send(self, *, model: str = WARM, stream: bool, words: int = 1, tokens: int) -> "Request":
+        """Send a request for a chat whose prompt no cache knows."""
+        self._count += 1
+        name = f"s{self._count}"
+        text = " ".join(str(self._dice.random())[2:8] for _ in range(words))
+        members = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": tokens}
+        body = json.dumps({**members, "ignore_eos": True, "stream": stream}).encode()
+        freed = self._path.watch.expect(name)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._path.port)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: {name}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        return Request(name, reader, writer, freed)
+
+
+@dataclass
+class Request:
+    """One that was sent."""
+
+    name: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    freed: asyncio.Future[float]
+
+    async def leave(self, *, reset: bool) -> float:
+        """Leave it, and return after how many seconds its slot was free."""
+        left = time.monotonic()
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.writer.transport.abort()
+        else:
+            self.writer.close()
+        free = await asyncio.wait_for(self.freed, 120)
+        return free - left
+
+
+async def abort(path: DataPath, client: Client, stage: str, dice: random.Random) -> tuple[bool, float]:
+    """Leave a request at a random moment of a stage; return whether it was a stream, and the seconds."""
+    stream = dice.random() < 0.5
+    watch = path.watch
+    words = 450 if stage == "prefill" else 1
+    request = await client.send(
+        model=COLD if stage == "loading" else WARM, stream=stream, words=words, tokens=1500
+    )
+    if stage in {"queued", "loading"}:
+        await watch.arrived[request.name].wait()
+        await asyncio.sleep(dice.random() * 0.3)
+    else:
+        await watch.placed[request.name].wait()
+        if stage == "decode" and stream:
+            await request.reader.readuntil(b"data: ")
+        await asyncio.sleep(dice.random() + (0.5 if stage == "decode" and not stream else 0))
+    return stream, await request.leave(reset=dice.random() < 0.5)
+
+
+async def keep_busy(client: Client) -> None:
+    """Run one stream after another."""
+    while True:
+        request = await client.send(stream=True, tokens=3000)
+        try:
+            while not (await request.reader.readline()).startswith(b"0\r\n"):
+                pass
+        finally:
+            request.writer.close()
+
+
+@asynccontextmanager
+async def neighbours(client: Client, count: int) -> AsyncIterator[None]:
+    """Keep that many slots busy."""
+    tasks = [asyncio.ensure_future(keep_busy(client)) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run(engine: Path, aborts: int, seed: int, *, quiet: bool) -> int:
+    """Measure, print a table, and return the exit status."""
+    dice, rows = random.Random(seed), defaultdict[tuple[str, bool], list[float]](list)
+    with engines(engine) as found:
+        async with serving(found) as path:
+            client = Client(path, dice)
+            for stage in STAGES:
+                await _measure(path, client, stage, aborts // len(STAGES), dice, rows, quiet=quiet)
+            await _until_zero(path, found)
+            batches = [path.pools.batch_seconds(one.endpoint) for one in found]
+            return _report(rows, path, found, batches)
+
+
+async def _measure(
+    path: DataPath, client: Client, stage: str, count: int, dice: random.Random,
+    rows: dict[tuple[str, bool], list[float]], *, quiet: bool,
+) -> None:  # fmt: skip
+    slots = SLOTS * REPLICAS
+    busy = slots if stage == "queued" else 0 if quiet else REPLICAS
+    at_once = asyncio.Semaphore(1 if quiet else 4 if stage in {"queued", "loading"} else slots - busy)
+
+    async def one() -> None:
+        async with at_once:
+            stream, seconds = await abort(path, client, stage, dice)
+            rows[stage, stream].append(seconds)
+
+    async with neighbours(client, busy):
+        await asyncio.sleep(1)
+        await asyncio.gather(*(one() for _ in range(count)))
+    await _until_zero(path, [])
+
+
+async def _until_zero(path: DataPath, found: list[Engine]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(120):
+            while path.is_busy or any(one.works for one in found):
+                await asyncio.sleep(0.05)
+
+
+def orphan_seconds(engine: list[tuple[float, int]], counted: list[tuple[float, int]]) -> float:
+    """Return for how many slot-seconds an engine worked on more requests than relayd counted.
+
+    Args:
+        engine: When it took one up (1) and was done with one (-1).
+        counted: When relayd counted a slot as taken, and as free.
+    """
+    orphaned = excess = before = 0.0
+    steps = sorted([*engine, *((moment, -step) for moment, step in counted)])
+    for moment, step in steps:
+        orphaned += max(0.0, excess) * (moment - before)
+        excess, before = excess + step, moment
+    return orphaned
+
+
+def _report(
+    rows: dict[tuple[str, bool], list[float]], path: DataPath, found: list[Engine], batches: list[float]
+) -> int:
+    print(f"{'':24} aborts    p50 s    p99 s    max s")
+    for (stage, stream), seconds in sorted(rows.items(), key=lambda row: STAGES.index(row[0][0])):
+        label = f"{stage}, {'stream' if stream else 'plain'}"
+        ranked = sorted(seconds)
+        tail = ranked[min(len(ranked) - 1, int(0.99 * len(ranked)))]
+        print(f"{label:24} {len(ranked):6} {statistics.median(ranked):8.3f} {tail:8.3f} {ranked[-1]:8.3f}")
+    print(f"learned batch of {BATCH} tokens: {', '.join(f'{one:.3f} s' for one in batches)}")
+    orphaned = sum(orphan_seconds(one.steps, path.watch.steps[one.name]) for one in found)
+    print(f"orphan slot-seconds: {orphaned:.2f}")
+    works = sum(one.works for one in found)
+    print(f"requests that an engine still works on: {works}")
+    print(path.counters())
+    return 1 if works or path.is_busy else 0
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description="Leave requests at random stages.")
+    parser.add_argument("--aborts", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quiet", action="store_true", help="nothing runs beside the request that is left")
+    options = parser.parse_args()
+    with lend_installer() as installer:
+        engine = ensure(installer, cache=cache_dir() / "engine").path
+    sys.exit(uvloop.run(run(engine, options.aborts, options.seed, quiet=options.quiet)))
+
+
+if __name__ == "__main__":
+    main()
