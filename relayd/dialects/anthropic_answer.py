@@ -214,6 +214,8 @@ class _WholeDelta(msgspec.Struct, gc=False):
 
 
 _event = msgspec.json.Decoder(_EngineEvent)
+_failure = msgspec.json.Decoder(_StreamError)
+"""The engine's own error of this API is not within an `error` (`format_error` in server-context.cpp)."""
 _whole_delta = msgspec.json.Decoder(_WholeDelta)
 
 
@@ -258,8 +260,13 @@ class MessageEvents:
         return self._writer.take()
 
     def _read(self, raw: bytes, data: bytes) -> None:
+        writer = self._writer
         try:
-            event, writer = _event.decode(data), self._writer
+            if raw.startswith(b"event: error\n") and (failure := _failure.decode(data)).message:
+                self._over = True
+                writer.fail(failure.type, failure.message)
+                return
+            event = _event.decode(data)
         except msgspec.DecodeError as error:
             raise UpstreamError("The replica sent an event that cannot be read.") from error
         if event.type == "error" or (event.error.message and not event.type):

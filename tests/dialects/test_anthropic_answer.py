@@ -132,6 +132,17 @@ def test_comments_and_pings_pass() -> None:
     assert ping in MessageEvents(NAMES).feed(MESSAGE_THOUGHT[:400].partition(b"\n\n")[0] + b"\n\n" + ping)
 
 
+def test_the_engines_own_error_inside_of_a_stream_keeps_its_message() -> None:
+    """It is not within an `error`, as it is elsewhere."""
+    mended = MessageEvents(NAMES)
+    error = b'{"code":500,"message":"got exception: why","type":"server_error"}'
+
+    out = mended.feed(MESSAGE_THOUGHT.partition(b"\n\n")[0] + b"\n\nevent: error\ndata: " + error + b"\n\n")
+
+    last = events(out + mended.end())[-1]
+    assert {"type": "error", "error": {"type": "api_error", "message": "got exception: why"}} == last
+
+
 def test_an_error_inside_of_a_stream_ends_it_in_this_form() -> None:
     chat, message = ChatEvents(MessageWriter(NAMES)), MessageEvents(NAMES)
     error = b'{"error":{"code":500,"type":"server_error","message":"why"}}'
