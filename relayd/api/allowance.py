@@ -77,8 +77,15 @@ class Allowance:
         meter, now = self._meter, self._clock.wall()
         return {str(quota): meter.spending.used(quota, now) for quota in meter.quotas}
 
-    def configure(self, rights: KeyRights) -> None:
-        """Follow other rights; what was used stays used."""
+    def configure(self, rights: KeyRights, spending: Spending) -> None:
+        """Follow other rights; what was used stays used.
+
+        Args:
+            rights: What the key may do.
+            spending: What it has used of its quotas, if it had none before.
+        """
+        if not self._meter.quotas:
+            self._meter.spending = spending
         for waiting in self._meter.configure(rights.limits, rights.quotas):
             waiting.begin()
 
@@ -110,20 +117,20 @@ class Allowance:
         over = meter.admit(now, self._clock.wall() if meter.quotas else 0.0)
         limits = meter.limits
         if limits.rpm is not None:
-            _show(headers, "requests", limits.rpm, meter.requests, now)
+            _show(headers, _REQUESTS, limits.rpm, meter.requests, now)
         if limits.tpm is not None:
-            _show(headers, "tokens", limits.tpm, meter.tokens, now)
+            _show(headers, _TOKENS, limits.tpm, meter.tokens, now)
         if over is not None:
             raise refusal(over)
 
-    def leave(self, records: Iterable[ExchangeRecord]) -> None:
+    def leave(self, record: ExchangeRecord, others: Iterable[ExchangeRecord] = ()) -> None:
         """Count what a request took, by the records of its attempts."""
-        tokens, is_used = 0, False
-        for record in records:
-            is_used = is_used or record.endpoint is not None
-            if (usage := record.usage) is not None:
-                tokens += usage.prompt_tokens + usage.completion_tokens
-        self._meter.leave(tokens, self._clock.monotonic(), self._clock.wall(), used=is_used)
+        meter, tokens, is_used = self._meter, _tokens(record), record.endpoint is not None
+        for other in others:
+            tokens += _tokens(other)
+            is_used = is_used or other.endpoint is not None
+        wall = self._clock.wall() if meter.quotas else 0.0
+        meter.leave(tokens, self._clock.monotonic() if tokens else 0.0, wall, used=is_used)
 
     @property
     def needs_turn(self) -> bool:
@@ -173,13 +180,14 @@ class Allowance:
 class _LimitedUse(KeyUse):
     """The use of a key with limits by one request."""
 
-    __slots__ = ("_allowance", "_has_turn", "_headers", "_records")
+    __slots__ = ("_allowance", "_has_turn", "_headers", "_others", "_record")
 
     def __init__(
         self, allowance: Allowance, record: ExchangeRecord, headers: MutableMapping[str, str]
     ) -> None:
         self._allowance = allowance
-        self._records = [record]
+        self._record = record
+        self._others: tuple[ExchangeRecord, ...] = ()
         self._headers = headers
         self._has_turn = False
 
@@ -190,12 +198,12 @@ class _LimitedUse(KeyUse):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._allowance.leave(self._records)
+        self._allowance.leave(self._record, self._others)
         if self._has_turn:
             self._allowance.end_turn()
 
     def follow(self, record: ExchangeRecord) -> None:
-        self._records.append(record)
+        self._others = (*self._others, record)
 
     @property
     def needs_turn(self) -> bool:
@@ -204,6 +212,11 @@ class _LimitedUse(KeyUse):
     async def turn(self, deadline: float | None) -> None:
         await self._allowance.turn(deadline)
         self._has_turn = True
+
+
+def _tokens(record: ExchangeRecord) -> int:
+    usage = record.usage
+    return 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
 
 
 class _TurnWait:
@@ -251,8 +264,19 @@ def refusal(over: Over) -> RateLimitError:
     )
 
 
-def _show(headers: MutableMapping[str, str], what: str, limit: int, count: MinuteCount, now: float) -> None:
-    """Add what is left of a limit, in the fields that clients of OpenAI read."""
-    headers[f"x-ratelimit-limit-{what}"] = str(limit)
-    headers[f"x-ratelimit-remaining-{what}"] = str(max(0, limit - count.total))
-    headers[f"x-ratelimit-reset-{what}"] = f"{ceil(count.empty_seconds(now))}s"
+_REQUESTS, _TOKENS = (
+    tuple(f"x-ratelimit-{figure}-{what}" for figure in ("limit", "remaining", "reset"))
+    for what in ("requests", "tokens")
+)
+"""The fields that clients of OpenAI read."""
+
+
+def _show(
+    headers: MutableMapping[str, str], names: tuple[str, ...], limit: int, count: MinuteCount, now: float
+) -> None:
+    """Add what is left of a limit."""
+    allowed, remaining, reset = names
+    left = limit - count.total
+    headers[allowed] = str(limit)
+    headers[remaining] = str(left) if left > 0 else "0"
+    headers[reset] = f"{ceil(count.empty_seconds(now))}s"

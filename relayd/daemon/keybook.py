@@ -253,12 +253,11 @@ class KeyBook:
 
     def _allow(self, key: StoredKey, day: _Totals, month: _Totals) -> None:
         """Have a key use what it may: what is known of it already stays used."""
-        known, before = self._allowances.get(key.id), self._stored.get(key.id, key)
-        if known is not None and _is_limited(before.rights):
-            known.configure(key.rights)
+        nothing = (0, 0)
+        used = Spending(self._clock.wall(), day.get(key.id, nothing), month.get(key.id, nothing))
+        if (known := self._allowances.get(key.id)) is not None:
+            known.configure(key.rights, used)
         elif _is_limited(key.rights):
-            nothing = (0, 0)
-            used = Spending(self._clock.wall(), day.get(key.id, nothing), month.get(key.id, nothing))
             self._allowances[key.id] = Allowance(key.rights, used, self._clock)
 
     async def _change(self, work: Callable[[KeyTable, float], T]) -> T:

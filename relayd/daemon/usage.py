@@ -18,7 +18,7 @@ from relayd.store.usage import UsageTable, day_of
 
 FLUSH_SECONDS = 5.0
 
-_MOST_NOTED = 1024
+_MOST_NOTED = 256
 """Requests that are kept one by one before they are added up."""
 
 _WARN_SECONDS = 60.0

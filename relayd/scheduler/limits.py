@@ -5,6 +5,7 @@ steps of a second, and a step is forgotten once all of it is older than a minute
 answer takes is known at its end, so requests that run together may take more than what was left.
 """
 
+import math
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -65,9 +66,8 @@ class MinuteCount:
     def at(self, now: float) -> int:
         """Return the sum at `now` (monotonic seconds), which never steps back."""
         second = int(now)
-        passed = second - self._now
-        if passed > 0:
-            self._now = second
+        if second > self._now:
+            passed, self._now = second - self._now, second
             if self.total:
                 self._forget(second, passed)
         return self.total
@@ -180,10 +180,9 @@ class Meter(Generic[Waiter]):
             wall: Seconds since 1970.
         """
         limits, requests, tokens = self.limits, self.requests, self.tokens
-        asked, spent = requests.at(now), tokens.at(now)
-        if limits.rpm is not None and asked >= limits.rpm:
-            return Over(Bound.REQUESTS, limits.rpm, requests.seconds_until(limits.rpm - 1, now))
-        if limits.tpm is not None and spent >= limits.tpm:
+        if requests.at(now) >= (rpm := limits.rpm or math.inf):
+            return Over(Bound.REQUESTS, int(rpm), requests.seconds_until(int(rpm) - 1, now))
+        if limits.tpm is not None and tokens.at(now) >= limits.tpm:
             return Over(Bound.TOKENS, limits.tpm, tokens.seconds_until(limits.tpm - 1, now))
         for quota in self.quotas:
             open_requests = self.admitted if quota.what == "requests" else 0
@@ -200,14 +199,14 @@ class Meter(Generic[Waiter]):
         Args:
             tokens: What it took.
             now: Monotonic seconds.
-            wall: Seconds since 1970.
+            wall: Seconds since 1970; any where there are no quotas.
             used: Whether it reached a replica: only then it counts for quotas.
         """
         self.admitted -= 1
-        if tokens:
+        if tokens and self.limits.tpm is not None:
             self.tokens.at(now)
             self.tokens.add(tokens)
-        if used:
+        if used and self.quotas:
             self.spending.add(tokens, wall)
 
     def take_turn(self, waiter: Waiter) -> "bool | Over":

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
 from relayd.rights import UsageRow
 from relayd.store.database import Database
+
+_DAY_SECONDS = 86_400
+"""Of UTC as computers count it: it has no leap seconds."""
 
 _NAMES = ("day", "key", "model")
 _SUMS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "seconds")
@@ -78,7 +82,13 @@ class UsageTable:
 
 def day_of(seconds: float) -> str:
     """Return the day (UTC) of a moment in seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    return _day(int(seconds // _DAY_SECONDS))
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    """Return a day by its number since 1970."""
+    return datetime.fromtimestamp(number * _DAY_SECONDS, UTC).strftime("%Y-%m-%d")
 
 
 def first_of_month(seconds: float) -> str:
