@@ -80,6 +80,9 @@ def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
     raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")
 
 
+CONTINUE = "X-Relayd-Continue"
+"""Of a request: `off` has its answer end where its replica fails."""
+
 _LARGE = 256 * KIB
 """A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
 
@@ -99,6 +102,7 @@ class Inference:
         bodies: Counts what bodies take together.
         beside: Sends what takes no slot; None has it take one.
         progress: Shows streams that ask for it how far they are; None shows nothing.
+        continues: Whether another replica may go on with an answer whose replica failed.
         aside: The thread that looks into large bodies, one after the other: the decoder holds the
             interpreter's lock, so that with thirty threads the loop would wait for thirty bodies.
     """
@@ -111,6 +115,7 @@ class Inference:
     body_seconds: float
     unlisted: Unlisted = DROP
     progress: ProgressComments | None = None
+    continues: bool = True
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
     beside: Beside | None = None
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
@@ -238,6 +243,7 @@ class Inference:
         client, call, dialect = delivery.client, delivery.call, delivery.dialect
         headers = delivery.context.headers
         with self.dispatcher.open(ask, record) as lease:
+            lease.may_continue = self.continues and delivery.request.headers.get(CONTINUE) != "off"
             asked = delivery.request.headers.get("X-Relayd-Progress")
             if (
                 (comments := self.progress)

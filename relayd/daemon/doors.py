@@ -181,6 +181,7 @@ class Doors:
             body_seconds=server.body_seconds,
             unlisted=Unlisted(server.unknown_members, frozenset(server.extra_members)),
             progress=ProgressComments(self._look, always=config.queue.progress_comments),
+            continues=config.queue.continue_answers,
             bodies=self.bodies,
             beside=self._beside,
         )

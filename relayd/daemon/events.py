@@ -41,6 +41,7 @@ class Bridge:
         post: Posts an event to the scheduler.
         retire: Closes the router's connections to an incarnation that has ended.
         interrupt: Ends the answers of an incarnation that is about to be ended.
+        stalled: Moves what a replica works on that does not answer its probes.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Bridge:
         post: Callable[[Event], None],
         retire: Callable[[Endpoint], None],
         interrupt: Callable[[Endpoint], None] = lambda _: None,
+        stalled: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._post = post
         self._retire = retire
         self._interrupt = interrupt
+        self._stalled = stalled
         self._listeners: list[Callable[[], None]] = []
         self._on_ready: Callable[[str], None] = lambda _: None
 
@@ -84,6 +87,7 @@ class Bridge:
     def paused(self, replica: str) -> None:
         """A replica is unwell and takes no new request until it is ready again."""
         self._report(Paused(replica))
+        self._stalled(replica)
 
     def draining(self, replica: str) -> None:
         """A replica takes no new request."""

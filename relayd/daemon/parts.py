@@ -137,7 +137,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         suspect_seconds=config.server.first_byte_suspect_seconds,
         on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
     )
-    bridge = Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED))
+    bridge = _bridge(actor, pools, dispatcher, scheduler, config)
     grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
     touched = dependencies(
         desired,
@@ -190,6 +190,18 @@ def _view(desired: DesiredState, started: float, fleet: Fleet) -> FleetView:
     view = FleetView(desired.config, started, fleet.statuses, facts)
     facts.on_known(view.changed)
     return view
+
+
+def _bridge(
+    actor: Actor, pools: Pools, dispatcher: Dispatcher, scheduler: Scheduler, config: Config
+) -> Bridge:
+    """Return what takes the reports on replicas, and moves requests on account of them."""
+
+    def stalled(replica: str) -> None:
+        seconds = config.probe.timeout_seconds
+        dispatcher.leave_silent(replica, seconds, lambda model: bool(scheduler.serving(model)))
+
+    return Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED), stalled)
 
 
 def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, residence: Residents) -> Executors:

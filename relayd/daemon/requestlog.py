@@ -132,6 +132,7 @@ def line(exchange: Exchange, offset: float) -> bytes:
         "replica": exchange.replica,
         "incarnation": exchange.incarnation,
         "attempts": exchange.attempts,
+        "continued": exchange.continued,
         "queue_ms": _milliseconds(exchange.queued_at, exchange.placed_at),
         "first_byte_ms": _milliseconds(exchange.arrived_at, exchange.first_byte_at),
         "total_ms": _milliseconds(exchange.arrived_at, exchange.ended_at),

@@ -8,7 +8,7 @@ from relayd.errors import RequestError, UpstreamError
 from relayd.router.dialect import CUT, Dialect, Problem, Translation
 from relayd.router.headers import Head
 from relayd.router.recipient import Recipient
-from relayd.router.usage import SummingTap, Tap
+from relayd.router.usage import Tap
 from relayd.scheduler.exchange import Usage
 
 _TAIL_BYTES = 16
@@ -28,8 +28,8 @@ class ClientAnswer(Protocol):
         """How many tokens the answer reports, once it is over."""
         ...
 
-    def sum_usage(self) -> None:
-        """Add up the tokens of several prompts, of which a stream reports each by itself."""
+    def read_with(self, tap: Tap) -> None:
+        """Have what passes read by another tap, from its beginning on."""
         ...
 
     def start(self) -> None:
@@ -97,9 +97,9 @@ class ReplicaAnswer:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
 
-    def sum_usage(self) -> None:
-        """Add up the tokens of several prompts, of which a stream reports each by itself."""
-        self._tap = SummingTap()
+    def read_with(self, tap: Tap) -> None:
+        """Have what passes read by another tap, from its beginning on."""
+        self._tap = tap
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""

@@ -10,8 +10,8 @@ from typing import Self
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
-from relayd.router.collect import Collector, FailureCollector, begins_with_failure
-from relayd.router.collecting import Collecting
+from relayd.router.collect import begins_with_failure
+from relayd.router.collecting import Gathering, failure_of
 from relayd.router.dialect import Problem
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
@@ -37,6 +37,9 @@ class Reply:
     """
 
     __slots__ = ("_hold", "_pools", "_upstream", "_whole", "endpoint", "head", "problem")
+
+    is_reported = False
+    """Whether a failure of the replica was reported already."""
 
     def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream, hold: Hold) -> None:
         self.endpoint = endpoint
@@ -66,22 +69,28 @@ class Reply:
         sink.take(self._whole)
         return nothing()
 
-    def collector_of(self, call: Call) -> Collector | None:
+    @property
+    def has_failed(self) -> bool:
+        """Whether its replica is why it is not complete."""
+        return self._upstream.error is not None
+
+    def gathering_of(self, call: Call, gathering: Gathering | None) -> Gathering | None:
         """Return what the whole stream goes to before any of it is passed on; None for any other answer."""
         if not self.head.is_event_stream:
             return None
-        if call.collector is not None:
-            return call.collector()
-        return FailureCollector() if begins_with_failure(self._upstream.first_bytes) else None
+        if gathering is not None:
+            return gathering
+        return failure_of(call) if begins_with_failure(self._upstream.first_bytes) else None
 
-    async def collect(self, collector: Collector) -> None:
+    async def collect(self, gathering: Gathering) -> None:
         """Take a stream until it is over, and be the plain answer, or the refusal, that its events make.
 
         Raises:
             OSError: The connection ended or fell silent.
             UpstreamError: The stream is broken.
         """
-        await self._upstream.relay(Collecting(collector, self.head))
+        await self._upstream.relay(gathering.sink(self.head))
+        collector = gathering.collector
         self._whole, self.problem = collector.finish(), collector.problem
         self.head = self.head.of_plain(len(self._whole), self.problem.status if self.problem else 200)
 
@@ -122,12 +131,13 @@ class Attempts:
         self._pools = pools
         self.on_fault = on_fault
 
-    async def begin(self, call: Call, lease: Lease) -> Reply:
+    async def begin(self, call: Call, lease: Lease, instead: Call | None = None) -> Reply:
         """Return the first answer that is final; none of it has been passed on.
 
         Args:
             call: What the replica gets.
             lease: Finds replicas with a free slot.
+            instead: What it gets in place of that, where an answer to it is continued.
 
         Raises:
             RequestError: There is no such answer, and this is why.
@@ -135,15 +145,18 @@ class Attempts:
         failed_inside = hung_up = 0
         lease.call = call
         suspects = lease.suspects
+        gathering = Gathering(call, may_continue=lease.may_continue) if call.collector is not None else None
         while True:
             endpoint, is_lost = lease.taken() or await lease.placed(), False
             if suspects.refusing:
                 suspects.check(call)
             try:
-                upstream = await self._pools.ask(endpoint, call, lease.hold, lease.sent_on)
+                sent = instead or (call if gathering is None else gathering.call())
+                upstream = await self._pools.ask(endpoint, sent, lease.hold, lease.sent_on)
                 reply = Reply(self._pools, endpoint, upstream, lease.hold)
-                if (collector := reply.collector_of(call)) is not None:
-                    await self._collect(reply, collector)
+                if (taker := reply.gathering_of(call, gathering)) is not None:
+                    await self._collect(reply, taker)
+                    lease.record.continued = taker.continued
                 if reply.head.is_success or self._is_final(reply, call, lease, failed_inside):
                     return reply
             except asyncio.CancelledError:
@@ -167,10 +180,10 @@ class Attempts:
                 failed_inside += status != _LOADING
             lease.failed(hung_up=is_lost)
 
-    async def _collect(self, reply: Reply, collector: Collector) -> None:
+    async def _collect(self, reply: Reply, gathering: Gathering) -> None:
         """Have a reply come to its end; one that does not gives its connection back."""
         try:
-            await reply.collect(collector)
+            await reply.collect(gathering)
         except BaseException:
             reply.release()
             raise

@@ -1,7 +1,91 @@
-"""How do the bytes of a stream reach what collects it?"""
+"""How do the bytes of a stream reach what collects it, also from one replica after another?"""
 
-from relayd.router.collect import Collector
-from relayd.router.headers import Head
+from collections.abc import Callable
+
+from relayd.errors import UpstreamError
+from relayd.journal import Journal
+from relayd.router.collect import Collector, FailureCollector
+from relayd.router.continuation import FORMS, Broken, continued, hindrance, is_spent
+from relayd.router.headers import Call, Head
+from relayd.router.rejoining import rejoined
+
+_JOURNAL = Journal("router")
+
+Rewrite = Callable[[bytes], bytes]
+"""Returns what of the next bytes of a stream belongs to the answer."""
+
+
+class Gathering:
+    """The plain answer to one request, collected from the stream of a replica, or of several.
+
+    Where one breaks off, the next replica goes on if that is sound. Else it begins anew: the client has seen
+    nothing.
+
+    Args:
+        call: The request.
+        may_continue: Whether its client and the configuration allow that.
+
+    Attributes:
+        collector: Takes the events.
+        continued: How often another replica went on.
+    """
+
+    def __init__(
+        self, call: Call, *, may_continue: bool = True, make: Callable[[], Collector] | None = None
+    ) -> None:
+        self._make = make or call.collector or FailureCollector
+        self.collector: Collector = self._make()
+        self.continued = 0
+        self._call = call
+        self._may_continue = may_continue
+        self._sink: Collecting | None = None
+
+    def __repr__(self) -> str:
+        return f"<Gathering continued={self.continued} {self.collector!r}>"
+
+    def call(self) -> Call:
+        """Return what the next replica gets."""
+        if self._sink is None:
+            return self._call
+        first, tail, self._sink = self._sink.first, self._sink.tail, None
+        broken = self._broken(tail)
+        if broken is None or broken.is_empty:
+            self.collector, self.continued, self._rewrite = self._make(), 0, None
+            return self._call
+        self.continued += 1
+        again = rejoined(
+            FORMS[self._call.path],
+            broken,
+            is_spent=is_spent(self._call, broken),
+            count=self.continued,
+            first=first,
+        )
+        self._rewrite = again.feed
+        _JOURNAL.info("request.continued", tokens=broken.generated, collected=True)
+        return continued(self._call, broken)
+
+    _rewrite: Rewrite | None = None
+
+    def sink(self, head: Head) -> "Collecting":
+        """Return where the stream goes that begins with `head`."""
+        self._sink = Collecting(self.collector, head, self._rewrite)
+        return self._sink
+
+    def _broken(self, tail: bytes) -> Broken | None:
+        """Return what came of the answer; None when it cannot be continued."""
+        if not self._may_continue:
+            return None
+        try:
+            self.collector.cut()
+        except UpstreamError:
+            return None
+        broken = Broken.of(self.collector, tail)
+        return None if hindrance(self._call, broken) else broken
+
+
+def failure_of(call: Call) -> Gathering:
+    """Return what takes a stream that is nothing but an error."""
+    return Gathering(call, may_continue=False, make=FailureCollector)
 
 
 class Collecting:
@@ -10,12 +94,19 @@ class Collecting:
     Args:
         collector: Takes its events.
         head: Of the stream.
+        rewrite: Takes out what another replica repeats; None passes all of it.
+
+    Attributes:
+        first: The first bytes that came.
+        tail: The last ones.
     """
 
-    def __init__(self, collector: Collector, head: Head) -> None:
+    def __init__(self, collector: Collector, head: Head, rewrite: Rewrite | None = None) -> None:
+        self.first = self.tail = b""
         self._collector = collector
         self._pieces: list[bytes] = []
         self._framing = head.framing(self._pieces)
+        self._rewrite = rewrite
 
     def __repr__(self) -> str:
         return f"<Collecting {self._collector!r}>"
@@ -28,7 +119,10 @@ class Collecting:
         """
         self._framing.feed(raw)
         for piece in self._pieces:
-            self._collector.feed(piece)
+            passed = piece if self._rewrite is None else self._rewrite(piece)
+            if passed:
+                self._collector.feed(passed)
+                self.first, self.tail = self.first or passed, passed
         self._pieces.clear()
         return False
 

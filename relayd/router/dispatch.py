@@ -11,6 +11,7 @@ from relayd.errors import (
     ReplicaStoppedError,
     RequestError,
     StoppingError,
+    UpstreamError,
 )
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
@@ -46,6 +47,10 @@ STOPPED = ReplicaStoppedError(
     retry_after_seconds=1,
 )
 """Ends the answers that outlast a replica's drain timeout."""
+
+
+SILENT = UpstreamError("The replica fell silent in the middle of this answer.", remedy="Send it again.")
+"""Ends the answers of a stalled replica that cannot be continued."""
 
 
 class Holder(Protocol):
@@ -214,6 +219,21 @@ class Dispatcher:
         """End every answer that an incarnation has begun with `error`: it is about to be ended."""
         for holder in tuple(self._holders.values()):
             holder.interrupt_on(endpoint, error)
+
+    def leave_silent(
+        self, replica: str, silent_seconds: float, can_go: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """Have what a replica works on tried, or continued, elsewhere.
+
+        Args:
+            replica: One that does not answer its probes, so that it is not busy with a long prefill.
+            silent_seconds: How long nothing has come of what is moved.
+            can_go: Returns whether another replica of a model takes requests.
+        """
+        since = self._clock.monotonic() - silent_seconds
+        for holder in tuple(self._holders.values()):
+            if isinstance(holder, Lease) and holder.is_silent_on(replica, since) and can_go(holder.model):
+                holder.leave(SILENT)
 
     def on_answer(self, effect: Dispatch | Refuse) -> None:
         """Pass the scheduler's decision on to the ticket's holder."""

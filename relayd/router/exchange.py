@@ -83,6 +83,7 @@ class ExchangeRecord(msgspec.Struct, eq=False):
     ended: Ended = Ended.DONE
     sent_bytes: int = 0
     usage: Usage | None = None
+    continued: int = 0
     exchange: Exchange | None = None
 
     def queued(self, ask: Ask) -> None:
@@ -139,7 +140,7 @@ class ExchangeRecord(msgspec.Struct, eq=False):
         return Exchange(  # by position, as a name for each costs as much as the value
             self.ask or Ask(key=self.key), self.request_id, self.path, self.ended, self.status, self.code,
             replica, incarnation, self.attempts, self.arrived_at, self.queued_at, self.placed_at,
-            self.first_byte_at, now, self.sent_bytes, self.usage,
+            self.first_byte_at, now, self.sent_bytes, self.usage, self.continued,
         )  # fmt: skip
 
     def __enter__(self) -> Self:

@@ -21,15 +21,19 @@ class Framing:
         ends_with_connection: Only a close marks the end.
         over: The last byte has been seen.
         pieces: Takes the payload, freed of its framing; None when it is not wanted.
+        is_between: No part of a chunk waits for its rest; of other bodies there are none.
+        whole: Where in the bytes that were fed last their last whole chunk ends, unless `is_between`.
     """
 
-    __slots__ = ("over", "pieces")
+    __slots__ = ("is_between", "over", "pieces", "whole")
 
     ends_with_connection: ClassVar[bool] = False
 
     def __init__(self, pieces: list[bytes] | None = None) -> None:
         self.over = False
         self.pieces = pieces
+        self.is_between = True
+        self.whole = 0
 
     def feed(self, data: bytes) -> int:
         """Walk on and return how many bytes of `data` belong to this response.
@@ -74,25 +78,25 @@ class Counted(Framing):
 class Chunked(Framing):
     """A body in chunks, each behind its size (RFC 9112, 7.1); chunk extensions are refused."""
 
-    __slots__ = ("_in_trailers", "_is_between", "_is_chunk_open", "_left", "_line")
+    __slots__ = ("_in_trailers", "_is_chunk_open", "_left", "_line")
 
     def __init__(self, pieces: list[bytes] | None = None) -> None:
         super().__init__(pieces)
         self._left = 0
         self._line = b""
-        self._is_between = True
         self._is_chunk_open = False
         self._in_trailers = False
 
     def feed(self, data: bytes) -> int:
         """Step from line to line; what is between them is payload and not looked at."""
         position, end = 0, len(data)
-        if self._is_between:
+        self.whole = 0
+        if self.is_between:
             if self.pieces is None and data.endswith(b"\r\n") and (size := CHUNK_SIZE.match(data)):
                 payload = int(size[1], 16)
                 if payload and size.end() + payload + 2 == end:  # one whole chunk, as an event comes
                     return end
-            position = self._pass_whole(data)
+            self.whole = position = self._pass_whole(data)
             if position == end:
                 return end
         while position < end and not self.over:
@@ -105,7 +109,8 @@ class Chunked(Framing):
             else:
                 position = data.find(b"\n", start) + 1 or end
                 self._gather(data[start:position])
-        self._is_between = not (self._left or self._is_chunk_open or self._in_trailers or self._line)
+            self.is_between = not (self._left or self._is_chunk_open or self._in_trailers or self._line)
+            self.whole = position if self.is_between else self.whole
         return position
 
     def _pass_whole(self, data: bytes) -> int:

@@ -56,6 +56,10 @@ class Lessor(Protocol):
         """Posts what happened to a request."""
         ...
 
+    def deadline(self) -> float | None:
+        """Return until when what begins to wait now may wait (monotonic seconds); None: no limit."""
+        ...
+
     def enter(self, ticket: Ticket, holder: "Lease") -> None:
         """Ask for a ticket's slot on behalf of its holder."""
         ...
@@ -87,13 +91,15 @@ class Lease:
     Attributes:
         record: Where it is noted what happens to the request.
         call: What replicas get of it; None until one does.
+        may_continue: Another replica may go on with its answer.
+        is_relayed: One may even where its client has a part of that.
     """
 
     call: Call | None
 
     __slots__ = (
-        "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_runner", "_ticket", "call",
-        "record",
+        "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_reason", "_runner",
+        "_ticket", "call", "is_relayed", "may_continue", "record",
     )  # fmt: skip
 
     def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
@@ -104,7 +110,9 @@ class Lease:
         self._pause: Pause | None = None
         self.call = None
         self._owing: Upstream | None = None
-        self._is_moved = False
+        self._is_moved = self.is_relayed = False
+        self.may_continue = True
+        self._reason: RequestError | None = None
         self._runner: Cancellable | None = None
         self._interruption: RequestError | None = None
 
@@ -117,6 +125,11 @@ class Lease:
     def ticket_id(self) -> int:
         """The id of its ticket."""
         return self._ticket.id
+
+    @property
+    def width(self) -> int:
+        """Slots that it takes."""
+        return self._ticket.ask.width
 
     @property
     def model(self) -> str:
@@ -170,7 +183,8 @@ class Lease:
             hung_up: Whether the replica hung up, so that this request may have ended it.
         """
         self._place = self._owing = None
-        self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up))
+        deadline = self._lessor.deadline() if sent else None
+        self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up, deadline))
 
     def sent_on(self, upstream: Upstream) -> None:
         """Take note of the connection on which the request is sent."""
@@ -199,6 +213,28 @@ class Lease:
         """Return whether the attempt was ended to be made elsewhere, and not by the client."""
         is_moved, self._is_moved = self._is_moved, False
         return is_moved and self._runner is not None and not self._runner.uncancel()
+
+    def leave(self, error: RequestError) -> None:
+        """Have the request tried, or its answer continued, elsewhere.
+
+        Args:
+            error: What ends it where that cannot be done.
+        """
+        if self._place is not None and self._runner and not self._interruption and not self._is_moved:
+            self._is_moved, self._reason = True, error
+            self._runner.cancel()
+
+    def left(self) -> RequestError | None:
+        """Return why the request has left its replica, and not by its client; None when it has not."""
+        return self._reason if self.moved() else None
+
+    def is_silent_on(self, replica: str, since: float) -> bool:
+        """Return whether a replica has sent nothing of this answer since a moment (monotonic seconds)."""
+        owing, endpoint = self._owing, self.record.endpoint
+        is_there = self._place is not None and endpoint is not None and endpoint.replica == replica
+        if not is_there or owing is None or owing.moved_at > since:
+            return False
+        return self.is_relayed or not self.record.first_byte_at
 
     def runs_on(self, endpoint: Endpoint) -> bool:
         """Return whether an incarnation works on this request."""
@@ -229,7 +265,10 @@ class Lease:
             error: Why.
         """
         if self.record.first_byte_at and self.record.endpoint == endpoint:
-            self.interrupt(error)
+            if self.is_relayed:
+                self.leave(error)
+            else:
+                self.interrupt(error)
 
     def interrupted(self) -> RequestError | None:
         """Return why the request was interrupted, which is to be answered now; None when its client left."""

@@ -8,16 +8,20 @@ from types import MappingProxyType
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.router.answer import ClientAnswer, ReplicaAnswer
-from relayd.router.attempts import Attempts, OnFault
+from relayd.router.attempts import Attempts, OnFault, Reply
+from relayd.router.continuation import FORMS
 from relayd.router.dialect import Dialect, Problem
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import OWN_FIELDS, Call, Head
+from relayd.router.kept import KeptAnswer
 from relayd.router.lease import Lease
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
+from relayd.router.relaying import Relaying
 from relayd.router.splice import Splice, can_splice
 from relayd.router.upstream import Sink
+from relayd.router.usage import SummingTap
 from relayd.scheduler.exchange import Ended
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -76,9 +80,9 @@ class Proxy:
         """Write the answer to `call` to its client.
 
         Until the client has seen a byte, a replica that fails is replaced by another. Afterwards
-        nothing is tried again. A client that leaves cancels this coroutine, which closes the
-        connection to the replica. The answer names the replica that gave it, and how long the request
-        had waited for it.
+        another one continues the answer, where that is sound. A client that leaves cancels this
+        coroutine, which closes the connection to the replica. The answer names the replica that began
+        it, and how long the request had waited for it.
 
         Args:
             client: Who asks.
@@ -97,30 +101,46 @@ class Proxy:
             if error := lease.interrupted():
                 raise error from None
             raise
-        with reply:
-            own = {
-                **OWN_FIELDS,
-                **headers,
-                "X-Request-ID": record.request_id,
-                "X-Relayd-Replica": reply.endpoint.replica,
-                "X-Relayd-Queue-Ms": str(round(1000 * record.queue_seconds)),
-            }
-            if reply.problem is not None:
+        own = {
+            **OWN_FIELDS,
+            **headers,
+            "X-Request-ID": record.request_id,
+            "X-Relayd-Replica": reply.endpoint.replica,
+            "X-Relayd-Queue-Ms": str(round(1000 * record.queue_seconds)),
+        }
+        if reply.problem is not None:
+            with reply:
                 record.refused(reply.problem)
                 await self._refuse(client, reply.problem, own, dialect)
-                return
-            answer = self._answer(client, call, reply.head, own, dialect)
-            if call.answers_events and record.ask and record.ask.width > 1:
-                answer.sum_usage()
+            return
+        answer = self._answer(client, call, reply.head, own, dialect)
+        with self._source(reply, call, lease, answer, dialect) as source:
             record.began(reply.head.status)
             try:
-                outcome = await deliver(answer, reply.relay, lease.interrupted)
+                outcome = await deliver(answer, source.relay, lease.interrupted)
             finally:
                 record.sent_bytes, record.usage = client.sent_bytes, answer.usage
             record.ended, record.code = outcome.ended, outcome.code
-            if outcome.ended is Ended.CUT and outcome.fault:
-                self.attempts.on_fault(reply.endpoint, outcome.fault)
+            if outcome.ended is Ended.DONE and record.continued:
+                record.ended = Ended.CONTINUED
+            if outcome.ended is Ended.CUT and outcome.fault and not source.is_reported:
+                self.attempts.on_fault(source.endpoint, outcome.fault)
                 lease.hung_up()
+
+    def _source(
+        self, reply: Reply, call: Call, lease: Lease, answer: ClientAnswer, dialect: Dialect
+    ) -> Reply | Relaying:
+        """Return where an answer comes from: of one replica, or of several where it can be continued."""
+        if not call.answers_events:
+            return reply
+        if lease.width > 1:
+            answer.read_with(SummingTap())
+            return reply
+        form = FORMS.get(call.path)
+        if form is None or not (lease.may_continue and reply.head.chunked):
+            return reply
+        answer.read_with(kept := KeptAnswer(form))
+        return Relaying(self.attempts, reply, call, lease, kept, comments=not dialect.by_line)
 
     async def pass_on(
         self,

@@ -11,7 +11,7 @@ from relayd.router.answer import problem_of
 from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
 from relayd.router.recipient import Recipient
-from relayd.router.usage import SummingTap, Tap
+from relayd.router.usage import Tap
 from relayd.scheduler.exchange import Usage
 
 _CHUNK_END = b"\r\n"
@@ -63,9 +63,9 @@ class Splice:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
 
-    def sum_usage(self) -> None:
-        """Add up the tokens of several prompts, of which a stream reports each by itself."""
-        self._tap = SummingTap()
+    def read_with(self, tap: Tap) -> None:
+        """Have what passes read by another tap, from its beginning on."""
+        self._tap = tap
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""

@@ -22,6 +22,8 @@ from relayd.units import KIB
 
 _LONGEST_HEAD = 32 * KIB
 _HELD_BACK = 256 * KIB
+_LONGEST_REST = 256 * KIB
+"""Parts of a chunk that is longer are passed on as they come."""
 
 _LARGE = 16 * KIB
 """A body that is not copied behind its head."""
@@ -105,6 +107,7 @@ class Upstream(asyncio.Protocol):
         self._on_end: Callable[[], None] | None = None
         self._lost = False
         self._prefill: Prefill | None = None
+        self._rest = b""
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
@@ -136,7 +139,7 @@ class Upstream(asyncio.Protocol):
         self.uses += 1
         self.answered = False
         self._framing = None
-        self._begun = b""
+        self._begun = self._rest = b""
         self._held.clear()
         self._enough = 1 if call.stream else _HELD_BACK
         self._prefill = Prefill(self.pool.note_batch) if call.hides_progress else None
@@ -173,6 +176,10 @@ class Upstream(asyncio.Protocol):
         self._sink = sink
         held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held.clear()
+        if self._framing is not None and not (self._framing.is_between or self.is_over):
+            walk = self.head.framing()
+            walk.feed(held)
+            held, self._rest = held[: walk.whole], held[walk.whole :]
         if held and sink.take(held):
             self._pause_reading()
         while not self.is_over and self.error is None:
@@ -258,10 +265,27 @@ class Upstream(asyncio.Protocol):
                 self._end(data, taken)
             elif (sink := self._sink) is None:
                 self._hold(data)
-            elif sink.take(data):
+            elif framing.is_between and not self._rest:
+                if sink.take(data):
+                    self._pause_reading()
+            elif (data := self._whole(data, framing)) and sink.take(data):
                 self._pause_reading()
         except UpstreamError as error:
             self._fail(error)
+
+    def _whole(self, data: bytes, framing: Framing) -> bytes:
+        """Return what has come up to the end of a chunk; the rest waits for the next bytes, or is lost.
+
+        So an answer that breaks off does that between two events, where another replica can go on.
+        """
+        data, whole = self._rest + data, len(self._rest) + framing.whole
+        if framing.is_between or len(data) > _LONGEST_REST:
+            self._rest = b""
+            return data
+        if not framing.whole:
+            whole = 0
+        self._rest = data[whole:]
+        return data[:whole]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the close for the end of the answer, or for its failure."""
@@ -302,6 +326,7 @@ class Upstream(asyncio.Protocol):
         if taken < len(data) or self._on_end is not None:
             data = data[:taken]
             self.close()
+        data, self._rest = self._rest + data, b""
         if self._sink is None:
             self._held.append(self._without_progress(data))
         elif data:

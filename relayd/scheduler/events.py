@@ -162,11 +162,14 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False):
         ticket_id: Whose attempt it was.
         sent: Whether the client has seen a part of the answer already, which another replica is to continue.
         hung_up: Whether the replica hung up, so that the request may have ended it.
+        deadline: Until when an answer that is to be continued may wait for that (monotonic seconds); None is
+            without limit.
     """
 
     ticket_id: int
     sent: bool = False
     hung_up: bool = False
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
         sent_bytes: Bytes of a replica's answer that were written to the client, response head included; 0
             for a refusal.
         usage: Tokens; None when the answer names none.
+        continued: How often another replica continued the answer.
     """
 
     ask: Ask
@@ -83,6 +84,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
     ended_at: float = 0.0
     sent_bytes: int = 0
     usage: Usage | None = None
+    continued: int = 0
 
     @property
     def is_complete(self) -> bool:

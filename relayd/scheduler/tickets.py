@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import msgspec
+
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import AttemptFailed, Effect, Inherited, Refuse, Ticket
 from relayd.scheduler.exchange import Exchange
@@ -160,6 +162,9 @@ class Tickets:
             return []
         freed = self._running.free(running)
         waiting, model = running.waiting, running.waiting.ticket.ask.model
+        if event.sent:
+            ask = msgspec.structs.replace(waiting.ticket.ask, deadline=event.deadline)
+            waiting.ticket = Ticket(ticket_id, ask)
         self._running.settle(running, None, None, now)
         self._running.note_failed(running.capacity, now)
         waiting.stay_away(running.capacity, now + self.limits.avoid_seconds)

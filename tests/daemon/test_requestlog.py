@@ -102,6 +102,7 @@ def test_a_line_holds_what_happened_and_no_text() -> None:
         "replica": "m#0",
         "incarnation": 3,
         "attempts": 2,
+        "continued": 0,
         "queue_ms": 150.0,
         "first_byte_ms": 1000.0,
         "total_ms": 2000.0,

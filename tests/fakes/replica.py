@@ -65,6 +65,12 @@ def event(number: int) -> bytes:
     return b'data: {"n":%d}\n\n' % number
 
 
+def said(text: str, answer_id: str = "a") -> bytes:
+    """Return an event of a chat that holds text."""
+    choice = f'{{"finish_reason":null,"index":0,"delta":{{"content":"{text}"}}}}'
+    return f'data: {{"choices":[{choice}],"id":"{answer_id}"}}\n\n'.encode()
+
+
 @dataclass
 class FakeReplica:
     """A listening replica.

@@ -177,6 +177,8 @@ LANE_ONLY = pytest.mark.parametrize("way", ["asyncio", "uvloop"], indirect=True)
 """For what aiohttp's own framing cannot show: half a chunk."""
 
 STREAM = b'{"stream":true}'
+UNCONTINUED = b'{"stream":true,"logprobs":true}'
+"""A stream that no other replica may continue."""
 
 
 @asynccontextmanager

@@ -21,8 +21,9 @@ from tests.fakes.replica import (
     head,
     json_answer,
     refusal,
+    said,
 )
-from tests.router.front import STREAM, Front, Opener, Places, post, status
+from tests.router.front import STREAM, UNCONTINUED, Front, Opener, Places, post, status
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -233,10 +234,10 @@ async def test_a_request_that_outlasts_the_daemon_learns_why(
 
 
 async def test_an_answer_of_a_replica_that_is_stopped_ends_with_the_reason(front: Opener) -> None:
-    async with front([act(SSE_HEAD, chunk(event(1)), then=Then.HANG)], [GOOD_STREAM]) as here:
+    async with front([act(SSE_HEAD, chunk(said("1")), then=Then.HANG)], [GOOD_STREAM]) as here:
         reader, writer = await here.connect()
-        writer.write(post(STREAM))
-        seen = await reader.readuntil(event(1))
+        writer.write(post(UNCONTINUED))
+        seen = await reader.readuntil(said("1"))
         here.places.dispatcher.interrupt_on(here.endpoints[1], STOPPED)
         here.places.dispatcher.interrupt_on(here.endpoints[0], STOPPED)
         raw = seen + await reader.read()

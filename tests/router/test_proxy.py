@@ -19,8 +19,9 @@ from tests.fakes.replica import (
     head,
     json_answer,
     refusal,
+    said,
 )
-from tests.router.front import LANE_ONLY, STREAM, Opener, body, fields, post, status
+from tests.router.front import LANE_ONLY, STREAM, UNCONTINUED, Opener, body, fields, post, status
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -150,17 +151,20 @@ async def test_r25_a_redirect_is_not_followed_and_not_passed_on(front: Opener) -
 
 
 BETWEEN_EVENTS = {
-    "closed": act(SSE_HEAD + chunk(event(1)), then=Then.CLOSE),
-    "reset": act(SSE_HEAD + chunk(event(1)), then=Then.RESET),
+    "closed": act(SSE_HEAD + chunk(said("1")), then=Then.CLOSE),
+    "reset": act(SSE_HEAD + chunk(said("1")), then=Then.RESET),
+    "within a chunk": act(SSE_HEAD + chunk(said("1")) + b'20\r\ndata: {"n"', then=Then.CLOSE),
+    "within the size of a chunk": act(SSE_HEAD + chunk(said("1")) + b"2", then=Then.CLOSE),
+    "at once within a chunk": act(SSE_HEAD, chunk(said("1")) + b"2", then=Then.RESET),
 }
 
 
 @pytest.mark.parametrize("cut", BETWEEN_EVENTS.values(), ids=BETWEEN_EVENTS)
 async def test_a_stream_cut_between_events_ends_with_one_that_says_so(front: Opener, cut: Act) -> None:
     async with front([cut], [GOOD_STREAM]) as here:
-        raw = await here.ask(post(STREAM))
+        raw = await here.ask(post(UNCONTINUED))
 
-        first, _, last = body(raw).partition(chunk(event(1)))
+        first, _, last = body(raw).partition(chunk(said("1")))
         assert first == b""
         assert json.loads(last.split(b"data: ")[1])["error"]["code"] == "upstream_failed"
         assert not raw.endswith(LAST_CHUNK)
@@ -170,8 +174,6 @@ async def test_a_stream_cut_between_events_ends_with_one_that_says_so(front: Ope
 
 
 WITHIN_AN_EVENT = {
-    "a chunk": SSE_HEAD + chunk(event(1)) + b'20\r\ndata: {"n"',
-    "a chunk size": SSE_HEAD + chunk(event(1)) + b"2",
     "an event of two chunks": SSE_HEAD + chunk(event(1)) + chunk(b"data: "),
     "a body of a known length": head("Content-Type: text/event-stream", "Content-Length: 99") + event(1),
 }

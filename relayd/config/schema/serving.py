@@ -93,6 +93,8 @@ class QueueSettings(Section, frozen=True):
             "unlimited".
         max_hold_seconds: How long a request may be held for a busy replica that has read its prompt before,
             while others pass it; zero holds none.
+        continue_answers: Whether another replica continues an answer whose replica failed, where that is
+            sound. With the header `X-Relayd-Continue: off` such an answer ends with an error.
         progress_comments: Whether a stream that waits gets comments on how far it is: its position, a model
             that loads, the seconds expected. The header `X-Relayd-Progress: 1` asks for them otherwise.
     """
@@ -103,6 +105,7 @@ class QueueSettings(Section, frozen=True):
     avoid_seconds: Seconds = 1
     key_depth: CountOrUnlimited = "unlimited"
     max_hold_seconds: Seconds = 20
+    continue_answers: bool = True
     progress_comments: bool = False
 
 

@@ -1,0 +1,1 @@
+"""Answers whose replica is ended or stopped at a random moment: `python -m tests.kills`."""
