@@ -21,7 +21,7 @@ from relayd.secret import Secret
 from relayd.ui.keys import key_page, keys_table
 
 app = typer.Typer(
-    name="keys", cls=ListByDefault, help="Make API keys, limit them, and take them back; alone it lists them."
+    name="keys", cls=ListByDefault, help="Make, limit and revoke API keys; alone it lists them."
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call the key.")]

@@ -53,7 +53,7 @@ COMMANDS = {
     "models": _command("models.app", "Show, import, check and remove models; alone it lists them."),
     "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),
     "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
-    "keys": _command("keys.app", "Make API keys, limit them, and take them back; alone it lists them."),
+    "keys": _command("keys.app", "Make, limit and revoke API keys; alone it lists them."),
     "usage": _command("usage.usage", "Show what each key used of each model, by day."),
     "service": _command("service.app", "Run relayd from boot or login on, by systemd or launchd."),
 }
