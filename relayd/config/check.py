@@ -47,6 +47,11 @@ _GRAMMARS: Mapping[KeyPath, Callable[[str], object]] = {
 }
 """Settings whose text has a grammar of its own -> its parser."""
 
+_NEVER_EMPTY: Mapping[KeyPath, str] = {
+    ("server", "listen"): "write at least one address, such as 127.0.0.1:8080",
+}
+"""Lists that need an item -> what to write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -157,6 +162,8 @@ class Checker:
         if not isinstance(value, list):
             header = f", [[{path[-1]}]]" if is_section(item) else ""
             return self._problem(path, f"{title}: expected {describe(kind)}{header}, got {show(value)}")
+        if not value and path in _NEVER_EMPTY:
+            return self._problem(path, f"{title}: an empty list; {_NEVER_EMPTY[path]}")
         return [self._item(item, one, (*path, index), parent) for index, one in enumerate(value)]
 
     def _item(self, kind: Any, value: object, path: KeyPath, parent: str) -> Any:

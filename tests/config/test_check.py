@@ -179,7 +179,10 @@ NAME = (
             ),
         ),
         ("[server]\nlisten = 1979-05-27", '2: "listen" in [server]: expected a string, got a date or time'),
-        ("[server]\nlisten = []", '2: "listen" in [server]: expected a string, got an array'),
+        (
+            "[server]\nlisten = []",
+            '2: "listen" in [server]: an empty list; write at least one address, such as 127.0.0.1:8080',
+        ),
         (
             "[server]\nallowed_hosts = ['*']",
             (
