@@ -8,9 +8,9 @@ from tests.bench.path import measured
 
 pytestmark = pytest.mark.pure
 
-MOST_A_REQUEST = 240
-"""Calls of a short streamed request from door to door; 200 when this was written, of about 0.1 µs each. A
-feature that half of all requests do not need has to find a place where it costs them none."""
+MOST_A_REQUEST = 250
+"""Calls of a short streamed request from door to door, of about 0.1 µs each: 200 when this was written, 239
+with keys, deadlines and continuation. A feature that half of all requests do not need has to find a place where it costs them none."""
 
 MOST_A_CHUNK = 6
 """`data_received`, `feed`, `take`, `add` and `write`, and one more."""
@@ -28,7 +28,7 @@ def test_a_request_takes_no_more_calls_than_it_may() -> None:
     assert calls.total() <= MOST_A_REQUEST, calls.most_common(20)
 
 
-def test_a_long_prompt_takes_the_calls_of_a_short_one() -> None:
+def test_a_long_prompt_takes_hardly_more_calls_than_a_short_one() -> None:
     short, long = (asyncio.run(measured(prompt=prompt)).total() for prompt in ("hi", "word " * 6_000))
 
-    assert short == long
+    assert long <= short + 10  # its progress is asked for

@@ -193,8 +193,11 @@ def test_s57_the_log_of_one_replica_spans_two_daemons(
 
 
 @pytest.mark.pure
-def test_s59_the_daemon_reads_no_log() -> None:
-    """Commands read log files themselves; only the last words of a replica that ended are read for it."""
+def test_s59_the_daemon_reads_no_log_but_for_an_administrator() -> None:
+    """Commands read log files themselves; only the last words of a replica that ended are read for it.
+
+    `daemon/logfeed` reads on a thread, for an administrator who asks over TCP.
+    """
     users = {
         file.relative_to(ROOT).as_posix()
         for file in (ROOT / "relayd").rglob("*.py")
@@ -202,4 +205,4 @@ def test_s59_the_daemon_reads_no_log() -> None:
         if isinstance(node, ast.ImportFrom) and "LogReader" in {alias.name for alias in node.names}
     }
 
-    assert {"relayd/cli/logs.py"} == users
+    assert {"relayd/cli/logs.py", "relayd/daemon/logfeed.py"} == users
