@@ -193,7 +193,7 @@ def test_s57_the_log_of_one_replica_spans_two_daemons(
 
 
 @pytest.mark.pure
-def test_s59_the_daemon_reads_no_log_but_for_an_administrator() -> None:
+def test_s59_the_daemon_reads_no_log() -> None:
     """Commands read log files themselves; only the last words of a replica that ended are read for it.
 
     `daemon/logfeed` reads on a thread, for an administrator who asks over TCP.
