@@ -10,7 +10,8 @@ pytestmark = pytest.mark.pure
 
 MOST_A_REQUEST = 250
 """Calls of a short streamed request from door to door, of about 0.1 µs each: 200 when this was written, 239
-with keys, deadlines and continuation. A feature that half of all requests do not need has to find a place where it costs them none."""
+with keys, deadlines and continuation. A feature that half of all requests do not need has to find a place
+where it costs them none."""
 
 MOST_A_CHUNK = 6
 """`data_received`, `feed`, `take`, `add` and `write`, and one more."""
