@@ -1,6 +1,6 @@
 """How do path, query and body of a request become the arguments of a verb?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -69,9 +69,37 @@ def arguments_of(
     if action.named:
         members[action.named] = name
     try:
-        return msgspec.convert(members, kind, strict=not query)
+        arguments = msgspec.convert(members, kind, strict=not query)
     except msgspec.ValidationError as error:
         raise RequestError(f"Invalid arguments: {error}.", remedy=_described(action, known)) from error
+    _check_nested(members, arguments, "")
+    return arguments
+
+
+def _check_nested(given: object, read: object, place: str) -> None:
+    """Refuse a member, at any depth, that was not read: a mistyped limit would be none.
+
+    Args:
+        given: What came along.
+        read: What it became.
+        place: Where in the body it stands.
+
+    Raises:
+        RequestError: There is one.
+    """
+    if isinstance(given, Mapping) and isinstance(read, msgspec.Struct):
+        fields = {one.encode_name: one.name for one in msgspec.structs.fields(read)}
+        if unknown := given.keys() - fields.keys():
+            raise RequestError(
+                f"{min(unknown)[:100]!r} is not a member of {place[:100] or 'this request'!r}.",
+                remedy=f"Known are {', '.join(sorted(fields))}.",
+                param=min(unknown)[:100],
+            )
+        for name, value in given.items():
+            _check_nested(value, getattr(read, fields[name]), name)
+    elif isinstance(given, list) and isinstance(read, tuple | list):
+        for value, one in zip(given, read, strict=True):
+            _check_nested(value, one, place)
 
 
 def _collected(action: Action, kind: type[msgspec.Struct]) -> frozenset[str] | None:

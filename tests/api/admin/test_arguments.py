@@ -128,3 +128,33 @@ def test_a_member_that_the_nested_value_lacks_is_refused_by_name() -> None:
         made(KEY, Key, b'{"name": "n", "scope": "admin"}')
 
     assert "scopes" in refused.value.remedy
+
+
+class _Bounds(msgspec.Struct, frozen=True):
+    rpm: int | None = None
+
+
+class _Nested(msgspec.Struct, frozen=True):
+    limits: _Bounds = _Bounds()
+    quotas: tuple[_Bounds, ...] = ()
+    free: dict[str, Any] = {}
+
+
+PUT = Action("PUT", "/admin/things", "change", "…")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"limits": {"rpmm": 1}}', b'{"quotas": [{"rpm": 1}, {"rpm": 1, "rpmm": 2}]}']
+)
+def test_a_mistyped_member_at_any_depth_is_refused_by_name(body: bytes) -> None:
+    with pytest.raises(RequestError, match="'rpmm' is not a member") as refused:
+        made(PUT, _Nested, body)
+
+    assert "rpmm" == refused.value.param
+    assert "rpm" in str(refused.value.remedy)
+
+
+def test_what_is_free_at_any_depth_stays_so() -> None:
+    expected = _Nested(_Bounds(3), free={"a": {"b": 1}})
+
+    assert expected == made(PUT, _Nested, b'{"limits": {"rpm": 3}, "free": {"a": {"b": 1}}}')
