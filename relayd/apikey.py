@@ -19,6 +19,9 @@ PREFIX = "sk-relayd-"
 SHORTEST_KEY = 24
 """Characters of a key that was not made here; fewer can be guessed."""
 
+LONGEST_KEY = 1024
+"""Characters of a key that was not made here; more than any service gives, and little of a head."""
+
 HINT_LENGTH = 16
 """Characters of a key by which people know it again; the rest still has 220 random bits."""
 
@@ -64,6 +67,10 @@ def check_foreign(key: Secret) -> None:
         raise UsageError(
             f"a key of {len(value)} characters can be guessed, at least {SHORTEST_KEY} are needed",
             remedy="Have relayd make one: `relayd keys create NAME`.",
+        )
+    if len(value) > LONGEST_KEY:
+        raise UsageError(
+            f"a key has at most {LONGEST_KEY} characters", remedy="Give the key alone, in one line."
         )
     if not all("!" <= one <= "~" for one in value):
         raise UsageError("a key may hold printable ASCII only, without spaces")

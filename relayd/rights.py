@@ -22,6 +22,12 @@ LOCAL = "local"
 OWN_PREFIX = "key_"
 """What the ids of keys in the database begin with, so that none is a name."""
 
+LARGEST_AMOUNT = 10**15
+"""Of a limit or quota: more than any machine serves, and a whole number in every reader of JSON."""
+
+LATEST_MOMENT = 253_402_300_799
+"""The last second of the year 9999, in seconds since 1970: no calendar has later ones."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PATTERN = re.compile(r"[A-Za-z0-9*?._:/@+-]{1,128}")
 
@@ -187,10 +193,16 @@ def check_rights(rights: KeyRights) -> None:
             )
     if rights.klass and rights.klass not in CLASSES:
         raise UsageError(f"there is no class {rights.klass!r}", remedy=f"Classes are: {', '.join(CLASSES)}.")
+    if rights.expires is not None and not 0 <= rights.expires <= LATEST_MOMENT:
+        raise UsageError(
+            f"a key cannot end {rights.expires:g} seconds after the beginning of 1970",
+            remedy="Give a moment before the year 10000, or none for a key that does not end.",
+        )
     _check_limits(rights.limits)
     for quota in rights.quotas:
         if quota.amount < 1:
             raise UsageError(f"the quota {quota} allows nothing", remedy="Revoke the key instead.")
+        _check_amount(f"quota {quota}", quota.amount)
 
 
 def _check_limits(limits: KeyLimits) -> None:
@@ -204,3 +216,12 @@ def _check_limits(limits: KeyLimits) -> None:
         )
     if limits.queued is not None and limits.queued < 0:
         raise UsageError(f"the limit queued={limits.queued} is below zero")
+    for name in limits.__struct_fields__:
+        _check_amount(f"limit {name}={(value := getattr(limits, name))}", value or 0)
+
+
+def _check_amount(what: str, amount: int) -> None:
+    if amount > LARGEST_AMOUNT:
+        raise UsageError(
+            f"the {what[:60]} is too large", remedy=f"At most {LARGEST_AMOUNT:g}, or none at all."
+        )

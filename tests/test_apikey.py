@@ -72,7 +72,8 @@ def test_a_key_of_modelrelay_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["short", "x" * 23, "with a space in the middle of it", "ünïcode-of-enough-characters", ""]
+    "secret",
+    ["short", "x" * 23, "x" * 1025, "with a space in the middle of it", "ünïcode-of-enough-characters", ""],
 )
 def test_r10_what_is_weak_or_cannot_be_sent_is_refused_without_repeating_it(secret: str) -> None:
     with pytest.raises(UsageError) as refused:

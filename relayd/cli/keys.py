@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from relayd.apikey import is_mistyped
+from relayd.apikey import LONGEST_KEY, check_foreign, is_mistyped
 from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.keys import with_keys
 from relayd.cli.support.keyspec import parse_limits, parse_moment, parse_quotas
@@ -89,6 +89,7 @@ def import_(
     """
     rights = _rights(scope, models, expires, limit, quota, klass, retain=not no_retention)
     secret = _secret_from_input()
+    check_foreign(secret)
     _show_changed(
         with_keys(lambda service: service.import_key(name, secret, rights)), "imported", as_json=as_json
     )
@@ -202,7 +203,8 @@ def _secret_from_input() -> Secret:
     """Return the secret on standard input: there it is in no list of processes and in no history."""
     if sys.stdin.isatty():
         typer.echo("Type or paste the key, then Enter:", err=True)
-    return Secret(sys.stdin.readline().strip())
+    line = sys.stdin.buffer.readline(2 * LONGEST_KEY)
+    return Secret(line.decode(errors="replace").strip())
 
 
 def _named(keys: tuple[KeyReport, ...], named: str) -> KeyReport:

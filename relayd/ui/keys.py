@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relayd.daemon.keyreport import KeyReport, UsageReport
-from relayd.rights import KeyLimits, UsageRow
+from relayd.rights import LATEST_MOMENT, KeyLimits, UsageRow
 from relayd.units import show_seconds
 
 
@@ -51,7 +51,7 @@ def shown_limits(limits: KeyLimits) -> Iterator[str]:
 
 def moment(seconds: float) -> str:
     """Return a moment as a person reads it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(min(seconds, LATEST_MOMENT), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _state(key: KeyReport) -> str:

@@ -129,3 +129,20 @@ def test_what_cannot_be_is_an_error_with_a_remedy(run: Run, arguments: tuple[str
 
     assert isinstance(error, UsageError)
     assert error.remedy
+
+
+def test_input_that_is_no_key_is_refused_as_that(run: Run) -> None:
+    with_bytes = CliRunner().invoke(
+        app, ["import", "old"], input=b"mr_live_\xff\xfe0123456789abcdef0123456789"
+    )
+    endless = run("import", "old", typed="a" * 100_000)
+
+    assert isinstance(with_bytes.exception, UsageError)
+    assert isinstance(endless.exception, UsageError)
+    assert "at most 1024" in str(endless.exception)
+
+
+def test_a_key_whose_end_no_calendar_has_is_not_made(run: Run) -> None:
+    assert isinstance(run("create", "laptop", "--expires", "99999999999999d").exception, UsageError)
+
+    assert "There is no key" in run("list").stdout

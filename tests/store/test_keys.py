@@ -148,6 +148,11 @@ def test_a_name_that_cannot_be_is_refused(table: KeyTable, name: str) -> None:
         KeyRights(limits=KeyLimits(queued=3)),
         KeyRights(limits=KeyLimits(in_flight=1, queued=-1)),
         KeyRights(quotas=(Quota("tokens", 0, "day"),)),
+        KeyRights(quotas=(Quota("tokens", 10**16, "day"),)),
+        KeyRights(limits=KeyLimits(rpm=10**30)),
+        KeyRights(limits=KeyLimits(in_flight=1, queued=10**30)),
+        KeyRights(expires=1e300),
+        KeyRights(expires=-1.0),
     ],
 )
 def test_rights_that_cannot_be_followed_are_refused(table: KeyTable, rights: KeyRights) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from relayd.errors import UsageError
-from relayd.rights import KeyLimits, Quota
+from relayd.rights import LARGEST_AMOUNT, LATEST_MOMENT, KeyLimits, Quota
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)")
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
@@ -58,7 +58,9 @@ def parse_count(text: str) -> int:
     found = _NUMBER.fullmatch(text)
     if found is None:
         raise UsageError(f"{text!r} is not a number", remedy="Write it like 60, 100k or 1.5M.")
-    return round(float(found[1]) * _MULTIPLES[found[2]])
+    if (count := float(found[1]) * _MULTIPLES[found[2]]) > LARGEST_AMOUNT:
+        raise UsageError(f"{text[:60]!r} is too large", remedy=f"At most {LARGEST_AMOUNT:g}, or none at all.")
+    return round(count)
 
 
 def parse_moment(text: str, now: float) -> float | None:
@@ -69,9 +71,12 @@ def parse_moment(text: str, now: float) -> float | None:
     """
     if text == "never":
         return None
-    if found := _DURATION.fullmatch(text):
-        return now + int(found[1]) * _SECONDS[found[2]]
-    moment = parse_day(text).timestamp()
+    found = _DURATION.fullmatch(text)
+    moment = now + _seconds(found) if found else parse_day(text).timestamp()
+    if moment > LATEST_MOMENT:
+        raise UsageError(
+            f"{text[:60]} is after the year 9999", remedy="Write `never` for a key that does not end."
+        )
     if moment <= now:
         raise UsageError(f"{text} is over already", remedy="Revoke the key instead.")
     return moment
@@ -86,7 +91,7 @@ def parse_since(text: str, now: float) -> str:
     if text == "all":
         return ""
     if found := _DURATION.fullmatch(text):
-        begun = datetime.fromtimestamp(now - int(found[1]) * _SECONDS[found[2]], UTC)
+        begun = datetime.fromtimestamp(max(now - _seconds(found), 0.0), UTC)
     else:
         begun = parse_day(text)
     return begun.strftime("%Y-%m-%d")
@@ -104,6 +109,11 @@ def parse_day(text: str) -> datetime:
         raise UsageError(
             f"{text!r} is neither a duration nor a day", remedy="Write it like 12h, 30d, or 2026-11-30."
         ) from error
+
+
+def _seconds(duration: re.Match[str]) -> float:
+    """Return how long a duration is; one longer than any date is as long as the last date."""
+    return min(float(duration[1]) * _SECONDS[duration[2]], 2.0 * LATEST_MOMENT)
 
 
 def _quota(text: str) -> Quota:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relayd.cli.support.keyspec import parse_count, parse_limits, parse_moment, parse_quotas
+from relayd.cli.support.keyspec import parse_count, parse_limits, parse_moment, parse_quotas, parse_since
 from relayd.errors import UsageError
 from relayd.rights import CLASSES, KeyLimits, Quota
 from relayd.scheduler import ask
@@ -64,7 +64,22 @@ def test_an_end_is_a_duration_or_a_day(text: str, expected: float | None) -> Non
     assert expected == parse_moment(text, NOW)
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "1y", "2026-02-30", "2026-11-30", "2020-01-01", "-1d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "30",
+        "d",
+        "1y",
+        "2026-02-30",
+        "2026-11-30",
+        "2020-01-01",
+        "-1d",
+        "0d",
+        "99999999999999d",
+        "9" * 400 + "d",
+    ],
+)
 def test_an_end_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_moment(text, NOW)
@@ -79,3 +94,17 @@ def test_numbers_may_have_a_multiple(text: str, expected: int) -> None:
 
 def test_the_classes_of_keys_are_those_of_requests() -> None:
     assert ask.CLASSES == CLASSES
+
+
+@pytest.mark.parametrize("text", ["999999999999999999999", "9" * 400, "1000001G"])
+def test_a_number_beyond_any_use_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="too large"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("all", ""), ("7d", "2026-11-23"), ("2026-11-01", "2026-11-01"), ("99999999999999d", "1970-01-01")],
+)
+def test_a_time_that_ends_now_begins_on_a_day(text: str, expected: str) -> None:
+    assert expected == parse_since(text, NOW)
