@@ -56,7 +56,7 @@ class Tap:
         """Return what the bytes say of tokens; None when they name none."""
         if len(self._last) == 1 and len(self._last[0]) < _PIECE_BYTES:
             return _whole_usage(self._last[0])
-        return read_usage(b"".join(self._last)) or read_usage(self._first)
+        return read_usage(b"".join(self._last), self._first) or read_usage(self._first)
 
 
 class SummingTap(Tap):
@@ -91,6 +91,7 @@ class _TokenCounts(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
@@ -124,12 +125,29 @@ def _whole_usage(raw: bytes) -> Usage | None:
     return _merged(found.usage, found.timings)
 
 
-def read_usage(raw: bytes) -> Usage | None:
-    """Return what the last `usage` and the last `timings` object in some bytes of an answer say."""
+def read_usage(raw: bytes, first: bytes = b"") -> Usage | None:
+    """Return what the last `usage` and the last `timings` object in some bytes of an answer say.
+
+    Args:
+        raw: The last bytes of the answer.
+        first: Its first bytes: Anthropic's streams name the tokens of the prompt there only.
+    """
     usage, timings = _last(_USAGE, raw, _usage), _last(_TIMINGS, raw, _timings)
     if usage is None and timings is None:
-        return read_usage(whole) if (whole := _SPLIT.sub(b"", raw)) != raw else None
+        return read_usage(whole, first) if (whole := _SPLIT.sub(b"", raw)) != raw else None
+    if usage is not None and timings is None and usage.prompt_tokens is None and usage.input_tokens is None:
+        usage = _with_prompt(usage, first or raw)
     return _merged(usage, timings)
+
+
+def _with_prompt(usage: _TokenCounts, first: bytes) -> _TokenCounts:
+    """Return the tokens of an answer's end with those of the prompt, as its beginning names them."""
+    found = _object(first, at + len(_USAGE)) if (at := first.find(_USAGE)) >= 0 else None
+    try:
+        begun = _usage.decode(found or b"{}")
+    except msgspec.DecodeError:
+        return usage
+    return msgspec.structs.replace(begun, output_tokens=usage.output_tokens)
 
 
 def _merged(usage: _TokenCounts | None, timings: _Timings | None) -> Usage | None:
@@ -137,11 +155,14 @@ def _merged(usage: _TokenCounts | None, timings: _Timings | None) -> Usage | Non
         return None
     counts, spent = usage or _NO_COUNTS, timings or _NO_TIMINGS
     prompt = counts.input_tokens if counts.prompt_tokens is None else counts.prompt_tokens
+    cached = counts.cache_read_input_tokens
+    if prompt is not None and cached is not None:
+        prompt += cached  # Anthropic's input_tokens are those that no cache held
     completion = counts.output_tokens if counts.completion_tokens is None else counts.completion_tokens
     details = counts.prompt_tokens_details or counts.input_tokens_details
     return Usage(
         spent.cache_n + spent.prompt_n if prompt is None else prompt,
-        spent.cache_n if details is None else details.cached_tokens,
+        details.cached_tokens if details else spent.cache_n if cached is None else cached,
         spent.predicted_n if completion is None else completion,
         spent.prompt_ms,
         spent.predicted_ms,

@@ -33,6 +33,41 @@ def test_the_last_complete_figures_count(raw: bytes, expected: Usage | None) -> 
     assert expected == read_usage(raw)
 
 
+_STARTED = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","content":[],"usage":'
+    b'{"cache_read_input_tokens":8,"input_tokens":13,"output_tokens":0}}}\n\n'
+)
+_ENDED = (
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":'
+    b'{"output_tokens":4}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+)
+
+
+@pytest.mark.parametrize("between", [0, 1, 5000])
+def test_a_stream_of_messages_costs_the_prompt_that_its_beginning_names(between: int) -> None:
+    tap = Tap()
+    tap.add(chunk(_STARTED))
+    for _ in range(between):
+        tap.add(chunk(b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'))
+    tap.add(chunk(_ENDED) + LAST_CHUNK)
+
+    assert Usage(21, 8, 4) == tap.usage()
+
+
+def test_a_stream_of_messages_in_one_piece_costs_its_prompt_too() -> None:
+    tap = Tap()
+    tap.add(chunk(_STARTED + _ENDED) + LAST_CHUNK)
+
+    assert Usage(21, 8, 4) == tap.usage()
+
+
+def test_a_whole_message_costs_what_the_cache_held_too() -> None:
+    tap = Tap()
+    tap.add(b'{"usage":{"cache_read_input_tokens":20,"input_tokens":1,"output_tokens":4}}')
+
+    assert Usage(21, 20, 4) == tap.usage()
+
+
 def test_a_text_about_usage_is_not_usage() -> None:
     text = json.dumps({"content": '{"usage":{"prompt_tokens":99}}'}).encode()
 
