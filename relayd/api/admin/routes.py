@@ -100,7 +100,8 @@ class _VerbError(RequestError):
     """What a verb refuses, with its own code and status."""
 
     def __init__(self, error: RelaydError) -> None:
-        super().__init__(error.message, remedy=error.remedy)
+        # On a terminal message and remedy have a line each, here they are sentences of one text.
+        super().__init__(f"{error.message.rstrip('.')}.", remedy=error.remedy)
         self.code = error.code  # type: ignore[misc]  # that of the error it stands for
         self.http_status = error.http_status  # type: ignore[misc]  # likewise
 

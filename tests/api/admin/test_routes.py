@@ -80,7 +80,7 @@ def test_what_a_verb_refuses_has_its_own_code_and_remedy(doors: Doors) -> None:
     answer = ask(doors, "POST /admin/greet/nobody", b"", BEARER)
 
     assert (500, "state_unusable") == (answer.status, answer.error["code"])
-    assert "Name somebody." in answer.error["message"]
+    assert "nobody is here. Name somebody." == answer.error["message"]
 
 
 @pytest.mark.parametrize(
