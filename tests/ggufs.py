@@ -18,11 +18,11 @@ class Shape:
     n_context: int = 4096
     template: str = ""
     writes_bytes: bool = True
-    """Whether it generates tokens that stand for a byte, of whose text other tokens may be made."""
+    """Whether it generates tokens that cannot be read from their text: bytes, and control tokens."""
 
 
-_BYTES = slice(3, 259)
-"""The tokens that stand for bytes."""
+_BYTES = slice(0, 259)
+"""The tokens that stand for bytes, and the control tokens before them."""
 
 TINY = Shape()
 """Loads in 10 ms and generates faster than anything can be measured."""

@@ -8,7 +8,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from relayd.errors import ReplicaStoppedError, RequestError, UpstreamError
+from relayd.errors import ReplicaStoppedError, RequestError, UnavailableError, UpstreamError
 from relayd.journal import Journal
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.continuation import FORMS, Broken, continued, hindrance, is_spent
@@ -129,6 +129,8 @@ class Relaying:
         waiting = WaitingClient(sink) if self._comments else None
         try:
             following = await self._attempts.begin(self._call, lease, continued(self._call, broken))
+        except UnavailableError as error:
+            raise (fault if self._is_commanded else error) from error
         finally:
             if waiting is not None:
                 waiting.stop()

@@ -58,6 +58,7 @@ def post(tokens: int, *, stream: bool, version: str = "1.1", more: int = 0) -> b
         {"model": "slow", "prompt": "x", "max_tokens": tokens, "ignore_eos": True, "stream": stream}
     )
     head = f"POST /v1/completions HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n"
+    head += "X-Relayd-Continue: off\r\n"
     return f"{head}Content-Length: {len(body) + more}\r\n\r\n{body}".encode()
 
 

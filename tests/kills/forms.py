@@ -87,7 +87,9 @@ FORMS: Mapping[str, Form] = {
     "native": Form("/completion", _native, stream=True, text=_of_contents, ends=b'"stop":true'),
     "messages": Form("/v1/messages", _message, stream=True, text=_of_messages, ends=b"event: message_stop"),
     "messages, plain": Form("/v1/messages", _message, stream=False, text=_of_messages),
-    "responses": Form("/v1/responses", _input, stream=True, text=_of_responses, ends=b"response.completed"),
+    "responses": Form(
+        "/v1/responses", _input, stream=True, text=_of_responses, ends=b"event: response.completed"
+    ),
     "ollama": Form("/api/chat", _ollama, stream=True, text=_of_lines, ends=b'"done":true'),
 }
 

@@ -1,0 +1,72 @@
+"""Does an answer outlast the end of its replica, and is it then the one that it would have been?"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import Daemon
+from tests.ggufs import SLOW, make_model
+from tests.kills.__main__ import TEMPLATE
+from tests.kills.forms import FORMS, Form
+from tests.kills.points import Given, Stage, config
+
+pytestmark = pytest.mark.real
+
+PROMPT = "once upon a time"
+TOKENS = 120
+
+
+def disturbed(stage: Stage, form: Form, disturb: Callable[[], object]) -> Given:
+    """Return an answer in the middle of which something happens."""
+    answers: list[Given] = []
+    client = threading.Thread(target=lambda: answers.append(stage.ask(form, PROMPT, TOKENS)))
+    before = stage.spent()
+    client.start()
+    while sum(stage.spent().values()) < sum(before.values()) + 0.1:
+        threading.Event().wait(0.005)
+    disturb()
+    client.join()
+    return answers[0]
+
+
+@pytest.fixture
+def stage(start_daemon: Callable[..., Daemon], tmp_path: Path) -> Stage:
+    file = make_model(tmp_path / "m.gguf", replace(SLOW, template=TEMPLATE, writes_bytes=False))
+    stage = Stage(start_daemon(config(file)))
+    stage.settle()
+    return stage
+
+
+def test_an_answer_outlasts_the_end_of_its_replica_in_every_form(stage: Stage) -> None:
+    outcomes = {}
+    for name, form in FORMS.items():
+        whole = stage.ask(form, PROMPT, TOKENS)
+        stage.settle()
+
+        def kill() -> None:
+            for pid in stage.pids:
+                os.kill(pid, signal.SIGKILL)
+
+        again = disturbed(stage, form, kill)
+        outcomes[name] = (again.status, again.error, again.text == whole.text, again.raw.count(form.ends))
+        stage.settle()
+
+    assert {
+        name: (200, "", True, 1 if form.stream else outcomes[name][3]) for name, form in FORMS.items()
+    } == outcomes
+
+
+def test_an_answer_outlasts_a_restart_of_its_model(stage: Stage) -> None:
+    stage.daemon.config.write_text(stage.daemon.config.read_text() + "\n[replicas]\ndrain_seconds = 0.1\n")
+    stage.daemon.client.reload()
+    stage.settle()
+    whole = stage.ask(FORMS["chat"], PROMPT, TOKENS)
+
+    again = disturbed(stage, FORMS["chat"], lambda: stage.daemon.client.restart("m"))
+
+    assert (200, whole.text) == (again.status, again.text)
