@@ -36,22 +36,24 @@ class Gathering:
         self._make = make or call.collector or FailureCollector
         self.collector: Collector = self._make()
         self.continued = 0
-        self._call = call
+        self._call = self._next = call
         self._may_continue = may_continue
         self._sink: Collecting | None = None
+        self._rewrite: Rewrite | None = None
 
     def __repr__(self) -> str:
         return f"<Gathering continued={self.continued} {self.collector!r}>"
 
     def call(self) -> Call:
-        """Return what the next replica gets."""
+        """Return what the next replica gets; the same as the last one, if nothing came of that."""
         if self._sink is None:
-            return self._call
+            return self._next
         first, tail, self._sink = self._sink.first, self._sink.tail, None
         broken = self._broken(tail)
         if broken is None or broken.is_empty:
             self.collector, self.continued, self._rewrite = self._make(), 0, None
-            return self._call
+            self._next = self._call
+            return self._next
         self.continued += 1
         again = rejoined(
             FORMS[self._call.path],
@@ -62,9 +64,8 @@ class Gathering:
         )
         self._rewrite = again.feed
         _JOURNAL.info("request.continued", tokens=broken.generated, collected=True)
-        return continued(self._call, broken)
-
-    _rewrite: Rewrite | None = None
+        self._next = continued(self._call, broken)
+        return self._next
 
     def sink(self, head: Head) -> "Collecting":
         """Return where the stream goes that begins with `head`."""

@@ -79,6 +79,9 @@ def _of_lines(events: list[Body]) -> str:
     return "".join(one["message"]["content"] for one in events)
 
 
+_CUT_RESPONSE = b"event: response.incomplete"
+"""How a response ends that has all the tokens that it may have."""
+
 FORMS: Mapping[str, Form] = {
     "chat": Form("/v1/chat/completions", _chat, stream=True, text=_of_choices, ends=b"data: [DONE]"),
     "chat, plain": Form("/v1/chat/completions", _chat, stream=False, text=_of_choices),
@@ -87,9 +90,7 @@ FORMS: Mapping[str, Form] = {
     "native": Form("/completion", _native, stream=True, text=_of_contents, ends=b'"stop":true'),
     "messages": Form("/v1/messages", _message, stream=True, text=_of_messages, ends=b"event: message_stop"),
     "messages, plain": Form("/v1/messages", _message, stream=False, text=_of_messages),
-    "responses": Form(
-        "/v1/responses", _input, stream=True, text=_of_responses, ends=b"event: response.completed"
-    ),
+    "responses": Form("/v1/responses", _input, stream=True, text=_of_responses, ends=_CUT_RESPONSE),
     "ollama": Form("/api/chat", _ollama, stream=True, text=_of_lines, ends=b'"done":true'),
 }
 

@@ -189,3 +189,32 @@ async def test_a_large_stream_is_read_once_there_is_much_of_it(front: Opener) ->
         expected = "".join(f" {number}" for number in range(3000))
         assert expected + " a time" == texts(unchunked(body(raw)))
         assert expected == asked(here, 1)["messages"][-1]["content"]
+
+
+PLAIN = CHAT.replace(b'"stream": true, ', b"")
+MORE = chunk(said(" a", "b")) + chunk(said(" time", "b")) + chunk(END % b"b") + chunk(DONE) + LAST_CHUNK
+
+
+@pytest.mark.parametrize("lost", [[], [act(then=Then.CLOSE)]], ids=["at once", "after one that is gone"])
+async def test_a_plain_answer_is_continued_as_well(front: Opener, lost: list[Act]) -> None:
+    rest = act(SSE_HEAD + chunk(ROLE % b"b") + MORE)
+    async with front([CUTS["reset"]], *([one] for one in lost), [rest]) as here:
+        raw = await here.ask(post(PLAIN))
+
+        answer = json.loads(body(raw))
+        assert "Once upon a time" == answer["choices"][0]["message"]["content"]
+        assert "Once upon" == asked(here, len(lost) + 1)["messages"][-1]["content"]
+        assert (Ended.CONTINUED, 1) == (
+            here.exchanges.recent()[0].ended,
+            here.exchanges.recent()[0].continued,
+        )
+
+
+async def test_a_plain_answer_that_cannot_be_continued_begins_anew(front: Opener) -> None:
+    rest = act(SSE_HEAD + chunk(ROLE % b"b") + MORE)
+    request_body = PLAIN[:-1] + b',"response_format":{"type":"json_object"}}'
+    async with front([CUTS["reset"]], [rest]) as here:
+        raw = await here.ask(post(request_body))
+
+        assert " a time" == json.loads(body(raw))["choices"][0]["message"]["content"]
+        assert Ended.DONE is here.exchanges.recent()[0].ended
