@@ -29,8 +29,8 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── UnauthorizedError       invalid_api_key         1     401
         ├── OriginRefusedError      origin_not_allowed      1     403
         ├── AdminKeyError           admin_key_required      1     403
-        ├── RequestCancelledError   request_cancelled       1     403
         ├── KeyScopeError           key_scope               1     403
+        ├── RequestCancelledError   request_cancelled       1     403
         ├── NotFoundError           not_found               1     404
         │   ├── NotServedError      not_served              1     404
         │   └── ModelNotFoundError  model_not_found         1     404

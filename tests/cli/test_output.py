@@ -1,4 +1,5 @@
 import ast
+import io
 import json
 import shlex
 import sys
@@ -30,6 +31,11 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "catalog import": "'m-7b|M 7B|5000000000|4.7 GB|MIT|m.Q5_K_M.gguf|https://example.org/m.Q5_K_M.gguf|chat'",
     "models import": "missing.gguf",
     "models rm": "no-such-model",
+    "keys create": "anna",
+    "keys import": "anna",
+    "keys rotate": "nobody",
+    "keys limits": "nobody --limit rpm=1",
+    "keys revoke": "nobody",
     "load": "no-such-model",
     "unload": "no-such-model",
     "pin": "no-such-model",
@@ -112,6 +118,7 @@ def test_json_is_one_indented_document_or_a_line_for_each_event(
     arguments = [] if path in DOWNLOADS else shlex.split(ARGUMENTS.get(path, ""))
     monkeypatch.chdir(home)
     monkeypatch.setattr("os.umask", lambda mode: mode)  # the process of the tests keeps its own
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     monkeypatch.setattr(sys, "argv", ["relayd", *path.split(), *arguments, "--json"])
     with pytest.raises(SystemExit):
         main.run()

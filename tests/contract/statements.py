@@ -118,7 +118,7 @@ PROVED: Mapping[int, tuple[str, ...]] = {
     ),
     54: (
         "contract/test_logs.py::test_s54_a_log_that_is_written_all_the_time_stays_bounded",
-        "supervisor/test_rotation.py::test_rotation_restarts_the_file_under_a_writer_that_appends",
+        "supervisor/test_rotation.py::test_r54_rotation_restarts_the_file_under_a_writer_that_appends",
     ),
     55: ("contract/test_logs.py::test_s55_a_line_of_100_mb_is_read_in_bounds",),
     56: ("contract/test_logs.py::test_s56_a_log_that_was_deleted_comes_back",),
@@ -159,7 +159,7 @@ PROVED: Mapping[int, tuple[str, ...]] = {
     ),
     71: (
         "contract/test_control.py::test_s71_another_user_is_refused_even_where_modes_let_him_in",
-        "daemon/test_commands.py::test_the_control_socket_is_for_the_owner_only",
+        "daemon/test_commands.py::test_r14_the_control_socket_is_for_the_owner_only",
     ),
     72: (
         "contract/test_control.py::test_s72_without_a_daemon_a_command_takes_little_time",

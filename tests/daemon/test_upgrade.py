@@ -262,7 +262,7 @@ def test_a_replica_that_dies_while_the_old_daemon_lives_is_started_by_the_new_on
         assert f"(pid {daemon.process.pid}) has 2 requests to finish" in refused_upgrade(daemon)
         os.kill(before["slow#0"], signal.SIGKILL)
         after = await_replicas(daemon, lambda one: one["name"] != "slow#0" or one["pid"] != before["slow#0"])
-        assert [False, True] == sorted(stream.result().done for stream in streams)
+        assert [True, True] == [stream.result().done for stream in streams]  # one is continued
 
     assert before["slow#1"] == after["slow#1"]["pid"]
     await_replicas(daemon, is_ready)
