@@ -5,9 +5,9 @@ from collections.abc import Callable
 from relayd.errors import UpstreamError
 from relayd.journal import Journal
 from relayd.router.collect import Collector, FailureCollector
-from relayd.router.continuation import FORMS, Broken, continued, hindrance, is_spent
+from relayd.router.continuation import Broken, continued, hindrance
 from relayd.router.headers import Call, Head
-from relayd.router.rejoining import rejoined
+from relayd.router.rejoining import rejoin
 
 _JOURNAL = Journal("router")
 
@@ -55,14 +55,7 @@ class Gathering:
             self._next = self._call
             return self._next
         self.continued += 1
-        again = rejoined(
-            FORMS[self._call.path],
-            broken,
-            is_spent=is_spent(self._call, broken),
-            count=self.continued,
-            first=first,
-        )
-        self._rewrite = again.feed
+        self._rewrite = rejoin(self._call, broken, count=self.continued, first=first).feed
         _JOURNAL.info("request.continued", tokens=broken.generated, collected=True)
         self._next = continued(self._call, broken)
         return self._next

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from relayd.errors import UpstreamError
-from relayd.router.continuation import AnswerForm, Broken
+from relayd.router.continuation import FORMS, AnswerForm, Broken, is_spent
+from relayd.router.headers import Call
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -205,6 +206,19 @@ class RejoinedMessage(RejoinedStream):
             self._echo = echo[len(text) :]
             return ""
         raise UpstreamError("The replica does not continue the answer that it was given.")
+
+
+def rejoin(call: Call, broken: Broken, *, count: int, first: bytes) -> RejoinedStream:
+    """Return how the stream of the replica that continues the answer to a request is passed on.
+
+    Args:
+        call: The request, as the first replica got it.
+        broken: What came of the answer before.
+        count: How often it has been continued, this time included.
+        first: Its first bytes.
+    """
+    spent = is_spent(call, broken)
+    return rejoined(FORMS[call.path], broken, is_spent=spent, count=count, first=first)
 
 
 def rejoined(

@@ -11,11 +11,11 @@ from typing import Self
 from relayd.errors import ReplicaStoppedError, RequestError, UnavailableError, UpstreamError
 from relayd.journal import Journal
 from relayd.router.attempts import Attempts, Reply
-from relayd.router.continuation import FORMS, Broken, continued, hindrance, is_spent
+from relayd.router.continuation import Broken, continued, hindrance
 from relayd.router.headers import Call, Head
 from relayd.router.kept import KeptAnswer
 from relayd.router.lease import Lease
-from relayd.router.rejoining import RejoinedStream, rejoined
+from relayd.router.rejoining import RejoinedStream, rejoin
 from relayd.router.upstream import Sink
 
 _JOURNAL = Journal("router")
@@ -139,13 +139,7 @@ class Relaying:
             raise fault
         record = lease.record
         record.continued += 1
-        again = rejoined(
-            FORMS[self._call.path],
-            broken,
-            is_spent=is_spent(self._call, broken),
-            count=record.continued,
-            first=self._kept.first,
-        )
+        again = rejoin(self._call, broken, count=record.continued, first=self._kept.first)
         _JOURNAL.info(
             "request.continued",
             request_id=record.request_id,
