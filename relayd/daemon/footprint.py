@@ -151,7 +151,5 @@ def predicted_memory(status: Status, machine: Machine) -> PlannedMemory:
     repacked = repacked_types(machine.arch, machine.cpu.flags)
     setup = setup_of(command, model.whole("context_length"), gpus, repacked)
     found = predict(model, setup, projector=read_metadata(Path(projector)) if projector else None)
-    cache = setup.cache_ram_mib * MIB
     totals = {device: found.total(device) for device in found.devices}
-    totals[CPU] = Bytes(totals[CPU] - cache)
-    return PlannedMemory(totals, Bytes(cache), _BASES[Basis.PREDICTED], found.unknown)
+    return PlannedMemory(totals, found.limit(CPU), _BASES[Basis.PREDICTED], found.unknown)

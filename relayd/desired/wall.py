@@ -59,7 +59,9 @@ class MemoryWalls:
 def _anonymous(planned: Planned, found: Prediction) -> int:
     """Return what is planned and is not a mapped file."""
     spec, needs = planned.spec, planned.needs.get("host", 0)
-    total = max(found.total(CPU), needs) + sum(one.file.stat().st_size for one in spec.loras)
+    total = max(found.total(CPU) + found.limit(CPU), needs) + sum(
+        one.file.stat().st_size for one in spec.loras
+    )
     mapped = _UNMAPPED.isdisjoint(arg.rpartition("=")[2] for arg in spec.extra_args)
     return total - (found.part(CPU, "model") if mapped else 0)
 

@@ -55,6 +55,9 @@ CACHELESS = frozenset({
 })  # fmt: skip
 """Encoders and diffusion models: `create_memory` gives them no cache."""
 
+NON_CAUSAL = frozenset({"dream", "gemma-embedding", "llada", "llada-moe", "rnd1"})
+"""Architectures whose tokens see later ones too; others where their file has `attention.causal` false."""
+
 HEADLESS = frozenset({
     "bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert",
     "nomic-bert", "nomic-bert-moe",

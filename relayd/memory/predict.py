@@ -10,13 +10,16 @@ from typing import Literal
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
 from relayd.memory.compute import compute_bytes, unknown_compute
-from relayd.memory.setup import Extent, Setup, extent
+from relayd.memory.setup import Extent, Setup
 from relayd.memory.shape import Shape, read_shape
 from relayd.memory.weights import CPU, layer_devices, placed_weights
 from relayd.units import MIB, Bytes
 
-Part = Literal["model", "context", "compute", "beside"]
-"""The column of the engine's breakdown a term belongs to; `beside` is in none of them."""
+Part = Literal["model", "context", "compute", "beside", "limit"]
+"""The column of the engine's breakdown a term belongs to; `beside` is in none of them.
+
+`limit` is what may come on top as prompts come: totals leave it out.
+"""
 
 Basis = Literal["measured", "modelled", "catalogue"]
 """What a number rests on: a file or an experiment, the engine's rules, or dimensions of the catalogue."""
@@ -63,7 +66,7 @@ class Prediction:
     """What a model takes in one setup.
 
     Attributes:
-        terms: The reasons; they add up to the whole.
+        terms: The reasons; all but limits add up to the whole.
         unknown: What has no closed form here, and why; the engine has to be asked.
     """
 
@@ -81,8 +84,14 @@ class Prediction:
         return tuple(sorted({term.device for term in self.terms}, key=lambda key: (key == CPU, key)))
 
     def total(self, device: str) -> Bytes:
-        """Return what `device` has to hold in all."""
-        return Bytes(sum(term.nbytes for term in self.terms if term.device == device))
+        """Return what `device` has to hold in all; what is a limit only does not count."""
+        return Bytes(
+            sum(term.nbytes for term in self.terms if term.device == device and term.part != "limit")
+        )
+
+    def limit(self, device: str) -> Bytes:
+        """Return what may come on top of the total, at most."""
+        return Bytes(sum(term.nbytes for term in self.terms if (term.device, term.part) == (device, "limit")))
 
     def part(self, device: str, part: Part, *, repacked: bool = False) -> Bytes:
         """Return one cell of the engine's breakdown, in bytes."""
@@ -116,7 +125,7 @@ def predict(
         ModelFileError: A header lacks what its architecture needs.
     """
     shape = read_shape(model)
-    asked = extent(setup, shape.context_trained, shape.window)
+    asked = shape.extent(setup)
     terms = [*_model(model, shape, setup, asked, basis), *beside(shape, setup, asked)]
     unknown = [*filter(None, (shape.unknown, unknown_compute(shape)))]
     if projector is not None:
@@ -173,9 +182,9 @@ def beside(shape: Shape, setup: Setup, asked: Extent) -> Iterator[Term]:
     outputs = max(asked.outputs, asked.sequences)
     logits = Bytes(4 * shape.n_vocab * outputs + (4 * shape.n_embd * outputs if setup.embeddings else 0))
     yield Term("output buffer", CPU, logits, "vocabulary x slots x F32 (llama-context.cpp)", "beside")
-    if setup.cache_ram_mib:
+    if setup.cache_ram_mib and shape.cached:
         limit = Bytes(setup.cache_ram_mib * MIB)
-        yield Term("prompt cache", CPU, limit, "--cache-ram: a limit, filled as prompts come", "beside")
+        yield Term("prompt cache", CPU, limit, "--cache-ram: a limit, filled as prompts come", "limit")
     if checkpoints := _checkpoints(shape, setup, asked):
         source = "an estimate: one each 8192 tokens and two at the end of a prompt, at most 32 a slot"
         yield Term("context checkpoints", CPU, checkpoints, source, "beside")
@@ -210,6 +219,6 @@ def _projector(projector: ModelMetadata, setup: Setup) -> Term:
 
 def _draft(draft: ModelMetadata, setup: Setup) -> Iterator[Term]:
     shape = read_shape(draft)
-    asked = extent(setup, shape.context_trained, shape.window)
+    asked = shape.extent(setup)
     for term in _model(draft, shape, setup, asked, "measured"):
         yield replace(term, name=f"draft: {term.name}", part="beside")

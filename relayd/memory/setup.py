@@ -118,26 +118,33 @@ class Extent:
     outputs: int
 
 
-def extent(setup: Setup, trained: int, window: int, *, causal: bool = True) -> Extent:
-    """Return the extent of a model trained on `trained` tokens, with sliding layers that see `window`."""
+def extent(setup: Setup, trained: int, window: int, *, causal: bool) -> Extent:
+    """Return the extent of a model trained on `trained` tokens, with sliding layers that see `window`.
+
+    Args:
+        setup: How it runs.
+        trained: Tokens it was trained on.
+        window: Tokens that sliding layers see.
+        causal: Whether tokens see only earlier ones; only then the context limits a batch.
+    """
     asked = setup.context or trained
     batch = min(asked, setup.batch) if causal else setup.batch
     if setup.embeddings:
         batch = min(batch, setup.micro_batch)
-    tokens = min(batch, setup.micro_batch)
+    micro_batch = min(batch, setup.micro_batch)
     whole = pad(asked)
     cells = whole if setup.streams == 1 else pad(whole // setup.sequences)
     shared = setup.sequences if setup.streams == 1 and (setup.unified or not setup.slots) else 1
-    limited = pad(min(cells, window * shared + tokens))
+    limited = pad(min(cells, window * shared + micro_batch))
     sequences = setup.sequences
     # The graph is reserved for as many tokens of each slot (llama-context.cpp `graph_reserve`).
-    reserved = pad(min(cells * setup.streams, tokens), sequences)
+    tokens = min(cells * setup.streams, micro_batch)
     return Extent(
         cells=cells,
         window_cells=cells if setup.window_full else limited,
         streams=setup.streams,
         sequences=sequences,
-        tokens=reserved,
+        tokens=pad(tokens, sequences),
         outputs=min(tokens, batch if setup.embeddings else sequences * (1 + setup.draft_tokens)),
     )
 

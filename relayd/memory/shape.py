@@ -15,6 +15,7 @@ from relayd.memory.architectures import (
     INDEXER_SHARED,
     LISTED_WINDOWS,
     MAYBE_SECTIONED,
+    NON_CAUSAL,
     RECURRENT,
     SECTIONED,
     STATE_BY_INTERVAL,
@@ -22,6 +23,7 @@ from relayd.memory.architectures import (
     UNKNOWN_CACHE,
     WINDOWS,
 )
+from relayd.memory.setup import Extent, Setup, extent
 
 Sizes = tuple[int, ...]
 
@@ -69,6 +71,7 @@ class Shape:
         sections: Whether positions have four parts (text, time, height, width).
         keeps_drafts: Whether the main pass uses the blocks after its layers (a router of adapters).
         cached: Whether it has a cache or a state at all.
+        causal: Whether a token sees only earlier ones.
         unknown: Why the cache cannot be derived; empty if it can.
     """
 
@@ -86,7 +89,12 @@ class Shape:
     sections: bool
     keeps_drafts: bool
     cached: bool
+    causal: bool
     unknown: str = ""
+
+    def extent(self, setup: Setup) -> Extent:
+        """Return how many tokens and cells a setup asks of the model."""
+        return extent(setup, self.context_trained, self.window, causal=self.causal)
 
 
 def read_shape(model: ModelMetadata) -> Shape:
@@ -330,6 +338,7 @@ class _LayerValues:
             sections=self.sections(),
             keeps_drafts=self.router,
             cached=cached,
+            causal=self.architecture not in NON_CAUSAL and self.model.whole("attention.causal", 1) > 0,
             unknown=UNKNOWN_CACHE.get(self.architecture, ""),
         )
 

@@ -51,6 +51,7 @@ def header(dims: Dimensions, context: int, *, weights: int = Q4_K, head: int = Q
     own: dict[str, Value] = {f"{dims.architecture}.{key}": value for key, value in _keys(dims, context)}
     if dims.encoder:
         own["tokenizer.ggml.token_type_count"] = 2
+        own[f"{dims.architecture}.attention.causal"] = False
     nbytes = Bytes(sum(tensor.nbytes for tensor in tensors))
     return ModelMetadata(dims.architecture, own, tuple(tensors), nbytes)
 

@@ -13,7 +13,7 @@ from relayd.gguf.metadata import ModelMetadata, Tensor
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
 from relayd.memory.compute import compute_bytes, unknown_compute
 from relayd.memory.predict import CUDA_OVERHEAD, beside
-from relayd.memory.setup import Extent, Setup, extent
+from relayd.memory.setup import Extent, Setup
 from relayd.memory.shape import Layer, Shape, read_shape
 from relayd.memory.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
 from relayd.planner.processor import Processor
@@ -148,7 +148,7 @@ class Demand:
             computes: Whether compute buffers count; they take milliseconds where nothing alike was asked.
         """
         found = self.loaded(setup, computes=computes)
-        for term in beside(self.shape, setup, extent(setup, self.shape.context_trained, self.shape.window)):
+        for term in beside(self.shape, setup, self.shape.extent(setup)):
             found[term.device] = found.get(term.device, 0) + term.nbytes
         found[setup.gpus[0].key if setup.gpus else CPU] += self.beside
         if self.draft:
@@ -159,7 +159,7 @@ class Demand:
 
     def loaded(self, setup: Setup, *, computes: bool = True) -> dict[str, int]:
         """Return weights, cache and buffers on each device: what the engine's own breakdown has."""
-        asked = extent(setup, self.shape.context_trained, self.shape.window)
+        asked = self.shape.extent(setup)
         devices = layer_devices(self.shape, setup)
         found = dict.fromkeys((*devices, CPU), 0)
         for device, nbytes in self.weights(setup, devices).items():
@@ -211,7 +211,7 @@ class Demand:
             setup: How the model runs; who takes which layer does not matter.
             device: A GPU.
         """
-        asked = extent(setup, self.shape.context_trained, self.shape.window)
+        asked = self.shape.extent(setup)
         fixed = self._compute(setup, asked) + self._everywhere.on(device)
         fixed += CUDA_OVERHEAD if device.startswith(CUDA) else 0
         kept = {layer: self._kept(layer, setup, asked) for layer in set(self.shape.layers)}

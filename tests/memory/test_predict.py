@@ -16,7 +16,7 @@ from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.compute import compute_bytes, record
 from relayd.memory.graph import allocate
 from relayd.memory.predict import predict
-from relayd.memory.setup import Gpu, Setup, extent
+from relayd.memory.setup import Gpu, Setup
 from relayd.memory.shape import read_shape
 from relayd.memory.synthetic import header
 from relayd.memory.weights import repacked_types
@@ -68,7 +68,7 @@ def test_terms_add_up_device_by_device() -> None:
     setup = Setup(context=8192, slots=2, gpus=(Gpu("cuda0"), Gpu("cuda1", 3.0)), experts_on_cpu=4)
     prediction = predict(shape_of("qwen3-30b-a3b"), setup)
 
-    whole = sum(term.nbytes for term in prediction.terms)
+    whole = sum(term.nbytes for term in prediction.terms if term.part != "limit")
     assert whole == sum(prediction.total(device) for device in prediction.devices)
     assert ("cuda0", "cuda1", "cpu") == prediction.devices
 
@@ -165,7 +165,7 @@ def test_a_projector_and_a_draft_are_added_and_the_projector_is_not_closed() -> 
 def test_few_layers_decide_the_compute_buffer_of_all(name: str) -> None:
     model = shape_of(name)
     shape, setup = read_shape(model), Setup(context=8192, type_k="q8_0", type_v="q8_0")
-    asked = extent(setup, shape.context_trained, shape.window)
+    asked = shape.extent(setup)
     whole = allocate(record(model, shape, setup, asked, layers=range(shape.n_layers)))
 
     assert whole == compute_bytes(model, shape, setup, asked)
@@ -189,11 +189,29 @@ def test_the_types_a_cpu_repacks_follow_its_instruction_sets() -> None:
     assert 8 in repacked_types("arm64", {"asimddp"})
 
 
-def test_the_prompt_cache_counts_with_its_limit() -> None:
+def test_the_prompt_cache_is_a_limit_and_no_need() -> None:
     model = shape_of("lfm2-350m")
     some, none = (predict(model, Setup(context=4096, cache_ram_mib=size)) for size in (100, 0))
 
-    assert Bytes(100 * MIB) == some.total("cpu") - none.total("cpu")
+    assert Bytes(100 * MIB) == some.limit("cpu")
+    assert none.total("cpu") == some.total("cpu")
+
+
+@pytest.mark.parametrize("name", ["bge-m3", "embeddinggemma-300m"])
+def test_encoders_have_no_prompt_cache(name: str) -> None:
+    prediction = predict(shape_of(name), Setup(context=4096, cache_ram_mib=8192))
+
+    assert Bytes(0) == prediction.limit("cpu")
+
+
+@pytest.mark.parametrize(("name", "context"), [("bge-m3", 50), ("embeddinggemma-300m", 60)])
+def test_a_short_context_does_not_limit_the_batch_of_a_non_causal_model(name: str, context: int) -> None:
+    short, whole = (
+        predict(shape_of(name), Setup(context=tokens, slots=1)).part("cpu", "compute")
+        for tokens in (context, 256)
+    )
+
+    assert whole == short, "the context is rounded up to 256, and the batch is as large"
 
 
 @pytest.mark.parametrize("kinds", [("q9_9", "f16", True), ("f16", "q8_0", False)])
