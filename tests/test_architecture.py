@@ -121,6 +121,7 @@ PURE = (
     "gguf.quants",
     "catalog.entry",
     "catalog.match",
+    "catalog.spelling",
     "config.schema",
     "config.values",
     "config.check",

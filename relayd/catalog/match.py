@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from relayd.catalog.entry import CatalogEntry, ModelFile
+from relayd.catalog.spelling import QUANT, entries_like, spelling_of
 from relayd.errors import UsageError
 from relayd.gguf.metadata import ModelMetadata
 
@@ -32,19 +33,44 @@ class Match:
 
 
 def find_entry(entries: Sequence[CatalogEntry], text: str) -> Match:
-    """Return the model that `NAME` or `NAME:QUANT` means.
-
-    A name is one of the catalogue, an alias, or the beginning of names of one model only; case does not
-    matter.
+    """Return the model that a name means; see `find_entries`.
 
     Raises:
         UsageError: No model is meant, or more than one, or the model has no such quantization.
     """
+    found = find_entries(entries, text)
+    if len(found) > 1:
+        raise UsageError(
+            f"{text.strip()!r} could be {len(found)} models of the catalogue",
+            remedy=f"Write more of the name. They are: {_shown(one.entry.name for one in found)}.",
+        )
+    return found[0]
+
+
+def find_entries(entries: Sequence[CatalogEntry], text: str) -> tuple[Match, ...]:
+    """Return the models that a name may mean, at least one.
+
+    A name is `NAME` or `NAME:QUANT` of the catalogue, an alias, `FAMILY:SIZE` as in Ollama, a family, the
+    beginning of names, or some of their words; case and separators do not matter.
+
+    Raises:
+        UsageError: No model is meant, or the one that is has no such quantization.
+    """
     name, _, quant = text.strip().partition(":")
     names = {known: entry for entry in entries for known in entry.names}
-    entry = names.get(name.casefold()) or _by_prefix(names, name)
-    implied = entry.quant_aliases.get(name.casefold(), "")
-    return Match(entry, _known_quant(entry, quant) if quant else implied)
+    typed = spelling_of(text)
+    entry = names.get(name.casefold())
+    if entry and (not quant or QUANT.fullmatch(quant) or not typed.tag):
+        known = quant if quant and (typed.quant or typed.tag) else ""
+        implied = entry.quant_aliases.get(name.casefold(), "")
+        return (Match(entry, _known_quant(entry, known) if known else implied),)
+    begun = _begun(names, text.strip() if not typed.quant else name)
+    found = [*begun.values()] if len(begun) == 1 else entries_like(entries, typed) or [*begun.values()]
+    if not found:
+        raise _unknown(names, name if typed.quant else text.strip())
+    if len(found) == 1 and typed.quant:
+        return (Match(found[0], _known_quant(found[0], typed.quant)),)
+    return tuple(Match(one, _listed_quant(one, typed.quant) if typed.quant else "") for one in found)
 
 
 def identify(entries: Iterable[CatalogEntry], metadata: ModelMetadata) -> CatalogEntry | None:
@@ -58,28 +84,32 @@ def identify(entries: Iterable[CatalogEntry], metadata: ModelMetadata) -> Catalo
     return found[0] if len(found) == 1 else None
 
 
-def _by_prefix(names: Mapping[str, CatalogEntry], name: str) -> CatalogEntry:
+def _begun(names: Mapping[str, CatalogEntry], text: str) -> dict[str, CatalogEntry]:
+    """Return the models with names that begin like a text."""
+    beginning = text.casefold().removesuffix(":latest")
+    return {entry.name: entry for known, entry in names.items() if beginning and known.startswith(beginning)}
+
+
+def _unknown(names: Mapping[str, CatalogEntry], name: str) -> UsageError:
     beginning = name.casefold()
-    found = {entry.name: entry for known, entry in names.items() if beginning and known.startswith(beginning)}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise UsageError(
-            f"{name!r} could be {len(found)} models of the catalogue",
-            remedy=f"Write more of the name. They are: {_shown(found)}.",
-        )
     alike = [known for known in names if beginning and beginning in known]
     alike = alike or get_close_matches(beginning, list(names))
     hint = f"Names like it: {_shown(alike)}." if alike else "See all: relayd models --all"
-    raise UsageError(f"the catalogue has no model {name!r}", remedy=hint)
+    return UsageError(f"the catalogue has no model {name!r}", remedy=hint)
 
 
 def _known_quant(entry: CatalogEntry, quant: str) -> str:
-    for known in entry.quants:
-        if known.casefold() == quant.casefold():
-            return known
+    if known := _listed_quant(entry, quant):
+        return known
     listed = ", ".join(entry.quants) or "none"
     raise UsageError(f"the catalogue has no {quant} of {entry.name}", remedy=f"It lists: {listed}.")
+
+
+def _listed_quant(entry: CatalogEntry, quant: str) -> str:
+    """Return a quantization as the catalogue spells it, also without its `UD-` or `_MOE`; "" for none."""
+    spellings = [quant.casefold(), f"ud-{quant}".casefold(), f"{quant}_moe".casefold()]
+    known = {one.casefold(): one for one in entry.quants}
+    return next((known[one] for one in spellings if one in known), "")
 
 
 def _shown(names: Iterable[str]) -> str:

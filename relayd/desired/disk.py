@@ -6,10 +6,16 @@ from relayd.clock import SystemClock
 from relayd.config import Model, model_name
 from relayd.desired.display import Display
 from relayd.desired.site import Site
+from relayd.errors import UsageError
 from relayd.models.bring import servable
-from relayd.models.ondisk import Found, find_on_disk, identified
-from relayd.models.skipped import Skipped, passed_over
+from relayd.models.ondisk import STORES, Found, identified
+from relayd.models.resolve import meanings, name_of
+from relayd.models.skipped import Skipped, named_among, passed_over
 from relayd.models.stores import places_of, scan
+from relayd.units import show_bytes
+
+NAMED = 3
+"""Models to fetch that an error names."""
 
 
 def models_on_disk(
@@ -33,7 +39,16 @@ def servable_model(name: str, site: Site, folders: Sequence[str], display: Displ
         ModelFileError: What has it is not a model to serve.
     """
     skipped: list[Skipped] = []
-    found = find_on_disk(models_on_disk(site, folders, skipped.append), name, skipped)
+    found = _meant(name, models_on_disk(site, folders, skipped.append), site, skipped)
+    return served_model(found, site, display)
+
+
+def served_model(found: Found, site: Site, display: Display) -> Model:
+    """Return how a model on disk is served, with its names; out of a llamafile it is copied first.
+
+    Raises:
+        RelaydError: As `bring` does.
+    """
     file = found.files[0]
     if found.embedded:
         with display.progress() as progress:
@@ -44,3 +59,29 @@ def servable_model(name: str, site: Site, folders: Sequence[str], display: Displ
             file = servable(found, site.shelf, SystemClock(), at)
     projector = str(found.projector or "")
     return Model(name=model_name(found.name), file=str(file), projector=projector, aliases=found.aliases)
+
+
+def _meant(name: str, found: Sequence[Found], site: Site, skipped: Sequence[Skipped]) -> Found:
+    """Return the model on disk that a name means.
+
+    Raises:
+        UsageError: None is meant, or more than one; with what to type.
+        ModelFileError: A file of that name is not a model to serve.
+    """
+    try:
+        meant = meanings(name, found, site.catalog())
+    except UsageError as error:
+        raise named_among(skipped, name) or error from error
+    here = [one for one in meant if isinstance(one, Found)]
+    if len(here) == 1:
+        return here[0]
+    if here:
+        lines = [f"{one.name}  {show_bytes(one.bytes)}  {STORES[one.store]}: {one.files[0]}" for one in here]
+        remedy = "\n".join([*lines, "Write more of the name, or the path of the file."])
+        raise UsageError(f"{name!r} could be {len(here)} models", remedy=remedy)
+    if left_out := named_among(skipped, name):
+        raise left_out
+    commands = [f"relayd run {name_of(one)}" for one in meant[:NAMED]]
+    raise UsageError(
+        f"no model on this disk is called {name!r}", remedy=f"Fetch and run it: {' or '.join(commands)}."
+    )

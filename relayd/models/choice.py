@@ -1,11 +1,11 @@
 """The files of a repository that make up the requested model."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from relayd.catalog.entry import CatalogEntry, ModelFile
+from relayd.catalog.spelling import QUANT
 from relayd.errors import UsageError
 from relayd.gguf.companions import PART, PROJECTOR_MARK, is_companion, match_companions, part_names
 
@@ -17,10 +17,6 @@ MODEL_SUFFIXES = (".gguf", ".llamafile")
 IMATRIX = "imatrix"
 """In the names of files that were used to quantize, and are not models (llama.cpp common/download.cpp)."""
 
-_QUANT = re.compile(
-    r"(?<![a-z0-9])(?:ud-)?(?:i?q\d+(?:_[a-z0-9]+)*|tq\d_0|bf16|f16|f32|mxfp4(?:_moe)?|nvfp4)(?![a-z0-9])",
-    re.IGNORECASE,
-)
 _SHOWN = 12
 
 
@@ -60,7 +56,7 @@ def choose(paths: Iterable[str], *, file: str = "", quant: str = "") -> ChosenFi
 
 def quant_of(path: str) -> str:
     """Return the quantization in a file name, in capitals; "" when there is none."""
-    found = _QUANT.findall(base_name(PurePosixPath(path).name))
+    found = QUANT.findall(base_name(PurePosixPath(path).name))
     return str(found[-1]).upper() if found else ""
 
 

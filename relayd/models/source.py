@@ -20,6 +20,9 @@ _QUANT = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\.(?:gguf|llamafile)")
 _HUB_PATH = re.compile(r"/(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>.+)")
 _HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
+_HUB_PLACE = re.compile(r"(?:hf:|(?:www\.)?huggingface\.co/|hf\.co/)", re.IGNORECASE)
+_REPO_PLACE = re.compile(rf"{_REPO.pattern}(?:/[^:]+)?(?::[^/]*)?")
+_SUFFIXES = (".gguf", ".llamafile", ".llamafile.exe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ Source = Named | InRepo | AtUrl
 
 
 def parse_source(text: str, hub_host: str = "") -> Source:
-    """Return what `NAME[:QUANT]`, `hf:REPO[/FILE][:QUANT]` or an address means.
+    """Return what `NAME[:QUANT]`, `[hf:|hf.co/]OWNER/REPO[/FILE][:QUANT]` or an address means.
 
     Args:
         text: As it was typed.
@@ -70,14 +73,18 @@ def parse_source(text: str, hub_host: str = "") -> Source:
     text = text.strip()
     if re.match(r"https?://", text, re.IGNORECASE):
         return _at_url(text, _HUB_HOSTS | {hub_host})
-    if text.startswith(HUB_PREFIX):
-        return _in_repo(text.removeprefix(HUB_PREFIX))
-    if "/" in text or text.startswith("."):
+    if place := _HUB_PLACE.match(text):
+        return _in_repo(text[place.end() :])
+    if "/" not in text and not text.startswith("."):
+        return Named(text)
+    is_file = text.count("/") == 1 and text.lower().endswith(_SUFFIXES)
+    if is_file or not _REPO_PLACE.fullmatch(text):
         raise UsageError(
-            f"{text!r} is not a name of the catalogue",
-            remedy="A repository is written hf:OWNER/NAME, an address begins with https://.",
+            f"{text!r} is not a valid name of a model or of a repository",
+            remedy="A repository is written OWNER/NAME, an address begins with https://. "
+            "For a file on this disk: relayd run FILE, relayd serve FILE.",
         )
-    return Named(text)
+    return _in_repo(text)
 
 
 def safe_path(path: str) -> str:
