@@ -14,8 +14,8 @@ What reaches `llama-server`, path by path, and what is read of requests to Ollam
 `python -m tests.members` from the tables that relayd applies. `null` means the same as a member that is left
 out. A value that is not accepted is answered 400 with the name of the member. Other members are dropped, or
 refuse the request (`[server] unknown_members`); names in `[server] extra_members` pass. `X-Relayd-Changed`
-names what was dropped. The tables cover paths that relayd does not serve yet; the README lists those that it
-does.
+names what was dropped. The tables cover paths that relayd does not serve yet; `docs/api.md` lists those
+that it does.
 """
 
 _LIMITS = """## Limits of what becomes a grammar

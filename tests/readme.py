@@ -1,41 +1,62 @@
-"""Rewrite the generated parts of the README: `python -m tests.readme`."""
+"""Rewrite what is generated in the documents: `python -m tests.readme`.
 
-import re
-from collections.abc import Iterator
+The help of every command, the error codes and the states of a replica have pages under `.github/docs/`; the
+README holds what was written by hand.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from relayd.cli.app import app
+from relayd.cli.main import COMMANDS
 from relayd.errors import RelaydError
 from relayd.supervisor.state import diagram
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = ROOT / ".github" / "docs"
 
-_COMMANDS = ("", "serve")
-
-
-def regenerated(text: str) -> str:
-    """Return the README with every generated part as it should be."""
-    text = _between(text, "help", f"```text\n{_help()}\n```")
-    text = _between(text, "errors", _errors())
-    return re.sub(r"stateDiagram-v2\n.*?```", lambda _: f"{diagram()}\n```", text, flags=re.DOTALL)
+_MARK = "<!-- This page is generated: python -m tests.readme -->"
 
 
-def _between(text: str, name: str, body: str) -> str:
-    pattern = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
-    return re.sub(pattern, lambda found: f"{found[1]}{body}\n{found[2]}", text, flags=re.DOTALL)
+def generated() -> dict[Path, str]:
+    """Return every generated page, and what it should hold."""
+    return {DOCS / name: f"{_MARK}\n{page()}\n" for name, page in _PAGES.items()}
 
 
-def _help() -> str:
+def documents() -> tuple[Path, ...]:
+    """Return the README and every page beside it."""
+    return (README, *sorted(DOCS.glob("*.md")))
+
+
+def _commands() -> str:
+    blocks = [f"```text\n{_help()}\n```"]
+    for name in COMMANDS:
+        blocks.append(f"## {name}\n\n```text\n{_help(name)}\n```")
+        blocks.extend(f"```text\n{_help(name, inner)}\n```" for inner in _inner(name))
+    return "\n\n".join(("# Commands", *blocks))
+
+
+def _inner(name: str) -> Iterator[str]:
+    """Yield the commands of a group."""
+    command = COMMANDS[name].load(name)
+    yield from getattr(command, "commands", {})
+
+
+def _help(*command: str) -> str:
     runner = CliRunner(env={"COLUMNS": "100", "TERMINAL_WIDTH": "100"})
-    blocks = []
-    for command in _COMMANDS:
-        shown = runner.invoke(
-            app, [*command.split(), "--help"], prog_name="relayd", terminal_width=100
-        ).output
-        blocks.append(f"$ relayd {command} --help".replace("  ", " ") + "\n" + shown.strip())
-    return "\n\n".join(blocks)
+    shown = runner.invoke(app, [*command, "--help"], prog_name="relayd", terminal_width=100).output
+    return " ".join(("$ relayd", *command, "--help")) + "\n" + shown.strip()
+
+
+def _errors() -> str:
+    rows = [
+        f"| `{one.code}` | {one.http_status} | {one.exit_status} | {(one.__doc__ or '').splitlines()[0]} |"
+        for one in _drawn(RelaydError)
+    ]
+    return "\n".join(["# Error codes", "", "| code | HTTP | exit | |", "|---|---|---|---|", *rows])
 
 
 def _drawn(kind: type[RelaydError]) -> Iterator[type[RelaydError]]:
@@ -46,13 +67,16 @@ def _drawn(kind: type[RelaydError]) -> Iterator[type[RelaydError]]:
             yield from _drawn(one)
 
 
-def _errors() -> str:
-    rows = [
-        f"| `{one.code}` | {one.http_status} | {one.exit_status} | {(one.__doc__ or '').splitlines()[0]} |"
-        for one in _drawn(RelaydError)
-    ]
-    return "\n".join(["| code | HTTP | exit | |", "|---|---|---|---|", *rows])
+def _states() -> str:
+    return f"# The states of a replica\n\n```mermaid\n{diagram()}\n```"
 
+
+_PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": _commands,
+    "errors.md": _errors,
+    "states.md": _states,
+}
 
 if __name__ == "__main__":
-    README.write_text(regenerated(README.read_text()))
+    for path, text in generated().items():
+        path.write_text(text)

@@ -14,7 +14,12 @@ from tests.sources import ROOT, Source, comments, every, ours
 UNREVISED: frozenset[str] = frozenset()
 """Rooms, modules of the top level, and the documents, whose text is still to be rewritten."""
 
-DOCUMENTS = ("README.md", ".github/CONTRIBUTING.md", "relay.toml.example")
+DOCUMENTS = (
+    "README.md",
+    ".github/CONTRIBUTING.md",
+    "relay.toml.example",
+    *sorted(str(page.relative_to(ROOT)) for page in (ROOT / ".github" / "docs").glob("*.md")),
+)
 
 PLAINER: Mapping[str, str] = {
     r"(?:tells?|telling|told)(?! (?:\w+ ){0,3}apart)": "reports, returns, given, passed",

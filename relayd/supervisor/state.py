@@ -229,7 +229,7 @@ def _target(position: Position, event: Event) -> State | None:
 
 
 def diagram() -> str:
-    """Return the table as a Mermaid state diagram, for the README; what only changes the goal is left out."""
+    """Return the table as a Mermaid state diagram, without what only changes the goal."""
     edges: dict[tuple[State, State], list[str]] = {}
     for source, target, label in _edges():
         if source is not target:
