@@ -9,9 +9,10 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.allowance import FREE_USE, KeyUse
-from relayd.api.fleet import ModelDirectory, ModelView
+from relayd.api.fleet import ModelDirectory, ModelView, find_model
 from relayd.api.grants import KeyGrant
 from relayd.api.guard import Headers
+from relayd.errors import ModelNotFoundError
 from relayd.router import BodyRules, Dialect, ExchangeRecord, Recipient
 from relayd.scheduler.ask import NORMAL
 
@@ -65,6 +66,22 @@ class RequestContext(msgspec.Struct, frozen=True):
     def visible(self, fleet: ModelDirectory) -> Sequence[ModelView]:
         """Return the models that its sender may use."""
         return self.grant.models.among(fleet.models())
+
+    def find(self, fleet: ModelDirectory, name: str | None, ability: str = "completion") -> ModelView:
+        """Return the model that its sender means by a name, or by none, where that needs an ability.
+
+        Raises:
+            ModelNotFoundError: There is none, or more than one, or none that its key may use.
+        """
+        models = fleet.models()
+        visible = self.grant.models.among(models)
+        if models and not visible:
+            raise ModelNotFoundError(
+                f"This key may use no model that is here: it is for {', '.join(self.grant.rights.models)}.",
+                remedy="`relayd models` on the server lists those that are, `relayd keys limits` changes it.",
+                param="model",
+            )
+        return find_model(name, visible, ability)
 
 
 class BodySource(Protocol):
@@ -155,6 +172,7 @@ class Route:
         rules: What its body may hold; None where it takes none, or any.
         direct: Who answers requests that come through the lane; None sends them to `handler`.
         described: The operations behind it, where it is more than one path.
+        access_by_end: Who may ask instead where the tail ends so.
     """
 
     method: str
@@ -166,6 +184,11 @@ class Route:
     direct: DirectHandler | None = None
     rules: BodyRules | None = None
     described: tuple[Described, ...] = ()
+    access_by_end: tuple[tuple[str, Access], ...] = ()
+
+    def access_to(self, tail: str) -> Access:
+        """Return who may ask for what is at a tail."""
+        return next((access for end, access in self.access_by_end if tail.endswith(end)), self.access)
 
 
 class Admitted(msgspec.Struct, frozen=True):

@@ -120,7 +120,7 @@ class Door:
             if preflight := self._check_origin(asked, routes, headers):
                 return preflight.carrying(headers)
             route = routes.get(_HEAD_OF.get(asked.method, asked.method))
-            access = route.access if route else Access.CLIENT
+            access = route.access_to(tail) if route else Access.CLIENT
             client = self._policy.proxies.client(asked.headers, asked.peer)
             grant = self._keys.identify(asked.headers, client, access)
             if route or grant is ANYONE:  # that nothing is at a path every key may know

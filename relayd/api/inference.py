@@ -15,7 +15,7 @@ from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
-from relayd.api.fleet import ModelDirectory, ModelView, check_length, find_model
+from relayd.api.fleet import ModelDirectory, ModelView, check_length
 from relayd.api.forwarding import Forwarding, Members
 from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
@@ -157,7 +157,7 @@ class Inference:
         Raises:
             NotLoadedError: No replica of the model serves.
         """
-        model = find_model(name, context.visible(self.fleet))
+        model = context.find(self.fleet, name)
         with self.exchanges.begin(context.request_id, path, context.key) as record:
             call = Call.get(path)
             found = await self.beside.ask(model.replicas_of, call) if self.beside else None
@@ -276,7 +276,7 @@ class Inference:
             seen = judge(opened, rules, self.unlisted)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        model = find_model(named or seen.model, context.visible(self.fleet), forwarding.ability)
+        model = context.find(self.fleet, named or seen.model, forwarding.ability)
         fit = forwarding.fit if self.beside else None
         if seen.text_bytes and fit is None:
             check_length(model, seen.text_bytes)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from relayd.api.admission import Access, Handler, RequestContext, Route
 from relayd.api.answer import Answer, json_answer
-from relayd.api.fleet import find_model, real_models
+from relayd.api.fleet import real_models
 from relayd.api.forwarding import Forwarding
 from relayd.api.inference import Inference, split_tail
 from relayd.api.listing import model_entry
@@ -49,6 +49,9 @@ _STARTED = "Process-Start-Time-Unix"
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
 
+_FIGURES = ("/slots", _METRICS)
+"""Those that state what the requests of every client come to."""
+
 
 def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
     """Return the routes of llama.cpp's own API, and those behind the name of a model.
@@ -67,16 +70,26 @@ def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         except NotFoundError:
             name, path = "", ""
         if not name:
-            return json_answer(model_entry(find_model(unquote(context.tail), context.visible(fleet))))
+            return json_answer(model_entry(context.find(fleet, unquote(context.tail))))
         return await _read(inference, request, name, path, context)
 
     return (
         *inference.routes(NATIVE, _forwardings()),
-        *(Route("GET", path, _reading(inference, path), dialect=NATIVE) for path in READ if path != _METRICS),
+        *(
+            Route("GET", path, _reading(inference, path), _access_to(path), NATIVE)
+            for path in READ
+            if path != _METRICS
+        ),
         Route("GET", _METRICS, partial(_figures, inference), Access.METRICS, NATIVE),
         *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
         inference.within("/models/", NATIVE, within),
-        Route("GET", "/models/", behind, dialect=NATIVE),
+        Route(
+            "GET",
+            "/models/",
+            behind,
+            dialect=NATIVE,
+            access_by_end=tuple((path, Access.METRICS) for path in _FIGURES),
+        ),
     )
 
 
@@ -85,6 +98,10 @@ def _forwardings() -> Iterator[Forwarding]:
         yield Forwarding(path, LLAMA_SERVER[path], ability=ability)
     for path in _BESIDE:
         yield Forwarding(path, LLAMA_SERVER[path], queued=False)
+
+
+def _access_to(path: str) -> Access:
+    return Access.METRICS if path in _FIGURES else Access.CLIENT
 
 
 def _reading(inference: Inference, path: str) -> Handler:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from relayd.api.admission import Access, RequestContext, Route
 from relayd.api.answer import Answer, json_answer
-from relayd.api.fleet import ModelView, find_model
+from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapted, Forwarding, Members
 from relayd.api.inference import Inference
 from relayd.api.ollamalist import digest_of, lm_model, lm_models, running, shown, tags
@@ -211,7 +211,7 @@ class OllamaApi:
         given = (msgspec.json.decode(body.members.get(name, b"null")) for name in ("model", "name"))
         if not (name := next(filter(None, given), None)):
             raise RequestError("The request names no model.", remedy="Send its name as model.", param="model")
-        return find_model(name, context.visible(self.inference.fleet))
+        return context.find(self.inference.fleet, name)
 
 
 def ollama_routes(
@@ -229,7 +229,7 @@ def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:
         return json_answer(lm_models(context.visible(fleet)))
 
     async def one(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-        return json_answer(lm_model(find_model(unquote(context.tail), context.visible(fleet))))
+        return json_answer(lm_model(context.find(fleet, unquote(context.tail))))
 
     return (Route("GET", path, every, dialect=OPENAI), Route("GET", f"{path}/", one, dialect=OPENAI))
 

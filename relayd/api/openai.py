@@ -10,7 +10,7 @@ from aiohttp import web
 
 from relayd.api.admission import RequestContext, Route
 from relayd.api.answer import json_answer
-from relayd.api.fleet import ModelView, find_model
+from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapt, Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry, model_list
@@ -158,7 +158,7 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         return json_answer(model_list(context.visible(fleet)))
 
     async def one_model(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
-        return json_answer(model_entry(find_model(unquote(context.tail), context.visible(fleet))))
+        return json_answer(model_entry(context.find(fleet, unquote(context.tail))))
 
     return (
         *inference.routes(OPENAI, openai_forwardings(rewrite_ids=rewrite_ids)),

@@ -8,7 +8,7 @@ import msgspec
 from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
-from relayd.api.fleet import ModelView, find_model
+from relayd.api.fleet import ModelView
 from relayd.api.inference import Inference
 from relayd.api.openai import OPENAI
 from relayd.api.served import over_aiohttp
@@ -40,8 +40,7 @@ def transcription_routes(inference: Inference) -> tuple[Route, ...]:
                         request, limit=limit, progress_seconds=inference.body_seconds, hold=hold
                     )
                 form = read_form(body, boundary_of(request.headers.get("Content-Type", "")))
-                models = context.visible(inference.fleet)
-                model = _listening(find_model(_field(form, "model") or None, models))
+                model = _listening(context.find(inference.fleet, _field(form, "model") or None))
                 if left_out := sorted({part.name for part in form} - {*FIELDS}):
                     context.headers["X-Relayd-Changed"] = f"left out: {', '.join(map(_plain, left_out))}"
                 delivery = Delivery(request, client, context, _call(form), OPENAI, use)

@@ -1,19 +1,25 @@
 """Who is let in by default, and what can be commanded?"""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any, cast
+from hashlib import sha256
 
 import msgspec
 import pytest
-from aiohttp import web
 
-from relayd.api.admission import Access, RequestContext, Route
+from relayd.api.admission import Access, Route
 from relayd.api.control import Verb, control_app
+from relayd.api.grants import KeyGrant
+from relayd.api.inference import Inference
+from relayd.api.keys import KnownKeys
 from relayd.api.native import native_routes
+from relayd.api.openai import NOT_SERVED
 from relayd.config import parse_listen
 from relayd.config.schema import Server
 from relayd.daemon.operations import Operations, verbs
+from relayd.rights import KeyRights
+from tests.api.conftest import Doors, view
+from tests.api.stage import Stage, get
+from tests.api.test_description import every_route
 
 pytestmark = pytest.mark.pure
 
@@ -51,16 +57,78 @@ def test_r15_every_verb_of_a_daemon_has_typed_arguments() -> None:
         assert asyncio.iscoroutinefunction(verb.run)
 
 
-async def _none(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    return web.Response()
+FOR_ANYBODY = {"/", "/health", "/v1/health", "/healthz", "/readyz"}
+"""Whether relayd is there, and well: without figures and names where a key is set (R9)."""
+
+FOR_CLIENTS = {
+    *("/v1/models", "/v1/models/", "/models", "/models/", "/api/v0/models", "/api/v0/models/"),
+    *("/api/tags", "/api/ps", "/api/version", "/props", "/lora-adapters"),
+    *("/v1/responses/", "/openapi.json", "/llms.txt"),
+    *NOT_SERVED,
+    *(f"{path}/" for path in NOT_SERVED),
+    *("/v1/messages/batches", "/v1/messages/batches/"),
+}
+"""What a client needs to use models: none of it shows what others do."""
 
 
-def test_r53_figures_are_for_keys_of_their_scope() -> None:
-    nothing_answers = SimpleNamespace(
-        fleet=None, routes=lambda *_: (), within=lambda *_: Route("GET", "/", _none)
-    )
-    routes = native_routes(cast("Any", nothing_answers))
+@pytest.mark.system
+def test_r13_a_door_that_reads_is_for_figures_or_administration_unless_it_is_named_here(doors: Doors) -> None:
+    found: dict[Access, set[str]] = {}
 
-    found = {route.access for route in routes if route.path == "/metrics"}
+    def noted(inference: Inference) -> tuple[Route, ...]:
+        routes = every_route(inference)
+        for route in routes:
+            if route.method == "GET":
+                found.setdefault(route.access, set()).add(route.path)
+        return routes
 
-    assert {Access.METRICS} == found
+    Stage(routes=noted).ask(doors, get("/healthz"))
+
+    assert FOR_ANYBODY == found.pop(Access.PUBLIC)
+    assert FOR_CLIENTS == found.pop(Access.CLIENT)
+    assert {Access.METRICS} == found.keys() - {Access.ADMIN}
+
+
+BEHIND = ("/metrics", "/slots", "/models/m/metrics", "/models/org/m/slots", "/models/m/metrics?model=m")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("path", BEHIND)
+@pytest.mark.parametrize("scope", ["inference", "admin", "node"])
+def test_r53_figures_are_for_keys_of_their_scope_wherever_they_stand(
+    doors: Doors, path: str, scope: str
+) -> None:
+    stage = Stage(routes=native_routes, known=_only(scope))
+
+    answer = stage.ask(doors, get(path).replace(b"\r\n\r\n", _BEARER))
+
+    assert (403, "key_scope", []) == (answer.status, answer.error["code"], stage.requests)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("path", BEHIND[:4])
+def test_r53_a_key_for_figures_gets_them_wherever_they_stand(doors: Doors, path: str) -> None:
+    stage = Stage(routes=native_routes, known=_only("metrics"))
+
+    answer = stage.ask(doors, get(path).replace(b"\r\n\r\n", _BEARER), (view("m"), view("org/m")))
+
+    assert "key_scope" not in answer.body.decode()
+    assert answer.status != 403
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("path", ["/v1/models", "/models/m", "/models/m/props", "/v1/responses/resp_1"])
+def test_r13_a_key_for_figures_is_for_nothing_else(doors: Doors, path: str) -> None:
+    stage = Stage(routes=every_route, known=_only("metrics"))
+
+    answer = stage.ask(doors, get(path).replace(b"\r\n\r\n", _BEARER))
+
+    assert (403, "key_scope") == (answer.status, answer.error["code"])
+
+
+_BEARER = b"\r\nAuthorization: Bearer a\r\n\r\n"
+
+
+def _only(scope: str) -> KnownKeys:
+    grant = KeyGrant("a", "a", KeyRights(scopes=(scope,)))
+    return KnownKeys({sha256(b"a").digest(): grant}, is_open=False, is_unused=False)
