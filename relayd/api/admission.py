@@ -58,10 +58,10 @@ class RequestContext(msgspec.Struct, frozen=True):
         """The id of its key; empty without one."""
         return self.grant.id
 
-    def use(self, record: ExchangeRecord) -> KeyUse:
-        """Return what a request takes of what its key may use."""
+    def use(self, record: ExchangeRecord, dialect: Dialect) -> KeyUse:
+        """Return what a request takes of what its key may use; its answer shows what is left."""
         allowance = self.grant.allowance
-        return FREE_USE if allowance is None else allowance.use(record, self.headers)
+        return FREE_USE if allowance is None else allowance.use(record, self.headers, dialect.show_limit)
 
     def visible(self, fleet: ModelDirectory) -> Sequence[ModelView]:
         """Return the models that its sender may use."""

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Iterable, MutableMapping
-from datetime import UTC, datetime
-from math import ceil
 from types import TracebackType
 from typing import Self
 
+from relayd.api.ratelimits import ShownLimit, refusal
 from relayd.clock import Clock
-from relayd.errors import QueueTimeoutError, QuotaError, RateLimitError, RequestError
+from relayd.errors import QueueTimeoutError, RequestError
 from relayd.rights import KeyRights
 from relayd.router import ExchangeRecord
+from relayd.router.dialect import ShowLimit
 from relayd.router.eager import Pause
-from relayd.scheduler.limits import Bound, Meter, MinuteCount, Over, Spending
+from relayd.scheduler.limits import Meter, Over, Spending
+from relayd.scheduler.views import TicketProgress
+
+_LEARNED = 0.3
+"""How much of the mean time of a key's requests the last one replaces."""
 
 
 class KeyUse:
@@ -49,6 +53,10 @@ class KeyUse:
             QueueTimeoutError: The wait was too long.
         """
 
+    def progress(self) -> TicketProgress | None:
+        """Return how far a request that waits for its turn has come; None when it does not."""
+        return None
+
 
 FREE_USE = KeyUse()
 
@@ -62,14 +70,21 @@ class Allowance:
         clock: Time.
     """
 
-    __slots__ = ("_clock", "_meter")
+    __slots__ = ("_clock", "_meter", "_shown", "_turn_seconds")
 
     def __init__(self, rights: KeyRights, spending: Spending, clock: Clock) -> None:
         self._meter: Meter[_TurnWait] = Meter(rights.limits, rights.quotas, spending)
         self._clock = clock
+        self._turn_seconds = 1.0
+        self._show_those_of(rights)
 
     def __repr__(self) -> str:
         return f"<Allowance {self._meter!r}>"
+
+    def _show_those_of(self, rights: KeyRights) -> None:
+        limits, meter = rights.limits, self._meter
+        found = (("requests", limits.rpm, meter.requests), ("tokens", limits.tpm, meter.tokens))
+        self._shown = [ShownLimit(what, limit, count) for what, limit, count in found if limit is not None]
 
     @property
     def spent(self) -> dict[str, int]:
@@ -88,26 +103,36 @@ class Allowance:
             self._meter.spending = spending
         for waiting in self._meter.configure(rights.limits, rights.quotas):
             waiting.begin()
+        self._show_those_of(rights)
 
     def add(self, tokens: int) -> None:
         """Count a request that another daemon has served for this key."""
         self._meter.spending.add(tokens, self._clock.wall())
 
-    def interrupt(self, error: RequestError) -> None:
-        """End every request that waits for its turn with `error`."""
-        for waiting in self._meter.waiting:
+    def interrupt(self, error: RequestError, request_id: str | None = None) -> int:
+        """End the requests that wait for their turn with `error`, or only those of an id; return how many."""
+        found = [one for one in self._meter.waiting if request_id in (None, one.record.request_id)]
+        for waiting in found:
             waiting.end(error)
+        return len(found)
 
-    def use(self, record: ExchangeRecord, headers: MutableMapping[str, str]) -> KeyUse:
+    def waiting(self) -> list[ExchangeRecord]:
+        """Return the requests that wait for their turn, the first in line first."""
+        return [waiting.record for waiting in self._meter.waiting]
+
+    def use(
+        self, record: ExchangeRecord, headers: MutableMapping[str, str], show: ShowLimit | None = None
+    ) -> KeyUse:
         """Return the use of one request.
 
         Args:
             record: Of the request.
             headers: What its answer will carry: they show what is left.
+            show: How that is shown besides.
         """
-        return _LimitedUse(self, record, headers)
+        return _LimitedUse(self, record, headers, show)
 
-    def admit(self, headers: MutableMapping[str, str]) -> None:
+    def admit(self, headers: MutableMapping[str, str], show: ShowLimit | None) -> None:
         """Count a request that arrives.
 
         Raises:
@@ -115,20 +140,23 @@ class Allowance:
         """
         meter, now = self._meter, self._clock.monotonic()
         over = meter.admit(now, self._clock.wall() if meter.quotas else 0.0)
-        limits = meter.limits
-        if limits.rpm is not None:
-            _show(headers, _REQUESTS, limits.rpm, meter.requests, now)
-        if limits.tpm is not None:
-            _show(headers, _TOKENS, limits.tpm, meter.tokens, now)
+        for shown in self._shown:
+            shown.add_to(headers, now)
+        if show is not None:
+            for shown in self._shown:
+                shown.add_by(show, headers, now, self._clock.wall())
         if over is not None:
             raise refusal(over)
 
     def leave(self, record: ExchangeRecord, others: Iterable[ExchangeRecord] = ()) -> None:
         """Count what a request took, by the records of its attempts."""
-        meter, tokens, is_used = self._meter, _tokens(record), record.endpoint is not None
+        usage, is_used = record.usage, record.endpoint is not None
+        tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
         for other in others:
-            tokens += _tokens(other)
+            if (usage := other.usage) is not None:
+                tokens += usage.prompt_tokens + usage.completion_tokens
             is_used = is_used or other.endpoint is not None
+        meter = self._meter
         wall = self._clock.wall() if meter.quotas else 0.0
         meter.leave(tokens, self._clock.monotonic() if tokens else 0.0, wall, used=is_used)
 
@@ -137,14 +165,13 @@ class Allowance:
         """Whether requests of the key take turns."""
         return self._meter.limits.in_flight is not None
 
-    async def turn(self, deadline: float | None) -> None:
+    async def turn(self, waiting: "_TurnWait", deadline: float | None) -> None:
         """Wait for a turn, which `end_turn` gives back."""
-        waiting = _TurnWait()
         answer = self._meter.take_turn(waiting)
         if answer is True:
             return
         if isinstance(answer, Over):
-            raise refusal(answer)
+            raise self._one_too_many(answer)
         timer = None
         if deadline is not None:
             seconds = max(0.0, deadline - self._clock.monotonic())
@@ -161,46 +188,73 @@ class Allowance:
             if timer is not None:
                 timer.cancel()
         if not waiting.has_begun and waiting.error is not None:
+            waiting.error.queue_position = self._place_of(waiting)
             self._meter.give_up(waiting)
             raise waiting.error
 
-    def end_turn(self) -> None:
-        """Give a turn to the request that waits next."""
+    def end_turn(self, began_at: float | None = None) -> None:
+        """Give a turn to the request that waits next; `began_at` is when this one had it (monotonic)."""
+        if began_at is not None:
+            self._turn_seconds += _LEARNED * (self._clock.monotonic() - began_at - self._turn_seconds)
         if (following := self._meter.end_turn()) is not None:
             following.begin()
+
+    def progress(self, waiting: "_TurnWait") -> TicketProgress | None:
+        """Return how far a request has come that waits for its turn; None when it does not."""
+        place = self._place_of(waiting)
+        return TicketProgress(place, seconds=self._seconds_at(place), is_held=True) if place else None
+
+    def _place_of(self, waiting: "_TurnWait") -> int:
+        """Return its place in the line, from 1; 0 when it is in none."""
+        return next((at for at, one in enumerate(self._meter.waiting, 1) if one is waiting), 0)
+
+    def _seconds_at(self, place: int) -> float:
+        """Return in how many seconds a place in the line probably runs."""
+        return self._turn_seconds * place / (self._meter.limits.in_flight or 1)
+
+    def _one_too_many(self, over: Over) -> RequestError:
+        error = refusal(over, self._seconds_at(1))
+        error.queue_position = len(self._meter.waiting) + 1
+        return error
 
     def _too_late(self) -> QueueTimeoutError:
         return QueueTimeoutError(
             f"The request waited too long: its key may have {self._meter.limits.in_flight} in flight.",
             remedy="Send fewer at a time, or ask for a higher limit.",
-            retry_after_seconds=1.0,
+            retry_after_seconds=max(1.0, self._seconds_at(1)),
         )
 
 
 class _LimitedUse(KeyUse):
     """The use of a key with limits by one request."""
 
-    __slots__ = ("_allowance", "_has_turn", "_headers", "_others", "_record")
+    __slots__ = ("_allowance", "_began_at", "_headers", "_others", "_record", "_show", "_waiting")
 
     def __init__(
-        self, allowance: Allowance, record: ExchangeRecord, headers: MutableMapping[str, str]
+        self,
+        allowance: Allowance,
+        record: ExchangeRecord,
+        headers: MutableMapping[str, str],
+        show: ShowLimit | None,
     ) -> None:
         self._allowance = allowance
         self._record = record
         self._others: tuple[ExchangeRecord, ...] = ()
         self._headers = headers
-        self._has_turn = False
+        self._show = show
+        self._waiting: _TurnWait | None = None
+        self._began_at: float | None = None
 
     def __enter__(self) -> Self:
-        self._allowance.admit(self._headers)
+        self._allowance.admit(self._headers, self._show)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._allowance.leave(self._record, self._others)
-        if self._has_turn:
-            self._allowance.end_turn()
+        if self._began_at is not None:
+            self._allowance.end_turn(self._began_at)
 
     def follow(self, record: ExchangeRecord) -> None:
         self._others = (*self._others, record)
@@ -210,21 +264,21 @@ class _LimitedUse(KeyUse):
         return self._allowance.needs_turn
 
     async def turn(self, deadline: float | None) -> None:
-        await self._allowance.turn(deadline)
-        self._has_turn = True
+        self._waiting = _TurnWait(self._record)
+        await self._allowance.turn(self._waiting, deadline)
+        self._began_at = self._record.clock.monotonic()
 
-
-def _tokens(record: ExchangeRecord) -> int:
-    usage = record.usage
-    return 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
+    def progress(self) -> TicketProgress | None:
+        return self._allowance.progress(self._waiting) if self._waiting is not None else None
 
 
 class _TurnWait:
     """A request that waits for its turn."""
 
-    __slots__ = ("error", "has_begun", "pause")
+    __slots__ = ("error", "has_begun", "pause", "record")
 
-    def __init__(self) -> None:
+    def __init__(self, record: ExchangeRecord) -> None:
+        self.record = record
         self.pause = Pause()
         self.has_begun = False
         self.error: RequestError | None = None
@@ -239,44 +293,3 @@ class _TurnWait:
         if not self.has_begun and self.error is None:
             self.error = error
             self.pause.go_on()
-
-
-def refusal(over: Over) -> RateLimitError:
-    """Return why a request over a limit is refused, and when another one makes sense."""
-    wait = max(1, ceil(over.wait_seconds))
-    if over.bound is Bound.QUOTA:
-        ends = datetime.fromtimestamp(over.ends, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return QuotaError(
-            f"The quota of this key ({over.quota}) is used up; it begins anew at {ends}.",
-            remedy="Wait until then, or ask for a higher one.",
-            retry_after_seconds=wait,
-        )
-    if over.bound is Bound.QUEUE:
-        return RateLimitError(
-            f"{over.limit} requests of this key wait already.",
-            remedy="Send fewer at a time, or ask for a higher limit.",
-            retry_after_seconds=wait,
-        )
-    return RateLimitError(
-        f"This key may have {over.limit} {over.bound.value}.",
-        remedy=f"Wait {wait} s, or ask for a higher limit.",
-        retry_after_seconds=wait,
-    )
-
-
-_REQUESTS, _TOKENS = (
-    tuple(f"x-ratelimit-{figure}-{what}" for figure in ("limit", "remaining", "reset"))
-    for what in ("requests", "tokens")
-)
-"""The fields that clients of OpenAI read."""
-
-
-def _show(
-    headers: MutableMapping[str, str], names: tuple[str, ...], limit: int, count: MinuteCount, now: float
-) -> None:
-    """Add what is left of a limit."""
-    allowed, remaining, reset = names
-    left = limit - count.total
-    headers[allowed] = str(limit)
-    headers[remaining] = str(left) if left > 0 else "0"
-    headers[reset] = f"{ceil(count.empty_seconds(now))}s"

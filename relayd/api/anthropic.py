@@ -1,7 +1,10 @@
 """Anthropic's API: messages, and the count of their tokens, on the engine's own door where that serves it."""
 
 import uuid
+from collections.abc import MutableMapping
 from functools import partial
+from math import ceil
+from time import gmtime, strftime
 from typing import Any
 
 import msgspec
@@ -48,7 +51,14 @@ def _event(problem: Problem) -> bytes:
     return error_event(error_type(problem.status), _message(problem))
 
 
-ANTHROPIC = Dialect(name="anthropic", error_body=anthropic_error, error_event=_event)
+def _show_limit(fields: MutableMapping[str, str], what: str, limit: int, left: int, resets_at: float) -> None:
+    prefix = f"anthropic-ratelimit-{what}"
+    fields[f"{prefix}-limit"] = str(limit)
+    fields[f"{prefix}-remaining"] = str(left)
+    fields[f"{prefix}-reset"] = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(ceil(resets_at)))
+
+
+ANTHROPIC = Dialect(name="anthropic", error_body=anthropic_error, error_event=_event, show_limit=_show_limit)
 
 
 def _messages(

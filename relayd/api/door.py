@@ -34,7 +34,10 @@ _EXPOSED = (
     "X-Request-ID, Retry-After, X-Relayd-Changed, X-Relayd-Replica, X-Relayd-Queue-Ms, "
     "X-Relayd-Queue-Position, X-Relayd-Queue-Seconds, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
+    "anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, "
+    "anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, "
+    "anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
 )
 """What a page of an allowed origin may read of an answer's head."""
 

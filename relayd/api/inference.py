@@ -178,7 +178,7 @@ class Inference:
             try:
                 with (
                     self.exchanges.begin(context.request_id, path, context.key) as record,
-                    context.use(record) as use,
+                    context.use(record, dialect) as use,
                 ):
                     model, width, call, spoken = await self._read(
                         request, forwarding, dialect, context, hold, named
@@ -211,15 +211,34 @@ class Inference:
             limits = limits.within(asked)
         found = await self._fingerprint(call.body) if model.is_affine else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
-        if delivery.use.needs_turn:
-            await delivery.use.turn(deadline)
         ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
+        if delivery.use.needs_turn:
+            record.ask = ask
+            if (client := await self._turn(delivery, record, deadline)) is None:
+                return
+            delivery = replace(delivery, client=client)
         try:
             await self._try(delivery, record, ask, limits)
         except RequestError as error:
             if not model.served_by[1:] or not delivery.may_go_on(error):
                 raise
             await self._fall_back(model.served_by[1:], delivery, ask, limits)
+
+    async def _turn(
+        self, delivery: Delivery, record: ExchangeRecord, deadline: float | None
+    ) -> Recipient | None:
+        """Wait for the turn of a request among those of its key, and return who is answered.
+
+        Raises:
+            RequestError: Its key has too many requests, or the wait was too long.
+        """
+        client, use, dialect = delivery.client, delivery.use, delivery.dialect
+        turn = use.turn(deadline)
+        if (comments := self._comments_for(delivery)) is None:
+            await turn
+            return client
+        headers = delivery.context.headers
+        return await comments.wait_for(turn, client, record, dialect, headers, use.progress)
 
     async def _fall_back(
         self, names: Sequence[str], delivery: Delivery, ask: Ask, limits: TimeLimits
@@ -244,12 +263,7 @@ class Inference:
         headers = delivery.context.headers
         with self.dispatcher.open(ask, record) as lease:
             lease.may_continue = self.continues and delivery.request.headers.get(CONTINUE) != "off"
-            asked = delivery.request.headers.get("X-Relayd-Progress")
-            if (
-                (comments := self.progress)
-                and call.answers_events
-                and comments.are_for(asked, client, dialect)
-            ):
+            if (comments := self._comments_for(delivery)) is not None:
                 answering = comments.forward(self.proxy, client, call, lease, dialect, headers)
             else:
                 answering = self.proxy.forward(client, call, lease, dialect, headers)
@@ -258,6 +272,13 @@ class Inference:
                     await answering
             else:
                 await answering
+
+    def _comments_for(self, delivery: Delivery) -> ProgressComments | None:
+        """Return what shows a stream how far it is, if it is one that is shown that."""
+        if (comments := self.progress) is None or not delivery.call.answers_events:
+            return None
+        asked = delivery.request.headers.get("X-Relayd-Progress")
+        return comments if comments.are_for(asked, delivery.client, delivery.dialect) else None
 
     async def _read(
         self,

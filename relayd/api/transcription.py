@@ -32,7 +32,7 @@ def transcription_routes(inference: Inference) -> tuple[Route, ...]:
         try:
             with (
                 inference.exchanges.begin(context.request_id, PATHS[0], context.key) as record,
-                context.use(record) as use,
+                context.use(record, OPENAI) as use,
             ):
                 limit = inference.max_body
                 if (body := take_body(request, limit=limit, hold=hold)) is None:

@@ -40,7 +40,8 @@ from relayd.daemon.report import ReloadReport, ReplicasReport
 from relayd.daemon.totals import spread
 from relayd.errors import NotFoundError, RequestCancelledError
 from relayd.planner.plan import to_document
-from relayd.router import Lease
+from relayd.router import ExchangeRecord, Lease
+from relayd.scheduler import Ask
 from relayd.supervisor import State, Status
 
 PROVIDER = "local"
@@ -90,7 +91,7 @@ class Administration:
         loads = [parts.scheduler.load(model.name) for model in parts.desired.config.model]
         recent = parts.doors.exchanges.recent()
         return StatsReport(
-            queue_depth={PROVIDER: sum(load.waiting for load in loads)},
+            queue_depth={PROVIDER: sum(load.waiting for load in loads) + len(parts.keys.waiting())},
             active_workers=sum(one.state is State.READY for one in parts.fleet.statuses()),
             running=sum(load.running for load in loads),
             since=parts.started,
@@ -127,7 +128,8 @@ class Administration:
 
     async def requests(self, _arguments: NoArguments) -> RequestsReport:
         """Return the requests that run or wait."""
-        return RequestsReport(tuple(self._request(lease) for lease in self._parts.dispatcher.leases()))
+        held = (self._held(*one) for one in self._parts.keys.waiting())
+        return RequestsReport((*(self._request(lease) for lease in self._parts.dispatcher.leases()), *held))
 
     async def cancel(self, arguments: CancelArguments) -> CancelReport:
         """End every request of an id, wherever it is: as a refusal, or within its answer.
@@ -138,13 +140,14 @@ class Administration:
         found = [
             lease for lease in self._parts.dispatcher.leases() if lease.record.request_id == arguments.request
         ]
-        if not found:
+        held = self._parts.keys.interrupt(CANCELLED, arguments.request)
+        if not found and not held:
             raise NotFoundError(
                 f"No request {arguments.request[:128]!r} is open.", remedy="GET /admin/requests lists them."
             )
         for lease in found:
             lease.interrupt(CANCELLED)
-        return CancelReport(len(found))
+        return CancelReport(len(found) + held)
 
     async def logs(self, arguments: LogArguments) -> AsyncGenerator[LogLineReport]:
         """Return what yields the lines of a log.
@@ -198,6 +201,28 @@ class Administration:
             attempts=record.attempts,
             sent_bytes=record.sent_bytes,
             ticket=lease.ticket_id,
+            position=self._position(lease, ask) if placed is None and ask else 0,
+        )
+
+    def _position(self, lease: Lease, ask: Ask) -> int:
+        memory, now = self._parts.scheduler.memory, self._parts.clock.monotonic()
+        progress = memory.progress(lease.ticket_id, ask.model, now)
+        return progress.position if progress else 0
+
+    def _held(self, record: ExchangeRecord, position: int) -> RequestReport:
+        """Return a request that waits because its key has as many in flight as it may."""
+        clock, ask = self._parts.clock, record.ask
+        waited = clock.monotonic() - record.arrived_at
+        return RequestReport(
+            id=record.request_id,
+            path=record.path,
+            model=ask.model if ask else "",
+            key=record.key,
+            state="held",
+            since=clock.wall() - waited,
+            waited_seconds=round(waited, 3),
+            stream=ask.stream if ask else False,
+            position=position,
         )
 
 

@@ -130,9 +130,12 @@ class RequestReport(Struct, frozen=True):
     """A request that is open.
 
     Attributes:
-        state: `waiting` for a slot, `running` without a byte of its answer yet, or `answering`.
+        state: `held` while its key has as many requests in flight as it may, `waiting` for a slot, `running`
+            without a byte of its answer yet, or `answering`.
         since: When it arrived.
         waited_seconds: How long it has waited for its slot, or did.
+        position: Its place in the queue of its model, or in the line of its key while it is held; 1 runs
+            next, 0 for what does not wait.
     """
 
     id: str
@@ -147,6 +150,7 @@ class RequestReport(Struct, frozen=True):
     attempts: int = 0
     sent_bytes: int = 0
     ticket: int = 0
+    position: int = 0
 
 
 class RequestsReport(Struct, frozen=True):

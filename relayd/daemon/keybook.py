@@ -23,6 +23,7 @@ from relayd.daemon.usage import UsageLedger
 from relayd.errors import RequestError
 from relayd.journal import Journal
 from relayd.rights import CONFIGURED, LOCAL, NO_LIMITS, KeyRights, StoredKey, UsageRow
+from relayd.router import ExchangeRecord
 from relayd.scheduler import Exchange
 from relayd.scheduler.ask import INTERACTIVE, NORMAL
 from relayd.scheduler.limits import Spending
@@ -239,10 +240,14 @@ class KeyBook:
         """Return when a key came along last, in seconds since 1970."""
         return self.usage.last_used(key.id) or key.last_used
 
-    def interrupt(self, error: RequestError) -> None:
-        """End every request that waits for its key's turn with `error`."""
-        for allowance in self._allowances.values():
-            allowance.interrupt(error)
+    def waiting(self) -> list[tuple[ExchangeRecord, int]]:
+        """Return the requests that wait for their turn among those of their key, each with its place."""
+        lines = (allowance.waiting() for allowance in self._allowances.values())
+        return [(record, place) for line in lines for place, record in enumerate(line, 1)]
+
+    def interrupt(self, error: RequestError, request_id: str | None = None) -> int:
+        """End the requests that wait for their turn with `error`, or only those of an id; return how many."""
+        return sum(one.interrupt(error, request_id) for one in self._allowances.values())
 
     def count(self, exchange: Exchange) -> None:
         """Count a request that the daemon before this one has served."""

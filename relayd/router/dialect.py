@@ -5,7 +5,7 @@ not come from here, so a second API is a second value in a file of its own.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -102,6 +102,24 @@ class Translator(Protocol):
         ...
 
 
+class ShowLimit(Protocol):
+    """Adds to the head of an answer what is left of a limit, as the clients of one API read it."""
+
+    def __call__(
+        self, fields: MutableMapping[str, str], what: str, limit: int, left: int, resets_at: float
+    ) -> None:
+        """Add the fields of one limit.
+
+        Args:
+            fields: Of the answer.
+            what: `requests` or `tokens`, of a minute.
+            limit: How many there may be.
+            left: How many are left.
+            resets_at: When all of them are (seconds since 1970).
+        """
+        ...
+
+
 class Dialect(msgspec.Struct, frozen=True):
     """One API; a struct, as each translated answer has one of its own.
 
@@ -113,6 +131,7 @@ class Dialect(msgspec.Struct, frozen=True):
         last_event: What a complete stream ends with; empty when nothing marks its end.
         translation: How the engine's answers are rewritten.
         by_line: Each line of a translated answer is a write of its own.
+        show_limit: How limits are shown besides `x-ratelimit-*`.
     """
 
     name: str
@@ -122,6 +141,7 @@ class Dialect(msgspec.Struct, frozen=True):
     last_event: bytes = b""
     translation: Translator = _as_it_came
     by_line: bool = False
+    show_limit: ShowLimit | None = None
 
     def answering(self, translation: Translation, **changes: Any) -> "Dialect":
         """Return the dialect of one answer, which a translation of its own rewrites."""

@@ -9,11 +9,13 @@ goes out with the first comment, so what is refused later is an event of the str
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from relayd.errors import RequestError
 from relayd.router.dialect import Dialect, Problem
+from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import OWN_FIELDS, Call
 from relayd.router.lease import Lease
 from relayd.router.proxy import Proxy
@@ -54,7 +56,29 @@ class ProgressComments:
             return False
         translation = dialect.translation(stream=True)
         is_event_stream = translation is None or translation.media_type.startswith(_EVENT_STREAM)
-        return client.splices and is_event_stream
+        return is_event_stream and (client.splices or isinstance(client, CommentedClient))
+
+    async def wait_for(
+        self,
+        waiting: Awaitable[None],
+        client: Recipient,
+        record: ExchangeRecord,
+        dialect: Dialect,
+        headers: Mapping[str, str],
+        look: Callable[[], TicketProgress | None],
+    ) -> Recipient | None:
+        """Wait for something before the queue and write comments meanwhile.
+
+        Returns:
+            Who is answered then; None where the wait ended with an error that the client has seen.
+
+        Raises:
+            RequestError: It ended so, and the client has seen nothing.
+        """
+        shown = CommentedClient(client, record, look, self, headers)
+        if not await self._shown(shown, waiting, record, dialect):
+            return None
+        return shown if shown.has_begun else client
 
     async def forward(
         self,
@@ -66,19 +90,35 @@ class ProgressComments:
         headers: Mapping[str, str],
     ) -> None:
         """Do what `Proxy.forward` does, and write comments as long as the request waits."""
-        shown = CommentedClient(client, lease, self, headers)
+        look = partial(self.look, lease.ticket_id, lease.model)
+        shown = CommentedClient(client, lease.record, look, self, headers)
+        await self._shown(shown, proxy.forward(shown, call, lease, dialect, headers), lease.record, dialect)
+
+    async def _shown(
+        self, shown: "CommentedClient", waiting: Awaitable[None], record: ExchangeRecord, dialect: Dialect
+    ) -> bool:
+        """Write comments until something is over, and its error into the answer that they have begun.
+
+        Returns:
+            Whether it ended without one.
+
+        Raises:
+            RequestError: It did not, and the client has seen nothing.
+        """
         shown.wait(self.first_seconds)
         try:
-            await proxy.forward(shown, call, lease, dialect, headers)
+            await waiting
         except RequestError as error:
             if not shown.has_begun:
                 raise
             problem = Problem.of(error)
-            lease.record.refused(problem)
-            client.write(dialect.error_event(problem))
-            client.close()
+            record.refused(problem)
+            shown.write(dialect.error_event(problem))
+            shown.close()
+            return False
         finally:
             shown.stop()
+        return True
 
 
 class CommentedClient:
@@ -86,8 +126,9 @@ class CommentedClient:
 
     Args:
         client: The connection.
-        lease: What it waits for.
-        comments: Shows how far that has come, and how often.
+        record: Of the request.
+        look: Shows how far that has come.
+        comments: How often it is shown.
         headers: What its answer must carry besides.
 
     Attributes:
@@ -97,11 +138,17 @@ class CommentedClient:
     splices = False
 
     def __init__(
-        self, client: Recipient, lease: Lease, comments: ProgressComments, headers: Mapping[str, str]
+        self,
+        client: Recipient,
+        record: ExchangeRecord,
+        look: Callable[[], TicketProgress | None],
+        comments: ProgressComments,
+        headers: Mapping[str, str],
     ) -> None:
-        self.has_begun = False
+        self.has_begun = isinstance(client, CommentedClient) and client.has_begun
         self._client = client
-        self._lease = lease
+        self._record = record
+        self._look = look
         self._comments = comments
         self._headers = headers
         self._timer: asyncio.TimerHandle | None = None
@@ -159,7 +206,7 @@ class CommentedClient:
     def _comment(self) -> None:
         """Write how far the request is, and again later."""
         self.wait(self._comments.every_seconds)
-        progress = self._comments.look(self._lease.ticket_id, self._lease.model)
+        progress = self._look()
         if progress is None or self.is_gone or self._is_blocked:
             return
         if not self.has_begun:
@@ -167,7 +214,7 @@ class CommentedClient:
             fields = {
                 **OWN_FIELDS,
                 **self._headers,
-                "X-Request-ID": self._lease.record.request_id,
+                "X-Request-ID": self._record.request_id,
                 "Content-Type": _EVENT_STREAM,
                 "Cache-Control": "no-cache",
             }
@@ -178,5 +225,7 @@ class CommentedClient:
 def comment(progress: TicketProgress) -> bytes:
     """Return a comment of an event stream."""
     state = "queued" if progress.is_loaded else "loading" if progress.is_loading else "waiting-for-memory"
+    if progress.is_held:
+        state = "key-limit"
     seconds = f"{progress.seconds:.1f}"
     return f": relayd position={progress.position} state={state} seconds={seconds}\n\n".encode()

@@ -1,11 +1,10 @@
 """May a key send another request now, by its own limits and quotas?
 
 Limits of a minute hold for any sixty seconds, not for those of the clock: what was used is counted in
-steps of a second, and a step is forgotten once all of it is older than a minute. How many tokens an
+steps of a second, and a step is forgotten once the last of it is a minute old. How many tokens an
 answer takes is known at its end, so requests that run together may take more than what was left.
 """
 
-import math
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -16,8 +15,8 @@ import msgspec
 from relayd.rights import KeyLimits, Quota
 
 MINUTE_SECONDS = 60
-_STEPS = MINUTE_SECONDS + 1
-"""The second that has begun, and the sixty before it."""
+_MINUTE = MINUTE_SECONDS - 1e-6
+"""A wait that was told in binary fractions may end a little before its minute does."""
 
 Waiter = TypeVar("Waiter")
 
@@ -49,55 +48,71 @@ class Over(msgspec.Struct, frozen=True):
     ends: float = 0.0
 
 
-class MinuteCount:
-    """A sum over the last minute."""
+class _Step:
+    """What came in one second of the clock.
 
-    __slots__ = ("_last", "_now", "_steps", "total")
+    Attributes:
+        second: Which one.
+        count: How much.
+        last: When the last of it came.
+    """
+
+    __slots__ = ("count", "last", "second")
+
+    def __init__(self, second: int) -> None:
+        self.second = second
+        self.count = 0
+        self.last = 0.0
+
+
+class MinuteCount:
+    """A sum over the last minute; times are monotonic seconds, which never step back.
+
+    Attributes:
+        total: The sum, as `at` found it last.
+        last: When something was counted last.
+    """
+
+    __slots__ = ("_newest", "_steps", "last", "total")
 
     def __init__(self) -> None:
-        self._steps = [0] * _STEPS
-        self._now = 0
-        self._last = 0
+        self._steps = deque[_Step]()
+        self._newest: _Step | None = None
         self.total = 0
+        self.last = 0.0
 
     def __repr__(self) -> str:
         return f"<MinuteCount {self.total}>"
 
     def at(self, now: float) -> int:
-        """Return the sum at `now` (monotonic seconds), which never steps back."""
-        second = int(now)
-        if second > self._now:
-            passed, self._now = second - self._now, second
-            if self.total:
-                self._forget(second, passed)
+        """Return the sum at `now`."""
+        steps = self._steps
+        while steps and now - steps[0].last >= _MINUTE:
+            self.total -= steps.popleft().count
         return self.total
 
-    def add(self, count: int) -> None:
-        """Count something in the second that `at` was last asked for."""
-        self._steps[self._now % _STEPS] += count
-        self._last = self._now
+    def add(self, count: int, now: float) -> None:
+        """Count something that came at `now`, for which `at` was asked before."""
+        step, second = self._newest, int(now)
+        if step is None or step.second != second:
+            self._newest = step = _Step(second)
+            self._steps.append(step)
+        step.count += count
+        step.last = self.last = now
         self.total += count
 
     def empty_seconds(self, now: float) -> float:
         """Return how long it takes until nothing is left of the sum."""
-        return self._last + _STEPS - now if self.total else 0.0
+        return self.last + MINUTE_SECONDS - now if self.total else 0.0
 
     def seconds_until(self, most: int, now: float) -> float:
         """Return how long it takes until the sum is at most this."""
-        left = self.total
-        for second in range(self._now - MINUTE_SECONDS, self._now + 1):
+        left, last = self.total, now - MINUTE_SECONDS
+        for step in self._steps:
             if left <= most:
                 break
-            left -= self._steps[second % _STEPS]
-            if left <= most:
-                return max(0.0, second + _STEPS - now)
-        return 0.0
-
-    def _forget(self, second: int, passed: int) -> None:
-        for one in range(second - min(passed, _STEPS) + 1, second + 1):
-            at = one % _STEPS
-            self.total -= self._steps[at]
-            self._steps[at] = 0
+            left, last = left - step.count, step.last
+        return max(0.0, last + MINUTE_SECONDS - now)
 
 
 class Spending:
@@ -179,17 +194,18 @@ class Meter(Generic[Waiter]):
             now: Monotonic seconds.
             wall: Seconds since 1970.
         """
-        limits, requests, tokens = self.limits, self.requests, self.tokens
-        if requests.at(now) >= (rpm := limits.rpm or math.inf):
-            return Over(Bound.REQUESTS, int(rpm), requests.seconds_until(int(rpm) - 1, now))
-        if limits.tpm is not None and tokens.at(now) >= limits.tpm:
-            return Over(Bound.TOKENS, limits.tpm, tokens.seconds_until(limits.tpm - 1, now))
+        limits, requests = self.limits, self.requests
+        if (rpm := limits.rpm) is not None and requests.at(now) >= rpm:
+            return Over(Bound.REQUESTS, rpm, requests.seconds_until(rpm - 1, now))
+        if (tpm := limits.tpm) is not None and self.tokens.at(now) >= tpm:
+            return Over(Bound.TOKENS, tpm, self.tokens.seconds_until(tpm - 1, now))
         for quota in self.quotas:
             open_requests = self.admitted if quota.what == "requests" else 0
             if self.spending.used(quota, wall) + open_requests >= quota.amount:
                 ends = self.spending.ends(quota)
                 return Over(Bound.QUOTA, quota.amount, max(0.0, ends - wall), quota, ends)
-        requests.add(1)
+        if rpm is not None:
+            requests.add(1, now)
         self.admitted += 1
         return None
 
@@ -205,7 +221,7 @@ class Meter(Generic[Waiter]):
         self.admitted -= 1
         if tokens and self.limits.tpm is not None:
             self.tokens.at(now)
-            self.tokens.add(tokens)
+            self.tokens.add(tokens, now)
         if used and self.quotas:
             self.spending.add(tokens, wall)
 

@@ -98,16 +98,18 @@ class LoadDone:
 
 @dataclass(frozen=True, slots=True)
 class TicketProgress:
-    """How far a ticket that waits has come.
+    """How far a request that waits has come.
 
     Attributes:
-        position: Its place in the queue of its model; 1 runs next.
+        position: Its place in the queue of its model, or in the line of its key; 1 runs next.
         is_loaded: Whether a replica of its model takes work.
         is_loading: Whether one is being loaded, which has its memory.
         seconds: When it probably runs: what is left of the load and the queue before it.
+        is_held: Its key has as many requests in flight as it may, so that it is in no queue yet.
     """
 
     position: int
-    is_loaded: bool
-    is_loading: bool
-    seconds: float
+    is_loaded: bool = False
+    is_loading: bool = False
+    seconds: float = 0.0
+    is_held: bool = False

@@ -2,14 +2,18 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import pytest
 
-from relayd.api.allowance import FREE_USE, Allowance, refusal
+from relayd.api.allowance import FREE_USE, Allowance
+from relayd.api.anthropic import anthropic_routes
 from relayd.api.grants import KeyGrant
 from relayd.api.keys import KnownKeys
+from relayd.api.ratelimits import refusal
 from relayd.clock import SystemClock
 from relayd.errors import QueueTimeoutError, QuotaError, RateLimitError, StoppingError
 from relayd.rights import KeyLimits, KeyRights, Quota
@@ -58,8 +62,8 @@ def test_a_request_too_many_is_429_with_what_clients_read(doors: Doors) -> None:
         first.headers["x-ratelimit-limit-requests"],
         first.headers["x-ratelimit-limit-tokens"],
     )
-    assert 1 <= int(third.headers["retry-after"]) <= 61
-    assert 1 <= int(third.headers["x-ratelimit-reset-requests"].rstrip("s")) <= 61
+    assert 1 <= int(third.headers["retry-after"]) <= 60
+    assert 1 <= int(third.headers["x-ratelimit-reset-requests"].rstrip("s")) <= 60
     assert ("rate_limit_error", "rate_limit_exceeded") == (third.error["type"], third.error["code"])
     assert 2 == len(subject.arrived)
 
@@ -183,6 +187,76 @@ def test_more_than_may_wait_and_waits_that_are_too_long_are_refused() -> None:
         return [type(one) for one in outcomes]
 
     assert [QueueTimeoutError, RateLimitError] == play(story)
+
+
+@pytest.mark.pure
+def test_requests_that_wait_for_their_turn_show_their_place_and_can_be_ended() -> None:
+    async def story() -> tuple[list[str], list[object], list[object]]:
+        one, done, begun = allowance(in_flight=1), asyncio.Event(), list[str]()
+        tasks = [asyncio.create_task(run(one, done, begun, name)) for name in "abc"]
+        await settled()
+        shown = [record.request_id for record in one.waiting()]
+        ended = [
+            one.interrupt(StoppingError("it was ended"), "b"),
+            one.interrupt(StoppingError("x"), "nobody"),
+        ]
+        await settled()
+        done.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [] == one.waiting()
+        return shown, list(ended), [getattr(outcome, "queue_position", None) for outcome in outcomes]
+
+    assert (["b", "c"], [1, 0], [None, 1, None]) == play(story)
+
+
+@pytest.mark.pure
+def test_the_place_of_a_request_that_waits_falls_and_its_wait_follows_what_others_took() -> None:
+    async def story() -> list[tuple[int, bool] | None]:
+        one, done, begun = allowance(in_flight=2), asyncio.Event(), list[str]()
+        running = [asyncio.create_task(run(one, done, begun, name)) for name in "ab"]
+        await settled()
+        record, late = Exchanges(SystemClock()).begin("r", "/"), Exchanges(SystemClock()).begin("s", "/")
+        with one.use(record, {}) as first, one.use(late, {}) as second:
+            turns = [asyncio.create_task(each.turn(None)) for each in (first, second)]
+            await settled()
+            seen = [second.progress()]
+            done.set()
+            await asyncio.gather(*running, *turns)
+            seen.append(second.progress())
+        assert seen[0] is not None
+        assert seen[0].seconds > 0
+        return [None if each is None else (each.position, each.is_held) for each in seen]
+
+    assert [(2, True), None] == play(story)
+
+
+@pytest.mark.fake
+def test_an_answer_of_the_messages_door_shows_limits_as_anthropic_does(doors: Doors) -> None:
+    grant = KeyGrant("key_1", "laptop", KeyRights(), allowance=allowance(rpm=1, tpm=1000))
+    known = KnownKeys({hashlib.sha256(SECRET.encode()).digest(): grant}, is_open=False, is_unused=False)
+    subject = Stage(known=known, routes=anthropic_routes)
+    body = {"model": "qwen", "max_tokens": 5, "messages": [{"role": "user", "content": "a"}]}
+    raw = post(body, "/v1/messages").replace(b"\r\n", f"\r\nx-api-key: {SECRET}\r\n".encode(), 1)
+
+    first, second = (subject.ask(doors, raw) for _ in range(2))
+
+    assert "0" == first.headers["anthropic-ratelimit-requests-remaining"]
+    assert ("1", "1000", "1000") == tuple(
+        second.headers[f"anthropic-ratelimit-{name}"]
+        for name in ("requests-limit", "tokens-limit", "tokens-remaining")
+    )
+    reset = datetime.fromisoformat(second.headers["anthropic-ratelimit-requests-reset"])
+    assert 0 < (reset - datetime.now(UTC)).total_seconds() <= 61
+    assert (429, "rate_limit_error") == (second.status, json.loads(second.body)["error"]["type"])
+    assert 1 <= int(second.headers["retry-after"]) <= 60
+    assert "0" == second.headers["x-ratelimit-remaining-requests"]
+
+
+@pytest.mark.fake
+def test_other_doors_show_no_limits_of_anthropic(doors: Doors) -> None:
+    answer = ask(doors, stage(allowance(rpm=2)))
+
+    assert [] == [name for name in answer.headers if name.startswith("anthropic")]
 
 
 @pytest.mark.pure

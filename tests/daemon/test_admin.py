@@ -65,13 +65,43 @@ def configured(slow: Path, *folders: Path) -> str:
     )
 
 
-def chat(url: str, model: str, tokens: int, request_id: str = "x") -> http.client.HTTPResponse:
+def chat(
+    url: str, model: str, tokens: int, request_id: str = "x", key: str = KEY
+) -> http.client.HTTPResponse:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=DEADLINE_SECONDS)
     body = {"model": model, "prompt": "a", "max_tokens": tokens, "stream": True, "ignore_eos": True}
-    fields = {"Authorization": f"Bearer {KEY}", "X-Request-ID": request_id, "Connection": "close"}
+    fields = {"Authorization": f"Bearer {key}", "X-Request-ID": request_id, "Connection": "close"}
     connection.request("POST", "/v1/completions", json.dumps(body), fields)
     return connection.getresponse()
+
+
+def test_a_request_that_its_key_holds_back_is_seen_counted_and_ended(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(configured(slow_model))
+    admin = Admin(daemon.url)
+    status, made = admin.ask("POST", "/admin/keys", {"name": "one", "limits": {"in_flight": 1}})
+    assert 201 == status
+    running = chat(daemon.url, "slow", 3000, "first", made["secret"])
+    running.readline()
+    held: list[bytes] = []
+    thread = threading.Thread(
+        target=lambda: held.append(chat(daemon.url, "slow", 5, "second", made["secret"]).read())
+    )
+    thread.start()
+    try:
+        wait_until(lambda: len(admin.get("/admin/requests")["requests"]) == 2)
+        found = {one["id"]: one for one in admin.get("/admin/requests")["requests"]}
+        assert ("held", 1, "slow") == tuple(found["second"][name] for name in ("state", "position", "model"))
+        assert {"local": 1} == admin.get("/admin/stats")["queue_depth"]
+        assert 1 == admin.get("/health")["queue_depth"]
+        assert (200, {"cancelled": 1}) == admin.ask("DELETE", "/admin/requests/second")
+        thread.join(DEADLINE_SECONDS)
+    finally:
+        running.close()
+        thread.join()
+    assert b"request_cancelled" in held[0]
 
 
 def test_models_are_added_changed_and_removed_while_the_daemon_serves(
@@ -138,6 +168,7 @@ def test_requests_are_seen_and_ended_and_figures_follow(
         )
         figures = admin.get("/admin/stats")
         assert ({"local": 1}, 1) == (figures["queue_depth"], figures["active_workers"])
+        assert (0, 1) == (found["first"]["position"], found["second"]["position"])
 
         assert (200, {"cancelled": 1}) == admin.ask("POST", "/admin/requests/second/cancel")
         assert (200, {"cancelled": 1}) == admin.ask("DELETE", "/admin/requests/first")

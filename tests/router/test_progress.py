@@ -179,3 +179,56 @@ def test_comments_are_for_event_streams_that_ask_for_them(
     comments = ProgressComments(lambda _id, _model: None, always=always)
 
     assert shown is comments.are_for(asked, Client(splices=splices), OPENAI)
+
+
+HELD = TicketProgress(position=3, seconds=2.0, is_held=True)
+
+
+def hold(wait: Callable[[Client], Awaitable[None]]) -> tuple[Client, object]:
+    """Have a stream wait for something before it enters the queue."""
+
+    async def scene() -> tuple[Client, object]:
+        client, record = Client(), Exchanges(SystemClock()).begin("r1", "/v1/completions")
+        comments = ProgressComments(lambda *_: None, first_seconds=0.0, every_seconds=0.001)
+        async with asyncio.timeout(60):
+            found = await comments.wait_for(wait(client), client, record, OPENAI, {}, lambda: HELD)
+        return client, found
+
+    return asyncio.run(scene())
+
+
+async def until_commented(client: Client) -> None:
+    await client.commented.wait()
+
+
+def test_a_stream_that_its_key_holds_back_gets_comments_too_and_goes_on_behind_them() -> None:
+    client, found = hold(until_commented)
+
+    assert client.written.startswith(b": relayd position=3 state=key-limit seconds=2.0\n\n")
+    assert isinstance(found, CommentedClient)
+    found.begin(200, (), framed=False)
+    assert [200] == client.statuses, "the head is out already"
+    comments = ProgressComments(lambda *_: None)
+    assert comments.are_for("1", found, OPENAI)
+    assert CommentedClient(found, cast("object", None), lambda: None, comments, {}).has_begun  # type: ignore[arg-type]
+
+
+def test_a_stream_whose_turn_comes_at_once_is_answered_as_it_is() -> None:
+    async def at_once(_client: Client) -> None:
+        pass
+
+    client, found = hold(at_once)
+
+    assert (client, b"") == (found, client.written)
+
+
+def test_a_turn_that_does_not_come_ends_a_stream_with_an_event() -> None:
+    async def too_long(client: Client) -> None:
+        await client.commented.wait()
+        raise QueueTimeoutError("it waited too long")
+
+    client, found = hold(too_long)
+
+    assert found is None
+    assert b"queue_timeout" in client.written
+    assert ["close"] == client.ends
