@@ -72,8 +72,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "batch": {"router", "scheduler", "store"},
     "remote": {"router", "scheduler", "store"},
     "api": {
-        "router", "dialects", "scheduler.ask", "scheduler.exchange", "scheduler.limits", "store", "batch",
-        "remote",
+        "router", "dialects", "scheduler.ask", "scheduler.exchange", "scheduler.limits", "scheduler.views",
+        "store", "batch", "remote",
     },
     "handover": {"router", "scheduler", "supervisor.snapshot"},
     "daemon": {

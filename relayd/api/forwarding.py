@@ -4,14 +4,16 @@ What the engine serves itself passes as it came. A path with an `adapt` may send
 of the engine, and have the answer rewritten by a dialect that knows the request.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import msgspec
 
 from relayd.api.admission import RequestContext
 from relayd.api.answer import Answer
 from relayd.api.fleet import ModelView
+from relayd.errors import NotFoundError
 from relayd.router import Beside, BodyRules, Dialect, Peek
 
 Members = Mapping[str, msgspec.Raw]
@@ -71,3 +73,15 @@ class Forwarding:
 def rewritten(members: Members) -> bytes:
     """Return a body with these members; each value is written as its bytes are."""
     return msgspec.json.encode(members)
+
+
+def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
+    """Return the model and the path in the tail of a raw path, like `org/name/v1/completions`.
+
+    Raises:
+        NotFoundError: It ends with none of these paths.
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        if f"/{tail}".endswith(path) and len(tail) > len(path):
+            return unquote(tail.removesuffix(path)), path
+    raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
-from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -16,12 +15,11 @@ from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
 from relayd.api.fleet import ModelDirectory, ModelView, check_length
-from relayd.api.forwarding import Forwarding, Members
+from relayd.api.forwarding import Forwarding, Members, split_tail
 from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
 from relayd.dialects.preset import Preset
 from relayd.errors import (
-    NotFoundError,
     NotLoadedError,
     RequestError,
 )
@@ -66,18 +64,6 @@ class NamedHandler(Protocol):
     ) -> Coroutine[Any, Any, None]:
         """Answer a request."""
         ...
-
-
-def split_tail(tail: str, paths: Iterable[str]) -> tuple[str, str]:
-    """Return the model and the path in the tail of a raw path, like `org/name/v1/completions`.
-
-    Raises:
-        NotFoundError: It ends with none of these paths.
-    """
-    for path in sorted(paths, key=len, reverse=True):
-        if f"/{tail}".endswith(path) and len(tail) > len(path):
-            return unquote(tail.removesuffix(path)), path
-    raise NotFoundError(f"There is nothing at {tail[:100]!r} of the models.", remedy="See /openapi.json.")
 
 
 CONTINUE = "X-Relayd-Continue"

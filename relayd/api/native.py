@@ -14,10 +14,10 @@ from aiohttp import web
 from relayd.api.admission import Access, Handler, RequestContext, Route
 from relayd.api.answer import Answer, json_answer
 from relayd.api.fleet import real_models
-from relayd.api.forwarding import Forwarding
-from relayd.api.inference import Inference, split_tail
+from relayd.api.forwarding import Forwarding, split_tail
+from relayd.api.inference import Inference
 from relayd.api.listing import model_entry
-from relayd.api.openai import OPENAI, openai_forwardings
+from relayd.api.openai import OPENAI, openai_forwardings, with_counted_tokens
 from relayd.api.rerank import rerank_forwardings
 from relayd.api.streamed import StreamedClient
 from relayd.dialects.relabelled import relabelled
@@ -95,7 +95,8 @@ def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
 
 def _forwardings() -> Iterator[Forwarding]:
     for path, ability in _SLOTTED.items():
-        yield Forwarding(path, LLAMA_SERVER[path], ability=ability)
+        adapt = with_counted_tokens if ability == "completion" else None
+        yield Forwarding(path, LLAMA_SERVER[path], adapt, ability=ability)
     for path in _BESIDE:
         yield Forwarding(path, LLAMA_SERVER[path], queued=False)
 

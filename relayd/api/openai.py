@@ -15,6 +15,7 @@ from relayd.api.forwarding import Adapt, Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry, model_list
 from relayd.dialects.embeddings import shortened
+from relayd.dialects.fields import EventsWithoutTimings, WithoutTimings, with_timings
 from relayd.dialects.naming import NamedEvents, NamedWhole
 from relayd.dialects.onecall import OneCallEvents, OneCallWhole
 from relayd.dialects.toolchoice import followed
@@ -84,7 +85,18 @@ def _with_dimensions(
     return Adapted(rewritten(asked), "/v1/embeddings", OPENAI.answering(vectors))
 
 
-def _named_as_openai(path: str, then: Adapt | None) -> Forwarding:
+def with_counted_tokens(
+    members: Members, seen: Peek, _model: ModelView, _context: RequestContext
+) -> Adapted | None:
+    """Have an answer of llama.cpp's own form state what it took, where its client left that out."""
+    if (asked := with_timings(members)) is None:
+        return None
+    translation = EventsWithoutTimings() if seen.stream else WithoutTimings()
+    dialect = OPENAI.answering(translation, name="native", last_event=b"")
+    return Adapted(rewritten(asked), dialect=dialect)
+
+
+def _named_as_openai(path: str, then: Adapt | None, otherwise: Adapt | None = None) -> Forwarding:
     """Return the forwarding of a path that OpenAI's clients and llama.cpp's own spell alike.
 
     The former always name a model, the latter never do.
@@ -92,7 +104,7 @@ def _named_as_openai(path: str, then: Adapt | None) -> Forwarding:
 
     def adapt(members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted | None:
         if seen.model is None:
-            return None
+            return otherwise(members, seen, model, context) if otherwise else None
         adapted = then(members, seen, model, context) if then else None
         return msgspec.structs.replace(adapted or Adapted(seen.body), path=f"/v1{path}")
 
@@ -106,7 +118,7 @@ def openai_forwardings(*, rewrite_ids: bool = False) -> Iterator[Forwarding]:
     path = "/v1/completions"
     yield Forwarding(path, LLAMA_SERVER[path], _naming(None, rewrite_ids=rewrite_ids))
     yield Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions, ability="embedding")
-    yield _named_as_openai("/completions", _naming(None, rewrite_ids=rewrite_ids))
+    yield _named_as_openai("/completions", _naming(None, rewrite_ids=rewrite_ids), with_counted_tokens)
     yield replace(_named_as_openai("/embeddings", _with_dimensions), ability="embedding")
 
 

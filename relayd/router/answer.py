@@ -28,6 +28,11 @@ class ClientAnswer(Protocol):
         """How many tokens the answer reports, once it is over."""
         ...
 
+    @property
+    def tap(self) -> Tap:
+        """What reads what passes."""
+        ...
+
     def read_with(self, tap: Tap) -> None:
         """Have what passes read by another tap, from its beginning on."""
         ...
@@ -96,6 +101,11 @@ class ReplicaAnswer:
     def usage(self) -> Usage | None:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
+
+    @property
+    def tap(self) -> Tap:
+        """What reads what passes."""
+        return self._tap
 
     def read_with(self, tap: Tap) -> None:
         """Have what passes read by another tap, from its beginning on."""

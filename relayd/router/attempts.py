@@ -155,7 +155,7 @@ class Attempts:
                 upstream = await self._pools.ask(endpoint, sent, lease.hold, lease.sent_on)
                 reply = Reply(self._pools, endpoint, upstream, lease.hold)
                 if (taker := reply.gathering_of(call, gathering)) is not None:
-                    await self._collect(reply, taker)
+                    await self._collect(reply, taker, lease)
                     lease.record.continued = taker.continued
                 if reply.head.is_success or self._is_final(reply, call, lease, failed_inside):
                     return reply
@@ -180,11 +180,12 @@ class Attempts:
                 failed_inside += status != _LOADING
             lease.failed(hung_up=is_lost)
 
-    async def _collect(self, reply: Reply, gathering: Gathering) -> None:
+    async def _collect(self, reply: Reply, gathering: Gathering, lease: Lease) -> None:
         """Have a reply come to its end; one that does not gives its connection back."""
         try:
             await reply.collect(gathering)
         except BaseException:
+            lease.record.collected_events = gathering.events
             reply.release()
             raise
 

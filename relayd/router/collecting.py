@@ -1,6 +1,7 @@
 """How do the bytes of a stream reach what collects it, also from one replica after another?"""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from relayd.errors import UpstreamError
 from relayd.journal import Journal
@@ -43,6 +44,13 @@ class Gathering:
 
     def __repr__(self) -> str:
         return f"<Gathering continued={self.continued} {self.collector!r}>"
+
+    @property
+    def events(self) -> int:
+        """How many events of the answer have come, at least."""
+        with suppress(UpstreamError):
+            self.collector.fold()
+        return self.collector.pieces
 
     def call(self) -> Call:
         """Return what the next replica gets; the same as the last one, if nothing came of that."""

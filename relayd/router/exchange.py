@@ -84,6 +84,7 @@ class ExchangeRecord(msgspec.Struct, eq=False):
     sent_bytes: int = 0
     usage: Usage | None = None
     continued: int = 0
+    collected_events: int = 0
     exchange: Exchange | None = None
 
     def queued(self, ask: Ask) -> None:

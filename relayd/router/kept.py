@@ -10,7 +10,7 @@ from relayd.router.collectors import ChatCollector, NativeCollector, TextCollect
 from relayd.router.continuation import AnswerForm, Broken
 from relayd.router.framing import Chunked
 from relayd.router.message_collector import MessageCollector
-from relayd.router.usage import Tap
+from relayd.router.usage import Tap, events_in
 from relayd.scheduler.exchange import Usage
 
 _MOST_PIECES = 2048
@@ -34,11 +34,12 @@ class KeptAnswer(Tap):
         form: How the engine writes it.
     """
 
-    __slots__ = ("_collector", "_kept", "_pieces", "_unread", "_walk")
+    __slots__ = ("_collector", "_events", "_kept", "_pieces", "_unread", "_walk")
 
     def __init__(self, form: AnswerForm) -> None:
         super().__init__()
         self._collector = _COLLECTORS[form]()
+        self._events = 0
         self._kept: list[bytes] = []
         self._unread: list[bytes] = []
         self._pieces: list[bytes] = []
@@ -50,6 +51,11 @@ class KeptAnswer(Tap):
         kept.append(raw)
         if len(kept) > _MOST_PIECES:
             self._fold()
+
+    @property
+    def events(self) -> int:
+        """How many events have passed."""
+        return self._events + sum(events_in(raw) for raw in (*self._unread, *self._kept))
 
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
@@ -88,6 +94,7 @@ class KeptAnswer(Tap):
     def _fold(self) -> None:
         """Read what has passed."""
         self._note()
+        self._events = self.events
         for raw in self._unread:
             self._walk.feed(raw)
         self._unread.clear()

@@ -17,6 +17,7 @@ from relayd.errors import (
 from relayd.router.eager import Cancellable, Pause, current
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
+from relayd.router.prefill import PromptProgress
 from relayd.router.suspects import Suspects
 from relayd.router.upstream import Upstream
 from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, Refusal, Refuse, Ticket
@@ -202,6 +203,16 @@ class Lease:
     def last_byte_at(self) -> float:
         """When the replica sent something for the last time (monotonic seconds); 0 before it did."""
         return self._owing.moved_at if self._owing is not None else 0.0
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it has its slot."""
+        return isinstance(self._place, Endpoint)
+
+    @property
+    def progress(self) -> PromptProgress | None:
+        """How far the replica has read the prompt, as it reported last."""
+        return self._owing.progress if self._owing is not None else None
 
     def move(self) -> None:
         """Have the request tried elsewhere, unless a byte of its answer has come."""

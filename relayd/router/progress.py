@@ -145,7 +145,7 @@ class CommentedClient:
         comments: ProgressComments,
         headers: Mapping[str, str],
     ) -> None:
-        self.has_begun = isinstance(client, CommentedClient) and client.has_begun
+        self.has_begun: bool = isinstance(client, CommentedClient) and client.has_begun
         self._client = client
         self._record = record
         self._look = look

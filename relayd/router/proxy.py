@@ -11,6 +11,7 @@ from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault, Reply
 from relayd.router.continuation import FORMS
 from relayd.router.dialect import Dialect, Problem
+from relayd.router.estimate import SeveralTap, estimated
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import OWN_FIELDS, Call, Head
@@ -21,8 +22,8 @@ from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
 from relayd.router.splice import Splice, can_splice
 from relayd.router.upstream import Sink
-from relayd.router.usage import SummingTap
-from relayd.scheduler.exchange import Ended
+from relayd.router.usage import CountingTap, SummingTap
+from relayd.scheduler.exchange import Ended, Usage
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -100,6 +101,8 @@ class Proxy:
         except asyncio.CancelledError:
             if error := lease.interrupted():
                 raise error from None
+            if lease.is_placed:
+                record.usage = estimated(call, lease.progress, record.collected_events)
             raise
         own = {
             **OWN_FIELDS,
@@ -119,7 +122,8 @@ class Proxy:
             try:
                 outcome = await deliver(answer, source.relay, lease.interrupted)
             finally:
-                record.sent_bytes, record.usage = client.sent_bytes, answer.usage
+                record.sent_bytes = client.sent_bytes
+                record.usage = answer.usage or _estimated(call, lease, answer)
             record.ended, record.code = outcome.ended, outcome.code
             if outcome.ended is Ended.DONE and record.continued:
                 record.ended = Ended.CONTINUED
@@ -132,12 +136,15 @@ class Proxy:
     ) -> Reply | Relaying:
         """Return where an answer comes from: of one replica, or of several where it can be continued."""
         if not call.answers_events:
+            if lease.width > 1 and call.path in FORMS:
+                answer.read_with(SeveralTap(call))
             return reply
         if lease.width > 1:
             answer.read_with(SummingTap())
             return reply
         form = FORMS.get(call.path)
         if form is None or not (lease.may_continue and reply.head.chunked):
+            answer.read_with(CountingTap())
             return reply
         answer.read_with(kept := KeptAnswer(form))
         return Relaying(self.attempts, reply, call, lease, kept, comments=not dialect.by_line)
@@ -218,6 +225,10 @@ class Proxy:
         if translation is None and can_splice(client, head):
             return Splice(client, head, own, dialect, stall_seconds)
         return ReplicaAnswer(client, head, own, dialect, translation, stall_seconds=stall_seconds)
+
+
+def _estimated(call: Call, lease: Lease, answer: ClientAnswer) -> Usage:
+    return estimated(call, lease.progress or answer.tap.progress, answer.tap.events)
 
 
 async def deliver(

@@ -63,6 +63,11 @@ class Splice:
         """How many tokens the answer reports, once it is over."""
         return self._tap.usage()
 
+    @property
+    def tap(self) -> Tap:
+        """What reads what passes."""
+        return self._tap
+
     def read_with(self, tap: Tap) -> None:
         """Have what passes read by another tap, from its beginning on."""
         self._tap = tap

@@ -17,7 +17,7 @@ from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
 from relayd.router.framing import Framing
 from relayd.router.headers import Call, Head, parse_head
-from relayd.router.prefill import Prefill
+from relayd.router.prefill import Prefill, PromptProgress
 from relayd.units import KIB
 
 _LONGEST_HEAD = 32 * KIB
@@ -196,6 +196,11 @@ class Upstream(asyncio.Protocol):
     def first_bytes(self) -> bytes:
         """What came first of a body that `ask` held back, framing included."""
         return self._held[0] if self._held else b""
+
+    @property
+    def progress(self) -> PromptProgress | None:
+        """How far the prompt of the current request was, as the replica reported last."""
+        return self._prefill.last if self._prefill is not None else None
 
     @property
     def is_in_prefill(self) -> bool:

@@ -7,10 +7,12 @@ nothing is parsed before its end.
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
 
+from relayd.router.prefill import PromptProgress, progress_in
 from relayd.scheduler.exchange import Usage
 
 _Figures = TypeVar("_Figures")
@@ -24,6 +26,8 @@ _SPLIT = re.compile(rb"\r\n[0-9A-Fa-f]{1,15}\r\n")
 
 _ENDS = re.compile(rb'"(?:finish_reason|stop_reason)":"|"stop":true')
 """What marks the last event of a prompt; with `timings_per_token` every event has timings."""
+
+_EVENT_END = b"\n\n"
 
 _USAGE, _TIMINGS = b'"usage"', b'"timings"'
 """Quotes inside a text are escaped, so what a model writes never matches."""
@@ -52,6 +56,16 @@ class Tap:
             last = b"".join(self._last)
         return last.endswith(ending)
 
+    @property
+    def events(self) -> int:
+        """How many events of a stream have passed; 0 where they are not counted."""
+        return 0
+
+    @property
+    def progress(self) -> PromptProgress | None:
+        """How long the prompt is, if the first event of the stream is about that."""
+        return progress_in(self._first)
+
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
         if len(self._last) == 1 and len(self._last[0]) < _PIECE_BYTES:
@@ -59,7 +73,32 @@ class Tap:
         return read_usage(b"".join(self._last), self._first) or read_usage(self._first)
 
 
-class SummingTap(Tap):
+def events_in(raw: bytes) -> int:
+    """Return how many events end in some bytes of a stream."""
+    return raw.count(_EVENT_END)
+
+
+class CountingTap(Tap):
+    """Counts the events of a stream: only of one whose pieces are not kept."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events = 0
+
+    @property
+    def events(self) -> int:
+        """How many events have passed."""
+        return self._events
+
+    def add(self, raw: bytes) -> None:
+        """Take the next piece."""
+        super().add(raw)
+        self._events += events_in(raw)
+
+
+class SummingTap(CountingTap):
     """Adds up what a stream reports for each of its prompts, at the prompt's own end."""
 
     __slots__ = ("_ends",)
@@ -75,12 +114,16 @@ class SummingTap(Tap):
 
     def usage(self) -> Usage | None:
         """Return the sum over all prompts; None when the bytes name no tokens."""
-        found = [one for one in map(read_usage, self._ends) if one]
-        return Usage(*map(sum, zip(*map(msgspec.structs.astuple, found), strict=True))) if found else None
+        return total([one for one in map(read_usage, self._ends) if one])
 
     def _keep(self, raw: bytes) -> None:
         if _TIMINGS in raw:
             self._ends += (event for event in raw.split(b"\n\n") if _TIMINGS in event and _ENDS.search(event))
+
+
+def total(found: Sequence[Usage]) -> Usage | None:
+    """Return the sum of some figures; None of none."""
+    return Usage(*map(sum, zip(*map(msgspec.structs.astuple, found), strict=True))) if found else None
 
 
 class _Details(msgspec.Struct):

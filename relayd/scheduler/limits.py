@@ -16,7 +16,7 @@ from relayd.rights import KeyLimits, Quota
 
 MINUTE_SECONDS = 60
 _MINUTE = MINUTE_SECONDS - 1e-6
-"""A wait that was told in binary fractions may end a little before its minute does."""
+"""Less than 60 by more than binary fractions lose: who waits as long as was reported is not refused again."""
 
 Waiter = TypeVar("Waiter")
 
@@ -48,7 +48,7 @@ class Over(msgspec.Struct, frozen=True):
     ends: float = 0.0
 
 
-class _Step:
+class _SecondCount:
     """What came in one second of the clock.
 
     Attributes:
@@ -76,8 +76,8 @@ class MinuteCount:
     __slots__ = ("_newest", "_steps", "last", "total")
 
     def __init__(self) -> None:
-        self._steps = deque[_Step]()
-        self._newest: _Step | None = None
+        self._steps = deque[_SecondCount]()
+        self._newest: _SecondCount | None = None
         self.total = 0
         self.last = 0.0
 
@@ -95,7 +95,7 @@ class MinuteCount:
         """Count something that came at `now`, for which `at` was asked before."""
         step, second = self._newest, int(now)
         if step is None or step.second != second:
-            self._newest = step = _Step(second)
+            self._newest = step = _SecondCount(second)
             self._steps.append(step)
         step.count += count
         step.last = self.last = now

@@ -242,7 +242,7 @@ def test_an_answer_of_the_messages_door_shows_limits_as_anthropic_does(doors: Do
 
     assert "0" == first.headers["anthropic-ratelimit-requests-remaining"]
     assert ("1", "1000", "1000") == tuple(
-        second.headers[f"anthropic-ratelimit-{name}"]
+        first.headers[f"anthropic-ratelimit-{name}"]
         for name in ("requests-limit", "tokens-limit", "tokens-remaining")
     )
     reset = datetime.fromisoformat(second.headers["anthropic-ratelimit-requests-reset"])

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from relayd.api.inference import split_tail
+from relayd.api.forwarding import split_tail
 from relayd.api.native import READ, native_routes
 from relayd.errors import NotFoundError
 from tests.api.conftest import Doors, view

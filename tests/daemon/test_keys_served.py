@@ -74,6 +74,60 @@ def test_a_key_is_limited_and_counted_over_a_kill_and_an_upgrade(start_daemon: C
     assert 200 == chat(second, second.client.configuration().key)
 
 
+def tokens_of(
+    daemon: Daemon, path: str, *, events: int | None = None, off: bool = False, **members: Any
+) -> int:
+    """Return what a request with a key of its own cost; after some events its client leaves, if it is to."""
+    made = daemon.client.create_key(f"k{len(daemon.client.keys().keys)}", KeyRights())
+    fields = {"Authorization": f"Bearer {made.secret}", "Content-Type": "application/json"}
+    fields |= {"X-Relayd-Continue": "off"} if off else {}
+    host, port = daemon.url.removeprefix("http://").split(":")
+    with contextlib.closing(HTTPConnection(host, int(port), timeout=DEADLINE_SECONDS)) as connection:
+        connection.request("POST", path, json.dumps(members), fields)
+        if events == 0:
+            wait_until(lambda: any(model.running for model in daemon.client.status().models))
+        else:
+            answer, seen = connection.getresponse(), 0
+            assert 200 == answer.status
+            while events and seen < events:
+                seen += answer.readline().startswith(b"data: ")
+            if events is None:
+                answer.read()
+    wait_until(lambda: used(daemon.client, made.key.id)[0] == 1)
+    return used(daemon.client, made.key.id)[1]
+
+
+LEFT = 30
+"""Events after which a client leaves."""
+
+
+def test_every_form_of_an_answer_counts_its_tokens_also_one_that_its_client_leaves(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(f'[[model]]\nname = "slow"\nfile = "{slow_model}"\nslots = 4\ncontext = 2048\n')
+    long: dict[str, Any] = {"n_predict": 1500, "ignore_eos": True, "stream": True}
+    prompt: dict[str, Any] = {"prompt": "word " * 40}
+    chat: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "word " * 40}],
+        "max_tokens": 1500,
+        **long,
+    }
+    fields: dict[str, Any] = {**prompt, "n_predict": 8, "ignore_eos": True, "response_fields": ["content"]}
+    plain = tokens_of(daemon, "/completion", **prompt, n_predict=8, ignore_eos=True)
+
+    assert plain == tokens_of(daemon, "/completion", **fields)
+    assert plain == tokens_of(daemon, "/completion", **fields, stream=True)
+    assert plain == tokens_of(daemon, "/completions", **fields)
+    assert 2 * plain == tokens_of(daemon, "/completion", **{**fields, "prompt": [prompt["prompt"]] * 2})
+    both: dict[str, Any] = {"prompt": [prompt["prompt"]] * 2, "max_tokens": 8, "ignore_eos": True}
+    assert plain * 3 // 2 < tokens_of(daemon, "/v1/completions", **both)
+
+    for path, members in (("/completion", {**prompt, **long}), ("/v1/chat/completions", chat)):
+        for off in (False, True):
+            assert LEFT <= tokens_of(daemon, path, events=LEFT, off=off, **members) < 1500
+    assert 0 < tokens_of(daemon, "/completion", events=0, **prompt, n_predict=1500, ignore_eos=True)
+
+
 def test_one_key_that_floods_is_held_to_its_limits_and_another_is_served(demo: Daemon) -> None:
     flooding = demo.client.create_key("flood", KeyRights(limits=KeyLimits(rpm=1))).secret
     honest = demo.client.create_key("honest", KeyRights()).secret

@@ -210,7 +210,8 @@ def test_a_stream_that_its_key_holds_back_gets_comments_too_and_goes_on_behind_t
     assert [200] == client.statuses, "the head is out already"
     comments = ProgressComments(lambda *_: None)
     assert comments.are_for("1", found, OPENAI)
-    assert CommentedClient(found, cast("object", None), lambda: None, comments, {}).has_begun  # type: ignore[arg-type]
+    record = Exchanges(SystemClock()).begin("r1", "/v1/completions")
+    assert CommentedClient(found, record, lambda: None, comments, {}).has_begun
 
 
 def test_a_stream_whose_turn_comes_at_once_is_answered_as_it_is() -> None:

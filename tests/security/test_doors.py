@@ -21,9 +21,8 @@ from tests.api.conftest import Doors, view
 from tests.api.stage import Stage, get
 from tests.api.test_description import every_route
 
-pytestmark = pytest.mark.pure
 
-
+@pytest.mark.pure
 def test_r1_this_machine_alone_is_listened_on_by_default() -> None:
     listen = Server().listen
 
@@ -39,6 +38,7 @@ async def _nothing(_arguments: Named) -> Named:
     return Named()
 
 
+@pytest.mark.pure
 def test_r15_the_verbs_are_a_closed_set_of_paths_without_look_up_by_name() -> None:
     app = control_app({("GET", "status"): Verb(Named, _nothing), ("POST", "stop"): Verb(Named, _nothing)})
 
@@ -48,6 +48,7 @@ def test_r15_the_verbs_are_a_closed_set_of_paths_without_look_up_by_name() -> No
     assert 1 << 16 == app._client_max_size
 
 
+@pytest.mark.pure
 def test_r15_every_verb_of_a_daemon_has_typed_arguments() -> None:
     operations = Operations.__new__(Operations)
 
