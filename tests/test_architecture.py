@@ -81,10 +81,12 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
         "dialects.preset",
     },
-    "client": {"daemon.arguments", "daemon.keyreport", "daemon.report"},
+    "client": {
+        "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
+    },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
-        "daemon.report", "daemon.keyreport",
+        "daemon.report", "daemon.keyreport", "daemon.livereport", "daemon.adminreport",
     },
     "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
@@ -110,8 +112,12 @@ PURE = (
     "planner",
     "scheduler",
     "ui",
+    "daemon.adminreport",
     "daemon.arguments",
+    "daemon.attention",
     "daemon.keyreport",
+    "daemon.livereport",
+    "daemon.mergepatch",
     "daemon.report",
     "hardware.bandwidth",
     "hardware.document",

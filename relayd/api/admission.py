@@ -173,6 +173,7 @@ class Route:
         direct: Who answers requests that come through the lane; None sends them to `handler`.
         described: The operations behind it, where it is more than one path.
         access_by_end: Who may ask instead where the tail ends so.
+        is_page: People open it, from links of any site; one that ends with a slash also without a tail.
     """
 
     method: str
@@ -184,6 +185,7 @@ class Route:
     direct: DirectHandler | None = None
     rules: BodyRules | None = None
     described: tuple[Described, ...] = ()
+    is_page: bool = False
     access_by_end: tuple[tuple[str, Access], ...] = ()
 
     def access_to(self, tail: str) -> Access:

@@ -11,11 +11,12 @@ from relayd.api.answer import Answer, empty_answer, offered_id
 from relayd.api.errors import error_answer
 from relayd.api.forwarded import Proxies
 from relayd.api.grants import ANYONE, KeyGrant
-from relayd.api.guard import Policy, check_framing, check_host, check_origin, split_target
+from relayd.api.guard import Policy, check_framing, check_host, check_origin, is_visit, split_target
 from relayd.api.head import Presented, RequestHead
 from relayd.api.keys import Keyring
 from relayd.api.known import KnownHead, KnownHeads
 from relayd.api.manner import asked_class, named_session
+from relayd.api.sessions import Sessions
 from relayd.errors import MethodNotAllowedError, NotFoundError, RequestError
 from relayd.router import Dialect
 
@@ -53,6 +54,7 @@ class Door:
         keys: Which keys are.
         dialect: How errors are written where no route sets it.
         on_refused: Called with the id, the path and the error of each request that reaches no handler.
+        sessions: Who is logged in to the dashboard; counts for administration only.
     """
 
     def __init__(
@@ -62,16 +64,20 @@ class Door:
         keys: Keyring,
         dialect: Dialect,
         on_refused: OnRefused = lambda *_: None,
+        sessions: Sessions | None = None,
     ) -> None:
         self._policy = policy
         self._keys = keys
         self._dialect = dialect
         self._on_refused = on_refused
+        self._sessions = sessions
         self._exact: dict[str, dict[str, Route]] = {}
         prefixes: dict[str, dict[str, Route]] = {}
         for route in routes:
             table = prefixes if route.path.endswith("/") and route.path != "/" else self._exact
             table.setdefault(route.path, {})[route.method] = route
+            if route.is_page:
+                self._exact.setdefault(route.path, {})[route.method] = route
         self._direct = frozenset(
             (method, path)
             for path, methods in self._exact.items()
@@ -125,7 +131,7 @@ class Door:
             route = routes.get(_HEAD_OF.get(asked.method, asked.method))
             access = route.access_to(tail) if route else Access.CLIENT
             client = self._policy.proxies.client(asked.headers, asked.peer)
-            grant = self._keys.identify(asked.headers, client, access)
+            grant = self._identify(asked, client, access)
             if route or grant is ANYONE:  # that nothing is at a path every key may know
                 self._keys.check(grant, access)
             context = self._context(asked, request_id, grant, tail, headers)
@@ -134,8 +140,18 @@ class Door:
             self._on_refused(request_id, asked.target.partition("?")[0], error)
             return error_answer(error, dialect).carrying(headers)
 
+    def _identify(self, asked: Presented, client: str, access: Access) -> KeyGrant:
+        """Return what a request may do: by its key, or for administration by its session."""
+        grant = self._keys.identify(asked.headers, client, access)
+        if grant is ANYONE and access is Access.ADMIN and self._sessions is not None:
+            return self._sessions.grant(asked.headers, client) or grant
+        return grant
+
     def _check_origin(self, asked: Presented, routes: Routes, headers: dict[str, str]) -> Answer | None:
         """Refuse a page that may not ask; `headers` collects what any answer to it must carry."""
+        route = routes.get(asked.method)
+        if route is not None and route.is_page and is_visit(asked.headers):
+            return None
         secure = self._policy.proxies.is_secure(asked.headers, asked.peer, secure=asked.secure)
         origin = check_origin(asked.headers, secure=secure, policy=self._policy)
         if origin is None:

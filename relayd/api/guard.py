@@ -194,6 +194,12 @@ def check_origin(headers: Headers, *, secure: bool, policy: Policy) -> str | Non
     return None
 
 
+def is_visit(headers: Headers) -> bool:
+    """Return whether a person opens a page, by a link of whatever site, and no page asks for it."""
+    asked = (headers.get("Sec-Fetch-Mode", ""), headers.get("Sec-Fetch-Dest", ""))
+    return asked == ("navigate", "document") and "Origin" not in headers
+
+
 def _is_listed(origin: str, policy: Policy) -> bool:
     """Return whether a page of `origin` may ask by the configuration."""
     if origin in policy.origins:

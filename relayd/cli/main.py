@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": _command("plan.plan", "Show what `relayd serve` starts, where, and what is left."),
     "pull": _command("pull.pull", "Fetch a model; an interrupted pull goes on where it stopped."),
     "status": _command("status.status", "Show the daemon, its models and every replica."),
+    "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),
     "bench": _command("bench.bench", "Measure how fast a running model is."),
     "test": _command("test.try_models", "Ask models for a few words, and check what comes back."),

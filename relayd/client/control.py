@@ -12,7 +12,9 @@ from typing import TypeVar
 
 import msgspec
 
+from relayd.daemon.adminreport import CancelReport, RequestsReport
 from relayd.daemon.arguments import (
+    CancelArguments,
     ChangeKeyArguments,
     CreateKeyArguments,
     ImportKeyArguments,
@@ -28,6 +30,7 @@ from relayd.daemon.arguments import (
     UsageArguments,
 )
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
+from relayd.daemon.livereport import LinkReport, LiveReport
 from relayd.daemon.report import (
     ConfigurationReport,
     PinReport,
@@ -81,6 +84,22 @@ class Client:
     def status(self, *, timeout_seconds: float = ANSWER_SECONDS) -> StatusReport:
         """Return the daemon, its models and every replica."""
         return self._call("GET", "status", NoArguments(), StatusReport, timeout_seconds)
+
+    def now(self, *, timeout_seconds: float = ANSWER_SECONDS) -> LiveReport:
+        """Return everything of this moment: status, rates, requests, and what needs attention."""
+        return self._call("GET", "now", NoArguments(), LiveReport, timeout_seconds)
+
+    def link(self) -> LinkReport:
+        """Return a link that opens the dashboard once."""
+        return self._call("POST", "link", NoArguments(), LinkReport, ANSWER_SECONDS)
+
+    def requests(self) -> RequestsReport:
+        """Return the requests that wait or run."""
+        return self._call("GET", "requests", NoArguments(), RequestsReport, ANSWER_SECONDS)
+
+    def cancel(self, request: str) -> CancelReport:
+        """End every request of an id."""
+        return self._call("POST", "cancel", CancelArguments(request), CancelReport, ANSWER_SECONDS)
 
     def configuration(self) -> ConfigurationReport:
         """Return what the daemon was given; it holds the key."""

@@ -11,7 +11,6 @@ from relayd.daemon.adminreport import (
     LogLineReport,
     PlacedReport,
     PlacementReport,
-    RequestReport,
     RequestsReport,
     StatsReport,
     WorkerReport,
@@ -34,14 +33,14 @@ from relayd.daemon.happenings import Happenings
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.logfeed import lines, logs_of
 from relayd.daemon.modellines import ModelLines
+from relayd.daemon.openrequests import held_request, open_request
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.rates import token_bytes
 from relayd.daemon.report import ReloadReport, ReplicasReport
 from relayd.daemon.totals import spread
 from relayd.errors import NotFoundError, RequestCancelledError
 from relayd.planner.plan import to_document
-from relayd.router import ExchangeRecord, Lease
-from relayd.scheduler import Ask
 from relayd.supervisor import State, Status
 
 PROVIDER = "local"
@@ -128,8 +127,13 @@ class Administration:
 
     async def requests(self, _arguments: NoArguments) -> RequestsReport:
         """Return the requests that run or wait."""
-        held = (self._held(*one) for one in self._parts.keys.waiting())
-        return RequestsReport((*(self._request(lease) for lease in self._parts.dispatcher.leases()), *held))
+        parts = self._parts
+        widths = token_bytes(parts.doors.exchanges.recent())
+        held = (held_request(*one, parts.clock) for one in parts.keys.waiting())
+        leases = parts.dispatcher.leases()
+        return RequestsReport(
+            (*(open_request(one, parts.clock, parts.scheduler, widths) for one in leases), *held)
+        )
 
     async def cancel(self, arguments: CancelArguments) -> CancelReport:
         """End every request of an id, wherever it is: as a refusal, or within its answer.
@@ -182,67 +186,23 @@ class Administration:
             rss=rss,
         )
 
-    def _request(self, lease: Lease) -> RequestReport:
-        record, clock = lease.record, self._parts.clock
-        ask, now = record.ask, clock.monotonic()
-        placed = record.placed_at
-        queued = now if record.queued_at is None else record.queued_at
-        state = "waiting" if placed is None else "answering" if record.first_byte_at else "running"
-        return RequestReport(
-            id=record.request_id,
-            path=record.path,
-            model=ask.model if ask else "",
-            key=record.key,
-            state=state,
-            since=clock.wall() - (now - record.arrived_at),
-            waited_seconds=round((now if placed is None else placed) - queued, 3),
-            stream=ask.stream if ask else False,
-            replica=record.endpoint.replica if record.endpoint and placed is not None else "",
-            attempts=record.attempts,
-            sent_bytes=record.sent_bytes,
-            ticket=lease.ticket_id,
-            position=self._position(lease, ask) if placed is None and ask else 0,
-        )
-
-    def _position(self, lease: Lease, ask: Ask) -> int:
-        memory, now = self._parts.scheduler.memory, self._parts.clock.monotonic()
-        progress = memory.progress(lease.ticket_id, ask.model, now)
-        return progress.position if progress else 0
-
-    def _held(self, record: ExchangeRecord, position: int) -> RequestReport:
-        """Return a request that waits because its key has as many in flight as it may."""
-        clock, ask = self._parts.clock, record.ask
-        waited = clock.monotonic() - record.arrived_at
-        return RequestReport(
-            id=record.request_id,
-            path=record.path,
-            model=ask.model if ask else "",
-            key=record.key,
-            state="held",
-            since=clock.wall() - waited,
-            waited_seconds=round(waited, 3),
-            stream=ask.stream if ask else False,
-            position=position,
-        )
-
 
 def offered(
+    administration: Administration,
     operations: Operations,
     parts: DaemonParts,
     reload: Callable[[], Awaitable[ReloadReport]],
-    happenings: Happenings,
 ) -> Mapping[str, Verb | Feed]:
     """Return every verb that administrators have over TCP, by name: a closed set.
 
     The daemon's end, its upgrade, and what holds its key are for the control socket only.
 
     Args:
+        administration: What administrators see and do.
         operations: The verbs of every operator.
         parts: Of the daemon.
         reload: Follows the configuration anew.
-        happenings: What the daemon writes into its journal.
     """
-    administration = Administration(parts, operations, happenings)
     models, keys = ModelLines(parts, reload), AdminKeys(parts.keys)
     common = {name: verb for (_, name), verb in verbs(operations).items() if name not in _OWNERS}
     return {

@@ -136,6 +136,13 @@ class RequestReport(Struct, frozen=True):
         waited_seconds: How long it has waited for its slot, or did.
         position: Its place in the queue of its model, or in the line of its key while it is held; 1 runs
             next, 0 for what does not wait.
+        expected_seconds: When it probably gets one.
+        reason: What it waits for.
+        tokens: Of its answer, as far as that was sent; an estimate.
+        first_byte_seconds: From its arrival to the first byte of its answer; 0 before that.
+        prompt_total: Tokens of its prompt, while that is read.
+        prompt_done: Those of them that are read, or were in the cache.
+        prompt_seconds_left: How long the rest will probably take.
     """
 
     id: str
@@ -150,7 +157,15 @@ class RequestReport(Struct, frozen=True):
     attempts: int = 0
     sent_bytes: int = 0
     ticket: int = 0
+    klass: str = ""
     position: int = 0
+    expected_seconds: float = 0.0
+    reason: str = ""
+    tokens: int = 0
+    first_byte_seconds: float = 0.0
+    prompt_total: int = 0
+    prompt_done: int = 0
+    prompt_seconds_left: float = 0.0
 
 
 class RequestsReport(Struct, frozen=True):

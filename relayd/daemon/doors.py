@@ -23,6 +23,7 @@ from relayd.api import (
     Listener,
     ModelDirectory,
     Offered,
+    Route,
     Vitals,
     admin_routes,
     anthropic_routes,
@@ -40,6 +41,7 @@ from relayd.api import (
     responses_routes,
     transcription_routes,
 )
+from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
 from relayd.daemon.virtual import check_virtual
@@ -48,6 +50,7 @@ from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
 from relayd.router import Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
 from relayd.router.progress import Look
+from relayd.store.signing import signing_key
 from relayd.units import Bytes, mib
 
 
@@ -68,6 +71,7 @@ class Doors:
         exchanges: The record of every request.
         bodies: What the bodies of all requests take.
         vitals: Returns how the daemon does, for `/health`.
+        entrance: Of the dashboard; doors that are made before it is set have none.
     """
 
     listener: Listener
@@ -101,6 +105,7 @@ class Doors:
         self._offered: Offered = {}
         self.url = ""
         self.vitals: Callable[[], Vitals] = Vitals
+        self.entrance: Entrance | None = None
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -197,9 +202,26 @@ class Doors:
             *lm_studio_routes(inference),
             *health_routes(self._view, self.vitals),
             *admin_routes(self._offered, self._client_of),
+            *self._ui_routes(),
         )
         every = (*routes, *description_routes(routes))
-        return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused)
+        sessions = self.entrance.sessions if self.entrance else None
+        return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused, sessions)
+
+    async def open_entrance(self, state: Path) -> None:
+        """Let people log in to the dashboard; the state folder has the key of their sessions.
+
+        Raises:
+            StateError: It can be neither read nor made.
+        """
+        if self.entrance is not None:
+            self.entrance.sessions.secret = await asyncio.to_thread(signing_key, state)
+
+    def _ui_routes(self) -> tuple[Route, ...]:
+        if self.entrance is None:
+            return ()
+        self.entrance.client_of = self._client_of
+        return ui_routes(self.entrance)
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

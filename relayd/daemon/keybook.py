@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from relayd.api import FailedKeys, KeyGrant, Keyring, KnownKeys, VisibleModels
 from relayd.api.allowance import Allowance
 from relayd.api.grants import ALL_BUT_NODE
+from relayd.api.sessions import SessionHolder
 from relayd.apikey import make_key
 from relayd.clock import Clock
 from relayd.config.schema import Server
@@ -22,7 +23,7 @@ from relayd.daemon.keyreport import UsageReport, usage_report
 from relayd.daemon.usage import UsageLedger
 from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.rights import CONFIGURED, LOCAL, NO_LIMITS, KeyRights, StoredKey, UsageRow
+from relayd.rights import CONFIGURED, INFERENCE_ONLY, LOCAL, NO_LIMITS, KeyRights, StoredKey, UsageRow
 from relayd.router import ExchangeRecord
 from relayd.scheduler import Exchange
 from relayd.scheduler.ask import INTERACTIVE, NORMAL
@@ -66,6 +67,7 @@ class KeyBook:
         self._server = Server()
         self._stored: dict[str, StoredKey] = {}
         self.lent = make_key()
+        self._page_key = make_key()
         self._allowances: dict[str, Allowance] = {}
         self.usage = UsageLedger(self.database, clock)
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +124,19 @@ class KeyBook:
         if self._server.api_key:
             return self._server.api_key
         return Secret("") if self.is_open else self.lent
+
+    def lend_to_page(self) -> Secret:
+        """Return a key for models, for the page of the dashboard; empty where none is needed."""
+        return Secret("") if self.is_open else self._page_key
+
+    def holder(self, key: str) -> SessionHolder | None:
+        """Return whose a session with a key of an id is; None where that is not valid any more."""
+        digest = self._stored[key].digest if key in self._stored else self._server.api_key.digest()
+        if key == LOCAL:
+            return SessionHolder(_grant(LOCAL, LOCAL, _ALL), b"")
+        grant = self.keyring.known.grants.get(digest)
+        is_admin = grant is not None and grant.id == key and "admin" in grant.rights.scopes
+        return SessionHolder(grant, digest) if grant is not None and is_admin else None
 
     @property
     def is_open(self) -> bool:
@@ -287,7 +302,10 @@ class KeyBook:
     def _known(self) -> KnownKeys:
         now, before = self._clock.wall(), self.keyring.known.grants
         live = [key for key in self._stored.values() if key.revoked is None]
-        grants = {self.lent.digest(): _grant(LOCAL, LOCAL, _ALL)}
+        grants = {
+            self.lent.digest(): _grant(LOCAL, LOCAL, _ALL),
+            self._page_key.digest(): _grant(LOCAL, LOCAL, INFERENCE_ONLY),
+        }
         for key in live:
             if not key.is_expired(now):
                 grants[key.digest] = _grant(key.id, key.name, key.rights, self._allowances.get(key.id))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd.api.control import open_control
-from relayd.daemon.administration import offered
+from relayd.daemon.administration import Administration, offered
 from relayd.daemon.announce import Announcer, OnSettled
 from relayd.daemon.arguments import TargetArguments
 from relayd.daemon.certwatch import CertificateWatch
@@ -26,6 +26,7 @@ from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
 from relayd.daemon.vitals import vitals
 from relayd.daemon.watchdog import LoopWatchdog
+from relayd.daemon.watching import Watching, followed, owners
 from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
 from relayd.service import stop_budget_seconds
@@ -97,6 +98,7 @@ class Daemon:
         stack.push_async_callback(parts.requests.close)
         stack.push_async_callback(parts.keys.close)
         parts.doors.vitals = partial(vitals, parts)
+        await parts.doors.open_entrance(parts.desired.paths.state)
         await parts.keys.open(parts.desired.config.server, place.state.lent_key)
         for exchange in place.state.finished:
             parts.keys.count(exchange)
@@ -165,9 +167,14 @@ class Daemon:
         operations = Operations(
             self._parts, self._reload, restart, self._upgrade, self._shutdown, place.predecessor
         )
-        self._parts.doors.offer(offered(operations, self._parts, self._reload.run, _happenings(stack)))
+        administration = Administration(self._parts, operations, _happenings(stack))
+        watching = Watching(self._parts, place.predecessor, self._shutdown)
+        over_tcp = offered(administration, operations, self._parts, self._reload.run)
+        self._parts.doors.offer({**over_tcp, **followed(watching)})
+        _run_aside(stack, watching.history.run())
+        stack.push_async_callback(watching.history.write)
         path = self._parts.desired.paths.control_socket
-        runner = await open_control(path, verbs(operations))
+        runner = await open_control(path, {**verbs(operations), **owners(watching, administration)})
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
         return operations

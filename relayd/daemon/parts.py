@@ -8,6 +8,8 @@ from functools import partial
 from typing import TypedDict
 
 from relayd.api import Door
+from relayd.api.sessions import Sessions
+from relayd.api.ui import Entrance, Links
 from relayd.clock import Clock, SystemClock
 from relayd.config import Config
 from relayd.daemon.actor import Actor, Executors
@@ -167,9 +169,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
         partial(_progress, scheduler, clock),
         residence.release,
     )
+    doors.entrance = _entrance(keys, clock)
     totals = Totals()
-    for note in (requests.note, keys.usage.note, totals.note):
-        doors.exchanges.listen(note)
+    doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock),
@@ -177,6 +179,11 @@ def assemble(desired: DesiredState) -> DaemonParts:
         notifier=Notifier(desired.environ, clock),
         requests=requests, totals=totals, keys=keys,
     )  # fmt: skip
+
+
+def _entrance(keys: KeyBook, clock: Clock) -> Entrance:
+    """Return the dashboard's way in, which opens no session before it has what signs them."""
+    return Entrance(keys.keyring, Sessions(keys.holder, clock), Links(clock), keys.lend_to_page)
 
 
 def _request_log(desired: DesiredState, clock: Clock) -> RequestLog:

@@ -18,16 +18,22 @@ class _RequestSums:
 
 
 class Totals:
-    """Adds up finished requests, model by model and by how they ended."""
+    """Adds up finished requests, model by model and by how they ended.
+
+    Attributes:
+        count: How many there were.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, Ended], _RequestSums] = {}
+        self.count = 0
 
     def __repr__(self) -> str:
-        return f"<Totals of {sum(row.requests for row in self._rows.values())} requests>"
+        return f"<Totals of {self.count} requests>"
 
     def note(self, exchange: Exchange) -> None:
         """Count a request that has ended."""
+        self.count += 1
         key = exchange.ask.model, exchange.ended
         if (row := self._rows.get(key)) is None:
             row = self._rows[key] = _RequestSums()

@@ -37,9 +37,9 @@ class Exchanges:
     def __repr__(self) -> str:
         return f"<Exchanges kept={len(self._recent)} listeners={len(self._listeners)}>"
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with every exchange from now on."""
-        self._listeners.append(listener)
+    def listen(self, *listeners: Listener) -> None:
+        """Call each listener with every exchange from now on."""
+        self._listeners.extend(listeners)
 
     def recent(self) -> tuple[Exchange, ...]:
         """Return the last exchanges, the oldest first."""

@@ -18,6 +18,7 @@ from relayd.router.eager import Cancellable, Pause, current
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
 from relayd.router.prefill import PromptProgress
+from relayd.router.recipient import Recipient
 from relayd.router.suspects import Suspects
 from relayd.router.upstream import Upstream
 from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, Refusal, Refuse, Ticket
@@ -94,13 +95,15 @@ class Lease:
         call: What replicas get of it; None until one does.
         may_continue: Another replica may go on with its answer.
         is_relayed: One may even where its client has a part of that.
+        client: Who gets the answer, once it is to be written.
     """
 
     call: Call | None
+    client: Recipient | None
 
     __slots__ = (
         "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_reason", "_runner",
-        "_ticket", "call", "is_relayed", "may_continue", "record",
+        "_ticket", "call", "client", "is_relayed", "may_continue", "record",
     )  # fmt: skip
 
     def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
@@ -109,7 +112,7 @@ class Lease:
         self._ticket = ticket
         self._place: Endpoint | RequestError | None = None
         self._pause: Pause | None = None
-        self.call = None
+        self.call = self.client = None
         self._owing: Upstream | None = None
         self._is_moved = self.is_relayed = False
         self.may_continue = True
@@ -126,6 +129,11 @@ class Lease:
     def ticket_id(self) -> int:
         """The id of its ticket."""
         return self._ticket.id
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of its answer that its client was sent, so far."""
+        return self.record.sent_bytes if self.client is None else self.client.sent_bytes
 
     @property
     def width(self) -> int:

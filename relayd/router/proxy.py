@@ -95,7 +95,7 @@ class Proxy:
         Raises:
             RequestError: The client has seen nothing, and this is why.
         """
-        record = lease.record
+        record, lease.client = lease.record, client
         try:
             reply = await self.attempts.begin(call, lease)
         except asyncio.CancelledError:

@@ -100,6 +100,9 @@ ACTIONS = (
     ),
     Action("DELETE", "/admin/keys/{name}", "admin_revoke_key", "Take a key back.", "key", status=204),
     Action("GET", "/admin/logs", "logs", "Return lines of a log, and follow it.", streams=True),
+    Action("GET", "/admin/now", "now", "Return the daemon as it is: status, rates, requests, attention."),
+    Action("GET", "/admin/history", "history", "Return the figures of the last hour and the last 24 hours."),
+    Action("GET", "/admin/live", "live", "Return the same, and then what changes in it.", streams=True),
     Action("GET", "/admin/events", "events", "Return what changes, as it happens.", streams=True),
 )  # fmt: skip
 """Everything that can be asked for."""

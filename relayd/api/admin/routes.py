@@ -107,7 +107,9 @@ class _VerbError(RequestError):
 
 
 async def _read(request: web.BaseRequest) -> bytes:
-    """Return the body of a request."""
+    """Return the body of a request; what has none needs no media type."""
+    if not request.can_read_body:
+        return b""
     check_body_head(request.headers, _MOST_BYTES)
     body = bytearray()
     try:

@@ -1,0 +1,108 @@
+"""What the dashboard and `relayd top` ask besides the administrators' verbs: all at once, followed; links."""
+
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import urlsplit
+
+from relayd.api.control import Feed, Verb
+from relayd.api.ui.links import LINK_SECONDS
+from relayd.daemon.administration import Administration
+from relayd.daemon.arguments import CancelArguments, NoArguments
+from relayd.daemon.history import FigureHistory, Moment
+from relayd.daemon.live import LiveFeed
+from relayd.daemon.livelook import LiveLook
+from relayd.daemon.livereport import HistoryReport, LinkReport, LiveEvent, LiveReport
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.shutdown import Shutdown
+from relayd.errors import StateError
+from relayd.handover import Predecessor
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
+
+
+class Watching:
+    """Verbs for people who look on.
+
+    Args:
+        parts: Of the daemon.
+        predecessor: The daemon that it took over from.
+        shutdown: Whether it is about to end.
+
+    Attributes:
+        history: The last 24 hours.
+    """
+
+    def __init__(self, parts: DaemonParts, predecessor: Predecessor | None, shutdown: Shutdown) -> None:
+        self._parts = parts
+        self._look = LiveLook(parts, predecessor, shutdown)
+        self._feed = LiveFeed(self._look.report)
+        self.history = FigureHistory(self._moment, parts.desired.paths.state)
+
+    def __repr__(self) -> str:
+        return f"<Watching {self._feed!r}>"
+
+    async def now(self, _arguments: NoArguments) -> LiveReport:
+        """Return everything that the dashboard shows of this moment."""
+        return await self._look.report()
+
+    async def live(self, _arguments: NoArguments) -> AsyncGenerator[LiveEvent]:
+        """Return what yields the state, and what changes in it."""
+        return self._feed.follow()
+
+    async def past(self, _arguments: NoArguments) -> HistoryReport:
+        """Return the last hour and the last 24 hours."""
+        return self.history.report()
+
+    def _moment(self) -> Moment:
+        parts = self._parts
+        loads = [parts.scheduler.load(model.name) for model in parts.desired.config.model]
+        rows = [(how, row) for by_end in parts.totals.by_model().values() for how, row in by_end.items()]
+        return Moment(
+            parts.clock.wall(),
+            rows,
+            parts.doors.exchanges.recent(),
+            parts.clock.monotonic(),
+            sum(load.running for load in loads),
+            sum(load.waiting for load in loads),
+            {row.account: int(row.held) for row in parts.scheduler.memory.ledger()},
+        )
+
+    async def link(self, _arguments: NoArguments) -> LinkReport:
+        """Return a link that opens the dashboard once; for the owner's socket only.
+
+        Raises:
+            StateError: There is no dashboard.
+        """
+        entrance = self._parts.doors.entrance
+        if entrance is None or not self._parts.doors.url:
+            raise StateError("the dashboard is not open yet", remedy="Try again in a moment.")
+        return LinkReport(
+            f"{local_url(self._parts.doors.url)}/ui/#link={entrance.links.make()}", LINK_SECONDS
+        )
+
+
+def local_url(url: str) -> str:
+    """Return where this machine reaches what listens on an address, which may stand for every one."""
+    parts = urlsplit(url)
+    if parts.hostname not in _WILDCARDS:
+        return url
+    return f"{parts.scheme}://{'127.0.0.1' if parts.hostname == _WILDCARDS[0] else '[::1]'}:{parts.port}"
+
+
+def followed(watching: Watching) -> Mapping[str, Verb | Feed]:
+    """Return what administrators may ask over TCP."""
+    return {
+        "now": Verb(NoArguments, watching.now),
+        "live": Feed(NoArguments, watching.live),
+        "history": Verb(NoArguments, watching.past),
+    }
+
+
+def owners(watching: Watching, administration: Administration) -> Mapping[tuple[str, str], Verb]:
+    """Return what the owner may ask over the control socket."""
+    return {
+        ("GET", "now"): Verb(NoArguments, watching.now),
+        ("GET", "history"): Verb(NoArguments, watching.past),
+        ("POST", "link"): Verb(NoArguments, watching.link),
+        ("GET", "requests"): Verb(NoArguments, administration.requests),
+        ("POST", "cancel"): Verb(CancelArguments, administration.cancel),
+    }
