@@ -80,7 +80,7 @@ def held_request(record: ExchangeRecord, position: int, clock: Clock) -> Request
 
 
 def _left(read: PromptProgress) -> float:
-    new = read.processed - read.cache
+    new = read.processed - read.cached
     return round((read.total - read.processed) * read.ms / new / 1000, 1) if new > 0 else 0.0
 
 
