@@ -1,6 +1,7 @@
-"""relayd bench: measure the speed of a model on this machine."""
+"""relayd bench: measure the speed of a model on this machine, or what an address bears."""
 
 import dataclasses
+import os
 from typing import Annotated
 
 import typer
@@ -8,10 +9,11 @@ import typer
 from relayd.cli.support import completion
 from relayd.cli.support.conversation import choose_model, open_conversation
 from relayd.cli.support.output import AsJson, Quiet, print_json
-from relayd.client.benchmark import Benchmark, run_benchmark
+from relayd.client.benchmark import Benchmark, run_benchmark, verdict
+from relayd.client.chat import Conversation
 from relayd.clock import SystemClock
-from relayd.daemon.report import ModelReport
-from relayd.errors import RequestError
+from relayd.daemon.report import ModelReport, StatusReport
+from relayd.errors import ModelNotFoundError, RequestError, UsageError
 from relayd.folders import own_paths
 from relayd.store import remember_run
 
@@ -26,6 +28,16 @@ def bench(
     prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 256,
     tokens: Annotated[int, typer.Option(min=2, help="Tokens of every answer.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements of the model alone.")] = 3,
+    requests: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Send so many requests, and show what clients get.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, metavar="C", help="With --requests: how many at once.")
+    ] = 8,
+    stream: Annotated[bool, typer.Option("--stream", help="With --requests: ask for streams.")] = False,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="With --requests: any OpenAI address, not this daemon's.")
+    ] = "",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,11 +45,39 @@ def bench(
 
     That is prompt and answer speed, for one request and for as many at once as the model has slots.
     The result is kept, and corrects what `relayd recommend` expects of this machine.
+
+    With --requests it loads the address as clients do: answers a second, the time to the first byte and to
+    the end (half of them, 95 %, 99 %), failures by status and code. RELAYD_API_KEY is the key for --url.
+    Exits with 1 if a request failed.
     """
+    if requests is None:
+        if url or stream:
+            raise UsageError("--url and --stream belong to --requests", remedy="Add --requests 100.")
+        _measure(model, prompt_words, tokens, rounds, quiet=quiet or as_json, as_json=as_json)
+        return
+    from relayd.cli.support.loading import aimed, shown
+    from relayd.client.load import run_load
+
+    body = {"max_tokens": tokens, "stream": stream}
+    target, name = aimed(url, model, body, prompt_words, dict(os.environ))
+    if not (quiet or as_json):
+        typer.echo(f"{requests} requests to {name}, {concurrency} at once …", err=True)
+    result = run_load(target, requests, concurrency)
+    if as_json:
+        print_json(dataclasses.asdict(result))
+    else:
+        typer.echo("\n".join(shown(result)))
+    if result.failures or result.requests < requests:
+        raise typer.Exit(1 if result.failures else 130)
+
+
+def _measure(
+    model: str | None, prompt_words: int, tokens: int, rounds: int, *, quiet: bool, as_json: bool
+) -> None:
     conversation, report = open_conversation()
     name = choose_model(model, report)
-    found = next(one for one in report.models if one.name == name)
     try:
+        found = _ready(name, conversation, report, quiet=quiet)
         result = run_benchmark(
             lambda: conversation,
             name,
@@ -45,7 +85,7 @@ def bench(
             tokens=tokens,
             rounds=rounds,
             at_once=_sweep(found.slots),
-            on_step=lambda text: None if as_json or quiet else typer.echo(f"{name}: {text} …", err=True),
+            on_step=lambda text: None if quiet else typer.echo(f"{name}: {text} …", err=True),
         )
     except RequestError as error:
         if error.code == "context_length_exceeded":
@@ -55,6 +95,35 @@ def bench(
         raise
     _remember(result, found)
     _show(result, as_json=as_json)
+
+
+def _ready(name: str, conversation: Conversation, report: StatusReport, *, quiet: bool) -> ModelReport:
+    """Return the report of a model with slots; one that is loaded on demand is asked for first.
+
+    Raises:
+        ModelNotFoundError: No replica of it is ready or can become so.
+    """
+    found = _of(report, name)
+    states = {replica.state for replica in found.replicas}
+    if not found.slots and states - {"fatal", "stopped"}:
+        if not quiet:
+            typer.echo(f"{name}: waiting until it is loaded …", err=True)
+        conversation.ask(name, [{"role": "user", "content": "Hello"}], max_tokens=1)
+        found = _of(open_conversation()[1], name)
+    if found.slots:
+        return found
+    reasons = {
+        f"{one.name} is {one.state}" + (f": {one.last_exit.message}" if one.last_exit else "")
+        for one in found.replicas
+    }
+    raise ModelNotFoundError(
+        f"{name} has no replica that is ready: {'; '.join(sorted(reasons)) or 'none is planned'}",
+        remedy=f"Start it with `relayd start {name}`; `relayd logs {name}` shows what it wrote.",
+    )
+
+
+def _of(report: StatusReport, name: str) -> ModelReport:
+    return next(one for one in report.models if one.name == name)
 
 
 def _sweep(slots: int) -> list[int]:
@@ -80,9 +149,11 @@ def _show(result: Benchmark, *, as_json: bool) -> None:
         return
     print(f"prompt  {result.prefill_per_second:10.1f} tokens/s ({result.prompt_tokens} tokens)")
     print(f"answer  {result.decode_per_second:10.1f} tokens/s")
-    print("at once   all together   each of them   first word")
+    print("requests at once   each, tokens/s   together, tokens/s   first token")
     for level in result.levels:
         print(
-            f"{level.requests:7} {level.tokens_per_second:10.1f} t/s {level.each_per_second:10.1f} t/s "
-            f"{level.first_token_seconds * 1000:9.0f} ms"
+            f"{level.requests:16} {level.each_per_second:16.1f} {level.tokens_per_second:20.1f} "
+            f"{level.first_token_seconds * 1000:10.0f} ms"
         )
+    if said := verdict(result.levels):
+        print(said)

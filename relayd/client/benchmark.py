@@ -17,9 +17,9 @@ class Level:
 
     Attributes:
         requests: How many ran at the same time.
-        tokens_per_second: Of all of them together, from the first request to the last token.
+        tokens_per_second: Of all of them together, from the first token of any to the last token of all.
         each_per_second: The median of their own speeds, from first token to last.
-        first_token_seconds: The median time to the first token.
+        first_token_seconds: The median time to the first token, in which the prompt is read.
     """
 
     requests: int
@@ -71,10 +71,10 @@ def run_benchmark(
     Raises:
         RequestError: A request was refused, or its answer broke off.
     """
-    prompts = _prompts(prompt_words)
+    texts = prompts(prompt_words)
 
     def ask(_: int = 0) -> Turn:
-        message = [{"role": "user", "content": next(prompts)}]
+        message = [{"role": "user", "content": next(texts)}]
         return connect().ask(model, message, max_tokens=tokens, ignore_eos=True, cache_prompt=False)
 
     on_step("warming up")
@@ -98,17 +98,37 @@ def run_benchmark(
 
 
 def _level(turns: Sequence[Turn]) -> Level:
-    """Return what turns that began together came to."""
-    longest = max(turn.seconds for turn in turns)
+    """Return what turns that began together came to: of one alone, both speeds are the same."""
+    began, ended = min(turn.first_token_seconds for turn in turns), max(turn.seconds for turn in turns)
     return Level(
         requests=len(turns),
-        tokens_per_second=sum(turn.tokens for turn in turns) / longest,
-        each_per_second=median(turn.per_second for turn in turns),
+        tokens_per_second=_rate(sum(turn.tokens for turn in turns), ended - began),
+        each_per_second=median(_rate(turn.tokens, turn.seconds - turn.first_token_seconds) for turn in turns),
         first_token_seconds=median(turn.first_token_seconds for turn in turns),
     )
 
 
-def _prompts(words: int) -> Iterator[str]:
+def _rate(tokens: int, seconds: float) -> float:
+    return tokens / seconds if seconds > 0 else 0.0
+
+
+def verdict(levels: Sequence[Level]) -> str:
+    """Return in a sentence what several requests at once are good for; "" where only one was measured."""
+    alone, most = levels[0], levels[-1]
+    if most.requests == alone.requests or not alone.tokens_per_second or not alone.each_per_second:
+        return ""
+    best = max(levels, key=lambda level: level.tokens_per_second)
+    work = best.tokens_per_second / alone.tokens_per_second
+    if work < 1.1:
+        return f"Up to {most.requests} requests at once do no more work than one: they only share it."
+    each = best.each_per_second / alone.each_per_second
+    return (
+        f"{best.requests} requests at once do {work:.1f} times the work of one, "
+        f"each at {each:.0%} of the speed that it has alone."
+    )
+
+
+def prompts(words: int) -> Iterator[str]:
     """Yield prompts of the same length, no two with the same beginning."""
     chooser = random.Random(0)  # noqa: S311 - the same prompts each time make runs comparable
     number = 0

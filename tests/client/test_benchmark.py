@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from relayd.client.benchmark import Benchmark, run_benchmark
+from relayd.client.benchmark import Benchmark, Level, run_benchmark, verdict
 from relayd.client.chat import Conversation, Message, Turn
 
 pytestmark = pytest.mark.pure
@@ -46,7 +46,7 @@ def test_the_first_answer_warms_up_and_does_not_count() -> None:
 def test_each_level_adds_up_the_tokens_of_its_requests() -> None:
     result, steps = measured(Model())
 
-    assert [(1, 4.0, 0.5), (4, 16.0, 0.5)] == [
+    assert [(1, 8 / 1.5, 0.5), (4, 32 / 1.5, 0.5)] == [
         (level.requests, level.tokens_per_second, level.first_token_seconds) for level in result.levels
     ]
     assert ["warming up", "alone, round 1 of 3", "alone, round 2 of 3", "alone, round 3 of 3",
@@ -61,3 +61,28 @@ def test_no_prompt_is_asked_twice_and_no_cache_answers() -> None:
     assert {6} == {len(prompt.split()) for prompt in model.prompts}
     assert all(options["cache_prompt"] is False for options in model.options)
     assert all((options["max_tokens"], options["ignore_eos"]) == (8, True) for options in model.options)
+
+
+def test_a_request_alone_has_the_speed_of_all_together() -> None:
+    result, _ = measured(Model())
+
+    assert result.levels[0].each_per_second == result.levels[0].tokens_per_second
+
+
+@pytest.mark.parametrize(
+    ("together", "each", "said"),
+    [
+        (
+            30.0,
+            7.5,
+            "4 requests at once do 1.5 times the work of one, each at 38% of the speed that it has alone.",
+        ),
+        (20.5, 5.1, "Up to 4 requests at once do no more work than one: they only share it."),
+    ],
+)
+def test_a_sentence_states_what_several_at_once_are_good_for(together: float, each: float, said: str) -> None:
+    assert said == verdict([Level(1, 20.0, 20.0, 0.1), Level(4, together, each, 0.2)])
+
+
+def test_one_level_has_no_verdict() -> None:
+    assert verdict([Level(1, 20.0, 20.0, 0.1)]) == ""

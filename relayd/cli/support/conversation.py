@@ -30,7 +30,7 @@ def open_conversation() -> tuple[Conversation, StatusReport]:
     """
     client = daemon_client()
     report, given = client.status(), client.configuration()
-    return Conversation(partial(_connect, report.url, given.certificate), Secret(given.key)), report
+    return Conversation(partial(connection_to, report.url, given.certificate), Secret(given.key)), report
 
 
 def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
@@ -47,7 +47,7 @@ def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
         return Conversation(
             partial(UnixConnection, Path(address.removeprefix("unix:")), _PATIENCE_SECONDS), key
         )
-    return Conversation(partial(_connect, f"http://{address}"), key)
+    return Conversation(partial(connection_to, f"http://{address}"), key)
 
 
 def devices_of(replica: str, report: StatusReport) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def devices_of(replica: str, report: StatusReport) -> tuple[str, ...]:
     return residence(seen, found.pid or 0, found.command, layers)
 
 
-def _connect(url: str, certificate: str = "") -> HTTPConnection:
+def connection_to(url: str, certificate: str = "") -> HTTPConnection:
     """Return a connection that is not open yet.
 
     Args:
