@@ -38,6 +38,7 @@ FOUNDATION = frozenset(
         "endpoint",
         "files",
         "fetch",
+        "progress",
         "journal",
         "lock",
         "names",

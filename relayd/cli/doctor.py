@@ -14,13 +14,13 @@ from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.config import Config
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.cold import ColdCause
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Silent
 from relayd.desired.engines import engine_at
 from relayd.desired.judged import judge
 from relayd.desired.machine import as_the_engine_sees
-from relayd.desired.make import ServeArguments
 from relayd.desired.preview import preview
 from relayd.desired.site import Site
 from relayd.errors import DaemonError, ModelFileError, RelaydError

@@ -30,7 +30,7 @@ COMMANDS = {
     "init": _command("init.init", "Set relayd up: find a model for this machine, and serve it."),
     "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
     "plan": _command("plan.plan", "Show what `relayd serve` starts, where, and what is left."),
-    "pull": _command("pull.pull", "Fetch a model; an interrupted pull goes on where it stopped."),
+    "pull": _command("pull.pull", "Download a model; an interrupted download is resumed."),
     "status": _command("status.status", "Show the daemon, its models and every replica."),
     "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),

@@ -13,6 +13,7 @@ from relayd.catalog import CatalogEntry
 from relayd.cli import catalog
 from relayd.cli.catalog import capability_of
 from relayd.cli.ondisk import (
+    called,
     fits_here,
     known_models,
     models_on_disk,
@@ -22,14 +23,16 @@ from relayd.cli.ondisk import (
 )
 from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.cli.support.removal import check_agreement, record_to_remove
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
+from relayd.config.naming import NAME
 from relayd.errors import UsageError
 from relayd.files import expanded
 from relayd.models.bring import bring
 from relayd.models.choice import MODEL_SUFFIXES, preferred_file
 from relayd.models.ondisk import STORES, Found, find_on_disk
-from relayd.models.shelf import ModelRecord, ModelShelf
+from relayd.models.shelf import ModelRecord
 from relayd.models.skipped import LISTED, Skipped, lines_of
 from relayd.models.verify import verify as check
 from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
@@ -62,7 +65,7 @@ def list_(
         typer.echo("\n".join(lines_of(left_out, len(left_out))) or "No file is skipped.")
         return
     rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
-    rows = [row for row in rows if _wanted(row, pattern.casefold(), _capability_of(tag))]
+    rows = [row for row in rows if _wanted(row, pattern.casefold(), capability_of(tag))]
     unfinished = [record for record in own_shelf().records() if not record.finished]
     if as_json:
         print_json(
@@ -82,7 +85,8 @@ def list_(
     for line in lines_of(left_out, LISTED):
         typer.echo(line, err=True)
     for record in unfinished:
-        typer.echo(f"Unfinished: {record.name}. Go on with: relayd pull {_again(record)}")
+        arrived = show_bytes(_arrived(record))
+        typer.echo(f"Unfinished: {record.name}, {arrived} downloaded. Resume: relayd pull {_again(record)}")
 
 
 @app.command("import")
@@ -90,40 +94,56 @@ def import_(
     file: Annotated[
         str, typer.Argument(metavar="FILE|LINE", help="A .gguf, a .llamafile, or a catalogue line.")
     ],
+    name: Annotated[str, typer.Option(help="What it is called.  [default: its file's name]")] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="What it is for: chat, code, vision, tools …; repeat it.")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a file that is on this disk.
 
-    A GGUF stays in place, the model in a llamafile is copied.
+    A GGUF stays in place, the model in a llamafile is copied. Of a file that is imported again, name and
+    tags are changed.
 
     A line `slug|name|bytes|…` of a llamafile catalogue, or a file of such lines, is added to the catalogue.
     """
     if not file.lower().endswith((*MODEL_SUFFIXES, ".exe")):
+        if name or tag:
+            raise UsageError("--name and --tag belong to a model file", remedy="A line has both in it.")
         catalog.import_(file, replace=False, as_json=as_json)
         return
-    clock = SystemClock()
+    if name and not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a model",
+            remedy="Names have letters, digits and . _ : - in them, and / between two such names.",
+        )
+    clock, tags = SystemClock(), tuple(map(capability_of, tag or ()))
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        record = bring(expanded(file), own_shelf(), clock, progress.at)
+        record = bring(expanded(file), own_shelf(), clock, progress.at, name=name, tags=tags)
     if as_json:
-        print_json({"name": record.name, "path": record.parts[0].path, "kind": record.kind})
+        shown = {"name": called(record), "path": record.parts[0].path, "kind": record.kind}
+        print_json(shown | {"tags": record.tags})
     else:
-        typer.echo(f"Imported {record.name}: {record.parts[0].path}")
+        typer.echo(f"Imported {called(record)}: {record.parts[0].path}")
 
 
 @app.command()
 def rm(
-    name: Annotated[str, typer.Argument(help="A name, an alias, or the beginning of one.")],
+    name: Annotated[str, typer.Argument(help="Its whole name, or the path of its file.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, whatever its size.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a model that relayd fetched.
+    """Remove a model that relayd downloaded.
 
-    Files that other programs brought stay.
+    Above 100 MiB it asks first; outside a terminal, and with --json, that needs --yes. Files that other
+    programs brought stay.
     """
     shelf = own_shelf()
-    record = _record_to_remove(shelf, name)
+    record = record_to_remove(shelf, name)
     if {os.path.realpath(kept.path) for kept in record.parts} & served_files():
         raise UsageError(f"{record.name} is being served", remedy="Stop it first with `relayd stop MODEL`.")
+    check_agreement(record, yes=yes)
     freed = shelf.remove(record)
     if as_json:
         print_json({"name": record.name, "freed_bytes": freed})
@@ -173,24 +193,16 @@ def du(as_json: AsJson = False) -> None:
         show(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
 
 
-def _capability_of(tag: str) -> str:
-    """Return a tag that models can have.
-
-    Raises:
-        UsageError: There is no such tag.
-    """
-    return capability_of(tag)
-
-
 def _rows(found: Sequence[Found], entries: Sequence[CatalogEntry], *, catalogue: bool) -> list[ModelRow]:
     """Return models on disk, then those of the catalogue that are not."""
     fits, running = fits_here(), served_files()
-    tags = {entry.name: entry.capabilities for entry in entries}
+    known = {entry.name: entry.capabilities for entry in entries}
+    given = {record.source: record.tags for record in own_shelf().records()}
     rows = []
     for one in found:
         state = "running" if os.path.realpath(one.files[0]) in running else ""
         where = STORES[one.store] + (" (llamafile)" if one.embedded else "")
-        kinds = tags.get(one.model, ())
+        kinds = given.get(one.source) or known.get(one.model, ())
         rows.append(ModelRow(one.name, one.bytes, one.quant, where, state, fits(one.bytes), kinds))
     here = {one.model for one in found}
     for entry in entries if catalogue else ():
@@ -205,26 +217,6 @@ def _rows(found: Sequence[Found], entries: Sequence[CatalogEntry], *, catalogue:
 def _wanted(row: ModelRow, pattern: str, tag: str) -> bool:
     texts = (row.name, row.where)
     return (not tag or tag in row.tags) and any(pattern in text.casefold() for text in texts)
-
-
-def _record_to_remove(shelf: ModelShelf, name: str) -> ModelRecord:
-    """Return the record of what may be removed.
-
-    Raises:
-        UsageError: No such model, or relayd did not bring it.
-    """
-    records = shelf.records()
-    exact = [record for record in records if record.name.casefold() == name.casefold()]
-    if len(exact) == 1:
-        return exact[0]
-    found = find_on_disk(models_on_disk(), name)
-    record = shelf.record_of(found.source)
-    if record is None:
-        raise UsageError(
-            f"{found.name} was not brought by relayd, it is in: {STORES[found.store]}",
-            remedy=f"Remove {found.files[0]} with the program that brought it.",
-        )
-    return record
 
 
 def _described(row: ModelRow, found: Sequence[Found]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from relayd.catalog import CatalogEntry
 from relayd.cli.support.control import daemon_client
@@ -10,9 +12,8 @@ from relayd.desired import disk
 from relayd.desired.site import Site
 from relayd.desired.whole import whole_models
 from relayd.errors import DaemonError
-from relayd.hardware import probe
 from relayd.models.ondisk import Found
-from relayd.models.shelf import ModelShelf
+from relayd.models.shelf import ModelRecord, ModelShelf
 from relayd.models.skipped import Skipped, passed_over
 
 
@@ -36,6 +37,12 @@ def models_on_disk(skip: Callable[[Skipped], None] = passed_over) -> list[Found]
     return disk.models_on_disk(site, loaded.config.models.folders, skip)
 
 
+def called(record: ModelRecord) -> str:
+    """Return the name of a model that relayd has brought, as `relayd models` lists it."""
+    here = Path(record.parts[0].path)
+    return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
+
+
 def whole_models_on_disk(skip: Callable[[Skipped], None]) -> list[Found]:
     """Return every model on this disk that is all there.
 
@@ -47,14 +54,22 @@ def whole_models_on_disk(skip: Callable[[Skipped], None]) -> list[Found]:
 
 def limit_of() -> tuple[int, int]:
     """Return what this machine can ever hold, in RAM and on devices of their own."""
+    from relayd.hardware import probe
+
     machine = probe()
     return machine.memory.ceiling, sum(gpu.memory_total for gpu in machine.gpus if not gpu.unified)
 
 
 def fits_here() -> Callable[[int], bool]:
-    """Return a function: whether this machine can ever hold so many bytes of weights."""
-    limit = sum(limit_of())
-    return lambda size: size <= limit
+    """Return a function: whether this machine can ever hold so many bytes of weights.
+
+    Devices are looked for only where RAM does not hold them.
+    """
+    from relayd.hardware import probe_memory
+
+    ram = probe_memory(gpus=False).memory.ceiling
+    every = cache(lambda: sum(limit_of()))
+    return lambda size: size <= ram or size <= every()
 
 
 def served_files() -> set[str]:

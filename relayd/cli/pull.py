@@ -10,9 +10,10 @@ import msgspec
 import typer
 from rich.console import Console
 
-from relayd.cli.ondisk import known_models, limit_of, models_on_disk, own_shelf
+from relayd.cli.ondisk import called, known_models, limit_of, own_shelf
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.clock import SystemClock
+from relayd.errors import FetchError
 from relayd.models.hub import hub_of
 from relayd.models.order import ModelSources, Order
 from relayd.models.pull import Puller
@@ -35,7 +36,7 @@ def pull(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a model; an interrupted pull goes on where it stopped.
+    """Download a model; an interrupted download is resumed.
 
     Files of the Hugging Face hub go to its cache, where llama.cpp finds them too; HF_TOKEN, HF_HOME and
     HF_ENDPOINT are respected. What comes from elsewhere goes to relayd's own folder of models.
@@ -53,8 +54,8 @@ def pull(
     if as_json:
         print_json(_described(order, record))
     elif record:
-        name = _called(record)
-        typer.echo(f"Fetched {name}: {record.parts[0].path}")
+        name = called(record)
+        typer.echo(f"Downloaded {name}: {record.parts[0].path}")
         typer.echo(f"Serve it: relayd serve {shlex.quote(name)}")
 
 
@@ -83,7 +84,28 @@ def obtain(
         if announce:
             _announce(order)
         puller = Puller(hub, shelf, clock, progress, too_large)
-        return order, None if dry_run else puller.pull(order, force=force)
+        return order, None if dry_run else _pulled(puller, order, model, force=force)
+
+
+def _pulled(puller: Puller, order: Order, model: str, *, force: bool) -> ModelRecord:
+    """Fetch what is missing; where that ends early, what was kept is named with how to resume."""
+    try:
+        return puller.pull(order, force=force)
+    except KeyboardInterrupt:
+        puller.progress.say(kept_of(order, model) or "Nothing was downloaded.")
+        raise
+    except FetchError as error:
+        error.remedy = "\n".join(filter(None, (error.remedy, kept_of(order, model))))
+        raise
+
+
+def kept_of(order: Order, model: str) -> str:
+    """Return how much of an order is on this disk, and how to resume it; "" where nothing is."""
+    here = sum(piece.kept.here_bytes for piece in order.pieces)
+    if not here:
+        return ""
+    of = f" of {show_bytes(order.bytes)}" if order.bytes else ""
+    return f"Kept {show_bytes(here)}{of}. Resume: relayd pull {shlex.quote(model)}"
 
 
 def too_large(size: int) -> str:
@@ -100,19 +122,16 @@ def too_large(size: int) -> str:
     return f"its weights take {show_bytes(size)}, this machine has {held}"
 
 
-def _called(record: ModelRecord) -> str:
-    """Return the name of a fetched model, as `relayd models` lists it."""
-    here = Path(record.parts[0].path)
-    return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
-
-
 def _announce(order: Order) -> None:
 
-    size = show_bytes(order.bytes) if order.bytes else "of unknown size"
     here = order.bytes - order.missing_bytes
-    rest = f", {show_bytes(here)} of it are here" if here else ""
-    count = f"{len(order.pieces)} files, " if len(order.pieces) > 1 else ""
-    typer.echo(f"{order.record.name}: {count}{size}{rest}", err=True)
+    facts = (
+        f"{len(order.pieces)} files" if len(order.pieces) > 1 else "",
+        show_bytes(order.bytes) if order.bytes else "",
+        f"{show_bytes(here)} of it already downloaded" if here else "",
+    )
+    listed = ", ".join(filter(None, facts))
+    typer.echo(f"{order.record.name}: {listed}" if listed else order.record.name, err=True)
     for piece in order.pieces:
         place = urlsplit(piece.url)
         where = f"{place.netloc}/{piece.repo}" if piece.repo else place.netloc

@@ -14,11 +14,11 @@ from relayd.cli.support.output import print_event
 from relayd.cli.support.surroundings import discard_output
 from relayd.daemon.life import Daemon
 from relayd.daemon.takeover import takes_over
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.away import REMEDY
 from relayd.desired.cold import NOTABLE
 from relayd.desired.demo import is_demo
 from relayd.desired.display import Silent
-from relayd.desired.make import ServeArguments
 from relayd.desired.site import Site
 from relayd.desired.state import DesiredState, desired_state, remember_plan
 from relayd.errors import OutputError

@@ -4,7 +4,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from relayd.engine import Progress
+from relayd.progress import Progress
 
 
 class Display(Protocol):

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from relayd.clock import SystemClock
 from relayd.desired.display import Display
 from relayd.desired.site import Site
-from relayd.engine import Engine, EngineShelf, Installer, Progress, ensure, find_engine
+from relayd.engine import Engine, EngineShelf, Installer, ensure, find_engine
 from relayd.engine.host import host_of
 from relayd.hardware import Machine, probe
+from relayd.progress import Progress
 
 
 def engine_shelf(site: Site, machine: Machine | None = None) -> EngineShelf:

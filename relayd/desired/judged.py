@@ -4,7 +4,6 @@ from pathlib import Path
 
 from relayd.errors import ModelFileError
 from relayd.gguf import read_model
-from relayd.planner.demand import Demand
 
 REMEDY = (
     "Get the file anew, or another of the model. A newer llama-server may take it all the same: "
@@ -24,6 +23,8 @@ def judge(file: Path, build: int | None) -> None:
     Raises:
         ModelFileError: It cannot be read, is not a model, or its tensors are not what its header promises.
     """
+    from relayd.planner.demand import Demand  # noqa: PLC0415 - lists of known models need none of it
+
     model = read_model(file, build)
     try:
         Demand(model).check()

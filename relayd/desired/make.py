@@ -9,6 +9,7 @@ import msgspec
 
 from relayd.advice.measured import calibrated
 from relayd.config import Config, Loaded
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.away import away_models
 from relayd.desired.checked import check_models
 from relayd.desired.disk import models_on_disk, servable_model
@@ -38,32 +39,6 @@ NO_ENGINE = Engine(
     Features("not installed", None, frozenset(NEEDED_FLAGS), {}, unix_sockets=True),
 )
 """Stands for an engine where none is installed, as far as a plan depends on one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServeArguments:
-    """What was typed after `relayd serve`; it holds over every reload.
-
-    Attributes:
-        targets: Configured models, files or models on disk; empty for all that are configured.
-        demo: Whether the demo model runs.
-        listen: HOST:PORT instead of the configured one.
-        config: The relay.toml to use; None looks for one.
-        llama_server: The engine instead of the configured one.
-        insecure_bind: Whether other machines may come in without a key.
-    """
-
-    targets: tuple[str, ...] = ()
-    demo: bool = False
-    listen: str | None = None
-    config: Path | None = None
-    llama_server: str | None = None
-    insecure_bind: bool = False
-
-    @property
-    def demo_alone(self) -> bool:
-        """Whether the demo runs by itself, with folders of its own."""
-        return self.demo and not self.targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.cold import NOTABLE, Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
-from relayd.desired.make import Made, ServeArguments, plan_at, select
+from relayd.desired.make import Made, plan_at, select
 from relayd.desired.plans import ModelPlans
 from relayd.desired.running import replicas_that_run, running_replicas
 from relayd.desired.site import Site

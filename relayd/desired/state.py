@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relayd.config import Config, Loaded, Model, check_exposure, check_tls
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_for
-from relayd.desired.make import Made, Selection, ServeArguments, plan_at, select
+from relayd.desired.make import Made, Selection, plan_at, select
 from relayd.desired.picked import remember
 from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site

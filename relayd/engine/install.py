@@ -13,9 +13,9 @@ from relayd.engine.features import ask
 from relayd.engine.find import VARIABLE, Engine, find_engine
 from relayd.engine.host import Host
 from relayd.engine.installed import EngineShelf, Installed, engine_id
-from relayd.engine.progress import Progress
 from relayd.errors import EngineError, EngineMissing, FetchError, HashMismatchError, NoSpaceError
 from relayd.fetch import FIRST_BYTE_SECONDS
+from relayd.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from relayd.engine.progress import Progress
 from relayd.errors import EngineMissing, StateError
 from relayd.files import private_folder, write_atomic
 from relayd.lock import Lock
+from relayd.progress import Progress
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STAGING = ".staging-"

@@ -10,9 +10,9 @@ import msgspec
 
 from relayd.engine.host import Cuda, Host
 from relayd.engine.installed import Installed, engine_id
-from relayd.engine.progress import Progress
 from relayd.errors import FetchError
 from relayd.fetch import FIRST_BYTE_SECONDS, fetch, fetch_bytes, fetch_json
+from relayd.progress import Progress
 from relayd.units import GIB, MIB, show_bytes
 
 GITHUB = "https://api.github.com/repos/ggml-org/llama.cpp"

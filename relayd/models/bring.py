@@ -22,10 +22,26 @@ Progress = Callable[[str, int, int | None], None]
 """Called with a file's name, the bytes done and the bytes in all."""
 
 
-def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> ModelRecord:
+def bring(
+    file: Path,
+    shelf: ModelShelf,
+    clock: Clock,
+    progress: Progress,
+    *,
+    name: str = "",
+    tags: tuple[str, ...] = (),
+) -> ModelRecord:
     """Make a file a model of relayd's, and return its record.
 
     A GGUF stays where it is. The model in a llamafile is taken out, once.
+
+    Args:
+        file: What is imported.
+        shelf: Where its record is kept.
+        clock: Dates the record.
+        progress: Called as bytes are copied.
+        name: What it is called; "" is its file's name, or what it is called already.
+        tags: What it is for; nothing leaves them as they are.
 
     Raises:
         UsageError: Its name is taken, or is not UTF-8.
@@ -49,9 +65,26 @@ def bring(file: Path, shelf: ModelShelf, clock: Clock, progress: Progress) -> Mo
             companions=tuple(_as_it_lies(one) for one in beside.projectors[:1]),
             quant=quant_of(file.name),
         )
-    record = msgspec.structs.replace(record, at=clock.wall())
+    _check_free(name, record, shelf)
+    before = shelf.record_of(record.source) or record
+    record = msgspec.structs.replace(
+        record,
+        at=clock.wall(),
+        name=name or (before.name if before.named else record.name),
+        named=bool(name) or before.named,
+        tags=tags or before.tags,
+    )
     shelf.write(record)
     return record
+
+
+def _check_free(name: str, record: ModelRecord, shelf: ModelShelf) -> None:
+    """Raise UsageError where another model has the name."""
+    for other in shelf.records():
+        if name.casefold() == other.name.casefold() and other.source != record.source:
+            raise UsageError(
+                f"{name!r} is the name of another model: {other.parts[0].path}", remedy="Choose another name."
+            )
 
 
 def servable(found: Found, shelf: ModelShelf, clock: Clock, progress: Progress) -> Path:

@@ -51,6 +51,7 @@ class Found:
         digests: Files with what they must hash to, as far as known.
         embedded: Whether it is inside a llamafile, and has to come out before it can be served.
         source: Where relayd has it from; "" when relayd did not bring it.
+        named: Whether a person chose its name.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Found:
     digests: tuple[tuple[Path, str], ...] = ()
     embedded: bool = False
     source: str = ""
+    named: bool = False
 
     @property
     def projector(self) -> Path | None:
@@ -190,6 +192,8 @@ def _known_as(one: Found, entry: CatalogEntry) -> Found:
     names = [name for name in entry.names if name not in entry.quant_aliases]
     implied = [name for name, quant in entry.quant_aliases.items() if same_quant(quant, one.quant)]
     name, *aliases = [*(f"{name}:{one.quant}" for name in names if one.quant), *names, *implied]
+    if one.named:
+        name, aliases = one.name, [name, *aliases]
     kept = tuple(alias for alias in dict.fromkeys((*aliases, one.name, *one.aliases)) if alias != name)
     return replace(one, name=name, model=entry.name, aliases=kept)
 

@@ -8,7 +8,8 @@ import msgspec
 
 from relayd.catalog.entry import CatalogEntry, ModelFile
 from relayd.catalog.match import find_entry
-from relayd.errors import UsageError
+from relayd.errors import FetchError, UsageError
+from relayd.fetch import fetch_size
 from relayd.gguf.companions import PART, part_names
 from relayd.models.choice import base_name, choose, preferred_file, quant_of
 from relayd.models.embedded import SUFFIXES
@@ -16,6 +17,9 @@ from relayd.models.hub import Hub, HubFile, Repository
 from relayd.models.shelf import INCOMING, ModelRecord, ModelShelf, StoredFile
 from relayd.models.source import AtUrl, InRepo, Named, parse_source, safe_file_name, safe_repo
 from relayd.units import show_bytes
+
+_SIZE_IS_NOT_TOLD = frozenset({405, 416, 501})
+"""Statuses of hosts that give a file, but no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,7 @@ class ModelSources:
         if part and int(part["number"]) != 1:
             raise UsageError(f"{place.name} is not the first part of its model", remedy="Give the first one.")
         names = part_names(place.name, int(part["count"])) if part else (place.name,)
-        pieces = tuple(self._own_piece(url, name) for url, name in _part_urls(place.url, names))
+        pieces = tuple(_sized(self._own_piece(url, name)) for url, name in _part_urls(place.url, names))
         return self._into_our_folder(place.url, place.name, pieces)
 
     def _of_llamafile(self, repository: Repository, path: str) -> Order:
@@ -275,6 +279,22 @@ class ModelSources:
         kept = StoredFile(path=path, data=path, arrives=str(incoming / name))
         size, digest = (file.bytes, file.sha256) if file else (0, "")
         return Piece(url, repo, kept, size, digest, incoming / f".{name}.lock")
+
+
+def _sized(piece: Piece) -> Piece:
+    """Return a piece with the size that its host reports.
+
+    Raises:
+        FetchError: The host cannot be reached, or has no such file.
+    """
+    if piece.is_here:
+        return piece
+    try:
+        return replace(piece, bytes=fetch_size(piece.url) or 0)
+    except FetchError as error:
+        if getattr(error, "status", 0) in _SIZE_IS_NOT_TOLD:
+            return piece
+        raise
 
 
 def _part_urls(url: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Pulling an ordered model: fetched whole, verified and recorded, or removed."""
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,8 +79,9 @@ class Puller:
             return before  # nothing newer is known of an address than what came from it
         if before is None or not before.whole:
             self._write(order.record, before, finished=False)
-        for piece in order.pieces:
-            self._get(piece, force=force)
+        with self._nothing_left_of(order, before):
+            for piece in order.pieces:
+                self._get(piece, force=force)
         for repository, paths in order.published:
             self.hub.publish(repository, paths)
         record = order.record if order.published else self._settled(order)
@@ -98,6 +100,17 @@ class Puller:
         record = msgspec.structs.replace(record, finished=finished, at=self.clock.wall(), older=older)
         self.shelf.write(record)
         return record
+
+    @contextlib.contextmanager
+    def _nothing_left_of(self, order: Order, before: ModelRecord | None) -> Iterator[None]:
+        """Take the record away again if the block ends early and no byte came, now or earlier."""
+        whole = False
+        try:
+            yield
+            whole = True
+        finally:
+            if not whole and not any(kept.here_bytes for kept in (*order.record.files, *_files_of(before))):
+                self.shelf.remove(order.record)
 
     def _check_memory(self, size: int) -> None:
         if reason := self.too_large(size):
@@ -121,6 +134,12 @@ class Puller:
                     arrived = True
                 except (HashMismatchError, NoSpaceError):
                     raise
+                except UsageError:
+                    if not before:
+                        piece.kept.part.unlink(
+                            missing_ok=True
+                        )  # refused by the size that it turned out to have
+                    raise
                 except FetchError as error:
                     if size_of(piece.kept.part) <= before:
                         raise (self.hub.explained(error, piece.repo) if piece.repo else error) from error
@@ -129,7 +148,7 @@ class Puller:
         name = piece.kept.arrival.name if not piece.sha256 else Path(piece.kept.path).name
 
         def told(done: int, total: int | None) -> None:
-            if not piece.bytes and not force:
+            if not piece.sha256 and not force:
                 self._check_memory(total or done)
             self.progress.at(name, done, total)
 
@@ -137,7 +156,7 @@ class Puller:
             piece.url,
             piece.kept.arrival,
             sha256=piece.sha256,
-            max_bytes=piece.bytes or None,
+            max_bytes=piece.bytes if piece.sha256 else None,
             headers=self.hub.headers if piece.repo else None,
             progress=told,
             timeout_seconds=self.silence_seconds,
@@ -168,6 +187,10 @@ class Puller:
                 f"{order.record.source} did not send a valid model: {error.message}",
                 remedy="Check the address.",
             ) from error
+
+
+def _files_of(record: ModelRecord | None) -> tuple[StoredFile, ...]:
+    return record.files if record else ()
 
 
 def _as_kept(piece: Piece) -> StoredFile:

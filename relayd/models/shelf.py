@@ -73,6 +73,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
         older: Files of an earlier commit, which the configuration may still name.
         finished: Whether all of it is here.
         at: When, in seconds since 1970.
+        tags: What a person wrote that it is for.
+        named: Whether a person chose its name, which it then keeps.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     older: tuple[StoredFile, ...] = ()
     finished: bool = True
     at: float = 0.0
+    tags: tuple[str, ...] = ()
+    named: bool = False
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
@@ -183,6 +187,8 @@ class ModelShelf:
         try:
             yield
         finally:
+            if path.parent == self.root / INCOMING:  # locks of a hub's cache are shared with huggingface_hub
+                path.unlink(missing_ok=True)
             lock.close()
 
     def _file(self, source: str) -> Path:

@@ -136,6 +136,7 @@ def _from_record(record: ModelRecord) -> Found:
         aliases=() if stem == record.name else (stem,),
         digests=tuple((Path(kept.path), kept.sha256) for kept in record.files if kept.sha256),
         source=record.source,
+        named=record.named,
     )
 
 

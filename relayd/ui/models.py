@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from relayd.units import show_bytes, show_seconds
 
+_RESULTS = {"unknown": "no digest known"}
+
 LINE_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
+
+BAR_COLUMNS = 90
+"""Narrower terminals show the figures of a download without a bar."""
+
+FIGURES_COLUMNS = 70
+"""Narrower ones show how much has arrived, and nothing of the time."""
 
 _STYLES = {"running": "green", "damaged": "bold red", "ok": "green", "no": "yellow"}
 
@@ -75,9 +76,10 @@ def usage_table(rows: Iterable[tuple[str, int, int]]) -> Table:
 
 def verdicts_table(rows: Iterable[tuple[str, str, Sequence[str]]]) -> Table:
     """Return a line for each checked model: its name, the outcome, and what is wrong."""
-    table = _table("NAME", "BYTES", "")
+    table = _table("NAME", "RESULT", "")
     for name, outcome, problems in rows:
-        table.add_row(Text(name), Text(outcome, style=_STYLES.get(outcome, "")), Text("\n".join(problems)))
+        result = _RESULTS.get(outcome, outcome)
+        table.add_row(Text(name), Text(result, style=_STYLES.get(outcome, "")), Text("\n".join(problems)))
     return table
 
 
@@ -101,15 +103,20 @@ class Pace:
         self._began, self._before = now, done
 
     def line(self, now: float, done: int, total: int | None) -> str:
-        """Return `1.2 GiB of 4.7 GiB (25 %), 85 MiB/s, 42 s left`."""
+        """Return `1.2 GiB of 4.7 GiB (25%), 85 MiB/s, 42 s left`."""
         passed, arrived = now - self._began, done - self._before
         rate = arrived / passed if passed > 0 else 0.0
-        share = (
-            f"{show_bytes(done)} of {show_bytes(total)} ({done / total:.0%})" if total else show_bytes(done)
-        )
+        share = self.share(done, total)
         speed = f"{show_bytes(int(rate))}/s" if rate else ""
         left = f"{show_seconds((total - done) / rate)} left" if rate and total and done < total else ""
         return ", ".join(filter(None, (share, speed, left)))
+
+    @staticmethod
+    def share(done: int, total: int | None) -> str:
+        """Return `1.2 GiB of 4.7 GiB (25%)`."""
+        return (
+            f"{show_bytes(done)} of {show_bytes(total)} ({done / total:.0%})" if total else show_bytes(done)
+        )
 
 
 @contextlib.contextmanager
@@ -118,11 +125,11 @@ def shown_pull(console: Console, monotonic: Callable[[], float]) -> "Iterator[Pu
     if not console.is_terminal:
         yield PullLines(console, monotonic)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
-    with Bars(
-        *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bars:
-        yield PullBars(bars)
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    figures = TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, justify="right"))
+    bar = (BarColumn(bar_width=20),) if console.width >= BAR_COLUMNS else ()
+    with Bars(name, *bar, figures, console=console, transient=True, expand=True) as bars:
+        yield PullBars(bars, monotonic)
 
 
 class PullLines:
@@ -152,9 +159,10 @@ class PullLines:
 class PullBars:
     """Moves a bar for each file; lines appear above them."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Bars, monotonic: Callable[[], float]) -> None:
         self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
+        self._monotonic = monotonic
+        self._tasks: dict[str, tuple[TaskID, Pace]] = {}
 
     def say(self, text: str) -> None:
         """Print one line above the bars."""
@@ -162,7 +170,12 @@ class PullBars:
 
     def at(self, name: str, done: int, total: int | None) -> None:
         """Move the bar of a file."""
+        now = self._monotonic()
         if name not in self._tasks:
             # Begins where the last attempt stopped: what was here before is not part of the rate.
-            self._tasks[name] = self._bars.add_task(Text(name).markup, total=total, completed=done)
-        self._bars.update(self._tasks[name], completed=done, total=total)
+            task = self._bars.add_task(Text(name).markup, total=total, completed=done, figures="")
+            self._tasks[name] = task, Pace(now, done)
+        task, pace = self._tasks[name]
+        wide = self._bars.console.width >= FIGURES_COLUMNS
+        figures = pace.line(now, done, total) if wide else pace.share(done, total)
+        self._bars.update(task, completed=done, total=total, figures=figures)

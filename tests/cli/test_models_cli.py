@@ -3,10 +3,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from relayd.cli.models import app
+from relayd.cli.support.removal import ASKED_BYTES
 from relayd.errors import UsageError
 from relayd.models.shelf import ModelRecord, ModelShelf, StoredFile
 from relayd.models.skipped import LISTED
@@ -123,8 +125,52 @@ def test_an_unfinished_pull_is_not_listed_but_told(run: Run, shelf: ModelShelf, 
 
 def test_a_model_that_relayd_fetched_is_removed(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
     file = put(shelf, "mine", tiny_model)
-    assert file.stat().st_size == json.loads(run("rm", "min", "--json").stdout)["freed_bytes"]
+    assert file.stat().st_size == json.loads(run("rm", "mine", "--json").stdout)["freed_bytes"]
     assert not file.exists()
+
+
+@pytest.mark.parametrize("typed", ["m", "min", "mine-", "Mine-Too"])
+def test_the_beginning_of_a_name_is_offered_and_not_obeyed(
+    run: Run, shelf: ModelShelf, tiny_model: Path, typed: str
+) -> None:
+    file = put(shelf, "mine-too-long", tiny_model)
+    result = run("rm", typed)
+    assert isinstance(result.exception, UsageError)
+    assert "Did you mean mine-too-long? The whole name is needed." == result.exception.remedy
+    assert file.exists()
+
+
+def test_an_unfinished_pull_is_removed_by_its_whole_name_only(
+    run: Run, shelf: ModelShelf, tiny_model: Path
+) -> None:
+    put(shelf, "half", tiny_model, finished=False)
+    assert isinstance(run("rm", "hal").exception, UsageError)
+    assert 0 == run("rm", "HALF").exit_code
+    assert [] == shelf.records()
+
+
+def test_of_two_models_of_one_name_the_path_decides(run: Run, shelf: ModelShelf, tiny_model: Path) -> None:
+    files = [put(shelf, name, tiny_model) for name in ("one", "other")]
+    for record in shelf.records():
+        shelf.write(msgspec.structs.replace(record, name="same"))
+    result = run("rm", "same")
+    assert isinstance(result.exception, UsageError)
+    assert all(str(file) in result.exception.remedy for file in files)
+    assert 0 == run("rm", str(files[1])).exit_code
+    assert [True, False] == [file.exists() for file in files]
+
+
+def test_a_large_model_is_not_removed_without_a_question(
+    run: Run, shelf: ModelShelf, tiny_model: Path
+) -> None:
+    file = put(shelf, "large", tiny_model)
+    with file.open("r+b") as stream:
+        stream.truncate(ASKED_BYTES)
+    result = run("rm", "large")
+    assert isinstance(result.exception, UsageError)
+    assert "relayd models rm large --yes" in result.exception.remedy
+    assert file.exists()
+    assert "Removed large, 100 MiB freed." in run("rm", "large", "--yes").stdout
 
 
 def test_a_model_of_another_program_is_not_removed(run: Run, theirs: Path) -> None:
@@ -145,6 +191,35 @@ def test_a_gguf_is_imported_in_place(run: Run, theirs: Path) -> None:
     assert ["relayd"] == [one["store"] for one in json.loads(run("--json").stdout)["models"]]
     assert "the file was kept" in run("rm", "Qwen3-8B-Q8_0").stdout
     assert theirs.exists()
+
+
+def test_an_import_gets_the_name_and_the_tags_that_are_given(run: Run, theirs: Path) -> None:
+    shown = run(
+        "import", str(theirs), "--name", "my-model:v2", "--tag", "chat", "--tag", "code", "--json"
+    ).stdout
+    assert ("my-model:v2", ["chat", "code"]) == ((one := json.loads(shown))["name"], one["tags"])
+    (listed,) = json.loads(run("--json", "--tag", "code", "my-model").stdout)["models"]
+    assert ("my-model:v2", ["chat", "code"]) == (listed["name"], listed["tags"])
+    run("import", str(theirs))
+    assert ["my-model:v2"] == [one["name"] for one in json.loads(run("--json").stdout)["models"]]
+
+
+@pytest.mark.parametrize("name", ["two words", "-v", "a//b", "é"])
+def test_a_name_that_clients_cannot_ask_for_is_refused(run: Run, theirs: Path, name: str) -> None:
+    assert isinstance(run("import", str(theirs), f"--name={name}").exception, UsageError)
+    assert [] == json.loads(run("--json").stdout)["unfinished"]
+
+
+def test_a_name_that_another_model_has_is_refused(
+    run: Run, shelf: ModelShelf, theirs: Path, tiny_model: Path
+) -> None:
+    put(shelf, "mine", tiny_model)
+    assert "another model" in str(run("import", str(theirs), "--name", "MINE").exception)
+
+
+def test_an_import_is_called_as_the_list_calls_it(run: Run, theirs: Path) -> None:
+    (line,) = run("import", str(theirs)).stdout.splitlines()
+    assert f"Imported {json.loads(run('--json').stdout)['models'][0]['name']}: {theirs}" == line
 
 
 def test_a_llamafile_is_imported_as_a_copy(run: Run, shelf: ModelShelf, home: Path, tiny_model: Path) -> None:

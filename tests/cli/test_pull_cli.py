@@ -1,5 +1,9 @@
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,8 +12,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from relayd.cli.pull import pull, too_large
-from relayd.errors import UsageError
-from tests.fakes.hub import FakeHub, running_hub
+from relayd.errors import RelaydError, UsageError
+from tests.daemons import DEADLINE_SECONDS, wait_until
+from tests.fakes.hub import FakeHub, Fault, running_hub
 
 pytestmark = pytest.mark.fake
 
@@ -73,6 +78,30 @@ def test_the_token_of_the_environment_opens_a_closed_repository(run: Run, fake: 
     fake.closed.add(REPO)
     assert 0 == run(f"hf:{REPO}").exit_code
     assert "hf_right" not in run(f"hf:{REPO}", "--json").output
+
+
+def test_a_pull_that_ended_early_says_what_it_kept_and_how_to_resume(run: Run, fake: FakeHub) -> None:
+    fake.faults.extend([Fault(2048), *[Fault(0)] * 7])
+    error = run(f"hf:{REPO}").exception
+    assert isinstance(error, RelaydError)
+    assert f"Resume: relayd pull hf:{REPO}" in error.remedy
+    assert "Kept 2.0 KiB of " in error.remedy
+
+
+def test_an_interrupted_pull_says_what_it_kept_and_how_to_resume(
+    fake: FakeHub, home: Path, tiny_model: Path
+) -> None:
+    fake.add("maker/large-GGUF", **{"large-Q8_0": tiny_model.read_bytes() * 20})
+    fake.faults.append(Fault(1 << 20, "hold"))
+    environ = os.environ | {"HOME": str(home), "HF_ENDPOINT": fake.endpoint, "HF_HOME": str(home / "hf")}
+    command = [sys.executable, "-m", "relayd", "pull", "hf:maker/large-GGUF"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as pulling:
+        assert fake.held.wait(DEADLINE_SECONDS)
+        wait_until(lambda: any(part.stat().st_size for part in (home / "hf").rglob("*.part")))
+        pulling.send_signal(signal.SIGINT)
+        _, shown = pulling.communicate(timeout=DEADLINE_SECONDS)
+    assert 130 == pulling.returncode
+    assert re.search(r"Kept \S+ [KM]iB of \S+ MiB\. Resume: relayd pull hf:maker/large-GGUF", shown)
 
 
 def test_a_name_that_nobody_knows_is_an_error(run: Run) -> None:

@@ -15,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+SIZE_ONLY = "bytes=0-0"
+"""The range by which the size of a file is asked for."""
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -51,6 +54,7 @@ class FakeHub:
         asked: Every request so far.
         held: Set when a fault holds an answer.
         without_digests: Whether it lists files as some mirrors do.
+        without_ranges: Whether the CDN sends whole files, whatever range is asked for.
     """
 
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -64,6 +68,7 @@ class FakeHub:
     held: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     without_digests: bool = False
+    without_ranges: bool = False
 
     def __post_init__(self) -> None:
         self._servers = [_serve(self, "hub"), _serve(self, "cdn")]
@@ -99,7 +104,7 @@ class FakeHub:
 
     def downloads(self) -> list[Asked]:
         """Return the requests that brought bytes."""
-        return [one for one in self.asked if one.host == "cdn"]
+        return [one for one in self.asked if one.host == "cdn" and one.range != SIZE_ONLY]
 
     def blobs(self) -> dict[str, bytes]:
         """Return what lies on the CDN, by path."""
@@ -171,6 +176,9 @@ def _answer_cdn(hub: FakeHub, request: Any) -> None:
     data = hub.blobs().get(path)
     if data is None:
         _send(request, 404)
+        return
+    if request.headers["Range"] == SIZE_ONLY and not hub.without_ranges:
+        _send(request, 206, data[:1], Content_Range=f"bytes 0-0/{len(data)}")
         return
     if path[1:] in hub.altered:
         data = data[:-1] + bytes([data[-1] ^ 1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from relayd.catalog.entry import CatalogEntry
 from relayd.models.hub import Hub
-from relayd.models.order import ModelSources
+from relayd.models.order import ModelSources, Order
 from relayd.models.pull import Puller
 from relayd.models.shelf import ModelRecord, ModelShelf
 from relayd.models.stores import StoreFolders, scan
@@ -76,11 +76,16 @@ class Desk:
     def pull(
         self, text: str, *, force: bool = False, drafts: bool = False, verify: bool = True
     ) -> ModelRecord:
+        return self.puller().pull(self.order(text, drafts=drafts, verify=verify), force=force)
+
+    def order(self, text: str, *, drafts: bool = False, verify: bool = True) -> Order:
         sources = ModelSources(
             self.hub, self.shelf, self.entries, self.progress.say, drafts=drafts, verify=verify
         )
-        puller = Puller(self.hub, self.shelf, Fixed(), self.progress, self.too_large, silence_seconds=5)
-        return puller.pull(sources.order(text), force=force)
+        return sources.order(text)
+
+    def puller(self) -> Puller:
+        return Puller(self.hub, self.shelf, Fixed(), self.progress, self.too_large, silence_seconds=5)
 
     def too_large(self, size: int) -> str:
         return f"{size} bytes are too many" if size > self.limit else ""

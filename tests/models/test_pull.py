@@ -94,8 +94,7 @@ def test_wrong_bytes_are_never_listed_and_removed(fake: FakeHub, desk: Desk) -> 
     fake.altered.add(sha256(BLOB))
     with pytest.raises(HashMismatchError):
         desk.pull(f"hf:{REPO}")
-    assert [] == desk.listed()
-    assert 0 == desk.shelf.records()[0].parts[0].here_bytes
+    assert ([], [], set()) == (desk.listed(), desk.shelf.records(), desk.files())
 
 
 def test_a_token_is_shown_to_the_hub_and_not_to_where_it_redirects(fake: FakeHub, desk: Desk) -> None:
@@ -154,6 +153,43 @@ def test_a_model_larger_than_memory_is_refused_when_an_address_tells_its_size(
     desk.limit = 100
     with pytest.raises(UsageError, match="too many"):
         desk.pull(f"{fake.cdn}/tiny.gguf")
+    assert ([], set()) == (desk.shelf.records(), desk.files())
+
+
+def test_a_host_without_ranges_is_refused_as_soon_as_its_answer_has_a_size(
+    fake: FakeHub, desk: Desk, tiny_model: Path
+) -> None:
+    fake.files["/tiny.gguf"] = tiny_model.read_bytes()
+    fake.without_ranges = True
+    desk.limit = 100
+    with pytest.raises(UsageError, match="too many"):
+        desk.pull(f"{fake.cdn}/tiny.gguf")
+    assert ([], set()) == (desk.shelf.records(), desk.files())
+
+
+@pytest.mark.parametrize(
+    "address", ["{hub.cdn}/nothing.gguf", "{hub.endpoint}/nobody/nothing/resolve/x/y.gguf"]
+)
+def test_an_address_without_a_file_leaves_nothing(fake: FakeHub, desk: Desk, address: str) -> None:
+    with pytest.raises((FetchError, UsageError)):
+        desk.pull(address.format(hub=fake))
+    assert ([], set()) == (desk.shelf.records(), desk.files())
+
+
+def test_a_file_that_goes_between_its_size_and_its_bytes_leaves_nothing(fake: FakeHub, desk: Desk) -> None:
+    fake.files["/tiny.gguf"] = BLOB
+    order = desk.order(f"{fake.cdn}/tiny.gguf")
+    fake.files.clear()
+    with pytest.raises(FetchError, match="404"):
+        desk.puller().pull(order)
+    assert ([], set()) == (desk.shelf.records(), desk.files())
+    assert [] == list(desk.shelf.incoming.iterdir())
+
+
+def test_the_size_of_an_address_is_known_before_it_is_fetched(fake: FakeHub, desk: Desk) -> None:
+    fake.files["/tiny.gguf"] = BLOB
+    assert len(BLOB) == desk.order(f"{fake.cdn}/tiny.gguf").bytes
+    assert [] == fake.downloads()
 
 
 def test_a_model_larger_than_the_disk_is_refused_before_the_first_byte(fake: FakeHub, desk: Desk) -> None:

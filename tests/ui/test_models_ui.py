@@ -3,7 +3,16 @@ import io
 import pytest
 from rich.console import Console
 
-from relayd.ui.models import ModelRow, Pace, PullLines, models_table, shown_pull, usage_table, verdicts_table
+from relayd.ui.models import (
+    ModelRow,
+    Pace,
+    PullBars,
+    PullLines,
+    models_table,
+    shown_pull,
+    usage_table,
+    verdicts_table,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -77,3 +86,18 @@ def test_on_a_terminal_a_bar_moves_and_leaves() -> None:
     assert isinstance(console.file, io.StringIO)
     assert "[odd] text" in console.file.getvalue()
     assert "m[1].gguf" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_a_bar_never_hides_the_figures(width: int) -> None:
+    seconds = iter([0.0, 10.0])
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    with shown_pull(console, lambda: next(seconds)) as progress:
+        assert isinstance(progress, PullBars)
+        for done in (0, 1024 * MIB):
+            progress.at("qwen3-30b-a3b-instruct-2507-UD-Q4_K_XL.gguf", done, 4864 * MIB)
+        console.print(progress._bars.get_renderable())
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    figures = "1.0 GiB of 4.8 GiB (21%)" + (", 102 MiB/s, 38 s left" if width >= 70 else "")
+    assert [figures] == [figures for line in shown.splitlines() if line.rstrip().endswith(figures)][:1]

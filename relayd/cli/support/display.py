@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from relayd.clock import SystemClock
-from relayd.engine import Progress
+from relayd.progress import Progress
 
 
 class ConsoleDisplay:

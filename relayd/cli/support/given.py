@@ -12,7 +12,7 @@ from relayd.cli.support.control import daemon_client
 from relayd.client.control import UPGRADE
 from relayd.config import Loaded
 from relayd.config.written import FILE_NAME
-from relayd.desired.make import ServeArguments
+from relayd.desired.arguments import ServeArguments
 from relayd.desired.site import Site
 from relayd.errors import DaemonError, OtherBuildError
 
