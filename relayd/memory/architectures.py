@@ -81,13 +81,22 @@ STATE_BY_INTERVAL: Mapping[str, int] = {
 INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "glm5-next", "hy_v4", "minimax-m3", "qwen4exp"})
 """Sparse attention with a second cache of one key a token, for the indexer."""
 
+LATENT_INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "hy_v4"})
+"""Of those, the ones whose indexer chooses cells of compressed keys (MLA)."""
+
+INDEXER_PLAIN = frozenset({"hy_v4"})
+"""Of those, the ones whose indexer's keys are not turned by a Hadamard matrix."""
+
+GATE_COPIED = frozenset({"bailingmoe3"})
+"""Architectures that copy the result of latent attention behind its gate."""
+
 INDEXER_SHARED = frozenset({"dots3note", "glm-dsa", "glm5-next", "hy_v4"})
 """Of those, the ones in which some layers use the indexer of another."""
 
 SECTIONED = frozenset({
     "paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3tts", "qwen3vl", "qwen3vlmoe",
 })  # fmt: skip
-MAYBE_SECTIONED = frozenset({"glm4", "glm4moe", "hunyuan_vl"})
+MAYBE_SECTIONED = frozenset({"bailingmoe3", "glm4", "glm4moe", "hunyuan_vl"})
 """Architectures that rotate by four parts of a position: always, or where the file has sections."""
 
 UNKNOWN_CACHE: Mapping[str, str] = {
@@ -112,34 +121,42 @@ STREAM_AHEAD = frozenset({"jamba", "lfm2", "lfm2moe"})
 ROUTED_EARLY = frozenset({"smallthinker"})
 """Architectures that choose a layer's experts from the stream before the layer."""
 
-NORM_FIRST = frozenset({"qwen35", "qwen35moe", "qwen3next"})
+NORM_FIRST = frozenset({"kimi-k3", "kimi-linear", "qwen35", "qwen35moe", "qwen3next"})
 """Architectures that compute a layer's first norm before they load its state."""
 
-WINDOW_ROTATED = frozenset({"cohere2"})
+WINDOW_ROTATED = frozenset({"cohere2", "cohere2moe"})
 """Architectures that rotate by position in sliding layers only."""
 
 UNROTATED = frozenset({
-    "baichuan", "bloom", "gpt2", "jais", "jamba", "mpt", "nemotron_h", "nemotron_h_moe", "refact",
+    "baichuan", "bloom", "glm5-next", "gpt2", "jais", "jamba", "kimi-k3", "kimi-linear", "mpt", "nemotron_h", "nemotron_h_moe", "refact",
     "starcoder",
 })  # fmt: skip
 """Architectures whose positions are a bias, an embedding or nothing, and no rotation."""
+
+DENSE_ONLY = frozenset({"refact"})
+"""Architectures whose graph leaves experts out, though a file may have them."""
+
+LATE = frozenset({"bailingmoe3", "cohere2moe"})
+"""Architectures that keep the rows of tokens without an output until after the last norm."""
 
 WITHOUT_FLASH = frozenset({"grok"})
 """Architectures for which the engine switches flash attention off by itself."""
 
 REPLAYED = frozenset({
-    "afmoe", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bert", "bloom", "chatglm",
-    "codeshell", "cohere2", "command-r", "dbrx", "deci", "deepseek", "deepseek2", "dots1",
+    "afmoe", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bailingmoe3", "bert", "bloom", "chatglm",
+    "codeshell", "cohere2", "cohere2moe", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
+    "deepseek32", "dots1", "dots3note",
     "dream", "ernie4_5", "ernie4_5-moe", "exaone", "exaone-moe", "exaone4", "falcon", "falcon-h1",
-    "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma3n", "gemma4", "glm4", "glm4moe", "gpt-oss",
+    "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma3n", "gemma4", "glm-dsa", "glm4", "glm4moe",
+    "gpt-oss",
     "gpt2", "gptneox", "granite", "granite_swa", "granitehybrid", "granitemoe", "grok", "grovemoe",
-    "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3", "internlm2", "jais", "jais2", "jamba",
-    "laguna", "lfm2", "lfm2moe", "llada", "llada-moe", "llama", "llama4", "maincoder", "mamba", "mamba2",
+    "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3", "hy_v4", "internlm2", "jais", "jais2", "jamba",
+    "kimi-k3", "kimi-linear", "laguna", "lfm2", "lfm2moe", "llada", "llada-moe", "llama", "llama4", "maincoder", "mamba", "mamba2",
     "maple", "mellum", "mimo2", "minicpm", "minimax-m2", "mistral3", "mistral4", "mpt", "muse-glimmer",
     "nanbeige", "nemotron", "nemotron_h", "nemotron_h_moe", "nomic-bert", "olmo", "olmo2", "olmoe",
     "openelm", "orion", "paddleocr", "pangu-embedded", "phi2", "phi3", "phimoe", "plamo",
     "plamo3", "pockettts", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen35", "qwen35moe",
-    "qwen3moe", "qwen3next", "qwen3tts", "qwen3vl", "qwen3vlmoe", "rnd1", "seed_oss", "smallthinker",
+    "qwen3moe", "qwen3next", "qwen3tts", "qwen3vl", "qwen3vlmoe", "refact", "rnd1", "seed_oss", "smallthinker",
     "smollm3", "spark2_5", "stablelm", "starcoder", "starcoder2", "xverse",
 })  # fmt: skip
 """Architectures whose replayed graph was compared with the engine's own compute buffer."""

@@ -249,6 +249,13 @@ def feed_forward(graph: Graph, weights: Weights, source: GraphTensor, suffix: st
     return linear(graph, weights, f"ffn_down{suffix}", inner)
 
 
+def soft_gated(graph: Graph, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
+    """Return `up` times `gate`, both through a limited activation (`LLM_FFN_SITU`)."""
+    limited = graph.change(graph.change(graph.change(gate)))
+    opened = graph.change(limited, graph.change(gate))
+    return graph.change(opened, graph.change(graph.change(graph.change(up))))
+
+
 @dataclass(frozen=True, slots=True)
 class ExpertRouting:
     """How a layer routes tokens to experts.
@@ -259,6 +266,7 @@ class ExpertRouting:
         normalised: Whether the weights of the chosen are made to add up to one.
         softmax_after: Whether the weights are a softmax over the chosen only.
         first: Whether the weights apply before the experts (Llama 4).
+        soft: Whether gate and up projection are limited (Kimi K3).
     """
 
     total: int
@@ -266,6 +274,7 @@ class ExpertRouting:
     normalised: bool = True
     softmax_after: bool = False
     first: bool = False
+    soft: bool = False
 
 
 def routed(
@@ -323,7 +332,7 @@ def mixture(
         up = expert(graph, weights, "ffn_up_exps", single, chosen, experts)
         if weights.has("ffn_gate_exps.weight"):
             gate = expert(graph, weights, "ffn_gate_exps", single, chosen, experts)
-            inner = graph.make(up.shape, gate, up)
+            inner = soft_gated(graph, gate, up) if experts.soft else graph.make(up.shape, gate, up)
         else:
             inner = graph.change(up)
     outputs = expert(graph, weights, "ffn_down_exps", inner, chosen, experts)

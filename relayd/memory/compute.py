@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from relayd.gguf.metadata import ModelMetadata
-from relayd.memory.architectures import HEADLESS, REPLAYED, WITHOUT_FLASH
+from relayd.memory.architectures import HEADLESS, LATE, REPLAYED, WITHOUT_FLASH
 from relayd.memory.blocks import Pass, norm
 from relayd.memory.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
 from relayd.memory.graph import Graph, GraphTensor, allocate
+from relayd.memory.hyper import hyper_stream
+from relayd.memory.kimi import kept_layers, kimi3_stream
 from relayd.memory.setup import CACHE_TYPES, Extent, Setup
 from relayd.memory.shape import Layer, Shape
 from relayd.memory.shapes import Weights
@@ -64,14 +66,23 @@ def record(
     weights = Weights({tensor.name: tensor.shape for tensor in model.tensors})
     outputs = graph.input(extent.outputs)
     chosen = representative(shape, weights) if layers is None else list(layers)
+    if shape.architecture == "kimi-k3":
+        chosen = sorted({*chosen, *kept_layers(model, shape)})
     stream = embedded(graph, shape, extent)
     if shape.architecture in {"gemma3n", "gemma4"}:
         stream = gemma_stream(run, model, shape, weights, chosen, stream)
+    elif shape.architecture == "hy_v4":
+        transformer = Transformer(run, model, shape, weights, outputs)
+        stream = hyper_stream(run, model, weights, transformer, chosen, stream)
+    elif shape.architecture == "kimi-k3":
+        transformer = Transformer(run, model, shape, weights, outputs)
+        stream = kimi3_stream(run, model, weights, transformer, chosen, stream)
     else:
         transformer = Transformer(run, model, shape, weights, outputs)
         for index in chosen:
-            stream = transformer.layer(index, stream, last=index == shape.n_layers - 1)
-    late = shape.architecture == "gemma4"
+            last = index == shape.n_layers - 1 and shape.architecture not in LATE
+            stream = transformer.layer(index, stream, last=last)
+    late = shape.architecture in {"gemma4", *LATE}
     stream = norm(graph, weights, "output_norm", stream) if late else stream
     if stream.shape[1] != extent.outputs:
         stream = graph.make((stream.shape[0], extent.outputs), stream, outputs)

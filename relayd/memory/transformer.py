@@ -3,6 +3,8 @@
 from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import (
+    DENSE_ONLY,
+    LATENT_INDEXED,
     NORM_FIRST,
     PARALLEL,
     PRE_FEED,
@@ -14,6 +16,8 @@ from relayd.memory.architectures import (
 )
 from relayd.memory.blocks import ExpertRouting, Heads, Pass, attention, feed_forward, linear, mixture, norm
 from relayd.memory.graph import GraphTensor
+from relayd.memory.indexer import Indexer
+from relayd.memory.kda import kimi_delta, kimi_delta_of
 from relayd.memory.latent import latent_attention, latent_of
 from relayd.memory.recurrent import recurrence_of, recurrent
 from relayd.memory.shape import Shape
@@ -44,17 +48,19 @@ class Transformer:
         self._weights = weights
         self._outputs = outputs
         self._entered = outputs
+        indexed = shape.architecture in LATENT_INDEXED and model.whole("attention.indexer.top_k")
+        self._indexer = Indexer(run, model) if indexed else None
 
     def layer(self, index: int, stream: GraphTensor, *, last: bool) -> GraphTensor:
         """Return the stream after layer `index`; after the last one only tokens with an output remain."""
         block = self._weights.block(index)
         self._entered = stream
         normed = self._first_norm(block, stream)
-        mixed = self._mix(block, index, normed)
+        mixed = self.mix(block, index, normed)
         if self._is_parallel(block):
             return self._parallel(block, index, stream, normed, mixed, last=last)
         if last:
-            mixed, stream = self._chosen(mixed), self._chosen(stream)
+            mixed, stream = self.chosen(mixed), self.chosen(stream)
         if _both_post_norms(block):
             mixed = norm(self._graph, block, "post_attention_norm", mixed)
         ahead = self._shape.architecture in STREAM_AHEAD
@@ -75,7 +81,7 @@ class Transformer:
         named = any(block.has(f"{name}.weight") for name in PRE_FEED)
         return self._shape.architecture in PARALLEL and not named
 
-    def _chosen(self, source: GraphTensor) -> GraphTensor:
+    def chosen(self, source: GraphTensor) -> GraphTensor:
         """Return the rows of the tokens that have an output."""
         return self._graph.make((source.shape[0], self._run.extent.outputs), source, self._outputs)
 
@@ -93,8 +99,8 @@ class Transformer:
         if block.has("attn_norm_2.weight"):
             normed = norm(graph, block, "attn_norm", stream)
         if last:
-            mixed, stream, normed = self._chosen(mixed), self._chosen(stream), self._chosen(normed)
-        done = self._fed(block, index, normed)
+            mixed, stream, normed = self.chosen(mixed), self.chosen(stream), self.chosen(normed)
+        done = self.fed(block, index, normed)
         if self._shape.architecture in STREAM_FIRST:
             return graph.change(graph.change(done, stream), mixed)
         return graph.change(graph.change(done, mixed), stream)
@@ -103,11 +109,11 @@ class Transformer:
         graph = self._graph
         if block.has("layer_output_norm.weight"):
             after = norm(graph, block, "attn_output_norm", after, rms=False)
-            done = graph.change(self._fed(block, index, after), after)
+            done = graph.change(self.fed(block, index, after), after)
             return norm(graph, block, "layer_output_norm", done, rms=False)
         if self._has_one_half(block, index):
             return after
-        done = self._fed(block, index, self._pre_feed(block, after))
+        done = self.fed(block, index, self._pre_feed(block, after))
         if block.has("post_ffw_norm.weight"):
             done = norm(graph, block, "post_ffw_norm", done)
         return graph.change(after, done) if ahead else graph.change(done, after)
@@ -123,16 +129,19 @@ class Transformer:
             return after
         return norm(self._graph, block, name, after)
 
-    def _mix(self, block: Weights, index: int, normed: GraphTensor) -> GraphTensor:
+    def mix(self, block: Weights, index: int, normed: GraphTensor) -> GraphTensor:
         """Return what the first half of a layer adds: attention, a recurrent layer, or both."""
         kept, run = self._shape.layers[index], self._run
+        if block.has("ssm_f_a.weight"):
+            return kimi_delta(run, block, kimi_delta_of(self._model), normed)
         if kept.state and not kept.key:
             return recurrent(run, block, recurrence_of(self._model, block), normed)
         if block.has("attn_kv_a_mqa.weight"):
-            rotated = self._shape.architecture not in UNROTATED
-            return latent_attention(run, block, latent_of(self._model, index, rotated=rotated), normed)
+            dims = latent_of(self._model, index, window=kept.window)
+            indexer = None if kept.window else self._indexer
+            return latent_attention(run, block, dims, normed, indexer)
         if not block.has("attn_output.weight"):
-            return self._fed(block, index, normed)
+            return self.fed(block, index, normed)
         own = kept.key > 0 or not self._shape.cached
         mixed = attention(run, block, heads_of(self._model, self._shape, index), normed, own=own)
         if not kept.state:
@@ -140,9 +149,11 @@ class Transformer:
         again = norm(self._graph, block, "attn_norm", self._entered)
         return self._graph.change(mixed, recurrent(run, block, recurrence_of(self._model, block), again))
 
-    def _fed(self, block: Weights, index: int, source: GraphTensor) -> GraphTensor:
+    def fed(self, block: Weights, index: int, source: GraphTensor) -> GraphTensor:
         """Return the feed-forward part of a layer: dense, or experts with what is shared among them."""
         graph = self._graph
+        if self._shape.architecture in DENSE_ONLY and not block.has("ffn_up.weight"):
+            return graph.change(source)
         if not block.has("ffn_gate_inp.weight"):
             return feed_forward(graph, block, source)
         experts = experts_of(self._model, index)
@@ -177,6 +188,7 @@ def experts_of(model: ModelMetadata, index: int) -> ExpertRouting:
         softmax_after=model.architecture == "gpt-oss",
         normalised=model.architecture != "gpt-oss",
         first=model.architecture == "llama4",
+        soft=model.architecture == "kimi-k3",
     )
 
 
@@ -189,6 +201,8 @@ def heads_of(model: ModelMetadata, shape: Shape, index: int) -> Heads:
     if window:
         key = model.whole("attention.key_length_swa", key)
         value = model.whole("attention.value_length_swa", value)
-    rotated = shape.architecture not in UNROTATED and (window or shape.architecture not in WINDOW_ROTATED)
+    by_window = shape.architecture in WINDOW_ROTATED
+    always = not by_window or index < model.whole("leading_dense_block_count")
+    rotated = shape.architecture not in UNROTATED and (window or always)
     shared = model.per_layer("attention.head_count_kv", index + 1, heads)[index]
     return Heads(heads, shared, key, value, window=window, rotated=rotated)
