@@ -7,7 +7,7 @@ from pathlib import Path
 from relayd.engine.memory import MemoryProbe, Row
 from relayd.errors import EngineError, ModelFileError
 from relayd.gguf import ModelMetadata
-from relayd.memory.predict import predict
+from relayd.memory.predict import MARGIN, predict
 from relayd.memory.setup import Setup
 from relayd.memory.weights import CPU
 from relayd.planner.placement import Placement
@@ -75,7 +75,7 @@ def confirm(
 def predicted(model: ModelMetadata, setup: Setup) -> Bytes:
     """Return what the engine's breakdown should add up to."""
     terms = predict(model, setup).terms
-    return Bytes(sum(term.nbytes for term in terms if term.part != "beside"))
+    return Bytes(sum(term.nbytes for term in terms if term.part not in {"beside", "limit"}))
 
 
 def differences(rows: Iterable[Row], model: ModelMetadata, setup: Setup) -> dict[str, int]:
@@ -86,7 +86,7 @@ def differences(rows: Iterable[Row], model: ModelMetadata, setup: Setup) -> dict
         said[key] = said.get(key, 0) + (row.model + row.context + row.compute) * MIB
     found = predict(model, setup)
     for term in found.terms:
-        if term.part != "beside":
+        if term.part not in {"beside", "limit"} or term.name == MARGIN:
             said[term.device] = said.get(term.device, 0) - term.nbytes
     return {key: nbytes for key, nbytes in said.items() if abs(nbytes) > TOLERANCE}
 

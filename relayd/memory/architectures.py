@@ -128,8 +128,8 @@ WINDOW_ROTATED = frozenset({"cohere2", "cohere2moe"})
 """Architectures that rotate by position in sliding layers only."""
 
 UNROTATED = frozenset({
-    "baichuan", "bloom", "glm5-next", "gpt2", "jais", "jamba", "kimi-k3", "kimi-linear", "mpt", "nemotron_h", "nemotron_h_moe", "refact",
-    "starcoder",
+    "baichuan", "bloom", "glm5-next", "gpt2", "jais", "jamba", "kimi-k3", "kimi-linear", "mpt", "nemotron_h",
+    "nemotron_h_moe", "refact", "starcoder",
 })  # fmt: skip
 """Architectures whose positions are a bias, an embedding or nothing, and no rotation."""
 
@@ -143,20 +143,19 @@ WITHOUT_FLASH = frozenset({"grok"})
 """Architectures for which the engine switches flash attention off by itself."""
 
 REPLAYED = frozenset({
-    "afmoe", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bailingmoe3", "bert", "bloom", "chatglm",
-    "codeshell", "cohere2", "cohere2moe", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
-    "deepseek32", "dots1", "dots3note",
-    "dream", "ernie4_5", "ernie4_5-moe", "exaone", "exaone-moe", "exaone4", "falcon", "falcon-h1",
-    "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma3n", "gemma4", "glm-dsa", "glm4", "glm4moe",
-    "gpt-oss",
-    "gpt2", "gptneox", "granite", "granite_swa", "granitehybrid", "granitemoe", "grok", "grovemoe",
-    "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3", "hy_v4", "internlm2", "jais", "jais2", "jamba",
-    "kimi-k3", "kimi-linear", "laguna", "lfm2", "lfm2moe", "llada", "llada-moe", "llama", "llama4", "maincoder", "mamba", "mamba2",
-    "maple", "mellum", "mimo2", "minicpm", "minimax-m2", "mistral3", "mistral4", "mpt", "muse-glimmer",
-    "nanbeige", "nemotron", "nemotron_h", "nemotron_h_moe", "nomic-bert", "olmo", "olmo2", "olmoe",
-    "openelm", "orion", "paddleocr", "pangu-embedded", "phi2", "phi3", "phimoe", "plamo",
-    "plamo3", "pockettts", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen35", "qwen35moe",
-    "qwen3moe", "qwen3next", "qwen3tts", "qwen3vl", "qwen3vlmoe", "refact", "rnd1", "seed_oss", "smallthinker",
-    "smollm3", "spark2_5", "stablelm", "starcoder", "starcoder2", "xverse",
+    "afmoe", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bailingmoe3", "bert", "bloom",
+    "chatglm", "codeshell", "cohere2", "cohere2moe", "command-r", "dbrx", "deci", "deepseek", "deepseek2",
+    "deepseek32", "dots1", "dots3note", "dream", "ernie4_5", "ernie4_5-moe", "exaone", "exaone-moe",
+    "exaone4", "falcon", "falcon-h1", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma3n", "gemma4",
+    "glm-dsa", "glm4", "glm4moe", "gpt-oss", "gpt2", "gptneox", "granite", "granite_swa", "granitehybrid",
+    "granitemoe", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3", "hy_v4",
+    "internlm2", "jais", "jais2", "jamba", "kimi-k3", "kimi-linear", "laguna", "lfm2", "lfm2moe", "llada",
+    "llada-moe", "llama", "llama4", "maincoder", "mamba", "mamba2", "maple", "mellum", "mimo2", "minicpm",
+    "minicpm3", "minimax-m2", "minimax-m3", "mistral3", "mistral4", "mpt", "muse-glimmer", "nanbeige",
+    "nemotron", "nemotron_h", "nemotron_h_moe", "nomic-bert", "olmo", "olmo2", "olmoe", "openelm", "orion",
+    "paddleocr", "pangu-embedded", "phi2", "phi3", "phimoe", "plamo", "plamo3", "pockettts", "qwen", "qwen2",
+    "qwen2moe", "qwen2vl", "qwen3", "qwen35", "qwen35moe", "qwen3moe", "qwen3next", "qwen3tts", "qwen3vl",
+    "qwen3vlmoe", "refact", "rnd1", "seed_oss", "smallthinker", "smollm3", "spark2_5", "stablelm",
+    "starcoder", "starcoder2", "talkie", "xverse",
 })  # fmt: skip
 """Architectures whose replayed graph was compared with the engine's own compute buffer."""

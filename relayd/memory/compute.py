@@ -1,6 +1,6 @@
 """Size of the compute buffer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import HEADLESS, LATE, REPLAYED, WITHOUT_FLASH
@@ -9,14 +9,23 @@ from relayd.memory.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
 from relayd.memory.graph import Graph, GraphTensor, allocate
 from relayd.memory.hyper import hyper_stream
 from relayd.memory.kimi import kept_layers, kimi3_stream
-from relayd.memory.setup import CACHE_TYPES, Extent, Setup
+from relayd.memory.setup import CACHE_TYPES, PADDING, Extent, Setup
 from relayd.memory.shape import Layer, Shape
 from relayd.memory.shapes import Weights
+from relayd.memory.singular import minicpm3_stream, talkie_stream
 from relayd.memory.transformer import Transformer, experts_of, heads_of
 from relayd.units import Bytes
 
 I64 = 8
 """Bytes of a cache position, an input of every pass."""
+
+STREAMS: Mapping[str, Callable[..., GraphTensor]] = {
+    "hy_v4": hyper_stream,
+    "kimi-k3": kimi3_stream,
+    "minicpm3": minicpm3_stream,
+    "talkie": talkie_stream,
+}
+"""Architectures whose layers do not simply follow one another."""
 
 
 def unknown_compute(shape: Shape) -> str:
@@ -49,8 +58,37 @@ def rough_bytes(model: ModelMetadata, shape: Shape, setup: Setup, extent: Extent
     return Bytes(streams + scores + (2 if setup.flash_attention else 4) * extent.tokens * extent.cells)
 
 
+def margin_bytes(model: ModelMetadata, shape: Shape, setup: Setup, extent: Extent) -> Bytes:
+    """Return what is added to figures that are only roughly right, on each device that computes; 0 if exact.
+
+    As much again as the buffer; where a header has an indexer or compressed caches, eight matrices of scores
+    of all slots: Qwen4-exp takes six, GLM-5-next five (measured with tiny models of both).
+    """
+    if not (shape.unknown or unknown_compute(shape)):
+        return Bytes(0)
+    sparse = any("indexer" in key or "compress" in key for key in model.values)
+    scores = 4 * extent.tokens * extent.cells * extent.streams
+    return Bytes(rough_bytes(model, shape, setup, extent) + (8 * scores if sparse else 0))
+
+
+def grown_bytes(model: ModelMetadata, shape: Shape, setup: Setup, extent: Extent) -> Bytes:
+    """Return by how much the buffer exceeds the engine's first answer, which its breakdown shows.
+
+    MiniMax M3 reserves for few positions and makes the buffer larger as prompts get longer.
+    """
+    if shape.architecture != "minimax-m3":
+        return Bytes(0)
+    later = record(model, shape, setup, extent, positions=extent.cells)
+    return Bytes(max(0, allocate(later) - compute_bytes(model, shape, setup, extent)))
+
+
 def record(
-    model: ModelMetadata, shape: Shape, setup: Setup, extent: Extent, layers: Iterable[int] | None = None
+    model: ModelMetadata,
+    shape: Shape,
+    setup: Setup,
+    extent: Extent,
+    layers: Iterable[int] | None = None,
+    positions: int = PADDING,
 ) -> Graph:
     """Return the graph of one pass.
 
@@ -60,6 +98,7 @@ def record(
         setup: How it runs.
         extent: Tokens and cells of the pass.
         layers: The layers to record; by default as many as decide the size.
+        positions: Positions that a cache of blocks holds by then.
     """
     run = inputs(shape, setup, extent)
     graph = run.graph
@@ -71,17 +110,10 @@ def record(
     stream = embedded(graph, shape, extent)
     if shape.architecture in {"gemma3n", "gemma4"}:
         stream = gemma_stream(run, model, shape, weights, chosen, stream)
-    elif shape.architecture == "hy_v4":
-        transformer = Transformer(run, model, shape, weights, outputs)
-        stream = hyper_stream(run, model, weights, transformer, chosen, stream)
-    elif shape.architecture == "kimi-k3":
-        transformer = Transformer(run, model, shape, weights, outputs)
-        stream = kimi3_stream(run, model, weights, transformer, chosen, stream)
     else:
-        transformer = Transformer(run, model, shape, weights, outputs)
-        for index in chosen:
-            last = index == shape.n_layers - 1 and shape.architecture not in LATE
-            stream = transformer.layer(index, stream, last=last)
+        transformer = Transformer(run, model, shape, weights, outputs, positions)
+        build = STREAMS.get(shape.architecture, plain_stream)
+        stream = build(run, model, shape, weights, transformer, chosen, stream)
     late = shape.architecture in {"gemma4", *LATE}
     stream = norm(graph, weights, "output_norm", stream) if late else stream
     if stream.shape[1] != extent.outputs:
@@ -90,6 +122,22 @@ def record(
     headless = shape.architecture in HEADLESS
     graph.expand(stream if headless else graph.matmul(max(1, shape.n_vocab), stream))
     return graph
+
+
+def plain_stream(
+    _run: Pass,
+    _model: ModelMetadata,
+    shape: Shape,
+    _weights: Weights,
+    transformer: Transformer,
+    chosen: Iterable[int],
+    stream: GraphTensor,
+) -> GraphTensor:
+    """Return the stream of a model whose layers follow one another."""
+    for index in chosen:
+        last = index == shape.n_layers - 1 and shape.architecture not in LATE
+        stream = transformer.layer(index, stream, last=last)
+    return stream
 
 
 def gemma_stream(

@@ -96,6 +96,10 @@ class Graph:
         """Return the operation that writes `sources` into `cache`."""
         return GraphTensor(cache.shape, (*sources, cache), item=cache.item, origin=cache)
 
+    def update(self, target: GraphTensor, *others: GraphTensor) -> GraphTensor:
+        """Return the operation that changes `target` where it is (`ggml_add_inplace`)."""
+        return GraphTensor(target.shape, (target, *others), item=target.item, origin=target)
+
     def expand(self, tensor: GraphTensor) -> GraphTensor:
         """Append what `tensor` needs and itself, sources from left to right (ggml.c `ggml_visit_parents`).
 

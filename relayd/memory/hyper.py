@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.blocks import Pass, norm
 from relayd.memory.graph import Graph, GraphTensor
+from relayd.memory.shape import Shape
 from relayd.memory.shapes import Weights
 from relayd.memory.transformer import Transformer
 
@@ -80,6 +81,7 @@ class Streams:
 def hyper_stream(
     run: Pass,
     model: ModelMetadata,
+    _shape: Shape,
     weights: Weights,
     transformer: Transformer,
     chosen: Iterable[int],

@@ -73,17 +73,13 @@ def _convolved(run: Pass, dims: KimiDelta, before: GraphTensor, source: GraphTen
     held = graph.view(before, dims.kernel - 1, dims.inner, sequences, dense=False)
     turned = graph.view(graph.matmul(dims.inner, source), tokens, dims.inner, sequences, dense=False)
     joined = graph.make((dims.kernel - 1 + tokens, dims.inner, sequences), held, turned)
-    graph.expand(
-        graph.store(graph.outside(1), graph.view(joined, dims.kernel - 1, dims.inner, dense=False))
-    )
+    graph.expand(graph.store(graph.outside(1), graph.view(joined, dims.kernel - 1, dims.inner, dense=False)))
     return graph.make((dims.inner, tokens, sequences), joined)
 
 
 def _activated(graph: Graph, dims: KimiDelta, source: GraphTensor) -> GraphTensor:
     tokens = source.shape[1] * source.shape[2]
-    return graph.view(
-        graph.change(graph.view(source, dims.inner, tokens)), dims.head, dims.heads, tokens
-    )
+    return graph.view(graph.change(graph.view(source, dims.inner, tokens)), dims.head, dims.heads, tokens)
 
 
 def _decay(graph: Graph, weights: Weights, dims: KimiDelta, source: GraphTensor) -> GraphTensor:

@@ -32,9 +32,7 @@ class EarlierLayers:
             return False
         width, tokens = stream.shape[:2]
         single, kept = self._graph.view(stream, width, 1, tokens), self._kept
-        self._kept = (
-            self._graph.make((width, kept.shape[1] + 1, tokens), kept, single) if kept else single
-        )
+        self._kept = self._graph.make((width, kept.shape[1] + 1, tokens), kept, single) if kept else single
         return True
 
     def mixed(self, stream: GraphTensor) -> GraphTensor:
@@ -54,6 +52,7 @@ class EarlierLayers:
 def kimi3_stream(
     run: Pass,
     model: ModelMetadata,
+    _shape: Shape,
     weights: Weights,
     transformer: Transformer,
     chosen: Iterable[int],

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata
-from relayd.memory.blocks import Pass, linear, norm
 from relayd.memory.architectures import GATE_COPIED, UNROTATED
+from relayd.memory.blocks import Pass, linear, norm
 from relayd.memory.graph import GraphTensor
 from relayd.memory.indexer import Indexer, sparse_mask
 from relayd.memory.shapes import Weights
@@ -104,9 +104,7 @@ def latent_attention(
     return linear(graph, weights, "attn_output", _gated(run, weights, dims, mixed, source))
 
 
-def _gated(
-    run: Pass, weights: Weights, dims: Latent, mixed: GraphTensor, source: GraphTensor
-) -> GraphTensor:
+def _gated(run: Pass, weights: Weights, dims: Latent, mixed: GraphTensor, source: GraphTensor) -> GraphTensor:
     """Return attention's result times a gate from its input, one a head or one an element."""
     graph, tokens = run.graph, source.shape[1]
     if not weights.has("attn_gate.weight"):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
-from relayd.memory.compute import compute_bytes, unknown_compute
+from relayd.memory.compute import compute_bytes, grown_bytes, margin_bytes, unknown_compute
 from relayd.memory.setup import Extent, Setup
 from relayd.memory.shape import Shape, read_shape
 from relayd.memory.weights import CPU, layer_devices, placed_weights
@@ -33,6 +33,9 @@ for relayd: the ledger replaces it by what NVML shows after a load.
 
 PROCESS = Bytes(9 * MIB)
 """What a llama-server takes before it has a model (measured, b11434, CPU build, Pss)."""
+
+MARGIN = "margin, not confirmed"
+"""The name of the term that pads figures which are only roughly right, until the engine confirms them."""
 
 CHECKPOINTS, CHECKPOINT_SPACING = 32, 8192
 """Most states a slot keeps to go back to, and tokens between two (`--ctx-checkpoints` and its spacing)."""
@@ -127,6 +130,7 @@ def predict(
     shape = read_shape(model)
     asked = shape.extent(setup)
     terms = [*_model(model, shape, setup, asked, basis), *beside(shape, setup, asked)]
+    terms += _later(model, shape, setup, asked)
     unknown = [*filter(None, (shape.unknown, unknown_compute(shape)))]
     if projector is not None:
         terms.append(_projector(projector, setup))
@@ -151,6 +155,18 @@ def _model(model: ModelMetadata, shape: Shape, setup: Setup, asked: Extent, basi
     if CPU not in devices:
         host = Bytes(4 * asked.tokens * shape.n_embd)
         yield Term("compute buffer", CPU, host, "embedded tokens; not measured beside GPUs", "compute")
+
+
+def _later(model: ModelMetadata, shape: Shape, setup: Setup, asked: Extent) -> Iterator[Term]:
+    """Yield what buffers take beyond the engine's first answer, and the margin of figures that are rough."""
+    grown, rough = grown_bytes(model, shape, setup, asked), margin_bytes(model, shape, setup, asked)
+    for device in dict.fromkeys(layer_devices(shape, setup)):
+        if grown:
+            source = "the same graph once prompts are as long as the context"
+            yield Term("larger passes", device, grown, source, "beside")
+        if rough:
+            source = "its graph is not derived here: the engine's answer takes the place of this"
+            yield Term(MARGIN, device, rough, source, "beside")
 
 
 def _compute_source(device: str) -> str:

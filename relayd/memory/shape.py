@@ -22,6 +22,7 @@ from relayd.memory.architectures import (
     STATE_WITHOUT_HEADS,
     UNKNOWN_CACHE,
     WINDOWS,
+    WITHOUT_FLASH,
 )
 from relayd.memory.setup import Extent, Setup, extent
 
@@ -68,10 +69,13 @@ class Shape:
         widest_value: Elements of V a token in the widest layer, cached or not.
         heads_k: Size of a key head in full and in sliding layers; 0 where the cached ones differ.
         heads_v: Size of a value head, likewise.
+        key_heads: Every size of a key head in the main pass.
+        value_heads: Every size of a value head there.
         sections: Whether positions have four parts (text, time, height, width).
         keeps_drafts: Whether the main pass uses the blocks after its layers (a router of adapters).
         cached: Whether it has a cache or a state at all.
         causal: Whether a token sees only earlier ones.
+        latent: Whether keys and values are one compressed row (MLA).
         unknown: Why the cache cannot be derived; empty if it can.
     """
 
@@ -86,11 +90,24 @@ class Shape:
     widest_value: int
     heads_k: tuple[int, int]
     heads_v: tuple[int, int]
+    key_heads: frozenset[int]
+    value_heads: frozenset[int]
     sections: bool
     keeps_drafts: bool
     cached: bool
     causal: bool
+    latent: bool
     unknown: str = ""
+
+    @property
+    def same_cache_types(self) -> bool:
+        """Whether keys and values have to be of one type: the values are a part of the keys."""
+        return self.latent or self.architecture == "deepseek4"
+
+    @property
+    def without_flash(self) -> bool:
+        """Whether the engine switches flash attention off by itself."""
+        return self.architecture in WITHOUT_FLASH
 
     def extent(self, setup: Setup) -> Extent:
         """Return how many tokens and cells a setup asks of the model."""
@@ -335,10 +352,13 @@ class _LayerValues:
             ),
             heads_k=(self.agreed(layers, 0, sliding=False), self.agreed(layers, 0, sliding=True)),
             heads_v=(self.agreed(layers, 1, sliding=False), self.agreed(layers, 1, sliding=True)),
+            key_heads=frozenset(self.head_sizes(index)[0] for index in range(self.layers)),
+            value_heads=frozenset(self.head_sizes(index)[1] for index in range(self.layers)),
             sections=self.sections(),
             keeps_drafts=self.router,
             cached=cached,
             causal=self.architecture not in NON_CAUSAL and self.model.whole("attention.causal", 1) > 0,
+            latent=self.latent,
             unknown=UNKNOWN_CACHE.get(self.architecture, ""),
         )
 

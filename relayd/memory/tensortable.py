@@ -294,6 +294,8 @@ def _recurrent(dims: Dimensions, found: Recurrent) -> Iterator[Sized]:
             yield "ssm_beta.weight", (width, found.n_head)
         yield "ssm_norm.weight", (found.d_inner // found.n_head,)
         yield "ssm_out.weight", (found.d_inner, width)
+    elif found.kind == "kda":
+        yield from _kimi_delta(width, found)
     elif found.kind == "mamba2":
         yield "ssm_in.weight", (width, channels + found.d_inner + found.n_head)
         yield "ssm_conv1d.weight", (found.d_conv, channels)
@@ -302,3 +304,16 @@ def _recurrent(dims: Dimensions, found: Recurrent) -> Iterator[Sized]:
         if dims.architecture != "falcon-h1":
             yield "ssm_norm.weight", (found.d_inner // found.n_group, found.n_group)
         yield "ssm_out.weight", (found.d_inner, width)
+
+
+def _kimi_delta(width: int, found: Recurrent) -> Iterator[Sized]:
+    inner = found.n_head * found.head_dim
+    for part in "qkv":
+        yield f"attn_{part}.weight", (width, inner)
+        yield f"ssm_conv1d_{part}.weight", (found.d_conv, 1, inner)
+    for part in "fg":
+        yield f"ssm_{part}_a.weight", (width, found.head_dim)
+        yield f"ssm_{part}_b.weight", (found.head_dim, inner)
+    yield from (("ssm_beta.weight", (width, found.n_head)), ("ssm_a", (1, found.n_head)))
+    yield from (("ssm_dt.bias", (inner,)), ("ssm_norm.weight", (found.head_dim,)))
+    yield "attn_output.weight", (inner, width)

@@ -15,6 +15,7 @@ from relayd.memory.architectures import (
     WINDOW_ROTATED,
 )
 from relayd.memory.blocks import ExpertRouting, Heads, Pass, attention, feed_forward, linear, mixture, norm
+from relayd.memory.blocksparse import BlockSparse
 from relayd.memory.graph import GraphTensor
 from relayd.memory.indexer import Indexer
 from relayd.memory.kda import kimi_delta, kimi_delta_of
@@ -36,10 +37,17 @@ class Transformer:
         shape: Its shape.
         weights: All of its weights.
         outputs: Which tokens go on to the head; an input of the pass.
+        positions: Positions that a cache of blocks holds by then.
     """
 
     def __init__(
-        self, run: Pass, model: ModelMetadata, shape: Shape, weights: Weights, outputs: GraphTensor
+        self,
+        run: Pass,
+        model: ModelMetadata,
+        shape: Shape,
+        weights: Weights,
+        outputs: GraphTensor,
+        positions: int,
     ) -> None:
         self._run = run
         self._graph = run.graph
@@ -50,6 +58,8 @@ class Transformer:
         self._entered = outputs
         indexed = shape.architecture in LATENT_INDEXED and model.whole("attention.indexer.top_k")
         self._indexer = Indexer(run, model) if indexed else None
+        blocks = shape.architecture == "minimax-m3" and BlockSparse.works(run)
+        self._blocks = BlockSparse(run, model, positions) if blocks else None
 
     def layer(self, index: int, stream: GraphTensor, *, last: bool) -> GraphTensor:
         """Return the stream after layer `index`; after the last one only tokens with an output remain."""
@@ -142,6 +152,8 @@ class Transformer:
             return latent_attention(run, block, dims, normed, indexer)
         if not block.has("attn_output.weight"):
             return self.fed(block, index, normed)
+        if self._blocks and not self._blocks.leads(index):
+            return self._blocks.attention(run, block, heads_of(self._model, self._shape, index), normed)
         own = kept.key > 0 or not self._shape.cached
         mixed = attention(run, block, heads_of(self._model, self._shape, index), normed, own=own)
         if not kept.state:

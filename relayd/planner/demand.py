@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata, Tensor
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
-from relayd.memory.compute import compute_bytes, unknown_compute
+from relayd.memory.compute import compute_bytes, grown_bytes, margin_bytes, unknown_compute
 from relayd.memory.predict import CUDA_OVERHEAD, beside
 from relayd.memory.setup import Extent, Setup
 from relayd.memory.shape import Layer, Shape, read_shape
@@ -287,7 +287,8 @@ class Demand:
     def _compute(self, setup: Setup, asked: Extent) -> Bytes:
         key = (asked, setup.type_k, setup.type_v, setup.flash_attention)
         if key not in self._computed:
-            self._computed[key] = compute_bytes(self.model, self.shape, setup, asked)
+            parts = (compute_bytes, grown_bytes, margin_bytes)
+            self._computed[key] = Bytes(sum(part(self.model, self.shape, setup, asked) for part in parts))
         return self._computed[key]
 
     def _head_lump(self) -> WeightGroup:

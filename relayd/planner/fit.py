@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import product
 
 from relayd.config.schema import Allocation
+from relayd.memory.refused import workable
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
@@ -199,7 +200,8 @@ class _Search:
         for shape in shapes(replace(self.aim, slots=slots), demand.shape.context_trained):
             count, context, _ = shape
             for kinds in cache_types(self.fixed, demand.shape):
-                setup = self._setup(shape, kinds, BATCH_ON_CPU if place is Place.CPU else BATCH)
+                batch = BATCH_ON_CPU if place is Place.CPU else BATCH
+                setup = workable(demand.shape, self._setup(shape, kinds, batch))
                 what = f"{named(form)} with {count} x {context} tokens, {kinds[0]} cache"
                 match place:
                     case Place.ONE_GPU:
@@ -241,7 +243,8 @@ class _Search:
 
     def _split(self, demand: Demand, shape: Shape) -> Iterator[Attempt]:
         for kinds, rooms in product(cache_types(self.fixed, demand.shape), self._groups()):
-            if found := self._shared(demand, self._setup(shape, kinds), rooms):
+            setup = workable(demand.shape, self._setup(shape, kinds))
+            if found := self._shared(demand, setup, rooms):
                 yield self._checked(demand, found, "")
 
     def _groups(self) -> Iterator[tuple[Room, ...]]:

@@ -6,6 +6,8 @@ from dataclasses import replace
 import msgspec
 
 from relayd.config.schema import Allocation
+from relayd.errors import ModelFileError
+from relayd.memory.refused import refused_cache
 from relayd.memory.shape import Shape
 from relayd.planner.budget import Budget
 from relayd.planner.demand import Demand
@@ -13,10 +15,6 @@ from relayd.planner.placement import Place
 
 CACHE_LADDER = ("f16", "q8_0")
 """Types of the cache: q8_0 costs almost nothing (KLD 0.001), coarser ones only who asks for them."""
-
-
-BLOCK = 32
-"""Values that share a scale in 8 bits (ggml's Q8_0)."""
 
 
 def reachable(budget: Budget, fixed: Allocation) -> Budget:
@@ -64,14 +62,22 @@ def followed(fixed: Allocation, budget: Budget, *, has_experts: bool) -> Allocat
 def cache_types(fixed: Allocation, shape: Shape) -> list[tuple[str, str]]:
     """Return the types of keys and values to try, the best first.
 
-    Without flash attention values stay in 16 bits, and heads that are not a multiple of a block of 8 bits
-    leave both so: the engine takes no others.
+    Those that the engine refuses for the model are left out: heads that are not whole blocks, values of 8
+    bits without flash attention, two types for a row that keys and values share.
+
+    Raises:
+        ModelFileError: The operator has decided for types that the engine refuses.
     """
-    plain = fixed.flash_attention is False
-    whole = all(size % BLOCK == 0 for size in (*shape.heads_k, *shape.heads_v))
-    ladder = [(kind, "f16" if plain else kind) for kind in (CACHE_LADDER if whole else CACHE_LADDER[:1])]
+    flash = fixed.flash_attention is not False and not shape.without_flash
+    ladder = [(kind, kind if flash else "f16") for kind in CACHE_LADDER]
     given = [(fixed.cache_type_k or kind_k, fixed.cache_type_v or kind_v) for kind_k, kind_v in ladder]
-    return list(dict.fromkeys(given))
+    refusals = {pair: refused_cache(shape, *pair, flash_attention=flash) for pair in given}
+    if taken := [pair for pair, reason in refusals.items() if not reason]:
+        return taken
+    raise ModelFileError(
+        f"{shape.architecture} cannot have the cache types of its line: {refusals[given[0]]}",
+        remedy="Take cache_type_k and cache_type_v out of [model.placement], or make both f16.",
+    )
 
 
 def may_be(place: Place, fixed: Allocation, build: Callable[[], Demand]) -> bool:

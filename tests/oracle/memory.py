@@ -10,16 +10,18 @@ architecture. Prints how many cases agree to the MiB, the worst errors, and ever
 import argparse
 import itertools
 import os
+import platform
 import random
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from relayd.catalog import Folders, load_catalog, shipped_folder
 from relayd.engine.memory import Row, breakdown, probe_flags
@@ -27,16 +29,30 @@ from relayd.errors import EngineError, ModelFileError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
 from relayd.gguf.writer import write_sparse
+from relayd.hardware import probe
 from relayd.memory.predict import predict
+from relayd.memory.refused import refused_by_engine
 from relayd.memory.setup import Setup
+from relayd.memory.shape import read_shape
 from relayd.memory.synthetic import header
+from relayd.memory.weights import repacked_types
 from relayd.units import MIB
 
+REPACKED = repacked_types(platform.machine(), probe().cpu.flags)
 CONTEXTS = (4096, 8193, 32768, 131072)
-SLOTS = (0, 1, 4)
+SLOTS = (0, 1, 3, 4, 8)
 MICRO_BATCHES = (512, 2048)
-CACHES = (("f16", True), ("q8_0", True), ("q4_0", True), ("f16", False))
-"""Type of keys and values, with flash attention or without; quantized values need it."""
+CACHES = (
+    ("f16", "f16", True), ("q8_0", "q8_0", True), ("q4_0", "q4_0", True), ("f16", "f16", False),
+    ("q8_0", "f16", True), ("f16", "q8_0", True), ("q8_0", "f16", False),
+)  # fmt: skip
+"""Types of keys and values, with flash attention or without; quantized values need it."""
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {}, "unified": {"unified": True}, "full windows": {"window_full": True},
+    "small batch": {"batch": 256}, "repacked": {"repacked": REPACKED}, "embeddings": {"embeddings": True},
+}  # fmt: skip
+"""What else a setup may ask for, one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +67,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What both sides say to a case, in whole MiB; `rows` is empty where the engine refuses."""
+    """What both sides say to a case, in whole MiB: weights, cache, buffers, weights in another order.
+
+    `said` is None where the engine refuses, and `refused` where relayd expects that.
+    """
 
     case: Case
-    predicted: tuple[int, int, int]
+    predicted: tuple[int, int, int, int]
     closed_form: bool
-    said: tuple[int, int, int] | None
+    said: tuple[int, int, int, int] | None
     refusal: str
+    refused: str
     predict_seconds: float
     probe_seconds: float
 
@@ -76,6 +96,7 @@ class Tally:
     compute: int = 0
     worst_dense: int = 0
     worst_moe: float = 0.0
+    short: int = 0
     misses: Counter[str] = field(default_factory=Counter)
 
     def add(self, answer: Answer) -> None:
@@ -83,32 +104,34 @@ class Tally:
         if said is None:
             return
         self.cases += 1
-        self.model += answer.predicted[0] == said[0]
+        self.model += answer.predicted[::3] == said[::3]
         self.context += answer.predicted[1] == said[1]
         self.compute += answer.predicted[2] == said[2]
         error = abs(answer.predicted[2] - said[2])
+        self.short = min(self.short, sum(answer.predicted) - sum(said))
         if answer.is_moe:
             self.worst_moe = max(self.worst_moe, error / max(1, said[2]))
         else:
             self.worst_dense = max(self.worst_dense, error)
-        if answer.predicted[:2] != said[:2]:
+        if answer.predicted[:2] != said[:2] or answer.predicted[3] != said[3]:
             self.misses[f"{answer.case.name}: model or context"] += 1
-        if error > (0.15 * said[2] if answer.is_moe else 2):
-            self.misses[f"{answer.case.name}: compute"] += 1
+        if error:
+            self.misses[f"{answer.case.name}: compute, {answer.predicted[2] - said[2]:+d} MiB"] += 1
 
 
 def setups() -> Iterator[Setup]:
     """Yield the whole matrix."""
-    for context, slots, micro_batch, (cache, flash) in itertools.product(
-        CONTEXTS, SLOTS, MICRO_BATCHES, CACHES
+    for context, slots, micro_batch, (key, value, flash), more in itertools.product(
+        CONTEXTS, SLOTS, MICRO_BATCHES, CACHES, VARIANTS.values()
     ):
         yield Setup(
             context=context,
             slots=slots,
             micro_batch=micro_batch,
-            type_k=cache,
-            type_v=cache,
+            type_k=key,
+            type_v=value,
             flash_attention=flash,
+            **more,
         )
 
 
@@ -147,16 +170,19 @@ def ask(case: Case, engine: Path) -> Answer:
     except EngineError as error:
         refusal = error.message
     host = next((row for row in rows if row.kind == "host"), None)
+    repacked = sum(row.model for row in rows if row.name == "CPU_REPACK")
     return Answer(
         case,
         (
             prediction.part("cpu", "model") // MIB,
             prediction.part("cpu", "context") // MIB,
             prediction.part("cpu", "compute") // MIB,
+            prediction.part("cpu", "model", repacked=True) // MIB,
         ),
         prediction.closed_form,
-        (host.model, host.context, host.compute) if host else None,
+        (host.model, host.context, host.compute, repacked) if host else None,
         refusal,
+        refused_by_engine(read_shape(case.model), case.setup),
         predicted - started,
         time.perf_counter() - predicted,
     )
@@ -169,17 +195,23 @@ def report(group: str, answers: list[Answer]) -> None:
         tally.add(answer)
     names = {answer.case.name for answer in answers}
     architectures = {answer.case.model.architecture for answer in answers}
-    refused = Counter(answer.case.name for answer in answers if answer.said is None)
+    refused = Counter(answer.case.name for answer in answers if answer.said is None and not answer.refused)
+    expected = sum(answer.said is None and bool(answer.refused) for answer in answers)
+    wrongly = Counter(answer.case.name for answer in answers if answer.said and answer.refused)
     print(f"\n{group}: {len(names)} models, {len(architectures)} architectures, {tally.cases} cases")
     print(f"  model rows exact    {tally.model}")
     print(f"  context rows exact  {tally.context}")
     print(f"  compute rows exact  {tally.compute}")
+    print(f"  furthest short of the engine {-tally.short} MiB")
     print(f"  worst compute error {tally.worst_dense} MiB dense, {tally.worst_moe:.1%} MoE")
     for miss, count in sorted(tally.misses.items()):
         print(f"  MISS {miss}, {count} cases")
+    print(f"  refused by the engine as expected: {expected}")
+    for name, count in sorted(wrongly.items()):
+        print(f"  NOT refused by the engine: {name}, {count} cases")
     for name, count in sorted(refused.items()):
         why = next(one.refusal for one in answers if one.case.name == name and one.refusal)
-        print(f"  refused by the engine: {name}, {count} cases ({why[:150]})")
+        print(f"  MISS refused by the engine: {name}, {count} cases ({why[:150]})")
 
 
 def times(answers: list[Answer]) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from relayd.config.schema import Allocation
+from relayd.errors import ModelFileError
 from relayd.planner.fit import fit
 from relayd.planner.fixed import cache_types
 from relayd.planner.placement import Aim, NoPlace, Place, Placement, allocation, setup_of
@@ -80,10 +81,18 @@ def test_types_of_the_cache_are_kept(fixed: Allocation, types: tuple[str, str]) 
 
 def test_heads_that_8_bits_cannot_hold_keep_a_cache_of_16() -> None:
     shape = forms("qwen3-8b")[0].build().shape
-    odd = replace(shape, heads_k=(80, 80))
+    odd = replace(shape, key_heads=frozenset({80}))
 
     assert [("f16", "f16"), ("q8_0", "q8_0")] == cache_types(Allocation(), shape)
     assert [("f16", "f16")] == cache_types(Allocation(), odd)
+
+
+def test_keys_and_values_of_one_row_have_one_type() -> None:
+    shape = forms("deepseek-coder-v2-lite-instruct")[0].build().shape
+
+    assert [("q8_0", "q8_0")] == cache_types(Allocation(cache_type_k="q8_0"), shape)
+    with pytest.raises(ModelFileError, match="differ, and share one row"):
+        cache_types(Allocation(cache_type_k="q8_0", cache_type_v="f16"), shape)
 
 
 def test_batches_and_a_shared_cache_are_kept() -> None:
