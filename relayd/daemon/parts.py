@@ -26,8 +26,10 @@ from relayd.daemon.sight import MemorySight
 from relayd.daemon.totals import Totals
 from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
+from relayd.endpoint import Endpoint
+from relayd.engine import batch_tokens
 from relayd.planner import Changes, compare
-from relayd.router import ENDING, STOPPED, Dispatcher, Pools
+from relayd.router import ENDING, STOPPED, Dispatcher, Pools, inferred_batch
 from relayd.scheduler import MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
@@ -129,7 +131,13 @@ def assemble(desired: DesiredState) -> DaemonParts:
     def pid_of(replica: str) -> int | None:
         return fleet.pid(replica)
 
-    scheduler, pools = Scheduler(depth=1), Pools(on_owed=suspect)
+    def infer_batch(endpoint: Endpoint) -> float:
+        specs = {planned.name: planned.spec for planned in fleet.plan}
+        if (spec := specs.get(endpoint.replica)) is None:
+            return 0.0
+        return inferred_batch(doors.exchanges.newest(), endpoint, batch_tokens(spec))
+
+    scheduler, pools = Scheduler(depth=1), Pools(on_owed=suspect, infer_batch=infer_batch)
     scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
     dispatcher = Dispatcher(

@@ -1,6 +1,7 @@
 """llama-server binaries: finding, installing, their features and flags."""
 
 from relayd.engine.argv import Features, command
+from relayd.engine.commandline import batch_tokens
 from relayd.engine.environment import environment
 from relayd.engine.features import read_features
 from relayd.engine.find import Engine, find_engine
@@ -16,6 +17,7 @@ __all__ = [
     "Host",
     "Installed",
     "Installer",
+    "batch_tokens",
     "check_extra_args",
     "command",
     "ensure",

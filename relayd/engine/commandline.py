@@ -9,6 +9,7 @@ from relayd.config.schema import Allocation
 from relayd.engine.differences import flags_of
 from relayd.engine.reserved import canonical
 from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
+from relayd.planner.plan import ReplicaSpec
 
 _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "context": ("--ctx-size", "-c"),
@@ -104,6 +105,12 @@ def batch_of(command: Sequence[str]) -> int:
         return int(_value(command, "batch") or _BATCH)
     except ValueError:  # the engine refuses it
         return _BATCH
+
+
+def batch_tokens(spec: ReplicaSpec) -> int:
+    """Return how many tokens of a prompt a replica decodes at once."""
+    planned = () if spec.placement.batch is None else ("--batch-size", str(spec.placement.batch))
+    return batch_of((*planned, *spec.extra_args))
 
 
 def draft_of(command: Sequence[str]) -> str | None:

@@ -15,6 +15,7 @@ from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.ollamamembers import OLLAMA, OPTIONS
 from relayd.router.pool import Pools
+from relayd.router.prefill import inferred_batch
 from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
@@ -63,6 +64,7 @@ __all__ = [
     "become_task",
     "changed",
     "fingerprint",
+    "inferred_batch",
     "judge",
     "open_body",
     "peek",

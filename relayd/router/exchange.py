@@ -1,7 +1,7 @@
 """Who makes the `Exchange` of a request, once, and who reads it (request log, metrics, limits)?"""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -44,6 +44,10 @@ class Exchanges:
     def recent(self) -> tuple[Exchange, ...]:
         """Return the last exchanges, the oldest first."""
         return tuple(self._recent)
+
+    def newest(self) -> Iterator[Exchange]:
+        """Yield the last exchanges, the newest first."""
+        return reversed(self._recent)
 
     def begin(self, request_id: str, path: str, key: str = "") -> "ExchangeRecord":
         """Return the record of a request that has arrived; leaving its `with` block ends it."""

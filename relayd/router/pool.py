@@ -45,6 +45,8 @@ class Pools:
         owed_seconds: How long a replica may owe the end of a request that was left, while none of its
             connections gets a byte.
         on_owed: Called with the name of one that owes it for longer, again and again until it ends it.
+        infer_batch: Returns how many seconds a replica takes for a batch of a prompt, where no prompt has
+            shown it yet; 0 when it is not known.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Pools:
         silence_seconds: float = 120,
         owed_seconds: float = 10,
         on_owed: Callable[[str], None] = lambda _: None,
+        infer_batch: Callable[[Endpoint], float] = lambda _: 0.0,
     ) -> None:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
@@ -66,6 +69,7 @@ class Pools:
         self._with_idle: set[ReplicaPool] = set()
         self._owed_seconds = owed_seconds
         self._on_owed = on_owed
+        self._infer_batch = infer_batch
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -185,10 +189,18 @@ class Pools:
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
         """Count the slot as free; where a prompt was being read, once the engine is done with its batch."""
         self._left.pop(upstream).cancel()
-        if upstream.is_in_prefill and (seconds := upstream.pool.batch_seconds):
-            asyncio.get_running_loop().call_later(seconds, release)
+        if upstream.is_in_prefill:
+            asyncio.get_running_loop().call_later(self._batch_under_way(upstream), release)
         else:
             release()
+
+    def _batch_under_way(self, upstream: Upstream) -> float:
+        """Return how long the batch may take at most in which a prompt was left (seconds).
+
+        Where nothing has shown it, as long as it has taken so far.
+        """
+        known = upstream.pool.batch_seconds or self._infer_batch(upstream.pool.endpoint)
+        return known or asyncio.get_running_loop().time() - upstream.last_byte_at
 
     def retire(self, endpoint: Endpoint) -> None:
         """Close the idle connections of an incarnation that gets no more requests."""
@@ -200,7 +212,7 @@ class Pools:
 
     def batch_seconds(self, endpoint: Endpoint) -> float:
         """Return how long a replica takes for a batch of a prompt; 0 when that is not known yet."""
-        return self._pool_of(endpoint).batch_seconds
+        return self._pool_of(endpoint).batch_seconds or self._infer_batch(endpoint)
 
     def owes(self, replica: str) -> bool:
         """Return whether a replica owes the end of a request that was left; reading counters delays it."""

@@ -5,14 +5,27 @@ none of them, and its answer begins with the first chunk of another kind.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
+from statistics import median
 
 import msgspec
 
+from relayd.endpoint import Endpoint
 from relayd.router.framing import CHUNK_SIZE
+from relayd.scheduler.exchange import Exchange
 
 _PROGRESS = re.compile(rb'"prompt_progress":\{"total":(\d+),"cache":(\d+),"processed":(\d+),"time_ms":(\d+)')
 """The engine's own form (`result_prompt_progress::to_json`); in a text its quotes would be escaped."""
+
+_TELLING_TOKENS = 32
+"""Tokens of a prompt from whose time a batch's is inferred: with fewer, overheads count most."""
+
+_TELLING_ANSWERS = 8
+"""The last answers of an incarnation that are looked at."""
+
+_LONGEST_INFERRED = 10.0
+"""Seconds at most: a short prompt that waited behind others looks far slower than it is."""
 
 
 class PromptProgress(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +91,25 @@ class Prefill:
         return b""
 
     def _note(self, progress: PromptProgress) -> None:
-        if self.last is not None:
+        """Take note of a batch that has ended; the last one of a prompt may be a small one."""
+        if self.last is not None and progress.processed < progress.total:
             self._on_batch((progress.ms - self.last.ms) / 1000)
         self.last = progress
+
+
+def inferred_batch(exchanges: Iterable[Exchange], endpoint: Endpoint, batch_tokens: int) -> float:
+    """Return how many seconds an incarnation takes for a batch, by the timings of its last answers.
+
+    For one that has read no prompt of several batches yet. 0 where its answers show nothing either.
+
+    Args:
+        exchanges: The last requests, the newest first.
+        endpoint: Which incarnation.
+        batch_tokens: How many tokens a batch holds (`--batch-size`).
+    """
+    life = endpoint.replica, endpoint.incarnation
+    usages = (one.usage for one in exchanges if one.usage and (one.replica, one.incarnation) == life)
+    read = ((one.prompt_tokens - one.cached_tokens, one.prompt_ms) for one in usages)
+    telling = (ms / tokens / 1000 for tokens, ms in read if tokens >= _TELLING_TOKENS and ms)
+    found = tuple(islice(telling, _TELLING_ANSWERS))
+    return min(batch_tokens * median(found), _LONGEST_INFERRED) if found else 0.0

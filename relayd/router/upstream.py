@@ -204,8 +204,8 @@ class Upstream(asyncio.Protocol):
 
     @property
     def is_in_prefill(self) -> bool:
-        """Whether nothing but the progress of its prompt has come."""
-        return self._prefill is not None and not self._prefill.is_over
+        """Whether a stream has begun of which nothing but the progress of its prompt has come."""
+        return self._framing is not None and self._enough == 1
 
     @property
     def is_unfinished(self) -> bool:
@@ -340,7 +340,7 @@ class Upstream(asyncio.Protocol):
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
-        if self._on_end is None and data and (data := self._without_progress(data)):
+        if data and (data := self._without_progress(data)) and self._on_end is None:
             self._held.append(data)
             self._enough -= len(data)
             if self._enough <= 0:

@@ -8,7 +8,7 @@ are left while they are queued, wait for a load, are in prefill, or in decode, e
 
 A row counts from the client's close to the moment at which relayd counts the slot as free. Orphan seconds
 are those in which an engine still worked on a request after that, by its own log. The batch is what was
-learned of the engine's progress. Exits 1 if a counter is not back at zero. Needs a llama-server.
+learned of the engine's progress and timings. Exits 1 if a counter is not back at zero. Needs a llama-server.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from relayd.daemon.actor import Actor, Executors
 from relayd.endpoint import Endpoint, UnixAddress
 from relayd.engine import ensure
 from relayd.folders import cache_dir
-from relayd.router import Dispatcher, Exchanges, Pools, Proxy
+from relayd.router import Dispatcher, Exchanges, Pools, Proxy, inferred_batch
 from relayd.scheduler import Abandoned, Arrived, Dispatch, Event, Expected, Finished, Ready, Scheduler
 from relayd.secret import Secret
 from relayd.units import mib
@@ -204,12 +204,13 @@ async def serving(found: list[Engine]) -> AsyncIterator[DataPath]:
         dispatcher.on_answer(effect)
 
     actor.start(Executors(placed, dispatcher.on_answer, lambda _: None))
-    pools = Pools()
+    exchanges = Exchanges(clock)
+    pools = Pools(infer_batch=lambda one: inferred_batch(exchanges.newest(), one, BATCH))
     proxy = Proxy(pools, write_stall_seconds=60, on_fault=lambda *fault: print("fault:", *fault))
     for one in found:
         post(Ready(one.name, WARM, SLOTS, one.endpoint))
     post(Expected(f"{COLD}#0", COLD))
-    inference = Inference(Models(), dispatcher, proxy, Exchanges(clock), max_body=mib(16), body_seconds=30)
+    inference = Inference(Models(), dispatcher, proxy, exchanges, max_body=mib(16), body_seconds=30)
     door = Door(
         openai_routes(inference),
         make_policy("127.0.0.1", keyed=False),

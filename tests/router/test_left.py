@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from relayd.endpoint import Endpoint
 from relayd.router import Call, Pools
 from tests.fakes.replica import (
     DONE,
@@ -18,6 +19,7 @@ from tests.fakes.replica import (
     json_answer,
 )
 from tests.router.front import STREAM, Front, Opener, body, post
+from tests.router.test_prefill import progress
 
 pytestmark = [pytest.mark.fake, pytest.mark.usefixtures("runner")]
 
@@ -148,3 +150,69 @@ async def test_what_ended_with_its_connection_holds_no_slot(front: Opener) -> No
     async with front([act(then=Then.CLOSE)], [GOOD]) as here:
         assert b'{"ok":true}' == body(await here.ask(post()))
         assert [] == here.places.held
+
+
+async def until_answered(pools: Pools) -> None:
+    """Return when a replica has begun to answer a request."""
+    while not any(one.answered for pool in pools._pools.values() for one in pool.every):
+        await asyncio.sleep(0)
+
+
+async def test_a_prompt_that_was_left_keeps_its_slot_for_one_batch_behind_the_end() -> None:
+    freed, inferred = asyncio.Event(), list[str]()
+
+    def infer(one: Endpoint) -> float:
+        inferred.append(one.replica)
+        return 0.01
+
+    async with fake_replica(None, act(SSE_HEAD, then=Then.HANG)) as replica:
+        replica.works_on = True
+        pools = Pools(infer_batch=infer)
+        call = Call("/v1/completions", b"{}", stream=True)
+        asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
+        await replica.asked.wait()
+        await until_answered(pools)
+        asking.cancel()
+        await replica.cancelled.wait()
+        replica.finish()
+        await freed.wait()
+
+        assert ["fake#0"] == inferred
+        pools.close()
+
+
+async def test_an_answer_that_was_left_in_the_middle_keeps_its_slot_no_longer_than_its_replica() -> None:
+    freed = asyncio.Event()
+    async with fake_replica(None, act(SSE_HEAD + chunk(event(1)), then=Then.HANG)) as replica:
+        replica.works_on = True
+        pools = Pools(infer_batch=lambda _: 1e9)
+        call = Call("/v1/completions", b"{}", stream=True)
+        upstream = await pools.ask(replica.endpoint, call, lambda: freed.set)
+        pools.give_back(upstream, lambda: freed.set)
+        await replica.cancelled.wait()
+        replica.finish()
+
+        await freed.wait()
+        pools.close()
+
+
+async def test_the_batch_in_which_a_prompt_was_left_still_shows_how_long_it_takes() -> None:
+    more, freed = asyncio.Event(), asyncio.Event()
+    parts = (SSE_HEAD + progress(0, 0), more, progress(512, 50))
+    async with fake_replica(None, act(*parts, then=Then.HANG)) as replica:
+        replica.works_on = True
+        pools = Pools()
+        call = Call("/v1/completions", b"{}", stream=True, hides_progress=True)
+        asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
+        await replica.asked.wait()
+        await until_answered(pools)
+        asking.cancel()
+        await replica.cancelled.wait()
+        more.set()
+        while not pools.batch_seconds(replica.endpoint):
+            await asyncio.sleep(0)
+        replica.finish()
+        await freed.wait()
+
+        assert 0.05 == pools.batch_seconds(replica.endpoint)
+        pools.close()
