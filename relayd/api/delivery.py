@@ -12,7 +12,7 @@ from relayd.errors import (
     UnavailableError,
     UpstreamError,
 )
-from relayd.router import Call, Dialect, Recipient
+from relayd.router import Call, Dialect, ExchangeRecord, Problem, Recipient
 
 _FALLS_BACK = (QueueFullError, QueueTimeoutError, ReplicaStoppedError, UnavailableError, UpstreamError)
 """Why another model may carry out a request: what its client did wrong is wrong everywhere, and one that
@@ -39,5 +39,12 @@ class Delivery(Struct, frozen=True):
     use: KeyUse = FREE_USE
 
     def may_go_on(self, error: RequestError) -> bool:
-        """Return whether another model may answer after one refused with `error`."""
-        return isinstance(error, _FALLS_BACK) and not self.client.sent_bytes
+        """Return whether another model may answer after one refused with `error`: comments do not matter."""
+        return isinstance(error, _FALLS_BACK)
+
+    def end(self, error: RequestError, record: ExchangeRecord) -> None:
+        """End an answer of which only comments are out."""
+        if record.exchange is None:
+            record.refused(Problem.of(error))
+        self.client.write(self.dialect.error_event(Problem.of(error)))
+        self.client.close()

@@ -179,7 +179,12 @@ class Inference:
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
                     delivery = Delivery(request, client, context, call, spoken, use)
-                    await self.carry(delivery, record, model, width)
+                    try:
+                        await self.carry(delivery, record, model, width)
+                    except RequestError as error:
+                        if not client.sent_bytes:
+                            raise
+                        delivery.end(error, record)
             finally:
                 hold.release()
 
@@ -200,9 +205,7 @@ class Inference:
         ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
         if delivery.use.needs_turn:
             record.ask = ask
-            if (client := await self._turn(delivery, record, deadline)) is None:
-                return
-            delivery = replace(delivery, client=client)
+            await self._turn(delivery, record, deadline)
         try:
             await self._try(delivery, record, ask, limits)
         except RequestError as error:
@@ -210,21 +213,18 @@ class Inference:
                 raise
             await self._fall_back(model.served_by[1:], delivery, ask, limits)
 
-    async def _turn(
-        self, delivery: Delivery, record: ExchangeRecord, deadline: float | None
-    ) -> Recipient | None:
-        """Wait for the turn of a request among those of its key, and return who is answered.
+    async def _turn(self, delivery: Delivery, record: ExchangeRecord, deadline: float | None) -> None:
+        """Wait for the turn of a request among those of its key.
 
         Raises:
             RequestError: Its key has too many requests, or the wait was too long.
         """
-        client, use, dialect = delivery.client, delivery.use, delivery.dialect
-        turn = use.turn(deadline)
+        turn = delivery.use.turn(deadline)
         if (comments := self._comments_for(delivery)) is None:
             await turn
-            return client
-        headers = delivery.context.headers
-        return await comments.wait_for(turn, client, record, dialect, headers, use.progress)
+            return
+        answering = delivery.client, delivery.dialect, delivery.context.headers
+        await comments.wait_for(turn, answering, record, delivery.use.progress)
 
     async def _fall_back(
         self, names: Sequence[str], delivery: Delivery, ask: Ask, limits: TimeLimits

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypedDict
@@ -29,8 +29,8 @@ from relayd.desired.state import DesiredState
 from relayd.endpoint import Endpoint
 from relayd.engine import batch_tokens
 from relayd.planner import Changes, compare
-from relayd.router import ENDING, STOPPED, Dispatcher, Pools, inferred_batch
-from relayd.scheduler import MemoryPolicy, Scheduler
+from relayd.router import ENDING, STOPPED, Dispatcher, Exchanges, Pools, inferred_batch
+from relayd.scheduler import Event, MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
 from relayd.store import Pins
@@ -80,6 +80,7 @@ class DaemonParts:
         self.dispatcher.configure(
             max_wait_seconds=_longest_wait(config),
             suspect_seconds=config.server.first_byte_suspect_seconds,
+            head_hold_seconds=config.server.head_hold_seconds,
         )
         self.fleet.configure(_settings(config))
         self.grants.configure(desired.budget)
@@ -131,21 +132,14 @@ def assemble(desired: DesiredState) -> DaemonParts:
     def pid_of(replica: str) -> int | None:
         return fleet.pid(replica)
 
-    def infer_batch(endpoint: Endpoint) -> float:
-        specs = {planned.name: planned.spec for planned in fleet.plan}
-        if (spec := specs.get(endpoint.replica)) is None:
-            return 0.0
-        return inferred_batch(doors.exchanges.newest(), endpoint, batch_tokens(spec))
-
-    scheduler, pools = Scheduler(depth=1), Pools(on_owed=suspect, infer_batch=infer_batch)
+    scheduler, pools = (
+        Scheduler(depth=1),
+        Pools(on_owed=suspect, infer_batch=lambda endpoint: _infer_batch(endpoint, fleet, doors.exchanges)),
+    )
     scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
-    dispatcher = Dispatcher(
-        actor.post,
-        clock,
-        max_wait_seconds=_longest_wait(config),
-        suspect_seconds=config.server.first_byte_suspect_seconds,
-        on_starved=lambda replica: fleet.renew(replica, "an allocation of it failed"),
+    dispatcher = _dispatcher(
+        config, actor.post, clock, lambda replica: fleet.renew(replica, "an allocation of it failed")
     )
     bridge = _bridge(actor, pools, dispatcher, scheduler, config)
     grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
@@ -192,6 +186,26 @@ def assemble(desired: DesiredState) -> DaemonParts:
 def _entrance(keys: KeyBook, clock: Clock) -> Entrance:
     """Return the dashboard's way in, which opens no session before it has what signs them."""
     return Entrance(keys.keyring, Sessions(keys.holder, clock), Links(clock), keys.lend_to_page)
+
+
+def _dispatcher(
+    config: Config, post: Callable[[Event], None], clock: Clock, on_starved: Callable[[str], None]
+) -> Dispatcher:
+    return Dispatcher(
+        post,
+        clock,
+        max_wait_seconds=_longest_wait(config),
+        suspect_seconds=config.server.first_byte_suspect_seconds,
+        head_hold_seconds=config.server.head_hold_seconds,
+        on_starved=on_starved,
+    )
+
+
+def _infer_batch(endpoint: Endpoint, fleet: Fleet, exchanges: Exchanges) -> float:
+    """Return how many seconds a replica takes for a batch of a prompt, by its last answers; 0 if unknown."""
+    specs = {planned.name: planned.spec for planned in fleet.plan}
+    spec = specs.get(endpoint.replica)
+    return inferred_batch(exchanges.newest(), endpoint, batch_tokens(spec)) if spec else 0.0
 
 
 def _request_log(desired: DesiredState, clock: Clock) -> RequestLog:

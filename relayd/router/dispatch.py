@@ -1,6 +1,5 @@
 """Who asks the scheduler for slots, and who gets its answers (dispatcher)?"""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Protocol
@@ -16,10 +15,10 @@ from relayd.errors import (
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
 from relayd.router.lease import Lease
+from relayd.router.longwaits import LongWaits
 from relayd.router.suspects import Suspects
 from relayd.scheduler import (
     Abandoned,
-    Answering,
     Arrived,
     Ask,
     Cleared,
@@ -29,7 +28,6 @@ from relayd.scheduler import (
     Finished,
     Inherited,
     Move,
-    Overdue,
     Refuse,
     Ticket,
 )
@@ -77,6 +75,7 @@ class Dispatcher:
         clock: Gives tickets their deadline.
         max_wait_seconds: How long a request may wait for a slot; None is without limit.
         suspect_seconds: How long a replica may owe the first byte of an answer before others are preferred.
+        head_hold_seconds: How long the head of a stream is held back; 0 holds it until its answer begins.
         on_starved: Called with the name of a replica in which an allocation has failed.
 
     Attributes:
@@ -91,14 +90,19 @@ class Dispatcher:
         *,
         max_wait_seconds: float | None,
         suspect_seconds: float = 60,
+        head_hold_seconds: float = 0,
         on_starved: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.post = post
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
-        self._suspect_seconds = suspect_seconds
-        self._overdue: set[int] = set()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._long_waits = LongWaits(
+            self.leases,
+            self._report,
+            clock,
+            suspect_seconds=suspect_seconds,
+            head_hold_seconds=head_hold_seconds,
+        )
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
         self.suspects = Suspects(clock, self._calls_on, on_starved)
@@ -121,13 +125,12 @@ class Dispatcher:
         """Return the id of a new ticket, which is behind all that have one already."""
         return next(self._ids)
 
-    def configure(self, *, max_wait_seconds: float | None, suspect_seconds: float) -> None:
+    def configure(
+        self, *, max_wait_seconds: float | None, suspect_seconds: float, head_hold_seconds: float = 0
+    ) -> None:
         """Take new limits, for requests that come from now on."""
         self._max_wait_seconds = max_wait_seconds
-        self._suspect_seconds = suspect_seconds
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._schedule_sweep()
+        self._long_waits.configure(suspect_seconds=suspect_seconds, head_hold_seconds=head_hold_seconds)
 
     def leases(self) -> Iterator[Lease]:
         """Yield every request that waits or runs here, in the order of arrival."""
@@ -142,12 +145,13 @@ class Dispatcher:
         """Post elsewhere from now on: to the scheduler of a daemon that has taken over."""
         self.post = post
         self._handed_over = True
+        self._long_waits.report_no_more()
 
     def enter(self, ticket: Ticket, holder: Holder) -> None:
         """Ask for a ticket's slot on behalf of its holder."""
         self._holders[ticket.id] = holder
-        if self._sweeper is None:
-            self._schedule_sweep()
+        if not self._long_waits.is_looking:
+            self._long_waits.begin()
         if self._closed:
             holder.interrupt(self._closed)
         else:
@@ -174,25 +178,8 @@ class Dispatcher:
         if isinstance(holder := self._holders.get(effect.ticket_id), Lease):
             holder.move()
 
-    def _schedule_sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(max(self._suspect_seconds / 4, 0.01), self._sweep)
-
-    def _sweep(self) -> None:
-        """Report whose first byte is overdue, and whose has come after all."""
-        self._sweeper = None
-        self._overdue &= self._holders.keys()
-        if self._handed_over or not self._holders:
-            return
-        since = self._clock.monotonic() - self._suspect_seconds
-        for ticket_id, holder in tuple(self._holders.items()):
-            if isinstance(holder, Lease) and holder.waits_since(since):
-                self._overdue.add(ticket_id)
-                self.post(Overdue(ticket_id))
-            elif ticket_id in self._overdue:
-                self._overdue.remove(ticket_id)
-                self.post(Answering(ticket_id))
-        self._schedule_sweep()
+    def _report(self, event: Event) -> None:
+        self.post(event)
 
     def clear(self, ticket: Ticket) -> None:
         """Take note that a request did not end its replica."""

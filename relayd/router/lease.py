@@ -15,10 +15,10 @@ from relayd.errors import (
     UpstreamError,
 )
 from relayd.router.eager import Cancellable, Pause, current
+from relayd.router.early import Answering, takes_comments, write_comment
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.headers import Call
 from relayd.router.prefill import PromptProgress
-from relayd.router.recipient import Recipient
 from relayd.router.suspects import Suspects
 from relayd.router.upstream import Upstream
 from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, Refusal, Refuse, Ticket
@@ -93,17 +93,16 @@ class Lease:
     Attributes:
         record: Where it is noted what happens to the request.
         call: What replicas get of it; None until one does.
+        answering: Who waits for its answer; None until that is known.
         may_continue: Another replica may go on with its answer.
         is_relayed: One may even where its client has a part of that.
-        client: Who gets the answer, once it is to be written.
     """
 
     call: Call | None
-    client: Recipient | None
 
     __slots__ = (
         "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_reason", "_runner",
-        "_ticket", "call", "client", "is_relayed", "may_continue", "record",
+        "_ticket", "answering", "call", "is_relayed", "may_continue", "record",
     )  # fmt: skip
 
     def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
@@ -112,7 +111,8 @@ class Lease:
         self._ticket = ticket
         self._place: Endpoint | RequestError | None = None
         self._pause: Pause | None = None
-        self.call = self.client = None
+        self.call = None
+        self.answering: Answering | None = None
         self._owing: Upstream | None = None
         self._is_moved = self.is_relayed = False
         self.may_continue = True
@@ -133,7 +133,7 @@ class Lease:
     @property
     def sent_bytes(self) -> int:
         """Bytes of its answer that its client was sent, so far."""
-        return self.record.sent_bytes if self.client is None else self.client.sent_bytes
+        return self.record.sent_bytes if self.answering is None else self.answering[0].sent_bytes
 
     @property
     def width(self) -> int:
@@ -198,6 +198,24 @@ class Lease:
     def sent_on(self, upstream: Upstream) -> None:
         """Take note of the connection on which the request is sent."""
         self._owing = upstream
+
+    def arrived_before(self, moment: float) -> bool:
+        """Return whether it has come before a moment (monotonic seconds), and nothing is answered yet."""
+        return self.record.arrived_at <= moment and not self.record.status
+
+    def comment(self, text: bytes) -> bool:
+        """Write a comment to the client of a stream that takes them; return whether that was possible.
+
+        Args:
+            text: What follows the colon.
+        """
+        if self.answering is None or self.call is None or not self.call.answers_events:
+            return False
+        client, dialect, _ = self.answering
+        if client.is_gone or not takes_comments(client, dialect):
+            return False
+        write_comment(self.answering, self.record.request_id, text)
+        return True
 
     def waits_since(self, moment: float) -> bool:
         """Return whether a replica has owed the first byte since a moment (monotonic seconds)."""

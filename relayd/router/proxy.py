@@ -11,6 +11,7 @@ from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault, Reply
 from relayd.router.continuation import FORMS
 from relayd.router.dialect import Dialect, Problem
+from relayd.router.early import BegunClient
 from relayd.router.estimate import SeveralTap, estimated
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
@@ -93,9 +94,9 @@ class Proxy:
             headers: What else the answer must carry.
 
         Raises:
-            RequestError: The client has seen nothing, and this is why.
+            RequestError: The client has seen nothing but comments, and this is why.
         """
-        record, lease.client = lease.record, client
+        record, lease.answering = lease.record, (client, dialect, headers)
         try:
             reply = await self.attempts.begin(call, lease)
         except asyncio.CancelledError:
@@ -104,6 +105,8 @@ class Proxy:
             if lease.is_placed:
                 record.usage = estimated(call, lease.progress, record.collected_events)
             raise
+        if client.sent_bytes:
+            client = BegunClient(client)
         own = {
             **OWN_FIELDS,
             **headers,
@@ -196,7 +199,7 @@ class Proxy:
         self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect
     ) -> None:
         """Write what the engine refuses, in the client's own dialect."""
-        if client.sent_bytes:  # comments on its progress
+        if client.sent_bytes:  # comments
             client.write(dialect.error_event(problem))
             client.close()
             return

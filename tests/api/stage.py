@@ -39,6 +39,7 @@ class Stage:
     known: KnownKeys | None = None
     serving: bool = True
     routes: Callable[[Inference], Iterable[Route]] = openai_routes
+    head_hold_seconds: float = 0
     events: list[Event] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)
 
@@ -63,7 +64,12 @@ class Stage:
         self, doors: Doors, raw: bytes, views: tuple[ModelView, ...] = (view(), view("llama"))
     ) -> Response:
         async def scene() -> Response:
-            self.dispatcher = Dispatcher(self.schedule, SystemClock(), max_wait_seconds=1)
+            self.dispatcher = Dispatcher(
+                self.schedule,
+                SystemClock(),
+                max_wait_seconds=1,
+                head_hold_seconds=self.head_hold_seconds,
+            )
             pools = Pools()
             proxy = Proxy(pools, write_stall_seconds=5, on_fault=lambda *_: None)
             inference = Inference(

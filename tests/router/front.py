@@ -57,12 +57,17 @@ class Places:
         held: What replicas still work on although it was left.
     """
 
-    def __init__(self, *endpoints: Endpoint) -> None:
+    def __init__(self, *endpoints: Endpoint, head_hold_seconds: float = 0) -> None:
         self._left = list(endpoints)
         self.returns = 0
         self.finished: list[Exchange | None] = []
         self.held: list[int] = []
-        self.dispatcher = Dispatcher(self._decide, SystemClock(), max_wait_seconds=DEADLINE_SECONDS)
+        self.dispatcher = Dispatcher(
+            self._decide,
+            SystemClock(),
+            max_wait_seconds=DEADLINE_SECONDS,
+            head_hold_seconds=head_hold_seconds,
+        )
 
     def _decide(self, event: Event) -> None:
         match event:
@@ -98,6 +103,7 @@ class Front:
     replicas: list[FakeReplica] = field(default_factory=list)
     open_requests: int = 0
     port: int = 0
+    head_hold_seconds: float = 0
 
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(SystemClock())
@@ -117,7 +123,7 @@ class Front:
             self.open_requests -= 1
 
     async def handle(self, request: Incoming, client: Recipient, _context: RequestContext) -> None:
-        self.places = Places(*self.endpoints)
+        self.places = Places(*self.endpoints, head_hold_seconds=self.head_hold_seconds)
         with self.exchanges.begin("request-7", CHAT_PATH, "team") as record:
             opened = open_body(b"".join([part async for part in request.content.iter_any()]))
             seen = judge(opened, CHAT)

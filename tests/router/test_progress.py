@@ -9,11 +9,10 @@ import pytest
 
 from relayd.api.openai import OPENAI
 from relayd.clock import SystemClock
-from relayd.errors import QueueTimeoutError, RequestError
-from relayd.router import Call, Exchanges, Lease, ProgressComments, Proxy
-from relayd.router.progress import CommentedClient
+from relayd.errors import QueueTimeoutError
+from relayd.router import Call, Dialect, Exchanges, Lease, ProgressComments, Proxy
 from relayd.router.recipient import Fields
-from relayd.scheduler import Ask, Ended, Ticket
+from relayd.scheduler import Ask, Ticket
 from relayd.scheduler.views import TicketProgress
 
 pytestmark = pytest.mark.pure
@@ -64,14 +63,17 @@ class Client:
 class Forwarding:
     """A proxy whose request goes as a test has it."""
 
-    story: Callable[[CommentedClient], Awaitable[None]]
+    story: Callable[[Client], Awaitable[None]]
 
-    async def forward(self, client: CommentedClient, *_: object) -> None:
+    async def forward(
+        self, client: Client, call: Call, lease: Lease, dialect: Dialect, headers: dict[str, str]
+    ) -> None:
+        lease.call, lease.answering = call, (client, dialect, headers)
         await self.story(client)
 
 
 def tell(
-    story: Callable[[CommentedClient, Client], Awaitable[None]],
+    story: Callable[[Client], Awaitable[None]],
     progress: TicketProgress | None = WAITING,
     *,
     first_seconds: float = 0.0,
@@ -87,7 +89,7 @@ def tell(
             first_seconds=first_seconds,
             every_seconds=0.001,
         )
-        proxy = cast("Proxy", Forwarding(lambda shown: story(shown, client)))
+        proxy = cast("Proxy", Forwarding(story))
         async with asyncio.timeout(60):
             await comments.forward(proxy, client, Call("/", b"", True), lease, OPENAI, {"X-Own": "1"})
         return client, lease
@@ -95,72 +97,37 @@ def tell(
     return asyncio.run(scene())
 
 
-async def answer(shown: CommentedClient, client: Client) -> None:
+async def two_comments(client: Client) -> None:
     while client.written.count(COMMENT) < 2:
         client.commented.clear()
         await client.commented.wait()
-    shown.begin(200, {"X-Relayd-Replica": "m#0"}.items(), framed=False)
-    shown.write(b"data: 1\n\n")
-    await shown.end(1)
 
 
-def test_a_stream_that_waits_gets_comments_and_then_its_answer() -> None:
-    client, _ = tell(answer)
+def test_a_stream_that_waits_gets_its_head_once_and_comments() -> None:
+    client, _ = tell(two_comments)
 
     assert [200] == client.statuses
-    assert {"Content-Type": "text/event-stream", "X-Own": "1", "X-Request-ID": "r1"}.items() <= client.heads[
-        0
-    ].items()
-    comments, found, rest = client.written.partition(b"data: ")
-    assert COMMENT * (len(comments) // len(COMMENT)) == comments
-    assert b"1\n\n" == rest
-    assert found
-    assert ["end"] == client.ends
+    fields = {"Content-Type": "text/event-stream", "X-Own": "1", "X-Request-ID": "r1"}
+    assert fields.items() <= client.heads[0].items()
+    assert COMMENT * (len(client.written) // len(COMMENT)) == client.written
 
 
-def test_an_answer_that_comes_soon_has_its_own_head_and_no_comment() -> None:
-    async def at_once(shown: CommentedClient, _client: Client) -> None:
-        shown.begin(200, {"X-Relayd-Replica": "m#0"}.items(), framed=False)
-        shown.write(b"data: 1\n\n")
+def test_an_answer_that_comes_soon_has_no_comment() -> None:
+    async def at_once(client: Client) -> None:
+        pass
 
     client, _ = tell(at_once, first_seconds=60)
 
-    assert [{"X-Relayd-Replica": "m#0"}] == client.heads
-    assert b"data: 1\n\n" == client.written
-
-
-async def refuse(_shown: CommentedClient, client: Client) -> None:
-    await client.commented.wait()
-    raise QueueTimeoutError("it waited too long")
-
-
-def test_what_is_refused_after_a_comment_is_an_event_and_is_logged_as_refused() -> None:
-    client, lease = tell(refuse)
-
-    assert b'data: {"error"' in client.written
-    assert b"it waited too long" in client.written
-    assert ["close"] == client.ends
-    exchange = lease.record.end(None)
-    assert (Ended.REFUSED, "queue_timeout", 503) == (exchange.ended, exchange.code, exchange.status)
-
-
-def test_what_is_refused_before_a_comment_is_refused_as_ever() -> None:
-    async def at_once(_shown: CommentedClient, _client: Client) -> None:
-        raise QueueTimeoutError("it waited too long")
-
-    with pytest.raises(RequestError):
-        tell(at_once, first_seconds=60)
+    assert ([], b"") == (client.heads, client.written)
 
 
 def test_a_request_that_does_not_wait_in_line_gets_no_comment() -> None:
-    async def later(shown: CommentedClient, _client: Client) -> None:
+    async def later(_client: Client) -> None:
         await asyncio.sleep(0.02)
-        shown.begin(200, (), framed=False)
 
     client, _ = tell(later, None)
 
     assert b"" == client.written
-    assert [200] == client.statuses
 
 
 @pytest.mark.parametrize(
@@ -184,15 +151,15 @@ def test_comments_are_for_event_streams_that_ask_for_them(
 HELD = TicketProgress(position=3, seconds=2.0, is_held=True)
 
 
-def hold(wait: Callable[[Client], Awaitable[None]]) -> tuple[Client, object]:
+def hold(wait: Callable[[Client], Awaitable[None]]) -> Client:
     """Have a stream wait for something before it enters the queue."""
 
-    async def scene() -> tuple[Client, object]:
+    async def scene() -> Client:
         client, record = Client(), Exchanges(SystemClock()).begin("r1", "/v1/completions")
         comments = ProgressComments(lambda *_: None, first_seconds=0.0, every_seconds=0.001)
         async with asyncio.timeout(60):
-            found = await comments.wait_for(wait(client), client, record, OPENAI, {}, lambda: HELD)
-        return client, found
+            await comments.wait_for(wait(client), (client, OPENAI, {}), record, lambda: HELD)
+        return client
 
     return asyncio.run(scene())
 
@@ -201,35 +168,24 @@ async def until_commented(client: Client) -> None:
     await client.commented.wait()
 
 
-def test_a_stream_that_its_key_holds_back_gets_comments_too_and_goes_on_behind_them() -> None:
-    client, found = hold(until_commented)
+def test_a_stream_that_its_key_holds_back_gets_comments_too() -> None:
+    client = hold(until_commented)
 
     assert client.written.startswith(b": relayd position=3 state=key-limit seconds=2.0\n\n")
-    assert isinstance(found, CommentedClient)
-    found.begin(200, (), framed=False)
-    assert [200] == client.statuses, "the head is out already"
-    comments = ProgressComments(lambda *_: None)
-    assert comments.are_for("1", found, OPENAI)
-    record = Exchanges(SystemClock()).begin("r1", "/v1/completions")
-    assert CommentedClient(found, record, lambda: None, comments, {}).has_begun
+    assert [200] == client.statuses
 
 
-def test_a_stream_whose_turn_comes_at_once_is_answered_as_it_is() -> None:
+def test_a_stream_whose_turn_comes_at_once_gets_none() -> None:
     async def at_once(_client: Client) -> None:
         pass
 
-    client, found = hold(at_once)
-
-    assert (client, b"") == (found, client.written)
+    assert b"" == hold(at_once).written
 
 
-def test_a_turn_that_does_not_come_ends_a_stream_with_an_event() -> None:
+def test_a_turn_that_does_not_come_is_an_error_as_ever() -> None:
     async def too_long(client: Client) -> None:
         await client.commented.wait()
         raise QueueTimeoutError("it waited too long")
 
-    client, found = hold(too_long)
-
-    assert found is None
-    assert b"queue_timeout" in client.written
-    assert ["close"] == client.ends
+    with pytest.raises(QueueTimeoutError):
+        hold(too_long)

@@ -48,6 +48,8 @@ class Server(Section, frozen=True):
         write_stall_seconds: Longest time a client may stop reading before it is disconnected.
         first_byte_suspect_seconds: How long a replica may owe the first byte of an answer before others
             are preferred, and a stream that waits behind is moved to one.
+        head_hold_seconds: How long the head of a stream is held back after its request has come; then it
+            goes out with a comment, where clients take those. 0 holds it until the answer begins.
         first_byte_seconds: How long an answer that comes as events may take to begin, counted from the
             arrival of its request; 0 sets none.
         token_gap_seconds: Longest pause between two bytes of an answer that comes as events; 0 sets none.
@@ -73,6 +75,7 @@ class Server(Section, frozen=True):
     body_seconds: Interval = 30
     write_stall_seconds: Interval = 60
     first_byte_suspect_seconds: Interval = 60
+    head_hold_seconds: Seconds = 10
     first_byte_seconds: Seconds = 0
     token_gap_seconds: Seconds = 0
     total_seconds: Seconds = 0
