@@ -16,6 +16,7 @@ from relayd.router.dialect import Problem
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
 from relayd.router.lease import Lease
+from relayd.router.mending import MESSAGES, lacks_start, start_of_message
 from relayd.router.pool import Hold, Pools
 from relayd.router.upstream import Sink, Upstream
 
@@ -33,10 +34,11 @@ class Reply:
     Attributes:
         endpoint: Who answers.
         head: The head of the answer.
+        upstream: The connection that it comes on.
         problem: Why the engine refused; None when the request is carried out.
     """
 
-    __slots__ = ("_hold", "_pools", "_upstream", "_whole", "endpoint", "head", "problem")
+    __slots__ = ("_hold", "_pools", "_whole", "endpoint", "head", "problem", "upstream")
 
     is_reported = False
     """Whether a failure of the replica was reported already."""
@@ -47,15 +49,15 @@ class Reply:
         self.problem: Problem | None = None
         self._whole: bytes | None = None
         self._pools = pools
-        self._upstream = upstream
+        self.upstream = upstream
         self._hold = hold
 
     def __repr__(self) -> str:
-        return f"<Reply {self.head.status} of {self.endpoint.replica} {self._upstream!r}>"
+        return f"<Reply {self.head.status} of {self.endpoint.replica} {self.upstream!r}>"
 
     def payload(self) -> bytes:
         """Return the body of an answer that is complete, without its HTTP framing."""
-        return self._upstream.payload()
+        return self.upstream.payload()
 
     def relay(self, sink: Sink) -> Awaitable[None]:
         """Pass the body to `sink`, from its first byte on, until the answer is over.
@@ -65,14 +67,14 @@ class Reply:
             UpstreamError: The framing is broken.
         """
         if self._whole is None:
-            return self._upstream.relay(sink)
+            return self.upstream.relay(sink)
         sink.take(self._whole)
         return nothing()
 
     @property
     def has_failed(self) -> bool:
         """Whether its replica is why it is not complete."""
-        return self._upstream.error is not None
+        return self.upstream.error is not None
 
     def gathering_of(self, call: Call, gathering: Gathering | None) -> Gathering | None:
         """Return what the whole stream goes to before any of it is passed on; None for any other answer."""
@@ -80,7 +82,7 @@ class Reply:
             return None
         if gathering is not None:
             return gathering
-        return failure_of(call) if begins_with_failure(self._upstream.first_bytes) else None
+        return failure_of(call) if begins_with_failure(self.upstream.first_bytes) else None
 
     async def collect(self, gathering: Gathering) -> None:
         """Take a stream until it is over, and be the plain answer, or the refusal, that its events make.
@@ -89,14 +91,14 @@ class Reply:
             OSError: The connection ended or fell silent.
             UpstreamError: The stream is broken.
         """
-        await self._upstream.relay(gathering.sink(self.head))
+        await self.upstream.relay(gathering.sink(self.head))
         collector = gathering.collector
         self._whole, self.problem = collector.finish(), collector.problem
         self.head = self.head.of_plain(len(self._whole), self.problem.status if self.problem else 200)
 
     def release(self) -> None:
         """Give the connection back; that of an unfinished answer is left, which cancels the request."""
-        self._pools.give_back(self._upstream, self._hold)
+        self._pools.give_back(self.upstream, self._hold)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +106,7 @@ class Reply:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pools.give_back(self._upstream, self._hold)
+        self._pools.give_back(self.upstream, self._hold)
 
 
 async def nothing() -> None:
@@ -154,6 +156,8 @@ class Attempts:
                 sent = instead or (call if gathering is None else gathering.call())
                 upstream = await self._pools.ask(endpoint, sent, lease.hold, lease.sent_on)
                 reply = Reply(self._pools, endpoint, upstream, lease.hold)
+                if sent.path == MESSAGES:
+                    await self._mend(reply, sent, lease)
                 if (taker := reply.gathering_of(call, gathering)) is not None:
                     await self._collect(reply, taker, lease)
                     lease.record.continued = taker.continued
@@ -165,9 +169,9 @@ class Attempts:
                 self.on_fault(endpoint, _MOVED)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
-                if is_lost := isinstance(error, ConnectionError):
-                    hung_up += 1
-                    await self._note_lost(endpoint, call, lease, hung_up)
+                is_lost = isinstance(error, ConnectionError)
+                hung_up += is_lost
+                await self._note_lost(endpoint, call, lease, is_lost * hung_up)
             except UpstreamError as error:
                 self.on_fault(endpoint, error.message)
                 if failed_inside:
@@ -179,6 +183,16 @@ class Attempts:
                 self.on_fault(endpoint, f"answered {status}")
                 failed_inside += status != _LOADING
             lease.failed(hung_up=is_lost)
+
+    async def _mend(self, reply: Reply, call: Call, lease: Lease) -> None:
+        """Put the start in front of a message whose engine has left it out."""
+        if lacks_start(reply.head, reply.upstream.first_bytes):
+            try:
+                start = await start_of_message(self._pools, reply.endpoint, call, lease.model)
+            except BaseException:
+                reply.release()
+                raise
+            reply.upstream.put_first(start)
 
     async def _collect(self, reply: Reply, gathering: Gathering, lease: Lease) -> None:
         """Have a reply come to its end; one that does not gives its connection back."""
@@ -192,10 +206,17 @@ class Attempts:
     async def _note_lost(self, endpoint: Endpoint, call: Call, lease: Lease, hung_up: int) -> None:
         """Take note of a replica that hung up; before a third one gets the request, wait to know why.
 
+        Args:
+            endpoint: Which one.
+            call: The request.
+            lease: Of the request.
+            hung_up: How many have hung up on it; 0 where this one failed in another way.
+
         Raises:
             CrashedReplicasError: The request has crashed two of them.
         """
-        lease.hung_up()
+        if hung_up:
+            lease.hung_up()
         if hung_up > 1:
             await lease.suspects.verdict(endpoint)
             lease.suspects.check(call)

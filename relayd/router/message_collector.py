@@ -64,11 +64,6 @@ class MessageCollector(Collector):
         """Whether an event has stated why the answer ended."""
         return self.is_over or self._end.stop_reason is not None
 
-    @property
-    def lacks_beginning(self) -> bool:
-        """Whether the engine left `message_start` out: it does when the first token is half a character."""
-        return self._start is None
-
     def _read(self, events: list[bytes]) -> None:
         for number, event in enumerate(_message_events.decode(b"[%b]" % b",".join(events))):
             match event.type:

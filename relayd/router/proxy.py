@@ -18,6 +18,7 @@ from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import OWN_FIELDS, Call, Head
 from relayd.router.kept import KeptAnswer
 from relayd.router.lease import Lease
+from relayd.router.mending import is_unreadable, plain
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
@@ -99,6 +100,9 @@ class Proxy:
         record, lease.answering = lease.record, (client, dialect, headers)
         try:
             reply = await self.attempts.begin(call, lease)
+            if reply.problem is not None and call.collector is not None and is_unreadable(reply.problem):
+                reply.release()
+                reply = await self.attempts.begin(plain(call), lease)
         except asyncio.CancelledError:
             if error := lease.interrupted():
                 raise error from None

@@ -197,6 +197,10 @@ class Upstream(asyncio.Protocol):
         """What came first of a body that `ask` held back, framing included."""
         return self._held[0] if self._held else b""
 
+    def put_first(self, chunk: bytes) -> None:
+        """Put a chunk in front of what has come of a body and was held back."""
+        self._held.insert(0, chunk)
+
     @property
     def progress(self) -> PromptProgress | None:
         """How far the prompt of the current request was, as the replica reported last."""

@@ -2,12 +2,15 @@
 
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
 from relayd.clock import SystemClock
 from relayd.errors import UpstreamError
 from relayd.router import Attempts, Call, Exchanges, Pools
+from relayd.router.message_collector import MessageCollector
 from relayd.scheduler import Ask, Ended
+from tests.dialects.engine import MESSAGE_THOUGHT
 from tests.fakes.replica import (
     LAST_CHUNK,
     SSE_HEAD,
@@ -49,9 +52,10 @@ class Batch:
         self.faults: list[str] = []
         self.sink = Collected()
 
-    async def run(self, *scripts: Act, call: Call = CALL) -> bytes:
+    async def run(self, *scripts: Act | tuple[Act, ...], call: Call = CALL) -> bytes:
         async with AsyncExitStack() as stack:
-            replicas = [await stack.enter_async_context(fake_replica(None, script)) for script in scripts]
+            acts = [script if isinstance(script, tuple) else (script,) for script in scripts]
+            replicas = [await stack.enter_async_context(fake_replica(None, *some)) for some in acts]
             places = Places(*(replica.endpoint for replica in replicas))
             pools = Pools()
             stack.callback(pools.close)
@@ -143,3 +147,37 @@ async def test_what_fails_after_the_first_byte_is_not_hidden() -> None:
 
     assert batch.sink.raw == chunk(event(1))
     assert not batch.sink.raw.endswith(LAST_CHUNK)
+
+
+MESSAGE = Call("/v1/messages", b'{"messages":[]}', stream=True)
+WITHOUT_START = MESSAGE_THOUGHT[MESSAGE_THOUGHT.index(b"event: content_block_start") :]
+
+
+@pytest.mark.parametrize("collector", [None, MessageCollector])
+async def test_a_message_that_begins_with_half_a_character_gets_the_start_that_the_engine_left_out(
+    collector: type[MessageCollector] | None,
+) -> None:
+    begun = act(SSE_HEAD + chunk(WITHOUT_START) + LAST_CHUNK)
+    call = msgspec.structs.replace(MESSAGE, collector=collector)
+
+    raw = await Batch().run((begun, act(json_answer(b'{"input_tokens":26}'))), call=call)
+
+    assert 1 == raw.count(b'"id":"chatcmpl-')
+    assert b'"model":"m"' in raw
+    assert b'"input_tokens":26' in raw
+
+
+@pytest.mark.parametrize("counting", [act(then=Then.CLOSE), act(refusal(501, "not_supported_error"))])
+async def test_a_message_whose_prompt_cannot_be_counted_has_a_start_all_the_same(counting: Act) -> None:
+    begun = act(SSE_HEAD + chunk(WITHOUT_START) + LAST_CHUNK)
+
+    raw = await Batch().run((begun, counting), call=MESSAGE)
+
+    assert 1 == raw.count(b"event: message_start")
+    assert raw.endswith(LAST_CHUNK)
+
+
+async def test_a_message_that_has_its_start_is_not_touched() -> None:
+    whole = SSE_HEAD + chunk(MESSAGE_THOUGHT) + LAST_CHUNK
+
+    assert whole.partition(b"\r\n\r\n")[2] == await Batch().run(act(whole), call=MESSAGE)

@@ -184,14 +184,6 @@ def test_a_message_whose_call_was_cut_off_has_no_input_as_a_plain_one() -> None:
     assert [{}] == [block["input"] for block in collected(MessageCollector(), cut)["content"]]
 
 
-def test_a_message_of_which_the_engine_left_out_the_beginning_is_known_as_such() -> None:
-    collector = MessageCollector()
-    answer = collected(collector, MESSAGE_THOUGHT[MESSAGE_THOUGHT.index(b"event: content_block_start") :])
-
-    assert collector.lacks_beginning
-    assert {"cache_read_input_tokens": 0, "input_tokens": 0, "output_tokens": 9} == answer["usage"]
-
-
 FAILURE = {"code": 500, "message": "got exception: std::bad_alloc", "type": "server_error"}
 FAILURES: dict[str, tuple[Callable[[], Collector], bytes, bytes]] = {
     "chat": (ChatCollector, chat_text("a", "b"), events({"error": FAILURE})),

@@ -220,3 +220,30 @@ def test_a_text_that_looks_like_progress_is_none() -> None:
     sent = chunk(f"data: {told}\n\n".encode())
 
     assert sent == Prefill(lambda _: None).feed(sent)
+
+
+UNREADABLE = CHAT_THOUGHT[: CHAT_THOUGHT.index(b"\n\n") + 2] + failure(
+    "Invalid diff: now finding less tool calls!"
+)
+
+
+async def test_a_stream_that_the_engine_cannot_read_is_asked_for_as_a_whole_instead(front: Opener) -> None:
+    whole = json_answer(b'{"object":"chat.completion"}')
+    async with front([act(stream(UNREADABLE)), act(whole)]) as here:
+        raw = await here.ask(post(PLAIN))
+
+        assert 200 == status(raw)
+        assert b'{"object":"chat.completion"}' == body(raw)
+        first, second = (json.loads(body(one)) for one in here.replicas[0].requests)
+        assert (True, False) == (first["stream"], second["stream"])
+        assert 0 == here.places.returns
+        assert [] == here.faults
+
+
+async def test_a_stream_that_a_client_asked_for_ends_as_the_engine_ends_it(front: Opener) -> None:
+    asked = b'{"messages":[],"stream":true}'
+    async with front([act(stream(UNREADABLE))]) as here:
+        raw = await here.ask(post(asked))
+
+        assert b"Invalid diff" in raw
+        assert 1 == len(here.replicas[0].requests)
