@@ -25,7 +25,7 @@ _COUNT_SECONDS = 5.0
 _encode = msgspec.json.Encoder().encode
 
 
-class _Counted(msgspec.Struct):
+class _CountedPrompt(msgspec.Struct):
     input_tokens: int = 0
 
 
@@ -62,7 +62,7 @@ async def start_of_message(pools: Pools, endpoint: Endpoint, call: Call, model: 
     count = Call(_COUNT, call.body)
     try:
         found = await pools.fetch(endpoint, count, timeout_seconds=_COUNT_SECONDS)
-        tokens = msgspec.json.decode(found.body, type=_Counted).input_tokens
+        tokens = msgspec.json.decode(found.body, type=_CountedPrompt).input_tokens
     except (OSError, UpstreamError, msgspec.DecodeError):
         tokens = 0  # what is known is better than no beginning
     message: dict[str, object] = {

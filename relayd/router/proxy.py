@@ -82,10 +82,8 @@ class Proxy:
     ) -> None:
         """Write the answer to `call` to its client.
 
-        Until the client has seen a byte, a replica that fails is replaced by another. Afterwards
-        another one continues the answer, where that is sound. A client that leaves cancels this
-        coroutine, which closes the connection to the replica. The answer names the replica that began
-        it, and how long the request had waited for it.
+        Until the client has a byte of it, a replica that fails is replaced by another; afterwards another one
+        continues the answer, where that is sound. A client that leaves cancels this coroutine.
 
         Args:
             client: Who asks.
@@ -100,17 +98,15 @@ class Proxy:
         record, lease.answering = lease.record, (client, dialect, headers)
         try:
             reply = await self.attempts.begin(call, lease)
-            if reply.problem is not None and call.collector is not None and is_unreadable(reply.problem):
-                reply.release()
-                reply = await self.attempts.begin(plain(call), lease)
+            if reply.problem is not None and call.collector is not None:
+                reply = await self._mended(reply, call, lease)
         except asyncio.CancelledError:
             if error := lease.interrupted():
                 raise error from None
             if lease.is_placed:
                 record.usage = estimated(call, lease.progress, record.collected_events)
             raise
-        if client.sent_bytes:
-            client = BegunClient(client)
+        client = BegunClient(client) if client.sent_bytes else client
         own = {
             **OWN_FIELDS,
             **headers,
@@ -120,8 +116,7 @@ class Proxy:
         }
         if reply.problem is not None:
             with reply:
-                record.refused(reply.problem)
-                await self._refuse(client, reply.problem, own, dialect)
+                await self._refuse(client, reply.problem, own, dialect, record)
             return
         answer = self._answer(client, call, reply.head, own, dialect)
         with self._source(reply, call, lease, answer, dialect) as source:
@@ -190,8 +185,7 @@ class Proxy:
             problem = Problem.of_engine(fetched.status, fetched.body)
             if judge(problem) is Fault.REQUEST:
                 problem = as_client_error(problem)
-            record.refused(problem)
-            await self._refuse(client, problem, own, dialect)
+            await self._refuse(client, problem, own, dialect, record)
             return
         record.began(fetched.status)
         translation = dialect.translation(stream=False)
@@ -199,10 +193,23 @@ class Proxy:
         await self._write(client, fetched.status, body, own, content_type)
         record.sent_bytes = client.sent_bytes
 
+    async def _mended(self, reply: Reply, call: Call, lease: Lease) -> Reply:
+        """Return the plain answer to a request whose stream its engine could not read; else the reply."""
+        if reply.problem is None or not is_unreadable(reply.problem):
+            return reply
+        reply.release()
+        return await self.attempts.begin(plain(call), lease)
+
     async def _refuse(
-        self, client: Recipient, problem: Problem, own: Mapping[str, str], dialect: Dialect
+        self,
+        client: Recipient,
+        problem: Problem,
+        own: Mapping[str, str],
+        dialect: Dialect,
+        record: ExchangeRecord,
     ) -> None:
         """Write what the engine refuses, in the client's own dialect."""
+        record.refused(problem)
         if client.sent_bytes:  # comments
             client.write(dialect.error_event(problem))
             client.close()

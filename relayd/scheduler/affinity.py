@@ -200,6 +200,11 @@ class PrefixAffinity:
             found = round(usage.cached_tokens / usage.prompt_tokens * covered(ask.prefix))
             self._index.correct(capacity, ask.prefix, found)
 
+    def warm_seconds(self, capacity: Capacity) -> float:
+        """Return how long a replica would take to read again what its slots hold; 0 until rates are known."""
+        rate = self.rates.prompt_rate(capacity)
+        return self._index.newest_tokens(capacity) / rate if rate else 0.0
+
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these, and what they held."""
         self._index.keep(capacities)

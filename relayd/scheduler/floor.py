@@ -12,6 +12,7 @@ from relayd.scheduler.queue import Queue
 from relayd.scheduler.replicas import KnownReplicas
 from relayd.scheduler.residency import Residencies, Residency, Stage
 from relayd.scheduler.service import ServiceTimes
+from relayd.scheduler.strategies import Strategies
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -28,6 +29,7 @@ class Floor:
         demand: How often models are wanted.
         times: How long loads take.
         evicted: How often a replica was unloaded, for each cause.
+        strategies: Know what replicas have read.
         present: Replicas that are in memory or on their way: a disk may hold hundreds that are not.
         homes: Replicas that come back when the machine is idle.
         growing: Replicas of models that may have several: any of them may come back beside the others.
@@ -42,6 +44,7 @@ class Floor:
     demand: DemandRates = field(default_factory=DemandRates)
     times: LoadTimes = field(default_factory=LoadTimes)
     evicted: dict[EvictionCause, int] = field(default_factory=lambda: dict.fromkeys(EvictionCause, 0))
+    strategies: Strategies = field(default_factory=Strategies)
 
     present: Sequence[Residency] = ()
     homes: Sequence[Residency] = ()
@@ -92,6 +95,11 @@ class Floor:
     def load_seconds(self, one: Residency) -> float:
         """Return how long a load of a replica takes."""
         return self.times.seconds(one.model, one.resident.reload_seconds)
+
+    def warm_seconds(self, one: Residency) -> float:
+        """Return how long it takes to read again what a replica has read; 0 where that is not known."""
+        capacity = self.capacity(one)
+        return self.strategies.warm_seconds(one.model, capacity) if capacity else 0.0
 
     def old_at(self, one: Residency) -> float:
         """Return when a replica has been in memory for as long as it is protected (monotonic seconds)."""

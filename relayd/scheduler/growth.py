@@ -69,7 +69,7 @@ class Growth:
         if any(other.stage in COMING for other in siblings):
             return False
         slots = sum(capacity.slots for capacity in floor.replicas.capacities(one.model))
-        wait_seconds = floor.waiting(one.model) * floor.service.seconds(one.model) / max(slots, 1)
+        wait_seconds = floor.service.wait_seconds(one.model, floor.waiting(one.model), slots)
         return wait_seconds > floor.load_seconds(one) and floor.has_room_beside(working[0])
 
     def _can_shrink(self, one: Residency) -> bool:

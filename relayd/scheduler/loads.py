@@ -113,7 +113,8 @@ class Loads:
         seconds = failed.retry_after_seconds
         if seconds is None:
             seconds = min(_BACKOFF_SECONDS * 2 ** min(count - 1, 10), _BACKOFF_LIMIT_SECONDS)
-        one.failure, one.is_called_back = Failure(failed.reason, now + seconds, count), False
+        one.failure = Failure(failed.reason, now + seconds, count, failed.is_final)
+        one.is_called_back = False
         granted_at = one.want.granted_at
         self._note(one, now if granted_at is None else granted_at, now, failed.reason)
         self._floor.end(one)
@@ -124,8 +125,12 @@ class Loads:
             one.failure = None
 
     def retry_seconds(self, model: str, now: float) -> float:
-        """Return when a failed model may be loaded again at the earliest; 0 when none has failed."""
-        failures = [one.failure for one in self._floor.residencies.of(model) if one.failure]
+        """Return when a failed model may be loaded again at the earliest; 0 when none has failed.
+
+        Nor where each load would fail again: that is an operator's to change.
+        """
+        every = (one.failure for one in self._floor.residencies.of(model) if one.failure)
+        failures = [failure for failure in every if not failure.is_final]
         return max(0.0, min((failure.retry_at - now for failure in failures), default=0.0))
 
     def last(self) -> list[LoadDone]:

@@ -144,11 +144,13 @@ class LoadFailed:
         replica: Its name.
         reason: For the client who asks for it.
         retry_after_seconds: When a request may load it again; None leaves it to the scheduler (backoff).
+        is_final: Whether it would fail again: only an operator can change that.
     """
 
     replica: str
     reason: str
     retry_after_seconds: float | None = None
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class MemoryView:
         capacities = list(self._floor.replicas.capacities(model))
         coming = [one for one in self._floor.residencies.of(model) if one.stage in COMING]
         slots = max(1, sum(capacity.slots for capacity in capacities))
-        queue_seconds = (position - 1) / slots * self._floor.service.seconds(model)
+        queue_seconds = self._floor.service.wait_seconds(model, position - 1, slots)
         load_seconds = 0.0 if capacities else min((self._left(one, now) for one in coming), default=0.0)
         is_loading = any(one.stage is Stage.LOADING for one in coming)
         return TicketProgress(position, bool(capacities), is_loading, load_seconds + queue_seconds)

@@ -65,10 +65,12 @@ class _HeldPrompts:
             grown = self._kept_tokens * _GROW + 1
             self._kept_tokens = grown if self._most_tokens is None else min(grown, self._most_tokens)
 
+    def newest_tokens(self) -> float:
+        """Return the tokens of the newest prompts, which are in slots."""
+        return sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
+
     def _earlier_tokens(self) -> float:
-        """Return the tokens of all prompts but the newest, which are in slots."""
-        in_slots = sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
-        return self.tokens - in_slots
+        return self.tokens - self.newest_tokens()
 
     def surplus(self) -> _Prompt | None:
         """Return a prompt that has no place any more: the oldest, the slots keep the newest ones."""
@@ -172,6 +174,11 @@ class PrefixIndex:
         if held and (prompt := held.prompts.get(chain[-1])):
             held.tokens += tokens - prompt.tokens
             prompt.tokens = tokens
+
+    def newest_tokens(self, capacity: Capacity) -> float:
+        """Return the tokens of the prompts that a replica holds in its slots."""
+        held = self._held.get(capacity)
+        return held.newest_tokens() if held else 0.0
 
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these: their caches are gone."""

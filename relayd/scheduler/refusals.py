@@ -65,8 +65,8 @@ class Refusals:
         return Refuse(ticket.id, Refusal.ATTEMPTS_SPENT, reason, self._estimate_seconds(ticket.ask.model))
 
     def _estimate_seconds(self, model: str) -> float:
-        """Return when the queue of today has probably run (mean service time times rounds), at least 1."""
+        """Return when the queue of today has probably run, at least 1."""
         slots = sum(capacity.slots for capacity in self._replicas.capacities(model))
-        rounds = (len(self._queues.get(model, ())) + 1) / max(slots, 1)
+        place = len(self._queues.get(model, ())) + 1
         load_seconds = 0.0 if slots else self._keeper.load_seconds(model)
-        return max(1.0, load_seconds + self._service.seconds(model) * rounds)
+        return max(1.0, load_seconds + self._service.wait_seconds(model, place, slots))

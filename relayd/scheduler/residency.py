@@ -97,11 +97,13 @@ class Failure:
         reason: For the client who asks for it.
         retry_at: When a request may load it again (monotonic seconds).
         count: Loads that failed in a row.
+        is_final: Whether only an operator can change that.
     """
 
     reason: str
     retry_at: float
     count: int
+    is_final: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -104,7 +104,13 @@ class Scheduler:
         self._running = RunningTickets(self._replicas, self._strategies)
         self._queues = dict[str, Queue]()
         self._service = ServiceTimes()
-        floor = Floor(self._replicas, self._queues, self._service, memory or MemoryPolicy())
+        floor = Floor(
+            self._replicas,
+            self._queues,
+            self._service,
+            memory or MemoryPolicy(),
+            strategies=self._strategies,
+        )
         self._keeper = MemoryKeeper(floor)
         limits = TicketLimits(depth, attempts, avoid_seconds)
         self._tickets = Tickets(limits, self._running, self._queues, self._keeper)

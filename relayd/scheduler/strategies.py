@@ -57,6 +57,11 @@ class Strategies:
             stays = before is not None and before[0] == name and not (anew and name == DEFAULT)
             self._of_model[model] = before if before and stays else (name, self._make(name))
 
+    def warm_seconds(self, model: str, capacity: Capacity) -> float:
+        """Return how long a replica would take to read again what it holds; 0 where that is not known."""
+        strategy = self.of(model)
+        return strategy.warm_seconds(capacity) if isinstance(strategy, PrefixAffinity) else 0.0
+
     def keep(self, model: str, capacities: set[Capacity]) -> None:
         """Forget what was learned of replicas of a model that are not among these."""
         if found := self._of_model.get(model):

@@ -161,7 +161,8 @@ class Swapper:
 
     def _refuse(self, one: Residency, now: float) -> Evict:
         """Give up a load for which there never is room."""
-        failed = LoadFailed(one.name, f"{one.name} {self._floor.ledger.why_impossible(one.want.sizes[-1])}")
+        reason = f"{one.name} {self._floor.ledger.why_impossible(one.want.sizes[-1])}"
+        failed = LoadFailed(one.name, reason, is_final=True)
         self._broken.append(failed)
         self._loads.fail(one, failed, now)
         return Evict(one.name, EvictionCause.TOO_LARGE)
@@ -272,17 +273,19 @@ class Swapper:
     def _candidate(self, one: Residency, now: float) -> Tenant:
         floor, capacity = self._floor, self._floor.capacity(one)
         floor.note_demand(one, now)
+        chance = floor.demand.chance(one.model, now)
         return Tenant(
             one.name,
             floor.ledger.held(one.name),
             reload_seconds=floor.load_seconds(one),
-            chance=floor.demand.chance(one.model, now),
+            chance=chance,
             used_at=capacity.used_at if capacity else one.loaded_at,
             is_idle=floor.is_idle(one),
             is_young=floor.old_at(one) > now,
             is_giving_way=one.turn is not None,
             is_loading=capacity is None,
             is_home=one.resident.home,
+            warm_seconds=chance * floor.warm_seconds(one),
         )
 
     def _watch(self) -> None:

@@ -130,7 +130,10 @@ class Tickets:
             self._queues[model].remove(ticket_id)
             return [*self.place(model, now), *self._give_up(model, now)]
         whole = exchange if exchange is not None and exchange.is_complete else None
-        self._running.settle(running, whole, self._queues.get(model), now)
+        queue = self._queues.get(model)
+        self._running.settle(running, whole, queue, now)
+        if queue:
+            self._service.departed(model, now)
         if exchange is not None and exchange.is_complete:
             placed = running.started if exchange.placed_at is None else exchange.placed_at
             began = min(placed, running.started)  # one that was taken over began earlier
@@ -234,6 +237,8 @@ class Tickets:
         queue = self._queues.get(model)
         if queue is None:
             queue = self._queues[model] = Queue()
+        if not queue:
+            self._service.line_begins(model)
         due = min(due, queue.add(waiting, now))
         self.tick_due = min(due, now + _GROWTH_SECONDS) if model in self._keeper.growing else due
 

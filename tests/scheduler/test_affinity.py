@@ -19,6 +19,7 @@ from relayd.scheduler import (
 from relayd.scheduler.affinity import PrefixAffinity
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.prefixes import COVERED, COVERED_BITS, PrefixIndex, covered
+from tests.scheduler.rooms import loaded, process
 from tests.scheduler.script import endpoint, placed, play, ready
 
 pytestmark = pytest.mark.pure
@@ -214,3 +215,36 @@ def test_the_length_of_a_chain_is_in_its_last_fingerprint() -> None:
     assert 12_000 == covered(chain(1, 2, 3))
     assert 0 == covered(())
     assert COVERED == (1 << COVERED_BITS) - 1
+
+
+def test_what_a_replica_has_read_is_worth_the_time_to_read_it_again() -> None:
+    scheduler = fleet(slots=2)
+    play(scheduler, asks(50, 7, 8, 9))
+    (place,) = scheduler._running
+    play(scheduler, whole(50, 7, 8, 9))
+    warm, cold = (
+        scheduler._strategies.warm_seconds("m", one)
+        for one in sorted(scheduler._replicas.capacities("m"), key=lambda one: one is not place.capacity)
+    )
+
+    read = covered(chain(7, 8, 9)) / BYTES_A_TOKEN + 100
+    assert warm > 0.8 * read / RATE
+    assert cold < warm
+
+
+def test_the_models_that_a_replica_of_has_read_most_are_evicted_last() -> None:
+    made = loaded(2, process("warm#0"), process("cold#0"))
+    made.scheduler.configure(
+        depth=9, attempts=3, avoid_seconds=1.0, strategies=dict.fromkeys(("warm", "cold"), "prefix_affinity")
+    )
+    for number, model in enumerate(("warm", "cold")):
+        size = (20_000, 200)[number]
+        prefix = chain(number, size=4 * size)
+        ask = Ask(model, prefix=prefix, body_bytes=covered(prefix))
+        usage = Usage(size, 0, 40, size / RATE * 1000, 400.0)
+        events = Arrived(Ticket(900 + number, ask)), Finished(900 + number, Exchange(ask=ask, usage=usage))
+        play(made.scheduler, *events, now=made.now)
+
+    tenants = {one.replica: one for one in made.scheduler._keeper.swapper._candidates(made.now + 1)}
+
+    assert tenants["warm#0"].warm_seconds > tenants["cold#0"].warm_seconds > 0

@@ -186,6 +186,17 @@ def test_a_model_for_which_there_never_is_room_is_refused_at_once() -> None:
     assert {EvictionCause.TOO_LARGE: 1} == made.evictions
 
 
+def test_who_asks_for_a_model_for_which_there_never_is_room_is_not_asked_back_soon() -> None:
+    made = machine(3, process("huge#0", size=4))
+    made.ask("huge", 1.0)
+
+    effects = [made.scheduler.handle(arrived(9, "huge"), made.now + late) for late in (0.0, 2.5, 4.9)]
+
+    assert [30.0] * 3 == [
+        one.retry_after_seconds for some in effects for one in some if isinstance(one, Refuse)
+    ]
+
+
 def test_a_failure_of_one_replica_leaves_its_model_to_the_other() -> None:
     made = machine(2, process("a#0", fails=1), process("a#1"))
     request = made.ask("a", 1.0)
