@@ -1,6 +1,6 @@
 """What each verb of a running daemon takes, as values with one JSON form (control and admin API)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
@@ -88,6 +88,12 @@ class EventArguments(Struct, frozen=True, omit_defaults=True):
     """Of `events`: what the names of events begin with, as `replica.`; empty for all."""
 
     prefix: str = ""
+
+
+class RecommendArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `recommend`: what for; empty for everything."""
+
+    use: Literal["", "chat", "code", "reasoning", "vision", "embedding"] = ""
 
 
 class CreateKeyArguments(Struct, frozen=True, omit_defaults=True):

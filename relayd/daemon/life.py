@@ -173,6 +173,7 @@ class Daemon:
         self._parts.doors.offer({**over_tcp, **followed(watching)})
         _run_aside(stack, watching.history.run())
         stack.push_async_callback(watching.history.write)
+        stack.callback(watching.runs.close)
         path = self._parts.desired.paths.control_socket
         runner = await open_control(path, {**verbs(operations), **owners(watching, administration)})
         stack.push_async_callback(runner.cleanup)

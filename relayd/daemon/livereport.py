@@ -184,6 +184,28 @@ class HistoryReport(Struct, frozen=True):
     day_seconds: float = 300.0
 
 
+class PullReport(Struct, frozen=True, omit_defaults=True):
+    """A model that is fetched.
+
+    Attributes:
+        state: `running`, `done`, `failed` or `interrupted`.
+        text: The last line that `relayd pull` has printed.
+        share: How much of it is here, 0 to 1.
+    """
+
+    model: str
+    state: str = "running"
+    text: str = ""
+    share: float = 0.0
+    since: float = 0.0
+
+
+class PullsReport(Struct, frozen=True):
+    """The pulls that run, and the last ones that have ended."""
+
+    pulls: tuple[PullReport, ...] = ()
+
+
 class LinkReport(Struct, frozen=True):
     """A link that opens the dashboard once, on this machine, within some seconds."""
 

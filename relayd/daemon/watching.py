@@ -6,11 +6,12 @@ from urllib.parse import urlsplit
 from relayd.api.control import Feed, Verb
 from relayd.api.ui.links import LINK_SECONDS
 from relayd.daemon.administration import Administration
-from relayd.daemon.arguments import CancelArguments, NoArguments
+from relayd.daemon.arguments import CancelArguments, ModelArguments, NoArguments, RecommendArguments
+from relayd.daemon.commandruns import CommandRuns
 from relayd.daemon.history import FigureHistory, Moment
 from relayd.daemon.live import LiveFeed
 from relayd.daemon.livelook import LiveLook
-from relayd.daemon.livereport import HistoryReport, LinkReport, LiveEvent, LiveReport
+from relayd.daemon.livereport import HistoryReport, LinkReport, LiveEvent, LiveReport, PullsReport
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.shutdown import Shutdown
 from relayd.errors import StateError
@@ -29,6 +30,7 @@ class Watching:
 
     Attributes:
         history: The last 24 hours.
+        runs: Commands that the dashboard has run.
     """
 
     def __init__(self, parts: DaemonParts, predecessor: Predecessor | None, shutdown: Shutdown) -> None:
@@ -36,6 +38,7 @@ class Watching:
         self._look = LiveLook(parts, predecessor, shutdown)
         self._feed = LiveFeed(self._look.report)
         self.history = FigureHistory(self._moment, parts.desired.paths.state)
+        self.runs = CommandRuns(parts.desired, parts.clock)
 
     def __repr__(self) -> str:
         return f"<Watching {self._feed!r}>"
@@ -51,6 +54,26 @@ class Watching:
     async def past(self, _arguments: NoArguments) -> HistoryReport:
         """Return the last hour and the last 24 hours."""
         return self.history.report()
+
+    async def hardware(self, _arguments: NoArguments) -> object:
+        """Return what `relayd hardware --json` prints."""
+        return await self.runs.hardware()
+
+    async def catalog(self, _arguments: NoArguments) -> object:
+        """Return the models on this disk, and those of the catalogue."""
+        return await self.runs.catalog()
+
+    async def pulls(self, _arguments: NoArguments) -> PullsReport:
+        """Return the pulls that run, and the last ones that have ended."""
+        return self.runs.pulls()
+
+    async def end_pull(self, arguments: ModelArguments) -> PullsReport:
+        """Interrupt a pull.
+
+        Raises:
+            NotFoundError: None of that model runs.
+        """
+        return self.runs.end_pull(arguments.model)
 
     def _moment(self) -> Moment:
         parts = self._parts
@@ -94,6 +117,12 @@ def followed(watching: Watching) -> Mapping[str, Verb | Feed]:
         "now": Verb(NoArguments, watching.now),
         "live": Feed(NoArguments, watching.live),
         "history": Verb(NoArguments, watching.past),
+        "hardware": Verb(NoArguments, watching.hardware),
+        "catalog": Verb(NoArguments, watching.catalog),
+        "recommend": Verb(RecommendArguments, watching.runs.recommend),
+        "pull": Verb(ModelArguments, watching.runs.pull),
+        "pulls": Verb(NoArguments, watching.pulls),
+        "end_pull": Verb(ModelArguments, watching.end_pull),
     }
 
 

@@ -7,6 +7,13 @@ import { notice, show } from "./parts.js";
 const PAGES = [
   ["", "Fleet", "g f", () => import("./pages/fleet.js")],
   ["requests", "Requests", "g r", () => import("./pages/requests.js")],
+  ["models", "Models", "g m", () => import("./pages/models.js")],
+  ["playground", "Playground", "g p", () => import("./pages/playground.js")],
+  ["connect", "Connect", "g c", () => import("./pages/connect.js")],
+  ["keys", "Keys", "g k", () => import("./pages/keys.js")],
+  ["logs", "Logs", "g l", () => import("./pages/logs.js")],
+  ["recommend", "Recommend", "g o", () => import("./pages/recommend.js")],
+  ["setup", "Setup", "g s", () => import("./pages/setup.js")],
 ];
 
 const root = document.getElementById("app");

@@ -102,6 +102,13 @@ ACTIONS = (
     Action("GET", "/admin/logs", "logs", "Return lines of a log, and follow it.", streams=True),
     Action("GET", "/admin/now", "now", "Return the daemon as it is: status, rates, requests, attention."),
     Action("GET", "/admin/history", "history", "Return the figures of the last hour and the last 24 hours."),
+    Action("GET", "/admin/hardware", "hardware", "Return the machine as `relayd hardware --json` prints it."),
+    Action("GET", "/admin/catalog", "catalog", "Return the models on this disk, and those of the catalogue."),
+    Action("GET", "/admin/recommend", "recommend", "Recommend models for this machine, with the reasons."),
+    Action("GET", "/admin/pulls", "pulls", "Return the models that are fetched, and how far they are."),
+    Action("POST", "/admin/pulls", "pull", "Begin to fetch a model."),
+    Action("DELETE", "/admin/pulls/{name}", "end_pull", "Interrupt a pull; another goes on there.", "model"),
+    Action("GET", "/admin/usage", "usage", "Return what keys used of models, by day."),
     Action("GET", "/admin/live", "live", "Return the same, and then what changes in it.", streams=True),
     Action("GET", "/admin/events", "events", "Return what changes, as it happens.", streams=True),
 )  # fmt: skip
