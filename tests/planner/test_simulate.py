@@ -1,13 +1,27 @@
 """Is a described machine the one that people mean?"""
 
+import re
+
 import pytest
 
 from relayd.errors import UsageError
-from relayd.planner.simulate import simulate
+from relayd.hardware.bandwidth import SPECIFICATIONS, catalogued
+from relayd.planner.cards import sold_with
+from relayd.planner.simulate import full_name, simulate, simulated
+from relayd.ui.machine import machine_line
 from relayd.units import GIB
 from tests.planner.models import machine
 
 pytestmark = pytest.mark.pure
+
+CARDS = [
+    row.strip().split(" ", 1)[1]
+    for source, text in SPECIFICATIONS.items()
+    if not re.search("Apple|channels|Jetson", source)
+    for row in re.split(r"[;\n]", text.strip())
+    if not re.search("8060s|8050s|strix|ryzen", row)
+]
+"""Names of devices with memory of their own, as the table of bandwidths has them."""
 
 
 @pytest.mark.parametrize(
@@ -60,9 +74,43 @@ def test_a_machine_without_gpu_is_described_by_its_ram_and_cores() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("2x3090", "2 x RTX 3090, 24 GiB, 936 GB/s; 16 GiB RAM (assumed)"),
+        ("gpu=4090", "RTX 4090, 24 GiB, 1008 GB/s; 16 GiB RAM (assumed)"),
+        ("rtx4090", "RTX 4090, 24 GiB, 1008 GB/s; 16 GiB RAM (assumed)"),
+        ("RTX 4090 + 64gb ram", "RTX 4090, 24 GiB, 1008 GB/s; 64 GiB RAM"),
+        ("rtx 3060 12gb, ram=32", "RTX 3060, 12 GiB, 360 GB/s; 32 GiB RAM"),
+        ("8 x h100, ram=1024", "8 x H100 SXM, 80 GiB, 3350 GB/s; 1024 GiB RAM"),
+        ("m4 max 64", "Apple M4 Max, 48 GiB of RAM for it, 546 GB/s; 64 GiB RAM"),
+        ("gpu=M2:16", "Apple M2, 11 GiB of RAM for it, 100 GB/s; 16 GiB RAM"),
+        ("macbook pro m3 pro 36gb", "Apple M3 Pro, 24 GiB of RAM for it, 150 GB/s; 36 GiB RAM"),
+        ("strix halo 128", "Radeon 8060S, 96 GiB of RAM for it, 256 GB/s; 128 GiB RAM"),
+        ("Ryzen AI Max+ 395 128GB", "Radeon 8060S, 96 GiB of RAM for it, 256 GB/s; 128 GiB RAM"),
+        ("dgx spark", "GB10, 118 GiB of RAM for it, 273 GB/s; 119 GiB RAM"),
+        ("cpu=8", "16 GiB RAM (assumed), 60 GB/s (assumed), 8 cores"),
+        ("8gb laptop, 4 cores", "8 GiB RAM, 60 GB/s (assumed), 4 cores"),
+        ("ram=24,cores=2,bandwidth=20", "24 GiB RAM, 20 GB/s, 2 cores"),
+        ("gpu=mine:24@900,ram=32", "mine, 24 GiB, 900 GB/s; 32 GiB RAM"),
+    ],
+)
+def test_a_machine_is_described_as_people_say_it_and_what_is_assumed_is_shown(said: str, line: str) -> None:
+    found = simulated(said)
+
+    assert f"Simulated: {line}" == machine_line(catalogued(found.machine), found.assumed)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_device_whose_bandwidth_is_known_is_sold_with_some_memory(name: str) -> None:
+    assert sold_with(full_name(name)[0]), name
+
+
+@pytest.mark.parametrize(
     "said",
     [
-        "gpu=4090",
+        "gpu=foo:24",
+        "gpu=4090:240",
+        "4090 64gb",
         "gpu=4090:much",
         "gpu=99x4090:24",
         "apple=m3max",
@@ -70,6 +118,9 @@ def test_a_machine_without_gpu_is_described_by_its_ram_and_cores() -> None:
         "ram=0",
         "tpu=1",
         "64",
+        "strix halo",
+        "0x4090",
+        "8 parrots",
     ],
 )
 def test_what_cannot_be_understood_is_shown_with_an_example(said: str) -> None:
