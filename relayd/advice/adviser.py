@@ -26,7 +26,7 @@ from relayd.planner.placement import Placement, spec
 from relayd.planner.plan import ReplicaSpec
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
-from relayd.planner.recommend import Advice, Known, advise, aim_of, recommend
+from relayd.planner.recommend import Advice, Known, advise, recommend
 from relayd.units import Bytes
 
 PORT = 8100
@@ -48,6 +48,7 @@ class Adviser:
         engine: The engine; None if none is installed.
         probe: Asks it about memory.
         simulated: Whether the machine is another one than this.
+        assumed: What the description of another machine leaves open.
         runs: What `relayd bench` has measured on this machine.
         room: What models may take of the machine beside those that are configured; None is all that is free.
         skipped: Files on disk that cannot be judged.
@@ -60,6 +61,7 @@ class Adviser:
     engine: Engine | None = None
     probe: MemoryProbe | None = None
     simulated: bool = False
+    assumed: frozenset[str] | None = None
     runs: Sequence[Mapping[str, Any]] = ()
     room: Budget | None = None
     skipped: Sequence[Skipped] = ()
@@ -74,27 +76,24 @@ class Adviser:
             self._budget.append(calibrated(self.room or budget(self.machine), self.runs))
         return self._budget[0]
 
-    def best(self, request: Request, slots: int | None = None, count: int = 10) -> tuple[Advice, ...]:
-        """Return the models to choose from for a request, the best first, then some that were refused."""
+    def best(self, request: Request, count: int = 10) -> tuple[Advice, ...]:
+        """Return the models to choose from for a request, the best first."""
         known = [self._as_learned(one) for one in self._models(request.use)]
-        return recommend(known, self.budget, request, aim_of(request, slots=slots), count)
+        return recommend(known, self.budget, request, count)
 
-    def about(self, name: str, request: Request, slots: int | None = None) -> tuple[Advice, list[Advice]]:
+    def about(self, name: str, request: Request) -> tuple[Advice, list[Advice]]:
         """Return what to think of one model, and of each of its files alone.
 
         Args:
             name: `NAME` or `NAME:QUANT`, of the catalogue or of a file on disk.
             request: What it is wanted for.
-            slots: Requests at once.
 
         Raises:
             UsageError: No such model is known, or it has no file of known size.
         """
-        aim = aim_of(request, slots=slots)
         known = self._as_learned(self._named(name, request.use))
-        alone = [replace(known, forms=(form,)) for form in known.forms]
-        parts = [advise(one, self.budget, request, aim) for one in alone]
-        return advise(known, self.budget, request, aim), parts
+        parts = [advise(replace(known, forms=(form,)), self.budget, request) for form in known.forms]
+        return advise(known, self.budget, request), parts
 
     def _named(self, name: str, use: Use) -> Known:
         models = {one.name: one for one in self._models(use)}

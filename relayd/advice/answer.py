@@ -31,7 +31,7 @@ class Question:
         model: One model, `NAME` or `NAME:QUANT`; "" is all.
         min_context: Tokens a slot must hold.
         min_speed: Tokens a second it must reach; None takes the floor of the use.
-        slots: Requests at once; None takes four, or fewer where they do not fit.
+        users: Requests at once.
         count: Models wanted for each use.
     """
 
@@ -39,12 +39,18 @@ class Question:
     model: str = ""
     min_context: int = 0
     min_speed: float | None = None
-    slots: int | None = None
+    users: int = 1
     count: int = 10
 
     def request(self, use: Use) -> Request:
         """Return what to look for, for one use."""
-        return Request(use=use, min_speed=self.min_speed, min_context=self.min_context)
+        return Request(
+            use=use,
+            min_speed=self.min_speed,
+            min_context=self.min_context,
+            users=self.users,
+            lenient=bool(self.model),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ def answer(adviser: Adviser, question: Question) -> Recommendations:
 
 
 def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:
-    found = adviser.best(question.request(use), question.slots, question.count)
+    found = adviser.best(question.request(use), question.count)
     good = [one for one in found if one.good][: question.count]
     return (*good, *(one for one in found if not one.good))
 
@@ -212,14 +218,14 @@ def _settled(
 def _about(adviser: Adviser, question: Question) -> Recommendations:
     use = question.use or _own_use(adviser, question)
     request = question.request(use)
-    advice, parts = adviser.about(question.model, request, question.slots)
+    advice, parts = adviser.about(question.model, request)
     told = _confirmations(adviser, [advice])
     if [name for name, said in told.items() if adviser.learns(name, said)]:
-        advice, parts = adviser.about(question.model, request, question.slots)
+        advice, parts = adviser.about(question.model, request)
         told = _confirmations(adviser, [advice])
-    aim = aim_of(request, slots=question.slots)
     smallest = min(best_first(advice.known), key=lambda form: form.nbytes)
     demand = smallest.build()
+    aim = aim_of(request, demand.shape.context_trained)
     needs = (
         f"{smallest.quantization.name} with {aim.least_slots} x {aim.least_context} tokens takes "
         f"{show_bytes(least_gpu(demand, aim))} of one GPU, or {show_bytes(least_ram(demand, aim))} of RAM"

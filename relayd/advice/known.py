@@ -12,7 +12,7 @@ from relayd.gguf.quants import FILE_TYPES
 from relayd.memory.synthetic import F16, Q4_K, Q6_K, Q8_0, header
 from relayd.planner.demand import Demand, Pass
 from relayd.planner.divergence import Quantization
-from relayd.planner.placement import LOADED_SHARE, Form
+from relayd.planner.placement import Form
 from relayd.planner.quality import ModelFacts, Use, made_for
 from relayd.planner.recommend import Known
 from relayd.units import GIB, Bytes
@@ -25,6 +25,9 @@ IMAGES = Bytes(GIB // 4)
 
 SHORT_CONTEXT = 4096
 """Trained context that is assumed where the catalogue has none, in tokens."""
+
+READ_LEAST, TABLE_MOST = 0.75, 2.0
+"""Bits of a weight that is read, at least, and of one that is looked up, at most, relative to the mean."""
 
 STORED: Mapping[str, tuple[int, int]] = {
     "F16": (F16, F16), "Q8_0": (Q8_0, Q8_0), "Q6_K": (Q6_K, Q6_K), "Q5_K_M": (13, Q6_K), "Q4_0": (2, Q6_K),
@@ -73,6 +76,7 @@ def facts_of(entry: CatalogEntry) -> ModelFacts:
         active_parameters=entry.active_parameters,
         released=entry.released,
         capabilities=frozenset(entry.capabilities),
+        context=entry.context or SHORT_CONTEXT,
     )
 
 
@@ -98,8 +102,24 @@ def _form(
             catalogue_header(entry, listed.quant), file_bytes=listed.bytes, beside=reserve, computed=computed
         )
 
-    read = size * LOADED_SHARE * _read_share(entry)
-    return Form(quantization, size, read, build, sparse=entry.active_parameters is not None)
+    share = _table_share(entry)
+    return Form(
+        quantization,
+        size,
+        size * READ_LEAST * _read_share(entry),
+        build,
+        sparse=entry.active_parameters is not None,
+        aside=float("inf") if share is None or file else TABLE_MOST * share * size,
+    )
+
+
+def _table_share(entry: CatalogEntry) -> float | None:
+    """Return the part of the weights that are looked up; None where the shape is not known."""
+    shape, total = entry.dimensions, float(entry.parameters or entry.published_parameters or 0)
+    if shape is None or not total:
+        return None
+    rows = shape.n_embd_per_layer * shape.n_layer + shape.n_embd
+    return rows * shape.n_vocab / total
 
 
 def _read_share(entry: CatalogEntry) -> float:

@@ -10,7 +10,7 @@ import typer
 
 from relayd.advice import Adviser, Question, Recommendations, answer
 from relayd.cli.pull import obtain
-from relayd.cli.recommend import For, gather
+from relayd.cli.recommend import FOR, gather
 from relayd.cli.start import install_engine, no_service
 from relayd.cli.support.given import configured_by_hand
 from relayd.cli.support.guide import Guide
@@ -20,6 +20,7 @@ from relayd.errors import UsageError
 from relayd.folders import state_dir
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
+from relayd.planner.uses import use_of
 from relayd.ui.hardware import summary
 from relayd.ui.recommend import advice_table
 from relayd.units import show_bytes
@@ -30,7 +31,7 @@ SHOWN = 3
 
 def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take each first choice.")] = False,
-    use: Annotated[For | None, typer.Option("--for", help="What for.  [default with --yes: chat]")] = None,
+    use: Annotated[str, typer.Option("--for", help=f"{FOR}  [default with --yes: chat]")] = "",
     model: Annotated[str, typer.Option(metavar="NAME[:QUANT]", help="This model.")] = "",
     no_pull: Annotated[bool, typer.Option("--no-pull", help="Fetch nothing.")] = False,
     no_service: Annotated[bool, typer.Option("--no-service", help="Install no service.")] = False,
@@ -129,9 +130,7 @@ def _show_machine(adviser: Adviser, guide: Guide) -> None:
         guide.show(line)
 
 
-def _explain(
-    adviser: Adviser, use: For | None, model: str, *, pull: bool, service: bool, report: Any
-) -> None:
+def _explain(adviser: Adviser, use: str, model: str, *, pull: bool, service: bool, report: Any) -> None:
     """Show what would be done, and refuse to do it without an answer.
 
     Raises:
@@ -152,18 +151,18 @@ def _explain(
     )
 
 
-def _choose(adviser: Adviser, guide: Guide, use: For | None, model: str) -> _Choice | None:
+def _choose(adviser: Adviser, guide: Guide, use: str, model: str) -> _Choice | None:
     """Return the model that shall run; None if none was chosen.
 
     Raises:
         UsageError: The model that was named is not known, or does not fit; or none fits.
     """
     if model:
-        return _named(adviser, model, Use(use) if use else None)
-    picked = use or guide.choose("\nWhat for?", list(For))
+        return _named(adviser, model, use_of(use) if use else None)
+    picked = use or guide.choose("\nWhat for?", list(Use))
     if picked is None:
         return None
-    wanted = Use(picked)
+    wanted = use_of(picked)
     with working("Looking for the best …"):
         found = answer(adviser, Question(use=wanted, count=SHOWN))
     if guide.asks:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shlex
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,40 +16,37 @@ from relayd.desired.advisers import adviser_at
 from relayd.errors import UsageError
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
+from relayd.planner.uses import use_of
+from relayd.ui.machine import machine_line
 from relayd.ui.recommend import advice_page, advice_table
 
 EACH, SHOWN = 2, 10
 """Models shown for each use, and for one that is named."""
 
 
-class For(StrEnum):
-    """What a model is wanted for."""
+FOR = "What for: chat, agent, code, reasoning, vision, embedding or long (context)."
 
-    CHAT = "chat"
-    CODE = "code"
-    REASONING = "reasoning"
-    VISION = "vision"
-    EMBEDDING = "embedding"
+SIMULATE = "Another machine: 2x3090,ram=64; 'm4 max 64'; 'strix halo 128'; ram=16,cpu=8."
 
 
 def recommend(
-    use: Annotated[For | None, typer.Option("--for", help="What for; all of them without it.")] = None,
+    use: Annotated[str, typer.Option("--for", help=FOR)] = "",
     model: Annotated[str, typer.Option(help="One model: why, and what would make it fit.")] = "",
     min_context: Annotated[int, typer.Option(min=0, help="Tokens a slot must hold.")] = 0,
     min_speed: Annotated[float | None, typer.Option(min=0, help="Tokens a second it must reach.")] = None,
-    slots: Annotated[int | None, typer.Option(min=1, max=256, help="Requests at once.")] = None,
-    simulate: Annotated[str, typer.Option(help="Another machine, like gpu=4090:24,ram=64.")] = "",
+    users: Annotated[int, typer.Option("--users", "--slots", min=1, max=256, help="Requests at once.")] = 1,
+    simulate: Annotated[str, typer.Option(help=SIMULATE)] = "",
     command: Annotated[bool, typer.Option("--command", help="Print the llama-server line.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Add the best to relayd's models.toml.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recommend models for this machine, with the reasons."""
     question = Question(
-        use=Use(use) if use else None,
+        use=use_of(use) if use else None,
         model=model,
         min_context=min_context,
         min_speed=min_speed,
-        slots=slots,
+        users=users,
         count=SHOWN if use else EACH,
     )
     with working("Asking the engine about the best …"):
@@ -113,6 +109,7 @@ def _show(found: Recommendations) -> None:
         show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra), MAIL_COLUMNS)
         _show_next(found)
         return
+    show(lambda _: Text(machine_line(adviser.machine, adviser.assumed)), MAIL_COLUMNS)
     show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
     notes = (*found.notes, *adviser.machine.notes)
     if notes:

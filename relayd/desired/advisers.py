@@ -22,7 +22,7 @@ from relayd.hardware.bandwidth import catalogued
 from relayd.models.skipped import Skipped
 from relayd.planner.budget import Budget
 from relayd.planner.reserve import allowance
-from relayd.planner.simulate import simulate
+from relayd.planner.simulate import simulated as described
 from relayd.store import remembered_runs
 
 
@@ -46,7 +46,8 @@ def adviser_at(
     """
     config = loaded.config
     engine = _engine(site, config.engine.path)
-    machine = catalogued(simulate(simulated)) if simulated else measured_machine_at(site, display, engine)
+    other = described(simulated) if simulated else None
+    machine = catalogued(other.machine) if other else measured_machine_at(site, display, engine)
     entries = site.catalog()
     named = [Path(model.file) for model in config.model]
     skipped = list[Skipped]()
@@ -61,6 +62,7 @@ def adviser_at(
         engine=engine,
         probe=MemoryProbe(engine, site.cache / "engine", site.environ) if engine else None,
         simulated=bool(simulated),
+        assumed=other.assumed if other else None,
         runs=() if simulated else tuple(remembered_runs(site.state)),
         room=allowance(machine, MemoryBudget())
         if simulated

@@ -20,7 +20,6 @@ from relayd.planner import ReplicaSpec
 from relayd.planner.budget import Budget
 from relayd.planner.demand import Demand
 from relayd.planner.divergence import Quantization
-from relayd.planner.fit import placed
 from relayd.planner.fleet import Wanted
 from relayd.planner.placement import DEFAULT_SLOTS, Aim, Form, Place, Placement
 from relayd.planner.plan import Basis
@@ -28,6 +27,7 @@ from relayd.planner.processor import Tag
 from relayd.planner.quality import Use, pooling
 from relayd.planner.shapes import LONGEST_INPUT, MICRO_BATCH
 from relayd.planner.speed import Decoding, Estimate
+from relayd.planner.timing import placed
 from relayd.units import MIB, Bytes
 
 _ANY_ADDRESS, _ANY_KEY = TcpAddress(8100), Path("key")

@@ -7,8 +7,8 @@ from relayd.desired.lines import PlannedLine, by_room
 from relayd.desired.remembered import RememberedModel, RememberedReplica
 from relayd.errors import RelaydError
 from relayd.planner.budget import Budget
-from relayd.planner.fit import placed
 from relayd.planner.placement import Placement, setup_of
+from relayd.planner.timing import placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def foreign_plans(
 
 def _placement(line: PlannedLine, one: RememberedReplica, room: Budget) -> Placement:
     setup = setup_of(one.placement, room, context=one.context, slots=one.slots, embeddings=line.embeddings)
-    found = placed(line.form, replace(setup, cache_ram_mib=one.cache_ram_mib), room, line.use)
+    found = placed(line.form, replace(setup, cache_ram_mib=one.cache_ram_mib), room)
     return replace(found, needs=by_room(one.needs), reasons=one.reasons)
 
 

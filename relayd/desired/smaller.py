@@ -18,8 +18,8 @@ from relayd.memory.setup import Gpu
 from relayd.models.shelf import size_of
 from relayd.planner import Basis, Facts, Planned, ReplicaSpec, Step, step_down
 from relayd.planner.budget import Budget
-from relayd.planner.fit import placed
 from relayd.planner.placement import Placement
+from relayd.planner.timing import placed
 from relayd.units import Bytes
 
 _QUANTIZATION = re.compile(r"[-_.](?:ud-)?(?:i?q\d\w*|tq\d\w*|bf16|f16|f32|mxfp4\w*|nvfp4)$")

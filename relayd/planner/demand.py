@@ -4,9 +4,12 @@
 model: here its weights are added up once, layer by layer, and a setup takes 50 µs. The totals are the same.
 """
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 
 from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata, Tensor
@@ -17,7 +20,7 @@ from relayd.memory.setup import Extent, Setup
 from relayd.memory.shape import Layer, Shape, read_shape
 from relayd.memory.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
 from relayd.planner.processor import Processor
-from relayd.planner.speed import Part, Workload
+from relayd.planner.speed import Part, Workload, step_ms
 from relayd.units import Bytes
 
 CUDA = "cuda"
@@ -63,6 +66,10 @@ def lump(tensor: Tensor) -> WeightGroup:
     return WeightGroup(stored(tensor, CPU), stored(tensor, CUDA), math.prod(tensor.shape))
 
 
+_Costs = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Bytes of a device: in any case, for each block and the head, for the experts of each block."""
+
+
 class Demand:
     """The weights of one model, added up.
 
@@ -103,6 +110,9 @@ class Demand:
         self._n_expert = max(model.per_layer("expert_count", self.shape.n_blocks), default=0)
         self._n_used = max(model.per_layer("expert_used_count", self.shape.n_blocks), default=0)
         self._heads = model.per_layer("attention.head_count", self.shape.n_blocks)
+        self._of_layers: dict[tuple[object, ...], _Costs] = {}
+        self._times: dict[tuple[object, ...], tuple[tuple[float, ...], ...]] = {}
+        self._placed: dict[tuple[object, ...], tuple[tuple[str, ...], dict[str, int]]] = {}
 
     def check(self) -> "Demand":
         """Return itself, after a look at whether its tensors are what the header promises.
@@ -160,20 +170,26 @@ class Demand:
     def loaded(self, setup: Setup, *, computes: bool = True) -> dict[str, int]:
         """Return weights, cache and buffers on each device: what the engine's own breakdown has."""
         asked = self.shape.extent(setup)
-        devices = layer_devices(self.shape, setup)
+        devices, weights = self._weighed(setup)
         found = dict.fromkeys((*devices, CPU), 0)
-        for device, nbytes in self.weights(setup, devices).items():
+        for device, nbytes in weights.items():
             found[device] += nbytes
-        kept: dict[Layer, int] = {}
-        for device, layer in zip(devices[:-1], self.shape.layers, strict=True):
-            if layer not in kept:
-                kept[layer] = self._kept(layer, setup, asked)
-            found[device] += kept[layer]
+        kept = {layer: self._kept(layer, setup, asked) for layer in set(self.shape.layers)}
+        for (device, layer), count in Counter(zip(devices[:-1], self.shape.layers, strict=True)).items():
+            found[device] += count * kept[layer]
         computed = self._compute(setup, asked) if computes else 0
         for device in dict.fromkeys(devices):
             found[device] += computed
         found[CPU] += 0 if CPU in devices else 4 * asked.tokens * self.shape.n_embd
         return found
+
+    def _weighed(self, setup: Setup) -> tuple[tuple[str, ...], dict[str, int]]:
+        """Return the device of each layer, and the bytes of weights on each device."""
+        key = (setup.gpus, setup.gpu_layers, setup.experts_on_cpu, setup.repacked)
+        if key not in self._placed:
+            devices = tuple(layer_devices(self.shape, setup))
+            self._placed[key] = (devices, self.weights(setup, devices))
+        return self._placed[key]
 
     def weights(self, setup: Setup, devices: Sequence[str]) -> dict[str, int]:
         """Return the bytes of weights on each device.
@@ -211,16 +227,70 @@ class Demand:
             setup: How the model runs; who takes which layer does not matter.
             device: A GPU.
         """
+        fixed, blocks, experts = self._costs(setup, device)
+        kept = setup.experts_on_cpu
+        return fixed, (*blocks[:kept], *map(add, blocks[kept:-1], experts[kept:]), blocks[-1])
+
+    def _costs(self, setup: Setup, device: str) -> "_Costs":
+        """Return what `device` holds in any case, and what blocks and head add, experts apart."""
         asked = self.shape.extent(setup)
+        key = (asked, setup.type_k, setup.type_v, setup.flash_attention, device.startswith(CUDA))
+        if key in self._of_layers:
+            return self._of_layers[key]
         fixed = self._compute(setup, asked) + self._everywhere.on(device)
         fixed += CUDA_OVERHEAD if device.startswith(CUDA) else 0
         kept = {layer: self._kept(layer, setup, asked) for layer in set(self.shape.layers)}
-        blocks = []
-        for index, layer in enumerate(self.shape.layers):
-            experts = 0 if index < setup.experts_on_cpu else self._experts[index].on(device)
-            blocks.append(int((self._blocks[index].on(device) + experts) * self.ratio) + kept[layer] + 1)
-        head = self._head_lump().on(device)
-        return fixed, (*blocks, int(head * self.ratio) + 1)
+        blocks = [
+            int(block.on(device) * self.ratio) + kept[layer] + 1
+            for block, layer in zip(self._blocks, self.shape.layers, strict=True)
+        ]
+        blocks.append(int(self._head_lump().on(device) * self.ratio) + 1)
+        experts = [int(one.on(device) * self.ratio) + bool(one.elements) for one in self._experts]
+        found = self._of_layers[key] = (fixed, tuple(blocks), tuple(experts))
+        return found
+
+    def layer_ms(self, setup: Setup, key: str, processor: Processor, depth: int) -> tuple[float, ...]:
+        """Return how long each block and the head take a token on a device, in milliseconds.
+
+        Args:
+            setup: How the model runs; experts that stay in RAM are left out.
+            key: The device.
+            processor: How fast it is.
+            depth: Tokens in the cache.
+        """
+        asked = (setup.type_k, setup.type_v, depth, key.startswith(CUDA), processor)
+        if asked not in self._times:
+            times: dict[tuple[object, ...], tuple[float, float]] = {}
+            for index, alike in enumerate(self._alike):
+                if alike not in times:
+                    times[alike] = (
+                        self._block_ms(setup, key, processor, depth, index, routed=False),
+                        self._block_ms(setup, key, processor, depth, index, routed=True),
+                    )
+            self._times[asked] = tuple(zip(*(times[alike] for alike in self._alike), strict=True))
+        plain, whole = self._times[asked]
+        return (*plain[: setup.experts_on_cpu], *whole[setup.experts_on_cpu :])
+
+    @functools.cached_property
+    def _alike(self) -> tuple[tuple[object, ...], ...]:
+        """Return for each block and the head what layers that take the same time have in common."""
+        counted = self.shape.n_layers
+        blocks = (
+            (block.plain, experts.plain, layer, index < counted)
+            for index, (block, experts, layer) in enumerate(
+                zip(self._blocks, self._experts, self.shape.layers, strict=True)
+            )
+        )
+        return (*blocks, ("head",))
+
+    def _block_ms(
+        self, setup: Setup, key: str, processor: Processor, depth: int, index: int, *, routed: bool
+    ) -> float:
+        blocks = [index] if index < self.shape.n_layers else []
+        experts = [one for one in blocks if routed and self._experts[one].elements]
+        is_head = index == self.shape.n_blocks
+        work = self._workload(setup, key, blocks, experts, depth, 1, is_head=is_head)
+        return step_ms((Part(work, processor),))
 
     def parts(
         self, setup: Setup, processors: Mapping[str, Processor], depth: int, prompt: int
@@ -249,12 +319,27 @@ class Demand:
             for index, one in enumerate(devices[: self.shape.n_layers])
             if self._experts[index].elements and (CPU if index < setup.experts_on_cpu else one) == device
         ]
-        head = self._head_lump() if devices[-1] == device else WeightGroup()
+        is_head = devices[-1] == device
+        return device, self._workload(setup, device, blocks, experts, depth, prompt, is_head=is_head)
+
+    def _workload(
+        self,
+        setup: Setup,
+        device: str,
+        blocks: Sequence[int],
+        experts: Sequence[int],
+        depth: int,
+        prompt: int,
+        *,
+        is_head: bool,
+    ) -> Workload:
+        """Return what some blocks, some layers' experts and perhaps the head ask of a device."""
+        head = self._head_lump() if is_head else WeightGroup()
         dense = [*(self._blocks[index] for index in blocks), head]
         routed = sum(self._experts[index].elements for index in experts)
         share = self._n_used / self._n_expert if self._n_expert else 0.0
         layers = [self.shape.layers[index] for index in blocks]
-        return device, Workload(
+        return Workload(
             n_layer=len(blocks),
             n_moe_layer=len(experts),
             weight_bytes=self.ratio * sum(one.on(device) for one in dense),

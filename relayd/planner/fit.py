@@ -12,7 +12,7 @@ from itertools import product
 
 from relayd.config.schema import Allocation
 from relayd.memory.refused import workable
-from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
+from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.fixed import cache_types, followed, may_be, reachable
@@ -27,24 +27,14 @@ from relayd.planner.placement import (
     Shortage,
     ceiling,
 )
-from relayd.planner.processor import Tag
 from relayd.planner.quality import Use
 from relayd.planner.shapes import BATCH, BATCH_ON_CPU, Shape, shapes
-from relayd.planner.speed import (
-    Decoding,
-    Estimate,
-    Part,
-    decode_tokens_per_second,
-    prefill_tokens_per_second,
-)
 from relayd.planner.split import fullest, groups, shared
+from relayd.planner.timing import DEPTH_TOKENS, PROMPT_TOKENS, cliff, timed
 from relayd.units import MIB, Bytes
 
 EXTENSION = 4
 """Times the context that is wanted, for which memory that is left over is used; more is for other models."""
-
-DEPTH_TOKENS, PROMPT_TOKENS = 4096, 1024
-"""Tokens in the cache when speed is estimated, and of the prompt: a conversation of some pages."""
 
 PROMPT_CACHE_MIB, PROMPT_CACHE_SHARE, PROMPT_CACHE_STEP_MIB = 8192, 0.25, 256
 """Prompts of earlier requests get llama-server's default at most, and of RAM that is left this share."""
@@ -73,29 +63,10 @@ def fit(forms: Sequence[Form], budget: Budget, aim: Aim) -> Placement | NoPlace:
     return NoPlace(tuple(modest.shortages.values()) or tuple(map(modest.together, smallest)))
 
 
-def placed(form: Form, setup: Setup, budget: Budget, use: Use = Use.CHAT) -> Placement:
-    """Return the placement that a setup means, with its speed and needs; whether it fits is not asked.
-
-    Args:
-        form: The model.
-        setup: How it runs.
-        budget: The machine, all of it.
-        use: What for.
-    """
-    demand = form.build()
-    found = _Search(budget, Aim(use=use)).placed(place_of(setup, demand), form, demand, setup)
-    return replace(found, needs=demand.needs(setup))
-
-
-def place_of(setup: Setup, demand: Demand) -> Place:
-    """Return where a setup puts a model."""
-    if not setup.gpus or not setup.gpu_layers:
-        return Place.CPU
-    if setup.experts_on_cpu:
-        return Place.EXPERTS_ON_CPU
-    if setup.gpu_layers < demand.layers:
-        return Place.PARTIAL
-    return Place.SPLIT if len(setup.gpus) > 1 else Place.ONE_GPU
+def prompt_cache_mib(left: int) -> int:
+    """Return the RAM for prompts of earlier requests, in MiB, where so many bytes are left."""
+    mib = min(PROMPT_CACHE_MIB, int(left * PROMPT_CACHE_SHARE) // MIB)
+    return mib // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB
 
 
 def named(form: Form) -> str:
@@ -123,7 +94,7 @@ class _Search:
         if place is Place.SPLIT or (place is not Place.CPU and not self.budget.gpus):
             return None  # what is split is tried with what is whole on one GPU, rung by rung
         self.fixed = self._followed(form)
-        if not may_be(place, self.fixed, form.build):
+        if not may_be(place, self.fixed, form.build) or self._is_one_pool(place):
             return None
         if short := self._too_large(place, form):
             self.shortages[place] = short
@@ -135,7 +106,7 @@ class _Search:
             return None
         slots = self._uncrowded(place, form, demand) if self.aim.pace else self.aim.slots
         for setup, early in self._attempts(place, form, demand, slots):
-            found = None if early else self.placed(place, form, demand, setup)
+            found = None if early else self.placed(place, form, setup)
             if found and not found.fast_enough:
                 if setup.slots <= self.aim.least_slots:
                     return None
@@ -149,6 +120,12 @@ class _Search:
                 return self._completed(found, demand)
         return None
 
+    def _is_one_pool(self, place: Place) -> bool:
+        """Return whether a model would move from GPUs to a CPU that has the same memory."""
+        if place not in {Place.EXPERTS_ON_CPU, Place.PARTIAL} or self.fixed.gpu_layers is not None:
+            return False
+        return not self.fixed.experts_on_cpu and all(room.unified for room in self.budget.gpus)
+
     def _uncrowded(self, place: Place, form: Form, demand: Demand) -> int:
         """Return how many slots reach the pace that is asked for, all at work; whether they fit is not asked.
 
@@ -157,7 +134,7 @@ class _Search:
         slots = self.aim.slots if place is Place.ONE_GPU else min(self.aim.slots, DEFAULT_SLOTS)
         while slots > self.aim.least_slots:
             setup, _ = next(self._attempts(place, form, demand, slots), (None, None))
-            each = self.placed(place, form, demand, setup).decoding.each.value if setup else self.aim.pace
+            each = self.placed(place, form, setup).decoding.each.value if setup else self.aim.pace
             if each >= self.aim.pace:
                 break
             pace = f"people read about {self.aim.pace:g}"
@@ -265,7 +242,8 @@ class _Search:
         if len(self.fixed.devices or ()) > 1:
             yield self.budget.gpus
             return
-        yield (max(self.budget.gpus, key=lambda room: (room.usable, room.processor.bandwidth_gb_s)),)
+        apart = [room for room in self.budget.gpus if not room.unified] or self.budget.gpus
+        yield (max(apart, key=lambda room: (room.usable, room.processor.bandwidth_gb_s)),)
         yield from groups(self.budget)
 
     def _experts(self, demand: Demand, setup: Setup, what: str) -> Iterator[Attempt]:
@@ -305,46 +283,17 @@ class _Search:
             found = self._shared(demand, setup, rooms)
             yield self._checked(demand, found or replace(setup, gpus=(Gpu(rooms[0].key),)), what)
 
-    def placed(self, place: Place, form: Form, demand: Demand, setup: Setup) -> Placement:
+    def placed(self, place: Place, form: Form, setup: Setup) -> Placement:
         """Return a setup that fits, with its speed."""
-        context = setup.context // setup.slots
-        depth, prompt = min(DEPTH_TOKENS, context), min(PROMPT_TOKENS, context)
-        parts = demand.parts(setup, self.budget.processors, depth, prompt)
-        on_gpus = min(setup.gpu_layers, demand.layers) if setup.gpus else 0
-        found = Placement(
-            form=form,
-            place=Place.SPLIT if place is Place.ONE_GPU and len(setup.gpus) > 1 else place,
-            setup=setup,
-            context=context,
-            needs={},
-            layers=(on_gpus, demand.layers),
-            alone=self._sure(decode_tokens_per_second(parts).each, parts),
-            decoding=self._decoding(parts, setup.slots),
-            prefill=self._sure(prefill_tokens_per_second(parts), parts),
-            reasons=(),
-        )
-        return replace(found, fast_enough=self._speed(found) >= self.aim.min_speed)
-
-    def _speed(self, placement: Placement) -> float:
-        return placement.speed(self.aim.use).value
-
-    def _decoding(self, parts: Sequence[Part], slots: int) -> Decoding:
-        found = decode_tokens_per_second(parts, slots)
-        return Decoding(self._sure(found.each, parts), self._sure(found.together, parts))
-
-    def _sure(self, estimate: Estimate, parts: Sequence[Part]) -> Estimate:
-        """Return the estimate, marked as wide where a bandwidth is a guess."""
-        guessed = [room.processor for room in self.budget.rooms if not room.known_speed]
-        if any(part.processor in guessed for part in parts):
-            return replace(estimate, tag=Tag.WIDE)
-        return estimate
+        found = timed(form, place, setup, self.budget, DEPTH_TOKENS, PROMPT_TOKENS)
+        return replace(found, fast_enough=found.speed(self.aim.use).value >= self.aim.min_speed)
 
     def _completed(self, placement: Placement, demand: Demand) -> Placement:
         """Return the placement with memory that is left over put to use, and its cliff named."""
         setup = self._with_prompt_cache(self._extended(placement, demand), demand)
         reasons = tuple(f"{one}." for one in self.shortages.values() if one.what)
-        if cliff := self._cliff(placement, demand):
-            reasons = (*reasons, cliff)
+        if moved := cliff(placement, self.budget):
+            reasons = (*reasons, moved)
         if self.crowded:
             reasons = (*reasons, self.crowded)
         if self.aim.embeddings and setup.micro_batch < setup.context // setup.slots:
@@ -375,25 +324,4 @@ class _Search:
         if self.aim.prompt_cache_mib is not None or self.aim.use is Use.EMBEDDING:
             return setup
         left = self.budget.minus(demand.needs(setup)).host.usable
-        mib = min(PROMPT_CACHE_MIB, int(left * PROMPT_CACHE_SHARE) // MIB)
-        return replace(setup, cache_ram_mib=mib // PROMPT_CACHE_STEP_MIB * PROMPT_CACHE_STEP_MIB)
-
-    def _cliff(self, placement: Placement, demand: Demand) -> str:
-        """Return how much faster it would be whole on its GPUs; empty if it is, or has none."""
-        setup = placement.setup
-        if placement.place not in {Place.EXPERTS_ON_CPU, Place.PARTIAL}:
-            return ""
-        whole = replace(setup, gpu_layers=EVERY_LAYER, experts_on_cpu=0)
-        depth = min(DEPTH_TOKENS, placement.context)
-        parts = demand.parts(whole, self.budget.processors, depth, PROMPT_TOKENS)
-        fast = decode_tokens_per_second(parts).each.value
-        blocks = demand.shape.n_blocks
-        moved = (
-            f"the experts of {min(setup.experts_on_cpu, blocks)} of {blocks} layers"
-            if setup.experts_on_cpu
-            else f"{demand.layers - placement.layers[0]} of {demand.layers} layers"
-        )
-        return (
-            f"A cliff: {moved} work on the CPU, {placement.alone.value:.3g} tokens/s instead of {fast:.3g} "
-            "if all were on GPUs."
-        )
+        return replace(setup, cache_ram_mib=prompt_cache_mib(left))

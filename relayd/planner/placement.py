@@ -95,6 +95,7 @@ class Form:
         read_bytes: What a token reads of it at least.
         build: Returns what it asks of devices; called only when its size does not rule it out.
         sparse: Whether only some of its experts work on a token.
+        aside: What of it stays in RAM at most when all of its layers are on devices: tables.
     """
 
     quantization: Quantization
@@ -102,6 +103,7 @@ class Form:
     read_bytes: float
     build: Callable[[], Demand]
     sparse: bool = False
+    aside: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

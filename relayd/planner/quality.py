@@ -8,6 +8,7 @@ each a line below; they order models of one time by size, siblings by quantizati
 at 4 bits to half of it at 8 (but not at 3). The score is neither a probability nor a percentage of anything.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
@@ -48,10 +49,16 @@ class Use(StrEnum):
     """What a model is wanted for."""
 
     CHAT = "chat"
+    AGENT = "agent"
     CODE = "code"
     REASONING = "reasoning"
     VISION = "vision"
     EMBEDDING = "embedding"
+    LONG = "long"
+
+
+ASKS: Mapping[Use, str] = {Use.AGENT: "tools", Use.LONG: "chat"}
+"""The capability that a use asks for, where its own name is none."""
 
 
 RANK = 4
@@ -85,8 +92,8 @@ _EMBEDDERS = frozenset({"llama-embed"})
 """Architectures with a head of their own that are published for vectors only."""
 
 
-EXCLUSIVE = frozenset({Use.VISION, Use.EMBEDDING})
-"""Uses that a model has or has not."""
+EXCLUSIVE = frozenset({Use.VISION, Use.EMBEDDING, Use.AGENT})
+"""Uses that a model has or has not: images, vectors, calls of tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +105,19 @@ class ModelFacts:
         active_parameters: Weights that work on a token; None when all do.
         released: Year and month, `2025-07`; "" counts as the reference.
         capabilities: What its publisher made it for: the uses below, and others.
+        context: Tokens it was trained on; 0 where that is not known.
     """
 
     parameters: float
     active_parameters: float | None = None
     released: str = ""
     capabilities: frozenset[str] = frozenset({"chat"})
+    context: int = 0
 
     def can(self, use: Use) -> bool:
         """Return whether the model can be used so at all."""
         if use in EXCLUSIVE:
-            return use in self.capabilities
+            return ASKS.get(use, use) in self.capabilities
         return bool(self.capabilities - {Use.EMBEDDING, "rerank"})
 
 
@@ -156,7 +165,7 @@ def effective_parameters(model: ModelFacts, use: Use) -> float:
     is rated as 10B.
     """
     size = sqrt(model.parameters * (model.active_parameters or model.parameters))
-    fit = 1.0 if use in model.capabilities else NOT_MADE_FOR
+    fit = 1.0 if ASKS.get(use, use) in model.capabilities else NOT_MADE_FOR
     return size * fit * 2 ** (_years(model.released) / DOUBLING_YEARS)
 
 

@@ -4,45 +4,24 @@ Gates come first: a candidate that fails one is refused, whatever it would score
 
     score = quality weight * quality + speed weight * speed + context weight * context
 
-each from 0 to 100: speed is 0 at the floor of the use and 100 where more is not noticed, by the logarithm;
-context is the share of what the use asks for. Equal scores are ordered by quality, speed, then name.
+each from 0 to 100, speed and context by the logarithm: speed is 0 at the floor of the use and 100 where more
+is not noticed, context is 0 at what the use must have and 100 at what it likes. Equal scores are ordered by
+quality, speed, then name. What each use asks for is in `planner/uses.py`.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from math import log
 
 from relayd.planner.divergence import KLD, Quantization, coarseness
 from relayd.planner.processor import Tag
 from relayd.planner.quality import ModelFacts, Quality, Use
 from relayd.planner.speed import Estimate
+from relayd.planner.uses import PROFILES, Profile
 
+PREFERRED_CACHES = ("f16", "q8_0")
+"""Types of the cache that are chosen among: coarser ones only for who asks for them."""
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a use asks for.
-
-    Attributes:
-        floor: Tokens a second below which it is unusable: generated ones, for embedding those of a prompt.
-        enough: Tokens a second above which more are not noticed.
-        context: Tokens it likes to have.
-        weights: Of quality, speed and context; they add up to 1.
-    """
-
-    floor: float
-    enough: float
-    context: int
-    weights: tuple[float, float, float]
-
-
-PROFILES: Mapping[Use, Profile] = {
-    Use.CHAT: Profile(6, 30, 8192, (0.65, 0.25, 0.10)),
-    Use.CODE: Profile(12, 60, 32768, (0.65, 0.20, 0.15)),
-    Use.REASONING: Profile(12, 60, 16384, (0.70, 0.20, 0.10)),
-    Use.VISION: Profile(6, 30, 8192, (0.65, 0.25, 0.10)),
-    Use.EMBEDDING: Profile(100, 5000, 512, (0.55, 0.40, 0.05)),
-}
-"""Priors. People read about 6 tokens a second; code and thoughts are skimmed, so they must come faster."""
 
 COARSEST = ((8e9, KLD["Q4_0"]), (30e9, KLD["IQ3_M"]), (float("inf"), KLD["IQ2_XXS"]))
 """Parameters below which a quantization may diverge no more than this one.
@@ -60,8 +39,9 @@ class Candidate:
         model: What is known of it.
         quantization: How its weights are stored.
         quality: How good it is.
-        speed: Tokens a second of one sequence at the planned slots; for embedding, of a prompt.
+        speed: Tokens a second of one sequence with all slots at work; for embedding, of a prompt.
         context: Tokens a slot holds.
+        pace: What the use counts as speed, in tokens a second; None is `speed`.
         license: As the catalogue spells it.
         obstacle: Why this engine cannot load it; "" when it can.
         shortfall: Why it does not fit, with need and have; "" when it does.
@@ -74,10 +54,16 @@ class Candidate:
     quality: Quality
     speed: Estimate
     context: int
+    pace: float | None = None
     license: str = ""
     obstacle: str = ""
     shortfall: str = ""
     has_template: bool = True
+
+    @property
+    def paced(self) -> float:
+        """What counts as its speed."""
+        return self.speed.value if self.pace is None else self.pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +73,33 @@ class Request:
     Attributes:
         use: What the model is wanted for.
         min_speed: Tokens a second of one sequence; None takes the use's floor.
-        min_context: Tokens a slot must hold.
+        min_context: Tokens a slot must hold; the use may ask for more.
         licenses: Licences that are accepted; None accepts all.
+        users: Requests at once.
+        caches: Types that the cache may have.
+        lenient: Whether a model that was trained on less context than the use must have is taken as it is.
     """
 
     use: Use = Use.CHAT
     min_speed: float | None = None
     min_context: int = 0
     licenses: frozenset[str] | None = None
+    users: int = 1
+    caches: tuple[str, ...] = PREFERRED_CACHES
+    lenient: bool = False
+
+    @property
+    def profile(self) -> Profile:
+        """What the use asks for, with what was asked for beside."""
+        plain = PROFILES[self.use]
+        least = max(plain.least_context, self.min_context)
+        return replace(plain, least_context=least, context=max(plain.context, least))
 
     @property
     def floor(self) -> float:
-        """Tokens a second below which a candidate is refused."""
-        return PROFILES[self.use].floor if self.min_speed is None else self.min_speed
+        """Pace below which a candidate is refused."""
+        plain = PROFILES[self.use]
+        return plain.floor if self.min_speed is None or plain.reply else self.min_speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,22 @@ def judge(candidate: Candidate, request: Request) -> Ranked:
 
 def composite(candidate: Candidate, request: Request) -> float:
     """Return the score of a candidate for which all gates are open."""
-    profile = PROFILES[request.use]
-    parts = (
-        candidate.quality.score,
-        speed_score(candidate.speed.value, profile),
-        100 * min(1.0, candidate.context / profile.context),
-    )
+    return score(candidate.quality.score, candidate.paced, candidate.context, request.profile)
+
+
+def score(points: float, pace: float, context: int, profile: Profile) -> float:
+    """Return the score of some quality, pace and context."""
+    parts = (points, speed_score(pace, profile), context_score(context, profile))
     return sum(weight * part for weight, part in zip(profile.weights, parts, strict=True))
+
+
+def context_score(context: int, profile: Profile) -> float:
+    """Return 0 at what a use must have or below, 100 at what it likes."""
+    if context >= profile.context:
+        return 100.0
+    if context <= profile.least_context:
+        return 0.0
+    return 100 * log(context / profile.least_context) / log(profile.context / profile.least_context)
 
 
 def speed_score(tokens_per_second: float, profile: Profile) -> float:
@@ -150,8 +159,8 @@ def speed_score(tokens_per_second: float, profile: Profile) -> float:
     return 100 * min(1.0, log(tokens_per_second / profile.floor) / log(profile.enough / profile.floor))
 
 
-def _shut_gates(candidate: Candidate, request: Request) -> Iterable[str]:
-    """Yield a sentence for each gate that is shut."""
+def gates(candidate: Candidate, request: Request) -> Iterable[str]:
+    """Yield a sentence for each gate that is shut whatever the form and the machine."""
     use, model = request.use, candidate.model
     if candidate.obstacle:
         yield f"This engine cannot load it: {candidate.obstacle}."
@@ -161,22 +170,34 @@ def _shut_gates(candidate: Candidate, request: Request) -> Iterable[str]:
         yield f"Its licence {candidate.license or 'is not known and'} is not among those accepted."
     if not candidate.has_template and use is not Use.EMBEDDING:
         yield "Its file has no chat template."
-    if _too_coarse(candidate.quantization, model.parameters):
+
+
+def _shut_gates(candidate: Candidate, request: Request) -> Iterable[str]:
+    """Yield a sentence for each gate that is shut."""
+    use, model = request.use, candidate.model
+    yield from gates(candidate, request)
+    if is_too_coarse(candidate.quantization, model.parameters):
         yield (
             f"{candidate.quantization.name} is too coarse for {_billions(model.parameters)} parameters: "
             "a smaller model in 4 bits answers better."
         )
     if candidate.shortfall:
         yield f"It does not fit: {candidate.shortfall}."
-    if candidate.context < request.min_context:
-        yield f"A slot holds {candidate.context} tokens of context, {request.min_context} are asked for."
-    if candidate.speed.value < request.floor:
-        yield f"{_rate(candidate.speed)} is below {request.floor:g} tokens/s."
+    least = request.min_context if request.lenient else request.profile.least_context
+    if candidate.context < least:
+        whom = "asked for" if request.min_context == least else f"needed for {use}"
+        yield f"A slot holds {candidate.context} tokens of context, {least} are {whom}."
+    if request.profile.reply and candidate.paced < request.floor:
+        limit = request.profile.seconds(request.floor)
+        yield f"{turn(candidate.paced, request.profile)}; {limit:.0f} s are the limit."
+    elif candidate.speed.value < (request.min_speed if request.min_speed is not None else request.floor):
+        least_speed = request.floor if request.min_speed is None else request.min_speed
+        yield f"{_rate(candidate.speed)} is below {least_speed:g} tokens/s."
 
 
 def _reasons(candidate: Candidate, request: Request) -> Iterable[str]:
     """Yield what made the score."""
-    quality, model, profile = candidate.quality, candidate.model, PROFILES[request.use]
+    quality, model, profile = candidate.quality, candidate.model, request.profile
     active = f", {_billions(model.active_parameters)} active" if model.active_parameters else ""
     dated = f" of {model.released}" if model.released else ""
     yield (
@@ -188,14 +209,25 @@ def _reasons(candidate: Candidate, request: Request) -> Iterable[str]:
             f"{candidate.quantization.name} costs {quality.weights_loss:.1f} points"
             + (f", its cache {quality.cache_loss:.1f}." if quality.cache_loss >= 0.05 else ".")
         )
-    yield f"{_rate(candidate.speed)}; {profile.enough:g} are enough for {request.use}."
-    if candidate.speed.low < request.floor:
-        yield f"It could be as slow as {candidate.speed.low:.3g} tokens/s: measure it."
+    if profile.reply:
+        enough = profile.seconds(profile.enough)
+        yield f"{turn(candidate.paced, profile)}; {enough:.0f} s are as good as less."
+    else:
+        yield f"{_rate(candidate.speed)}; {profile.enough:g} are enough for {request.use}."
+        if candidate.speed.low < request.floor:
+            yield f"It could be as slow as {candidate.speed.low:.3g} tokens/s: measure it."
     if candidate.context < profile.context:
         yield f"{candidate.context} tokens of context; {profile.context} are good for {request.use}."
 
 
-def _too_coarse(quantization: Quantization, parameters: float) -> bool:
+def turn(pace: float, profile: Profile) -> str:
+    """Return how long a turn takes: `A turn of 16,384 tokens read and 800 written takes 45 s`."""
+    seconds = profile.seconds(pace)
+    return f"A turn of {profile.prompt:,} tokens read and {profile.reply} written takes {seconds:.0f} s"
+
+
+def is_too_coarse(quantization: Quantization, parameters: float) -> bool:
+    """Return whether a smaller model in finer weights does better than one so quantized."""
     divergence = coarseness(quantization)
     if quantization.trained or divergence is None:
         return False
@@ -206,8 +238,8 @@ def _place(ranked: Ranked) -> tuple[bool, float, float, float, str]:
     candidate = ranked.candidate
     return (
         ranked.refused,
-        -round(ranked.score, 6),
-        -round(candidate.quality.score, 6),
+        -ranked.score,
+        -candidate.quality.score,
         -candidate.speed.value,
         candidate.name,
     )

@@ -1,29 +1,22 @@
 """The models that this machine runs best for one use, and why not the others.
 
-To fit a model takes milliseconds, and there are hundreds: they are taken in the order of the best score they
+To try a model takes milliseconds, and there are hundreds: they are taken in the order of the best score they
 could possibly have, and the search ends when no other can come among those that are wanted.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from relayd.planner.budget import Budget
 from relayd.planner.divergence import weights_divergence
-from relayd.planner.fit import fit
-from relayd.planner.placement import (
-    DEFAULT_SLOTS,
-    LOADED_SHARE,
-    Aim,
-    Form,
-    NoPlace,
-    Place,
-    Placement,
-    ceiling,
-)
+from relayd.planner.fit import fit, prompt_cache_mib
+from relayd.planner.placement import Aim, Form, NoPlace, Placement
 from relayd.planner.processor import Tag
 from relayd.planner.quality import ModelFacts, Use, quality
-from relayd.planner.rank import PROFILES, Candidate, Profile, Ranked, Request, judge, rank, speed_score
+from relayd.planner.rank import Candidate, Ranked, Request, gates, is_too_coarse, judge, rank
+from relayd.planner.search import Choice, Search, pace_of
 from relayd.planner.speed import Estimate
+from relayd.planner.timing import cliff, timed
 from relayd.units import Bytes
 
 NOTHING = Bytes(0)
@@ -51,6 +44,10 @@ class Known:
     has_template: bool = True
     unforeseen: Bytes = NOTHING
 
+    def room(self, budget: Budget) -> Budget:
+        """Return what it may use of a machine."""
+        return budget.keeping(self.unforeseen) if self.unforeseen else budget
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -72,92 +69,129 @@ class Advice:
         return not self.ranked.refused
 
 
-def aim_of(request: Request, *, slots: int | None = None) -> Aim:
-    """Return what to look for so that a request is met.
-
-    Args:
-        request: What the user asked for.
-        slots: Requests at once; None takes four, or fewer where they do not fit.
-    """
-    wanted = PROFILES[request.use].context
-    least = min(wanted, 4096)
-    return Aim(
-        context=max(wanted, request.min_context),
-        least_context=max(least, request.min_context),
-        slots=slots or DEFAULT_SLOTS,
-        least_slots=slots or 1,
-        min_speed=request.floor,
-        use=request.use,
-    )
-
-
 def recommend(
-    models: Iterable[Known], budget: Budget, request: Request, aim: Aim, count: int = 10
+    models: Iterable[Known], budget: Budget, request: Request, count: int = 10
 ) -> tuple[Advice, ...]:
-    """Return the best models, at least `count` of them if there are, then those that were refused.
-
-    Models without any form worth recommending are left out; `advise` gives the reason.
-    """
-    bounds = [(bound(known, budget, request), known) for known in models]
+    """Return the best models for a request, the best first, at most `count`."""
+    plain = Search(budget, request)
+    bounds = [(plain.bound(known.facts, fitting(known, request)), known) for known in models]
     hopeful = sorted((pair for pair in bounds if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].name))
-    found: list[Advice] = []
-    for most, known in hopeful:
-        scores = sorted((one.ranked.score for one in found if one.good), reverse=True)
-        if len(scores) >= count and scores[count - 1] >= most:
+    found: list[tuple[Known, Choice]] = []
+    least = 0.0
+    for bound, known in hopeful:
+        if bound < least:
             break
-        found.append(advise(known, budget, request, aim))
-    by_name = {one.known.name: one for one in found}
-    order = rank((one.ranked.candidate for one in found), request)
-    return tuple(by_name[one.candidate.name] for one in order)
+        search = Search(known.room(budget), request) if known.unforeseen else plain
+        # One step below, so that equals are found too and ordered by their names.
+        if choice := search.best(known.facts, fitting(known, request), least - EQUAL):
+            found.append((known, choice))
+            scores = sorted((one.score for _, one in found), reverse=True)
+            least = scores[count - 1] if len(scores) >= count else 0.0
+    advices = {known.name: _chosen(known, choice, budget, request) for known, choice in found}
+    order = rank((one.ranked.candidate for one in advices.values()), request)
+    return tuple(advices[one.candidate.name] for one in order)[:count]
 
 
-def advise(known: Known, budget: Budget, request: Request, aim: Aim) -> Advice:
+EQUAL = 1e-9
+"""Scores that differ by less are equal."""
+
+
+def advise(known: Known, budget: Budget, request: Request) -> Advice:
     """Return how one model runs here, and what to think of it."""
-    room = budget.keeping(known.unforeseen) if known.unforeseen else budget
-    outcome = fit(best_first(known), room, aim)
-    return Advice(known, outcome, judge(_candidate(known, outcome, request), request))
+    room = known.room(budget)
+    choice = Search(room, request).best(known.facts, fitting(known, request))
+    if choice:
+        return _chosen(known, choice, budget, request)
+    return _refused(known, room, request)
+
+
+def fitting(known: Known, request: Request) -> tuple[Form, ...]:
+    """Return the files of a model that may be recommended, whatever the machine.
+
+    Without 16 bits where there are 8: those differ by nothing.
+    """
+    if not known.forms or any(gates(_candidate(known, known.forms[0], request), request)):
+        return ()
+    size = known.facts.parameters
+    return tuple(form for form in without_copies(known.forms) if not is_too_coarse(form.quantization, size))
+
+
+def without_copies(forms: tuple[Form, ...]) -> tuple[Form, ...]:
+    """Return the files of a model without those in 16 bits where there are 8."""
+    if not any(form.quantization.name == "Q8_0" for form in forms):
+        return forms
+    return tuple(form for form in forms if form.quantization.name not in {"F16", "BF16", "F32"})
 
 
 def best_first(known: Known) -> tuple[Form, ...]:
-    """Return the files of a model by quality, without 16 bits where there are 8: those differ by nothing."""
-    forms = known.forms
-    if any(form.quantization.name == "Q8_0" for form in forms):
-        forms = tuple(form for form in forms if form.quantization.name not in {"F16", "BF16", "F32"})
-    return tuple(sorted(forms, key=lambda form: (_divergence(known, form), form.nbytes)))
+    """Return the files of a model by quality, without 16 bits where there are 8."""
+    return tuple(
+        sorted(without_copies(known.forms), key=lambda form: (_divergence(known, form), form.nbytes))
+    )
 
 
-def bound(known: Known, budget: Budget, request: Request) -> float:
-    """Return a score that the model cannot exceed on this machine; 0 if every form of it is refused."""
-    if known.obstacle or not known.facts.can(request.use):
-        return 0.0
-    profile = PROFILES[request.use]
-    scores = [0.0]
-    for form in best_first(known):
-        speed = max(_fastest(form, budget)) if request.use is not Use.EMBEDDING else profile.enough
-        if speed >= request.floor:
-            found = quality(known.facts, form.quantization, request.use)
-            scores.append(score(found.score, speed, profile.context, profile))
-    return max(scores)
+def aim_of(request: Request, trained: int = 0) -> Aim:
+    """Return the least that a request asks of a model.
+
+    Args:
+        request: What the user asked for.
+        trained: Tokens that the model was trained on, where a shorter context than asked for will do.
+    """
+    least = request.profile.least_context
+    least = min(least, trained) if trained and request.lenient else least
+    return Aim(
+        context=least,
+        least_context=least,
+        slots=request.users,
+        least_slots=request.users,
+        min_speed=request.floor,
+        use=request.use,
+        extend=False,
+    )
 
 
-def _fastest(form: Form, budget: Budget) -> Iterator[float]:
-    """Yield what a form cannot exceed at each place where it might fit, by its size alone."""
-    least = form.nbytes * LOADED_SHARE
-    on_gpus = sum(room.usable for room in budget.gpus)
-    shares = any(room.unified for room in budget.gpus)
-    yield 0.0
-    if least <= on_gpus:
-        yield ceiling(form, budget, Place.ONE_GPU)
-    elif on_gpus and not shares and least <= on_gpus + budget.host.usable:
-        yield ceiling(form, budget, Place.EXPERTS_ON_CPU if form.sparse else Place.PARTIAL)
-    if least <= budget.host.usable:
-        yield ceiling(form, budget, Place.CPU)
+def _chosen(known: Known, choice: Choice, budget: Budget, request: Request) -> Advice:
+    """Return the advice to run a model in its best form."""
+    placement, room = choice.placement, known.room(budget)
+    demand, setup = placement.form.build(), placement.setup
+    if request.use is not Use.EMBEDDING:
+        left = room.minus(demand.needs(setup)).host.usable
+        setup = replace(setup, cache_ram_mib=prompt_cache_mib(left))
+    moved = cliff(placement, room)
+    placement = replace(placement, setup=setup, needs=demand.needs(setup), reasons=(moved,) if moved else ())
+    candidate = _candidate(known, placement.form, request)
+    candidate = replace(
+        candidate,
+        quality=choice.quality,
+        speed=placement.speed(request.use),
+        context=placement.context,
+        pace=choice.pace,
+    )
+    return Advice(known, placement, judge(candidate, request))
 
 
-def score(points: float, tokens_per_second: float, context: int, profile: Profile) -> float:
-    """Return the score of `rank.composite`, from its parts."""
-    parts = (points, speed_score(tokens_per_second, profile), 100 * min(1.0, context / profile.context))
-    return sum(weight * part for weight, part in zip(profile.weights, parts, strict=True))
+def _refused(known: Known, room: Budget, request: Request) -> Advice:
+    """Return the advice not to run a model, with how it would run or what is missing."""
+    forms = best_first(known)
+    trained = forms[-1].build().shape.context_trained
+    outcome = fit(forms, room, aim_of(request, trained))
+    if isinstance(outcome, NoPlace):
+        candidate = replace(_candidate(known, forms[-1], request), shortfall=str(outcome))
+        return Advice(known, outcome, judge(candidate, request))
+    profile, setup = request.profile, outcome.setup
+    again = timed(outcome.form, outcome.place, setup, room, profile.deep(outcome.context), profile.prompt)
+    outcome = replace(again, needs=outcome.needs, reasons=outcome.reasons)
+    pace = pace_of(outcome, request)
+    candidate = _candidate(known, outcome.form, request)
+    candidate = replace(
+        candidate,
+        quality=quality(known.facts, outcome.form.quantization, request.use, setup.type_k, setup.type_v),
+        speed=outcome.speed(request.use),
+        context=outcome.context,
+        pace=pace,
+    )
+    ranked = judge(candidate, request)
+    return Advice(known, replace(outcome, fast_enough=pace >= request.floor), ranked)
 
 
 def _divergence(known: Known, form: Form) -> float:
@@ -165,26 +199,17 @@ def _divergence(known: Known, form: Form) -> float:
     return float("inf") if found is None else found
 
 
-def _candidate(known: Known, outcome: Placement | NoPlace, request: Request) -> Candidate:
-    """Return what `rank` judges; of a refusal, the form that comes nearest."""
-    if isinstance(outcome, Placement):
-        form, setup = outcome.form, outcome.setup
-        found = quality(known.facts, form.quantization, request.use, setup.type_k, setup.type_v)
-        speed, context, shortfall = outcome.speed(request.use), outcome.context, ""
-    else:
-        form = best_first(known)[-1]
-        found = quality(known.facts, form.quantization, request.use)
-        speed, context, shortfall = _endless(), request.min_context, str(outcome)
+def _candidate(known: Known, form: Form, request: Request) -> Candidate:
+    """Return what `rank` judges of a form, whatever the machine."""
     return Candidate(
         name=known.name,
         model=known.facts,
         quantization=form.quantization,
-        quality=found,
-        speed=speed,
-        context=context,
+        quality=quality(known.facts, form.quantization, request.use),
+        speed=_endless(),
+        context=max(request.min_context, request.profile.least_context),
         license=known.license,
         obstacle=known.obstacle,
-        shortfall=shortfall,
         has_template=known.has_template,
     )
 

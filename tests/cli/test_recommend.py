@@ -76,7 +76,7 @@ def test_a_no_shows_need_and_have_and_what_would_fit(run: Run) -> None:
 
     assert "Verdict    no" in said
     assert "Q4_K_M needs at least 36 GiB of host, 12 GiB can be used" in " ".join(said.split())
-    assert "Would fit  Q4_K_M with 1 x 4096 tokens takes 40 GiB of one GPU" in " ".join(said.split("\n"))
+    assert "Would fit  Q4_K_M with 1 x 8192 tokens takes 41 GiB of one GPU" in " ".join(said.split("\n"))
 
 
 def test_a_context_and_a_speed_are_demanded(run: Run) -> None:

@@ -149,6 +149,26 @@ def test_speed_counts_from_the_floor_to_enough() -> None:
     assert 100.0 == speed_score(10 * profile.enough, profile)
 
 
+def test_an_agent_is_judged_by_the_seconds_of_a_turn() -> None:
+    able = ModelFacts(8e9, released="2025-04", capabilities=frozenset({"chat", "tools"}))
+    slow = replace(candidate(context=65536), model=able, pace=800 / 400)
+
+    assert ("A turn of 16,384 tokens read and 800 written takes 400 s; 300 s are the limit.",) == judge(
+        slow, Request(Use.AGENT)
+    ).reasons
+
+
+def test_a_model_that_calls_no_tools_is_no_agent() -> None:
+    assert ("It is not made for agent.",) == judge(candidate(context=65536), Request(Use.AGENT)).reasons
+
+
+def test_a_use_has_a_context_that_is_needed() -> None:
+    assert ("A slot holds 4096 tokens of context, 8192 are needed for chat.",) == judge(
+        candidate(context=4096), Request()
+    ).reasons
+    assert not judge(candidate(context=4096), Request(lenient=True)).refused
+
+
 def test_the_weights_of_each_use_add_up() -> None:
     assert [1.0] * len(Use) == [pytest.approx(sum(PROFILES[use].weights)) for use in Use]
 
@@ -169,11 +189,11 @@ def test_the_reasons_say_what_made_the_score() -> None:
         "Quality 71 of 100: 75 for 8B parameters of 2025-04.",
         "Q4_K_M costs 4.4 points.",
         "20 tokens/s (modelled); 30 are enough for chat.",
-    ) == judge(candidate(), Request()).reasons
+    ) == judge(candidate(context=32768), Request()).reasons
 
 
 def test_a_speed_that_may_miss_the_floor_is_to_be_measured() -> None:
-    reasons = judge(candidate(speed=6.5, context=4096), Request()).reasons
+    reasons = judge(candidate(speed=6.5, context=16384), Request()).reasons
 
     assert "It could be as slow as 5.42 tokens/s: measure it." in reasons
-    assert "4096 tokens of context; 8192 are good for chat." in reasons
+    assert "16384 tokens of context; 32768 are good for chat." in reasons
