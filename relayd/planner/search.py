@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from relayd.memory.refused import workable
+from relayd.memory.refused import refused_cache, workable
 from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
-from relayd.planner.fixed import cache_types
-from relayd.planner.placement import FREE, LOADED_SHARE, Form, Place, Placement, Shortage
+from relayd.planner.placement import LOADED_SHARE, Form, Place, Placement, Shortage
 from relayd.planner.processor import APPLE
 from relayd.planner.quality import ModelFacts, Quality, Use, quality
 from relayd.planner.rank import Request, score
@@ -173,7 +172,7 @@ class Search:
         Contexts with which it could not score more than `above` are left out.
         """
         demand, spot = chance.form.build(), chance.spot
-        if chance.caches not in self._possible(demand):
+        if refused_cache(demand.shape, *chance.caches):
             return
         if spot.place is Place.EXPERTS_ON_CPU and not demand.has_experts:
             return
@@ -195,10 +194,6 @@ class Search:
         """Return whether a setup does not fit; compute buffers take longest to predict, and come last."""
         short = self.budget.short_of
         return bool(short(demand.needs(setup, computes=False)) or short(demand.needs(setup)))
-
-    def _possible(self, demand: Demand) -> list[tuple[str, str]]:
-        plain = [(kind, kind) for kind in self.request.caches if kind != "q8_0"]
-        return [*cache_types(FREE, demand.shape), *(plain if len(plain) > 1 else ())]
 
     def _contexts(self, demand: Demand) -> tuple[int, ...]:
         """Return what a slot may hold, the most first: doubled from what the use must have."""

@@ -53,7 +53,7 @@ def chain(seed: int) -> list[Described]:
     ram = dice.choice((4, 8, 16, 24, 32, 48, 64, 96, 128, 256))
     if dice.random() < 0.2:
         machines = [Described(ram, 8, 100, whole=dice.choice(WHOLE))]
-        steps = ("ram",)
+        steps: tuple[str, ...] = ("ram",)
     else:
         cards = tuple(_card(dice) for _ in range(dice.choice((0, 0, 1, 1, 1, 2, 2, 4))))
         machines = [Described(ram, dice.choice((2, 4, 8, 16)), dice.choice((20, 40, 60, 90, 300)), cards)]

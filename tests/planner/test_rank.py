@@ -9,8 +9,9 @@ from hypothesis import strategies as some
 from relayd.planner.divergence import Quantization
 from relayd.planner.processor import Tag
 from relayd.planner.quality import ModelFacts, Quality, Use, quality
-from relayd.planner.rank import PROFILES, Candidate, Request, composite, judge, rank, speed_score
+from relayd.planner.rank import Candidate, Request, composite, judge, rank, speed_score
 from relayd.planner.speed import Estimate
+from relayd.planner.uses import PROFILES
 
 pytestmark = pytest.mark.pure
 
