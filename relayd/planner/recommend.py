@@ -14,7 +14,7 @@ from relayd.planner.placement import Aim, Form, NoPlace, Placement
 from relayd.planner.processor import Tag
 from relayd.planner.quality import ModelFacts, Use, quality
 from relayd.planner.rank import Candidate, Ranked, Request, gates, is_too_coarse, judge, rank
-from relayd.planner.search import Choice, Search, pace_of
+from relayd.planner.search import Scored, Scoring, pace_of
 from relayd.planner.speed import Estimate
 from relayd.planner.timing import cliff, timed
 from relayd.units import Bytes
@@ -73,15 +73,15 @@ def recommend(
     models: Iterable[Known], budget: Budget, request: Request, count: int = 10
 ) -> tuple[Advice, ...]:
     """Return the best models for a request, the best first, at most `count`."""
-    plain = Search(budget, request)
+    plain = Scoring(budget, request)
     bounds = [(plain.bound(known.facts, fitting(known, request)), known) for known in models]
     hopeful = sorted((pair for pair in bounds if pair[0] > 0), key=lambda pair: (-pair[0], pair[1].name))
-    found: list[tuple[Known, Choice]] = []
+    found: list[tuple[Known, Scored]] = []
     least = 0.0
     for bound, known in hopeful:
         if bound < least:
             break
-        search = Search(known.room(budget), request) if known.unforeseen else plain
+        search = Scoring(known.room(budget), request) if known.unforeseen else plain
         # One step below, so that equals are found too and ordered by their names.
         if choice := search.best(known.facts, fitting(known, request), least - EQUAL):
             found.append((known, choice))
@@ -99,7 +99,7 @@ EQUAL = 1e-9
 def advise(known: Known, budget: Budget, request: Request) -> Advice:
     """Return how one model runs here, and what to think of it."""
     room = known.room(budget)
-    choice = Search(room, request).best(known.facts, fitting(known, request))
+    choice = Scoring(room, request).best(known.facts, fitting(known, request))
     if choice:
         return _chosen(known, choice, budget, request)
     return _refused(known, room, request)
@@ -150,7 +150,7 @@ def aim_of(request: Request, trained: int = 0) -> Aim:
     )
 
 
-def _chosen(known: Known, choice: Choice, budget: Budget, request: Request) -> Advice:
+def _chosen(known: Known, choice: Scored, budget: Budget, request: Request) -> Advice:
     """Return the advice to run a model in its best form."""
     placement, room = choice.placement, known.room(budget)
     demand, setup = placement.form.build(), placement.setup

@@ -26,7 +26,7 @@ from relayd.planner.timing import timed
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Scored:
     """A form that passes the gates.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Chance:
     pace: float
 
 
-class Search:
+class Scoring:
     """The search for one use on one machine.
 
     Args:
@@ -105,7 +105,7 @@ class Search:
         enough = request.min_context if request.lenient else profile.least_context
         return facts.context if facts.context >= enough else 0
 
-    def best(self, facts: ModelFacts, forms: Sequence[Form], above: float = 0.0) -> Choice | None:
+    def best(self, facts: ModelFacts, forms: Sequence[Form], above: float = 0.0) -> Scored | None:
         """Return the form with the best score; None if none passes the gates with more than `above`.
 
         Args:
@@ -113,7 +113,7 @@ class Search:
             forms: Its files.
             above: A score that is of no use.
         """
-        found: Choice | None = None
+        found: Scored | None = None
         for chance in sorted(self._chances(facts, forms), key=lambda one: -one.most):
             if chance.most <= (found.score if found else above):
                 break
@@ -122,7 +122,7 @@ class Search:
                     found = choice
         return found
 
-    def every(self, facts: ModelFacts, forms: Sequence[Form]) -> Iterator[Choice]:
+    def every(self, facts: ModelFacts, forms: Sequence[Form]) -> Iterator[Scored]:
         """Yield each form that passes the gates: what `best` is the best of."""
         for chance in self._chances(facts, forms):
             yield from self._choices(chance, 0.0)
@@ -166,7 +166,7 @@ class Search:
             ms += max(0.0, form.read_bytes - spot.usable) * (1 / spot.slowest - 1 / spot.rate)
         return 1000 / max(1e-9, min(ms, form.read_bytes / spot.slowest))
 
-    def _choices(self, chance: _Chance, above: float) -> Iterator[Choice]:
+    def _choices(self, chance: _Chance, above: float) -> Iterator[Scored]:
         """Yield what a form can be at a spot: with each context that it holds, the longest first.
 
         Contexts with which it could not score more than `above` are left out.
@@ -249,7 +249,7 @@ class Search:
         )
         return workable(demand.shape, setup)
 
-    def _judged(self, chance: _Chance, setup: Setup) -> Choice | None:
+    def _judged(self, chance: _Chance, setup: Setup) -> Scored | None:
         """Return a setup that fits with its score; None where it is too slow."""
         profile, request = self.profile, self.request
         context = setup.context // setup.slots
@@ -259,7 +259,7 @@ class Search:
         pace = pace_of(found, request)
         if pace < request.floor or found.speed(request.use).value < (request.min_speed or 0.0):
             return None
-        return Choice(found, chance.quality, pace, score(chance.quality.score, pace, context, profile))
+        return Scored(found, chance.quality, pace, score(chance.quality.score, pace, context, profile))
 
 
 def spots(budget: Budget) -> Iterator[Spot]:

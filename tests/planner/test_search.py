@@ -6,7 +6,7 @@ from relayd.planner.placement import Place, Placement
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import advise, fitting, recommend
-from relayd.planner.search import Search
+from relayd.planner.search import Scoring
 from relayd.planner.uses import PROFILES
 from tests.planner.chains import best, of_chain, room
 from tests.planner.models import known
@@ -34,7 +34,7 @@ def test_a_larger_machine_never_gets_a_worse_best_score(seed: int) -> None:
 @pytest.mark.parametrize("use", [Use.CHAT, Use.AGENT])
 def test_the_search_finds_what_looking_at_every_form_finds(machine: str, use: Use) -> None:
     request = Request(use)
-    search = Search(room(machine), request)
+    search = Scoring(room(machine), request)
     for name in FEW:
         one = known(use)[name]
         forms = fitting(one, request)
@@ -48,7 +48,7 @@ def test_the_search_finds_what_looking_at_every_form_finds(machine: str, use: Us
 @pytest.mark.parametrize("machine", MACHINES[::4])
 def test_the_first_pick_has_the_best_score_of_all_models(machine: str) -> None:
     request = Request(Use.CHAT)
-    search = Search(room(machine), request)
+    search = Scoring(room(machine), request)
     first = best(machine, Use.CHAT)[0]
     scores = {
         name: choice.score
