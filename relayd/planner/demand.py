@@ -5,14 +5,13 @@ model: here its weights are added up once, layer by layer, and a setup takes 50 
 """
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import add
 
 from relayd.errors import ModelFileError
-from relayd.gguf.metadata import ModelMetadata, Tensor
+from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.cache import cache_bytes, indexer_bytes, state_bytes
 from relayd.memory.compute import compute_bytes, grown_bytes, margin_bytes, unknown_compute
 from relayd.memory.predict import CUDA_OVERHEAD, beside
@@ -21,10 +20,8 @@ from relayd.memory.shape import Layer, Shape, read_shape
 from relayd.memory.weights import CPU, HEAD_FIRST, homes, layer_devices, repacks, stored
 from relayd.planner.processor import Processor
 from relayd.planner.speed import Part, Workload, step_ms
+from relayd.planner.weightgroup import CUDA, WeightGroup, lump
 from relayd.units import Bytes
-
-CUDA = "cuda"
-"""How the keys of devices begin on which rows are padded (`weights.stored`)."""
 
 Pass = tuple[Extent, str, str, bool]
 """What decides a compute buffer: tokens and cells, types of the cache, flash attention."""
@@ -34,36 +31,6 @@ SMALLEST = Setup(context=512, slots=1)
 
 HEAD = -1
 """The place after the last block: norm and output head."""
-
-
-@dataclass(slots=True)
-class WeightGroup:
-    """Weights that are always placed together.
-
-    Attributes:
-        plain: Their bytes on most devices.
-        cuda: Their bytes on a CUDA device, padding included.
-        elements: How many there are.
-    """
-
-    plain: int = 0
-    cuda: int = 0
-    elements: int = 0
-
-    def on(self, device: str) -> int:
-        """Return the bytes they take on a device."""
-        return self.cuda if device.startswith(CUDA) else self.plain
-
-    def add(self, other: "WeightGroup") -> None:
-        """Take more weights in."""
-        self.plain += other.plain
-        self.cuda += other.cuda
-        self.elements += other.elements
-
-
-def lump(tensor: Tensor) -> WeightGroup:
-    """Return what one tensor takes."""
-    return WeightGroup(stored(tensor, CPU), stored(tensor, CUDA), math.prod(tensor.shape))
 
 
 _Costs = tuple[int, tuple[int, ...], tuple[int, ...]]

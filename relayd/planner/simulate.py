@@ -1,7 +1,7 @@
 """Another machine, described in a line: `2x3090, ram=64`, `m4 max 64`, `strix halo 128`, `ram=24, cpu=8`.
 
 What the line leaves open is assumed, and the assumptions are named. A name that no table has is refused, as
-is memory that no such device has: whoever mistypes a card would else read advice for another one.
+is memory that no such device has: a mistyped card would else give advice for another one.
 """
 
 import re
@@ -76,7 +76,7 @@ _CORES = re.compile(r"(?P<count>\d+)[ -]?cores?(?: cpu)?", re.IGNORECASE)
 _NO_GPU = re.compile(r"(?:no gpu|cpu(?: only)?|laptop|desktop|server)", re.IGNORECASE)
 
 Gpu = tuple[str, DeviceKind, float, float]
-"""Name, who drives it, GiB, and GB/s (0 where its name says them)."""
+"""Name, who drives it, GiB, and GB/s (0 where its name is enough)."""
 
 
 @dataclass(frozen=True, slots=True)
