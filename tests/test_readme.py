@@ -107,7 +107,7 @@ def _exists(line: str) -> bool:
         return False
     command = COMMANDS[name].load(name)
     if inner := getattr(command, "commands", None):
-        command = inner.get(words[0] if words and words[0] in inner else "list")
+        command = inner.get(words[0] if words and words[0] in inner else getattr(command, "default", ""))
     known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
     return {word.partition("=")[0] for word in words if word.startswith("-")} <= known | {"--help"}
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "unpin": _command("residence.unpin", "Let a model make room for others again."),
     "reload": _command("reload.reload", "Follow the configuration as it is now."),
     "upgrade": _command("upgrade.upgrade", "Replace the running daemon by the relayd installed now."),
+    "config": _command("config.app", "Show the settings that hold, and where each comes from."),
     "hardware": _command("hardware.hardware", "Show the CPU, the memory and the devices for models."),
     "explain": _command("explain.explain", "Show what memory a model takes, where, and why."),
     "doctor": _command("doctor.doctor", "Check this machine for known problems."),

@@ -3,7 +3,6 @@
 Problems are collected, so that one run names them all.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from msgspec import inspect as types
 from msgspec.structs import fields
 
 from relayd.config.describe import describe, given, is_array, is_section, meant, quote, show, toml_type
+from relayd.config.foreign import blocks_hint, hint, nearest
 from relayd.config.listen import parse_listen, parse_network, parse_ports
 from relayd.config.locate import KeyPath
 from relayd.config.schema import Config, Section
@@ -26,19 +26,6 @@ SHORTEST_KEY = 24
 HOW_TO_MAKE_A_KEY = "openssl rand -hex 32"
 
 _ENVIRONMENT = re.compile(r"\$\{ENV:(\w+)\}")
-
-_SAID_ELSEWHERE = {
-    "ctx_size": "context",
-    "n_ctx": "context",
-    "num_ctx": "context",
-    "parallel": "slots",
-    "n_parallel": "slots",
-    "path": "file",
-    "model": "file",
-    "host": "listen",
-    "port": "listen",
-}
-"""Names that llama-server, Ollama and llama-swap give to settings that are named otherwise here."""
 
 _GRAMMARS: Mapping[KeyPath, Callable[[str], object]] = {
     ("server", "listen"): parse_listen,
@@ -79,6 +66,7 @@ class Document:
         problems: What is wrong, each with its place.
         warnings: What the operator should know.
         sources: The file, or the variables.
+        place: How people find a key: `relay.toml:12`, or the variable.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +75,7 @@ class Document:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    place: Callable[[KeyPath], str] = field(default=str, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -108,7 +97,8 @@ class Checker:
     def document(self, data: Mapping[str, Any]) -> Document:
         """Return the settings of a parsed relay.toml."""
         values = self._table(Config, data, (), "")
-        return Document(values, self._named("model", values), self._named("virtual", values), self.problems)
+        models, virtual = self._named("model", values), self._named("virtual", values)
+        return Document(values, models, virtual, self.problems, place=self.place)
 
     def _named(self, table: str, values: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         """Return place and values of each block of a table whose blocks have names."""
@@ -142,7 +132,8 @@ class Checker:
         result = {}
         for key, value in data.items():
             if key not in known:
-                self._problem((*path, key), f"unknown key {quote(key)}{_inside(title)}{_hint(key, section)}")
+                guess = blocks_hint(key) if _are_blocks(value) else hint(key, section)
+                self._problem((*path, key), f"unknown key {quote(key)}{_inside(title)}{guess}")
             elif (entry := self._entry(known[key].type, value, (*path, key), title)) is not None:
                 result[key] = entry
         for name, one in known.items():
@@ -155,7 +146,9 @@ class Checker:
         if is_section(kind):
             if isinstance(value, dict):
                 return self._table(kind, value, path, f"[{path[-1]}]")
-            return self._problem(path, f"{title}: expected a table, [{path[-1]}], got {show(value)}")
+            guess = blocks_hint(str(path[-1])) if _are_blocks(value) else ""
+            expected = f"expected a table, [{path[-1]}], got {show(value)}"
+            return self._problem(path, f"{title}: {expected}{guess}")
         if not is_array(kind):
             return self.value(kind, value, path, title)
         item = get_args(kind)[0]
@@ -289,14 +282,13 @@ def contradictions(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]
     return problems
 
 
-def nearest(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """Return the candidate most like `word`, if one is at least `cutoff` like it (0 to 1)."""
-    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=cutoff)), None)
-
-
 def _is_path(kind: Any) -> bool:
     info = types.type_info(kind)
     return isinstance(info, types.Metadata) and bool((info.extra or {}).get("path"))
+
+
+def _are_blocks(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
 def _inside(title: str) -> str:
@@ -307,18 +299,3 @@ def _wrap(kind: type, value: object) -> Secret:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
     raise TypeError
-
-
-def _hint(key: str, section: type[Section]) -> str:
-    """Return the key that was probably meant: of this table, or the same one of another table."""
-    known = section.__struct_fields__
-    name = _SAID_ELSEWHERE.get(key.replace("-", "_"), key)
-    elsewhere = next(
-        (one.name for one in fields(Config) if is_section(one.type) and name in one.type.__struct_fields__),
-        None,
-    )
-    guess = nearest(key, known, cutoff=0.8) or (name if name in known else None)
-    if not guess and elsewhere:
-        return f"; did you mean {quote(name)} in [{elsewhere}]?"
-    guess = guess or nearest(key, known)
-    return f"; did you mean {quote(guess)}?" if guess else ""

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
-from relayd.config.check import Checker, Document, Surroundings, nearest
+from relayd.config.check import Checker, Document, Surroundings
 from relayd.config.describe import is_array, is_section
+from relayd.config.foreign import nearest
 from relayd.config.locate import KeyPath
 from relayd.config.schema import Config
 
@@ -26,13 +27,15 @@ def overrides(around: Surroundings) -> Document:
     An unknown name is a problem when it has the two underscores that only settings have. Without them it
     may be anyone's (Kubernetes makes RELAYD_PORT for a service called relayd): a likely slip is a warning.
     """
-    document = Document()
+    places: dict[KeyPath, str] = {}
+    document = Document(place=lambda path: places.get(path[:2], ""))
     known = _variables()
     for name, text in sorted(around.environ.items()):
         if not name.startswith(PREFIX) or name in NOT_SETTINGS or not text:
             continue
         if (full := SHORT_FORMS.get(name, name)) in known:
             _set(document, name, *known[full], around)
+            places[known[full][0]] = name
         elif "__" in name:
             guess = nearest(name, known)
             document.problems.append(

@@ -4,7 +4,6 @@ Later ones win: defaults, relay.toml, models.toml of the state folder (what rela
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,14 +26,13 @@ from relayd.config.locate import KeyPath, lines, locate
 from relayd.config.migrate import migrated, migrated_written
 from relayd.config.schema import Config
 from relayd.config.shortcut import shortcut
+from relayd.config.syntax import syntax_problem
 from relayd.config.trust import check_trust, trusted_owner, unreadable
 from relayd.errors import ConfigError
 from relayd.folders import config_dir, state_dir
 
 FILE_NAME = "relay.toml"
 SYSTEM_FILE = Path("/etc/relayd") / FILE_NAME
-
-_SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,7 @@ def load(
     Raises:
         ConfigError: A file is missing, unsafe or wrong; every problem is one line, `FILE:LINE: ...`.
     """
-    around = Surroundings(cwd, home, environ)
-    documents = []
-    if path := find_config(file, environ, home, cwd, system_file=system_file):
-        documents.append(_read(path, replace(around, folder=(cwd / path).parent)))
-    if os.access(path := state_dir(environ, home) / "models.toml", os.F_OK):
-        documents.append(_read(path, replace(around, folder=path.parent), written=True))
-    documents += [shortcut(around), overrides(around)]
+    documents = read_documents(file, environ, home, cwd, system_file=system_file)
     problems = [one for document in documents for one in document.problems]
     models = [model for document in documents for model in document.models]
     virtual = [one for document in documents for one in document.virtual]
@@ -91,6 +83,27 @@ def load(
     )
 
 
+def read_documents(
+    file: Path | None, environ: Mapping[str, str], home: Path, cwd: Path, *, system_file: Path = SYSTEM_FILE
+) -> list[Document]:
+    """Return the settings of each source by itself, those that win last; arguments are those of `load`.
+
+    Relative paths of a file start at its own folder: where it is a link, at that of the file it leads to.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    around = Surroundings(cwd, home, environ)
+    documents = []
+    if path := find_config(file, environ, home, cwd, system_file=system_file):
+        place = cwd / path
+        target = Path(os.path.realpath(place)) if place.is_symlink() else place
+        documents.append(_read(path, place, replace(around, folder=target.parent)))
+    if os.access(path := state_dir(environ, home) / "models.toml", os.F_OK):
+        documents.append(_read(path, path, replace(around, folder=path.parent), written=True))
+    return [*documents, shortcut(around), overrides(around)]
+
+
 def find_config(
     file: Path | None, environ: Mapping[str, str], home: Path, cwd: Path, *, system_file: Path = SYSTEM_FILE
 ) -> Path | None:
@@ -104,16 +117,17 @@ def find_config(
     return next((one for one in usual if os.access(cwd / one, os.F_OK)), None)
 
 
-def _read(path: Path, around: Surroundings, *, written: bool = False) -> Document:
-    """Return the settings of one file; `path` may be relative, and is how problems name it.
+def _read(path: Path, place: Path, around: Surroundings, *, written: bool = False) -> Document:
+    """Return the settings of one file.
 
     Args:
-        path: The file.
+        path: How problems name it; it may be relative.
+        place: Where it is; absolute.
         around: What its relative paths and variables refer to.
         written: Whether it is one that relayd writes itself.
     """
     try:
-        with (around.folder / path.name).open("rb") as stream:
+        with place.open("rb") as stream:
             status, content = os.fstat(stream.fileno()), stream.read()
     except OSError as error:
         raise unreadable(path, error, os.geteuid()) from error
@@ -121,35 +135,20 @@ def _read(path: Path, around: Surroundings, *, written: bool = False) -> Documen
         text = content.decode("utf-8-sig")
         data, known = tomllib.loads(text), lines(text)
     except (ValueError, RecursionError) as error:
-        document = Document(problems=[f"{path}{_syntax(error, content)}"])
+        document = Document(problems=[f"{path}{syntax_problem(error, content)}"])
     else:
 
-        def place(key: KeyPath) -> str:
+        def line(key: KeyPath) -> str:
             return f"{path}:{locate(known, key)}"
 
-        current, warnings = (migrated_written(data), []) if written else migrated(data, place)
-        document = check(current, place, around)
+        current, warnings = (migrated_written(data), []) if written else migrated(data, line)
+        document = check(current, line, around)
         document.warnings += warnings
         document.warnings += check_trust(
             path, status, os.geteuid(), holds_key=holds_key(data), trusted=trusted_owner(around.environ)
         )
     document.sources.append(str(path))
     return document
-
-
-def _syntax(error: Exception, content: bytes) -> str:
-    """Return `:LINE:COLUMN: what is wrong`, as far as the parser reports it."""
-    if isinstance(error, UnicodeDecodeError):
-        before = content[: error.start].split(b"\n")
-        return f":{len(before)}:{len(before[-1]) + 1}: not UTF-8"
-    if isinstance(error, RecursionError):
-        return ": nested too deeply"
-    message = str(error)
-    if (place := _SYNTAX_PLACE.search(message)) is None:
-        return f": {message}"
-    rows = content.rstrip(b"\n").split(b"\n")
-    end = f"{len(rows)}:{len(rows[-1].decode()) + 1}"
-    return f":{f'{place[1]}:{place[2]}' if place[1] else end}: {message[: place.start()]}"
 
 
 def _merge(layers: Iterable[Mapping[str, Any]]) -> Config:

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from relayd.config.check import nearest
+from relayd.config.foreign import nearest
 from relayd.config.schema import Config
 from relayd.errors import ModelFileError
 
