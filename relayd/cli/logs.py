@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from threading import Event
@@ -20,12 +20,23 @@ from relayd.cli.support.output import print_event
 from relayd.clock import SystemClock
 from relayd.errors import ModelNotFoundError, UsageError
 from relayd.folders import own_paths
-from relayd.supervisor.logs import Line, LogReader, printable, replica_of, show_time
+from relayd.supervisor.logs import (
+    Line,
+    LogReader,
+    is_own_probe,
+    printable,
+    replica_of,
+    show_local,
+    show_time,
+    without_time,
+)
 
 _FOLLOW_SECONDS = 0.2
 _LINES = 50
+_LINES_BEFORE_MORE = 10
 _REQUESTS = "requests.jsonl"
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])(?: ago)?")
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -41,13 +52,20 @@ def logs(
     lines: Annotated[
         int | None,
         typer.Option(
-            "-n", "--lines", min=0, help="How many of the last lines.  [default: 50; all with --since]"
+            "-n",
+            "--lines",
+            min=0,
+            help="How many of the last lines.  [default: 50; 10 with -f; all with --since]",
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is written next.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Show new lines as they are written.")
+    ] = False,
     since: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="Only lines from then on: 10m, 2h, 1d (ago), or 2026-11-20T09:00."),
+        typer.Option(
+            metavar="WHEN", help="Only lines from then on: 10m, 2h (ago), yesterday, or 2026-11-20T09:00."
+        ),
     ] = None,
     grep: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="Only lines that a regular expression finds.")
@@ -55,33 +73,36 @@ def logs(
     requests: Annotated[
         bool, typer.Option("--requests", help="The request log, a JSON object a request.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Keep control characters on a terminal too.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Show lines as they were written, control characters too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object a line: replica, time, line.")
     ] = False,
 ) -> None:
     """Show the logs of replicas or of the daemon.
 
-    Rotated logs are read too, and no daemon is needed.
+    Every line begins with its time, in local time. Rotated logs are read too, and no daemon is needed.
     """
     if requests and target:
         raise UsageError(f"--requests and {target!r} exclude each other", remedy="Find a model with --grep.")
     target = _REQUESTS if requests else target
-    wanted = _filter(since, grep)
-    most = lines if lines is not None or since is not None else _LINES
+    wanted = _filter(since, grep, raw=raw)
+    usual = _LINES_BEFORE_MORE if follow else _LINES
+    most = lines if lines is not None or since is not None else usual
     readers = {
         file: LogReader(file, most if since is None and grep is None else None) for file in _files(target)
     }
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # whatever an engine writes, in whatever locale
-    printer = _Printer(raw=raw or not sys.stdout.isatty(), as_json=as_json)
+    printer = _Printer(raw=raw, safe=sys.stdout.isatty(), as_json=as_json)
     for file, line in _last(readers, wanted, most, unfinished=not follow):
         printer.show(file, line, several=len(readers) > 1)
     if follow:
         _follow(target, readers, wanted, printer)
 
 
-def _filter(since: str | None, grep: str | None) -> Callable[[Line], bool]:
+def _filter(since: str | None, grep: str | None, *, raw: bool) -> Callable[[Line], bool]:
     """Return whether a line is wanted.
 
     Raises:
@@ -95,21 +116,27 @@ def _filter(since: str | None, grep: str | None) -> Callable[[Line], bool]:
 
     def wanted(line: Line) -> bool:
         recent = start is None or (line.time is not None and line.time >= start)
-        return recent and pattern.search(line.text) is not None
+        return recent and (raw or not is_own_probe(line.text)) and pattern.search(line.text) is not None
 
     return wanted
 
 
 def _moment(text: str) -> float:
     """Return a moment in seconds since 1970; without a zone it is local time."""
+    now = SystemClock().wall()
     if ago := _AGO.fullmatch(text.strip()):
-        return SystemClock().wall() - float(ago[1]) * _UNIT_SECONDS[ago[2]]
+        return now - float(ago[1]) * _UNIT_SECONDS[ago[2]]
+    if (day := text.strip().casefold()) in _DAYS_AGO:
+        begun = datetime.fromtimestamp(now).astimezone() - timedelta(
+            days=_DAYS_AGO[day]
+        )  # a day may have 23 h
+        return begun.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None).timestamp()
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--since {text!r} is not a valid time",
-            remedy="Write 10m, 2h or 1d (ago), or 2026-11-20T09:00:00Z.",
+            remedy="Write 10m, 2h or 1d (ago), today, yesterday, or 2026-11-20T09:00:00Z.",
         ) from error
 
 
@@ -164,9 +191,16 @@ def _last(
 
 @dataclass(frozen=True, slots=True)
 class _Printer:
-    """Shows lines, as they are or as a JSON object each."""
+    """Shows lines with their times, as they were written, or as a JSON object each.
+
+    Attributes:
+        raw: As they were written.
+        safe: Without control characters.
+        as_json: As JSON.
+    """
 
     raw: bool
+    safe: bool
     as_json: bool
 
     def show(self, file: Path, line: Line, *, several: bool) -> None:
@@ -176,7 +210,11 @@ class _Printer:
             time = {} if line.time is None else {"time": show_time(line.time)}
             print_event({"replica": replica, **time, "line": line.text})
             return
-        text = line.text if self.raw else printable(line.text)
+        text = line.text
+        if not self.raw:
+            if line.time is not None and file.name != _REQUESTS:
+                text = f"{show_local(line.time)} {without_time(text)}"
+            text = printable(text) if self.safe else text
         print(f"{replica}: {text}" if several else text)
 
 

@@ -72,6 +72,25 @@ def show_time(wall_seconds: float) -> str:
     return datetime.fromtimestamp(wall_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def show_local(wall_seconds: float) -> str:
+    """Return a moment as people read it, in local time: `2026-11-20T10:00:00.000+01:00`."""
+    return datetime.fromtimestamp(wall_seconds, UTC).astimezone().isoformat(timespec="milliseconds")
+
+
+def without_time(text: str) -> str:
+    """Return a line of the daemon or of llama-server without the time that it begins with."""
+    if found := _MARKER.fullmatch(text):
+        return text.replace(f"{found[1]} ", "", 1)
+    if text.startswith("{"):
+        return text
+    return text[found.end() :] if (found := _ENGINES.match(text) or _DAEMONS.match(text)) else text
+
+
+def is_own_probe(text: str) -> bool:
+    """Return whether llama-server logs that relayd asked it without a key, to see that it wants one."""
+    return _OWN_PROBE.search(text) is not None
+
+
 def since(path: Path, offset: int, *, most_bytes: int = 1 << 16) -> str:
     """Return what was written after `offset`, its last `most_bytes` at most; empty if it cannot be read.
 
@@ -86,6 +105,9 @@ def since(path: Path, offset: int, *, most_bytes: int = 1 << 16) -> str:
     except OSError:
         return ""
 
+
+_OWN_PROBE = re.compile(r"\boperator\(\): unauthorized: Invalid API Key$")
+"""`middleware_validate_api_key` in tools/server/server-http.cpp; `Probe.identity` asks so."""
 
 _REQUEST = re.compile(r'(got exception: )\{"error".*')
 """How llama-server logs a request that it could not read (`ex_wrapper` in tools/server/server.cpp)."""

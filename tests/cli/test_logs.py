@@ -5,13 +5,14 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from relayd.cli import logs
 from relayd.errors import ModelNotFoundError, UsageError
-from relayd.supervisor.logs import mark, open_log
+from relayd.supervisor.logs import mark, open_log, show_local, show_time
 from tests.daemons import home_environ
 
 pytestmark = pytest.mark.system
@@ -86,19 +87,67 @@ def test_without_a_request_log_the_setting_is_named(folder: Path) -> None:
 def test_without_a_target_it_is_the_daemon(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "relayd.log").write_text("2026-11-20T09:00:00.000Z INFO    daemon.listening\n")
 
-    assert ["2026-11-20T09:00:00.000Z INFO    daemon.listening"] == shown(capsys)
+    assert [f"{show_local(NINE)} INFO    daemon.listening"] == shown(capsys)
+    assert ["2026-11-20T09:00:00.000Z INFO    daemon.listening"] == shown(capsys, raw=True)
+
+
+def test_lines_of_daemon_and_replicas_begin_with_one_form_of_time(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "relayd.log").write_text("2026-11-20T09:00:04.206Z INFO    replica.ready\n")
+    write(folder, "m#0", "0.04.206.261 I srv  main: ready", "a line of its own")
+
+    (daemon,) = shown(capsys)
+    begin, ready, more = shown(capsys, "m")
+    moment = show_local(NINE + 4.206261)
+    assert daemon == f"{moment} INFO    replica.ready"
+    assert begin == f"{show_local(NINE)} relayd: m#0 incarnation 1 begins"
+    assert [f"{moment} I srv  main: ready", f"{moment} a line of its own"] == [ready, more]
+    assert datetime.fromisoformat(moment).timestamp() == pytest.approx(NINE + 4.206)
+
+
+def test_the_probe_that_relayd_makes_without_a_key_is_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        folder, "m#0", "0.00.900.000 W srv    operator(): unauthorized: Invalid API Key", "0.01.000.000 fine"
+    )
+
+    assert ["begins", "fine"] == [line.split()[-1] for line in shown(capsys, "m")]
+    assert 3 == len(shown(capsys, "m", raw=True))
+
+
+@pytest.mark.parametrize(("day", "count"), [("today", 1), ("yesterday", 2), ("Yesterday", 2)])
+def test_a_day_begins_at_its_midnight(
+    folder: Path, capsys: pytest.CaptureFixture[str], day: str, count: int
+) -> None:
+    midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    moments = (midnight - timedelta(days=1, hours=-12), midnight + timedelta(seconds=1))
+    stamps = (show_time(moment.timestamp()) for moment in (midnight - timedelta(days=2), *moments))
+    (folder / "relayd.log").write_text("".join(f"{stamp} INFO    x.y\n" for stamp in stamps))
+
+    assert count == len(shown(capsys, since=day))
+
+
+def test_following_begins_with_a_few_lines(folder: Path, home: Path) -> None:
+    write(folder, "m#0", *(f"0.00.{number:03}.000 line {number}" for number in range(200)))
+    command = [sys.executable, "-m", "relayd", "logs", "m", "-f"]
+    with subprocess.Popen(command, env=home_environ(home), stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline().endswith(" line 190\n")
+        following.terminate()
 
 
 def test_since_and_grep_choose_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "m#0", "0.01.000.000 an error", "1.00.000.000 fine", "2.00.000.000 an error again")
 
     assert 2 == len(shown(capsys, "m", since="2026-11-20T09:00:30Z"))
-    assert ["2.00.000.000 an error again"] == shown(
+    assert [f"{show_local(NINE + 120)} an error again"] == shown(
         capsys, "m", since="2026-11-20T09:01:30+00:00", grep="err"
     )
     assert [] == shown(capsys, "m", since="1m")
     assert 4 == len(shown(capsys, "m", since="9000d ago"))
-    assert ["2.00.000.000 an error again"] == shown(capsys, "m", grep="error", lines=1)
+    assert [f"{show_local(NINE + 120)} an error again"] == shown(capsys, "m", grep="error", lines=1)
 
 
 def test_json_tells_replica_time_and_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +160,7 @@ def test_json_tells_replica_time_and_line(folder: Path, capsys: pytest.CaptureFi
     assert expected == last
 
 
-@pytest.mark.parametrize("options", [{"since": "yesterday"}, {"since": "10"}, {"grep": "("}])
+@pytest.mark.parametrize("options", [{"since": "tomorrow"}, {"since": "10"}, {"grep": "("}])
 def test_what_makes_no_sense_is_a_usage_error(
     folder: Path, capsys: pytest.CaptureFixture[str], options: dict[str, str]
 ) -> None:
@@ -150,4 +199,5 @@ def test_r50_a_terminal_is_commanded_by_nobody_who_was_not_asked(
 def test_what_is_no_terminal_gets_every_byte(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "m#0", "evil \x1b]0;title\x07")
 
-    assert "evil \x1b]0;title\x07" == shown(capsys, "m")[-1]
+    assert f"{show_local(NINE)} evil \x1b]0;title\x07" == shown(capsys, "m")[-1]
+    assert "evil \x1b]0;title\x07" == shown(capsys, "m", raw=True)[-1]
