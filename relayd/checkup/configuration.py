@@ -9,12 +9,9 @@ from relayd.checkup.memory import check_memory
 from relayd.config import (
     Config,
     check_exposure,
-    check_model_files,
-    file_problem,
     parse_addresses,
     parse_ports,
 )
-from relayd.engine.commandline import files_named
 from relayd.errors import RelaydError
 from relayd.hardware import Machine
 from relayd.secret import Secret
@@ -31,8 +28,11 @@ def check_configuration(patient: Patient) -> Iterator[Finding]:
     yield Finding("configuration", Severity.OK, _summary(config, plan, patient.sources))
     for warning in patient.warnings:
         yield Finding("configuration", Severity.NOTE, warning)
-    yield tried("model files", lambda: check_model_files(config), "every file exists and is a GGUF")
-    yield from _files_of_args(config, patient.paths.runtime)
+    if patient.pending:
+        remedy = "Run `relayd reload` to follow it."
+        yield Finding(
+            "configuration", Severity.NOTE, f"changed since the daemon read it: {patient.pending}", remedy
+        )
     yield from _sizes(config, patient.machine, plan)
     if plan is not None:
         yield from check_memory(plan, patient.machine)
@@ -59,17 +59,6 @@ def _summary(config: Config, plan: PlanFacts | None, sources: Sequence[str]) -> 
 
 def _models(count: int) -> str:
     return "1 model" if count == 1 else f"{count} models"
-
-
-def _files_of_args(config: Config, runtime: Path) -> Iterator[Finding]:
-    """Yield files that a line names in its `args` and that the engine, which runs elsewhere, cannot read."""
-    for model in config.model:
-        ggufs, texts = files_named(model.args)
-        for name, gguf in (*((one, True) for one in ggufs), *((one, False) for one in texts)):
-            if why := file_problem(runtime / name, gguf=gguf):
-                elsewhere = not Path(name).is_absolute()
-                remedy = f"Write the whole path: llama-server runs in {runtime}." if elsewhere else ""
-                yield Finding("model files", Severity.PROBLEM, f"args of {model.name}: {why}", remedy)
 
 
 def _sizes(config: Config, machine: Machine, plan: PlanFacts | None) -> Iterator[Finding]:
@@ -103,7 +92,7 @@ def _door(config: Config) -> Iterator[Finding]:
     yield tried(
         "exposure",
         lambda: check_exposure(server.listen, server.api_key, always_keyed=server.require_key == "always"),
-        "no client gets in without permission",
+        _who_connects(config),
     )
     name = socket.gethostname()
     if _is_exposed(server.listen) and name not in server.allowed_hosts:
@@ -111,6 +100,12 @@ def _door(config: Config) -> Iterator[Finding]:
         yield Finding(
             "host names", Severity.NOTE, f"clients that call this machine {name} are refused", remedy
         )
+
+
+def _who_connects(config: Config) -> str:
+    if not _is_exposed(config.server.listen):
+        return "only this machine can connect"
+    return "other machines can connect, with a key"
 
 
 def _is_exposed(listen: str | Sequence[str]) -> bool:

@@ -24,6 +24,7 @@ class Severity(StrEnum):
     OK = "ok"
     NOTE = "note"
     PROBLEM = "problem"
+    FIXED = "fixed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,33 @@ class Finding:
         level: How much it matters.
         detail: What was found.
         remedy: What helps, a sentence; empty when nothing is wrong.
+        fix: Does what the remedy names, where that is harmless; None where a person has to.
     """
 
     subject: str
     level: Severity
     detail: str
     remedy: str = ""
+    fix: Callable[[], object] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A download that ended early.
+
+    Attributes:
+        name: What it is called.
+        bytes: How much of it has arrived.
+        shown: The same for people, and of how much.
+        again: What `relayd pull` resumes it by.
+        remove: Takes it off the list.
+    """
+
+    name: str
+    bytes: int
+    shown: str
+    again: str
+    remove: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +74,17 @@ class Process:
         memory: RAM that it holds, files it shares with others included.
         instance: The runtime folder of the relayd that started it; empty for one that none did, `?` where
             that cannot be read.
+        user: Whose it is; "" where that cannot be read.
+        port: Where it listens, as its command line has it; "" where that cannot be read.
+        age_seconds: For how long it has run.
     """
 
     pid: int
     memory: Bytes
     instance: str
+    user: str = ""
+    port: str = ""
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +130,10 @@ class Patient:
         plan: Returns what is planned; raises `RelaydError` where nothing can be.
         skipped: Files in folders of models, and of the configuration, that cannot be served: a sentence each.
         models: Folders that models are fetched to; they need not exist.
+        damaged: Why configured models cannot be served although their files are there, by name.
+        unfinished: Downloads that ended early.
+        secret_files: Files that hold keys; they need not exist.
+        pending: What the configuration has changed since the running daemon read it.
         servers: Returns every llama-server that runs here.
         root: The folder that holds `proc`, `dev`, `etc` and `var`.
         disk_free: Returns the bytes that are free on the disk of a folder.
@@ -119,6 +151,10 @@ class Patient:
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     models: tuple[Path, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    unfinished: tuple[Unfinished, ...] = ()
+    secret_files: tuple[Path, ...] = ()
+    pending: str = ""
     servers: Callable[[], Iterable[Process]] = tuple
     root: Path = Path("/")
     disk_free: Callable[[Path], int] = _disk_free

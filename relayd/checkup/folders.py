@@ -1,6 +1,10 @@
 """Checks of folders: permissions, network file systems, free space."""
 
+import os
+import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from relayd.checkup.finding import Finding, Patient, Severity, tried
@@ -18,7 +22,11 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
     """Yield whether folders can be used, how full their disks are, and what of models is slow or skipped."""
     paths = patient.paths
     well = f"state in {paths.state}, sockets in {paths.runtime}"
-    yield tried("folders", lambda: make_folders(paths), well)
+    found = tried("folders", lambda: make_folders(paths), well)
+    open_ones = [folder for folder in (paths.state, paths.runtime) if _is_open(folder)]
+    if found.level is Severity.PROBLEM and open_ones:
+        found = replace(found, fix=partial(_close, open_ones))
+    yield found
     mounts = _mounts(patient.root)
     if _file_system(paths.runtime, mounts).startswith("nfs"):
         remedy = "Set RELAYD_RUNTIME_DIR to a local folder: locks on NFS are not reliable."
@@ -35,6 +43,20 @@ def check_folders(patient: Patient) -> Iterator[Finding]:
                     f"{model.name} is read over {kind}: it loads slowly, and stalls when the network does"
                 )
                 yield Finding("model files", Severity.NOTE, detail, remedy)
+
+
+def _close(folders: list[Path]) -> None:
+    for folder in folders:
+        folder.chmod(0o700)
+
+
+def _is_open(folder: Path) -> bool:
+    """Return whether other users may enter a folder of this user."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and bool(stat.S_IMODE(status.st_mode) & 0o077)
 
 
 def _room(

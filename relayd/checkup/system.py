@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 
 from relayd.checkup.finding import Finding, Patient, Severity
-from relayd.units import MIB, show_bytes
+from relayd.units import MIB, show_bytes, show_seconds
 
 FEW_DESCRIPTORS = 4096
 LITTLE_MEMLOCK = 64 * MIB
@@ -51,7 +51,13 @@ def _servers(patient: Patient) -> Iterator[Finding]:
     """Yield llama-servers that hold memory and that no running relayd supervises."""
     ours = (str(patient.paths.runtime), str(patient.paths.runtime / "demo"))
     for one in patient.servers():
-        held = f"(pid {one.pid}) holds {show_bytes(one.memory)} of RAM"
+        facts = (
+            f"pid {one.pid}",
+            f"port {one.port}" if one.port else "",
+            f"user {one.user}" if one.user else "",
+            f"for {show_seconds(one.age_seconds)}" if one.age_seconds else "",
+        )
+        held = f"({', '.join(filter(None, facts))}) holds {show_bytes(one.memory)} of RAM"
         if not one.instance:
             detail = f"a llama-server that relayd did not start {held}"
             yield Finding("also running", Severity.NOTE, detail)

@@ -1,41 +1,76 @@
-"""The findings of a check-up, as a page."""
+"""The findings of a check-up, as lines."""
 
+import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-_STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+_STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "fixed": "green"}
+
+_LEAST_COLUMNS = 30
+"""Words of a finding are not squeezed into less, however narrow the terminal is."""
 
 
-def findings_page(findings: Iterable[tuple[str, str, str, str]]) -> RenderableType:
-    """Return a line for each finding with its remedy below it, and at the end how many need one.
+def findings_lines(findings: Iterable[tuple[str, str, str, str]], width: int) -> Iterator[Text]:
+    """Yield lines for each finding, its remedy below it, and at the end how many need one.
+
+    Lines are broken between words, never inside a path or a command, which may be longer than the width.
 
     Args:
         findings: Level, subject, what was found, and what helps.
+        width: Columns; 0 breaks no line.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    rows = list(findings)
+    level_columns = max((len(level) for level, *_ in rows), default=0)
+    subject_columns = max((len(subject) for _, subject, *_ in rows), default=0)
+    indent = level_columns + subject_columns + 4
+    room = max(_LEAST_COLUMNS, width - indent) if width else 0
     counts: Counter[str] = Counter()
-    for level, subject, detail, remedy in findings:
+    for level, subject, detail, remedy in rows:
         counts[level] += 1
-        table.add_row(Text(level, style=_STYLES[level]), Text(subject), Text(detail))
-        if remedy:
-            table.add_row("", "", Text(remedy, style="bold"))
-    return Group(table, Text(), Text(_summary(counts["problem"], counts["note"])))
+        for number, line in enumerate(wrapped(detail, room)):
+            shown = Text(" " * indent)
+            if number == 0:
+                shown = Text.assemble(
+                    (f"{level:<{level_columns}}", _STYLES[level]), f"  {subject:<{subject_columns}}  "
+                )
+            yield shown + Text(line)
+        for line in wrapped(remedy, room):
+            yield Text(" " * indent) + Text(line, style="bold")
+    yield Text()
+    yield Text(_summary(counts))
 
 
-def _summary(problems: int, notes: int) -> str:
+def wrapped(text: str, width: int) -> list[str]:
+    """Return text in lines of whole words, what it has between quotes of commands kept together."""
+    if not width:
+        return text.splitlines()
+    lines = []
+    for paragraph in text.splitlines():
+        kept = _together(paragraph)
+        lines += textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_SPACE, " ") for line in lines]
+
+
+_SPACE = "\x00"
+"""Stands for a space within a command while lines are broken."""
+
+
+def _together(text: str) -> str:
+    """Return text in which no space between backquotes breaks a line."""
+    parts = text.split("`")
+    return "`".join(part.replace(" ", _SPACE) if number % 2 else part for number, part in enumerate(parts))
+
+
+def _summary(counts: Counter[str]) -> str:
+    problems, notes, fixed = counts["problem"], counts["note"], counts["fixed"]
+    mended = f"{_count(fixed, 'finding')} fixed. " if fixed else ""
     if not problems and not notes:
-        return "Nothing is wrong."
+        return f"{mended}Nothing is wrong."
     said = (_count(problems, "problem"), _count(notes, "note"))
-    return " and ".join(filter(None, said)) + (
-        "." if problems else "; nothing that keeps relayd from working."
-    )
+    end = "." if problems else "; nothing that keeps relayd from working."
+    return mended + " and ".join(filter(None, said)) + end
 
 
 def _count(number: int, what: str) -> str:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from relayd.checkup import Finding, Patient, PlanFacts, Process, Severity, check_up
+from relayd.checkup import Finding, Patient, PlanFacts, Process, Severity, Unfinished, check_up, mend
 from relayd.checkup.configuration import _summary
 from relayd.config import Config, Model
 from relayd.config.schema import Replicas, Server
+from relayd.config.schema.stores import Models
 from relayd.engine import Engine, Features
 from relayd.errors import ConfigError, EngineMissing
 from relayd.folders import Paths
@@ -48,7 +50,7 @@ def examine(tmp_path: Path) -> Examine:
         wanted = Config(server=Server(listen="127.0.0.1:0")) if config is None else config
         if isinstance(wanted, Config):
             models = tuple(Model(**{**one, "file": str(model)}) for one in more.pop("models", ()))
-            wanted = Config(server=wanted.server, replicas=wanted.replicas, model=models)
+            wanted = msgspec.structs.replace(wanted, model=models)
         patient = Patient(
             config=wanted,
             engine=lambda: ENGINE,
@@ -278,6 +280,74 @@ def test_servers_that_nobody_looks_after_are_told(examine: Examine, tmp_path: Pa
     assert "(pid 7) holds 1.0 GiB" in examine(servers=lambda: [stray, *strangers])["also running"].detail
     assert "adopts it" in examine(servers=lambda: [orphan])["left over"].remedy
     assert {} == examine(servers=lambda: [orphan, *strangers], running=True)
+
+
+def test_a_server_that_a_person_started_is_shown_with_port_user_and_age(examine: Examine) -> None:
+    by_hand = Process(26523, Bytes(2 * GIB), "", "anna", "8081", 3 * 3600.0)
+    found = examine(servers=lambda: [by_hand])["also running"]
+
+    assert (Severity.NOTE, "") == (found.level, found.remedy)
+    assert (
+        "a llama-server that relayd did not start (pid 26523, port 8081, user anna, for 3 h 0 min) "
+        "holds 2.0 GiB of RAM"
+    ) == found.detail
+
+
+def test_a_cut_model_is_a_problem_and_not_ok(examine: Examine) -> None:
+    why = "the tensors' data needs 346944 bytes of file, it has 200000"
+    found = examine(models=[{"name": "m"}], damaged={"m": why})["model files"]
+
+    assert (Severity.PROBLEM, f"model m: {why}") == (found.level, found.detail)
+
+
+def test_a_folder_of_models_that_is_not_there_is_a_problem(examine: Examine, tmp_path: Path) -> None:
+    folders = (str(tmp_path / "nodir"), str(tmp_path), str(put(tmp_path / "file")))
+    server = Server(listen="127.0.0.1:0")
+    for folder, why in ((folders[0], "does not exist"), (folders[2], "is not a folder")):
+        config = Config(server=server, models=Models(folders=(folder, folders[1])))
+        assert f"{folder} {why}" == examine(config)["folders of models"].detail
+
+
+def test_a_configuration_that_the_daemon_has_not_read_yet_is_a_note(examine: Examine) -> None:
+    assert "changed since the daemon read it: + new" == examine(pending="+ new")["configuration"].detail
+
+
+def test_key_files_that_others_may_read_are_mended(examine: Examine, tmp_path: Path) -> None:
+    file = put(tmp_path / "keys/m#0.key")
+    for mode, found in ((0o600, False), (0o640, True), (0o604, True)):
+        file.chmod(mode)
+        assert found == ("file rights" in examine(secret_files=(file,)))
+
+    (mended,) = mend([examine(secret_files=(file,))["file rights"]])
+
+    assert Severity.FIXED is mended.level
+    assert {} == examine(secret_files=(file,))
+
+
+def test_a_folder_that_others_may_enter_is_mended(examine: Examine, tmp_path: Path) -> None:
+    (tmp_path / "runtime").mkdir(mode=0o755)
+    (mended,) = mend([examine()["folders"]])
+
+    assert (Severity.FIXED, {}) == (mended.level, examine())
+
+
+def test_a_pull_without_a_byte_is_taken_off_the_list(examine: Examine) -> None:
+    removed: list[str] = []
+    empty = Unfinished("nope", 0, "0 B", "https://x/nope.gguf", lambda: removed.append("nope"))
+    half = Unfinished("half", 5, "5 B of 9 B downloaded", "half", lambda: removed.append("half"))
+
+    assert "relayd pull half" in examine(unfinished=(half,))["unfinished pull"].remedy
+    found = [examine(unfinished=(one,))["unfinished pull"] for one in (empty, half)]
+    assert [Severity.FIXED, Severity.NOTE] == [one.level for one in mend(found)]
+    assert ["nope"] == removed
+
+
+def test_a_fix_that_fails_leaves_the_finding_with_the_reason() -> None:
+    def fails() -> None:
+        raise PermissionError("not yours")
+
+    (left,) = mend([Finding("s", Severity.PROBLEM, "d", "Run it.", fails)])
+    assert (Severity.PROBLEM, "d; it cannot be mended: not yours") == (left.level, left.detail)
 
 
 def test_a_service_that_ends_at_logout_is_told(examine: Examine, tmp_path: Path) -> None:
