@@ -13,7 +13,7 @@ from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
 from relayd.config import check_exposure, check_model_files, check_tls, find_config
 from relayd.config.load import SYSTEM_FILE, load, read_documents
-from relayd.config.origin import DEFAULT, Origin, origin_of, origins
+from relayd.config.origin import DEFAULT, SettingOrigin, origin_of, origins
 from relayd.errors import ConfigError
 from relayd.folders import config_dir
 
@@ -28,15 +28,10 @@ app = typer.Typer(
     help="Show the settings that hold, and where each comes from; alone it shows those that are set.",
 )
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="This relay.toml, not the one in use.")
-]
-
 
 @app.command()
 def show(
     every: Annotated[bool, typer.Option("--all", help="Those with their default too.")] = False,
-    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the settings that hold, each with the line or variable that it comes from.
@@ -44,7 +39,7 @@ def show(
     API keys are hidden. There is no `relayd config set`: relay.toml is yours, and relayd never rewrites it,
     so that your comments stay. Edit it, then run `relayd reload`.
     """
-    found, where = _settings(config)
+    found, where = _settings()
     shown = [one for one in found if every or one.place != DEFAULT]
     if as_json:
         print_json({"schema": 1, "source": where, "settings": [dataclasses.asdict(one) for one in shown]})
@@ -60,14 +55,13 @@ def show(
 @app.command()
 def get(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Such as server.listen, or a table: server.")],
-    config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the value of one setting, or the settings of a table.
 
     API keys are hidden.
     """
-    found = origin_of(key, _settings(config)[0])
+    found = origin_of(key, _settings()[0])
     if as_json:
         print_json([dataclasses.asdict(one) for one in found])
     elif len(found) == 1 and found[0].key == key:
@@ -79,13 +73,13 @@ def get(
 
 
 @app.command()
-def path(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def path(as_json: AsJson = False) -> None:
     """Print the path of the relay.toml in use.
 
     Exits with 1 where there is none; the places that were looked in are then printed as an error.
     """
     arguments, site, _ = given_or_here()
-    file = find_config(config or arguments.config, site.environ, site.home, site.cwd)
+    file = find_config(arguments.config, site.environ, site.home, site.cwd)
     places = [site.cwd / "relay.toml", config_dir(site.environ, site.home) / "relay.toml", SYSTEM_FILE]
     if as_json:
         print_json({"path": str(site.cwd / file) if file else None, "places": [str(one) for one in places]})
@@ -124,7 +118,7 @@ def check(
     typer.echo(f"ok: {where}: {count} {'model' if count == 1 else 'models'}")
 
 
-def _settings(config: Path | None) -> tuple[Sequence[Origin], str]:
+def _settings() -> tuple[Sequence[SettingOrigin], str]:
     """Return every setting, and in a line what they are those of.
 
     Raises:
@@ -133,14 +127,14 @@ def _settings(config: Path | None) -> tuple[Sequence[Origin], str]:
     arguments, site, warning = given_or_here()
     if warning:
         typer.echo(f"warning: {warning}", err=True)
-    documents = read_documents(config or arguments.config, site.environ, site.home, site.cwd)
+    documents = read_documents(arguments.config, site.environ, site.home, site.cwd)
     if problems := [one for document in documents for one in document.problems]:
         raise ConfigError("\n".join(problems))
     sources = [one for document in documents for one in document.sources]
     return origins(documents), ", ".join(sources) or "no file and no variable: every setting has its default"
 
 
-def _lines(found: Iterable[Origin]) -> list[str]:
+def _lines(found: Iterable[SettingOrigin]) -> list[str]:
     """Return `key = value`, and behind it the place, in a column of its own where there is room."""
     pairs = [(f"{one.key} = {_toml(one.value)}", one.place) for one in found]
     width = min(60, max((len(text) for text, _ in pairs), default=0))

@@ -64,7 +64,10 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         print_json([_described(shelf, engine) for engine in engines])
     elif engines:
-        rows = [EngineRow(one.id, one.source, one.size_bytes, one == now) for one in engines]
+        rows = [
+            EngineRow(one.id, one.source, one.size_bytes, one == now, one.backend, one.installed_at)
+            for one in engines
+        ]
         show(engines_table(rows))
     else:
         typer.echo("No engine is installed. Install one: relayd engine install")

@@ -31,6 +31,7 @@ COMMANDS = {
     "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
     "plan": _command("plan.plan", "Show what `relayd serve` starts, where, and what is left."),
     "pull": _command("pull.pull", "Download a model; an interrupted download is resumed."),
+    "search": _command("search.search", "Find models on the Hugging Face hub, and whether they fit."),
     "status": _command("status.status", "Show the daemon, its models and every replica."),
     "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),
@@ -57,6 +58,7 @@ COMMANDS = {
     "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
     "keys": _command("keys.app", "Make, limit and revoke API keys; alone it lists them."),
     "usage": _command("usage.usage", "Show what each key used of each model, by day."),
+    "completions": _command("completions.completions", "Print the completion script for a shell."),
     "service": _command("service.app", "Run relayd from boot or login on, by systemd or launchd."),
 }
 """Name -> module and function of a command, and its summary, in the order of `--help`."""

@@ -60,6 +60,15 @@ def limit_of() -> tuple[int, int]:
     return machine.memory.ceiling, sum(gpu.memory_total for gpu in machine.gpus if not gpu.unified)
 
 
+def room_for_models() -> int:
+    """Return the bytes that models may take of this machine, by the configuration that holds here."""
+    from relayd.hardware import probe
+    from relayd.planner.reserve import allowance
+
+    allowed = allowance(probe(), given_settings()[0].config.memory)
+    return sum(room.usable for room in allowed.rooms if not room.unified)
+
+
 def fits_here() -> Callable[[int], bool]:
     """Return a function: whether this machine can ever hold so many bytes of weights.
 

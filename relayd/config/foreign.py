@@ -100,4 +100,4 @@ def _item(kind: object) -> type[Section]:
     found = meant(given(kind), {})
     if is_array(kind):
         (found, *_) = get_args(meant(given(kind), []))
-    return found  # type: ignore[no-any-return]  # checked by whoever asks
+    return found  # type: ignore[no-any-return]  # callers check what it is

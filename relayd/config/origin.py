@@ -18,7 +18,7 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """A setting as it holds.
 
     Attributes:
@@ -32,7 +32,7 @@ class Origin:
     place: str
 
 
-def origins(documents: Sequence[Document]) -> tuple[Origin, ...]:
+def origins(documents: Sequence[Document]) -> tuple[SettingOrigin, ...]:
     """Return every setting of a table, and what each block sets, with their values and places.
 
     Args:
@@ -41,7 +41,7 @@ def origins(documents: Sequence[Document]) -> tuple[Origin, ...]:
     return (*_tables(documents), *_blocks("model", documents), *_blocks("virtual", documents))
 
 
-def origin_of(key: str, known: Sequence[Origin]) -> tuple[Origin, ...]:
+def origin_of(key: str, known: Sequence[SettingOrigin]) -> tuple[SettingOrigin, ...]:
     """Return a setting, or all of a table or block.
 
     Raises:
@@ -59,7 +59,7 @@ def origin_of(key: str, known: Sequence[Origin]) -> tuple[Origin, ...]:
     )
 
 
-def _tables(documents: Sequence[Document]) -> Iterator[Origin]:
+def _tables(documents: Sequence[Document]) -> Iterator[SettingOrigin]:
     for section in fields(Config):
         if not is_section(section.type):
             continue
@@ -70,17 +70,17 @@ def _tables(documents: Sequence[Document]) -> Iterator[Origin]:
                 if key in document.values.get(section.name, {}):
                     value = document.values[section.name][key]
                     place = document.place((section.name, key))
-            yield Origin(f"{section.name}.{key}", _shown(value), place)
+            yield SettingOrigin(f"{section.name}.{key}", _shown(value), place)
 
 
-def _blocks(table: str, documents: Iterable[Document]) -> Iterator[Origin]:
+def _blocks(table: str, documents: Iterable[Document]) -> Iterator[SettingOrigin]:
     """Yield what blocks with names set."""
     for document in documents:
         for number, block in enumerate(document.values.get(table, ())):
             path = (table, number)
             for key, value in block.items():
                 place = document.place((*path, key))
-                yield Origin(f"{table}.{block.get('name', number)}.{key}", _shown(value), place)
+                yield SettingOrigin(f"{table}.{block.get('name', number)}.{key}", _shown(value), place)
 
 
 def _shown(value: object) -> Any:

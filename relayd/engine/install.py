@@ -65,12 +65,28 @@ class Installer:
         """Get the newest engine and switch to it; keep the one before, remove older ones.
 
         Raises:
+            FetchError: Releases cannot be looked up; the current engine stays.
             Error: As `install` does.
         """
         with self.shelf.locked(self.progress):
+            self._check_releases()
             engine = self._get()
             self.shelf.prune()
             return engine
+
+    def _check_releases(self) -> None:
+        """Raise FetchError where releases cannot be looked up, and there is an engine that can stay."""
+        current = self.shelf.current()
+        if current is None or not self._runs(current):
+            return
+        try:
+            release.newest(self.api_url, timeout_seconds=self.timeout_seconds)
+        except FetchError as error:
+            kept = f"llama.cpp {current.version} ({current.backend}) stays in use."
+            raise FetchError(
+                f"no newer llama-server could be looked for: {error.message}",
+                remedy=" ".join(filter(None, (kept, error.remedy))),
+            ) from error
 
     def _get(self) -> Installed:
         """Return the newest engine, from its release or compiled; needs the lock."""

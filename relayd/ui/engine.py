@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -26,17 +27,21 @@ class EngineRow:
     source: str
     size_bytes: int
     current: bool
+    backend: str = ""
+    installed_at: float = 0.0
 
 
 def engines_table(engines: Iterable[EngineRow]) -> Table:
     """Return the installed engines, the current one marked; an id names version, backend and CPU."""
     table = Table(box=None, pad_edge=False)
-    for column in ("", "ENGINE", "SOURCE"):
+    for column in ("", "ENGINE", "BACKEND", "INSTALLED", "SOURCE"):
         table.add_column(column, overflow="fold")
     table.add_column("SIZE", justify="right")
     for engine in engines:
         mark = "current" if engine.current else ""
-        cells = (mark, engine.id, _SOURCES[engine.source])
+        day = datetime.fromtimestamp(engine.installed_at, UTC).astimezone().date().isoformat()
+        installed = day if engine.installed_at else ""
+        cells = (mark, engine.id, engine.backend, installed, _SOURCES[engine.source])
         table.add_row(*map(Text, cells), Text(show_bytes(engine.size_bytes)))
     return table
 

@@ -255,32 +255,6 @@ def test_a_problem_names_file_line_and_remedy(text: str, problem: str) -> None:
     assert [f"relay.toml:{problem}"] == read(text).problems
 
 
-@pytest.mark.parametrize(
-    ("line", "hint"),
-    [
-        ("n_gpu_layers = 1", 'did you mean "gpu_layers" in [model.placement]?'),
-        ("ngl = 99", 'did you mean "gpu_layers" in [model.placement]?'),
-        ("flash-attn = true", 'did you mean "flash_attention" in [model.placement]?'),
-        ("cache_type_k = 'f16'", 'did you mean "cache_type_k" in [model.placement]?'),
-        ("scale = 1.0", 'did you mean "scale" in [[model.lora]]?'),
-        ("ttl = 300", 'did you mean "idle_minutes"?'),
-        ("mmproj = 'x'", 'did you mean "projector"?'),
-        ("n_threads = 4", 'did you mean "threads"?'),
-        (
-            "temperature = 0.2",
-            "requests set it: did you mean set = { temperature = … } of a [[virtual]] model?",
-        ),
-        (
-            "cmd = 'llama-server'",
-            "relayd makes the command line: did you mean file, and args for further flags?",
-        ),
-    ],
-)
-def test_names_of_other_programs_are_answered_with_ours(line: str, hint: str) -> None:
-    (problem,) = read(MODEL + line).problems
-    assert problem.endswith(f'in [[model]] "qwen"; {hint}')
-
-
 def test_all_problems_of_a_document_come_together_in_its_order() -> None:
     problems = read("[server]\nlistn = 1\nmax_body_mib = 0\n[[model]]\nname = ''\n").problems
 

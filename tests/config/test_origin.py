@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relayd.config.load import load, read_documents
-from relayd.config.origin import Origin, origin_of, origins
+from relayd.config.origin import SettingOrigin, origin_of, origins
 from relayd.errors import UsageError
 
 pytestmark = pytest.mark.system
@@ -32,7 +32,7 @@ def written(folder: Path, text: str = TEXT) -> Path:
     return file
 
 
-def shown(folder: Path, **environ: str) -> tuple[Origin, ...]:
+def shown(folder: Path, **environ: str) -> tuple[SettingOrigin, ...]:
     return origins(read_documents(folder / "relay.toml", environ, folder, folder))
 
 
@@ -51,7 +51,7 @@ def test_a_variable_wins_over_a_line(tmp_path: Path) -> None:
     written(tmp_path)
     (one,) = origin_of("server.listen", shown(tmp_path, RELAYD_SERVER__LISTEN="127.0.0.1:1"))
 
-    assert Origin("server.listen", "127.0.0.1:1", "RELAYD_SERVER__LISTEN") == one
+    assert SettingOrigin("server.listen", "127.0.0.1:1", "RELAYD_SERVER__LISTEN") == one
 
 
 def test_every_value_is_the_one_that_holds(tmp_path: Path) -> None:

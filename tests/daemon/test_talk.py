@@ -99,3 +99,42 @@ def test_a_benchmark_whose_prompts_are_too_long_names_shorter_ones(
     assert 1 == done.returncode
     assert "exceeds the available context size" in done.stderr
     assert "relayd bench tiny --prompt-words 64" in done.stderr
+
+
+def test_the_example_client_streams_an_answer_under_its_own_id(demo: Daemon) -> None:
+    script = Path(__file__).parents[2] / "extras" / "streaming_chat.py"
+
+    def run(*arguments: str, url: str = demo.url) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-S", script, *arguments],  # -S: without any package but the standard library
+            env={"RELAYD_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+
+    done = run("What are you?", "mine-42")
+    assert done.stdout.startswith("Hello from relayd!")
+    assert re.fullmatch(r"\[request mine-42, replica demo#0, 52 tokens\]\n", done.stderr)
+    assert (2, 1) == (run().returncode, run("x", url="http://127.0.0.1:1").returncode)
+
+
+def test_a_load_of_requests_is_counted(demo: Daemon) -> None:
+    done = demo.run("bench", "--requests", "6", "--concurrency", "3", "--stream", "--tokens", "4", "--json")
+    result = json.loads(done.stdout)
+    assert (0, 6, {}) == (done.returncode, result["answered"], result["failures"])
+    assert result["first_byte"]["p50"] <= result["whole"]["p99"]
+
+    elsewhere = demo.run("bench", "--requests", "2", "--url", f"{demo.url}/v1", "--quiet")
+    assert elsewhere.stdout.startswith("2 of 2 answered in ")
+    assert 1 == demo.run("bench", "nothing", "--requests", "1", "--url", demo.url, "--quiet").returncode
+
+
+def test_a_benchmark_of_a_model_that_is_stopped_names_it(demo: Daemon) -> None:
+    demo.run("stop", "demo")
+    done = demo.run("bench", "demo", "--quiet")
+
+    assert 1 == done.returncode
+    assert "demo has no replica that is ready: demo#0 is stopped" in done.stderr
+    assert "relayd start demo" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from relayd.engine import EngineShelf, Host, Installer, ensure
 from relayd.engine.host import Cuda
-from relayd.errors import EngineBuildError, EngineMissing, HashMismatchError
+from relayd.errors import EngineBuildError, EngineMissing, FetchError, HashMismatchError
 
 pytestmark = pytest.mark.fake
 
@@ -235,7 +235,10 @@ def test_an_update_without_a_release_compiles_nothing_older(
     engine = installer.install()
     github.pages.clear()
 
-    assert engine == installer.update()
+    with pytest.raises(FetchError, match="no newer llama-server could be looked for") as caught:
+        installer.update()
+    assert f"llama.cpp {engine.version} (cpu) stays in use." in caught.value.remedy
+    assert engine == installer.shelf.current()
     assert 0 == compiler.tries
 
 

@@ -54,6 +54,7 @@ class FakeHub:
         asked: Every request so far.
         held: Set when a fault holds an answer.
         without_digests: Whether it lists files as some mirrors do.
+        downloaded: Repository -> how often it was downloaded, where it is not 0.
         without_ranges: Whether the CDN sends whole files, whatever range is asked for.
     """
 
@@ -69,6 +70,7 @@ class FakeHub:
     over: threading.Event = field(default_factory=threading.Event)
     without_digests: bool = False
     without_ranges: bool = False
+    downloaded: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._servers = [_serve(self, "hub"), _serve(self, "cdn")]
@@ -141,6 +143,9 @@ def _serve(hub: FakeHub, host: Literal["hub", "cdn"]) -> ThreadingHTTPServer:
 def _answer_hub(hub: FakeHub, request: Any) -> None:
     url = urlsplit(request.path)
     parts = unquote(url.path).strip("/").split("/")
+    if parts == ["api", "models"]:
+        _search(hub, request, parse_qs(url.query))
+        return
     if parts[:2] == ["api", "models"]:
         _describe(hub, request, "/".join(parts[2:4]), parse_qs(url.query))
         return
@@ -154,6 +159,31 @@ def _answer_hub(hub: FakeHub, request: Any) -> None:
         digest = sha256(data)
         location = f"{hub.cdn}/{digest}?signature=canary"
         _send(request, 302, Location=location, X_Linked_Etag=f'"{digest}"', X_Linked_Size=str(len(data)))
+
+
+def _search(hub: FakeHub, request: Any, query: dict[str, list[str]]) -> None:
+    """List repositories as huggingface.co does for `search`, `filter`, `sort`, `direction` and `limit`."""
+    words = query.get("search", [""])[0].lower().split()
+    if (query.get("filter"), query.get("sort"), query.get("direction")) != (["gguf"], ["downloads"], ["-1"]):
+        _send(request, 400)
+        return
+    found = [repo for repo in hub.repos if all(word in repo.lower() for word in words)]
+    listed = [
+        {
+            "_id": "0" * 24,
+            "id": repo,
+            "modelId": repo,
+            "downloads": hub.downloaded.get(repo, 0),
+            "likes": 3,
+            "lastModified": "2026-11-20T09:00:00.000Z",
+            "gated": "auto" if repo in hub.closed else False,
+            "private": False,
+            "tags": ["gguf"],
+        }
+        for repo in sorted(found, key=lambda repo: -hub.downloaded.get(repo, 0))
+    ]
+    body = json.dumps(listed[: int(query["limit"][0])]).encode()
+    _send(request, 200, body, Content_Type="application/json")
 
 
 def _describe(hub: FakeHub, request: Any, repo: str, query: dict[str, list[str]]) -> None:

@@ -15,15 +15,18 @@ def _console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
 
 def test_the_current_engine_is_marked_in_the_table() -> None:
     engines = [
-        EngineRow("b2-cpu-0123abcd", "release", 23 << 20, current=True),
+        EngineRow(
+            "b2-cpu-0123abcd", "release", 23 << 20, current=True, backend="cpu", installed_at=86400.0 * 2
+        ),
         EngineRow("b1-cpu-0123abcd", "build", 23 << 20, current=False),
     ]
     out = io.StringIO()
     Console(file=out, width=100, _environ={}).print(engines_table(engines))
 
     header, first, second = (line.split() for line in out.getvalue().splitlines())
-    assert ["ENGINE", "SOURCE", "SIZE"] == header
-    assert ["current", "b2-cpu-0123abcd", "official", "release", "23", "MiB"] == first
+    assert ["ENGINE", "BACKEND", "INSTALLED", "SOURCE", "SIZE"] == header
+    assert ["current", "b2-cpu-0123abcd", "cpu"] == first[:3]
+    assert ["official", "release", "23", "MiB"] == first[4:]
     assert ["b1-cpu-0123abcd", "compiled", "here", "23", "MiB"] == second
 
 
