@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from relayd.cli.app import app
 from relayd.cli.main import COMMANDS
+from relayd.daemon.figures import page as figure_table
 from relayd.errors import RelaydError
 from relayd.supervisor.state import diagram
 
@@ -29,6 +30,19 @@ def generated() -> dict[Path, str]:
 def documents() -> tuple[Path, ...]:
     """Return the README and every page beside it."""
     return (README, *sorted(DOCS.glob("*.md")))
+
+
+def _metrics() -> str:
+    return f"""# Figures of /metrics
+
+`/metrics` is for Prometheus and `/metrics.json` has the same as JSON. Both need a key of scope `metrics` once
+there is any key. Labels are names of models, replicas, keys (by id), outcomes and codes, never what a client
+wrote. The engine's own figures (`llamacpp:...`) follow relayd's: those of several replicas with `model` and
+`replica` as labels. Two of them, `llamacpp:prompt_tokens_seconds` and `llamacpp:predicted_tokens_seconds`,
+are averages since they were read last, by whichever reader: use the counters. [extras](../../extras) has a
+dashboard for Grafana and alert rules.
+
+{figure_table()}"""
 
 
 def _commands() -> str:
@@ -74,6 +88,7 @@ def _states() -> str:
 _PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": _commands,
     "errors.md": _errors,
+    "metrics.md": _metrics,
     "states.md": _states,
 }
 

@@ -5,24 +5,22 @@ Its clients name no model. At the root they mean the only one that can answer, t
 """
 
 from collections.abc import Iterator
-from functools import partial
 from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
 
 from relayd.api.admission import Access, Handler, RequestContext, Route
-from relayd.api.answer import Answer, json_answer
-from relayd.api.fleet import real_models
+from relayd.api.answer import json_answer
+from relayd.api.figures import METRICS, NO_FIGURES, PROMETHEUS, OwnFigures, figure_routes
 from relayd.api.forwarding import Forwarding, split_tail
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry
 from relayd.api.openai import OPENAI, openai_forwardings, with_counted_tokens
 from relayd.api.rerank import rerank_forwardings
 from relayd.api.streamed import StreamedClient
-from relayd.dialects.relabelled import relabelled
 from relayd.errors import NotFoundError, NotServedError
-from relayd.router import LLAMA_SERVER, Call
+from relayd.router import LLAMA_SERVER
 
 NATIVE = msgspec.structs.replace(OPENAI, name="native", last_event=b"")
 
@@ -39,25 +37,21 @@ _BESIDE = (
 )  # fmt: skip
 """Paths that take none."""
 
-_PROMETHEUS = "text/plain; version=0.0.4"
-
-_METRICS = "/metrics"
-
-_STARTED = "Process-Start-Time-Unix"
-"""When the counters of a replica began, in seconds since 1970."""
-
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
 
-_FIGURES = ("/slots", _METRICS)
+_FIGURES = ("/slots", METRICS)
 """Those that state what the requests of every client come to."""
 
 
-def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[Route, ...]:
+def native_routes(
+    inference: Inference, figures: OwnFigures = NO_FIGURES, *, rewrite_ids: bool = False
+) -> tuple[Route, ...]:
     """Return the routes of llama.cpp's own API, and those behind the name of a model.
 
     Args:
         inference: Reaches replicas.
+        figures: Of relayd itself.
         rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
     """
     fleet = inference.fleet
@@ -78,9 +72,9 @@ def native_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         *(
             Route("GET", path, _reading(inference, path), _access_to(path), NATIVE)
             for path in READ
-            if path != _METRICS
+            if path != METRICS
         ),
-        Route("GET", _METRICS, partial(_figures, inference), Access.METRICS, NATIVE),
+        *figure_routes(inference, figures, NATIVE),
         *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
         inference.within("/models/", NATIVE, within),
         Route(
@@ -116,33 +110,9 @@ async def _read(
     inference: Inference, request: web.BaseRequest, name: str | None, path: str, context: RequestContext
 ) -> web.StreamResponse:
     client = StreamedClient(request)
-    content_type = _PROMETHEUS if path == "/metrics" else "application/json"
+    content_type = PROMETHEUS if path == "/metrics" else "application/json"
     await inference.look_up(client, name, path, NATIVE, context, content_type)
     return client.response
-
-
-async def _figures(
-    inference: Inference, request: web.BaseRequest, context: RequestContext
-) -> web.StreamResponse:
-    """Answer with the figures of every replica in memory, or of the model of `?model=`.
-
-    Those of the only replica are as it reports them; those of several have model and replica as labels.
-    """
-    if (named := request.query.get("model")) or inference.beside is None:
-        return await _read(inference, request, named, _METRICS, context)
-    found = [
-        ({"model": model.name, "replica": endpoint.replica}, page)
-        for model in real_models(context.visible(inference.fleet))
-        for endpoint, page in await inference.beside.ask_all(model.name, Call.get(_METRICS))
-        if page.status == 200
-    ]
-    fields = {"Server": "relayd", "Content-Type": _PROMETHEUS}
-    if len(found) == 1:
-        page = found[0][1]
-        own = {name: value for name, value in page.passing if name == _STARTED}
-        return Answer(200, page.body, fields | own).response()
-    pages = ((labels, page.body.decode("utf-8", "replace")) for labels, page in found)
-    return Answer(200, relabelled(pages).encode(), fields).response()
 
 
 async def _read_only(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

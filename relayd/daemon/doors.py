@@ -41,6 +41,7 @@ from relayd.api import (
     responses_routes,
     transcription_routes,
 )
+from relayd.api.figures import NO_FIGURES
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
@@ -71,6 +72,7 @@ class Doors:
         exchanges: The record of every request.
         bodies: What the bodies of all requests take.
         vitals: Returns how the daemon does, for `/health`.
+        figures: Returns the figures of the daemon, for `/metrics` and `/metrics.json`.
         entrance: Of the dashboard; doors that are made before it is set have none.
     """
 
@@ -106,6 +108,7 @@ class Doors:
         self.url = ""
         self.vitals: Callable[[], Vitals] = Vitals
         self.entrance: Entrance | None = None
+        self.figures = NO_FIGURES
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -197,7 +200,7 @@ class Doors:
             *anthropic_routes(inference, rewrite_ids=rewrite_ids),
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
-            *native_routes(inference, rewrite_ids=rewrite_ids),
+            *native_routes(inference, self.figures, rewrite_ids=rewrite_ids),
             *ollama_routes(inference, self._clock, self._release),
             *lm_studio_routes(inference),
             *health_routes(self._view, self.vitals),

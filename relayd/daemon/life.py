@@ -169,6 +169,8 @@ class Daemon:
         )
         administration = Administration(self._parts, operations, _happenings(stack))
         watching = Watching(self._parts, place.predecessor, self._shutdown)
+        _listen_to_journal(stack, watching.events)
+        self._parts.doors.figures = watching.figures()
         over_tcp = offered(administration, operations, self._parts, self._reload.run)
         self._parts.doors.offer({**over_tcp, **followed(watching)})
         _run_aside(stack, watching.history.run())
@@ -208,10 +210,16 @@ class Daemon:
 
 def _happenings(stack: AsyncExitStack) -> Happenings:
     """Return the feed of the journal, which ends with the daemon."""
-    feed, journal = Happenings(), logging.getLogger("relayd")
-    journal.addHandler(feed)
-    stack.callback(journal.removeHandler, feed)
+    feed = Happenings()
+    _listen_to_journal(stack, feed)
     return feed
+
+
+def _listen_to_journal(stack: AsyncExitStack, handler: logging.Handler) -> None:
+    """Give a handler every event of the journal until the daemon ends."""
+    journal = logging.getLogger("relayd")
+    journal.addHandler(handler)
+    stack.callback(journal.removeHandler, handler)
 
 
 def _run_aside(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -1,21 +1,26 @@
 """What the dashboard and `relayd top` ask besides the administrators' verbs: all at once, followed; links."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from urllib.parse import urlsplit
 
 from relayd.api.control import Feed, Verb
+from relayd.api.figures import OwnFigures
 from relayd.api.ui.links import LINK_SECONDS
 from relayd.daemon.administration import Administration
 from relayd.daemon.arguments import CancelArguments, ModelArguments, NoArguments, RecommendArguments
 from relayd.daemon.commandruns import CommandRuns
+from relayd.daemon.eventcounts import EventCounts
 from relayd.daemon.history import FigureHistory, Moment
 from relayd.daemon.live import LiveFeed
 from relayd.daemon.livelook import LiveLook
 from relayd.daemon.livereport import HistoryReport, LinkReport, LiveEvent, LiveReport, PullsReport
+from relayd.daemon.metrics import as_json, collect, exposition
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.shutdown import Shutdown
 from relayd.errors import StateError
 from relayd.handover import Predecessor
+from relayd.hardware.loads import device_loads
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound
 
@@ -31,6 +36,7 @@ class Watching:
     Attributes:
         history: The last 24 hours.
         runs: Commands that the dashboard has run.
+        events: What the journal was given.
     """
 
     def __init__(self, parts: DaemonParts, predecessor: Predecessor | None, shutdown: Shutdown) -> None:
@@ -39,6 +45,7 @@ class Watching:
         self._feed = LiveFeed(self._look.report)
         self.history = FigureHistory(self._moment, parts.desired.paths.state)
         self.runs = CommandRuns(parts.desired, parts.clock)
+        self.events = EventCounts(self.history.mark)
 
     def __repr__(self) -> str:
         return f"<Watching {self._feed!r}>"
@@ -74,6 +81,20 @@ class Watching:
             NotFoundError: None of that model runs.
         """
         return self.runs.end_pull(arguments.model)
+
+    def figures(self) -> OwnFigures:
+        """Return where the figures of `/metrics` come from."""
+
+        async def text() -> bytes:
+            devices = await asyncio.to_thread(device_loads)
+            values = collect(self._parts, self.events, devices)
+            return await asyncio.to_thread(exposition, values)
+
+        async def document() -> object:
+            devices = await asyncio.to_thread(device_loads)
+            return as_json(collect(self._parts, self.events, devices), self._parts)
+
+        return OwnFigures(text, document)
 
     def _moment(self) -> Moment:
         parts = self._parts

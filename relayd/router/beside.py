@@ -56,9 +56,13 @@ class Beside:
         return await self._ask(endpoints[next(self._turns) % len(endpoints)], call)
 
     async def ask_all(self, model: str, call: Call) -> list[tuple[Endpoint, Fetched]]:
-        """Return what every replica of a model answers; those that do not are left out."""
+        """Return what every replica of a model answers; those that do not are left out.
+
+        So are those that are about to leave a request: each read delays that (b11434).
+        """
         await become_task()
-        found = [await self._ask(endpoint, call) for endpoint in self._serving(model)]
+        asked = [one for one in self._serving(model) if not self._pools.owes(one.replica)]
+        found = [await self._ask(endpoint, call) for endpoint in asked]
         return [one for one in found if one is not None]
 
     async def _ask(self, endpoint: Endpoint, call: Call) -> tuple[Endpoint, Fetched] | None:
