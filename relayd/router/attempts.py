@@ -166,7 +166,7 @@ class Attempts:
             except asyncio.CancelledError:
                 if not lease.moved():
                     raise
-                self.on_fault(endpoint, _MOVED)
+                self._note_moved(endpoint, lease)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
                 is_lost = isinstance(error, ConnectionError)
@@ -202,6 +202,11 @@ class Attempts:
             lease.record.collected_events = gathering.events
             reply.release()
             raise
+
+    def _note_moved(self, endpoint: Endpoint, lease: Lease) -> None:
+        """Take note of a replica that a request has left, unless it was for a more urgent one."""
+        if not lease.is_given_back:
+            self.on_fault(endpoint, _MOVED)
 
     async def _note_lost(self, endpoint: Endpoint, call: Call, lease: Lease, hung_up: int) -> None:
         """Take note of a replica that hung up; before a third one gets the request, wait to know why.

@@ -207,6 +207,15 @@ class Dispatcher:
         for holder in tuple(self._holders.values()):
             holder.interrupt_on(endpoint, error)
 
+    def give_back(self, ticket_id: int) -> bool:
+        """Have a request give its slots to a more urgent one and go on later, where that is sound.
+
+        Returns:
+            Whether it does: not one that waits, nor one whose answer cannot be continued.
+        """
+        holder = self._holders.get(ticket_id)
+        return isinstance(holder, Lease) and not self._handed_over and holder.give_back()
+
     def leave_silent(
         self, replica: str, silent_seconds: float, can_go: Callable[[str], bool] = lambda _: True
     ) -> None:

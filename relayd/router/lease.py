@@ -10,6 +10,7 @@ from relayd.errors import (
     NotLoadedError,
     QueueFullError,
     QueueTimeoutError,
+    ReplicaStoppedError,
     RequestError,
     UnavailableError,
     UpstreamError,
@@ -21,7 +22,7 @@ from relayd.router.headers import Call
 from relayd.router.prefill import PromptProgress
 from relayd.router.suspects import Suspects
 from relayd.router.upstream import Upstream
-from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, Refusal, Refuse, Ticket
+from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, GivenBack, Refusal, Refuse, Ticket
 
 _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
     Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
@@ -46,6 +47,20 @@ _REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
         "`relayd logs` shows why.",
     ),
 }
+
+
+GIVEN_BACK = ReplicaStoppedError(
+    "A more urgent request took the slot of this one.", remedy="Send it again.", retry_after_seconds=1
+)
+"""Interrupts an answer that goes on later."""
+
+
+class Resumable(Protocol):
+    """An answer that its client has a part of, and that another replica can go on with."""
+
+    def hindrance(self) -> str:
+        """Return what prevents it from being continued now; empty when nothing does."""
+        ...
 
 
 class Lessor(Protocol):
@@ -95,14 +110,15 @@ class Lease:
         call: What replicas get of it; None until one does.
         answering: Who waits for its answer; None until that is known.
         may_continue: Another replica may go on with its answer.
-        is_relayed: One may even where its client has a part of that.
+        is_given_back: It is about to give its slots to a more urgent one.
+        relaying: What has it go on even where its client has a part of that; None while nothing does.
     """
 
     call: Call | None
 
     __slots__ = (
         "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_reason", "_runner",
-        "_ticket", "answering", "call", "is_relayed", "may_continue", "record",
+        "_ticket", "answering", "call", "is_given_back", "may_continue", "record", "relaying",
     )  # fmt: skip
 
     def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
@@ -114,7 +130,8 @@ class Lease:
         self.call = None
         self.answering: Answering | None = None
         self._owing: Upstream | None = None
-        self._is_moved = self.is_relayed = False
+        self._is_moved = self.is_given_back = False
+        self.relaying: Resumable | None = None
         self.may_continue = True
         self._reason: RequestError | None = None
         self._runner: Cancellable | None = None
@@ -192,6 +209,10 @@ class Lease:
             hung_up: Whether the replica hung up, so that this request may have ended it.
         """
         self._place = self._owing = None
+        if self.is_given_back:
+            self.is_given_back = False
+            self._lessor.post(GivenBack(self._ticket.id, self._lessor.deadline()))
+            return
         deadline = self._lessor.deadline() if sent else None
         self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up, deadline))
 
@@ -261,6 +282,14 @@ class Lease:
             self._is_moved, self._reason = True, error
             self._runner.cancel()
 
+    def give_back(self) -> bool:
+        """Have the request give its slots to a more urgent one and go on later; return whether it does."""
+        if self.record.first_byte_at and (self.relaying is None or self.relaying.hindrance()):
+            return False
+        self.leave(GIVEN_BACK)
+        self.is_given_back = self._is_moved
+        return self.is_given_back
+
     def left(self) -> RequestError | None:
         """Return why the request has left its replica, and not by its client; None when it has not."""
         return self._reason if self.moved() else None
@@ -271,7 +300,7 @@ class Lease:
         is_there = self._place is not None and endpoint is not None and endpoint.replica == replica
         if not is_there or owing is None or owing.moved_at > since:
             return False
-        return self.is_relayed or not self.record.first_byte_at
+        return self.relaying is not None or not self.record.first_byte_at
 
     def runs_on(self, endpoint: Endpoint) -> bool:
         """Return whether an incarnation works on this request."""
@@ -302,7 +331,7 @@ class Lease:
             error: Why.
         """
         if self.record.first_byte_at and self.record.endpoint == endpoint:
-            if self.is_relayed:
+            if self.relaying is not None:
                 self.leave(error)
             else:
                 self.interrupt(error)

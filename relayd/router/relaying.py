@@ -66,7 +66,7 @@ class Relaying:
         self._losses = 0
         self._is_commanded = False
         self.endpoint = reply.endpoint
-        lease.is_relayed = True
+        lease.relaying = self
 
     def __repr__(self) -> str:
         return f"<Relaying continued={self._lease.record.continued} losses={self._losses} {self._reply!r}>"
@@ -148,6 +148,20 @@ class Relaying:
         )
         return Rejoining(sink, following.head, again)
 
+    def hindrance(self) -> str:
+        """Return what prevents the answer from being continued now; empty when nothing does."""
+        return "between_replicas" if self._reply is None else self._look()[1]
+
+    def _look(self) -> tuple[Broken, str]:
+        """Return what came of the answer, and what prevents it from being continued."""
+        if not self._kept.ends_with(_EVENT_END):
+            return Broken(), "cut_event"
+        try:
+            broken = self._kept.broken()
+        except UpstreamError:
+            return Broken(), "unreadable"
+        return broken, hindrance(self._call, broken)
+
     def _broken(self, fault: Fault) -> Broken:
         """Return what came of the answer.
 
@@ -155,14 +169,7 @@ class Relaying:
             OSError: It cannot be continued: the fault, as it was.
             RequestError: Likewise.
         """
-        reason = "" if self._kept.ends_with(_EVENT_END) else "cut_event"
-        broken = Broken()
-        if not reason:
-            try:
-                broken = self._kept.broken()
-            except UpstreamError:
-                reason = "unreadable"
-        reason = reason or hindrance(self._call, broken)
+        broken, reason = self._look()
         if reason:
             record = self._lease.record
             _JOURNAL.info("request.not_continued", request_id=record.request_id, reason=reason)

@@ -173,6 +173,19 @@ class AttemptFailed(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A request gives its slots back to a more urgent one, and waits for its turn to go on.
+
+    Attributes:
+        ticket_id: Which one.
+        deadline: Until when it may wait for that (monotonic seconds); None is without limit.
+    """
+
+    ticket_id: int
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cleared:
     """A request that a replica hung up on was not the cause of its end."""
 
@@ -197,7 +210,16 @@ class Tick:
 
 
 RequestEvent = (
-    Arrived | Inherited | Abandoned | Overdue | Answering | AttemptFailed | Cleared | Finished | Tick
+    Arrived
+    | Inherited
+    | Abandoned
+    | Overdue
+    | Answering
+    | AttemptFailed
+    | GivenBack
+    | Cleared
+    | Finished
+    | Tick
 )
 ReplicaEvent = Expected | Ready | Draining | Paused | Lost | Gone | Unloaded | Forgotten
 Event = RequestEvent | ReplicaEvent | MemoryEvent

@@ -18,7 +18,8 @@ The whole policy, in order, for a request that arrives:
    waits there behind an older request is moved once: the oldest may be what holds the replica.
 9. A replica that fails one request after the other is left alone, then tried with one (`breaker`).
 10. Slots are free when the replica is done with them, not when a client has left.
-11. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
+11. A request may give its slots to a more urgent one: it takes its old place in line; no attempt counts.
+12. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
 """
 
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ from relayd.scheduler.events import (
     Expected,
     Finished,
     Forgotten,
+    GivenBack,
     Gone,
     Idle,
     Inherited,
@@ -135,6 +137,8 @@ class Scheduler:
                 return []
             case AttemptFailed():
                 return self._tickets.retry(event, now)
+            case GivenBack():
+                return self._tickets.give_back(event, now)
             case Cleared(ticket_id):
                 return self._tickets.clear(ticket_id, now)
             case Tick():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from relayd.scheduler.capacity import Capacity
-from relayd.scheduler.events import AttemptFailed, Effect, Inherited, Refuse, Ticket
+from relayd.scheduler.events import AttemptFailed, Effect, GivenBack, Inherited, Refuse, Ticket
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.keeper import MemoryKeeper
 from relayd.scheduler.queue import Queue
@@ -184,6 +184,20 @@ class Tickets:
             self._enqueue(waiting, now)
             freed += loads
         return self.settle([*freed, *self.place(model, now)], now)
+
+    def give_back(self, event: GivenBack, now: float) -> list[Effect]:
+        """Let a ticket wait again that has given its slots to others; nothing failed."""
+        running = self._running.end(event.ticket_id)
+        if running is None:
+            return []
+        freed = self._running.free(running)
+        waiting = running.waiting
+        model = waiting.ticket.ask.model
+        ask = msgspec.structs.replace(waiting.ticket.ask, deadline=event.deadline)
+        waiting.ticket, waiting.attempts = Ticket(event.ticket_id, ask), waiting.attempts - 1
+        self._running.settle(running, None, None, now)
+        self._enqueue(waiting, now)
+        return self.settle([*freed, *self.settle_absent(model, now)], now)
 
     def tick(self, now: float) -> list[Effect]:
         """Refuse what has waited for too long, and place what time alone lets run."""

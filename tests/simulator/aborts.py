@@ -14,6 +14,7 @@ from relayd.scheduler import (
     Event,
     Exchange,
     Finished,
+    GivenBack,
     Lost,
     Ready,
     Refuse,
@@ -48,9 +49,9 @@ class Storm:
         self.now += self.random.expovariate(20.0)
         acts = (
             *(self._arrive, self._finish, self._abort, self._leave_behind),
-            *(self._fail, self._tick, self._lose),
+            *(self._fail, self._tick, self._lose, self._give_back),
         )
-        self.random.choices(acts, (42, 20, 20, 8, 6, 3.5, 0.5))[0]()
+        self.random.choices(acts, (42, 20, 20, 8, 6, 3.5, 0.5, 2))[0]()
 
     def drain(self) -> None:
         """End everything that is open."""
@@ -147,6 +148,11 @@ class Storm:
         if (ticket_id := self._any(running=True)) is not None:
             self.running.discard(ticket_id)
             self._post(AttemptFailed(ticket_id, hung_up=self.random.random() < 0.1))
+
+    def _give_back(self) -> None:
+        if (ticket_id := self._any(running=True)) is not None:
+            self.running.discard(ticket_id)
+            self._post(GivenBack(ticket_id, self.now + self.random.uniform(0.5, 30)))
 
     def _tick(self) -> None:
         self._post(Tick())
