@@ -61,12 +61,33 @@ def test_an_answer_outlasts_the_end_of_its_replica_in_every_form(stage: Stage) -
     } == outcomes
 
 
-def test_an_answer_outlasts_a_restart_of_its_model(stage: Stage) -> None:
+def restart(stage: Stage, _busy: str) -> None:
+    stage.daemon.client.restart("m")
+
+
+def restart_one_by_one(stage: Stage, _busy: str) -> None:
+    stage.daemon.client.restart("m", rolling=True)
+
+
+def stop_one(stage: Stage, busy: str) -> None:
+    stage.daemon.client.stop(busy)
+
+
+@pytest.mark.parametrize("command", [restart, restart_one_by_one, stop_one])
+def test_an_answer_outlasts_a_command_that_ends_its_replica_before_it(
+    stage: Stage, command: Callable[[Stage, str], None]
+) -> None:
     stage.daemon.config.write_text(stage.daemon.config.read_text() + "\n[replicas]\ndrain_seconds = 0.1\n")
     stage.daemon.client.reload()
     stage.settle()
     whole = stage.ask(FORMS["chat"], PROMPT, TOKENS)
+    before = stage.spent()
 
-    again = disturbed(stage, FORMS["chat"], lambda: stage.daemon.client.restart("m"))
+    def end() -> None:
+        busiest = max(stage.spent(), key=lambda pid: stage.spent()[pid] - before[pid])
+        command(stage, stage.replica_of(busiest))
+
+    again = disturbed(stage, FORMS["chat"], end)
 
     assert (200, whole.text) == (again.status, again.text)
+    assert b": relayd continues" in again.raw

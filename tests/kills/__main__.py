@@ -1,7 +1,9 @@
 """How many answers survive the end of their replica, and how many of those are the undisturbed ones?
 
-`python -m tests.kills` ends (SIGKILL) or stops (SIGSTOP) the replica that works, at a random moment
-of its prefill or its answer, over every dialect form, on f32 weights, or on a model of yours (`--model`).
+`python -m tests.kills` ends (SIGKILL) or stops (SIGSTOP) the replica that works, or resets its connections,
+at a random moment of its prefill or its answer, over every dialect form. On f32 weights whose prompts are
+read token by token no text may differ. `--inexact` has them read as ever, `--model` takes a file of yours,
+and with `--neighbours` other streams run beside: there the share of equal texts is what is asked for.
 """
 
 import argparse
@@ -24,14 +26,19 @@ TEMPLATE = """\
 {%- if add_generation_prompt %}[assistant]{% endif %}"""
 
 
+FAULTS = ("kill", "stop", "reset")
+
+
 def main() -> None:
     """Disturb as many answers as were asked for, and print what became of them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--points", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=100)
-    parser.add_argument("--fault", choices=["kill", "stop", "both"], default="both")
+    parser.add_argument("--fault", choices=[*FAULTS, "all"], default="all")
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--inexact", action="store_true")
+    parser.add_argument("--neighbours", type=int, default=0, help="streams that run beside")
     asked = parser.parse_args()
     with lend_installer() as installer:
         engine = ensure(installer, cache=cache_dir() / "engine")
@@ -39,12 +46,15 @@ def main() -> None:
         home = Path(folder)
         shape = replace(SLOW, template=TEMPLATE, writes_bytes=False)
         file = asked.model or make_model(home / "slow.gguf", shape)
-        daemon = Daemon(home, engine.path, config(file), (), {})
+        text = config(file, exact=not (asked.inexact or asked.model), tcp=True)
+        slots = f"slots = {1 + asked.neighbours}\n"
+        daemon = Daemon(home, engine.path, text.replace("slots = 1\n", slots), (), {})
         try:
             daemon.await_event("try")
             stage = Stage(daemon, asked.seed)
-            for number in range(asked.points):
-                _disturb(stage, number, asked.fault, asked.tokens)
+            with stage.neighbours(asked.neighbours):
+                for number in range(asked.points):
+                    _disturb(stage, number, asked.fault, asked.tokens)
         finally:
             daemon.end()
             daemon.leftovers()
@@ -52,8 +62,8 @@ def main() -> None:
 
 def _disturb(stage: Stage, number: int, faults: str, tokens: int) -> None:
     name = list(FORMS)[number % len(FORMS)]
-    kinds = ("kill", "stop") if faults == "both" else (faults,)
-    prompt = "".join(stage.random.choice("abcdefgh ") for _ in range(stage.random.choice([40, 900])))
+    kinds = FAULTS if faults == "all" else (faults,)
+    prompt = "".join(stage.random.choice("abcdefgh ") for _ in range(stage.random.choice([40, 600])))
     point = stage.disturb(name, kinds[number // len(FORMS) % len(kinds)], prompt, tokens)
     sys.stdout.write(
         f"{number:4} {point.form:20} {point.fault:5} at {point.at:4.0%} hit={point.was_hit!s:5} "
@@ -69,7 +79,7 @@ def table(points: list[Point]) -> str:
     hit = [point for point in points if point.was_hit]
     rows = [f"{len(hit)} of {len(points)} were hit\n"]
     for name in FORMS:
-        for fault in ("kill", "stop"):
+        for fault in FAULTS:
             counts = Counter(one.outcome for one in hit if (one.form, one.fault) == (name, fault))
             if counts:
                 rows.append(f"  {name:20} {fault:5} {dict(counts)}\n")

@@ -3,10 +3,11 @@
 import json
 import random
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -41,6 +42,20 @@ threads = 1
 cache_ram_mib = 0
 """
 """Two replicas that come back at once; one slot each, as neighbours change even greedy text."""
+
+TCP = """\
+[replicas]
+listen = "tcp"
+ports = "18400-18499"
+"""
+"""The connections of other processes can be reset there (`ss -K`)."""
+
+EXACT = """\
+[model.placement]
+micro_batch = 1
+"""
+"""Has a prompt read token by token, as text is written: in larger passes the engine adds up in another
+order, so that the last bit of a number, and with random weights now and then a word, depends on the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +97,17 @@ class Stage:
     Args:
         daemon: Serves the model `m`.
         seed: Of the random moments.
+        busy: Whether other requests run beside.
     """
 
     daemon: Daemon
     seed: int = 0
     points: list[Point] = field(default_factory=list)
+    busy: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.pids: tuple[int, ...] = ()
+        self.pids: dict[int, str] = {}
         self.address = self.daemon.url.removeprefix("http://")
 
     def ask(self, form: Form, prompt: str, tokens: int) -> Given:
@@ -131,9 +148,9 @@ class Stage:
         client.start()
         time_left = point.at * whole.seconds
         threading.Event().wait(time_left)
-        stopped = self.hit(before, signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+        stopped = self.hit(before, fault)
         client.join()
-        point.was_hit = stopped is not None
+        point.was_hit = stopped is not None and (not self.busy or b"continue" in again[0].raw)
         if fault == "stop" and stopped is not None:
             with suppress(psutil.Error):
                 stopped.send_signal(signal.SIGCONT)
@@ -142,15 +159,40 @@ class Stage:
         self.points.append(point)
         return point
 
-    def hit(self, before: Mapping[int, float], number: int) -> psutil.Process | None:
-        """Send a signal to the replica that works, if one does."""
+    @contextmanager
+    def neighbours(self, count: int) -> Iterator[None]:
+        """Have so many streams run beside, one after the other, on each replica."""
+        self.busy = bool(count)
+        over = threading.Event()
+
+        def stream() -> None:
+            while not over.is_set():
+                self.ask(FORMS["chat"], "beside", 60)
+
+        streams = [threading.Thread(target=stream) for _ in range(2 * count)]
+        for one in streams:
+            one.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for one in streams:
+                one.join()
+
+    def hit(self, before: Mapping[int, float], fault: str) -> psutil.Process | None:
+        """End, stop, or reset the connections of, the replica that works, if one does."""
         spent = {pid: seconds - before.get(pid, 0.0) for pid, seconds in self.spent().items()}
         busiest = max(spent, key=lambda pid: spent[pid], default=0)
+        if self.busy:
+            busiest = self.random.choice([*spent])
         if spent.get(busiest, 0.0) < _BUSY_SECONDS:
             return None
         with suppress(psutil.Error):
             process = psutil.Process(busiest)
-            process.send_signal(number)
+            if fault == "reset":
+                reset_connections(self.pids[busiest])
+            else:
+                process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
             return process
         return None
 
@@ -163,11 +205,16 @@ class Stage:
                 found[pid] = times.user + times.system
         return found
 
+    def replica_of(self, pid: int) -> str:
+        """Return the name of the replica that a process serves."""
+        return next(name for name, one in self.daemon.replicas().items() if one["pid"] == pid)
+
     def settle(self) -> None:
         """Wait until both replicas are ready and have nothing to do."""
         wait_until(lambda: all(one["state"] == "ready" for one in self.daemon.replicas().values()))
-        wait_until(lambda: not any(model["running"] for model in self.daemon.status()["models"]))
-        self.pids = tuple(one["pid"] for one in self.daemon.replicas().values())
+        if not self.busy:
+            wait_until(lambda: not any(model["running"] for model in self.daemon.status()["models"]))
+        self.pids = {one["pid"]: one["address"] for one in self.daemon.replicas().values()}
 
 
 def _compared(form: Form, whole: Given, again: Given) -> str:
@@ -188,6 +235,13 @@ def _code(raw: bytes) -> str:
     return str(found.decode("utf-8", "replace"))[:40]
 
 
-def config(file: Path) -> str:
+def reset_connections(address: str) -> None:
+    """Reset every connection to a port of this machine, as only root can."""
+    port = address.rpartition(":")[2]
+    asked = ["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"]
+    subprocess.run(asked, check=False, capture_output=True)
+
+
+def config(file: Path, *, exact: bool = True, tcp: bool = False) -> str:
     """Return the configuration of the stage."""
-    return CONFIG.format(file=file)
+    return CONFIG.format(file=file) + EXACT * exact + TCP * tcp
