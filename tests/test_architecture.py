@@ -74,7 +74,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "remote": {"router", "scheduler", "store"},
     "api": {
         "router", "dialects", "scheduler.ask", "scheduler.exchange", "scheduler.limits", "scheduler.views",
-        "store", "batch", "remote",
+        "store", "batch", "remote", "gguf.facts",
     },
     "handover": {"router", "scheduler", "supervisor.snapshot"},
     "daemon": {

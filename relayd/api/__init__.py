@@ -7,7 +7,6 @@ from relayd.api.bodies import Bodies
 from relayd.api.description import description_routes
 from relayd.api.door import Door
 from relayd.api.errors import error_answer
-from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.api.fleet import ModelDirectory, ModelState, ModelView
 from relayd.api.grants import KeyGrant, VisibleModels
 from relayd.api.guard import make_policy
@@ -28,14 +27,12 @@ from relayd.api.transcription import transcription_routes
 
 __all__ = [
     "OPENAI",
-    "UNKNOWN",
     "Access",
     "Bodies",
     "Certificate",
     "ConnectionLimits",
     "Door",
     "FailedKeys",
-    "FileFacts",
     "HealthWorker",
     "Inference",
     "KeptResponses",

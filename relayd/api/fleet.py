@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Protocol
 
-from relayd.api.facts import UNKNOWN, FileFacts
 from relayd.dialects.preset import Preset
 from relayd.errors import ContextExceededError, ModelNotFoundError
+from relayd.gguf.facts import UNKNOWN, FileFacts
 from relayd.router import UNLIMITED, UNTIMED, TimeLimits, TokenLimit
 
 _TAG = ":latest"

@@ -1,40 +1,31 @@
 """What do the files of the configured models state? Read aside, one after another, and remembered.
 
 A header with its vocabulary takes up to 100 ms of the interpreter, and a disk may hold hundreds: while one is
-read requests wait up to 5 ms for a turn, hence a pause after each, and nothing is read twice.
+read requests wait up to 5 ms for a turn, hence a pause after each, and nothing is read twice: what a plan has
+read is taken from there.
 """
 
 import asyncio
 import contextlib
-import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from relayd.api import FileFacts
 from relayd.errors import ModelFileError, StateError
 from relayd.files import private_folder, write_atomic
-from relayd.gguf import FILE_TYPES, ModelMetadata, read_metadata
-
-_UNKNOWN = FileFacts()
+from relayd.gguf import read_metadata
+from relayd.gguf.facts import UNKNOWN, FileFacts, FileRecord, facts_of, identity_of
 
 _SCHEMA = 2
 """Layout of the file of facts; those of another one are read anew."""
 
-_MIDDLE_TOKENS = frozenset({"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"})
-"""Keys of the token behind which a model fills in (llama-vocab.cpp); where a file has neither, llama-server
-looks for one by its text, which is not read here."""
-
-_Identity = tuple[int, int, int]
-"""Size, time and inode of a file."""
-
 
 class _FactsFile(msgspec.Struct, frozen=True):
-    files: dict[str, tuple[_Identity, FileFacts]]
+    files: dict[str, FileRecord]
     schema: int = _SCHEMA
 
 
@@ -49,7 +40,8 @@ class KnownFacts:
         self._cache = cache
         self._on_known: Callable[[], None] = lambda: None
         self._known: dict[str, FileFacts] = {}
-        self._remembered: dict[str, tuple[_Identity, FileFacts]] | None = None
+        self._remembered: dict[str, FileRecord] | None = None
+        self._planned: Mapping[str, FileRecord] = {}
         self._queue: deque[str] = deque()
         self._reading: asyncio.Task[None] | None = None
 
@@ -63,11 +55,15 @@ class KnownFacts:
     def of(self, file: str) -> FileFacts:
         """Return what a file states; nothing until that is known, and where it cannot be."""
         if file and file not in self._known:
-            self._known[file] = _UNKNOWN
+            self._known[file] = UNKNOWN
             self._queue.append(file)
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().create_task(self._read())
-        return self._known.get(file, _UNKNOWN)
+        return self._known.get(file, UNKNOWN)
+
+    def learn(self, read: Mapping[str, FileRecord]) -> None:
+        """Take over what was read of files as they were planned."""
+        self._planned = {**self._planned, **read}
 
     def forget(self) -> None:
         """Look at the files again: they may have been replaced."""
@@ -83,17 +79,19 @@ class KnownFacts:
         try:
             if self._remembered is None:
                 self._remembered = await asyncio.to_thread(_recalled, self._cache)
-            if await self._read_queue(self._remembered):
+            planned, self._planned = self._planned, {}
+            self._remembered.update(planned)
+            if await self._read_queue(self._remembered) or planned:
                 await asyncio.to_thread(_remember, self._cache, self._remembered)
         finally:
             self._reading = None
 
-    async def _read_queue(self, remembered: dict[str, tuple[_Identity, FileFacts]]) -> int:
+    async def _read_queue(self, remembered: dict[str, FileRecord]) -> int:
         """Read the files that wait, and return of how many the header was read."""
         count, news = 0, False
         while self._queue:
             file = self._queue.popleft()
-            identity = await asyncio.to_thread(_identity, Path(file))
+            identity = await asyncio.to_thread(identity_of, Path(file))
             before = remembered.get(file)
             if identity and before and before[0] == identity:
                 stated, seconds = before[1], 0.0
@@ -102,7 +100,7 @@ class KnownFacts:
                 count += identity is not None
             if identity:
                 remembered[file] = (identity, stated)
-            if file in self._known and stated != _UNKNOWN:
+            if file in self._known and stated != UNKNOWN:
                 self._known[file] = replace(stated, changed_ns=identity[1] if identity else 0)
                 news = True
             if news and (seconds or not self._queue):
@@ -112,15 +110,7 @@ class KnownFacts:
         return count
 
 
-def _identity(file: Path) -> _Identity | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def _recalled(cache: Path | None) -> dict[str, tuple[_Identity, FileFacts]]:
+def _recalled(cache: Path | None) -> dict[str, FileRecord]:
     """Return what was read before; nothing where that is of another layout, or damaged."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         if cache is not None:
@@ -129,11 +119,11 @@ def _recalled(cache: Path | None) -> dict[str, tuple[_Identity, FileFacts]]:
     return {}
 
 
-def _remember(cache: Path | None, facts: dict[str, tuple[_Identity, FileFacts]]) -> None:
+def _remember(cache: Path | None, facts: dict[str, FileRecord]) -> None:
     """Write down what was read, of files that are still there; it is read again where that fails."""
     if cache is None:
         return
-    there = {file: one for file, one in facts.items() if _identity(Path(file)) == one[0]}
+    there = {file: one for file, one in facts.items() if identity_of(Path(file)) == one[0]}
     with contextlib.suppress(StateError):
         private_folder(cache.parent)
         write_atomic(cache, msgspec.json.encode(_FactsFile(there)))
@@ -145,35 +135,5 @@ def _stated(file: Path) -> tuple[FileFacts, float]:
     try:
         stated = facts_of(read_metadata(file))
     except ModelFileError:
-        stated = _UNKNOWN
+        stated = UNKNOWN
     return stated, time.monotonic() - began
-
-
-def facts_of(metadata: ModelMetadata) -> FileFacts:
-    """Return what a header states.
-
-    Raises:
-        ModelFileError: A value in it is not what it should be.
-    """
-    values = metadata.values
-    kind = values.get("general.file_type")
-    return FileFacts(
-        architecture=metadata.architecture,
-        base_name=_text(metadata, "general.basename") or _text(metadata, "general.name"),
-        quantization=FILE_TYPES.get(kind, "") if isinstance(kind, int) else "",
-        size=metadata.file_bytes,
-        parameters=sum(math.prod(tensor.shape) for tensor in metadata.tensors),
-        trained_context=metadata.whole("context_length"),
-        embedding_length=metadata.whole("embedding_length"),
-        vocabulary=metadata.n_vocab,
-        longest_token=metadata.longest_token,
-        template=_text(metadata, "tokenizer.chat_template"),
-        takes_images=values.get("clip.has_vision_encoder") is True,
-        takes_audio=values.get("clip.has_audio_encoder") is True,
-        fills_in=not _MIDDLE_TOKENS.isdisjoint(values),
-    )
-
-
-def _text(metadata: ModelMetadata, key: str) -> str:
-    value = metadata.values.get(key)
-    return value if isinstance(value, str) else ""

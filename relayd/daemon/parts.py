@@ -85,7 +85,7 @@ class DaemonParts:
         self.fleet.configure(_settings(config))
         self.grants.configure(desired.budget)
         self.residence.enter(desired.plan)
-        self.view.configure(config)
+        self.view.configure(config, desired.files)
         _configure(self.requests, config)
 
     def changes_to(self, desired: DesiredState) -> Changes:
@@ -216,6 +216,7 @@ def _request_log(desired: DesiredState, clock: Clock) -> RequestLog:
 
 def _view(desired: DesiredState, started: float, fleet: Fleet) -> FleetView:
     facts = KnownFacts(desired.site.cache / "facts.json")
+    facts.learn(desired.files)
     view = FleetView(desired.config, started, fleet.statuses, facts)
     facts.on_known(view.changed)
     return view

@@ -1,20 +1,24 @@
 """What clients may see of the models: `/v1/models`, and which replicas are ready (fleet view)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
-from relayd.api import UNKNOWN, FileFacts, ModelState, ModelView
+from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.virtual import virtual_views
 from relayd.desired.demo import is_demo
+from relayd.gguf.facts import UNKNOWN, FileFacts, FileRecord
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import HOST
 from relayd.router import TimeLimits, TokenLimit
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
+
+_NONE: Mapping[str, FileRecord] = MappingProxyType({})
 
 ON_DEMAND = "it is loaded when a request asks for it"
 
@@ -58,11 +62,17 @@ class FleetView:
         """Return the model that an alias means; any other name as it is."""
         return next((model.name for model in self._config.model if name in model.aliases), name)
 
-    def configure(self, config: Config) -> None:
-        """Show other models from now on."""
+    def configure(self, config: Config, files: Mapping[str, FileRecord] = _NONE) -> None:
+        """Show other models from now on.
+
+        Args:
+            config: The models.
+            files: What was read of their files, by path.
+        """
         self._config = config
         if self._facts is not None:
             self._facts.forget()
+            self._facts.learn(files)
         self.changed()
 
     def begin(self, *, over: bool = False) -> None:

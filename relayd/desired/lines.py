@@ -12,6 +12,7 @@ from relayd.config.schema import Allocation
 from relayd.engine import Engine
 from relayd.engine.commandline import draft_of, fixed_by, placement_in, projector_of, unplanned
 from relayd.errors import ModelFileError
+from relayd.gguf.facts import FileRecord, record_of
 from relayd.memory.setup import EVERY_LAYER
 from relayd.memory.weights import CPU
 from relayd.planner import Lora, ReplicaSpec, Residence
@@ -167,6 +168,11 @@ def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
         return EngineLine(model, f"{CANNOT_PLAN}{reason}")
     reason = _why_engine(model, fixed, engine, budget)
     return EngineLine(model, reason, form, fixed) if reason else PlannedLine(model, form, fixed)
+
+
+def record_of_line(line: Line) -> FileRecord | None:
+    """Return what the file of a line states; None where it cannot be read."""
+    return record_of(Path(line.model.file), line.form.build().model) if line.form else None
 
 
 def _fixed(model: Model) -> Allocation:

@@ -22,11 +22,13 @@ from relayd.desired.lines import (
     by_device,
     line_spec,
     read_line,
+    record_of_line,
     residence,
 )
 from relayd.desired.remembered import RememberedModel, RememberedReplica, RememberedSizes
 from relayd.engine import Engine
 from relayd.engine.commandline import fixed_by
+from relayd.gguf.facts import FileRecord
 from relayd.planner import Planned, ReplicaSpec
 from relayd.planner.budget import Budget
 from relayd.planner.fit import fit, named
@@ -48,11 +50,13 @@ class OnDemand:
         planned: Its replicas.
         remembered: What a restart plans again.
         unreadable: Why relayd cannot plan its file; "" where it can.
+        record: What its file states, where that was read.
     """
 
     planned: tuple[Planned, ...]
     remembered: RememberedModel
     unreadable: str = ""
+    record: FileRecord | None = None
 
     @property
     def least(self) -> Planned:
@@ -101,11 +105,11 @@ class OnDemandPlanner:
             return self._found(model, key, known, runs=runs)
         line = line or read_line(model, self.engine, self.room)
         if isinstance(line, EngineLine):
-            return self._engine_fits(line, key)
+            return replace(self._engine_fits(line, key), record=record_of_line(line))
         found = self._sizes(line)
         if runs and entry and entry.replicas:  # it was started with the daemon, and runs as it was placed
             found = msgspec.structs.replace(found, sizes=(entry.replicas[0], *found.sizes), refused="")
-        return self._found(model, key, found, runs=runs)
+        return replace(self._found(model, key, found, runs=runs), record=record_of_line(line))
 
     @property
     def _made_for(self) -> str:

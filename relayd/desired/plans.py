@@ -11,7 +11,7 @@ from relayd.desired.cold import Cold, cold_replicas, with_least
 from relayd.desired.confirmed import confirmed_plan
 from relayd.desired.fitted import EngineFitted, engine_fitted
 from relayd.desired.kept import foreign_plans, kept_plans
-from relayd.desired.lines import EngineLine, Line, PlannedLine, read_line
+from relayd.desired.lines import EngineLine, Line, PlannedLine, read_line, record_of_line
 from relayd.desired.ondemand import OnDemand, OnDemandPlanner
 from relayd.desired.remembered import RememberedModel, key_of
 from relayd.desired.started import (
@@ -27,6 +27,7 @@ from relayd.desired.started import (
 from relayd.desired.threads import shared_threads
 from relayd.engine import Engine
 from relayd.engine.memory import MemoryProbe
+from relayd.gguf.facts import FileRecord
 from relayd.hardware import Machine
 from relayd.planner import Planned
 from relayd.planner.budget import Budget
@@ -48,6 +49,7 @@ class ModelPlans:
         notes: What to know, a sentence each.
         unreadable: Why relayd cannot plan the files of models on demand, by name.
         away: Why models cannot be started for want of a file, by name; their replicas are in `plan`.
+        files: What files state that were read for this, by path.
     """
 
     plan: tuple[Planned, ...]
@@ -57,6 +59,7 @@ class ModelPlans:
     notes: tuple[str, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     away: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class ModelPlanner:
                 *(doubts(said) if not self.simulated else [SIMULATED] if said else []),
             ),
             unreadable={name: one.unreadable for name, one in alone.items() if one.unreadable},
+            files=_files(config, lines, alone),
         )
 
     def _is_on_demand(self, model: Model, keys: Mapping[str, str]) -> bool:
@@ -239,6 +243,13 @@ class ModelPlanner:
             found.append(cached if runs or not left.short_of(cached.needs) else one)
             left = found[-1].taken_from(left)
         return found, left
+
+
+def _files(config: Config, lines: Mapping[str, Line], alone: Mapping[str, OnDemand]) -> dict[str, FileRecord]:
+    """Return what the files state that were read, by path."""
+    found = {name: record_of_line(line) for name, line in lines.items()}
+    found = {**{name: one.record for name, one in alone.items()}, **found}
+    return {model.file: record for model in config.model if (record := found.get(model.name))}
 
 
 def _replicas(

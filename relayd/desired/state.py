@@ -18,6 +18,7 @@ from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
 from relayd.engine import Engine
 from relayd.folders import Paths, make_folders, own_paths
+from relayd.gguf.facts import FileRecord
 from relayd.planner import Planned
 from relayd.planner.budget import Budget
 
@@ -49,6 +50,7 @@ class DesiredState:
         to_remember: Where every model was placed.
         chosen: What relayd chose by itself; None where models are configured or named.
         away: Why models cannot be started for want of a file, by name; their replicas are in `plan`.
+        files: What model files state that were read for the plan, by path.
     """
 
     config: Config
@@ -68,6 +70,7 @@ class DesiredState:
     to_remember: tuple[RememberedModel, ...] = ()
     chosen: tuple[Model, ...] | None = None
     away: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
 
 
 def desired_state(
@@ -119,6 +122,7 @@ def desired_state(
         to_remember=made.plans.remembered,
         chosen=made.config.model if selected.chooses else None,
         away=made.plans.away,
+        files=made.plans.files,
     )
 
 
@@ -145,6 +149,7 @@ def planned_anew(desired: DesiredState, models: Collection[str]) -> DesiredState
         budget=made.plans.fleet.before,
         to_remember=made.plans.remembered,
         away=made.plans.away,
+        files=made.plans.files,
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relayd.api.facts import THINKING_MARKS, FileFacts
 from relayd.api.listing import model_entry, model_list
+from relayd.gguf.facts import THINKING_MARKS, FileFacts
 from tests.api.conftest import view
 
 pytestmark = pytest.mark.pure

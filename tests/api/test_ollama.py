@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from relayd.api.facts import FileFacts
 from relayd.api.ollama import lm_studio_routes, ollama_routes
 from relayd.clock import SystemClock
+from relayd.gguf.facts import FileFacts
 from tests.api.conftest import Doors, view
 from tests.api.stage import Stage, get, post
 from tests.dialects.engine import chat_text, chat_whole

@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 
 from relayd.api.admission import Route
-from relayd.api.facts import FileFacts
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry
 from relayd.api.native import native_routes
 from relayd.api.openai import NOT_SERVED, openai_routes
+from relayd.gguf.facts import FileFacts
 from relayd.scheduler import Arrived, Ended, Finished, Refusal
 from tests.api.conftest import KEY, Doors, view
 from tests.api.stage import GOOD_STREAM, PATHS, Stage, as_asked, get, post

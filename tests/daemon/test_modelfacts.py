@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from relayd.api import UNKNOWN, FileFacts
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import demo_model
+from relayd.gguf import read_metadata
+from relayd.gguf.facts import UNKNOWN, FileFacts, record_of
 from tests.ggufs import TINY, make_model
 
 pytestmark = pytest.mark.system
@@ -95,3 +96,25 @@ async def test_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
 
     assert str(other) in cache.read_text()
     assert str(file) not in cache.read_text()
+
+
+async def test_what_a_plan_has_read_is_not_read_again_unless_the_file_changed(tmp_path: Path) -> None:
+    file, cache = make_model(tmp_path / "m.gguf", TINY), tmp_path / "facts.json"
+    planned = record_of(file, read_metadata(file))
+    assert planned is not None
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    with file.open("r+b") as stream:
+        stream.write(bytes(64))  # a header that nothing can read
+    os.utime(file, ns=times)
+    facts = KnownFacts(cache)
+    facts.learn({str(file): planned})
+    facts.of(str(file))
+    await facts.known()
+    recalled = (await known(file, cache))[1]
+    os.utime(file, ns=(times[0], times[1] + 1))
+    facts.forget()
+    facts.of(str(file))
+    await facts.known()
+
+    assert planned[1].architecture == recalled.architecture == "llama"
+    assert UNKNOWN == facts.of(str(file))

@@ -240,3 +240,16 @@ def test_planning_all_models_anew_reads_no_file_of_a_model_on_demand(small: Mode
     os.utime(small.file, ns=(known.st_atime_ns, known.st_mtime_ns))
 
     assert named(first)["small#0"] == {one.name: one for one in made.anew(asked=False).plan}["small#0"]
+
+
+def test_what_a_plan_has_read_of_files_is_passed_on_and_what_is_remembered_is_not_read(
+    large: Model, small: Model
+) -> None:
+    demand = msgspec.structs.replace(small, load="demand")
+    made = plans(few(), large, demand)
+    again = plans(later(few(), made.remembered), large, demand)
+
+    assert {large.file: "qwen3moe", small.file: "qwen3"} == {
+        file: facts.architecture for file, (_, facts) in made.files.items()
+    }
+    assert {large.file} == {*again.files}
