@@ -218,6 +218,11 @@ class Lane(asyncio.Protocol):
             self.wait_for(self._lanes.limits.idle_seconds)
         self.transport.close()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written and that its client has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
     def close(self) -> None:
         """Take no further request; an idle connection ends at once.
 

@@ -22,6 +22,11 @@ class OpenLane(Protocol):
         """Return whether it may be closed without harm."""
         ...
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written and that its client has not taken yet."""
+        ...
+
     def close(self) -> None:
         """Take no further request."""
         ...
@@ -82,6 +87,11 @@ class Lanes:
     def is_secure(self) -> bool:
         """Whether connections are encrypted."""
         return self.handshakes is not None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written and that clients have not taken yet."""
+        return sum(lane.unsent_bytes for lane in self.open)
 
     def close(self) -> None:
         """Take no further request on any connection."""

@@ -29,6 +29,10 @@ _BACKLOG = 512
 _INTERRUPT_SECONDS = 1.0
 """How long requests that outlived the drain may take to write why they end."""
 
+_LOOK_SECONDS = 1.0
+_FLUSH_SECONDS = 10.0
+"""How long clients may take what was written to them, and how often it is looked whether they do."""
+
 _CANCEL_SECONDS = 0.1
 """How long what is left may take to end once it is cancelled."""
 
@@ -90,6 +94,14 @@ class Listener:
                 return True
         return False
 
+    async def _taken(self) -> None:
+        """Wait as long as slow clients take what was written to them, the reason of the end included."""
+        before, until = -1, asyncio.get_running_loop().time() + _FLUSH_SECONDS
+        while (left := self._lanes.unsent_bytes) not in (0, before):
+            if await self.drained(_LOOK_SECONDS) or asyncio.get_running_loop().time() > until:
+                return
+            before = left
+
     async def close(self, drain_seconds: float, interrupt: Callable[[], None] = lambda: None) -> None:
         """Stop accepting, let running requests finish, and end those that take too long.
 
@@ -102,6 +114,7 @@ class Listener:
         if not await self.drained(drain_seconds):
             interrupt()
             await self.drained(_INTERRUPT_SECONDS)
+            await self._taken()
         self._lanes.abort()
         await self._lanes.server.shutdown(_CANCEL_SECONDS)
         await self.drained(_CANCEL_SECONDS)

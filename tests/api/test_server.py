@@ -7,12 +7,14 @@ import socket
 import pytest
 from aiohttp import web
 
+from relayd.api.admission import Incoming, RequestContext
 from relayd.api.answer import json_answer
 from relayd.api.limiter import Idleness
 from relayd.api.openai import OPENAI
 from relayd.api.server import Listener, listen
 from relayd.errors import ListenError
-from tests.api.conftest import Client, read_response, run_with
+from relayd.router import Recipient
+from tests.api.conftest import Client, direct_route, open_doors, read_response, run_with
 
 pytestmark = pytest.mark.system
 
@@ -231,3 +233,39 @@ def test_a_connection_whose_client_has_not_taken_its_answer_is_not_detached() ->
         return at_first, len(body)
 
     assert (0, size) == run_with(scene)
+
+
+def test_a_slow_reader_that_reads_on_gets_the_reason_of_the_end_as_well() -> None:
+    """What it is owed takes two seconds to read: longer than an interrupted request has to end."""
+    size, piece, why = 8 << 20, 64 << 10, b"data: why\n\n"
+
+    async def scene() -> bytes:
+        begun, ends = asyncio.Event(), asyncio.Event()
+
+        async def serve(_request: Incoming, client: Recipient, _context: RequestContext) -> None:
+            client.begin(200, [("Content-Type", "text/event-stream")], framed=False)
+            client.write(bytes(size))
+            begun.set()
+            await ends.wait()
+            client.write(why)
+            client.close()
+
+        async with open_doors((direct_route("/slow", serve),)) as here:
+            assert here.listener is not None
+            narrow = socket.socket()
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, piece)
+            narrow.connect(("127.0.0.1", here.port))
+            reader, writer = await asyncio.open_connection(sock=narrow, limit=piece)
+            writer.write(b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n")
+            writer.write(b"Content-Type: application/json\r\n\r\n{}")
+            await begun.wait()
+            closing = asyncio.ensure_future(here.listener.close(0, ends.set))
+            raw = b""
+            while data := await reader.read(piece):
+                raw += data
+                await asyncio.sleep(0.02)
+            writer.close()
+            await closing
+            return raw
+
+    assert run_with(scene).endswith(b"%x\r\n%b\r\n" % (len(why), why))
