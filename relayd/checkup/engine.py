@@ -6,6 +6,7 @@ from relayd.checkup.finding import Finding, Patient, Severity, problem
 from relayd.config import Config
 from relayd.engine import Engine, check_extra_args
 from relayd.engine.reserved import canonical
+from relayd.engine.sandbox import REMEDY
 from relayd.errors import RelaydError
 
 OLDEST_BUILD = 9000
@@ -33,11 +34,21 @@ def check_engine(patient: Patient) -> Iterator[Finding]:
         remedy = 'Run `relayd engine update`, or set [replicas] listen = "tcp".'
         yield Finding("engine sockets", Severity.PROBLEM, "it cannot listen on unix sockets", remedy)
     if not isinstance(config, RelaydError):
+        yield from _sandbox(config, patient)
         yield from _flags(config, engine)
     system = patient.root / "etc/llama.cpp/config.ini"
     if system.exists():
         remedy = f"Move {system} away; relayd cannot switch it off."
         yield Finding("engine configuration", Severity.PROBLEM, "llama-server reads flags from it", remedy)
+
+
+def _sandbox(config: Config, patient: Patient) -> Iterator[Finding]:
+    if config.replicas.sandbox != "bwrap":
+        return
+    if why := patient.no_sandbox():
+        yield Finding("sandbox", Severity.PROBLEM, f"replicas cannot start in one: {why}", REMEDY)
+    else:
+        yield Finding("sandbox", Severity.OK, "bubblewrap makes one")
 
 
 def _flags(config: Config, engine: Engine) -> Iterator[Finding]:

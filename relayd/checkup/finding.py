@@ -9,6 +9,7 @@ from pathlib import Path
 
 from relayd.config import Config
 from relayd.engine import Engine
+from relayd.engine.sandbox import why_unusable
 from relayd.errors import RelaydError
 from relayd.folders import Paths
 from relayd.hardware import Machine
@@ -138,6 +139,7 @@ class Patient:
         root: The folder that holds `proc`, `dev`, `etc` and `var`.
         disk_free: Returns the bytes that are free on the disk of a folder.
         may_open: Returns whether this user may read and write a file.
+        no_sandbox: Returns why replicas cannot run in a sandbox; "" where they can.
     """
 
     config: Config | RelaydError
@@ -159,6 +161,7 @@ class Patient:
     root: Path = Path("/")
     disk_free: Callable[[Path], int] = _disk_free
     may_open: Callable[[Path], bool] = _may_open
+    no_sandbox: Callable[[], str] = why_unusable
 
 
 def tried(subject: str, check: Callable[[], object], well: str) -> Finding:

@@ -97,6 +97,10 @@ class Checker:
     def document(self, data: Mapping[str, Any]) -> Document:
         """Return the settings of a parsed relay.toml."""
         values = self._table(Config, data, (), "")
+        replicas = values.get("replicas", {})
+        if replicas.get("sandbox") == "bwrap" and replicas.get("listen") == "tcp":
+            problem = 'sandbox = "bwrap" has no network, so it needs listen = "unix"'
+            self.problems.append(f"{self.place(('replicas', 'sandbox'))}: [replicas] {problem}")
         models, virtual = self._named("model", values), self._named("virtual", values)
         return Document(values, models, virtual, self.problems, place=self.place)
 

@@ -12,6 +12,7 @@ RESTART_ONLY = frozenset({
     "engine.release_sha256",
     "replicas.listen",
     "replicas.ports",
+    "replicas.sandbox",
     "server.header_seconds",
     "server.keep_alive_seconds",
     "server.listen",

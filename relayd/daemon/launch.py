@@ -1,11 +1,12 @@
 """What replicas are started with, and what else they touch: command line, environment, dependencies."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
-from relayd.desired.away import check_files
+from relayd.desired.away import check_files, files_of
 from relayd.desired.confirming import LoadConfirmation
 from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
@@ -13,15 +14,19 @@ from relayd.desired.wall import MemoryWalls
 from relayd.endpoint import Address
 from relayd.engine import command, environment
 from relayd.engine.memory import MemoryProbe
+from relayd.engine.sandbox import DEVICES, PROGRAM, REMEDY, SandboxFolder, folders_of, sandboxed
+from relayd.errors import EngineError
 from relayd.hardware import OomKills
 from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Suspects
 from relayd.store import Reductions
 from relayd.supervisor import Dependencies, EngineLauncher, ReplicaListener
 from relayd.supervisor.adoption import Adopted
+from relayd.supervisor.child import Files
 from relayd.supervisor.grants import Grants
-from relayd.supervisor.launcher import Launcher
+from relayd.supervisor.launcher import Launcher, Sandbox
 from relayd.supervisor.launching import Launch
+from relayd.supervisor.orphans import INSTANCE_VARIABLE, REPLICA_VARIABLE
 from relayd.supervisor.probe import Fetch
 from relayd.supervisor.reductions import KeptReductions
 from relayd.supervisor.sizing import Reduction
@@ -90,6 +95,7 @@ class CheckedLauncher:
 def launcher(desired: DesiredState) -> EngineLauncher:
     """Return what starts replicas with the engine and in the folders of a desired state."""
     features, binary, paths = desired.engine.features, desired.engine.path, desired.paths
+    boxed = desired.config.replicas.sandbox == "bwrap"
 
     def argv(spec: ReplicaSpec, address: Address, key_file: Path) -> tuple[str, ...]:
         return (str(binary), *command(spec, features, address, key_file))
@@ -102,13 +108,34 @@ def launcher(desired: DesiredState) -> EngineLauncher:
             empty_config_home=paths.runtime / "xdg",
         )
 
-    return EngineLauncher(
+    made = EngineLauncher(
         argv,
         child_environment,
         runtime=paths.runtime,
         logs=paths.state / "logs",
-        engine=f"{binary} {desired.engine.version}",
+        engine=f"{binary} {desired.engine.version}{' bwrap' if boxed else ''}",
         clock=SystemClock(),
         wall=MemoryWalls(features, desired.budget),
         ports=parse_ports(desired.config.replicas.ports) if desired.config.replicas.listen == "tcp" else (),
     )
+    if boxed:
+        made.sandbox = _sandbox(binary, paths.runtime)
+    return made
+
+
+def _sandbox(binary: Path, runtime: Path) -> Sandbox:
+    """Return what builds the argv that runs a replica in a sandbox."""
+
+    def build(spec: ReplicaSpec, command: Sequence[str], files: Files) -> tuple[str, ...]:
+        if (program := shutil.which(PROGRAM)) is None:
+            raise EngineError('sandbox = "bwrap" needs bubblewrap, which is not in PATH.', remedy=REMEDY)
+        return sandboxed(
+            Path(program),
+            command,
+            readable=(*folders_of(binary), *files_of(spec), files.key),
+            folder=SandboxFolder(files.box, runtime),
+            devices=[found for name in DEVICES for found in sorted(Path("/dev").glob(name))],
+            variables={INSTANCE_VARIABLE: str(runtime), REPLICA_VARIABLE: spec.name},
+        )
+
+    return build

@@ -61,6 +61,11 @@ def stamps_of(spec: ReplicaSpec) -> FileStamps:
     return ()
 
 
+def files_of(spec: ReplicaSpec) -> list[Path]:
+    """Return the files that a process opens as it starts."""
+    return [file for file, _ in _files_of(spec)]
+
+
 def _files_of(spec: ReplicaSpec) -> list[tuple[Path, bool]]:
     """Return the files that a process opens as it starts, each with whether it is a GGUF."""
     ggufs, texts = files_named(spec.extra_args)

@@ -30,7 +30,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         basis: How these are known.
         reduction: What it was made smaller by, if it was.
         incarnation: How many times it had been started.
-        pid: Process id, and the id of its group.
+        pid: Process id.
+        group: The id of its group; 0 where that is its own.
         boot_id: The boot of the machine in which that pid means this process.
         started: When the process began, as the kernel counts it since that boot.
         port: Its TCP port; 0 on a unix socket.
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     reduction: dict[str, Any] | None = None
     incarnation: int
     pid: int
+    group: int = 0
     boot_id: str
     started: str
     port: int = 0

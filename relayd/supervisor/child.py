@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from relayd.endpoint import Endpoint
 from relayd.lock import is_held
 from relayd.planner.wall import NO_WALL, MemoryWall
 from relayd.supervisor.orphans import end_stragglers
+from relayd.supervisor.sandboxed import as_signalled
 
 _RECORDING_SECONDS = 30.0
 """How long the end of a process waits for the record of its start: a disk that hangs must not hide it."""
@@ -25,7 +27,7 @@ class Child(Protocol):
 
     @property
     def pid(self) -> int:
-        """Process id, and the id of its group."""
+        """Process id."""
         ...
 
     @property
@@ -89,6 +91,26 @@ class Files:
         """Held by the living incarnation."""
         return self.folder / f"{self.stem}.lock"
 
+    @property
+    def box(self) -> Path:
+        """What it can write to, where it runs in a sandbox; its socket is in there then."""
+        return self.folder / f"{self.stem}.box"
+
+    def make_box(self) -> None:
+        """Make an empty folder for a sandbox, and have the socket's name lead to the one in there.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        shutil.rmtree(self.box, ignore_errors=True)
+        self.box.mkdir(mode=0o700)
+        self.socket.symlink_to(Path(self.box.name) / self.socket.name)
+
+    def remove_box(self) -> None:
+        """Remove both, where no process was started for them."""
+        self.socket.unlink(missing_ok=True)
+        shutil.rmtree(self.box, ignore_errors=True)
+
 
 def _happened() -> Event:
     event = Event()
@@ -101,7 +123,9 @@ class EngineChild:
     """A llama-server in a session of its own.
 
     Attributes:
-        process: How its exit code is learnt; None when an earlier daemon started it.
+        process: How its exit code is learnt; None when an earlier daemon started it. Of one in a sandbox it
+            is what waits for it outside.
+        group: The id of its group; 0 where that is its own.
         forget: Removes its record.
         recorded: Set once its record is written; always of one that an earlier daemon started.
         wall: Its limit of memory.
@@ -115,13 +139,14 @@ class EngineChild:
     command: tuple[str, ...]
     forget: Callable[[], None]
     process: subprocess.Popen[bytes] | None = None
+    group: int = 0
     recorded: Event = field(default_factory=_happened)
     wall: MemoryWall = NO_WALL
 
     def signal(self, number: int) -> None:
         """Signal the whole process group; a group that is already gone is fine."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+            os.killpg(self.group or self.pid, number)
 
     def reap(self) -> int | None:
         """Return the exit code, end all that it started, and remove socket, key and record.
@@ -130,6 +155,8 @@ class EngineChild:
         group still holds the lock.
         """
         code = self.process.wait() if self.process else None
+        if code is not None and self.group:
+            code = as_signalled(code)
         self.recorded.wait(_RECORDING_SECONDS)  # our own copy of its lock is closed with that
         self.signal(signal.SIGKILL)
         with contextlib.suppress(OSError):  # out of descriptors; the next start looks again
@@ -138,5 +165,6 @@ class EngineChild:
         for path in (self.files.socket, self.files.key):
             with contextlib.suppress(OSError):  # not ours any more; its end is reported all the same
                 path.unlink()
+        shutil.rmtree(self.files.box, ignore_errors=True)
         self.forget()
         return code

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from relayd.store import Record, Records
 from relayd.supervisor.child import EngineChild, Files
 from relayd.supervisor.identity import start_mark
 from relayd.supervisor.limits import limit, small_stacks, wall_of
+from relayd.supervisor.sandboxed import engine_in
 
 PASSING = frozenset({
     errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS,
@@ -39,6 +41,7 @@ class EngineLaunch:
         output: Descriptor of its log, until it is started or abandoned.
         lock: Its lock, which it holds as long as it lives.
         records: Where the record goes.
+        sandbox: Argv of what runs it in a sandbox; empty where none does.
         child: The process, once it is started.
     """
 
@@ -49,18 +52,57 @@ class EngineLaunch:
     output: int
     lock: Lock
     records: Records
+    sandbox: tuple[str, ...] = ()
     child: EngineChild | None = None
+    _started: subprocess.Popen[bytes] | None = None
+    _info: int = -1
 
-    def spawn(self) -> EngineChild:
+    def spawn(self) -> EngineChild | None:
         """Start it; see `Launch`."""
+        if not self.sandbox:
+            process = self._popen(self.prepared.command, self.lock.descriptor)
+            return self._began(process, process.pid)
+        self._info, writing = os.pipe()
+        try:
+            program, *rest = self.sandbox
+            argv = (program, "--info-fd", str(writing), *rest)
+            self._started = self._popen(argv, self.lock.descriptor, writing)
+        finally:
+            os.close(writing)
+        return None
+
+    def find(self) -> EngineChild:
+        """Return the engine inside its sandbox; see `Launch`."""
+        if (process := self._started) is None:
+            raise ChildProcessError(errno.ECHILD, "nothing was started")
+        try:
+            pid, group = engine_in(process, self._info)
+        except BaseException:
+            process.kill()
+            process.wait()
+            self.abandon()
+            raise
+        finally:
+            os.close(self._info)
+        return self._began(process, pid, group)
+
+    def discard(self) -> None:
+        """End what was started; see `Launch`."""
+        if (child := self.child) is not None:
+            child.recorded.set()
+            self.lock.close()
+            child.signal(signal.SIGKILL)
+            child.reap()
+
+    def _began(self, process: subprocess.Popen[bytes], pid: int, group: int = 0) -> EngineChild:
+        """Return the process of this start, within its limits."""
         record = self.prepared
-        process = self._popen()
         os.close(self.output)
         self.output = -1
         wall = wall_of(record)
-        limit(process.pid, wall)
+        limit(pid, wall)
         self.child = EngineChild(
-            pid=process.pid,
+            pid=pid,
             endpoint=self.endpoint,
             files=self.files,
             log=Path(record.log),
@@ -68,6 +110,7 @@ class EngineLaunch:
             command=record.command,
             forget=partial(self.records.forget, self.files.stem),
             process=process,
+            group=group,
             recorded=Event(),
             wall=wall,
         )
@@ -80,9 +123,8 @@ class EngineLaunch:
         try:
             self.lock.sign(child.pid)
             started = start_mark(child.pid) or ""
-            self.records.write(
-                self.files.stem, msgspec.structs.replace(self.prepared, pid=child.pid, started=started)
-            )
+            made = {"pid": child.pid, "group": child.group, "started": started}
+            self.records.write(self.files.stem, msgspec.structs.replace(self.prepared, **made))
         except StateError as error:  # it runs all the same; only the next daemon would not know it
             replica = self.endpoint.replica
             Journal("supervisor").warning("record.not_written", replica=replica, message=error.message)
@@ -92,13 +134,14 @@ class EngineLaunch:
 
     def abandon(self) -> None:
         """Let go of lock and log; see `Launch`."""
+        if self.sandbox:
+            self.files.remove_box()
         self.lock.close()
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
 
-    def _popen(self) -> subprocess.Popen[bytes]:
-        command = self.prepared.command
+    def _popen(self, command: Sequence[str], *descriptors: int) -> subprocess.Popen[bytes]:
         try:
             with small_stacks():
                 return subprocess.Popen(
@@ -108,7 +151,7 @@ class EngineLaunch:
                     stderr=self.output,
                     cwd=self.files.folder,
                     env=dict(self.environment),
-                    pass_fds=(self.lock.descriptor,),
+                    pass_fds=descriptors,
                     start_new_session=True,
                     umask=0o077,
                 )

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -25,11 +25,22 @@ from relayd.supervisor.identity import boot_id, is_ours, start_mark
 from relayd.supervisor.launching import Launch
 from relayd.supervisor.limits import set_wall, wall_of
 from relayd.supervisor.logs import log_path, mark, open_log
-from relayd.supervisor.orphans import end_stragglers
+from relayd.supervisor.orphans import TAGS, end_stragglers
 from relayd.supervisor.sizing import Reduction, line_of
 
 Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
 """Builds the argv of a replica from its spec, its address and its key file."""
+
+
+Sandbox = Callable[[ReplicaSpec, Sequence[str], Files], tuple[str, ...]]
+"""Builds the argv that runs that of a replica in a sandbox; an empty one where none does.
+
+Raises EngineError where there is no sandbox to be had. Called in a thread.
+"""
+
+
+def _no_sandbox(_spec: ReplicaSpec, _command: Sequence[str], _files: Files) -> tuple[str, ...]:
+    return ()
 
 
 def _no_wall(_planned: Planned) -> MemoryWall:
@@ -75,7 +86,12 @@ class EngineLauncher:
         clock: Time, for the line in the log where an incarnation begins.
         ports: Ports to assign from; empty for unix sockets.
         wall: Returns the limit of memory of a process; called in a thread.
+
+    Attributes:
+        sandbox: Builds the argv that runs a replica in a sandbox; of none, until it is set.
     """
+
+    sandbox: Sandbox = staticmethod(_no_sandbox)
 
     def __init__(
         self,
@@ -153,6 +169,7 @@ class EngineLauncher:
             log_offset=record.log_offset,
             command=record.command,
             forget=partial(self._records.forget, files.stem),
+            group=record.group,
             wall=wall_of(record),
         )
 
@@ -166,6 +183,8 @@ class EngineLauncher:
         files.socket.unlink(missing_ok=True)
         address = self._address(files)
         command = self._command(spec, address, files.key)
+        if sandbox := self.sandbox(spec, command, files):
+            files.make_box()
         log = log_path(self._logs, spec.model, spec.index)
         environment = self._environment(spec.name)
         output = open_log(log)
@@ -192,7 +211,9 @@ class EngineLauncher:
             no_wall=wall.reason,
         )
         endpoint = Endpoint(address, key, spec.name, incarnation)
-        return EngineLaunch(record, endpoint, files, environment, output, lock, self._records)
+        if sandbox:  # it runs what is tagged, and is not
+            environment = {name: value for name, value in environment.items() if name not in TAGS}
+        return EngineLaunch(record, endpoint, files, environment, output, lock, self._records, sandbox)
 
     def _address(self, files: Files) -> Address:
         if not self._ports:

@@ -6,6 +6,7 @@ The tag in a process's environment decides, never a pid from a file: pids are re
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ INSTANCE_VARIABLE = "RELAYD_INSTANCE"
 REPLICA_VARIABLE = "RELAYD_REPLICA"
 """Set in every replica's environment to its name."""
 
+TAGS = (INSTANCE_VARIABLE, REPLICA_VARIABLE)
+
 _STEM = "[0-9a-f]" * 8
 
 
@@ -29,12 +32,15 @@ async def end_orphans(
 
     Args:
         runtime: The runtime folder; the caller holds its lock, so no other daemon lives.
-        adopted: Processes that stay, by their group: what they started stays with them.
+        adopted: Processes that stay: what is in their group stays with them.
         spared: Replicas whose processes stay too.
         patience_seconds: How long the others have between TERM and KILL.
     """
+    groups = {_group(pid) for pid in adopted}
     orphans = [
-        process for process, name in _tagged(runtime) if _group(process) not in adopted and name not in spared
+        process
+        for process, name in _tagged(runtime)
+        if _group(process.pid) not in groups and name not in spared
     ]
     await asyncio.to_thread(_end_processes, orphans, patience_seconds=patience_seconds)
     remove_files(runtime)
@@ -71,9 +77,9 @@ def _tagged(runtime: Path) -> Iterator[tuple[psutil.Process, str]]:
                 yield process, tags.get(REPLICA_VARIABLE, "")
 
 
-def _group(process: psutil.Process) -> int | None:
+def _group(pid: int) -> int | None:
     try:
-        return os.getpgid(process.pid)
+        return os.getpgid(pid)
     except ProcessLookupError:
         return None
 
@@ -89,4 +95,5 @@ def remove_files(runtime: Path) -> None:
                 for suffix in (".sock", ".key", ".json", ".lock"):
                     with contextlib.suppress(OSError):  # a folder in its place is not ours
                         path.with_suffix(suffix).unlink()
+                shutil.rmtree(path.with_suffix(".box"), ignore_errors=True)
                 lock.close()

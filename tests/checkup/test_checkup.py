@@ -371,3 +371,16 @@ def test_a_virtual_machine_of_windows_is_told(examine: Examine, tmp_path: Path) 
 def test_files_that_cannot_be_served_are_noted(examine: Examine) -> None:
     found = examine(skipped=("1 file is skipped: /m/eyes.gguf is a projector",))
     assert "1 file is skipped: /m/eyes.gguf is a projector" == found["models on disk"].detail
+
+
+@pytest.mark.parametrize("why", ["", "bubblewrap is not installed"])
+def test_a_sandbox_that_cannot_be_made_is_a_problem(examine: Examine, why: str) -> None:
+    boxed = Config(server=Server(listen="127.0.0.1:0"), replicas=Replicas(sandbox="bwrap"))
+
+    found = examine(boxed, no_sandbox=lambda: why)
+
+    assert bool(why) == ("sandbox" in found)
+    if why:
+        assert why in found["sandbox"].detail
+        assert "apt install bubblewrap" in found["sandbox"].remedy
+    assert "sandbox" not in examine(no_sandbox=lambda: "it is not asked for")

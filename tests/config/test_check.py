@@ -166,6 +166,10 @@ NAME = (
             '2: "first_delay_seconds" in [restart]: expected a number of at least 0, got the float nan',
         ),
         (
+            "[replicas]\nlisten = 'tcp'\nsandbox = 'bwrap'",
+            '3: [replicas] sandbox = "bwrap" has no network, so it needs listen = "unix"',
+        ),
+        (
             "[replicas]\nlisten = 'pipe'",
             '2: "listen" in [replicas]: expected "unix" or "tcp", got the string "pipe"',
         ),

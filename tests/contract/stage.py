@@ -221,7 +221,7 @@ class Stage:
 def launched(launcher: EngineLauncher, planned: Planned, incarnation: int = 1) -> EngineChild:
     """Start a process, with every step in the thread of the test."""
     launch = launcher.prepare(planned, incarnation)
-    child = launch.spawn()
+    child = launch.spawn() or launch.find()
     launch.record()
     return child
 

@@ -86,8 +86,6 @@ WITHOUT_TEST: Mapping[int, str] = {
     "`engine.path` is its operator's choice.",
     59: "Not required. `relayd engine list` shows the build, and `relayd doctor` what it lacks; releases of "
     "llama.cpp come daily, and a list of bad ones would be wrong within a week.",
-    62: "Not there yet. Replicas run as relayd's user, with its files; the system unit's fences hold for "
-    "them too, and a container ([extras](../extras)) keeps both from everything else.",
 }
 """Requirements that no test proves, and why."""
 

@@ -106,6 +106,12 @@ class SleeperLaunch:
         assert threading.current_thread() is threading.main_thread()
         return self.launcher.launch(self.planned, self.incarnation, self.reduction)
 
+    def find(self) -> Sleeper:
+        raise AssertionError("it was there at once")
+
+    def discard(self) -> None:
+        raise AssertionError("it was there at once")
+
     def record(self) -> None:
         assert self.launcher.disk.wait(DEADLINE_SECONDS)
         self.launcher.recorded += 1
