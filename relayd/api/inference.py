@@ -200,7 +200,8 @@ class Inference:
         limits = model.times
         if (asked := request.headers.get("X-Request-Timeout")) is not None:
             limits = limits.within(asked)
-        found = await self._fingerprint(call.body) if model.is_affine else NO_FINGERPRINT
+        is_known = model.is_affine and delivery.context.grant.rights.retain
+        found = await self._fingerprint(call.body) if is_known else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
         ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
         if delivery.use.needs_turn:

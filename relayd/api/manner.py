@@ -59,6 +59,7 @@ def make_ask(
         found: What the prompt looks like.
     """
     model, width, deadline = slot
+    session = (context.session or found.session) if context.grant.rights.retain else ""
     return Ask(
         model,
         width,
@@ -67,7 +68,7 @@ def make_ask(
         found.chain,
         deadline,
         call.answers_events,
-        context.session or found.session,
+        session,
         context.key or context.session or peer,
         len(call.body),
     )

@@ -246,6 +246,11 @@ class KeyBook:
         )
         return usage_report((*written, *self.usage.pending()), self._stored.values(), asked)
 
+    def retains(self, key: str) -> bool:
+        """Return whether anything may be kept of requests with the key of an id, after their answer."""
+        found = self._stored.get(key)
+        return found is None or found.rights.retain
+
     def spent(self, key: str) -> dict[str, int]:
         """Return how much of each quota of a key is used, by the quota as people write it."""
         allowance = self._allowances.get(key)

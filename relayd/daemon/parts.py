@@ -155,12 +155,12 @@ def assemble(desired: DesiredState) -> DaemonParts:
     fleet = Fleet(desired.plan, touched, _settings(config))
     residence = Residents(actor.post, fleet, Pins(desired.paths.state))
     started = clock.wall()
-    requests = _request_log(desired, clock)
+    keys = KeyBook(desired.paths.state / DATABASE, clock)
+    requests = _request_log(desired, clock, keys)
     view = _view(desired, started, fleet)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
     actor.start(_executors(dispatcher, fleet, grants, residence))
-    keys = KeyBook(desired.paths.state / DATABASE, clock)
     doors = Doors(
         view,
         dispatcher,
@@ -208,8 +208,8 @@ def _infer_batch(endpoint: Endpoint, fleet: Fleet, exchanges: Exchanges) -> floa
     return inferred_batch(exchanges.newest(), endpoint, batch_tokens(spec)) if spec else 0.0
 
 
-def _request_log(desired: DesiredState, clock: Clock) -> RequestLog:
-    requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock)
+def _request_log(desired: DesiredState, clock: Clock, keys: KeyBook) -> RequestLog:
+    requests = RequestLog(desired.paths.state / "logs" / "requests.jsonl", clock, keys.retains)
     _configure(requests, desired.config)
     return requests
 

@@ -7,6 +7,7 @@ full costs lines, never requests: how many were lost stands in the next line tha
 import asyncio
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -33,12 +34,21 @@ class RequestLog:
     Args:
         path: The file; its folder is made.
         clock: Time.
+        retains: Returns whether anything may be kept of requests with a key, by its id.
         flush_seconds: How long a line may wait for others to be written with it.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, flush_seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        retains: Callable[[str], bool] = lambda _: True,
+        *,
+        flush_seconds: float = 0.5,
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._retains = retains
         self._flush_seconds = flush_seconds
         self._journal = Journal("requests")
         self._requests: Requests = "off"
@@ -60,6 +70,8 @@ class RequestLog:
     def note(self, exchange: Exchange) -> None:
         """Log a request, if it is one of those that are wanted; returns at once."""
         if self._requests == "off" or (self._requests == "errors" and exchange.ended not in _ERRORS):
+            return
+        if not self._retains(exchange.ask.key):
             return
         if len(self._waiting) >= _MOST_LINES:
             self._lost += 1

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -18,8 +19,9 @@ from relayd.clock import SystemClock
 from relayd.errors import QueueTimeoutError, QuotaError, RateLimitError, StoppingError
 from relayd.rights import KeyLimits, KeyRights, Quota
 from relayd.router import Exchanges
+from relayd.scheduler import Arrived
 from relayd.scheduler.limits import Bound, Over, Spending
-from tests.api.conftest import Doors, Response
+from tests.api.conftest import Doors, Response, view
 from tests.api.stage import PATHS, Stage, post
 from tests.daemons import DEADLINE_SECONDS
 
@@ -250,6 +252,23 @@ def test_an_answer_of_the_messages_door_shows_limits_as_anthropic_does(doors: Do
     assert (429, "rate_limit_error") == (second.status, json.loads(second.body)["error"]["type"])
     assert 1 <= int(second.headers["retry-after"]) <= 60
     assert "0" == second.headers["x-ratelimit-remaining-requests"]
+
+
+@pytest.mark.fake
+@pytest.mark.parametrize("retain", [True, False])
+def test_of_a_key_without_retention_the_schedule_learns_neither_prompt_nor_session(
+    doors: Doors, retain: bool
+) -> None:
+    grant = KeyGrant("key_1", "laptop", KeyRights(retain=retain))
+    known = KnownKeys({hashlib.sha256(SECRET.encode()).digest(): grant}, is_open=False, is_unused=False)
+    subject = Stage(known=known)
+    body = {"model": "qwen", "messages": [{"role": "user", "content": "a" * 4000}], "prompt_cache_key": "s"}
+    raw = post(body).replace(b"\r\n", f"\r\nx-api-key: {SECRET}\r\nX-Session-Id: mine\r\n".encode(), 1)
+
+    subject.ask(doors, raw, (replace(view("qwen"), is_affine=True),))
+
+    (asked,) = [one.ticket.ask for one in subject.events if isinstance(one, Arrived)]
+    assert (retain, retain) == (bool(asked.prefix), bool(asked.session))
 
 
 @pytest.mark.fake

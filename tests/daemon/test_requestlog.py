@@ -54,6 +54,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
 
+def test_a_key_without_retention_leaves_no_line(tmp_path: Path) -> None:
+    log = RequestLog(tmp_path / "requests.jsonl", FixedClock(), lambda key: key != "team")
+    log.configure("all", max_bytes=MANY, backups=1)
+
+    written(log, [exchange(), exchange(Ended.REFUSED), Exchange(ask=Ask("m", key="other"), ended_at=1000.0)])
+
+    assert ["other"] == [one["key"] for one in lines(tmp_path / "requests.jsonl")]
+
+
 @pytest.mark.parametrize(
     ("requests", "expected"),
     [("off", set()), ("errors", {"refused", "cut"}), ("all", {ended.value for ended in Ended})],

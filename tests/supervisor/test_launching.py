@@ -57,12 +57,13 @@ def play(launch: Waiting, story: Callable[[Launching], None] = lambda _: None) -
         async with asyncio.timeout(DEADLINE_SECONDS):
             while "spawn" not in launch.done:
                 await asyncio.sleep(0)
-            assert launching.under_way
+            were = [launching.under_way]
             story(launching)
             launch.go_on.set()
             found = await reported
-            assert not launching.under_way
+            were.append(launching.under_way)
             await launching.work
+        assert [True, False] == were
         return found
 
     return asyncio.run(scene())
@@ -71,7 +72,9 @@ def play(launch: Waiting, story: Callable[[Launching], None] = lambda _: None) -
 def test_a_process_is_reported_once_it_is_found_and_recorded_then() -> None:
     launch = Waiting()
 
-    assert "the process" == play(launch)
+    found: object = play(launch)
+
+    assert "the process" == found
     assert ["spawn", "record"] == launch.done
 
 
