@@ -123,9 +123,17 @@ _ESCAPE = re.compile(
 )
 
 
+_COLOUR_OR_ESCAPE = re.compile(rf"(\x1b\[[0-9;]*m)|{_ESCAPE.pattern}")
+
+
 def printable(line: str) -> str:
     """Return a line without anything that could command a terminal."""
     return _ESCAPE.sub("", line)
+
+
+def coloured(line: str) -> str:
+    """Return a line without anything that could command a terminal, but for colours."""
+    return _COLOUR_OR_ESCAPE.sub(lambda found: found[1] or "", line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,7 @@ def test_files_that_args_name_are_looked_at(examine: Examine, tmp_path: Path, fl
     assert f"Write the whole path: llama-server runs in {tmp_path}/runtime." == relative.remedy
 
 
-def test_an_engine_that_lacks_something_is_told_with_what_helps(examine: Examine) -> None:
+def test_r59_an_engine_that_is_old_or_lacks_something_is_named_with_what_helps(examine: Examine) -> None:
     old = replace(ENGINE, features=Features("b1", 1, frozenset({"--metrics"}), {}, unix_sockets=False))
     found = examine(engine=lambda: old)
     assert {"engine age", "engine features", "engine sockets"} == set(found)

@@ -70,7 +70,7 @@ def test_a_named_one_that_is_missing_is_not_replaced_by_another(
 
 
 @pytest.mark.parametrize("loose", ["bin/llama-server", "bin"])
-def test_one_that_anybody_may_change_is_not_run(
+def test_r43_one_that_anybody_may_change_is_not_run(
     tmp_path: Path, shelf: EngineShelf, engine_file: Writer, loose: str
 ) -> None:
     binary = engine_file(tmp_path / "bin/llama-server")

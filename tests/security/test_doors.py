@@ -1,7 +1,13 @@
 """Who is let in by default, and what can be commanded?"""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
+from threading import Event
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,13 +18,14 @@ from relayd.api.grants import KeyGrant
 from relayd.api.inference import Inference
 from relayd.api.keys import KnownKeys
 from relayd.api.native import native_routes
-from relayd.api.openai import NOT_SERVED
+from relayd.api.openai import NOT_SERVED, openai_routes
 from relayd.config import parse_listen
 from relayd.config.schema import Server
 from relayd.daemon.operations import Operations, verbs
 from relayd.rights import KeyRights
-from tests.api.conftest import Doors, view
-from tests.api.stage import Stage, get
+from relayd.units import KIB
+from tests.api.conftest import Client, Doors, Response, view
+from tests.api.stage import Stage, get, post
 from tests.api.test_description import every_route
 
 
@@ -133,3 +140,71 @@ _BEARER = b"\r\nAuthorization: Bearer a\r\n\r\n"
 def _only(scope: str) -> KnownKeys:
     grant = KeyGrant("a", "a", KeyRights(scopes=(scope,)))
     return KnownKeys({sha256(b"a").digest(): grant}, is_open=False, is_unused=False)
+
+
+ADDRESSES = (
+    *("api_base", "base_url", "url", "host", "endpoint", "upstream", "server", "proxy", "proxies", "target"),
+    *("callback_url", "webhook", "api_key", "organization", "headers", "extra_headers", "replica", "address"),
+)
+
+
+@pytest.mark.fake
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
+def test_r26_no_member_of_a_body_chooses_where_it_goes(doors: Doors, path: str) -> None:
+    stage = Stage()
+    body = {"model": "qwen", "messages": [{"role": "user", "content": "a"}], "prompt": "a", "input": "a"}
+
+    answer = stage.ask(doors, post({**body, **dict.fromkeys(ADDRESSES, "http://169.254.169.254/")}, path))
+
+    assert (200, path) == (answer.status, stage.sent_to)
+    assert set() == {*ADDRESSES} & stage.sent.keys()
+    assert b"169.254" not in stage.requests[-1]
+
+
+LARGE = 600 * KIB
+SMALL = post({"model": "qwen", "messages": []})
+
+
+@dataclass
+class CrowdedClient:
+    """Asks for something small while something large waits to be looked into."""
+
+    client: Client
+    thread: ThreadPoolExecutor
+    answers: list[str] = field(default_factory=list)
+
+    async def ask(self, raw: bytes) -> Response:
+        gate = Event()
+        self.thread.submit(gate.wait)
+        large = asyncio.create_task(self._noted("large", raw))
+        try:
+            await self._noted("small", SMALL)
+        finally:
+            gate.set()
+        return await large
+
+    async def _noted(self, name: str, raw: bytes) -> Response:
+        answer = await self.client.ask(raw)
+        self.answers.append(name)
+        return answer
+
+
+@pytest.mark.fake
+def test_r37_what_one_client_sends_is_looked_into_aside_while_others_are_answered(doors: Doors) -> None:
+    crowds, threads = list[CrowdedClient](), list[ThreadPoolExecutor]()
+
+    def routes(inference: Inference) -> Iterable[Route]:
+        threads.append(inference.aside)
+        return openai_routes(inference)
+
+    @asynccontextmanager
+    async def crowded(*given: Any, **options: Any) -> AsyncIterator[CrowdedClient]:
+        async with doors(*given, **options) as client:
+            crowds.append(CrowdedClient(client, threads[0]))
+            yield crowds[0]
+
+    body = {"model": "qwen", "messages": [{"role": "user", "content": "a" * LARGE}]}
+    answer = Stage(routes=routes).ask(cast("Doors", crowded), post(body))
+
+    assert answer.status in (200, 400)
+    assert ["small", "large"] == crowds[0].answers

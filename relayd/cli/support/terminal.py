@@ -7,6 +7,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from relayd.supervisor.logs import coloured
+
 GREP_COLUMNS = 200
 """Width of a table outside a terminal: each row stays on one line, for grep."""
 
@@ -17,18 +19,20 @@ MAIL_COLUMNS = 100
 def show(render: RenderableType | Callable[[int], RenderableType], pipe_columns: int = GREP_COLUMNS) -> None:
     """Print as wide as the terminal, or `pipe_columns` wide outside one.
 
+    What names and messages from elsewhere hold could command a terminal: only colours are left of that.
+
     Args:
         render: What to show, or a function that makes it for a width in columns.
         pipe_columns: The width outside a terminal.
     """
     console = Console()
-    if not console.is_terminal:
+    is_terminal = console.is_terminal
+    if not is_terminal:
         console = Console(width=pipe_columns)
-        with console.capture() as text:
-            console.print(render(console.width) if callable(render) else render)
-        typer.echo("\n".join(map(str.rstrip, text.get().splitlines())))
-        return
-    console.print(render(console.width) if callable(render) else render)
+    with console.capture() as text:
+        console.print(render(console.width) if callable(render) else render)
+    lines = map(coloured, text.get().split("\n"))
+    typer.echo("\n".join(lines if is_terminal else map(str.rstrip, lines)).rstrip("\n"), color=is_terminal)
 
 
 def show_lines(render: Callable[[int], Iterable[Text]]) -> None:
