@@ -40,6 +40,7 @@ FOUNDATION = frozenset(
         "fetch",
         "progress",
         "journal",
+        "printable",
         "lock",
         "names",
         "folders",

@@ -14,7 +14,7 @@ from relayd.cli.support.output import print_json
 from relayd.client.chat import Conversation, Message, Turn
 from relayd.daemon.report import StatusReport
 from relayd.errors import NoDaemonError, RelaydError, UsageError
-from relayd.supervisor.logs import printable
+from relayd.printable import printable
 
 
 def chat(

@@ -20,11 +20,11 @@ from relayd.cli.support.output import print_event
 from relayd.clock import SystemClock
 from relayd.errors import ModelNotFoundError, UsageError
 from relayd.folders import own_paths
+from relayd.printable import printable
 from relayd.supervisor.logs import (
     Line,
     LogReader,
     is_own_probe,
-    printable,
     replica_of,
     show_local,
     show_time,

@@ -19,7 +19,7 @@ from relayd.daemon.arguments import ModelArguments, RecommendArguments
 from relayd.daemon.livereport import PullReport, PullsReport
 from relayd.desired.state import DesiredState
 from relayd.errors import NotFoundError, RequestError
-from relayd.supervisor.logs import printable
+from relayd.printable import printable
 
 _PATIENCE_SECONDS = 300.0
 _KEPT = 20

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from relayd.daemon.adminreport import LogLineReport
 from relayd.errors import NotFoundError
-from relayd.supervisor.logs import LogReader, printable, replica_of
+from relayd.printable import printable
+from relayd.supervisor.logs import LogReader, replica_of
 
 _LOOK_SECONDS = 0.5
 DAEMON = "relayd"

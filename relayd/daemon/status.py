@@ -35,10 +35,10 @@ from relayd.errors import RelaydError
 from relayd.handover import Predecessor
 from relayd.planner import Planned
 from relayd.planner.wall import MemoryWall
+from relayd.printable import printable
 from relayd.scheduler import ModelLoad
 from relayd.service import managed
 from relayd.supervisor import Status
-from relayd.supervisor.logs import printable
 
 _ANY_ADDRESS, _ANY_KEY = TcpAddress(1), Path("key")
 """Of a command line that is compared without them."""

@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from relayd.client.unix import UnixConnection
-from relayd.supervisor.logs import LogReader, printable
+from relayd.printable import printable
+from relayd.supervisor.logs import LogReader
 from relayd.supervisor.rotation import Rotation, rotate
 from relayd.supervisor.state import State
 from tests.contract.stage import Stage, pid_of, until

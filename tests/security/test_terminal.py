@@ -1,7 +1,7 @@
 """Can a name from outside command a terminal, or pass for a part of relayd's own page?"""
 
 import pytest
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from relayd.cli.support.terminal import show
@@ -9,7 +9,7 @@ from relayd.daemon.keyreport import KeyReport, UsageReport
 from relayd.daemon.report import EngineReport, ModelReport, ReplicaReport, StatusReport
 from relayd.rights import UsageRow
 from relayd.ui import models as models_ui
-from relayd.ui.doctor import findings_page
+from relayd.ui.doctor import findings_lines
 from relayd.ui.keys import key_page, keys_table, usage_table
 from relayd.ui.status import render_status
 
@@ -42,7 +42,7 @@ def status(name: str) -> RenderableType:
 
 
 def findings(name: str) -> RenderableType:
-    return findings_page([("problem", name, name, name)])
+    return Group(*findings_lines([("problem", name, name, name)], 120))
 
 
 def verdicts(name: str) -> RenderableType:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from relayd.printable import printable
 from relayd.supervisor.logs import (
     Line,
     LogReader,
     log_path,
     mark,
     open_log,
-    printable,
     replica_of,
     show_time,
     since,

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from relayd.supervisor.logs import coloured
+from relayd.printable import coloured
 
 GREP_COLUMNS = 200
 """Width of a table outside a terminal: each row stays on one line, for grep."""
