@@ -61,8 +61,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "models": {"catalog", "gguf"},
     "memory": {"gguf.metadata", "gguf.quants", "catalog.entry"},
     "planner": {
-        "memory", "hardware.bandwidth", "hardware.machine", "gguf.metadata", "gguf.quants", "catalog.entry",
-        "config.schema",
+        "memory", "hardware.arithmetic", "hardware.bandwidth", "hardware.machine", "gguf.metadata",
+        "gguf.quants", "catalog.entry", "config.schema",
     },
     "engine": {"planner", "memory", "gguf", "hardware.machine", "config.schema"},
     "advice": {"config", "hardware", "gguf", "catalog", "models", "memory", "planner", "engine"},
@@ -124,6 +124,7 @@ PURE = (
     "daemon.rates",
     "daemon.totals",
     "daemon.report",
+    "hardware.arithmetic",
     "hardware.bandwidth",
     "hardware.document",
     "hardware.listing",

@@ -10,7 +10,7 @@ from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at
-from relayd.desired.machine import measured_machine_at
+from relayd.desired.machine import machine_at
 from relayd.desired.make import Selection, plan_at, room_at
 from relayd.desired.site import Site
 from relayd.engine import Engine
@@ -47,7 +47,7 @@ def adviser_at(
     config = loaded.config
     engine = _engine(site, config.engine.path)
     other = described(simulated) if simulated else None
-    machine = catalogued(other.machine) if other else measured_machine_at(site, display, engine)
+    machine = catalogued(other.machine) if other else machine_at(site, engine, display)
     entries = site.catalog()
     named = [Path(model.file) for model in config.model]
     skipped = list[Skipped]()

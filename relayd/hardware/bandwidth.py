@@ -12,8 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from typing import TypeVar
 
 from relayd.hardware.machine import Bandwidth, Device, Machine
+
+_Row = TypeVar("_Row")
 
 SPECIFICATIONS: Mapping[str, str] = {
     "NVIDIA, GeForce specifications": """
@@ -80,14 +83,23 @@ OTHER_PRODUCT = frozenset({
 
 def look_up(name: str) -> Bandwidth | None:
     """Return the peak bandwidth of a device or CPU by its name; None for one that is not in the table."""
-    words = _words(name)
-    table = _table()
-    spans = ((start, end) for start in range(len(words)) for end in range(start + 1, len(words) + 1))
-    known = [span for span in spans if words[slice(*span)] in table]
+    return matched(name, _table())
+
+
+def matched(name: str, table: Mapping[tuple[str, ...], _Row]) -> _Row | None:
+    """Return the row of a table by the name of a device; None for one that the table does not know.
+
+    Args:
+        name: What a driver calls it.
+        table: The words of each name, side by side, and its row.
+    """
+    parts = words(name)
+    spans = ((start, end) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1))
+    known = [span for span in spans if parts[slice(*span)] in table]
     if not known:
         return None
     start, end = max(known, key=lambda span: span[1] - span[0])
-    return None if OTHER_PRODUCT & {*words[end : end + 1]} else table[words[start:end]]
+    return None if OTHER_PRODUCT & {*parts[end : end + 1]} else table[parts[start:end]]
 
 
 def catalogued(machine: Machine) -> Machine:
@@ -106,7 +118,8 @@ def _of(gpu: Device, cores: int, ram: Bandwidth | None) -> Bandwidth | None:
     return known or (ram if gpu.unified else None)
 
 
-def _words(name: str) -> tuple[str, ...]:
+def words(name: str) -> tuple[str, ...]:
+    """Return the words of a device name, in small letters, without marks."""
     return tuple(re.findall(r"[a-z0-9]+", re.sub(r"\((?:r|tm|c)\)", " ", name.lower())))
 
 
@@ -116,5 +129,5 @@ def _table() -> Mapping[tuple[str, ...], Bandwidth]:
     for source, text in SPECIFICATIONS.items():
         for row in re.split(r"[;\n]", text.strip()):
             number, _, name = row.strip().partition(" ")
-            rows[_words(name)] = Bandwidth(float(number), "catalogue", source)
+            rows[words(name)] = Bandwidth(float(number), "catalogue", source)
     return rows

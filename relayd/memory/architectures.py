@@ -127,11 +127,20 @@ NORM_FIRST = frozenset({"kimi-k3", "kimi-linear", "qwen35", "qwen35moe", "qwen3n
 WINDOW_ROTATED = frozenset({"cohere2", "cohere2moe"})
 """Architectures that rotate by position in sliding layers only."""
 
+ROTATED_BUT_EVERY: Mapping[str, int] = {"smollm3": 4}
+"""Architectures that do not rotate by position in one layer of so many, the last of them."""
+
+TURNLESS_WITH_WINDOW = frozenset({"lfm2", "lfm2moe"})
+"""Architectures whose sliding layers keep quantized keys as they are, not turned by a Hadamard matrix."""
+
 UNROTATED = frozenset({
     "baichuan", "bloom", "glm5-next", "gpt2", "jais", "jamba", "kimi-k3", "kimi-linear", "mpt", "nemotron_h",
     "nemotron_h_moe", "refact", "starcoder",
 })  # fmt: skip
 """Architectures whose positions are a bias, an embedding or nothing, and no rotation."""
+
+CLAMPED = frozenset({"bailingmoe3"})
+"""Architectures that clamp gated projections by operations of their own, where their files ask for it."""
 
 DENSE_ONLY = frozenset({"refact"})
 """Architectures whose graph leaves experts out, though a file may have them."""

@@ -236,17 +236,27 @@ def prepared(run: Pass, weights: Weights, name: str, source: GraphTensor, heads:
     return run.graph.change(source, run.positions) if heads.rotated else source
 
 
-def feed_forward(graph: Graph, weights: Weights, source: GraphTensor, suffix: str = "") -> GraphTensor:
-    """Return the feed-forward part (`build_ffn`), gated in parallel where there is a gate."""
+def feed_forward(
+    graph: Graph, weights: Weights, source: GraphTensor, suffix: str = "", *, limited: bool = False
+) -> GraphTensor:
+    """Return the feed-forward part (`build_ffn`), gated in parallel where there is a gate.
+
+    Gate and up projection are clamped where `limited`; names of its weights end with `suffix`.
+    """
     up = linear(graph, weights, f"ffn_up{suffix}", source)
     if weights.has(f"ffn_gate{suffix}.weight"):
         gate = linear(graph, weights, f"ffn_gate{suffix}", source)
-        inner = graph.make(up.shape, gate, up)
+        inner = clamped(graph, gate, up) if limited else graph.make(up.shape, gate, up)
     elif weights.size(f"ffn_down{suffix}")[0] * 2 == up.shape[0]:
         inner = graph.make((up.shape[0] // 2, *up.shape[1:]), up)
     else:
         inner = graph.change(up)
     return linear(graph, weights, f"ffn_down{suffix}", inner)
+
+
+def clamped(graph: Graph, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
+    """Return `up` times the activation of `gate`, both clamped (`ffn_swiglu_limited`)."""
+    return graph.change(graph.change(graph.change(gate)), graph.change(up))
 
 
 def soft_gated(graph: Graph, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
@@ -267,6 +277,7 @@ class ExpertRouting:
         softmax_after: Whether the weights are a softmax over the chosen only.
         first: Whether the weights apply before the experts (Llama 4).
         soft: Whether gate and up projection are limited (Kimi K3).
+        limited: Whether they are clamped (Ling 3).
     """
 
     total: int
@@ -275,6 +286,7 @@ class ExpertRouting:
     softmax_after: bool = False
     first: bool = False
     soft: bool = False
+    limited: bool = False
 
 
 def routed(
@@ -332,7 +344,7 @@ def mixture(
         up = expert(graph, weights, "ffn_up_exps", single, chosen, experts)
         if weights.has("ffn_gate_exps.weight"):
             gate = expert(graph, weights, "ffn_gate_exps", single, chosen, experts)
-            inner = soft_gated(graph, gate, up) if experts.soft else graph.make(up.shape, gate, up)
+            inner = inside(graph, experts, gate, up)
         else:
             inner = graph.change(up)
     outputs = expert(graph, weights, "ffn_down_exps", inner, chosen, experts)
@@ -340,6 +352,13 @@ def mixture(
         outputs = graph.change(outputs, gains)
     graph.expand(outputs)
     return summed(graph, outputs, experts.used)
+
+
+def inside(graph: Graph, experts: ExpertRouting, gate: GraphTensor, up: GraphTensor) -> GraphTensor:
+    """Return what experts make of their gate and up projections."""
+    if experts.soft:
+        return soft_gated(graph, gate, up)
+    return clamped(graph, gate, up) if experts.limited else graph.make(up.shape, gate, up)
 
 
 def expert(

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from relayd.gguf.metadata import ModelMetadata
-from relayd.memory.architectures import HEADLESS, LATE, REPLAYED, WITHOUT_FLASH
+from relayd.memory.architectures import (
+    HEADLESS,
+    LATE,
+    LATENT_INDEXED,
+    REPLAYED,
+    ROTATED_BUT_EVERY,
+    WITHOUT_FLASH,
+)
 from relayd.memory.blocks import Pass, norm
 from relayd.memory.gemma import GemmaLayer, gemma3n_stream, gemma4_stream
 from relayd.memory.graph import Graph, GraphTensor, allocate
@@ -107,6 +114,8 @@ def record(
     chosen = representative(shape, weights) if layers is None else list(layers)
     if shape.architecture == "kimi-k3":
         chosen = sorted({*chosen, *kept_layers(model, shape)})
+    if shape.architecture in LATENT_INDEXED:  # each layer has an input of its own
+        chosen = list(range(shape.n_layers)) if layers is None else chosen
     stream = embedded(graph, shape, extent)
     if shape.architecture in {"gemma3n", "gemma4"}:
         stream = gemma_stream(run, model, shape, weights, chosen, stream)
@@ -169,7 +178,8 @@ def representative(shape: Shape, weights: Weights) -> list[int]:
     seen: dict[tuple[object, object], int] = {}
     chosen, before = [], None
     for index in range(shape.n_layers):
-        kind = _kind(shape.layers[index], weights.block(index))
+        turn = (index + 1) % ROTATED_BUT_EVERY.get(shape.architecture, 1) == 0
+        kind = _kind(shape.layers[index], weights.block(index)), turn
         seen[before, kind] = seen.get((before, kind), 0) + 1
         if seen[before, kind] <= 2 or index == shape.n_layers - 1:
             chosen.append(index)

@@ -20,6 +20,7 @@ from relayd.memory.architectures import (
     SECTIONED,
     STATE_BY_INTERVAL,
     STATE_WITHOUT_HEADS,
+    TURNLESS_WITH_WINDOW,
     UNKNOWN_CACHE,
     WINDOWS,
     WITHOUT_FLASH,
@@ -321,6 +322,8 @@ class _LayerValues:
 
     def agreed(self, layers: tuple[Layer, ...], which: int, *, sliding: bool) -> int:
         """Return the size of a key (0) or value (1) head, if all cached layers of a kind have the same."""
+        if self.architecture in TURNLESS_WITH_WINDOW and self.window_tokens:
+            return 0
         sizes = {
             self.head_sizes(index)[which]
             for index, layer in enumerate(layers)

@@ -3,11 +3,13 @@
 from relayd.errors import ModelFileError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import (
+    CLAMPED,
     DENSE_ONLY,
     LATENT_INDEXED,
     NORM_FIRST,
     PARALLEL,
     PRE_FEED,
+    ROTATED_BUT_EVERY,
     ROUTED_EARLY,
     STREAM_AHEAD,
     STREAM_FIRST,
@@ -167,14 +169,15 @@ class Transformer:
         if self._shape.architecture in DENSE_ONLY and not block.has("ffn_up.weight"):
             return graph.change(source)
         if not block.has("ffn_gate_inp.weight"):
-            return feed_forward(graph, block, source)
+            return feed_forward(graph, block, source, limited=limited_at(self._model, index, "shexp"))
         experts = experts_of(self._model, index)
         early = self._shape.architecture in ROUTED_EARLY
         logits = graph.matmul(experts.total, self._entered) if early else None
         done = mixture(graph, block, experts, source, logits)
         if not block.has("ffn_up_shexp.weight"):
             return done
-        shared = feed_forward(graph, block, source, "_shexp")
+        limited = limited_at(self._model, index, "shexp")
+        shared = feed_forward(graph, block, source, "_shexp", limited=limited)
         if block.has("ffn_gate_inp_shexp.weight"):
             shared = graph.change(shared, graph.change(linear(graph, block, "ffn_gate_inp_shexp", source, 1)))
         return graph.change(done, shared)
@@ -201,7 +204,17 @@ def experts_of(model: ModelMetadata, index: int) -> ExpertRouting:
         normalised=model.architecture != "gpt-oss",
         first=model.architecture == "llama4",
         soft=model.architecture == "kimi-k3",
+        limited=limited_at(model, index, "exp"),
     )
+
+
+def limited_at(model: ModelMetadata, index: int, which: str) -> bool:
+    """Return whether a layer clamps its gated projections, those of experts (`exp`) or others (`shexp`)."""
+    if model.architecture not in CLAMPED:
+        return False
+    listed = model.listed(f"swiglu_clamp_{which}")
+    limit = listed[index] if listed and index < len(listed) else model.number(f"swiglu_clamp_{which}", 0)
+    return isinstance(limit, int | float) and limit > 0
 
 
 def heads_of(model: ModelMetadata, shape: Shape, index: int) -> Heads:
@@ -215,6 +228,8 @@ def heads_of(model: ModelMetadata, shape: Shape, index: int) -> Heads:
         value = model.whole("attention.value_length_swa", value)
     by_window = shape.architecture in WINDOW_ROTATED
     always = not by_window or index < model.whole("leading_dense_block_count")
+    if period := ROTATED_BUT_EVERY.get(shape.architecture):
+        always = (index + 1) % period != 0
     rotated = shape.architecture not in UNROTATED and (window or always)
     shared = model.per_layer("attention.head_count_kv", index + 1, heads)[index]
     return Heads(heads, shared, key, value, window=window, rotated=rotated)

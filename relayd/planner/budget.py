@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from relayd.hardware.machine import Device, DeviceKind, Machine, MemoryHolder
+from relayd.hardware.arithmetic import core_tflops, peak_tflops
+from relayd.hardware.machine import Cpu, Device, DeviceKind, Machine, MemoryHolder
 from relayd.memory.weights import CPU, repacked_types
-from relayd.planner.processor import Processor, device_class
+from relayd.planner.processor import CORE_GB_S, Processor, device_class
 from relayd.units import GIB, MIB, Bytes, show_bytes
 
 CUDA_MARGIN = Bytes(512 * MIB)
@@ -198,9 +199,9 @@ def _less(room: Room, taken: int, taker: str) -> Room:
 def budget(machine: Machine) -> Budget:
     """Return what models may take of a machine as it is now."""
     gpus = [device for device in machine.usable_devices if device.kind is not DeviceKind.CPU]
-    host = machine.devices[-1]
+    host, cpu = machine.devices[-1], machine.cpu
     repacked = repacked_types(machine.arch, frozenset(machine.cpu.instruction_sets))
-    return Budget(tuple(_gpu_room(gpu) for gpu in gpus if gpu.memory_free), _host_room(host), repacked)
+    return Budget(tuple(_gpu_room(gpu) for gpu in gpus if gpu.memory_free), _host_room(host, cpu), repacked)
 
 
 def _gpu_room(gpu: Device) -> Room:
@@ -220,7 +221,7 @@ def _gpu_room(gpu: Device) -> Room:
     )
 
 
-def _host_room(host: Device) -> Room:
+def _host_room(host: Device, cpu: Cpu) -> Room:
     return Room(
         key=CPU,
         name=host.name,
@@ -228,7 +229,7 @@ def _host_room(host: Device) -> Room:
         total=host.memory_total,
         free=host.memory_free,
         margin=HOST_RESERVE,
-        processor=processor_of(host),
+        processor=cpu_processor(host, cpu),
         known_speed=host.bandwidth is not None,
         holders=host.holders,
     )
@@ -242,9 +243,21 @@ def processor_of(device: Device) -> Processor:
         compute_capability=device.compute_capability,
         unified=device.unified,
     )
+    peak = peak_tflops(device.name)
+    useful = peak / kind.peak_factor if peak else None
     found = device.bandwidth
     if found is None:
-        return Processor(kind, UNKNOWN_GB_S[device.kind is not DeviceKind.CPU])
+        return Processor(kind, UNKNOWN_GB_S[device.kind is not DeviceKind.CPU], useful)
     # The class expects a specification's peak, of which byte_factor is the part that is never reached.
-    peak = found.gb_s * kind.byte_factor if found.basis == "measured" else found.gb_s
-    return Processor(kind, peak)
+    gb_s = found.gb_s * kind.byte_factor if found.basis == "measured" else found.gb_s
+    return Processor(kind, gb_s, useful)
+
+
+def cpu_processor(host: Device, cpu: Cpu) -> Processor:
+    """Return how fast the cores of a CPU are: few of them use only a part of its memory's bandwidth."""
+    plain, cores = processor_of(host), cpu.usable_cores
+    return replace(
+        plain,
+        bandwidth_gb_s=min(plain.bandwidth_gb_s, cores * CORE_GB_S),
+        prefill_tflops=cores * core_tflops(cpu.flags),
+    )

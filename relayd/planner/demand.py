@@ -315,6 +315,7 @@ class Demand:
             n_expert=self._n_expert,
             n_expert_used=self._n_used,
             active_parameters=sum(one.elements for one in dense) + share * routed,
+            head_parameters=head.elements,
             attention_flops=sum(
                 2.0 * self._heads[index] * max(self.shape.heads_k) * prompt
                 for index in blocks

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relayd.errors import UsageError
-from relayd.planner.processor import Processor, Tag
+from relayd.planner.processor import CPU, WIDE_SPREAD, Processor, Tag
 
 BATCH_COST = 2.5
 """Time of one more sequence in a decoding batch, relative to one more token of a prompt.
@@ -28,11 +28,11 @@ requests 16894 and 15916), 5.2 at 2, 2.3 at 8 and 1.4 at 24 on a Ryzen 7840HS (l
 MOE_PREFILL = 2.0
 """Time of a prompt token of a model with experts, relative to a dense one of the same active weights.
 
-Each expert sees only a few tokens of a batch: 1.9 on RTX 3090, 1.6 on RTX 3060, 1.3 on Radeon 780M.
+Each expert sees only a few tokens of a batch: 2.2 is least on the rows, 1.3 to 2.6 by device.
 """
 
-WIDE_SPREAD = 0.6
-"""Relative error of prompts and of work split over unlike devices; half of the prompts are within 30 %."""
+LAYER_PREFILL_MS, PASS_TOKENS = 0.4, 512
+"""What a layer costs a pass over a prompt beside its arithmetic, and the tokens of a pass."""
 
 ORDER = (Tag.CATALOGUE, Tag.MEASURED, Tag.CALIBRATED, Tag.MODELLED, Tag.WIDE)
 """Tags, surest first: a sum is as sure as its worst part."""
@@ -53,6 +53,7 @@ class Workload:
         n_expert: Experts of a layer, 0 without.
         n_expert_used: Experts that work on a token.
         active_parameters: Weights that work on a token.
+        head_parameters: Of those, the output head's: only the last token of a prompt passes it.
         attention_flops: Floating-point operations of attention for a prompt token, in the mean:
             2 * layers * heads * head size * prompt length.
     """
@@ -65,6 +66,7 @@ class Workload:
     n_expert: int = 0
     n_expert_used: int = 0
     active_parameters: float = 0.0
+    head_parameters: float = 0.0
     attention_flops: float = 0.0
 
     def bytes_read(self, batch: int = 1) -> float:
@@ -131,11 +133,12 @@ def reading_ms(part: Part, batch: int = 1) -> float:
 
 
 def prefill_ms(part: Part) -> float:
-    """Return what a token of a prompt costs, in milliseconds: its arithmetic, at the useful TFLOPS."""
+    """Return what a token of a prompt costs, in milliseconds: arithmetic at the useful TFLOPS, and layers."""
     workload, processor = part.workload, part.processor
-    flops = 2 * workload.active_parameters + workload.attention_flops
     factor = MOE_PREFILL if workload.n_moe_layer else 1.0
-    return processor.prefill_scale * factor * flops / (processor.tflops * 1e9)
+    flops = factor * 2 * (workload.active_parameters - workload.head_parameters) + workload.attention_flops
+    layers = 0.0 if processor.kind is CPU else LAYER_PREFILL_MS * workload.n_layer / PASS_TOKENS
+    return processor.prefill_scale * (flops / (processor.tflops * 1e9) + layers)
 
 
 def step_ms(parts: Sequence[Part], batch: int = 1) -> float:
@@ -178,7 +181,7 @@ def prefill_tokens_per_second(parts: Sequence[Part]) -> Estimate:
         UsageError: There is no part, or a bandwidth is not positive.
     """
     _check(parts, 1)
-    spread = max(part.processor.prefill_spread or WIDE_SPREAD for part in parts)
+    spread = max(part.processor.prompt_spread for part in parts)
     tag = max((part.processor.prefill_tag for part in parts), key=ORDER.index)
     return _estimate(1000 / sum(prefill_ms(part) for part in parts), spread, tag)
 

@@ -18,11 +18,11 @@ import numpy as np
 from relayd.planner.calibration import BenchmarkRun, calibrate
 from relayd.planner.processor import CLASSES, NVIDIA, Processor
 from relayd.planner.speed import Part, decode_tokens_per_second, prefill_tokens_per_second
-from tests.oracle.speed_rows import ELSEWHERE, Row, from_facts, store, stored
+from tests.oracle.speed_rows import ELSEWHERE, Row, community_rows, from_facts, store, stored
 
 ATTRIBUTION = {
     "localmaxxing": "measurements of localmaxxing.com as github.com/AlexsJones/llmfit @3f44fd3 holds them",
-    "community": "submissions to github.com/AlexsJones/llmfit @3f44fd3",
+    "community": "submissions to github.com/AlexsJones/llmfit, up to 2026-09",
     "other": f"{len(ELSEWHERE)} rows name their page as source",
 }
 
@@ -93,7 +93,7 @@ def errors(rows: Sequence[Row], judge: Judge) -> Errors:
 
 
 def shipped(row: Row) -> float:
-    return decode_tokens_per_second([Part(row.workload, Processor(row.kind, row.bandwidth))]).each.value
+    return decode_tokens_per_second([Part(row.workload, row.processor)]).each.value
 
 
 def devices(rows: Sequence[Row]) -> list[str]:
@@ -102,7 +102,7 @@ def devices(rows: Sequence[Row]) -> list[str]:
 
 def left_out(rows: Sequence[Row], device: str) -> Errors:
     """Return the errors on a device of constants fitted to the others of its class."""
-    others = [row for row in rows if row.device != device]
+    others = [row for row in rows if row.device != device and not row.aside]
     if not others:
         return Errors(())
     constants = fit(others)
@@ -134,8 +134,8 @@ def pooled(found: Sequence[Errors]) -> Errors:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    yield "decoding: median error and share of rows within 25 %"
-    yield f"{'class':24}rows  constants as shipped  device left out  p80  3 own runs     p80   fitted again"
+    yield "decoding: median error and share of rows within 25 %; kept aside: rows that no fit has seen"
+    yield f"{'class':24}rows  as shipped       kept aside       p80  device left out  p80  3 own runs  p80"
     for kind in CLASSES:
         mine = [row for row in rows if row.kind is kind]
         if not mine:
@@ -143,39 +143,63 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
             continue
         out = {device: left_out(mine, device) for device in devices(mine)}
         own = {device: calibrated(mine, device) for device in devices(mine)}
-        again = " ".join(f"{value:.4f}" for value in fit(mine))
-        yield line(kind.name, mine, pooled(list(out.values())), pooled(list(own.values()))) + again
+        again = " ".join(f"{value:.4f}" for value in fit([row for row in mine if not row.aside]))
+        yield line(kind.name, mine, pooled(list(out.values())), pooled(list(own.values())))
+        yield f"  fitted again: {again}"
+        if any(row.workload.n_moe_layer for row in mine):
+            yield experts(mine)
         for device in devices(mine):
             yield line(f"  {device}", [row for row in mine if row.device == device], out[device], own[device])
 
 
 def line(name: str, rows: Sequence[Row], out: Errors, own: Errors) -> str:
+    kept = errors([row for row in rows if row.aside], shipped)
     return (
-        f"{name:24}{len(rows):4}  {errors(rows, shipped)}      {out} {out.p80:4.0%}  {own} {own.p80:4.0%}   "
+        f"{name:24}{len(rows):4}  {errors(rows, shipped)}  {kept} {kept.p80:4.0%}  "
+        f"{out} {out.p80:4.0%}  {own} {own.p80:4.0%}"
     )
 
 
+def experts(rows: Sequence[Row]) -> str:
+    """Return the errors on models with experts alone."""
+    found = [row for row in rows if row.workload.n_moe_layer]
+    kept = errors([row for row in found if row.aside], shipped)
+    return f"  {'with experts':22}{len(found):4}  {errors(found, shipped)}  {kept} {kept.p80:4.0%}"
+
+
 def prefill_table(rows: Sequence[Row]) -> Iterator[str]:
-    yield "prompts, constants as shipped"
+    yield "prompts: as shipped, and of that what was kept aside with its p80"
     for kind in CLASSES:
         mine = [row for row in rows if row.kind is kind and row.prefill]
         if mine:
-            found = Errors(tuple(abs(prompt_speed(row) / row.prefill - 1) for row in mine))
-            yield f"{kind.name:24}{len(mine):4}  {found} p80 {found.p80:4.0%}"
+            yield prompts(kind.name, mine)
+    yield prompts("all", [row for row in rows if row.prefill])
+
+
+def prompts(name: str, rows: Sequence[Row]) -> str:
+    found = Errors(tuple(abs(prompt_speed(row) / row.prefill - 1) for row in rows))
+    kept = Errors(tuple(abs(prompt_speed(row) / row.prefill - 1) for row in rows if row.aside))
+    return f"{name:24}{len(rows):4}  {found} {kept} {kept.p80:4.0%}"
 
 
 def prompt_speed(row: Row) -> float:
-    return prefill_tokens_per_second([Part(row.workload, Processor(row.kind, row.bandwidth))]).value
+    return prefill_tokens_per_second([Part(row.workload, row.processor)]).value
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.oracle.speed", description=__doc__)
     parser.add_argument("facts", nargs="?", type=Path, help="a catalog_facts.json to take the rows from")
+    parser.add_argument("--community", type=Path, help="llmfit's data/community, for rows after the facts")
     parser.add_argument("--write", action="store_true", help="store the rows of FACTS in tests/data")
     options = parser.parse_args()
     if options.facts:
-        rows, reasons = from_facts(json.loads(options.facts.read_text("utf-8")))
+        facts = json.loads(options.facts.read_text("utf-8"))
+        if options.community:
+            seen = {(row["file"], row["model"]) for row in facts["benchmarks_llmfit_community"]}
+            news = community_rows(options.community)
+            facts["community"] = [row for row in news if (row["file"], row["model"]) not in seen]
+        rows, reasons = from_facts(facts)
         print("\n".join(f"{count:4} rows left out: {reason}" for reason, count in reasons.most_common()))
         if options.write:
             store(rows, ATTRIBUTION)

@@ -98,9 +98,10 @@ From the publishers' config.json, as llmfit's hf_models.json @a3e0eb2 lists them
 """
 
 BITS = {
-    "F16": (16, 16), "BF16": (16, 16), "Q8_0": (8.5, 8.5), "UD-Q6_K_XL": (7.2, 8.5), "UD-Q6_K": (6.8, 6.5625),
-    "Q6_K": (6.5625, 6.5625), "Q5_K_M": (5.67, 6.5625), "UD-Q4_K_XL": (5.2, 6.5625),
-    "Q4_K_XL": (5.2, 6.5625), "UD-Q4_K_XL-QAT": (4.6, 6.5625), "Q4_K_L": (4.85, 8.5), "Q4_K_M": (4.8, 6.5625),
+    "F16": (16, 16), "BF16": (16, 16), "Q8_0": (8.5, 8.5), "UD-Q8_K_XL": (9.6, 16),
+    "UD-Q5_K_XL": (6.1, 8.5), "UD-Q6_K_XL": (7.2, 8.5), "UD-Q6_K": (6.8, 6.5625), "Q6_K": (6.5625, 6.5625),
+    "Q5_K_M": (5.67, 6.5625), "UD-Q4_K_XL": (5.2, 6.5625), "Q4_K_XL": (5.2, 6.5625),
+    "UD-Q4_K_XL-QAT": (4.6, 6.5625), "Q4_K_L": (4.85, 8.5), "Q4_K_M": (4.8, 6.5625),
     "Q4_K_S": (4.54, 6.5625), "IQ4_NL": (4.56, 6.5625), "Q4_0": (4.5, 6.5625), "IQ4_XS": (4.32, 6.5625),
     "Q3_K_XL": (4.3, 6.5625), "UD-Q3_K_XL": (4.3, 6.5625), "MXFP4": (4.25, 8.5), "UD-Q3_K_M": (4.0, 6.5625),
     "Q3_K_M": (3.85, 6.5625), "IQ3_XXS": (3.13, 5.5), "UD-IQ2_M": (3.0, 5.5), "Q2_K": (2.94, 6.5625),
@@ -131,6 +132,7 @@ class Asked(NamedTuple):
     n_expert_used: int
     kv_bytes: float
     active_parameters: float
+    head_parameters: float
     attention_flops: float
     file_bytes: float
 
@@ -139,7 +141,7 @@ def find(name: str, families: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the facts of a model's family by the name a row gives it, or None."""
     lower = name.lower()
     for family, pattern in FAMILIES.items():
-        if re.search(pattern, lower):
+        if re.search(pattern, lower) and family in families:
             return dict(families[family])
     for pattern, numbers in OTHERS.items():
         if re.search(pattern, lower):
@@ -182,6 +184,7 @@ def asked(facts: Mapping[str, Any], quant: str, cache: str | None, depth: float,
         n_expert_used=experts.get("n_used", 0),
         kv_bytes=_cache(facts, depth) * CACHE_BYTES[cache] / 2 + _state(facts),
         active_parameters=active - looked_up,
+        head_parameters=table,
         attention_flops=2 * attending * facts.get("n_head", 0) * facts.get("head_dim", 0) * prompt,
         file_bytes=weight_bytes + expert_bytes + looked_up * body / 8,
     )

@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from relayd.errors import UsageError
+from relayd.hardware.arithmetic import peak_tflops
+from relayd.hardware.machine import Bandwidth, Cpu, Device, DeviceKind
+from relayd.planner.budget import cpu_processor
 from relayd.planner.calibration import BenchmarkRun, calibrate
 from relayd.planner.processor import (
+    AMD,
     APPLE,
     CLASSES,
     CPU,
@@ -29,7 +33,8 @@ from relayd.planner.speed import (
     prefill_tokens_per_second,
     roofline_tokens_per_second,
 )
-from tests.oracle.speed import errors, left_out, pooled, shipped
+from relayd.units import Bytes
+from tests.oracle.speed import errors, left_out, pooled, prompt_speed, shipped
 from tests.oracle.speed_rows import Row, from_facts, stored
 
 pytestmark = pytest.mark.pure
@@ -176,7 +181,7 @@ def test_only_supported_classes_are_modelled_without_a_warning() -> None:
         for kind in CLASSES
     }
 
-    assert {"nvidia": Tag.MODELLED} == {name: tag for name, tag in tags.items() if tag is not Tag.WIDE}
+    assert {"nvidia", "apple"} == {name for name, tag in tags.items() if tag is not Tag.WIDE}
 
 
 def test_layers_left_to_the_cpu_cost_more_than_their_share() -> None:
@@ -263,6 +268,65 @@ def test_the_shipped_constants_keep_to_published_runs() -> None:
     assert found[len(found) // 2] <= 0.10
 
 
+BARS = {"nvidia": 0.09, "amd": 0.10, "apple": 0.12, "integrated": 0.10, "cpu": 0.09}
+"""Class -> median error of decoding that rows kept aside have to stay within."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind.name in BARS], ids=lambda kind: kind.name)
+def test_rows_that_no_fit_has_seen_are_predicted_and_bands_are_honest(kind: DeviceClass) -> None:
+    aside = [row for row in kept_rows(kind) if row.aside]
+    found = sorted(errors(aside, shipped).values)
+    inside = sum(error <= kind.spread for error in found) / len(found)
+
+    assert found[len(found) // 2] <= BARS[kind.name]
+    assert 0.75 <= inside
+    assert kind.spread <= 1.5 * found[len(found) * 8 // 10] + 0.1, "the band is not far too wide"
+
+
+def test_all_rows_kept_aside_are_within_nine_percent_and_prompts_within_fifteen() -> None:
+    aside = [row for row in stored() if row.aside]
+    decoding = sorted(errors(aside, shipped).values)
+    read = [row for row in aside if row.prefill]
+    prompts = sorted(abs(prompt_speed(row) / row.prefill - 1) for row in read)
+
+    assert decoding[len(decoding) // 2] <= 0.09
+    assert prompts[len(prompts) // 2] <= 0.15
+
+
+def test_experts_on_radeon_cards_are_within_twenty_percent() -> None:
+    rows = [row for row in kept_rows(AMD) if row.workload.n_moe_layer]
+    found = sorted(errors(rows, shipped).values)
+
+    assert len({row.device for row in rows}) >= 3
+    assert found[len(found) // 2] <= 0.20
+
+
+def test_more_cores_are_faster_until_memory_is_the_limit() -> None:
+    def speeds(cores: int) -> tuple[float, float]:
+        cpu = Cpu("", cores, cores, cores, flags=frozenset({"avx2"}))
+        memory = Bandwidth(80.0, "catalogue", "")
+        host = Device(DeviceKind.CPU, 0, "", "CPU", Bytes(1 << 36), Bytes(1 << 36), bandwidth=memory)
+        part = Part(LLAMA_8B, cpu_processor(host, cpu))
+        return decode_tokens_per_second([part]).each.value, prefill_tokens_per_second([part]).value
+
+    two, four, sixteen, sixty = (speeds(cores) for cores in (2, 4, 16, 64))
+
+    assert two[0] < four[0] <= sixteen[0] <= sixty[0]
+    assert sixteen[1] == pytest.approx(8 * two[1])
+    assert sixty[1] > sixteen[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", 176), ("AMD Radeon RX 7900 XT", 103), ("Apple M4 Max", 18.4),
+        ("AMD Radeon 8060S Graphics", 59.4), ("NVIDIA GeForce RTX 4070 Laptop GPU", None), ("CPU", None),
+    ],
+)  # fmt: skip
+def test_a_peak_belongs_to_one_product(name: str, peak: float | None) -> None:
+    assert peak == peak_tflops(name)
+
+
 def test_no_row_kept_is_above_the_roofline() -> None:
     above = [
         row.source for row in stored() if row.decode > roofline_tokens_per_second(row.workload, row.bandwidth)
@@ -292,4 +356,5 @@ def test_a_row_faster_than_its_memory_is_left_out_and_counted() -> None:
     rows, left = from_facts(facts)
 
     assert "a" in [row.source for row in rows]
-    assert 1 == left["above the roofline"]
+    assert "b" not in [row.source for row in rows]
+    assert 1 <= left["above the roofline"]
