@@ -55,10 +55,17 @@ class PlannedMemoryReport(Struct, frozen=True):
 
 
 class HeldMemoryReport(Struct, frozen=True):
-    """What a replica really holds; `source` is how that was read."""
+    """What a replica really holds.
+
+    Attributes:
+        bytes: Device → bytes.
+        source: How that was read: `pss` or `rss`.
+        mapped_bytes: Of RAM, pages of files, which the kernel can drop.
+    """
 
     bytes: Mapping[str, int]
     source: str = ""
+    mapped_bytes: int = 0
 
 
 class MemoryWallReport(Struct, frozen=True):

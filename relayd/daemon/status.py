@@ -169,7 +169,7 @@ def _memory(footprint: Footprint, wall: MemoryWall | None) -> MemoryReport:
         PlannedMemoryReport(by_device(planned.by_device), planned.prompt_cache, planned.basis, planned.rough)
         if planned
         else None,
-        HeldMemoryReport(by_device(held.by_device), held.source) if held else None,
+        HeldMemoryReport(by_device(held.by_device), held.source, held.mapped) if held else None,
         MemoryWallReport(wall.limit, wall.reason) if wall else None,
     )
 

@@ -13,6 +13,9 @@ from relayd.hardware.machine import Machine
 from relayd.units import KIB, Bytes
 
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
+NOTHING = Bytes(0)
+
+_PSS_FILE = re.compile(r"^Pss_File: +(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,13 @@ class Held:
         by_device: Device → bytes; of GPUs as their driver reports.
         source: Where the figure for RAM is from: `pss`, its share of each page that others have too
             (Linux, Documentation/filesystems/proc.rst); `rss`, all of them, where no share is known.
+        mapped: Of the RAM, its share of pages of files: weights that are mapped, or were read once to be
+            kept in another order. The kernel drops them where memory is short.
     """
 
     by_device: dict[str, Bytes]
     source: Literal["pss", "rss"]
+    mapped: Bytes = NOTHING
 
 
 def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
@@ -43,8 +49,11 @@ def held(pid: int, machine: Machine, root: Path = Path("/")) -> Held | None:
         for holder in gpu.holders
         if holder.pid == pid and holder.memory is not None
     }
-    if share := _PSS.search(read_text(root / f"proc/{pid}/smaps_rollup")):
-        return Held(on_gpus | {"cpu": Bytes(int(share[1]) * KIB)}, "pss")
+    rollup = read_text(root / f"proc/{pid}/smaps_rollup")
+    if share := _PSS.search(rollup):
+        mapped = _PSS_FILE.search(rollup)
+        nbytes = Bytes(int(share[1]) * KIB)
+        return Held(on_gpus | {"cpu": nbytes}, "pss", Bytes(int(mapped[1]) * KIB if mapped else 0))
     with contextlib.suppress(psutil.Error, OSError):  # gone, or no descriptor to ask with
         return Held(on_gpus | {"cpu": Bytes(psutil.Process(pid).memory_info().rss)}, "rss")
     return None

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from relayd.daemon.report import MemoryReport, ReplicaReport, ServiceReport, StatusReport
 from relayd.ui.ledger import ledger_notes, ledger_table
-from relayd.units import show_bytes, show_seconds
+from relayd.units import MIB, show_bytes, show_seconds
 
 _RESTART = "relayd restart applies the plan"
 
@@ -101,14 +101,33 @@ def _memory(report: StatusReport) -> Table | None:
         sizes = [one.bytes if one else {} for one in (planned, held)]
         for account in sorted({*sizes[0], *sizes[1]}, key=lambda one: (one != _HOST, one)):
             shown = [show_bytes(size[account]) if account in size else "-" for size in sizes]
+            if account == _HOST and held:
+                shown[1] = show_bytes(sizes[1].get(_HOST, 0) - _cached(replica.memory))
             remark = _remark(replica.memory) if account == _HOST else ""
             table.add_row(Text(replica.name), account, *shown, Text(remark))
     return table if table.row_count else None
 
 
+def _cached(memory: MemoryReport) -> int:
+    """Return the pages of files that a replica does not need: weights that it keeps in another order.
+
+    What its plan counts as weights in a mapped file is needed, whatever the kernel may do with it.
+    """
+    planned, held = memory.planned, memory.held
+    if not (planned and held):
+        return 0
+    anonymous = held.bytes.get(_HOST, 0) - held.mapped_bytes
+    return max(0, held.mapped_bytes - max(0, planned.bytes.get(_HOST, 0) - anonymous))
+
+
 def _remark(memory: MemoryReport) -> str:
     planned, held, wall = memory.planned, memory.held, memory.wall
     remarks = []
+    cached = _cached(memory)
+    if held and held.mapped_bytes - cached >= MIB:
+        remarks.append(f"{show_bytes(held.mapped_bytes - cached)} of it a mapped file")
+    if cached >= 64 * MIB:
+        remarks.append(f"and {show_bytes(cached)} of its file, cached until memory is short")
     if planned:
         if planned.prompt_cache_bytes > 0:
             remarks.append(f"and {show_bytes(planned.prompt_cache_bytes)} at most for earlier prompts")

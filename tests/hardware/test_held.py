@@ -41,3 +41,14 @@ def test_where_no_share_is_told_all_pages_count(tmp_path: Path) -> None:
 
 def test_a_process_that_is_gone_holds_nothing(tmp_path: Path) -> None:
     assert held(2**30, machine(), tmp_path) is None
+
+
+def test_pages_of_files_are_told_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "proc/42"
+    folder.mkdir(parents=True)
+    rollup = "Rss: 9 kB\nPss:      7 kB\nPss_Anon:      4 kB\nPss_File:      3 kB\n"
+    (folder / "smaps_rollup").write_text(rollup)
+    found = held(42, machine(), tmp_path)
+
+    assert found is not None
+    assert (7 * KIB, 3 * KIB) == (found.by_device["cpu"], found.mapped)

@@ -55,6 +55,17 @@ def test_memory_is_shown_for_each_device_as_planned_and_as_held() -> None:
     assert "m#0 cuda0 9.0 GiB 8.0 GiB" in lines
 
 
+def test_the_file_of_a_model_is_told_from_memory_of_its_own() -> None:
+    """Weights in the CPU's own order are read from the file once: its pages are no need any more."""
+    planned = replace(PLANNED, bytes={"host": 21 * GIB}, prompt_cache_bytes=0)
+    repacked = HeldMemoryReport({"host": 40 * GIB}, "pss", 20 * GIB)
+    mapped = HeldMemoryReport({"host": 21 * GIB}, "pss", 20 * GIB)
+
+    cached = "1.0 GiB of it a mapped file, and 19 GiB of its file, cached until memory is short"
+    assert f"m#0 host 21 GiB 21 GiB {cached}" in shown(with_memory(planned, repacked))
+    assert "m#0 host 21 GiB 21 GiB 20 GiB of it a mapped file" in shown(with_memory(planned, mapped))
+
+
 def test_a_prediction_says_so_and_what_is_not_known_is_a_dash() -> None:
     planned = PlannedMemoryReport({"host": 2 * GIB}, 0, "prediction", ("its graph",))
 
