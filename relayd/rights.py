@@ -99,7 +99,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
         created: When it was made, in seconds since 1970.
         rotated: When its secret was last replaced; None never.
         revoked: When it was taken back; None if it was not.
-        last_used: When it last came along; None never.
+        last_used: When it was last used; None never.
         rights: What it may do.
     """
 

@@ -32,6 +32,12 @@ PLAINER: Mapping[str, str] = {
     r"says|said": "reports, states, returns, contains",
     r"heirs?|heritage|estate": "successor, hand-over state",
     r"knocks?|riddle|for ever": "connects; is unknown; without limit",
+    r"(?:comes?|came) along": "is sent, is used",
+    r"without (?:a word|leave)": "silently, with no arguments; without permission",
+    r"borne|beneath|lest|deem(?:s|ed)?|heed(?:s|ed)?|hitherto|henceforth|whilst|naught": "a word people say",
+    r"through the door|gets? in without": "through relayd; connects without",
+    r"of unknown size|they are there": "leave it out; 3 files found",
+    r"go(?:es)? on with (?:what|it|that)": "continues, resumes",
 }
 """Word, as a regular expression -> what the field says."""
 

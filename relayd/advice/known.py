@@ -18,7 +18,7 @@ from relayd.planner.recommend import Known
 from relayd.units import GIB, Bytes
 
 PROJECTOR_RESERVE = Bytes(1 * GIB)
-"""For a vision projector of unknown size: most have 0.6 to 0.9 GiB; images take the rest."""
+"""For a vision projector whose size is not known: most have 0.6 to 0.9 GiB; images take the rest."""
 
 IMAGES = Bytes(GIB // 4)
 """For the images of a projector on this disk: what is left for them of that with one of usual size."""

@@ -98,7 +98,7 @@ class Keyring:
 
         Raises:
             UnauthorizedError: The key is wrong.
-            RequestError: Two different keys came along, or (429) too many wrong ones before this one.
+            RequestError: Two different keys were sent, or (429) too many wrong ones before this one.
         """
         digest = self.digest(headers)
         if digest is None:
@@ -111,10 +111,10 @@ class Keyring:
         return grant
 
     def digest(self, headers: Headers) -> bytes | None:
-        """Return the SHA-256 of the key that came along, or None when none did or there are no keys.
+        """Return the SHA-256 of the key that was sent, or None when none was or there are no keys.
 
         Raises:
-            RequestError: Two different keys came along.
+            RequestError: Two different keys were sent.
         """
         key = presented_key(headers) if self.known.grants else None
         return None if key is None else hashlib.sha256(key.encode(errors="surrogateescape")).digest()
@@ -171,7 +171,7 @@ def presented_key(headers: Headers) -> str | None:
     """Return the one key of a head: a Bearer token or `x-api-key`, never from query or cookie.
 
     Raises:
-        RequestError: Different keys came along.
+        RequestError: Different keys were sent.
     """
     keys = set(headers.getall("x-api-key", []))
     for credentials in headers.getall("Authorization", []):

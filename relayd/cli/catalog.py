@@ -21,13 +21,16 @@ from relayd.ui.catalog import model_page, models_table
 app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", hidden=True)  # `relayd models --all` shows more
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name, title or family.")] = "",
     tag: Annotated[str, typer.Option(help="Only models for this: chat, code, vision, tools …")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show the models of the catalogue."""
+    """Show the models of the catalogue.
+
+    `relayd models --all` shows them with size and fit.
+    """
     entries = [entry for entry in known_catalog() if _wanted(entry, pattern.casefold(), capability_of(tag))]
     if as_json:
         print_json([_summary(entry) for entry in entries])
@@ -66,7 +69,7 @@ def update(
         typer.echo(f"The update has {len(names)} models.")
 
 
-@app.command("import")
+@app.command("import", hidden=True)  # `relayd models import` takes its lines too
 def import_(
     line: Annotated[str, typer.Argument(metavar="FILE|LINE", help="Lines of slug|name|bytes|size|licence|…")],
     replace: Annotated[bool, typer.Option("--replace", help="Also models that are known already.")] = False,

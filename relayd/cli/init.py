@@ -15,8 +15,9 @@ from relayd.cli.start import install_engine, no_service
 from relayd.cli.support.given import configured_by_hand
 from relayd.cli.support.guide import Guide
 from relayd.cli.support.output import Quiet, print_json
+from relayd.cli.support.resumed import Chosen, forget_choice, keep_choice, read_choice
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
-from relayd.errors import UsageError
+from relayd.errors import FetchError, UsageError
 from relayd.folders import state_dir
 from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
@@ -44,18 +45,32 @@ def init(
     nothing else is left half done.
     """
     guide = Guide(None if yes else input, _silent if as_json else typer.echo)
+    try:
+        _set_up(guide, use, model, pull=not no_pull, service=not no_service, quiet=quiet, as_json=as_json)
+    except KeyboardInterrupt:
+        guide.show("\nStopped. Nothing is lost: run relayd init again to go on.")
+        raise
+
+
+def _set_up(
+    guide: Guide, use: str, model: str, *, pull: bool, service: bool, quiet: bool, as_json: bool
+) -> None:
     with working("Looking at this machine …"):
         adviser = gather(instead_of=model)
     _show_machine(adviser, guide)
-    if not yes and not _can_answer(as_json=as_json):
-        _explain(adviser, use, model, pull=not no_pull, service=not no_service, report=guide.show)
-    choice = _choose(adviser, guide, use, model)
+    if guide.asks and not _can_answer(as_json=as_json):
+        _explain(adviser, use, model, pull=pull, service=service, report=guide.show)
+    choice = _chosen_before(adviser, guide) if not (use or model) else None
+    choice = choice or _choose(adviser, guide, use, model)
     done = _Done(choice)
     if choice:
-        _fetch(done, choice, guide, pull=not no_pull, quiet=quiet)
+        if pull and not choice.file:
+            keep_choice(state_dir(), Chosen(choice.use.value, choice.called))
+        _fetch(done, choice, guide, pull=pull, quiet=quiet)
     if choice and done.file:
+        forget_choice(state_dir())
         _keep(done, choice, adviser, guide, quiet=quiet)
-    if not no_service:
+    if service:
         from relayd.cli.start import offer_service
 
         done.service = offer_service(guide)
@@ -63,6 +78,18 @@ def init(
         print_json(done.document())
     else:
         typer.echo("\nNext:\n" + "\n".join(f"  {line}" for line in done.next))
+
+
+def _chosen_before(adviser: Adviser, guide: Guide) -> "_Choice | None":
+    """Return what an earlier start chose and did not download, if a person wants to continue."""
+    before = read_choice(state_dir()) if guide.asks else None
+    if before is None or not guide.agrees(f"\nContinue with {before.model}, which you chose last time?"):
+        return None
+    try:
+        return _named(adviser, before.model, use_of(before.use))
+    except (UsageError, ValueError):
+        guide.show(f"{before.model} cannot be chosen any more.")
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +229,30 @@ def _fetch(done: _Done, choice: _Choice, guide: Guide, *, pull: bool, quiet: boo
     if choice.file:
         guide.show(f"{choice.called} is on this disk: {choice.file}")
     elif pull and guide.agrees(f"\nFetch {choice.called}, {show_bytes(choice.size)}?"):
-        order, record = obtain(choice.called, quiet=quiet, announce=False)
-        done.size = order.bytes
-        done.file = Path(record.parts[0].path) if record else None
-        guide.show(f"{choice.called} is here: {done.file}")
+        done.size, done.file = _downloaded(choice, guide, quiet=quiet)
+        if done.file:
+            guide.show(f"Downloaded {choice.called}: {done.file}")
+
+
+def _downloaded(choice: _Choice, guide: Guide, *, quiet: bool) -> tuple[int, Path | None]:
+    """Return size and path of a model once it is here; None if a person gives up after a failure.
+
+    Raises:
+        FetchError: It failed, and no person is there to ask.
+    """
+    while True:
+        try:
+            order, record = obtain(choice.called, quiet=quiet, announce=False)
+        except FetchError as error:
+            if not guide.asks:
+                error.remedy = f"{error.remedy}\nRun `relayd init` again: it goes on where it was.".strip()
+                raise
+            guide.show(f"{error.message}\n{error.remedy}".strip())
+            if not guide.agrees("Try again?"):
+                guide.show("Nothing is lost: run relayd init again to go on.")
+                return 0, None
+        else:
+            return order.bytes, Path(record.parts[0].path) if record else None
 
 
 def _keep(done: _Done, choice: _Choice, adviser: Adviser, guide: Guide, *, quiet: bool) -> None:

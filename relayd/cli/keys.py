@@ -119,7 +119,7 @@ def show_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a key may do, and when it came along last."""
+    """Show what a key may do, and when it was last used."""
     if bool(name) == stdin:
         raise UsageError("which key?", remedy="Name one, or give its secret to --stdin.")
     secret = _secret_from_input() if stdin else None

@@ -77,7 +77,7 @@ def list_(
         )
         return
     if rows:
-        show(models_table(rows))
+        show(lambda width: models_table(rows, width))
     else:
         typer.echo("No model matches." if pattern or tag else "No model is on this disk.")
     if not (pattern or tag or every):
@@ -128,6 +128,15 @@ def import_(
         typer.echo(f"Imported {called(record)}: {record.parts[0].path}")
 
 
+@app.command("show")
+def show_(
+    name: Annotated[str, typer.Argument(help="A name of the catalogue, as people type it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show everything known of a model, and from where."""
+    catalog.show_(name, as_json=as_json)
+
+
 @app.command()
 def rm(
     name: Annotated[str, typer.Argument(help="Its whole name, or the path of its file.")],
@@ -136,8 +145,8 @@ def rm(
 ) -> None:
     """Remove a model that relayd downloaded.
 
-    Above 100 MiB it asks first; outside a terminal, and with --json, that needs --yes. Files that other
-    programs brought stay.
+    Above 100 MiB it asks first; outside a terminal, and with --json, that needs --yes. Files of other
+    programs stay.
     """
     shelf = own_shelf()
     record = record_to_remove(shelf, name)

@@ -38,7 +38,7 @@ def models_on_disk(skip: Callable[[Skipped], None] = passed_over) -> list[Found]
 
 
 def called(record: ModelRecord) -> str:
-    """Return the name of a model that relayd has brought, as `relayd models` lists it."""
+    """Return the name of a model that relayd has, as `relayd models` lists it."""
     here = Path(record.parts[0].path)
     return next((one.name for one in models_on_disk() if one.files[0] == here), record.name)
 

@@ -58,7 +58,7 @@ def no_service() -> str:
     if is_running():
         return "a relayd is running already"
     if kind.system:
-        return "root's would be that of the machine, with models of its own (relayd service install)"
+        return "as root it would be the system service, with models of its own (relayd service install)"
     return missing_manager(kind, os.environ)
 
 

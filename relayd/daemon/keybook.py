@@ -257,7 +257,7 @@ class KeyBook:
         return allowance.spent if allowance else {}
 
     def last_used(self, key: StoredKey) -> float | None:
-        """Return when a key came along last, in seconds since 1970."""
+        """Return when a key was last used, in seconds since 1970."""
         return self.usage.last_used(key.id) or key.last_used
 
     def waiting(self) -> list[tuple[ExchangeRecord, int]]:

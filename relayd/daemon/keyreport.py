@@ -25,7 +25,7 @@ class KeyReport(Struct, frozen=True, omit_defaults=True):
         rotated: When its secret was last replaced.
         expires: When it ends.
         revoked: When it was taken back.
-        last_used: When it last came along.
+        last_used: When it was last used.
         limits: What it may do at once and in a minute.
         quotas: What it may use in a day or a month.
         spent: How much of each quota is used, by the quota as people write it.

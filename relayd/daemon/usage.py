@@ -107,7 +107,7 @@ class UsageLedger:
             self._warn(error)
 
     def last_used(self, key: str) -> float | None:
-        """Return when a key came along last with a request for a model, since this daemon began."""
+        """Return when a key was last used with a request for a model, since this daemon began."""
         self._add_up()
         return self._used_at.get(key)
 

@@ -1,7 +1,7 @@
 """What does a request to Anthropic's API become, so that llama-server carries out all of it?
 
 The engine serves `/v1/messages` itself, with gaps (b11434): it drops documents, search results and files
-without a word, forces no named tool, ignores `none`, `output_config` and `thinking: disabled`, and keeps
+silently, forces no named tool, ignores `none`, `output_config` and `thinking: disabled`, and keeps
 a billing stamp at the head of the system prompt, which differs in each conversation and so defeats its
 prompt cache. Those members are rewritten; all others pass as they came. A format of the answer can only be
 asked for in a chat request, so the whole conversation becomes one (`anthropic_chat`).

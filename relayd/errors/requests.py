@@ -44,14 +44,14 @@ class OriginRefusedError(RequestError):
 
 
 class AdminKeyError(RequestError):
-    """The key that came along is not an administrator's, or none did."""
+    """The key that was sent is not an administrator's, or none was."""
 
     code = "admin_key_required"
     http_status = 403
 
 
 class KeyScopeError(RequestError):
-    """The key that came along is right, and not for this."""
+    """The key that was sent is valid, but not for this."""
 
     code = "key_scope"
     http_status = 403

@@ -108,7 +108,7 @@ class Successor:
         return new
 
     async def standby(self, lock: int, listening: Sequence[int], state: HandoverState) -> None:
-        """Offer what it needs, and wait until it could go on with that.
+        """Offer what it needs, and wait until it could continue with that.
 
         Args:
             lock: Descriptor of the lock.

@@ -50,7 +50,7 @@ class Found:
         aliases: Other names it answers to.
         digests: Files with what they must hash to, as far as known.
         embedded: Whether it is inside a llamafile, and has to come out before it can be served.
-        source: Where relayd has it from; "" when relayd did not bring it.
+        source: Where relayd has it from; "" when it is not relayd's.
         named: Whether a person chose its name.
     """
 

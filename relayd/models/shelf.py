@@ -150,7 +150,7 @@ class ModelShelf:
         write_atomic(self._file(record.source), msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def remove(self, record: ModelRecord) -> int:
-        """Remove what relayd brought for one model, and return the bytes that are free now.
+        """Remove what relayd downloaded for one model, and return the bytes that are free now.
 
         Files that another record names stay, and so does everything relayd did not make.
 

@@ -76,7 +76,7 @@ def places_of(
 
 
 def scan(places: StoreFolders, skip: Callable[[Skipped], None] = passed_over) -> list[Found]:
-    """Return every model, each once: what relayd brought first, then by store and name.
+    """Return every model, each once: relayd's own first, then by store and name.
 
     Args:
         places: Where to look.

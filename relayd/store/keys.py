@@ -137,7 +137,7 @@ class KeyTable:
         return msgspec.structs.replace(key, revoked=now)
 
     def note_used(self, moments: Iterable[tuple[str, float]]) -> None:
-        """Keep when keys came along last: ids, and seconds since 1970.
+        """Keep when keys were last used: ids, and seconds since 1970.
 
         Raises:
             StateError: It cannot be written.

@@ -97,7 +97,7 @@ class Fleet:
         return {name: replica.snapshot() for name, replica in self._replicas.items()}
 
     def resume(self, known: Mapping[str, Snapshot]) -> None:
-        """Go on with what another daemon knows of replicas."""
+        """Continue with what another daemon knows of replicas."""
         for name, snapshot in known.items():
             if replica := self._replicas.get(name):
                 replica.resume(snapshot)

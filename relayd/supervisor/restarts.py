@@ -170,7 +170,7 @@ class Restarts:
         return Spent(tuple(self._exits), self._failures, self._slow)
 
     def resume(self, spent: Spent) -> None:
-        """Go on with what another daemon has counted, by the clock of this one."""
+        """Continue with what another daemon has counted, by the clock of this one."""
         self._exits, self._failures, self._slow = deque(spent.exits), spent.failures, spent.slow
 
     def forget(self) -> None:

@@ -99,7 +99,7 @@ class History:
         self.log, self.command = child.log, child.command
 
     def resume(self, known: Snapshot) -> None:
-        """Go on with what another daemon knows of it."""
+        """Continue with what another daemon knows of it."""
         self.incarnation = max(self.incarnation, known.incarnation)
         self.restarts = known.restarts
         self.last_exit, self.last_exit_at = known.last_exit, known.last_exit_at

@@ -10,9 +10,13 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
+from relayd.ui.columns import kept
 from relayd.units import show_bytes, show_seconds
 
 _RESULTS = {"unknown": "no digest known"}
+
+_COLUMNS = ("NAME", "QUANT", "SIZE", "FITS", "STATE", "WHERE", "TAGS")
+_DROPPED = ("TAGS", "QUANT", "WHERE", "FITS")
 
 LINE_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
@@ -49,21 +53,26 @@ class ModelRow:
     tags: tuple[str, ...] = ()
 
 
-def models_table(rows: Iterable[ModelRow]) -> Table:
-    """Return a line for each model."""
-    table = _table("NAME", "QUANT", "SIZE", "FITS", "STATE", "WHERE", "TAGS")
-    for row in rows:
-        fits = {True: "yes", False: "no", None: ""}[row.fits]
-        table.add_row(
-            Text(row.name),
-            Text(row.quant),
-            Text("" if row.bytes is None else show_bytes(row.bytes)),
-            Text(fits, style=_STYLES.get(fits, "")),
-            Text(row.state, style=_STYLES.get(row.state, "")),
-            Text(row.where),
-            Text(" ".join(row.tags)),
-        )
+def models_table(rows: Iterable[ModelRow], width: int = 200) -> Table:
+    """Return a line for each model, with as many columns as a terminal has room for; names stay whole."""
+    shown = [_cells(row) for row in rows]
+    columns = kept(_COLUMNS, shown, width, _DROPPED)
+    table = _table(*columns)
+    for cells in shown:
+        table.add_row(*(Text(cells[one], style=_STYLES.get(cells[one], "")) for one in columns))
     return table
+
+
+def _cells(row: ModelRow) -> dict[str, str]:
+    return {
+        "NAME": row.name,
+        "QUANT": row.quant,
+        "SIZE": "" if row.bytes is None else show_bytes(row.bytes),
+        "FITS": {True: "yes", False: "no", None: ""}[row.fits],
+        "STATE": row.state,
+        "WHERE": row.where,
+        "TAGS": " ".join(row.tags),
+    }
 
 
 def usage_table(rows: Iterable[tuple[str, int, int]]) -> Table:

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from relayd.ui.columns import kept
 from relayd.units import show_bytes
 
 _STYLES = {"easily": "green", "yes": "green", "no": "yellow"}
 _DROPPED = ("UPDATED", "LIKES", "DOWNLOADS", "QUANT")
-"""Columns that a narrow terminal goes without, the first one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,11 @@ class HitRow:
 def hits_table(rows: Iterable[HitRow], width: int) -> Table:
     """Return a line for each repository, as wide as `width` where that can be."""
     shown = [_cells(row) for row in rows]
-    columns = ["REPOSITORY", "QUANT", "SIZE", "FITS", "DOWNLOADS", "LIKES", "UPDATED"]
+    columns = kept(
+        ["REPOSITORY", "QUANT", "SIZE", "FITS", "DOWNLOADS", "LIKES", "UPDATED"], shown, width, _DROPPED
+    )
     if any(one["NOTE"] for one in shown):
         columns.append("NOTE")
-    for dropped in _DROPPED:
-        if _width(columns, shown) > width:
-            columns.remove(dropped)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         numeric = column in {"SIZE", "DOWNLOADS", "LIKES"}
@@ -69,11 +67,6 @@ def _cells(row: HitRow) -> dict[str, str]:
         "UPDATED": row.updated,
         "NOTE": row.note,
     }
-
-
-def _width(columns: list[str], rows: list[dict[str, str]]) -> int:
-    texts = ([column, *(row[column] for row in rows)] for column in columns if column != "NOTE")
-    return sum(max(map(cell_len, one)) + 2 for one in texts)
 
 
 def _thousands(count: int) -> str:

@@ -207,6 +207,38 @@ def test_a_person_chooses_step_by_step(home: Path, environ: dict[str, str]) -> N
     assert [CALLED] == [model["name"] for model in written(home)]
 
 
+def test_a_failed_network_is_tried_again_and_the_next_start_goes_on_where_it_was(
+    home: Path, environ: dict[str, str], fake: FakeHub
+) -> None:
+    fake.faults.extend([Fault(0)] * 8)
+    person = Person(home, environ)
+    person.await_text("skip)")
+    person.type("1\n")
+    person.await_text("NAME[:QUANT])")
+    person.type(f"{CALLED}\n")
+    for answer in ("\n", "y\n", "n\n"):
+        person.await_text("[Y/n]")
+        person.type(answer)
+
+    assert 0 == person.end(), person.screen
+    assert 2 == person.screen.count("Try again?")
+    assert "run relayd init again to go on" in person.screen
+    assert f"relayd pull {CALLED}" in person.screen
+
+    again = Person(home, environ)
+    again.await_text(f"Continue with {CALLED}, which you chose last time? [Y/n]")
+    again.type("\n")
+    for question in ("Fetch ", "Add "):
+        again.await_text(question)
+        again.await_text("[Y/n]")
+        again.type("\n")
+
+    assert 0 == again.end(), again.screen
+    assert "What for?" not in again.screen
+    assert [CALLED] == [model["name"] for model in written(home)]
+    assert not (home / "state/relayd/init.json").exists()
+
+
 def test_every_step_can_be_left_out(home: Path, environ: dict[str, str], fake: FakeHub) -> None:
     person = Person(home, environ)
     person.await_text("skip)")
@@ -232,6 +264,7 @@ def test_ctrl_c_at_a_question_ends_with_nothing_written(
 
     assert 130 == person.interrupts(), person.screen
     assert "Traceback" not in person.screen
+    assert "Nothing is lost: run relayd init again to go on." in person.screen
     assert [] == written(home)
 
 

@@ -176,7 +176,7 @@ def test_a_large_model_is_not_removed_without_a_question(
 def test_a_model_of_another_program_is_not_removed(run: Run, theirs: Path) -> None:
     result = run("rm", "qwen3-8b")
     assert isinstance(result.exception, UsageError)
-    assert "not brought by relayd" in result.exception.message
+    assert "not downloaded or imported by relayd" in result.exception.message
     assert theirs.exists()
 
 

@@ -101,3 +101,26 @@ def test_a_bar_never_hides_the_figures(width: int) -> None:
     shown = console.file.getvalue()
     figures = "1.0 GiB of 4.8 GiB (21%)" + (", 102 MiB/s, 38 s left" if width >= 70 else "")
     assert [figures] == [figures for line in shown.splitlines() if line.rstrip().endswith(figures)][:1]
+
+
+LONG = [
+    ModelRow("qwen3-30b-a3b-instruct-2507:UD-Q4_K_XL", 17 << 30, "UD-Q4_K_XL", "Hugging Face cache",
+             "running", fits=True, tags=("chat", "code", "tools")),
+    ModelRow("smollm2-135m-instruct:Q8_0", 138 * MIB, "Q8_0", "relayd", "", fits=True, tags=("chat",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (140, "NAME QUANT SIZE FITS STATE WHERE TAGS"),
+        (100, "NAME QUANT SIZE FITS STATE WHERE"),
+        (80, "NAME SIZE FITS STATE"),
+        (60, "NAME SIZE STATE"),
+    ],
+)
+def test_a_narrow_terminal_has_fewer_columns_and_whole_names(width: int, columns: str) -> None:
+    lines = drawn(models_table(LONG, width), width)
+    assert columns.split() == lines[0].split()
+    assert 3 == len(lines)
+    assert lines[1].startswith("qwen3-30b-a3b-instruct-2507:UD-Q4_K_XL ")

@@ -80,7 +80,7 @@ def _check_nested(given: object, read: object, place: str) -> None:
     """Refuse a member, at any depth, that was not read: a mistyped limit would be none.
 
     Args:
-        given: What came along.
+        given: What was sent.
         read: What it became.
         place: Where in the body it stands.
 

@@ -40,10 +40,10 @@ class Guide:
             typed = self._typed(prompt)
             if typed == SKIP or not (typed or options):
                 return None
-            found = _meant(typed, options) or (typed if others else "")
+            found = _meant(typed, options) or (typed if others and not typed.isdecimal() else "")
             if found:
                 return found
-            self.show(f"{typed!r} is none of them.")
+            self.show(_refusal(typed, len(options), others))
 
     def agrees(self, question: str) -> bool:
         """Return whether something shall be done; Enter does it."""
@@ -63,6 +63,14 @@ class Guide:
             return self._ask(prompt).strip() if self._ask else ""
         except EOFError:
             return SKIP
+
+
+def _refusal(typed: str, count: int, others: str) -> str:
+    """Return why what was typed is not an answer, and what would be one."""
+    numbers = "1" if count == 1 else f"a number from 1 to {count}"
+    choices = ([numbers] if count else []) + ([others] if others else []) + [f"{SKIP} to skip"]
+    what = "number of a choice" if typed.isdecimal() else "choice"
+    return f"{typed} is not the {what}. Type {', '.join(choices[:-1])} or {choices[-1]}."
 
 
 def _meant(typed: str, options: Sequence[str]) -> str:

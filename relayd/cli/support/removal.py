@@ -40,8 +40,8 @@ def record_to_remove(shelf: ModelShelf, name: str) -> ModelRecord:
         )
     if called:
         raise UsageError(
-            f"{called[0].name} was not brought by relayd, it is in: {STORES[called[0].store]}",
-            remedy=f"Remove {called[0].files[0]} with the program that brought it.",
+            f"{called[0].name} was not downloaded or imported by relayd, it is in: {STORES[called[0].store]}",
+            remedy=f"Remove {called[0].files[0]} with the program that it belongs to.",
         )
     raise _unknown(name, [*(record.name for record in records), *(one.name for one in found)])
 
