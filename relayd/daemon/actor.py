@@ -3,12 +3,28 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, cast
 
 from relayd.clock import Clock
-from relayd.scheduler import Dispatch, Effect, Event, Evict, Grant, Idle, Load, Move, Refuse, Scheduler, Tick
+from relayd.endpoint import Endpoint
+from relayd.scheduler import (
+    Dispatch,
+    Effect,
+    Event,
+    Evict,
+    Exchange,
+    Finished,
+    Grant,
+    Idle,
+    Load,
+    Move,
+    Refuse,
+    Scheduler,
+    Tick,
+    Ticket,
+)
 
 
 class Timer(Protocol):
@@ -95,16 +111,30 @@ class Actor:
         if self._busy:
             self._inbox.append(event)
             return
-        if (executors := self._executors) is None:
+        if self._executors is None:
             raise RuntimeError(f"{event!r} was posted before there were executors")
-        scheduler, inbox = self._scheduler, self._inbox
+        self._carry_out(self._scheduler.handle(event, self._clock.monotonic()))
+
+    def place_now(self, ticket: Ticket) -> Endpoint | None:
+        """Let a request run at once, and return where; None, where it has to wait, asks for `Arrived`."""
+        return None if self._busy else self._scheduler.place_now(ticket, self._clock.monotonic())
+
+    def finish(self, ticket_id: int, exchange: Exchange | None) -> None:
+        """Take a request's slots back: what posting `Finished` does, without an event where nobody waits."""
+        if self._busy:
+            self._inbox.append(Finished(ticket_id, exchange))
+        elif effects := self._scheduler.finish(ticket_id, exchange, self._clock.monotonic()):
+            self._carry_out(effects)
+        elif self._scheduler.tick_due < self._timer_due:
+            self._set_timer()
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        """Carry out effects, then what is posted meanwhile."""
+        scheduler, executors, inbox = self._scheduler, cast("Executors", self._executors), self._inbox
         self._busy = True
         try:
-            for effect in scheduler.handle(event, self._clock.monotonic()):
-                if type(effect) is Dispatch:  # as nearly every effect is
-                    executors.dispatch(effect)
-                else:
-                    executors.carry_out(effect)
+            for effect in effects:
+                executors.carry_out(effect)
             while inbox:
                 for effect in scheduler.handle(inbox.popleft(), self._clock.monotonic()):
                     executors.carry_out(effect)

@@ -139,7 +139,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
     dispatcher = _dispatcher(
-        config, actor.post, clock, lambda replica: fleet.renew(replica, "an allocation of it failed")
+        config, actor, clock, lambda replica: fleet.renew(replica, "an allocation of it failed")
     )
     bridge = _bridge(actor, pools, dispatcher, scheduler, config)
     grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
@@ -189,15 +189,16 @@ def _entrance(keys: KeyBook, clock: Clock) -> Entrance:
 
 
 def _dispatcher(
-    config: Config, post: Callable[[Event], None], clock: Clock, on_starved: Callable[[str], None]
+    config: Config, actor: Actor, clock: Clock, on_starved: Callable[[str], None]
 ) -> Dispatcher:
     return Dispatcher(
-        post,
+        actor.post,
         clock,
         max_wait_seconds=_longest_wait(config),
         suspect_seconds=config.server.first_byte_suspect_seconds,
         head_hold_seconds=config.server.head_hold_seconds,
         on_starved=on_starved,
+        schedule=actor,
     )
 
 

@@ -67,6 +67,18 @@ class Holder(Protocol):
         ...
 
 
+class DirectSchedule(Protocol):
+    """A scheduler that is here, so that it can be called where it needs no event: the daemon's `Actor`."""
+
+    def place_now(self, ticket: Ticket) -> Endpoint | None:
+        """Let a request run at once, and return where; None, where it has to wait, asks for `Arrived`."""
+        ...
+
+    def finish(self, ticket_id: int, exchange: Exchange | None) -> None:
+        """Take a request's slots back, as `Finished` does."""
+        ...
+
+
 class Dispatcher:
     """Turns requests into tickets, and the scheduler's effects into answers.
 
@@ -77,6 +89,7 @@ class Dispatcher:
         suspect_seconds: How long a replica may owe the first byte of an answer before others are preferred.
         head_hold_seconds: How long the head of a stream is held back; 0 holds it until its answer begins.
         on_starved: Called with the name of a replica in which an allocation has failed.
+        schedule: Takes what most requests ask for without an event; None leaves it to `post`.
 
     Attributes:
         suspects: The requests that may have crashed replicas.
@@ -92,8 +105,10 @@ class Dispatcher:
         suspect_seconds: float = 60,
         head_hold_seconds: float = 0,
         on_starved: Callable[[str], None] = lambda _: None,
+        schedule: DirectSchedule | None = None,
     ) -> None:
         self.post = post
+        self._schedule = schedule
         self._clock = clock
         self._max_wait_seconds = max_wait_seconds
         self._long_waits = LongWaits(
@@ -103,11 +118,11 @@ class Dispatcher:
             suspect_seconds=suspect_seconds,
             head_hold_seconds=head_hold_seconds,
         )
+        self._handed_over = False
         self._ids = count(1)
         self._holders: dict[int, Holder] = {}
         self.suspects = Suspects(clock, self._calls_on, on_starved)
         self._closed: RequestError | None = None
-        self._handed_over = False
 
     def __repr__(self) -> str:
         return f"<Dispatcher open={len(self._holders)}>"
@@ -144,18 +159,23 @@ class Dispatcher:
     def redirect(self, post: Callable[[Event], None]) -> None:
         """Post elsewhere from now on: to the scheduler of a daemon that has taken over."""
         self.post = post
+        self._schedule = None
         self._handed_over = True
         self._long_waits.report_no_more()
 
-    def enter(self, ticket: Ticket, holder: Holder) -> None:
-        """Ask for a ticket's slot on behalf of its holder."""
+    def enter(self, ticket: Ticket, holder: Holder) -> Endpoint | None:
+        """Ask for a ticket's slot on behalf of its holder, and return where it has it at once."""
         self._holders[ticket.id] = holder
         if not self._long_waits.is_looking:
             self._long_waits.begin()
         if self._closed:
             holder.interrupt(self._closed)
-        else:
-            self.post(Arrived(ticket))
+            return None
+        schedule = self._schedule
+        if schedule is not None and (place := schedule.place_now(ticket)) is not None:
+            return place
+        self.post(Arrived(ticket))
+        return None
 
     def inherit(self, running: Inherited, holder: Holder) -> None:
         """Take note of a request that runs already."""
@@ -193,8 +213,12 @@ class Dispatcher:
 
     def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
         """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""
-        del self._holders[ticket.id]
-        self.post(Finished(ticket.id, exchange))
+        ticket_id = ticket.id
+        del self._holders[ticket_id]
+        if (schedule := self._schedule) is None:
+            self.post(Finished(ticket_id, exchange))
+        else:
+            schedule.finish(ticket_id, exchange)
 
     def close(self, error: RequestError) -> None:
         """End every request that is open with `error`, and each that comes from now on: the daemon ends."""

@@ -91,21 +91,18 @@ class ExchangeRecord(msgspec.Struct, eq=False):
     collected_events: int = 0
     exchange: Exchange | None = None
 
-    def queued(self, ask: Ask) -> None:
-        """Note that the request asks for its slot."""
-        self.ask = ask
-        self.queued_at = self.clock.monotonic()
-
-    def placed(self, endpoint: Endpoint) -> None:
-        """Note which replica gets the request now."""
+    def placed(self, endpoint: Endpoint, now: float) -> None:
+        """Note which replica gets the request at `now` (monotonic seconds)."""
         self.endpoint = endpoint
         self.attempts += 1
-        self.placed_at = self.clock.monotonic()
+        self.placed_at = now
 
     @property
-    def queue_seconds(self) -> float:
-        """How long the request waited for the slot that it has, failed attempts included."""
-        return 0.0 if self.placed_at is None or self.queued_at is None else self.placed_at - self.queued_at
+    def queue_ms(self) -> str:
+        """How long the request waited for the slot that it has, failed attempts included (milliseconds)."""
+        if self.placed_at is None or self.queued_at is None or self.placed_at == self.queued_at:
+            return "0"
+        return str(round(1000 * (self.placed_at - self.queued_at)))
 
     def began(self, status: int) -> None:
         """Note that the answer begins."""

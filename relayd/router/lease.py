@@ -5,6 +5,8 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
+import msgspec
+
 from relayd.endpoint import Endpoint
 from relayd.errors import (
     NotLoadedError,
@@ -77,8 +79,8 @@ class Lessor(Protocol):
         """Return until when what begins to wait now may wait (monotonic seconds); None: no limit."""
         ...
 
-    def enter(self, ticket: Ticket, holder: "Lease") -> None:
-        """Ask for a ticket's slot on behalf of its holder."""
+    def enter(self, ticket: Ticket, holder: "Lease") -> Endpoint | None:
+        """Ask for a ticket's slot on behalf of its holder, and return where it has it at once."""
         ...
 
     def hold(self, ticket: Ticket) -> Callable[[], None]:
@@ -98,7 +100,7 @@ def _nothing() -> None:
     return None
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """One request's place in the schedule; leaving the `with` block gives its slot back.
 
     The scheduler is asked on entering, and has often answered before the block begins: `placed`
@@ -114,28 +116,21 @@ class Lease:
         relaying: What has it go on even where its client has a part of that; None while nothing does.
     """
 
-    call: Call | None
-
-    __slots__ = (
-        "_interruption", "_is_moved", "_lessor", "_owing", "_pause", "_place", "_reason", "_runner",
-        "_ticket", "answering", "call", "is_given_back", "may_continue", "record", "relaying",
-    )  # fmt: skip
-
-    def __init__(self, lessor: Lessor, ticket: Ticket, record: ExchangeRecord) -> None:
-        self.record = record
-        self._lessor = lessor
-        self._ticket = ticket
-        self._place: Endpoint | RequestError | None = None
-        self._pause: Pause | None = None
-        self.call = None
-        self.answering: Answering | None = None
-        self._owing: Upstream | None = None
-        self._is_moved = self.is_given_back = False
-        self.relaying: Resumable | None = None
-        self.may_continue = True
-        self._reason: RequestError | None = None
-        self._runner: Cancellable | None = None
-        self._interruption: RequestError | None = None
+    _lessor: Lessor
+    _ticket: Ticket
+    record: ExchangeRecord
+    call: Call | None = None
+    answering: Answering | None = None
+    may_continue: bool = True
+    is_given_back: bool = False
+    relaying: Resumable | None = None
+    _place: Endpoint | RequestError | None = None
+    _pause: Pause | None = None
+    _owing: Upstream | None = None
+    _is_moved: bool = False
+    _reason: RequestError | None = None
+    _runner: Cancellable | None = None
+    _interruption: RequestError | None = None
 
     @property
     def suspects(self) -> Suspects:
@@ -164,10 +159,7 @@ class Lease:
 
     def taken(self) -> Endpoint | None:
         """Return where it has its slot already; None where `placed` waits for it, or raises."""
-        if isinstance(place := self._place, Endpoint):
-            self.record.placed(place)
-            return place
-        return None
+        return place if isinstance(place := self._place, Endpoint) else None
 
     async def placed(self) -> Endpoint:
         """Wait for a slot and return where it is.
@@ -181,7 +173,6 @@ class Lease:
             await self._pause
         if isinstance(self._place, RequestError):
             raise self._place
-        self.record.placed(self._place)
         return self._place
 
     def hold(self) -> Callable[[], None]:
@@ -309,7 +300,11 @@ class Lease:
     def settle(self, answer: Dispatch | Refuse) -> None:
         """Take the scheduler's answer."""
         if self._place is None:
-            self._place = answer.endpoint if isinstance(answer, Dispatch) else _refusal(answer)
+            if isinstance(answer, Dispatch):
+                self._place = answer.endpoint
+                self.record.placed(answer.endpoint, self.record.clock.monotonic())
+            else:
+                self._place = _refusal(answer)
             if self._pause is not None:
                 self._pause.go_on()
 
@@ -344,8 +339,12 @@ class Lease:
 
     def __enter__(self) -> Self:
         self._runner = current()
-        self.record.queued(self._ticket.ask)
-        self._lessor.enter(self._ticket, self)
+        record = self.record
+        record.ask = self._ticket.ask
+        record.queued_at = now = record.clock.monotonic()
+        if (place := self._lessor.enter(self._ticket, self)) is not None:
+            self._place = place
+            record.placed(place, now)
         return self
 
     def __exit__(

@@ -10,7 +10,7 @@ from relayd.errors import RequestError
 from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault, Reply
 from relayd.router.continuation import FORMS
-from relayd.router.dialect import Dialect, Problem
+from relayd.router.dialect import Dialect, Problem, as_it_came
 from relayd.router.early import BegunClient
 from relayd.router.estimate import SeveralTap, estimated
 from relayd.router.exchange import ExchangeRecord
@@ -22,7 +22,7 @@ from relayd.router.mending import is_unreadable, plain
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
-from relayd.router.splice import Splice, can_splice
+from relayd.router.splice import Splice
 from relayd.router.upstream import Sink
 from relayd.router.usage import CountingTap, SummingTap
 from relayd.scheduler.exchange import Ended, Usage
@@ -112,35 +112,45 @@ class Proxy:
             **headers,
             "X-Request-ID": record.request_id,
             "X-Relayd-Replica": reply.endpoint.replica,
-            "X-Relayd-Queue-Ms": str(round(1000 * record.queue_seconds)),
+            "X-Relayd-Queue-Ms": record.queue_ms,
         }
         if reply.problem is not None:
             with reply:
                 await self._refuse(client, reply.problem, own, dialect, record)
             return
-        answer = self._answer(client, call, reply.head, own, dialect)
-        with self._source(reply, call, lease, answer, dialect) as source:
-            record.began(reply.head.status)
+        head = reply.head
+        answer = self._answer(client, call, head, own, dialect)
+        source: Reply | Relaying = reply
+        if call.stream and call.collector is None:
+            source = self._source(reply, call, lease, answer, dialect)
+        elif lease.width > 1 and call.path in FORMS:
+            answer.read_with(SeveralTap(call))
+        try:
+            record.began(head.status)
             try:
                 outcome = await deliver(answer, source.relay, lease.interrupted)
             finally:
                 record.sent_bytes = client.sent_bytes
                 record.usage = answer.usage or _estimated(call, lease, answer)
-            record.ended, record.code = outcome.ended, outcome.code
-            if outcome.ended is Ended.DONE and record.continued:
-                record.ended = Ended.CONTINUED
-            if outcome.ended is Ended.CUT and outcome.fault and not source.is_reported:
-                self.attempts.on_fault(source.endpoint, outcome.fault)
-                lease.hung_up()
+            if outcome is not _DONE or record.continued:
+                self._note(outcome, lease, source)
+        finally:
+            source.release()
+
+    def _note(self, outcome: Outcome, lease: Lease, source: Reply | Relaying) -> None:
+        """Take note of an answer that did not come from one replica to its end."""
+        record, ended = lease.record, outcome.ended
+        record.ended, record.code = ended, outcome.code
+        if ended is Ended.DONE and record.continued:
+            record.ended = Ended.CONTINUED
+        if ended is Ended.CUT and outcome.fault and not source.is_reported:
+            self.attempts.on_fault(source.endpoint, outcome.fault)
+            lease.hung_up()
 
     def _source(
         self, reply: Reply, call: Call, lease: Lease, answer: ClientAnswer, dialect: Dialect
     ) -> Reply | Relaying:
-        """Return where an answer comes from: of one replica, or of several where it can be continued."""
-        if not call.answers_events:
-            if lease.width > 1 and call.path in FORMS:
-                answer.read_with(SeveralTap(call))
-            return reply
+        """Return where a stream comes from: of one replica, or of several where it can be continued."""
         if lease.width > 1:
             answer.read_with(SummingTap())
             return reply
@@ -180,7 +190,7 @@ class Proxy:
             "X-Request-ID": record.request_id,
             "X-Relayd-Replica": endpoint.replica,
         }
-        record.placed(endpoint)
+        record.placed(endpoint, record.clock.monotonic())
         if not 200 <= fetched.status < 300:
             problem = Problem.of_engine(fetched.status, fetched.body)
             if judge(problem) is Fault.REQUEST:
@@ -234,9 +244,10 @@ class Proxy:
         self, client: Recipient, call: Call, head: Head, own: Mapping[str, str], dialect: Dialect
     ) -> ClientAnswer:
         """Return the answer that carries a replica's to this client at the least cost."""
-        stall_seconds = self._write_stall_seconds
-        translation = dialect.translation(stream=call.answers_events)
-        if translation is None and can_splice(client, head):
+        stall_seconds, translation = self._write_stall_seconds, None
+        if dialect.translation is not as_it_came:
+            translation = dialect.translation(stream=call.answers_events)
+        if translation is None and client.splices and (head.chunked or head.length is not None):
             return Splice(client, head, own, dialect, stall_seconds)
         return ReplicaAnswer(client, head, own, dialect, translation, stall_seconds=stall_seconds)
 

@@ -30,33 +30,34 @@ class _Failing(msgspec.Struct, eq=False):
 
 
 class CircuitBreaker:
-    """Counts failures of replicas; false while none has failed last."""
+    """Counts failures of replicas.
+
+    Attributes:
+        failing: The replicas whose last attempt failed; while there is none, nothing else here matters.
+    """
 
     def __init__(self) -> None:
-        self._failing: dict[Capacity, _Failing] = {}
+        self.failing: dict[Capacity, _Failing] = {}
 
     def __repr__(self) -> str:
-        return f"<CircuitBreaker {len(self._failing)} failing>"
-
-    def __bool__(self) -> bool:
-        return bool(self._failing)
+        return f"<CircuitBreaker {len(self.failing)} failing>"
 
     def failed(self, capacity: Capacity, now: float) -> None:
         """Take note that an attempt failed."""
-        failing = self._failing.setdefault(capacity, _Failing())
+        failing = self.failing.setdefault(capacity, _Failing())
         failing.failures += 1
         if failing.failures >= MOST_FAILURES:
             failing.rest(now)
 
     def tried(self, capacity: Capacity, now: float) -> None:
         """Take note that a replica gets a request: where it is failing, no other one until that has ended."""
-        failing = self._failing.get(capacity)
+        failing = self.failing.get(capacity)
         if failing is not None and failing.failures >= MOST_FAILURES:
             failing.rest(now)
 
     def served(self, capacity: Capacity) -> None:
         """Take note that a replica has answered a request."""
-        self._failing.pop(capacity, None)
+        self.failing.pop(capacity, None)
 
     def allowed(
         self, fitting: Sequence[Capacity], all_of_model: Iterable[Capacity], now: float
@@ -75,8 +76,8 @@ class CircuitBreaker:
 
     def keep(self, is_there: Callable[[Capacity], bool]) -> None:
         """Forget the replicas that are not there any more."""
-        self._failing = {one: failing for one, failing in self._failing.items() if is_there(one)}
+        self.failing = {one: failing for one, failing in self.failing.items() if is_there(one)}
 
     def _rests(self, capacity: Capacity, now: float) -> bool:
-        failing = self._failing.get(capacity)
+        failing = self.failing.get(capacity)
         return failing is not None and failing.until > now

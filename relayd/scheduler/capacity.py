@@ -42,12 +42,9 @@ class Capacity:
     """Whether a replica waits for memory, so that it matters when this one has nothing to do."""
 
     def __post_init__(self) -> None:
-        self._count(self.slots - sum(self.running.values()))
-        self._decide()
-
-    def _count(self, free: int) -> None:
-        self.free = free
+        self.free = free = self.slots - sum(self.running.values())
         self.load = -free / self.slots, self.last_dispatch
+        self._decide()
 
     def need(self, width: int) -> int:
         """Return the slots a ticket of `width` takes here: all of them when it is wider."""
@@ -59,9 +56,11 @@ class Capacity:
 
     def take(self, ticket_id: int, width: int, dispatch: int) -> None:
         """Give slots to a ticket; `dispatch` counts dispatches, to know which was unused for longest."""
-        taken = self.running[ticket_id] = self.need(width)
+        slots = self.slots
+        self.running[ticket_id] = taken = min(width, slots)
+        self.free = free = self.free - taken
         self.last_dispatch = dispatch
-        self._count(self.free - taken)
+        self.load = -free / slots, dispatch
         self.served += 1
         if self.served == self.last_of_turn:
             self.accepting = False
@@ -107,7 +106,8 @@ class Capacity:
             self.left.pop(ticket_id, None)
         if self.suspect == ticket_id:
             self.suspect = None
-        self._count(self.free + self.running.pop(ticket_id, 0))
+        self.free = free = self.free + self.running.pop(ticket_id, 0)
+        self.load = -free / self.slots, self.last_dispatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ class Ended(Enum):
     """Its answer was complete, and more than one replica gave it."""
 
 
+_COMPLETE = frozenset({Ended.DONE, Ended.CONTINUED})
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens and engine time of one request, as the engine reports them.
 
@@ -89,4 +92,4 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_complete(self) -> bool:
         """Whether the client got a whole answer."""
-        return self.ended in (Ended.DONE, Ended.CONTINUED)
+        return self.ended in _COMPLETE

@@ -26,26 +26,29 @@ class Queue:
 
     A ticket that comes back from a failed attempt takes its old place again. What a ticket costs does not
     grow with how many wait: they are kept by id, and their moments in a heap that may hold more of them.
+
+    Attributes:
+        entries: The tickets by id, those that came first in front.
     """
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[int, Waiting] = OrderedDict()
+        self.entries: OrderedDict[int, Waiting] = OrderedDict()
         self._lines = tuple(ClassLine() for _ in CLASSES)
         self._moments: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[Waiting]:
         """Yield every ticket, those that came first in front."""
-        return iter(self._entries.values())
+        return iter(self.entries.values())
 
     def __repr__(self) -> str:
         return f"<Queue {self._lines!r}>"
 
     def get(self, ticket_id: int) -> Waiting | None:
         """Return a ticket; None when it is not here."""
-        return self._entries.get(ticket_id)
+        return self.entries.get(ticket_id)
 
     def next(self, place: Place, away: Away, now: float) -> tuple[Waiting, Capacity] | None:
         """Take out the ticket that runs next and return it with its place; None when none can.
@@ -84,7 +87,7 @@ class Queue:
 
     def position(self, ticket_id: int) -> int:
         """Return the place in which a ticket probably runs, from 1; 0 when it is not here."""
-        waiting = self._entries.get(ticket_id)
+        waiting = self.entries.get(ticket_id)
         if waiting is None:
             return 0
         own = rank(waiting.ticket.ask.klass)
@@ -115,7 +118,7 @@ class Queue:
         passed: list[Waiting] = []
         while self._moments and self._moments[0][0] <= now:
             ticket_id = heappop(self._moments)[1]
-            waiting = self._entries.get(ticket_id)
+            waiting = self.entries.get(ticket_id)
             if waiting is not None and waiting.ticket.ask.is_overdue(now):
                 self.remove(ticket_id)
                 passed.append(waiting)
@@ -123,20 +126,20 @@ class Queue:
 
     def due(self) -> float:
         """Return when time alone changes something for a ticket here (monotonic seconds), or infinity."""
-        while self._moments and self._moments[0][1] not in self._entries:
+        while self._moments and self._moments[0][1] not in self.entries:
             heappop(self._moments)
         return self._moments[0][0] if self._moments else math.inf
 
     def add(self, waiting: Waiting, now: float) -> float:
         """Put a ticket in its place; return when time alone changes something for it (monotonic seconds)."""
-        entries, ticket_id = self._entries, waiting.ticket.id
+        entries, ticket_id = self.entries, waiting.ticket.id
         is_last = not entries or ticket_id > next(reversed(entries))
         is_first = not is_last and ticket_id < next(iter(entries))
         entries[ticket_id] = waiting
         if is_first:
             entries.move_to_end(ticket_id, last=False)
         elif not is_last:
-            self._entries = OrderedDict(sorted(entries.items()))
+            self.entries = OrderedDict(sorted(entries.items()))
         self._lines[rank(waiting.ticket.ask.klass)].add(waiting)
         due = math.inf
         for moment in waiting.moments(now):
@@ -146,23 +149,23 @@ class Queue:
 
     def remove(self, ticket_id: int) -> Waiting | None:
         """Take a ticket out; None when it is not here."""
-        if (waiting := self._entries.pop(ticket_id, None)) is not None:
+        if (waiting := self.entries.pop(ticket_id, None)) is not None:
             self._lines[rank(waiting.ticket.ask.klass)].remove(waiting)
         return waiting
 
     def _in_order(self) -> Iterator[ClassLine]:
         """Yield the classes, a class that was passed too often in front."""
-        if len(first := self._lines[rank(NORMAL)]) == len(self._entries):
+        if len(first := self._lines[rank(NORMAL)]) == len(self.entries):
             return iter((first,))
         lines = [line for line in self._lines if len(line)]
         passed = [line for line in lines if line.passed >= MOST_PASSED]
         return chain(passed, (line for line in lines if line.passed < MOST_PASSED))
 
     def _start(self, line: ClassLine, waiting: Waiting) -> None:
-        del self._entries[waiting.ticket.id]
+        del self.entries[waiting.ticket.id]
         line.remove(waiting)
         line.passed = 0
-        if len(self._entries) > len(line):
+        if len(self.entries) > len(line):
             self._note_passed(line)
 
     def _note_passed(self, line: ClassLine) -> None:
@@ -174,14 +177,14 @@ class Queue:
     def _note(self, ticket_id: int, moment: float, now: float) -> None:
         """Keep a moment at which something may change for a ticket."""
         heappush(self._moments, (moment, ticket_id))
-        if len(self._moments) > 64 + 4 * len(self._entries):
+        if len(self._moments) > 64 + 4 * len(self.entries):
             self._forget_moments(now)
 
     def _forget_moments(self, now: float) -> None:
         """Drop the moments of tickets that have left."""
         self._moments = [
             (moment, ticket_id)
-            for ticket_id, waiting in self._entries.items()
+            for ticket_id, waiting in self.entries.items()
             for moment in waiting.moments(now)
         ]
         heapify(self._moments)

@@ -1,6 +1,6 @@
 """Which replicas does the scheduler know, and which models can they serve, now or later?"""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
 from relayd.scheduler.events import Ready, Refusal
@@ -14,6 +14,7 @@ class KnownReplicas:
     def __init__(self) -> None:
         self._replicas: dict[str, ReplicaSlots] = {}
         self._of_model: dict[str, dict[str, ReplicaSlots]] = {}
+        self._with_slots: dict[str, tuple[Capacity, ...]] = {}  # what `capacities` has found
 
     def __repr__(self) -> str:
         ready = sum(replica.capacity is not None for replica in self._replicas.values())
@@ -29,6 +30,7 @@ class KnownReplicas:
     def put(self, name: str, replica: ReplicaSlots) -> None:
         """Add a replica, or replace what was known of it."""
         self.remove(name)
+        self._with_slots.pop(replica.model, None)
         self._replicas[name] = replica
         self._of_model.setdefault(replica.model, {})[name] = replica
 
@@ -36,6 +38,7 @@ class KnownReplicas:
         """Remove a replica, and return what was known of it."""
         replica = self._replicas.pop(name, None)
         if replica is not None:
+            self._with_slots.pop(replica.model, None)
             del self._of_model[replica.model][name]
             if not self._of_model[replica.model]:
                 del self._of_model[replica.model]
@@ -70,14 +73,20 @@ class KnownReplicas:
         capacity gives nothing back to the next incarnation, which has its own.
         """
         if replica := self._replicas.get(name):
-            replica.capacity = None
+            self.set_capacity(replica, None)
+
+    def set_capacity(self, replica: ReplicaSlots, capacity: Capacity | None) -> None:
+        """Give a replica the slots of another incarnation, or none."""
+        replica.capacity = capacity
+        self._with_slots.pop(replica.model, None)
 
     def give_up(self, name: str, reason: str) -> str | None:
         """Take note that a replica does not come back by itself, and return its model if it is known."""
         replica = self._replicas.get(name)
         if replica is None:
             return None
-        replica.capacity, replica.absence = None, Absence(reason, loadable=False)
+        self.set_capacity(replica, None)
+        replica.absence = Absence(reason, loadable=False)
         return replica.model
 
     def fail(self, name: str, reason: str) -> str | None:
@@ -85,14 +94,19 @@ class KnownReplicas:
         replica = self._replicas.get(name)
         if replica is None:
             return None
-        replica.capacity, replica.absence = None, Absence(reason, loadable=True, has_failed=True)
+        self.set_capacity(replica, None)
+        replica.absence = Absence(reason, loadable=True, has_failed=True)
         return replica.model
 
-    def capacities(self, model: str) -> Iterator[Capacity]:
-        """Yield the slots of every replica of a model that has some."""
-        for replica in self.of(model):
-            if replica.capacity is not None:
-                yield replica.capacity
+    def capacities(self, model: str) -> tuple[Capacity, ...]:
+        """Return the slots of every replica of a model that has some; found again only after a change."""
+        found = self._with_slots.get(model)
+        if found is None:
+            if model not in self._of_model:
+                return ()
+            found = tuple(one.capacity for one in self.of(model) if one.capacity is not None)
+            self._with_slots[model] = found
+        return found
 
     def has_any(self, model: str) -> bool:
         """Return whether any replica of a model is known."""

@@ -6,6 +6,7 @@ from operator import attrgetter
 
 import msgspec
 
+from relayd.endpoint import Endpoint
 from relayd.scheduler.breaker import CircuitBreaker
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
@@ -80,7 +81,7 @@ class RunningTickets:
 
         while found := queue.next(place, away, now):
             waiting, capacity = found
-            dispatched.append(self.dispatch(waiting, capacity, now))
+            dispatched.append(Dispatch(waiting.ticket.id, self.dispatch(waiting, capacity, now)))
             running = self._running[waiting.ticket.id]
             running.charged = self._prices.of(waiting, capacity)
             queue.charge(waiting.ticket.ask, running.charged)
@@ -90,26 +91,25 @@ class RunningTickets:
 
     def _has_free(self, model: str) -> bool:
         """Return whether any replica of a model takes work and has a free slot; most often none does."""
-        for replica in self._replicas.of(model):
-            capacity = replica.capacity
-            if capacity is not None and capacity.free and capacity.accepting:
+        for one in self._replicas.capacities(model):  # noqa: SIM110 - a generator costs more than the answer
+            if one.free and one.accepting:
                 return True
         return False
 
-    def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Dispatch:
-        """Give a ticket slots of a replica that has them."""
+    def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Endpoint:
+        """Give a ticket slots of a replica that has them, and return where that is."""
         ticket = waiting.ticket
         self._dispatches += 1
         waiting.attempts += 1
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
         if waiting.is_suspect:
             capacity.suspect = ticket.id
-        if self._breaker:
+        if self._breaker.failing:
             self._breaker.tried(capacity, now)
         self._running[ticket.id] = Running(waiting, capacity, now)
         if ticket.ask.prefix and (strategy := self._strategies.learning(ticket.ask)):
             strategy.started(waiting, capacity, now)
-        return Dispatch(ticket.id, capacity.endpoint)
+        return capacity.endpoint
 
     def choose(
         self,
@@ -130,19 +130,19 @@ class RunningTickets:
         width = ask.width
         fitting = [
             one
-            for replica in self._replicas.of(ask.model)
-            if (one := replica.capacity) is not None
-            and one.accepting
-            and (width <= one.free or one.slots == one.free)  # as `fits` does
+            for one in self._replicas.capacities(ask.model)
+            if one.accepting and (width <= one.free or one.slots == one.free)  # as `fits` does
         ]
         if waiting.avoid or waiting.is_suspect:
             fitting = [one for one in fitting if not waiting.avoids(one, now)]
         if among is not None:
             fitting = [one for one in fitting if one in among]
-        if self._breaker:
+        if self._breaker.failing:
             fitting = [*self._breaker.allowed(fitting, self._replicas.capacities(ask.model), now)]
         if not fitting:
             return None
+        if len(fitting) == 1 and not ask.prefix:
+            return fitting[0]
         free = [*filterfalse(_OVERDUE, fitting)] or fitting
         if ask.prefix and (strategy := self._strategies.learning(ask)):
             return strategy.choose(waiting, free, self._busy(waiting, now), now, ahead or {})
@@ -153,11 +153,8 @@ class RunningTickets:
         width = waiting.ticket.ask.width
         busy = [
             one
-            for replica in self._replicas.of(waiting.ticket.ask.model)
-            if (one := replica.capacity) is not None
-            and one.accepting
-            and width > one.free != one.slots
-            and not one.overdue
+            for one in self._replicas.capacities(waiting.ticket.ask.model)
+            if one.accepting and width > one.free != one.slots and not one.overdue
         ]
         if busy and (waiting.avoid or waiting.is_suspect):
             return [one for one in busy if not waiting.avoids(one, now)]
@@ -171,7 +168,7 @@ class RunningTickets:
             capacity = Capacity(event.endpoint, event.slots)
             if replica and replica.capacity is None:
                 capacity.admit(is_well=False)  # until this daemon finds it ready
-                replica.capacity = capacity
+                self._replicas.set_capacity(replica, capacity)
         ticket = event.ticket
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
         self._running[ticket.id] = Running(Waiting(ticket, attempts=1), capacity, now)
@@ -195,7 +192,7 @@ class RunningTickets:
     def settle(self, running: Running, exchange: Exchange | None, queue: Queue | None, now: float) -> None:
         """Learn from a ticket that was taken out; `exchange` is None where its answer is not whole."""
         ask = running.waiting.ticket.ask
-        if exchange is not None and self._breaker:
+        if exchange is not None and self._breaker.failing:
             self._breaker.served(running.capacity)
         if ask.prefix and (strategy := self._strategies.learning(ask)):
             strategy.ended(running.waiting, running.capacity, exchange, now)
@@ -207,7 +204,7 @@ class RunningTickets:
     def keep(self, model: str) -> None:
         """Forget what was learned of replicas of a model that are no more."""
         self._strategies.keep(model, set(self._replicas.capacities(model)))
-        if self._breaker:
+        if self._breaker.failing:
             self._breaker.keep(self._is_there)
 
     def note_failed(self, capacity: Capacity, now: float) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from relayd.endpoint import Endpoint
 from relayd.scheduler.capacity import Capacity
-from relayd.scheduler.events import AttemptFailed, Effect, GivenBack, Inherited, Refuse, Ticket
+from relayd.scheduler.events import AttemptFailed, Dispatch, Effect, GivenBack, Inherited, Refuse, Ticket
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.keeper import MemoryKeeper
 from relayd.scheduler.queue import Queue
@@ -68,6 +69,19 @@ class Tickets:
 
     # Every handler below leaves the capacities exact before it returns effects.
 
+    def place_now(self, ticket: Ticket, now: float) -> Endpoint | None:
+        """Let a ticket run at once and return where; None, which changes nothing, where it cannot."""
+        model = ticket.ask.model
+        queue = self._queues.get(model)
+        if queue is not None and queue.entries:
+            return None
+        waiting = Waiting(ticket)
+        choice = self._running.choose(waiting, now)
+        if type(choice) is not Capacity:
+            return None
+        self._models[ticket.id] = model
+        return self._running.dispatch(waiting, choice, now)
+
     def arrive(self, ticket: Ticket, now: float) -> list[Effect]:
         """Let a ticket run, wait or be refused."""
         model = ticket.ask.model
@@ -77,7 +91,7 @@ class Tickets:
         waiting, queue = Waiting(ticket), self._queues.get(model)
         choice = None if queue else self._running.choose(waiting, now)
         if isinstance(choice, Capacity):
-            return [self._running.dispatch(waiting, choice, now)]
+            return [Dispatch(ticket.id, self._running.dispatch(waiting, choice, now))]
         self._enqueue(waiting, now)
         effects = self.place(model, now) if queue or choice else []
         return [*effects, *self._bound(waiting)]
@@ -130,17 +144,18 @@ class Tickets:
             self._queues[model].remove(ticket_id)
             return [*self.place(model, now), *self._give_up(model, now)]
         whole = exchange if exchange is not None and exchange.is_complete else None
-        queue = self._queues.get(model)
+        queue, capacity = self._queues.get(model), running.capacity
         self._running.settle(running, whole, queue, now)
-        if queue:
+        if queue is not None and queue.entries:
             self._service.departed(model, now)
-        if exchange is not None and exchange.is_complete:
-            placed = running.started if exchange.placed_at is None else exchange.placed_at
-            began = min(placed, running.started)  # one that was taken over began earlier
+        if whole is not None:
+            began = running.started
+            if whole.placed_at is not None and whole.placed_at < began:
+                began = whole.placed_at  # one that was taken over began earlier
             self._service.learn(model, now - began)
-        capacity, freed = running.capacity, self._running.free(running)
+        freed = self._running.free(running)
         capacity.used_at = now
-        effects = [*freed, *self.place(model, now)]
+        effects = [*freed, *self.place(model, now)] if queue is not None and queue.entries else freed
         return self.settle(effects, now) if capacity.is_watched and not capacity.running else effects
 
     def clear(self, ticket_id: int, now: float) -> list[Effect]:

@@ -77,7 +77,7 @@ class Path:
     def __init__(self) -> None:
         clock, limits, self._replica = SystemClock(), ConnectionLimits(), Address()
         actor = Actor(Scheduler(depth=8), clock)
-        dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=60)
+        dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=60, schedule=actor)
         actor.start(Executors(dispatcher.on_answer, dispatcher.on_answer, lambda _: None))
         actor.post(Ready("m#0", "m", 4, Endpoint(cast("Any", self._replica), Secret("k"), "m#0", 1)))
         model = ModelView("m", (), 1, 1, 4, 4096, ModelState.READY, demo=False, created=1)
