@@ -42,6 +42,9 @@ class RequestContext(msgspec.Struct, frozen=True):
         named: Its id is the client's.
         klass: Its class, one of `scheduler.ask.CLASSES`.
         session: The client's name for the conversation that it belongs to; empty when it gave none.
+        timeout: Its `X-Request-Timeout`; None without one.
+        progress: Its `X-Relayd-Progress`; None without one.
+        continues: Another replica may go on with its answer: no `X-Relayd-Continue: off`.
     """
 
     request_id: str
@@ -52,6 +55,9 @@ class RequestContext(msgspec.Struct, frozen=True):
     named: bool = False
     klass: str = NORMAL
     session: str = ""
+    timeout: str | None = None
+    progress: str | None = None
+    continues: bool = True
 
     @property
     def key(self) -> str:
@@ -73,8 +79,10 @@ class RequestContext(msgspec.Struct, frozen=True):
         Raises:
             ModelNotFoundError: There is none, or more than one, or none that its key may use.
         """
-        models = fleet.models()
-        visible = self.grant.models.among(models)
+        models, granted = fleet.models(), self.grant.models
+        if name is not None and (found := granted.named(name, models)) is not None:
+            return found
+        visible = granted.among(models)
         if models and not visible:
             raise ModelNotFoundError(
                 f"This key may use no model that is here: it is for {', '.join(self.grant.rights.models)}.",

@@ -7,6 +7,8 @@ What the router asks of a client (`Recipient`) and what an inference route asks 
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from relayd.api.admission import Admitted, RequestContext
 from relayd.api.answer import Answer
 from relayd.api.arrival import ArrivingBody, BodyEnd, ByChunks, ByLength
@@ -19,8 +21,6 @@ from relayd.journal import Journal
 from relayd.router import EagerRun, Fields
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_NEWEST = (1, 1)
 
 
 class Connected(Protocol):
@@ -73,7 +73,7 @@ class Connected(Protocol):
         ...
 
 
-class Direct:
+class Direct(msgspec.Struct, eq=False):
     """A request that the lane answers.
 
     Attributes:
@@ -82,25 +82,21 @@ class Direct:
         splices: Whether the client reads chunks.
     """
 
-    __slots__ = (
-        "_body", "_chunked", "_declared", "_end", "_head", "_line", "_run", "_unsent", "_waiter", "_waiting",
-        "keep_alive", "sent_bytes", "splices",
-    )  # fmt: skip
-
-    def __init__(self, line: Connected, head: RequestHead, length: int | None) -> None:
-        self._declared = length
-        self.splices = head.version == _NEWEST
-        self._body: bytes | ArrivingBody | None = None  # what came at once, or what takes it piece by piece
-        self._end: BodyEnd | None = None  # finds the end of one that comes in pieces
-        self.keep_alive = head.keep_alive
-        self.sent_bytes = 0
-        self._line = line
-        self._head = head
-        self._chunked = False
-        self._unsent = b""
-        self._run: EagerRun | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._waiting = 0
+    _line: Connected
+    _head: RequestHead
+    _declared: int | None
+    splices: bool
+    keep_alive: bool
+    sent_bytes: int = 0
+    _body: bytes | ArrivingBody | None = None
+    """What came at once, or what takes it piece by piece."""
+    _end: BodyEnd | None = None
+    """Finds the end of one that comes in pieces."""
+    _chunked: bool = False
+    _unsent: bytes = b""
+    _run: EagerRun | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _waiting: int = 0
 
     def __repr__(self) -> str:
         return f"<Direct {self._head.method} {self._head.target} sent={self.sent_bytes} {self._end!r}>"
@@ -253,10 +249,9 @@ class Direct:
         """Make the head of the answer; it goes out together with the first bytes."""
         if not framed:
             fields = self._framed([*fields])
-        line = self._line
-        self.keep_alive = self.keep_alive and line.may_continue
-        version = self._head.version
-        self._unsent = encode_answer(status, fields, line.date, keep_alive=self.keep_alive, version=version)
+        line, version = self._line, self._head.version
+        self.keep_alive = keep_alive = self.keep_alive and line.may_continue
+        self._unsent = encode_answer(status, fields, line.date, keep_alive=keep_alive, version=version)
 
     def _framed(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return fields that say how the body ends: without a length in chunks, if the client reads them."""

@@ -6,6 +6,8 @@ The route is found before anything can fail, so that every refusal is in the dia
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from relayd.api.admission import Access, Admitted, RequestContext, Route
 from relayd.api.answer import Answer, empty_answer, offered_id
 from relayd.api.errors import error_answer
@@ -101,20 +103,24 @@ class Door:
 
     def recall(self, arrived_at: str, bare: bytes) -> KnownHead | None:
         """Return what is known of a head that was let in before, given without the length of its body."""
-        known = self._known.find(arrived_at, bare)
-        if known is None:
+        known = self._known.find((arrived_at, bare))
+        if known is None or known.keys is self._keys.known:
+            return known
+        if not self._keys.still_holds(known.digest, known.admitted.context.grant):
             return None
-        return known if self._keys.still_holds(known.digest, known.admitted.context.grant) else None
+        known = replace(known, keys=self._keys.known)
+        self._known.add(arrived_at, bare, known)
+        return known
 
     def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
         """Keep a head that was let in; `recall` returns it. What a proxy reports holds for its peer only."""
         if self._policy.proxies and "X-Forwarded-Proto" in head.headers:
             return
         named = admitted.context.named
-        digest = self._keys.digest(head.headers)
-        context = KnownHead(head, admitted, named, digest).again()
-        kept = Admitted(admitted.route, context, admitted.dialect)
-        self._known.add(arrived_at, bare, KnownHead(head, kept, named, digest))
+        keys = self._keys
+        known = KnownHead(head, admitted, named, keys.digest(head.headers), keys.known)
+        kept = Admitted(admitted.route, known.again(), admitted.dialect)
+        self._known.add(arrived_at, bare, replace(known, admitted=kept))
 
     def admit(self, asked: Presented, request_id: str) -> Admitted | Answer:
         """Return who answers a request, or what the door itself answers."""
@@ -172,7 +178,11 @@ class Door:
         named = offered_id(asked.headers) is not None
         trusted = grant is not ANYONE or self._keys.known.is_open
         session = named_session(asked.headers)
-        return RequestContext(request_id, grant, trusted, tail, headers, named, klass, session)
+        find = asked.headers.get
+        return RequestContext(
+            request_id, grant, trusted, tail, headers, named, klass, session,
+            find("X-Request-Timeout"), find("X-Relayd-Progress"), find("X-Relayd-Continue") != "off",
+        )  # fmt: skip
 
     def _answering(
         self, method: str, path: str, routes: Routes, context: RequestContext, dialect: Dialect

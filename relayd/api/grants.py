@@ -1,6 +1,6 @@
 """What may the sender of a request do: by its key, or without one?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -17,23 +17,38 @@ class VisibleModels:
         patterns: What their names or aliases match, in any case; empty for all.
     """
 
-    __slots__ = ("_found", "_of", "_patterns")
+    __slots__ = ("_by_name", "_found", "_of", "_patterns")
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         self._patterns = tuple(pattern.casefold() for pattern in patterns)
         self._of: Sequence[ModelView] = ()
         self._found: Sequence[ModelView] = ()
+        self._by_name: Mapping[str, ModelView] = {}
 
     def __repr__(self) -> str:
         return f"<VisibleModels {' '.join(self._patterns) or 'all'}>"
 
     def among(self, models: Sequence[ModelView]) -> Sequence[ModelView]:
         """Return those of some models that the key may use."""
-        if not self._patterns:
-            return models
         if models is not self._of:
-            self._of, self._found = models, tuple(one for one in models if self._matches(one))
+            self._look(models)
         return self._found
+
+    def named(self, name: str, models: Sequence[ModelView]) -> ModelView | None:
+        """Return which of some models has exactly this name, and may be used; `find_model` finds others."""
+        if models is not self._of:
+            self._look(models)
+        return self._by_name.get(name)
+
+    def _look(self, models: Sequence[ModelView]) -> None:
+        self._of = models
+        self._found = tuple(one for one in models if self._matches(one)) if self._patterns else models
+        by_name: dict[str, ModelView] = {}
+        for model in self._found:  # as `find_model` does: the first one counts
+            for name in (model.name, *model.aliases):
+                if name:
+                    by_name.setdefault(name, model)
+        self._by_name = by_name
 
     def _matches(self, model: ModelView) -> bool:
         names = [name.casefold() for name in (model.name, *model.aliases)]

@@ -97,6 +97,7 @@ class RequestHead:
         keep_alive: Whether the client may send another request on this connection.
         expects: It waits for `100 Continue` before it sends the body.
         is_json: It declares its body as JSON, and as nothing else.
+        is_newest: It is of HTTP/1.1, so that its sender reads chunks.
     """
 
     method: str
@@ -108,6 +109,7 @@ class RequestHead:
     keep_alive: bool
     expects: bool
     is_json: bool = False
+    is_newest: bool = True
 
     def presented(self, arrived_at: str, peer: str, *, secure: bool = False) -> Presented:
         """Return what a door judges of it, between which two addresses it came, and whether encrypted."""
@@ -145,8 +147,9 @@ def parse_request(raw: bytes) -> RequestHead:
     field_bytes = len(raw) - len(first)
     is_json = headers.get("Content-Type") == "application/json" and "Content-Encoding" not in headers
     return RequestHead(
-        line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects, is_json
-    )
+        line[1].decode(), target, version, headers, field_bytes, length, keep_alive, expects, is_json,
+        version == (1, 1),
+    )  # fmt: skip
 
 
 def _is_target(text: bytes) -> bool:
@@ -230,7 +233,7 @@ def encode_answer(
 
 
 @lru_cache(maxsize=4)
-def http_date(seconds: int) -> str:
+def http_date(seconds: float) -> str:
     """Return a time of day (seconds since 1970) as HTTP writes it."""
     return formatdate(seconds, usegmt=True)
 

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from msgspec.structs import replace
 
 from relayd.api.admission import Incoming, RequestContext, Route
+from relayd.api.allowance import FREE_USE
 from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
@@ -27,6 +28,8 @@ from relayd.router import (
     DROP,
     LLAMA_SERVER,
     NO_FINGERPRINT,
+    UNLIMITED,
+    UNTIMED,
     Beside,
     BodyRules,
     Call,
@@ -65,9 +68,6 @@ class NamedHandler(Protocol):
         """Answer a request."""
         ...
 
-
-CONTINUE = "X-Relayd-Continue"
-"""Of a request: `off` has its answer end where its replica fails."""
 
 _LARGE = 256 * KIB
 """A body that a thread looks into: 10 ms a megabyte would hold up every other request."""
@@ -161,10 +161,11 @@ class Inference:
             request: Incoming, client: Recipient, context: RequestContext, named: str | None = None
         ) -> None:
             hold = BodyHold(self.bodies)
+            grant = context.grant
             try:
                 with (
-                    self.exchanges.begin(context.request_id, path, context.key) as record,
-                    context.use(record, dialect) as use,
+                    self.exchanges.begin(context.request_id, path, grant.id) as record,
+                    FREE_USE if grant.allowance is None else context.use(record, dialect) as use,
                 ):
                     model, width, call, spoken = await self._read(
                         request, forwarding, dialect, context, hold, named
@@ -173,7 +174,7 @@ class Inference:
                         record.began(call.status)
                         await self._write(client, call, context)
                         return
-                    if model.tokens:
+                    if model.tokens is not UNLIMITED:
                         call = await self._shortened(call, model, context)
                     if beside is not None and (found := await beside.ask(model.replicas_of, call)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
@@ -196,23 +197,23 @@ class Inference:
         Raises:
             RequestError: None of them takes it.
         """
-        request, call = delivery.request, delivery.call
-        limits = model.times
-        if (asked := request.headers.get("X-Request-Timeout")) is not None:
-            limits = limits.within(asked)
-        is_known = model.is_affine and delivery.context.grant.rights.retain
+        call, context, limits, others = delivery.call, delivery.context, model.times, model.served_by
+        if context.timeout is not None:
+            limits = limits.within(context.timeout)
+        is_known = model.is_affine and context.grant.rights.retain
         found = await self._fingerprint(call.body) if is_known else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
-        ask = make_ask((model.replicas_of, width, deadline), call, delivery.context, request.peer, found)
-        if delivery.use.needs_turn:
+        slot = (others[0] if others else model.name, width, deadline)
+        ask = make_ask(slot, call, context, delivery.request.peer, found)
+        if (use := delivery.use) is not FREE_USE and use.needs_turn:
             record.ask = ask
             await self._turn(delivery, record, deadline)
         try:
             await self._try(delivery, record, ask, limits)
         except RequestError as error:
-            if not model.served_by[1:] or not delivery.may_go_on(error):
+            if not others[1:] or not delivery.may_go_on(error):
                 raise
-            await self._fall_back(model.served_by[1:], delivery, ask, limits)
+            await self._fall_back(others[1:], delivery, ask, limits)
 
     async def _turn(self, delivery: Delivery, record: ExchangeRecord, deadline: float | None) -> None:
         """Wait for the turn of a request among those of its key.
@@ -246,15 +247,15 @@ class Inference:
 
     async def _try(self, delivery: Delivery, record: ExchangeRecord, ask: Ask, limits: TimeLimits) -> None:
         """Have one model answer."""
-        client, call, dialect = delivery.client, delivery.call, delivery.dialect
-        headers = delivery.context.headers
+        client, call, dialect, context = delivery.client, delivery.call, delivery.dialect, delivery.context
+        headers = context.headers
         with self.dispatcher.open(ask, record) as lease:
-            lease.may_continue = self.continues and delivery.request.headers.get(CONTINUE) != "off"
-            if (comments := self._comments_for(delivery)) is not None:
+            lease.may_continue = self.continues and context.continues
+            if self.progress is not None and (comments := self._comments_for(delivery)) is not None:
                 answering = comments.forward(self.proxy, client, call, lease, dialect, headers)
             else:
                 answering = self.proxy.forward(client, call, lease, dialect, headers)
-            if limits:
+            if limits is not UNTIMED:
                 with TimeLimitWatch(lease, limits, stream=call.answers_events):
                     await answering
             else:
@@ -262,9 +263,9 @@ class Inference:
 
     def _comments_for(self, delivery: Delivery) -> ProgressComments | None:
         """Return what shows a stream how far it is, if it is one that is shown that."""
-        if (comments := self.progress) is None or not delivery.call.answers_events:
+        comments, asked = self.progress, delivery.context.progress
+        if comments is None or not (asked or comments.always) or not delivery.call.answers_events:
             return None
-        asked = delivery.request.headers.get("X-Relayd-Progress")
         return comments if comments.are_for(asked, delivery.client, delivery.dialect) else None
 
     async def _read(
@@ -284,12 +285,12 @@ class Inference:
             seen = judge(opened, rules, self.unlisted)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        model = context.find(self.fleet, named or seen.model, forwarding.ability)
+        members, model = opened.members, context.find(self.fleet, named or seen.model, forwarding.ability)
         fit = forwarding.fit if self.beside else None
         if seen.text_bytes and fit is None:
             check_length(model, seen.text_bytes)
-        if (adapt := forwarding.adapt) is not None:
-            members = opened.members
+        adapt, acts_on = forwarding.adapt, forwarding.acts_on
+        if adapt is not None and (acts_on is None or not acts_on.isdisjoint(members)):
             if seen.dropped:
                 members = {name: value for name, value in members.items() if name not in seen.dropped}
             if fit is not None and self.beside is not None:
@@ -307,6 +308,8 @@ class Inference:
                 call = await self._completed(call, opened.members, seen.width, model, context)
                 return model, seen.width, call, adapted.dialect or dialect
         call = Call(forwarding.path, seen.body, seen.stream)
+        if model.preset is None and len(seen.body) <= _LARGE:
+            return model, seen.width, with_additions(call, opened.members, seen.width), dialect
         call = await self._completed(call, opened.members, seen.width, model, context)
         return model, seen.width, call, dialect
 

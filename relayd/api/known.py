@@ -6,10 +6,12 @@ kept, and a key that is no longer known is asked for again.
 """
 
 import msgspec
+from msgspec.structs import replace
 
 from relayd.api.admission import Admitted, RequestContext
 from relayd.api.answer import new_id
 from relayd.api.head import RequestHead
+from relayd.api.keys import KnownKeys
 
 _NAME, _LOWER_NAME = b"\r\nContent-Length: ", b"\r\ncontent-length: "
 _MOST_DIGITS = 15
@@ -25,22 +27,21 @@ class KnownHead(msgspec.Struct, frozen=True):
         admitted: To what; its id is that of an earlier request.
         names_itself: The head sets the request's id.
         digest: Of its key; None when none was needed.
+        keys: Those that were valid when it was judged; while they are, so is it.
     """
 
     head: RequestHead
     admitted: Admitted
     names_itself: bool
     digest: bytes | None
+    keys: KnownKeys
 
     def again(self) -> RequestContext:
         """Return what is known of another request with this head, with fields of its own."""
         context = self.admitted.context
         name = context.request_id if self.names_itself else new_id()
         fields = {**context.headers, "X-Request-ID": name}
-        return RequestContext(
-            name, context.grant, context.trusted, context.tail, fields, context.named, context.klass,
-            context.session,
-        )  # fmt: skip
+        return replace(context, request_id=name, headers=fields)
 
 
 class KnownHeads:
@@ -48,13 +49,11 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], KnownHead] = {}
+        self.find = self._known.get
+        """Returns what is known of a local address and a head, given without the length of its body."""
 
     def __repr__(self) -> str:
         return f"<KnownHeads {len(self._known)} of {_KEPT}>"
-
-    def find(self, arrived_at: str, bare: bytes) -> KnownHead | None:
-        """Return what is known of a head, given without the length of its body."""
-        return self._known.get((arrived_at, bare))
 
     def add(self, arrived_at: str, bare: bytes, known: KnownHead) -> None:
         """Keep a head, given without the length of its body."""

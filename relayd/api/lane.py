@@ -107,7 +107,7 @@ class Lane(asyncio.Protocol):
         """End, and give the place back."""
         self._phase, self.is_blocked = _ENDING, True
         self._lanes.open.discard(self)
-        self._lanes.deadlines.drop(self)
+        self._lanes.deadlines.forget(self)
         self._leave()
         if self._half_closed is not None:
             self._half_closed.stop()
@@ -198,13 +198,14 @@ class Lane(asyncio.Protocol):
     @property
     def date(self) -> str:
         """The time of day as an answer carries it."""
-        return http_date(int(self._lanes.clock.wall()))
+        return http_date(self._lanes.clock.wall() // 1)
 
     @property
     def may_continue(self) -> bool:
         """Whether another request may follow the one that is answered."""
-        is_last = self._half_closed is not None and not self._buffer
-        return not (self._lanes.closing or self._for_health or is_last) and self._phase is _BUSY
+        if self._half_closed is not None and not self._buffer:
+            return False
+        return self._phase is _BUSY and not (self._lanes.closing or self._for_health)
 
     def lasts(self, *, lasting: bool) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
@@ -295,9 +296,10 @@ class Lane(asyncio.Protocol):
         if not (keep_alive and complete and self.may_continue):
             self._end(linger=not complete)
             return
-        self._phase = _IDLE
-        self._lanes.deadlines.give(self, self._lanes.limits.idle_seconds)
-        self.resume()
+        self._phase, lanes = _IDLE, self._lanes
+        lanes.deadlines.give(self, lanes.limits.idle_seconds)
+        if self._paused:
+            self.resume()
         if self._buffer:
             asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -337,13 +339,16 @@ class Lane(asyncio.Protocol):
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Send a request its way."""
-        door = self._lanes.door() if self._lanes.door is not None and not self._for_health else None
-        bare = without_length(raw) if door is not None else None
-        if door is not None and bare is not None and (known := door.recall(self.arrived_at, bare[0])):
-            current = Direct(self, known.head, bare[1])
-            self._take(current, rest)
-            current.serve(known.admitted, known.again())
-            return
+        get_door, bare = self._lanes.door, None
+        door = None if get_door is None or self._for_health else get_door()
+        if door is not None and (bare := without_length(raw)) is not None:
+            known = door.recall(self.arrived_at, bare[0])
+            if known is not None:
+                head = known.head
+                current = Direct(self, head, bare[1], head.is_newest, head.keep_alive)
+                self._take(current, rest)
+                current.serve(known.admitted, known.again())
+                return
         try:
             head = parse_request(raw)
         except RequestError:
@@ -358,7 +363,7 @@ class Lane(asyncio.Protocol):
 
     def _judge(self, door: Door, head: RequestHead, bare: tuple[bytes, int] | None, rest: bytes) -> None:
         """Answer a request here, if the door lets it in."""
-        current = Direct(self, head, head.length)
+        current = Direct(self, head, head.length, head.is_newest, head.keep_alive)
         self._take(current, rest)
         asked = head.presented(self.arrived_at, self._peer or "", secure=self._lanes.is_secure)
         found = door.admit(asked, request_id(head.headers))

@@ -59,16 +59,8 @@ def make_ask(
         found: What the prompt looks like.
     """
     model, width, deadline = slot
-    session = (context.session or found.session) if context.grant.rights.retain else ""
-    return Ask(
-        model,
-        width,
-        context.key or "",
-        context.klass,
-        found.chain,
-        deadline,
-        call.answers_events,
-        session,
-        context.key or context.session or peer,
-        len(call.body),
-    )
+    key, named, kept = context.grant.id, context.session, context.grant.rights.retain
+    return Ask(  # by position, as a name for each costs as much as the value
+        model, width, key, context.klass, found.chain, deadline, call.answers_events,
+        (named or found.session) if kept else "", key or named or peer, len(call.body),
+    )  # fmt: skip

@@ -113,8 +113,10 @@ def _named_as_openai(path: str, then: Adapt | None, otherwise: Adapt | None = No
 
 def openai_forwardings(*, rewrite_ids: bool = False) -> Iterator[Forwarding]:
     """Yield the paths of OpenAI's API that llama-server serves itself."""
+    acts_on = None if rewrite_ids else frozenset({"tool_choice", "parallel_tool_calls"})
     for path in ("/v1/chat/completions", "/chat/completions"):
-        yield Forwarding(path, LLAMA_SERVER[path], _naming(_with_followed_choice, rewrite_ids=rewrite_ids))
+        adapt = _naming(_with_followed_choice, rewrite_ids=rewrite_ids)
+        yield Forwarding(path, LLAMA_SERVER[path], adapt, acts_on=acts_on)
     path = "/v1/completions"
     yield Forwarding(path, LLAMA_SERVER[path], _naming(None, rewrite_ids=rewrite_ids))
     yield Forwarding("/v1/embeddings", LLAMA_SERVER["/v1/embeddings"], _with_dimensions, ability="embedding")

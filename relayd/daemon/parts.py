@@ -30,7 +30,7 @@ from relayd.endpoint import Endpoint
 from relayd.engine import batch_tokens
 from relayd.planner import Changes, compare
 from relayd.router import ENDING, STOPPED, Dispatcher, Exchanges, Pools, inferred_batch
-from relayd.scheduler import Event, MemoryPolicy, Scheduler
+from relayd.scheduler import MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
 from relayd.store import Pins
@@ -188,9 +188,7 @@ def _entrance(keys: KeyBook, clock: Clock) -> Entrance:
     return Entrance(keys.keyring, Sessions(keys.holder, clock), Links(clock), keys.lend_to_page)
 
 
-def _dispatcher(
-    config: Config, actor: Actor, clock: Clock, on_starved: Callable[[str], None]
-) -> Dispatcher:
+def _dispatcher(config: Config, actor: Actor, clock: Clock, on_starved: Callable[[str], None]) -> Dispatcher:
     return Dispatcher(
         actor.post,
         clock,

@@ -108,7 +108,7 @@ class FleetView:
             host_bytes=host,
             device_bytes=device,
             times=_times(model).over(_times(self._config.server)),
-            tokens=TokenLimit(model.max_tokens_default, model.max_tokens_limit),
+            tokens=TokenLimit.of(model.max_tokens_default, model.max_tokens_limit),
         )
 
     def _shown(self, status: Status) -> Status:

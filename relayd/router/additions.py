@@ -43,8 +43,6 @@ class Additions:
 
     def added_to(self, body: bytes) -> bytes:
         """Return a body, an object that is not empty, with these members as well."""
-        if not self.members:
-            return body
         return b"".join((memoryview(body.rstrip())[:-1], self.members, b"}"))
 
     def with_progress(self) -> "Additions":
@@ -52,9 +50,7 @@ class Additions:
         return replace(self, members=self.members + _PROGRESS, hides_progress=True)
 
 
-NO_ADDITIONS = Additions()
-
-_OF_STREAMS = NO_ADDITIONS, NO_ADDITIONS.with_progress()
+_OF_LONG_STREAM = Additions().with_progress()
 
 
 def _forms(members: bytes, collector: Callable[[], Collector]) -> tuple[Additions, Additions]:
@@ -88,8 +84,16 @@ def with_additions(call: Call, members: Mapping[str, msgspec.Raw], width: int) -
         width: Slots that the request takes.
     """
     body = call.body
-    added = additions_to(call.path, members, stream=call.stream, width=width, body_bytes=len(body))
-    if added is NO_ADDITIONS:
+    if width != 1 or not members or (of_plain := _OF_PLAIN.get(call.path)) is None:
+        return call
+    is_long = len(body) >= _LONG_BYTES
+    if call.stream:
+        if not is_long or "return_progress" in members:
+            return call
+        added = _OF_LONG_STREAM
+    elif _is_collectable(members):
+        added = of_plain[is_long]
+    else:
         return call
     return Call(
         call.path,
@@ -98,28 +102,6 @@ def with_additions(call: Call, members: Mapping[str, msgspec.Raw], width: int) -
         collector=added.collector,
         hides_progress=added.hides_progress,
     )
-
-
-def additions_to(
-    path: str, members: Mapping[str, msgspec.Raw], *, stream: bool, width: int, body_bytes: int
-) -> Additions:
-    """Return what is added to a request.
-
-    Args:
-        path: Of the engine.
-        members: Of the body as the client wrote it; where it is rewritten for the engine, names stay.
-        stream: The client asks for a stream.
-        width: Slots that the request takes.
-        body_bytes: Length of the body that the engine gets.
-    """
-    if (of_plain := _OF_PLAIN.get(path)) is None or not members:
-        return NO_ADDITIONS
-    is_long = body_bytes >= _LONG_BYTES
-    if width != 1 or not (stream or _is_collectable(members)):
-        return NO_ADDITIONS
-    if stream:
-        return _OF_STREAMS[is_long and "return_progress" not in members]
-    return of_plain[is_long]
 
 
 def _is_collectable(members: Mapping[str, msgspec.Raw]) -> bool:

@@ -6,7 +6,9 @@ Nothing here knows a client: an inference route passes the reply on to one, a ba
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
+
+import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
@@ -28,7 +30,7 @@ _WRONG_KEY = 401
 _MOVED = "the answer did not begin while another replica was free"
 
 
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """A replica's answer that has begun, or is collected; leaving the `with` block gives its connection back.
 
     Attributes:
@@ -38,19 +40,16 @@ class Reply:
         problem: Why the engine refused; None when the request is carried out.
     """
 
-    __slots__ = ("_hold", "_pools", "_whole", "endpoint", "head", "problem", "upstream")
+    _pools: Pools
+    endpoint: Endpoint
+    upstream: Upstream
+    _hold: Hold
+    head: Head
+    problem: Problem | None = None
+    _whole: bytes | None = None
 
-    is_reported = False
+    is_reported: ClassVar[bool] = False
     """Whether a failure of the replica was reported already."""
-
-    def __init__(self, pools: Pools, endpoint: Endpoint, upstream: Upstream, hold: Hold) -> None:
-        self.endpoint = endpoint
-        self.head: Head = upstream.head
-        self.problem: Problem | None = None
-        self._whole: bytes | None = None
-        self._pools = pools
-        self.upstream = upstream
-        self._hold = hold
 
     def __repr__(self) -> str:
         return f"<Reply {self.head.status} of {self.endpoint.replica} {self.upstream!r}>"
@@ -77,9 +76,7 @@ class Reply:
         return self.upstream.error is not None
 
     def gathering_of(self, call: Call, gathering: Gathering | None) -> Gathering | None:
-        """Return what the whole stream goes to before any of it is passed on; None for any other answer."""
-        if not self.head.is_event_stream:
-            return None
+        """Return what the whole of a stream goes to before any of it is passed on; None passes it on."""
         if gathering is not None:
             return gathering
         return failure_of(call) if begins_with_failure(self.upstream.first_bytes) else None
@@ -155,10 +152,10 @@ class Attempts:
             try:
                 sent = instead or (call if gathering is None else gathering.call())
                 upstream = await self._pools.ask(endpoint, sent, lease.hold, lease.sent_on)
-                reply = Reply(self._pools, endpoint, upstream, lease.hold)
+                reply = Reply(self._pools, endpoint, upstream, lease.hold, upstream.head)
                 if sent.path == MESSAGES:
                     await self._mend(reply, sent, lease)
-                if (taker := reply.gathering_of(call, gathering)) is not None:
+                if reply.head.is_event_stream and (taker := reply.gathering_of(call, gathering)) is not None:
                     await self._collect(reply, taker, lease)
                     lease.record.continued = taker.continued
                 if reply.head.is_success or self._is_final(reply, call, lease, failed_inside):

@@ -90,7 +90,8 @@ class Translation(Protocol):
         ...
 
 
-def _as_it_came(*, stream: bool) -> Translation | None:  # noqa: ARG001 - the name is the protocol's
+def as_it_came(*, stream: bool) -> Translation | None:  # noqa: ARG001 - the name is the protocol's
+    """Rewrite nothing."""
     return None
 
 
@@ -139,7 +140,7 @@ class Dialect(msgspec.Struct, frozen=True):
     error_event: Callable[[Problem], bytes]
     event_end: bytes = b"\n\n"
     last_event: bytes = b""
-    translation: Translator = _as_it_came
+    translation: Translator = as_it_came
     by_line: bool = False
     show_limit: ShowLimit | None = None
 

@@ -11,6 +11,9 @@ from typing import ClassVar
 from relayd.errors import UpstreamError
 
 _LONGEST_LINE = 8192
+_LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a body without trailers."""
+
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 
 
@@ -60,7 +63,9 @@ class Counted(Framing):
     __slots__ = ("_left",)
 
     def __init__(self, length: int, pieces: list[bytes] | None = None) -> None:
-        super().__init__(pieces)
+        self.pieces = pieces
+        self.is_between = True
+        self.whole = 0
         self._left = length
         self.over = not length
 
@@ -81,11 +86,12 @@ class Chunked(Framing):
     __slots__ = ("_in_trailers", "_is_chunk_open", "_left", "_line")
 
     def __init__(self, pieces: list[bytes] | None = None) -> None:
-        super().__init__(pieces)
-        self._left = 0
+        self.pieces = pieces
+        self.over = False
+        self.is_between = True
+        self.whole = self._left = 0
         self._line = b""
-        self._is_chunk_open = False
-        self._in_trailers = False
+        self._is_chunk_open = self._in_trailers = False
 
     def feed(self, data: bytes) -> int:
         """Step from line to line; what is between them is payload and not looked at."""
@@ -96,7 +102,13 @@ class Chunked(Framing):
                 payload = int(size[1], 16)
                 if payload and size.end() + payload + 2 == end:  # one whole chunk, as an event comes
                     return end
+            if self.pieces is None and data == _LAST_CHUNK:
+                self.over = True
+                return end
             self.whole = position = self._pass_whole(data)
+            if data.startswith(_LAST_CHUNK, position):
+                self.over = True
+                return position + len(_LAST_CHUNK)
             if position == end:
                 return end
         while position < end and not self.over:

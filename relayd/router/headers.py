@@ -120,11 +120,12 @@ class Head(msgspec.Struct, frozen=True):
         return UntilClose(pieces) if self.length is None else Counted(self.length, pieces)
 
 
+@lru_cache(maxsize=1024)
 def parse_head(raw: bytes) -> Head:
     """Read a response head, from its status line to before its empty line.
 
-    A replica writes the same few heads again and again but for their length, so what was read once is
-    kept, apart from that.
+    A replica writes the same few heads again and again, many of them but for their length, so what was
+    read once is kept: as it is, and apart from that.
 
     Raises:
         UpstreamError: It is not HTTP/1.1, or leaves doubt about where its body ends.

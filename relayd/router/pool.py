@@ -130,25 +130,24 @@ class Pools:
             OSError: The replica cannot be reached, hung up, or fell silent.
             UpstreamError: Its answer is not HTTP.
         """
-        pool = self._pool_of(endpoint)
-        kept, lost = self._take(pool), None
+        pool = self._latest.get(endpoint.replica)
+        if pool is None or pool.endpoint is not endpoint:
+            pool = self._pool_of(endpoint)
+        kept, lost = self._take(pool) if pool.idle else None, None
         while True:
             try:
                 upstream = kept or await self._connect(pool)
             except OSError as error:
                 raise lost or error from None
             on_sent(upstream)
-            if call.stream:
-                self._silence.watch(upstream)
-            has_begun = False
             try:
                 await upstream.send(call)
-                if (failure := upstream.error) is None:
-                    has_begun = True
-                    return upstream
-            finally:
-                if not has_begun:
-                    self.give_back(upstream, hold)
+            except BaseException:
+                self.give_back(upstream, hold)
+                raise
+            if (failure := upstream.error) is None:
+                return upstream
+            self.give_back(upstream, hold)
             if kept is None or kept.answered or not isinstance(failure, ConnectionError):
                 raise failure
             kept, lost = None, failure
@@ -160,17 +159,18 @@ class Pools:
             upstream: The connection.
             hold: Called if the replica may still work on the request, so that its slot stays taken.
         """
-        self._silence.leave(upstream)
         if upstream.is_unfinished:
             self._leave(upstream, hold())
         elif upstream.rest():
             if upstream.uses >= self._most_uses:
                 upstream.close()
                 return
-            upstream.pool.idle.append(upstream)
-            self._with_idle.add(upstream.pool)
-            if self._sweeper is None:
-                self._schedule_sweep(self._idle_seconds)
+            pool = upstream.pool
+            if not pool.idle:
+                self._with_idle.add(pool)
+                if self._sweeper is None:
+                    self._schedule_sweep(self._idle_seconds)
+            pool.idle.append(upstream)
 
     def _leave(self, upstream: Upstream, release: Callable[[], None]) -> None:
         self._watch(upstream)
@@ -255,6 +255,7 @@ class Pools:
                 f"the replica accepted no connection in {self._connect_seconds:g} s"
             ) from error
         pool.every.add(upstream)
+        self._silence.watch(upstream)
         return upstream
 
     async def _open(self, pool: ReplicaPool) -> Upstream:

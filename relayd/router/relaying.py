@@ -5,8 +5,6 @@ where that is sound; elsewhere the answer ends with an error in the client's dia
 """
 
 import asyncio
-from types import TracebackType
-from typing import Self
 
 from relayd.errors import ReplicaStoppedError, RequestError, UnavailableError, UpstreamError
 from relayd.journal import Journal
@@ -36,7 +34,7 @@ def _chunk(payload: bytes) -> bytes:
 
 
 class Relaying:
-    """An answer of one replica after another; leaving the `with` block gives the last connection back.
+    """An answer of one replica after another; `release` gives the last connection back.
 
     Args:
         attempts: Finds a replica to go on.
@@ -176,12 +174,8 @@ class Relaying:
             raise fault
         return broken
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
+        """Give the last connection back."""
         if self._reply is not None:
             self._reply.release()
 

@@ -1,20 +1,21 @@
 """Which streams have sent nothing for too long (silence)?
 
-One timer looks at all of them, so that a stream costs none of its own.
+One timer looks at all connections that may carry one, so that a stream costs nothing of its own.
 """
 
 import asyncio
 from typing import Protocol
+from weakref import WeakSet
 
 _LOOKS = 8
 """How often is looked within the longest silence: it is noticed an eighth of it late at most."""
 
 
 class WatchedStream(Protocol):
-    """An answer of events: `Upstream`."""
+    """A connection that may carry an answer of events: `Upstream`."""
 
     def fall_silent(self, since: float, silence_seconds: float) -> None:
-        """Fail the answer unless something of it has come after `since` (loop time), or is not being read."""
+        """Fail such an answer unless something of it has come after `since` (loop time), or is not read."""
         ...
 
 
@@ -28,21 +29,21 @@ class Silence:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._streams: dict[WatchedStream, None] = {}
+        self._streams: WeakSet[WatchedStream] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Silence streams={len(self._streams)}>"
 
     def watch(self, stream: WatchedStream) -> None:
-        """Look at an answer from now on."""
-        self._streams[stream] = None
+        """Look at an answer from now on, or at all that a connection carries."""
+        self._streams.add(stream)
         if self._timer is None:
             self._schedule()
 
     def leave(self, stream: WatchedStream) -> None:
         """Look at it no more, if it was looked at."""
-        self._streams.pop(stream, None)
+        self._streams.discard(stream)
 
     def close(self) -> None:
         """Look at nothing any more."""

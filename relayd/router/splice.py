@@ -17,13 +17,10 @@ from relayd.scheduler.exchange import Usage
 _CHUNK_END = b"\r\n"
 
 
-def can_splice(client: Recipient, head: Head) -> bool:
-    """Return whether this client can read the replica's framing, and see a truncation in it."""
-    return client.splices and (head.chunked or head.length is not None)
-
-
 class Splice:
     """An answer in the replica's own framing, under a head of relayd's.
+
+    For clients that can read that framing, and see a truncation in it.
 
     Args:
         client: Whose it is.

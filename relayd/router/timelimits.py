@@ -53,12 +53,13 @@ class TimeLimits(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, total_seconds=total)
 
     def over(self, default: "TimeLimits") -> "TimeLimits":
-        """Return these, and what they leave open as `default` has it."""
-        return TimeLimits(
+        """Return these, and what they leave open as `default` has it; `UNTIMED` where both limit nothing."""
+        both = TimeLimits(
             self.first_byte_seconds or default.first_byte_seconds,
             self.token_gap_seconds or default.token_gap_seconds,
             self.total_seconds or default.total_seconds,
         )
+        return both or UNTIMED
 
     def next(self, arrived_at: float, begun_at: float | None, last_byte_at: float) -> tuple[float, str]:
         """Return which deadline comes next, and what it limits; infinity when none does.
@@ -80,6 +81,7 @@ class TimeLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 UNTIMED = TimeLimits()
+"""No limit; the value by which a request that has none is told from others."""
 
 
 class Timed(Protocol):

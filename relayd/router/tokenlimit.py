@@ -30,9 +30,10 @@ class TokenLimit(msgspec.Struct, frozen=True, gc=False):
     default: int = 0
     most: int = 0
 
-    def __bool__(self) -> bool:
-        """Whether anything is limited."""
-        return bool(self.default or self.most)
+    @classmethod
+    def of(cls, default: int, most: int) -> "TokenLimit":
+        """Return these limits; `UNLIMITED` where they are none."""
+        return cls(default, most) if default or most else UNLIMITED
 
     def apply(self, path: str, body: bytes) -> tuple[bytes, bool]:
         """Return the body that the engine gets, and whether a number of the client was lowered.
@@ -42,7 +43,7 @@ class TokenLimit(msgspec.Struct, frozen=True, gc=False):
             body: A valid JSON object.
         """
         name = _NAME_OF.get(path)
-        if name is None or not self:
+        if name is None or not (self.default or self.most):
             return body, False
         members = _MEMBERS.decode(body)
         named = {one: _number(members[one]) for one in _NAMES if one in members}
@@ -62,6 +63,7 @@ class TokenLimit(msgspec.Struct, frozen=True, gc=False):
 
 
 UNLIMITED = TokenLimit()
+"""No limit; the value by which a model that has none is told from others."""
 
 
 def _number(raw: msgspec.Raw) -> float | None:

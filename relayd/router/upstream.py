@@ -105,7 +105,7 @@ class Upstream(asyncio.Protocol):
         self._pause: Pause | None = None
         self.last_byte_at = 0.0
         self._on_end: Callable[[], None] | None = None
-        self._lost = False
+        self._lost = self._is_stream = False
         self._prefill: Prefill | None = None
         self._rest = b""
 
@@ -141,24 +141,21 @@ class Upstream(asyncio.Protocol):
         self._framing = None
         self._begun = self._rest = b""
         self._held.clear()
-        self._enough = 1 if call.stream else _HELD_BACK
+        self._is_stream = is_stream = call.stream
+        self._enough = 1 if is_stream else _HELD_BACK
         self._prefill = Prefill(self.pool.note_batch) if call.hides_progress else None
         self.last_byte_at = self._loop.time()
         self._pause = pause = Pause()
-        if self.error is None:
-            self._write(call)
-        else:
+        if self.error is not None:
             pause.go_on()
-        return pause
-
-    def _write(self, call: Call) -> None:
-        body = call.body
-        if call.method != "POST":
+            return pause
+        if not (body := call.body):
             self._transport.write(call.head(self.pool.endpoint))
         elif len(body) < _LARGE:
             self._transport.write(b"%b%d\r\n\r\n%b" % (self.pool.opening(call), len(body), body))
         else:
             self._transport.writelines((b"%b%d\r\n\r\n" % (self.pool.opening(call), len(body)), body))
+        return pause
 
     def payload(self) -> bytes:
         """Return what `ask` held back of the body, freed of its framing."""
@@ -176,13 +173,14 @@ class Upstream(asyncio.Protocol):
         self._sink = sink
         held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held.clear()
-        if self._framing is not None and not (self._framing.is_between or self.is_over):
+        if self._framing is not None and not (self._framing.is_between or self._framing.over):
             walk = self.head.framing()
             walk.feed(held)
             held, self._rest = held[: walk.whole], held[walk.whole :]
         if held and sink.take(held):
             self._pause_reading()
-        while not self.is_over and self.error is None:
+        framing = self._framing
+        while not (framing is not None and framing.over) and self.error is None:
             if self._paused:
                 await sink.room()
                 self._resume()
@@ -224,7 +222,7 @@ class Upstream(asyncio.Protocol):
 
     def rest(self) -> bool:
         """End the exchange: be ready for the next one, or close if there cannot be one; return which."""
-        self._sink = None
+        self._sink, self._is_stream = None, False
         framing = self._framing
         if framing is not None and framing.over and self.head.keep_alive and not self._transport.is_closing():
             return True
@@ -232,8 +230,8 @@ class Upstream(asyncio.Protocol):
         return False
 
     def fall_silent(self, since: float, silence_seconds: float) -> None:
-        """Fail the answer unless something of it has come after `since` (loop time), or is not being read."""
-        if self.last_byte_at <= since and not self._paused:
+        """Fail a stream unless something of it has come after `since` (loop time), or is not being read."""
+        if self._is_stream and self.last_byte_at <= since and not self._paused:
             self._fail(TimeoutError(f"the replica was silent for {silence_seconds:g} s"))
 
     def leave(self, on_end: Callable[[], None]) -> None:
@@ -242,7 +240,7 @@ class Upstream(asyncio.Protocol):
         Args:
             on_end: Called when the replica is done with it: it closes its side, or its answer is over.
         """
-        self._sink, self._on_end = None, on_end
+        self._sink, self._on_end, self._is_stream = None, on_end, False
         self._held.clear()
         if self._paused:
             self._resume()
@@ -327,8 +325,10 @@ class Upstream(asyncio.Protocol):
         if head.status >= 200:
             self.head = head
             self._framing = head.framing()
-            self._enough = self._enough if head.is_success else _HELD_BACK
-            self._prefill = self._prefill if head.chunked else None
+            if not head.is_success:
+                self._enough = _HELD_BACK
+            if not head.chunked:
+                self._prefill = None
 
     def _end(self, data: bytes, taken: int) -> None:
         """Pass on the end of an answer; what comes behind it ends the connection."""
@@ -336,22 +336,23 @@ class Upstream(asyncio.Protocol):
             data = data[:taken]
             self.close()
         data, self._rest = self._rest + data, b""
-        if self._sink is None:
-            self._held.append(self._without_progress(data))
+        if (sink := self._sink) is None:
+            self._held.append(data if self._prefill is None else self._prefill.feed(data))
         elif data:
-            self._sink.take(data)
-        self._wake()
+            sink.take(data)
+        if (pause := self._pause) is not None:
+            pause.go_on()
 
     def _hold(self, data: bytes) -> None:
         """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
-        if data and (data := self._without_progress(data)) and self._on_end is None:
-            self._held.append(data)
-            self._enough -= len(data)
-            if self._enough <= 0:
-                self._wake()
-
-    def _without_progress(self, data: bytes) -> bytes:
-        return data if self._prefill is None else self._prefill.feed(data)
+        if data and self._prefill is not None:
+            data = self._prefill.feed(data)
+        if not data or self._on_end is not None:
+            return
+        self._held.append(data)
+        self._enough -= len(data)
+        if self._enough <= 0:
+            self._wake()
 
     def _pause_reading(self) -> None:
         """Read no more until the sink has room, unless nothing more comes."""
