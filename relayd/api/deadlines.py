@@ -20,7 +20,7 @@ class Owner(Protocol):
         ...
 
 
-class _Entry:
+class _DueTime:
     """The deadline of one owner.
 
     Attributes:
@@ -46,48 +46,48 @@ class Deadlines:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._time = loop.time
-        self._entries: dict[Owner, _Entry] = {}
-        self._looks: list[tuple[float, int, _Entry]] = []  # a heap; an entry's own `look_at` is what counts
+        self._deadlines: dict[Owner, _DueTime] = {}
+        self._looks: list[tuple[float, int, _DueTime]] = []  # a heap; the own `look_at` is what counts
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = inf
 
     def __repr__(self) -> str:
-        waiting = sum(entry.due < inf for entry in self._entries.values())
+        waiting = sum(given.due < inf for given in self._deadlines.values())
         return f"<Deadlines waiting={waiting} looks={len(self._looks)}>"
 
     def give(self, owner: Owner, seconds: float) -> None:
         """Give `owner` a deadline in place of the one that it has."""
-        entry = self._entries.get(owner)
-        if entry is None:
-            entry = self._entries[owner] = _Entry(owner)
-        entry.due = due = self._time() + seconds
-        if due < entry.look_at:
-            self._enter(entry)
+        given = self._deadlines.get(owner)
+        if given is None:
+            given = self._deadlines[owner] = _DueTime(owner)
+        given.due = due = self._time() + seconds
+        if due < given.look_at:
+            self._enter(given)
 
     def drop(self, owner: Owner) -> None:
         """Take the deadline of `owner` back, if it has one."""
-        if (entry := self._entries.get(owner)) is not None:
-            entry.due = inf
+        if (given := self._deadlines.get(owner)) is not None:
+            given.due = inf
 
     def forget(self, owner: Owner) -> None:
         """Keep nothing of an owner that gets no deadline any more."""
-        if (entry := self._entries.pop(owner, None)) is not None:
-            entry.due, entry.owner = inf, None
+        if (given := self._deadlines.pop(owner, None)) is not None:
+            given.due, given.owner = inf, None
 
     def close(self) -> None:
         """Forget every deadline."""
-        self._entries.clear()
+        self._deadlines.clear()
         self._looks.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_due = None, inf
 
-    def _enter(self, entry: _Entry) -> None:
-        """Look at an entry when it is due."""
-        entry.look_at = entry.due
-        heappush(self._looks, (entry.due, next(self._order), entry))
-        if entry.due < self._timer_due:
+    def _enter(self, given: _DueTime) -> None:
+        """Look at a deadline when it is due."""
+        given.look_at = given.due
+        heappush(self._looks, (given.due, next(self._order), given))
+        if given.due < self._timer_due:
             self._set_timer()
 
     def _set_timer(self) -> None:
@@ -103,20 +103,20 @@ class Deadlines:
         looks = self._looks
         try:
             while looks and looks[0][0] <= now:
-                look_at, _, entry = heappop(looks)
-                if look_at == entry.look_at:  # else it was looked at before, or will be
-                    self._judge(entry, now)
+                look_at, _, given = heappop(looks)
+                if look_at == given.look_at:  # else it was looked at before, or will be
+                    self._judge(given, now)
         finally:
             self._timer_due = inf
             if looks:
                 self._set_timer()
 
-    def _judge(self, entry: _Entry, now: float) -> None:
+    def _judge(self, given: _DueTime, now: float) -> None:
         """End what is overdue, and look again later at what has more time."""
-        entry.look_at = inf
-        if now < entry.due < inf:
-            self._enter(entry)
-        elif (owner := entry.owner) is not None:
-            del self._entries[owner]
-            if entry.due < inf:
+        given.look_at = inf
+        if now < given.due < inf:
+            self._enter(given)
+        elif (owner := given.owner) is not None:
+            del self._deadlines[owner]
+            if given.due < inf:
                 owner.overdue()

@@ -120,7 +120,7 @@ class Actor:
         return None if self._busy else self._scheduler.place_now(ticket, self._clock.monotonic())
 
     def finish(self, ticket_id: int, exchange: Exchange | None) -> None:
-        """Take a request's slots back: what posting `Finished` does, without an event where nobody waits."""
+        """Take a request's slots back: what posting `Finished` does, without an event where none waits."""
         if self._busy:
             self._inbox.append(Finished(ticket_id, exchange))
         elif effects := self._scheduler.finish(ticket_id, exchange, self._clock.monotonic()):

@@ -107,13 +107,7 @@ class Proxy:
                 record.usage = estimated(call, lease.progress, record.collected_events)
             raise
         client = BegunClient(client) if client.sent_bytes else client
-        own = {
-            **OWN_FIELDS,
-            **headers,
-            "X-Request-ID": record.request_id,
-            "X-Relayd-Replica": reply.endpoint.replica,
-            "X-Relayd-Queue-Ms": record.queue_ms,
-        }
+        own = _own_fields(headers, record, reply.endpoint)
         if reply.problem is not None:
             with reply:
                 await self._refuse(client, reply.problem, own, dialect, record)
@@ -254,6 +248,17 @@ class Proxy:
 
 def _estimated(call: Call, lease: Lease, answer: ClientAnswer) -> Usage:
     return estimated(call, lease.progress or answer.tap.progress, answer.tap.events)
+
+
+def _own_fields(headers: Mapping[str, str], record: ExchangeRecord, endpoint: Endpoint) -> Mapping[str, str]:
+    """Return what the head of an answer has besides the replica's own fields."""
+    return {
+        **OWN_FIELDS,
+        **headers,
+        "X-Request-ID": record.request_id,
+        "X-Relayd-Replica": endpoint.replica,
+        "X-Relayd-Queue-Ms": record.queue_ms,
+    }
 
 
 async def deliver(

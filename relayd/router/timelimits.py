@@ -81,7 +81,7 @@ class TimeLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 UNTIMED = TimeLimits()
-"""No limit; the value by which a request that has none is told from others."""
+"""No limit; the value by which a request that has none is recognized."""
 
 
 class Timed(Protocol):

@@ -63,7 +63,7 @@ class TokenLimit(msgspec.Struct, frozen=True, gc=False):
 
 
 UNLIMITED = TokenLimit()
-"""No limit; the value by which a model that has none is told from others."""
+"""No limit; the value by which a model that has none is recognized."""
 
 
 def _number(raw: msgspec.Raw) -> float | None:
