@@ -148,11 +148,14 @@ class PrefixAffinity:
         warm = waiting.warm = self._index.find(chain)
         length = covered(chain)
         compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
-        works = [self._work.get(one) or self._enter(one) for one in compared]
+        known = self._work.get
+        works = [known(one) or self._enter(one) for one in compared]
         if not works[0].byte_seconds:
             return min(compared, key=lambda one: (_product(one, length - warm.get(one, 0)), one.load))
-        found = warm.get
-        costs = [work.cost(length - found(one, 0), now) for one, work in zip(compared, works, strict=True)]
+        found, costs = warm.get, []
+        for one, work in zip(compared, works, strict=True):
+            unread = length - found(one, 0)
+            costs.append(work.cost(unread, now) if work.runs else unread * work.byte_seconds)
         most = _NEAR * (least := min(costs))
         near = [one for one, cost in zip(compared, costs, strict=True) if cost <= most]
         hint = self._sessions.get(waiting.ticket.ask.session) if len(near) > 1 else None

@@ -2,7 +2,8 @@
 
 A prompt is a chain of fingerprints, one for each block and for each end of a message. Every fingerprint
 stands for all of the prompt up to its block, whose length in bytes is in its low bits; so two prompts have a
-beginning in common as far as they share fingerprints, and a look-up walks one chain, whatever is indexed.
+beginning in common as far as they share fingerprints. Who holds a block holds those before it, so a look-up
+halves one chain, whatever is indexed.
 
 What a replica holds is modelled as llama-server holds it: the last prompts, one in each slot, and earlier
 ones in host memory up to a limit, each for itself even where they begin alike.
@@ -21,7 +22,7 @@ COVERED_BITS = 24
 COVERED = (1 << COVERED_BITS) - 1
 
 _MOST_BLOCKS = 32_768
-"""Fingerprints that are kept for a replica, at most: 16 MiB of prompts, 6.4 MiB of memory measured."""
+"""Fingerprints that are kept for a replica, at most: 6.4 MiB of memory measured."""
 
 _SHRINK, _GROW = 0.95, 1.1
 """How a replica's memory is resized after a prompt that it should have held and did not, and after one that
@@ -103,6 +104,7 @@ class PrefixIndex:
         self._held: dict[Capacity, _HeldPrompts] = {}
         self._holders: dict[int, int] = {}
         self._of_bit: dict[int, Capacity] = {}
+        self._every_bit = 0
 
     def __repr__(self) -> str:
         prompts = sum(len(one.prompts) for one in self._held.values())
@@ -114,17 +116,26 @@ class PrefixIndex:
     def find(self, chain: Sequence[int]) -> Mapping[Capacity, int]:
         """Return how many bytes of a prompt each replica has read, where it is any."""
         found: dict[Capacity, int] = {}
-        holders, deepest, bits = self._holders, 0, -1
-        for block in chain:
-            here = holders.get(block, 0) & bits
-            if here != bits:
-                if deepest:
-                    self._add(found, bits & ~here, deepest)
-                bits = here
-                if not bits:
-                    return found
-            deepest = block & COVERED
-        self._add(found, bits, deepest)
+        of, unknown, end = self._holders.get, self._every_bit, len(chain)
+        while end and unknown:
+            low, high = 0, end  # how many blocks any of these replicas has for sure, and at most
+            while low < high:
+                middle = (low + high + 1) // 2
+                if of(chain[middle - 1], 0) & unknown:
+                    low = middle
+                else:
+                    high = middle - 1
+            if not low:
+                break
+            deepest = chain[low - 1]
+            bits = of(deepest, 0) & unknown
+            unknown ^= bits
+            depth = deepest & COVERED
+            while bits:
+                bit = bits & -bits
+                found[self._of_bit[bit]] = depth
+                bits ^= bit
+            end = low - 1
         return found
 
     def learn(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
@@ -185,29 +196,33 @@ class PrefixIndex:
         for capacity in [one for one in self._held if one not in capacities]:
             held = self._held.pop(capacity)
             del self._of_bit[held.bit]
+            self._every_bit &= ~held.bit
             for block in held.blocks:
                 self._clear(block, held.bit)
-
-    def _add(self, found: dict[Capacity, int], bits: int, depth: int) -> None:
-        for bit, capacity in self._of_bit.items():
-            if bits & bit:
-                found[capacity] = depth
 
     def _enter(self, capacity: Capacity) -> _HeldPrompts:
         bit = next(1 << number for number in range(len(self._of_bit) + 1) if 1 << number not in self._of_bit)
         self._of_bit[bit] = capacity
+        self._every_bit |= bit
         held = self._held[capacity] = _HeldPrompts(bit, capacity.slots, capacity.kept_tokens)
         return held
 
     @staticmethod
     def _continued(held: _HeldPrompts, chain: tuple[int, ...]) -> int:
         """Take out the prompt that another one continues, and return how many blocks it had."""
-        shared = len(chain)
-        if chain[-1] not in held.prompts:
-            blocks = held.blocks
-            shared = next((at for at, block in enumerate(chain) if block not in blocks), shared)
-        for at in range(shared, 0, -1):
-            if held.take(chain[at - 1]) is not None:
+        prompts, blocks = held.prompts, held.blocks
+        low, high = 0, len(chain)  # how many blocks it shares for sure, and at most
+        if chain[-1] in prompts:
+            low = high
+        while low < high:
+            middle = (low + high + 1) // 2
+            if chain[middle - 1] in blocks:
+                low = middle
+            else:
+                high = middle - 1
+        for at in range(low, 0, -1):
+            if chain[at - 1] in prompts:
+                held.take(chain[at - 1])
                 return at
         return 0
 
