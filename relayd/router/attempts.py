@@ -65,9 +65,11 @@ class Reply(msgspec.Struct, eq=False):
             OSError: The connection ended or fell silent, or the sink did.
             UpstreamError: The framing is broken.
         """
-        if self._whole is None:
+        whole = self.upstream.take_whole() if self._whole is None else self._whole
+        if whole is None:
             return self.upstream.relay(sink)
-        sink.take(self._whole)
+        if whole:
+            sink.take(whole)
         return nothing()
 
     @property

@@ -120,17 +120,23 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
     Raises:
         RequestError: It asks for what no client may have.
     """
-    values, others = _read(body.members, rules)
+    members, raw = body.members, body.raw
+    values, others = _read(members, rules)
     dropped = unlisted.dropped(others, rules) if others else _NOTHING
-    model, choices = values.get("model"), values.get("n") or values.get("n_cmpl") or 1
-    stream, prompts = values.get("stream"), _width(body.members, rules) if rules.prompts else 1
-    return Peek(
-        model=model if isinstance(model, str) else None,
-        stream=stream is True or (stream is None and rules.streams),
-        width=int(choices if isinstance(choices, int | float) else 1) * prompts,
-        body=body.without(dropped) if dropped else body.raw,
-        dropped=dropped,
-        text_bytes=rules.length(body.members) if len(body.raw) > _LONG else 0,
+    value = values.get
+    model, stream, width = value("model"), value("stream"), 1
+    if "n" in values or "n_cmpl" in values:
+        choices = value("n") or value("n_cmpl") or 1
+        width = int(choices if isinstance(choices, int | float) else 1)
+    if rules.prompts:
+        width *= _width(members, rules)
+    return Peek(  # by position, as a name for each costs as much as the value
+        model if isinstance(model, str) else None,
+        stream is True or (stream is None and rules.streams),
+        width,
+        body.without(dropped) if dropped else raw,
+        dropped,
+        rules.length(members) if len(raw) > _LONG else 0,
     )
 
 

@@ -10,6 +10,7 @@ from relayd.errors import RequestError
 from relayd.router.answer import problem_of
 from relayd.router.dialect import Dialect
 from relayd.router.headers import Head
+from relayd.router.kept import MOST_KEPT
 from relayd.router.recipient import Recipient
 from relayd.router.usage import Tap
 from relayd.scheduler.exchange import Usage
@@ -33,7 +34,9 @@ class Splice:
         truncated: The answer was ended before it was complete, and its client can see that.
     """
 
-    __slots__ = ("_client", "_dialect", "_head", "_headers", "_stall_seconds", "_tap", "_write", "truncated")
+    __slots__ = (
+        "_client", "_dialect", "_head", "_headers", "_kept", "_stall_seconds", "_tap", "_write", "truncated",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Splice:
         self._dialect = dialect
         self._stall_seconds = stall_seconds
         self._tap = Tap()
+        self._kept: list[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Splice {self._head.status} sent={self._client.sent_bytes} truncated={self.truncated}>"
@@ -67,7 +71,7 @@ class Splice:
 
     def read_with(self, tap: Tap) -> None:
         """Have what passes read by another tap, from its beginning on."""
-        self._tap = tap
+        self._tap, self._kept = tap, tap.kept
 
     def start(self) -> None:
         """Make the head, which goes out together with the first bytes."""
@@ -77,7 +81,12 @@ class Splice:
 
     def take(self, raw: bytes) -> bool:
         """Write bytes of the replica; True when enough waits for the client, or it has left."""
-        self._tap.add(raw)
+        if (kept := self._kept) is None:
+            self._tap.add(raw)
+        else:
+            kept.append(raw)
+            if len(kept) > MOST_KEPT:
+                self._tap.fold()
         return self._write(raw)
 
     async def room(self) -> None:

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
-from relayd.router.framing import Framing
+from relayd.router.framing import Counted, Framing
 from relayd.router.headers import Call, Head, parse_head
 from relayd.router.prefill import Prefill, PromptProgress
 from relayd.units import KIB
@@ -24,6 +24,9 @@ _LONGEST_HEAD = 32 * KIB
 _HELD_BACK = 256 * KIB
 _LONGEST_REST = 256 * KIB
 """Parts of a chunk that is longer are passed on as they come."""
+
+_COMPLETE = Counted(0)
+"""The framing of a body that came as a whole with its head, as most answers that are not streams do."""
 
 _LARGE = 16 * KIB
 """A body that is not copied behind its head."""
@@ -190,6 +193,15 @@ class Upstream(asyncio.Protocol):
         if self.error is not None:
             raise self.error
 
+    def take_whole(self) -> bytes | None:
+        """Return the body, framing included, if all of it is here and none of it was passed on."""
+        held, framing = self._held, self._framing
+        if framing is None or not framing.over or self.error is not None or self._sink is not None:
+            return None
+        whole = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        return whole
+
     @property
     def first_bytes(self) -> bytes:
         """What came first of a body that `ask` held back, framing included."""
@@ -267,7 +279,7 @@ class Upstream(asyncio.Protocol):
                 data = self._read_head(data)
                 if (framing := self._framing) is None:
                     return
-            taken = framing.feed(data)
+            taken = len(data) if framing is _COMPLETE else framing.feed(data)
             if framing.over:
                 self._end(data, taken)
             elif (sink := self._sink) is None:
@@ -315,16 +327,17 @@ class Upstream(asyncio.Protocol):
             if not found:
                 self._begun = raw
                 return b""
-            self._accept(parse_head(raw))
+            self._accept(parse_head(raw), len(rest))
         self._begun = b""
         return rest
 
-    def _accept(self, head: Head) -> None:
+    def _accept(self, head: Head, come: int) -> None:
+        """Take a head, behind which so many bytes have come already."""
         if head.status == 101:
             raise UpstreamError("The replica switches protocols, which relayd never asks for.")
         if head.status >= 200:
             self.head = head
-            self._framing = head.framing()
+            self._framing = _COMPLETE if head.length == come else head.framing()
             if not head.is_success:
                 self._enough = _HELD_BACK
             if not head.chunked:

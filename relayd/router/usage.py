@@ -8,7 +8,7 @@ nothing is parsed before its end.
 import re
 from collections import deque
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -34,9 +34,15 @@ _USAGE, _TIMINGS = b'"usage"', b'"timings"'
 
 
 class Tap:
-    """Keeps the first and the last bytes of an answer: about 32 KiB at most, most often references."""
+    """Keeps the first and the last bytes of an answer: about 32 KiB at most, most often references.
+
+    Attributes:
+        kept: Where pieces may be put instead of calling `add`; `fold` is called once there are many.
+    """
 
     __slots__ = ("_first", "_last")
+
+    kept: ClassVar[list[bytes] | None] = None
 
     def __init__(self) -> None:
         self._first = b""
@@ -48,6 +54,9 @@ class Tap:
         if not last:
             self._first = raw[:_FIRST_BYTES]
         last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
+
+    def fold(self) -> None:
+        """Read what was put into `kept`."""
 
     def ends_with(self, ending: bytes) -> bool:
         """Return whether these are the last bytes so far."""

@@ -53,7 +53,6 @@ from relayd.scheduler.events import (
     Ticket,
     Unloaded,
 )
-from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.floor import Floor
 from relayd.scheduler.keeper import MemoryKeeper
 from relayd.scheduler.memory import MemoryPolicy
@@ -117,6 +116,10 @@ class Scheduler:
         self._keeper = MemoryKeeper(floor)
         limits = TicketLimits(depth, attempts, avoid_seconds)
         self._tickets = Tickets(limits, self._running, self._queues, self._keeper)
+        self.place_now = self._tickets.place_now
+        """Lets a request run at once: what `Arrived` does where a slot is free, without an event."""
+        self.finish = self._tickets.finish
+        """Does what `Finished` does."""
         self.memory = MemoryView(self._keeper)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -151,17 +154,6 @@ class Scheduler:
         if isinstance(event, ReplicaEvent):
             return self._tickets.settle(self._change(event, now), now)
         return self._tickets.settle([*self._keeper.handle(event, now)], now)
-
-    def place_now(self, ticket: Ticket, now: float) -> Endpoint | None:
-        """Let a request run at once, and return where: what `Arrived` does where a slot is free.
-
-        None changes nothing; `Arrived` then lets the request wait, or refuses it.
-        """
-        return self._tickets.place_now(ticket, now)
-
-    def finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> list[Effect]:
-        """Do what `Finished` does."""
-        return self._tickets.finish(ticket_id, exchange, now)
 
     def _change(self, event: ReplicaEvent, now: float) -> list[Effect]:
         """Follow what became of a replica, and decide anew for what waits for its model."""

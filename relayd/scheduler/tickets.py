@@ -70,7 +70,10 @@ class Tickets:
     # Every handler below leaves the capacities exact before it returns effects.
 
     def place_now(self, ticket: Ticket, now: float) -> Endpoint | None:
-        """Let a ticket run at once and return where; None, which changes nothing, where it cannot."""
+        """Let a ticket run at once and return where.
+
+        None changes nothing; `arrive` then lets the ticket wait, or refuses it.
+        """
         model = ticket.ask.model
         queue = self._queues.get(model)
         if queue is not None and queue.entries:
@@ -146,7 +149,8 @@ class Tickets:
         whole = exchange if exchange is not None and exchange.is_complete else None
         queue, capacity = self._queues.get(model), running.capacity
         self._running.settle(running, whole, queue, now)
-        if queue is not None and queue.entries:
+        is_awaited = queue is not None and bool(queue.entries)
+        if is_awaited:
             self._service.departed(model, now)
         if whole is not None:
             began = running.started
@@ -155,7 +159,7 @@ class Tickets:
             self._service.learn(model, now - began)
         freed = self._running.free(running)
         capacity.used_at = now
-        effects = [*freed, *self.place(model, now)] if queue is not None and queue.entries else freed
+        effects = [*freed, *self.place(model, now)] if is_awaited else freed
         return self.settle(effects, now) if capacity.is_watched and not capacity.running else effects
 
     def clear(self, ticket_id: int, now: float) -> list[Effect]:

@@ -86,6 +86,10 @@ class Stage:
         self._stack.callback(asked.cancel)
         return asked
 
+    async def queued(self, count: int) -> None:
+        while self._scheduler.load("m").waiting < count:
+            await asyncio.sleep(0)
+
     async def _ask(self, call: Call) -> bytes:
         sink = Collected()
         with (
@@ -153,11 +157,12 @@ async def test_a_stream_stays_while_no_other_replica_has_a_free_slot() -> None:
             await stage.listen(HANG),
             await stage.listen(act(SSE_HEAD + chunk(event(1)), go_on, DATA)),
         )
-        stage.ready("m#0", stuck)
+        stage.ready("m#0", stuck, slots=2)
         waiting = [stage.ask(), stage.ask()]
         await asked(stuck, 2)
-        stage.ready("m#1", full, slots=1)
         taken = stage.ask()
+        await stage.queued(1)
+        stage.ready("m#1", full, slots=1)  # whose slot is taken at once
         await asked(full, 1)
         swept = asyncio.Event()
         asyncio.get_running_loop().call_later(4 * SUSPECT_SECONDS, swept.set)
