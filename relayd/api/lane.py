@@ -203,9 +203,8 @@ class Lane(asyncio.Protocol):
     @property
     def may_continue(self) -> bool:
         """Whether another request may follow the one that is answered."""
-        if self._half_closed is not None and not self._buffer:
-            return False
-        return self._phase is _BUSY and not (self._lanes.closing or self._for_health)
+        is_last = self._half_closed is not None and not self._buffer
+        return self._phase is _BUSY and not (self._lanes.closing or self._for_health or is_last)
 
     def lasts(self, *, lasting: bool) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
@@ -298,8 +297,7 @@ class Lane(asyncio.Protocol):
             return
         self._phase, lanes = _IDLE, self._lanes
         lanes.deadlines.give(self, lanes.limits.idle_seconds)
-        if self._paused:
-            self.resume()
+        self.resume()
         if self._buffer:
             asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -339,16 +337,13 @@ class Lane(asyncio.Protocol):
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Send a request its way."""
-        get_door, bare = self._lanes.door, None
+        get_door = self._lanes.door
         door = None if get_door is None or self._for_health else get_door()
-        if door is not None and (bare := without_length(raw)) is not None:
-            known = door.recall(self.arrived_at, bare[0])
-            if known is not None:
-                head = known.head
-                current = Direct(self, head, bare[1], head.is_newest, head.keep_alive)
-                self._take(current, rest)
-                current.serve(known.admitted, known.again())
-                return
+        bare = None if door is None else without_length(raw)
+        if door and bare and (known := door.recall(self.arrived_at, bare[0])):
+            current = self._take(known.head, bare[1], rest)
+            current.serve(known.admitted, known.again())
+            return
         try:
             head = parse_request(raw)
         except RequestError:
@@ -363,8 +358,7 @@ class Lane(asyncio.Protocol):
 
     def _judge(self, door: Door, head: RequestHead, bare: tuple[bytes, int] | None, rest: bytes) -> None:
         """Answer a request here, if the door lets it in."""
-        current = Direct(self, head, head.length, head.is_newest, head.keep_alive)
-        self._take(current, rest)
+        current = self._take(head, head.length, rest)
         asked = head.presented(self.arrived_at, self._peer or "", secure=self._lanes.is_secure)
         found = door.admit(asked, request_id(head.headers))
         if not isinstance(found, Admitted):
@@ -374,12 +368,13 @@ class Lane(asyncio.Protocol):
             door.remember(self.arrived_at, bare[0], head, found)
         current.serve(found, found.context)
 
-    def _take(self, current: Direct, rest: bytes) -> None:
+    def _take(self, head: RequestHead, length: int | None, rest: bytes) -> Direct:
         """Begin a request that the lane answers, of whose body there may be a part."""
         self._phase = _BUSY
         self._lanes.deadlines.drop(self)
-        self._current = current
+        self._current = current = Direct(self, head, length, head.is_newest, head.keep_alive)
         self._buffer = current.feed(rest)
+        return current
 
     def _pass_on(self, raw: bytes, head: RequestHead, rest: bytes) -> None:
         """Have aiohttp answer a request."""
