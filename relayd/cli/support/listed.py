@@ -1,5 +1,6 @@
 """A command that is listed by its name and summary, and imported when it runs; the list needs no typer."""
 
+import gc
 import importlib
 from typing import Any, NamedTuple
 
@@ -18,11 +19,18 @@ class LazyCommand(NamedTuple):
     summary: str
 
     def load(self, name: str) -> Any:
-        """Import the module and return the command under a name."""
-        import typer
-        import typer.main
+        """Import the module and return the command under a name.
 
-        found = getattr(importlib.import_module(self.module), self.attribute)
+        Nothing that an import makes is garbage: looks for it take 13 % of what `serve` takes to import [M].
+        """
+        gc.disable()
+        try:
+            import typer
+            import typer.main
+
+            found = getattr(importlib.import_module(self.module), self.attribute)
+        finally:
+            gc.enable()
         carrier = typer.Typer(rich_markup_mode=None)
         if isinstance(found, typer.Typer):
             carrier.add_typer(found, name=name)
