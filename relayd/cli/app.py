@@ -3,12 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from relayd.cli.main import COMMANDS, EPILOG, SUMMARY
 from relayd.cli.support.lazy import LazyGroup
 from relayd.cli.support.output import print_event, print_json
+from relayd.cli.support.words import prepared
 from relayd.errors import OutputError, RelaydError
 from relayd.files import text_path
 
@@ -27,14 +29,33 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help loads no rich: `--help` stays fast
     pretty_exceptions_enable=False,
-    context_settings={"max_content_width": 100} | ({"color": False} if os.environ.get("NO_COLOR") else {}),
+    context_settings={"max_content_width": 100, "help_option_names": ["--help", "-h"]}
+    | ({"color": False} if os.environ.get("NO_COLOR") else {}),
     epilog=EPILOG,
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from relayd.cli.version import version
+
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def _relayd() -> None:
-    """Make the application a group although no command is registered yet."""
+def _relayd(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The relay.toml to use, of any command.")
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Have options that any command may be given."""
 
 
 def call() -> int:
@@ -42,7 +63,7 @@ def call() -> int:
     try:
         for word in sys.argv[1:]:
             text_path(Path(word))
-        app(standalone_mode=True)
+        app(prepared(sys.argv[1:], os.environ), standalone_mode=True)
     except OutputError:
         raise
     except RelaydError as error:

@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from relayd.cli.act import show_states
+from relayd.cli.act import show_states, why_failed
 from relayd.cli.support import completion
-from relayd.cli.support.control import carried_on, daemon_client
+from relayd.cli.support.control import carried_on, daemon_for
 from relayd.cli.support.output import AsJson, print_json
 
 OneModel = Annotated[
@@ -22,9 +22,9 @@ def load(model: OneModel, as_json: AsJson = False) -> None:
     busy or pinned. The daemon carries on with it when this command is interrupted; `relayd unload` takes it
     back.
     """
-    with carried_on() as daemon:
+    with carried_on(model) as daemon:
         report = daemon.load(model)
-    show_states(report, as_json=as_json)
+    show_states(report, as_json=as_json, failures=lambda: why_failed(daemon.status()))
     if "ready" not in report.replicas.values():
         raise typer.Exit(1)
 
@@ -43,7 +43,7 @@ def unload(
 
     Its running requests are finished first. What shall stay away is stopped with `relayd stop`.
     """
-    with carried_on() as daemon:
+    with carried_on(target) as daemon:
         report = daemon.unload(target, force=force)
     show_states(report, as_json=as_json)
 
@@ -62,7 +62,7 @@ def unpin(model: OneModel, as_json: AsJson = False) -> None:
 
 
 def _set_pin(model: str, *, pinned: bool, as_json: bool) -> None:
-    report = daemon_client().pin(model, pinned=pinned)
+    report = daemon_for(model).pin(model, pinned=pinned)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

@@ -100,6 +100,11 @@ class Operations(KeyOperations):
             cwd=str(site.cwd),
             home=str(site.home),
             environ=dict(desired.environ),
+            context=typed.overrides.context,
+            slots=typed.overrides.slots,
+            gpu_layers=typed.overrides.gpu_layers,
+            flags=typed.overrides.flags,
+            on_demand=typed.on_demand,
         )
         certificate = desired.config.server.tls_cert
         return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given, certificate)

@@ -263,6 +263,11 @@ class GivenArguments(Struct, frozen=True):
         cwd: The folder it was typed in.
         home: What `~` stands for there.
         environ: The environment, with whatever secrets it holds.
+        context: `--context`; None where it was not typed.
+        slots: `--slots`, likewise.
+        gpu_layers: `--gpu-layers`, likewise.
+        flags: What followed `--`.
+        on_demand: Whether models found on the disk wait until a client asks for them.
     """
 
     targets: tuple[str, ...] = ()
@@ -272,6 +277,11 @@ class GivenArguments(Struct, frozen=True):
     cwd: str = ""
     home: str = ""
     environ: dict[str, str] = {}
+    context: int | None = None
+    slots: int | None = None
+    gpu_layers: int | None = None
+    flags: tuple[str, ...] = ()
+    on_demand: bool = False
 
     def __repr__(self) -> str:
         return f"GivenArguments(targets={self.targets!r}, config={self.config!r}, cwd={self.cwd!r})"

@@ -5,6 +5,30 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class Overrides:
+    """What was typed for the models that the command line names; None is not typed.
+
+    Attributes:
+        context: Tokens a slot holds; 0 is what the model was trained on.
+        slots: Requests at once.
+        gpu_layers: Layers on the devices.
+        flags: Further flags for llama-server, one string each.
+    """
+
+    context: int | None = None
+    slots: int | None = None
+    gpu_layers: int | None = None
+    flags: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Return whether anything was typed."""
+        return self != NO_OVERRIDES
+
+
+NO_OVERRIDES = Overrides()
+
+
+@dataclass(frozen=True, slots=True)
 class ServeArguments:
     """What was typed after `relayd serve`; it holds over every reload.
 
@@ -15,6 +39,8 @@ class ServeArguments:
         config: The relay.toml to use; None looks for one.
         llama_server: The engine instead of the configured one.
         insecure_bind: Whether other machines may come in without a key.
+        overrides: Settings of the models that are named.
+        on_demand: Whether models that relayd finds on the disk wait until a client asks for them.
     """
 
     targets: tuple[str, ...] = ()
@@ -23,6 +49,8 @@ class ServeArguments:
     config: Path | None = None
     llama_server: str | None = None
     insecure_bind: bool = False
+    overrides: Overrides = NO_OVERRIDES
+    on_demand: bool = False
 
     @property
     def demo_alone(self) -> bool:

@@ -58,7 +58,8 @@ def test_logs_show_the_replica_and_the_daemon(demo: Daemon) -> None:
 def test_stop_ends_the_daemon_and_leaves_nothing(demo: Daemon) -> None:
     stopped = demo.run("stop", "--json")
 
-    assert {"stopped": "daemon", "pid": demo.process.pid} == json.loads(stopped.stdout)
+    expected = {"stopped": "daemon", "pid": demo.process.pid, "models": ["demo"]}
+    assert expected == json.loads(stopped.stdout)
     assert 0 == demo.process.wait()
     assert [] == demo.leftovers()
 

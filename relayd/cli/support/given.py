@@ -3,16 +3,19 @@
 `relayd serve --config X` is known to no file: the daemon reports on its control socket what it was given.
 """
 
+import os
 import tomllib
 from pathlib import Path
 
 import typer
 
 from relayd.cli.support.control import daemon_client
+from relayd.cli.support.words import CONFIG_VARIABLE
 from relayd.client.control import UPGRADE
 from relayd.config import Loaded
 from relayd.config.written import FILE_NAME
-from relayd.desired.arguments import ServeArguments
+from relayd.daemon.report import GivenArguments
+from relayd.desired.arguments import Overrides, ServeArguments
 from relayd.desired.site import Site
 from relayd.errors import DaemonError, OtherBuildError
 
@@ -21,7 +24,8 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
     """Return what the running daemon was given after `relayd serve`, and where; else nothing, and here.
 
     Args:
-        config: A relay.toml that was named for this command, which then goes by that and by nothing else.
+        config: A relay.toml that was named for this command, which then goes by that and by nothing else;
+            one that `--config` or RELAYD_CONFIG names otherwise goes before the daemon's as well.
 
     Raises:
         OtherBuildError: The running daemon cannot report it.
@@ -34,6 +38,8 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
         raise
     except DaemonError:
         return ServeArguments(), Site()
+    if (named := os.environ.get(CONFIG_VARIABLE)) and not _is_same(named, given):
+        return ServeArguments(config=Path(named)), Site()
     if not given.cwd:
         raise OtherBuildError(
             "the running daemon is of another build: it does not report what it was given", remedy=UPGRADE
@@ -43,8 +49,16 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
         demo=given.demo,
         config=Path(given.config) if given.config else None,
         llama_server=given.llama_server or None,
+        overrides=Overrides(given.context, given.slots, given.gpu_layers, given.flags),
+        on_demand=given.on_demand,
     )
     return arguments, Site(given.environ, Path(given.home), Path(given.cwd))
+
+
+def _is_same(named: str, given: GivenArguments) -> bool:
+    """Return whether a relay.toml that was named for this command is the daemon's."""
+    theirs = given.config or given.environ.get(CONFIG_VARIABLE, "")
+    return bool(theirs) and Path(named).resolve() == Path(given.cwd, theirs).resolve()
 
 
 def given_or_here() -> tuple[ServeArguments, Site, str]:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from relayd.cli.support.listed import LazyCommand
 
 _OPTIONS = {
+    "--config FILE": "The relay.toml to use, of any command.",
+    "-V, --version": "Show the version and exit.",
     "--install-completion": "Install completion for the current shell.",
     "--show-completion": "Show completion for the current shell, to copy it or customize the installation.",
-    "--help": "Show this message and exit.",
+    "-h, --help": "Show this message and exit.",
 }
 
 _MOST_COLUMNS = 100
