@@ -74,7 +74,7 @@ def bench(
 def _measure(
     model: str | None, prompt_words: int, tokens: int, rounds: int, *, quiet: bool, as_json: bool
 ) -> None:
-    conversation, report = open_conversation()
+    conversation, report = open_conversation(model)
     name = choose_model(model, report)
     try:
         found = _ready(name, conversation, report, quiet=quiet)
@@ -109,7 +109,7 @@ def _ready(name: str, conversation: Conversation, report: StatusReport, *, quiet
         if not quiet:
             typer.echo(f"{name}: waiting until it is loaded …", err=True)
         conversation.ask(name, [{"role": "user", "content": "Hello"}], max_tokens=1)
-        found = _of(open_conversation()[1], name)
+        found = _of(open_conversation(name)[1], name)
     if found.slots:
         return found
     reasons = {

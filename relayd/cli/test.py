@@ -24,7 +24,7 @@ def try_models(
     as_json: AsJson = False,
 ) -> None:
     """Ask models for a few words, and check what comes back."""
-    conversation, report = open_conversation()
+    conversation, report = open_conversation(model)
     name = None if model is None else choose_model(model, report)
     models = [one for one in report.models if name in (None, one.name)]
     if not models:

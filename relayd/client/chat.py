@@ -5,16 +5,20 @@ It is an ordinary client of the chat API, with the standard library only.
 
 import http.client
 import json
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from relayd.errors import NoDaemonError, RequestError, UpstreamError
 from relayd.secret import Secret
 
-Message = dict[str, str]
+Message = dict[str, Any]
 """`role` and `content`, as in OpenAI's chat API."""
+
+_WAITS = re.compile(rb": relayd position=(\d+) state=([a-z-]+)(?: seconds=([0-9.]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Turn:
         prompt_per_second: How fast the prompt was read, in tokens a second; 0 if not reported.
         tokens: Tokens of the answer.
         per_second: How fast the answer was written, in tokens a second; 0 if not reported.
+        reasoning: What the model thought before the answer; "" for nothing.
     """
 
     text: str
@@ -44,6 +49,7 @@ class Turn:
     prompt_per_second: float
     tokens: int
     per_second: float
+    reasoning: str = ""
 
 
 class Conversation:
@@ -68,6 +74,8 @@ class Conversation:
         *,
         max_tokens: int | None = None,
         on_text: Callable[[str], None] = lambda _: None,
+        on_thought: Callable[[str], None] = lambda _: None,
+        on_wait: Callable[[str], None] | None = None,
         **options: object,
     ) -> Turn:
         """Have a model answer, and return the answer once it is complete.
@@ -77,6 +85,8 @@ class Conversation:
             messages: The conversation so far.
             max_tokens: The longest answer; None for the model's own end.
             on_text: Called with every piece of the answer as it comes.
+            on_thought: Called with every piece of what the model thinks before.
+            on_wait: Called with what the request waits for, while it does: `loading, about 4 s`.
             options: Further members of the request.
 
         Raises:
@@ -90,8 +100,8 @@ class Conversation:
         started = time.monotonic()
         connection = self._connect()
         try:
-            response = self._post(connection, body)
-            return _read(response, started, on_text)
+            response = self._post(connection, body, {"X-Relayd-Progress": "1"} if on_wait else {})
+            return _read(response, started, on_text, on_thought, on_wait or _ignore)
         except (ConnectionRefusedError, FileNotFoundError) as error:
             raise NoDaemonError("the connection was refused: no server listens there") from error
         except (OSError, http.client.HTTPException) as error:
@@ -99,10 +109,25 @@ class Conversation:
         finally:
             connection.close()
 
-    def _post(self, connection: http.client.HTTPConnection, body: dict[str, Any]) -> http.client.HTTPResponse:
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key.reveal()}"
+    def capabilities(self, model: str) -> frozenset[str]:
+        """Return what a model can do, as `/v1/models` lists it; nothing where that cannot be read."""
+        connection = self._connect()
+        try:
+            connection.request("GET", f"/v1/models/{quote(model)}", headers=self._headers())
+            listed = json.loads(connection.getresponse().read())
+            return frozenset(map(str, listed.get("capabilities") or ()))
+        except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError):
+            return frozenset()
+        finally:
+            connection.close()
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._key.reveal()}"} if self._key else {}
+
+    def _post(
+        self, connection: http.client.HTTPConnection, body: dict[str, Any], further: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        headers = {"Content-Type": "application/json", **self._headers(), **further}
         connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         response = connection.getresponse()
         if response.status != 200:
@@ -110,19 +135,28 @@ class Conversation:
         return response
 
 
-def _read(response: http.client.HTTPResponse, started: float, on_text: Callable[[str], None]) -> Turn:
-    pieces: list[str] = []
+def _read(
+    response: http.client.HTTPResponse,
+    started: float,
+    on_text: Callable[[str], None],
+    on_thought: Callable[[str], None],
+    on_wait: Callable[[str], None],
+) -> Turn:
+    pieces, thoughts = list[str](), list[str]()
     first: float | None = None
     timings: dict[str, float] = {}
-    for event in _events(response):
+    for event in _events(response, on_wait):
         timings = event.get("timings") or timings
         for choice in event.get("choices", []):
             delta = choice.get("delta", {})
-            piece = delta.get("reasoning_content") or delta.get("content") or ""
-            if piece:
-                first = first or time.monotonic()
-                pieces.append(piece)
-                on_text(piece)
+            for member, kept, show in (
+                ("reasoning_content", thoughts, on_thought),
+                ("content", pieces, on_text),
+            ):
+                if piece := delta.get(member):
+                    first = first or time.monotonic()
+                    kept.append(piece)
+                    show(piece)
     ended = time.monotonic()
     return Turn(
         text="".join(pieces),
@@ -133,18 +167,21 @@ def _read(response: http.client.HTTPResponse, started: float, on_text: Callable[
         prompt_tokens=int(timings.get("prompt_n", 0)),
         cached_tokens=int(timings.get("cache_n", 0)),
         prompt_per_second=timings.get("prompt_per_second", 0.0),
-        tokens=int(timings.get("predicted_n", len(pieces))),
+        tokens=int(timings.get("predicted_n", len(pieces) + len(thoughts))),
         per_second=timings.get("predicted_per_second", 0.0),
+        reasoning="".join(thoughts),
     )
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+def _events(response: http.client.HTTPResponse, on_wait: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Yield every event of a stream up to its `[DONE]`.
 
     Raises:
         UpstreamError: The stream ends with an error, or without an end.
     """
     for line in response:
+        if found := _WAITS.match(line):
+            on_wait(_waits_for(found))
         if not line.startswith(b"data: "):
             continue
         data = line.removeprefix(b"data: ").strip()
@@ -155,6 +192,17 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             raise UpstreamError(str(event["error"].get("message", event["error"])))
         yield event
     raise UpstreamError("the answer ended before its last event")
+
+
+def _waits_for(comment: re.Match[bytes]) -> str:
+    """Return a comment of the stream on a request that waits as people read it: `loading, about 4 s`."""
+    position, state, seconds = (part.decode() for part in comment.groups(b""))
+    words = {"queued": f"{position} in the queue"}.get(state, state.replace("-", " "))
+    return f"{words}, about {float(seconds):.0f} s" if seconds and float(seconds) >= 1 else words
+
+
+def _ignore(_: str) -> None:
+    """Show nothing."""
 
 
 def _refusal(response: http.client.HTTPResponse) -> RequestError:

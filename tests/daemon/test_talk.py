@@ -14,9 +14,9 @@ from tests.daemons import DEADLINE_SECONDS, Daemon, home_environ, run_relayd
 pytestmark = pytest.mark.real
 
 
-def test_chat_keeps_the_conversation_and_shows_what_an_answer_took(demo: Daemon) -> None:
+def test_what_is_piped_in_is_one_question(demo: Daemon) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "relayd", "chat"],
+        [sys.executable, "-m", "relayd", "chat", "demo", "sum", "up"],
         input="first\nsecond\n",
         capture_output=True,
         cwd=demo.home,
@@ -26,10 +26,15 @@ def test_chat_keeps_the_conversation_and_shows_what_an_answer_took(demo: Daemon)
         check=True,
     )
 
-    assert 2 == done.stdout.count("Hello from relayd!")
-    shown = r"\[demo#0 on [\w, ]+: queued \d+ ms, first word after \d+ ms, .* tokens/s\]"
-    assert 2 == len(re.findall(shown, done.stdout))
-    assert ">" not in done.stdout
+    assert 1 == done.stdout.count("Hello from relayd!")
+    assert re.fullmatch(r"\d+ tokens(, \d+(\.\d)?/s)?, first word \d+(\.\d)? m?s\n", done.stderr)
+
+
+def test_the_rest_of_the_figures_is_shown_to_who_asks(demo: Daemon) -> None:
+    done = demo.run("chat", "--verbose", "-m", "hi")
+
+    shown = r"\[demo#0 on [\w, ]+: queued \d+ ms, first word after \d+ ms, .* tokens/s\]\n"
+    assert re.fullmatch(shown, done.stderr)
 
 
 def test_one_message_can_be_asked_for_programs(demo: Daemon) -> None:

@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from relayd.cli.support.control import daemon_client
+from relayd.cli.support.control import daemon_for
 from relayd.client.chat import Conversation
 from relayd.client.unix import UnixConnection
 from relayd.daemon.report import ReplicaReport, StatusReport
@@ -22,13 +22,16 @@ _PATIENCE_SECONDS = 600.0
 """How long a model may be silent: it reads a long prompt first."""
 
 
-def open_conversation() -> tuple[Conversation, StatusReport]:
-    """Return a client of the running daemon's API, with the daemon's own key, and its status report.
+def open_conversation(model: str | None = None) -> tuple[Conversation, StatusReport]:
+    """Return a client of the running daemon's API, with a key that the daemon lends, and its status report.
+
+    Args:
+        model: The model that is meant, where two daemons run; None is the first one's.
 
     Raises:
         NoDaemonError: No daemon runs.
     """
-    client = daemon_client()
+    client = daemon_for(model)
     report, given = client.status(), client.configuration()
     return Conversation(partial(connection_to, report.url, given.certificate), Secret(given.key)), report
 
