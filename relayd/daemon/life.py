@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from relayd.api.control import open_control
 from relayd.daemon.administration import Administration, offered
-from relayd.daemon.announce import Announcer, OnSettled
+from relayd.daemon.announce import NO_OUTPUT, Announcer, DaemonOutput
 from relayd.daemon.arguments import TargetArguments
 from relayd.daemon.certwatch import CertificateWatch
 from relayd.daemon.filewatch import FileWatch
@@ -40,28 +40,17 @@ class Daemon:
     Args:
         desired: What it is given.
         refresh: Makes that again, for a reload.
-        on_listening: Called with the base URL once clients can connect.
-        on_settled: Called with every replica's status once none is coming up any more.
-        on_closed: Called when requests for models need a key from now on, and did not before.
+        output: What shows what the daemon does.
     """
 
-    def __init__(
-        self,
-        desired: DesiredState,
-        refresh: Refresh,
-        *,
-        on_listening: Callable[[str], None] = lambda _: None,
-        on_settled: OnSettled = lambda _: None,
-        on_closed: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, desired: DesiredState, refresh: Refresh, output: DaemonOutput = NO_OUTPUT) -> None:
         self._parts = assemble(desired)
-        self._parts.keys.on_closed = on_closed
+        self._parts.keys.on_closed = output.closed
         self._shutdown = Shutdown()
-        self._reload = Reload(self._parts, refresh, self._shutdown)
-        self._announcer = Announcer(self._parts, self._shutdown)
+        self._reload = Reload(self._parts, refresh, self._shutdown, output.reloaded)
+        self._announcer = Announcer(self._parts, self._shutdown, output)
         self._upgrade: Upgrade | None = None
-        self._on_listening = on_listening
-        self._on_settled = on_settled
+        self._output = output
         self._journal = Journal("daemon")
 
     def __repr__(self) -> str:
@@ -107,11 +96,11 @@ class Daemon:
         takeover.expect()
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
-        self._on_listening(url)
+        self._output.listening(url, keyed=not parts.keys.is_open)
         await takeover.run()
         _run_aside(stack, takeover.finish())
         if not place.predecessor:  # the first daemon has reported it already
-            self._announcer.await_settled(self._on_settled)
+            self._announcer.await_settled()
         _run_aside(stack, self._file_watch(operations).run())
         _run_aside(stack, parts.keys.usage.run())
         if certificate := parts.doors.certificate:
@@ -138,6 +127,7 @@ class Daemon:
         replicas = parts.desired.config.replicas
         budget = stop_budget_seconds(replicas.drain_seconds, replicas.stop_seconds, replicas.kill_seconds)
         parts.notifier.stopping(budget, open_requests=open_requests)
+        self._output.stopping(open_requests, replicas.drain_seconds)
         if not keep:
             parts.stop_unused()
         await parts.doors.listener.close(replicas.drain_seconds, parts.interrupt)
@@ -158,6 +148,7 @@ class Daemon:
             self._reload.request()
         elif not shutdown.handed_over:  # after that nothing is left to end but streams, which have their time
             if shutdown.requested and not shutdown.keep_replicas:
+                self._output.cut(self._parts.open_requests)
                 self._parts.fleet.kill()
             shutdown.request(keep_replicas=desired.config.replicas.on_daemon_exit == "keep")
 

@@ -35,12 +35,20 @@ class Reload:
         parts: What follows.
         refresh: Makes the desired state from files and environment.
         shutdown: A daemon that is about to end follows nothing.
+        on_done: Called with what a reload has changed, or with None and why it was refused.
     """
 
-    def __init__(self, parts: DaemonParts, refresh: Refresh, shutdown: Shutdown) -> None:
+    def __init__(
+        self,
+        parts: DaemonParts,
+        refresh: Refresh,
+        shutdown: Shutdown,
+        on_done: Callable[[ReloadReport | None, str], None] = lambda _report, _refusal: None,
+    ) -> None:
         self._parts = parts
         self._refresh = refresh
         self._shutdown = shutdown
+        self._on_done = on_done
         self._coalesced = Coalesced(self._run)
         self._journal = Journal("daemon")
         self._in_background: set[asyncio.Task[None]] = set()
@@ -75,10 +83,13 @@ class Reload:
         try:
             async with self._parts.changing:
                 desired = await self._read()
-                return await self._follow(await asyncio.to_thread(remember_plan, desired))
+                report = await self._follow(await asyncio.to_thread(remember_plan, desired))
         except RelaydError as error:
             self._journal.error("reload.refused", message=str(error))
+            self._on_done(None, str(error))
             raise
+        self._on_done(report, "")
+        return report
 
     async def _read(self) -> DesiredState:
         desired = await asyncio.to_thread(self._refresh, self._parts.fleet.given_up)

@@ -17,7 +17,8 @@ from relayd.desired.display import Display
 from relayd.desired.judged import judge
 from relayd.desired.lines import NEEDED_FLAGS
 from relayd.desired.machine import machine_at
-from relayd.desired.picked import models_to_serve, offered, still_running
+from relayd.desired.overrides import with_overrides
+from relayd.desired.picked import models_to_serve, offered, on_demand, still_running
 from relayd.desired.plans import ModelPlanner, ModelPlans
 from relayd.desired.remembered import read_plans
 from relayd.desired.running import running_replicas
@@ -51,6 +52,7 @@ class Selection:
         chooses: Whether none is meant, so that relayd chooses among those on disk.
         named: Models that only the command line names.
         typed: Models that the command line names, whether they are configured or not.
+        on_demand: Whether those that relayd chooses wait until a client asks for them.
     """
 
     loaded: Loaded
@@ -58,6 +60,7 @@ class Selection:
     chooses: bool
     named: frozenset[str] = frozenset()
     typed: frozenset[str] = frozenset()
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)
     typed = frozenset(one.name for one in wanted.model if arguments.targets or arguments.demo)
-    return Selection(loaded, wanted, chooses=not wanted.model, named=named, typed=typed)
+    wanted = with_overrides(wanted, arguments.overrides, typed)
+    return Selection(loaded, wanted, not wanted.model, named, typed, arguments.on_demand)
 
 
 def plan_at(
@@ -154,7 +158,8 @@ def plan_at(
         found = models_on_disk(site, config.models.folders, skipped.append)
         running = still_running(paths.runtime)
         picked = models_to_serve(found, room, plans_for.features, running, remembered)
-        config = msgspec.structs.replace(config, model=picked.models)
+        models = on_demand(picked.models) if selected.on_demand else picked.models
+        config = msgspec.structs.replace(config, model=models)
         skipped += picked.skipped
     check_models(config, selected.typed)
     for one in config.model:

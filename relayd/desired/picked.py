@@ -59,6 +59,22 @@ def models_to_serve(
     return Pick(_named_apart([*running, *picked.models]), picked.skipped)
 
 
+def on_demand(models: Iterable[Model]) -> tuple[Model, ...]:
+    """Return models that are loaded when a client asks for them, and planned alone."""
+    standard = Model(name="", file="")
+    return tuple(
+        msgspec.structs.replace(
+            model,
+            load="demand",
+            context=standard.context,
+            slots=standard.slots,
+            cache_ram_mib=standard.cache_ram_mib,
+            placement=standard.placement,
+        )
+        for model in models
+    )
+
+
 def offered(config: Config, plans: ModelPlans, skipped: list[Skipped]) -> tuple[Config, ModelPlans, str]:
     """Return configuration and plan of what can be served of what is on disk, and a note on the rest.
 

@@ -1,6 +1,5 @@
 """Everything that a daemon is given (desired state), and how it is made from a command line."""
 
-import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import nullcontext
@@ -175,8 +174,6 @@ def _warnings(*, insecure: bool) -> list[str]:
     found = []
     if insecure:
         found.append("other machines may use this relayd without a key (--insecure-bind)")
-    if os.geteuid() == 0:
-        found.append("relayd runs as root; a user of its own is safer")
     if SYSTEM_ENGINE_FILE.exists():
         found.append(f"llama-server also reads {SYSTEM_ENGINE_FILE}, which relayd cannot switch off")
     return found

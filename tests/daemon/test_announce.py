@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from relayd.daemon.announce import Announcer
+from relayd.daemon.announce import Announcer, NoOutput
 from relayd.daemon.arguments import TargetArguments
 from relayd.supervisor import Status
 from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
@@ -19,13 +20,14 @@ def test_the_settled_fleet_is_reported_once(tmp_path: Path) -> None:
         reports: list[list[str]] = []
         settled = asyncio.Event()
 
-        def on_settled(statuses: list[Status]) -> None:
-            reports.append([f"{status.spec.name} {status.state.value}" for status in statuses])
-            settled.set()
+        class Settled(NoOutput):
+            def settled(self, statuses: Sequence[Status]) -> None:
+                reports.append([f"{status.spec.name} {status.state.value}" for status in statuses])
+                settled.set()
 
-        announcer = Announcer(daemon.parts, daemon.shutdown)
+        announcer = Announcer(daemon.parts, daemon.shutdown, Settled())
         await daemon.operations.start(TargetArguments())
-        announcer.await_settled(on_settled)
+        announcer.await_settled()
         await settled.wait()
         await daemon.operations.start(TargetArguments())
         await asyncio.sleep(0)
