@@ -15,6 +15,7 @@ from relayd.errors import OutputError
 
 SUMMARY = "Run llama.cpp on your own machines: plan, supervise, route."
 EPILOG = (
+    "Also understood: ps = status, list = models, rm = models rm, show = catalog show, help = --help. "
     "Exit status: 0 done, 1 failed, 2 usage or configuration, 3 no daemon, 4 daemon silent, "
     "5 another daemon runs, 130 interrupted."
 )
@@ -26,6 +27,7 @@ def _command(place: str, summary: str) -> LazyCommand:
 
 
 COMMANDS = {
+    "run": _command("run.run", "Run a model by its name: fetch, start, load it, and talk."),
     "serve": _command("serve.serve", "Serve models in the foreground until Ctrl-C or `relayd stop`."),
     "init": _command("init.init", "Set relayd up: find a model for this machine, and serve it."),
     "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
@@ -52,7 +54,7 @@ COMMANDS = {
     "hardware": _command("hardware.hardware", "Show the CPU, the memory and the devices for models."),
     "explain": _command("explain.explain", "Show what memory a model takes, where, and why."),
     "doctor": _command("doctor.doctor", "Check this machine for known problems."),
-    "version": _command("version.version", "Show the version of relayd and of the Python it runs on."),
+    "version": _command("version.version", "Show the versions of relayd, its llama-server and Python."),
     "models": _command("models.app", "Show, import, check and remove models; alone it lists them."),
     "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),
     "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
@@ -63,6 +65,8 @@ COMMANDS = {
 }
 """Name -> module and function of a command, and its summary, in the order of `--help`."""
 
+_HELP = (["--help"], ["-h"], ["help"])
+
 
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
@@ -70,7 +74,7 @@ def run() -> NoReturn:
     prepare()
     status = 0
     try:
-        status = _print_help() if sys.argv[1:] == ["--help"] else _call()
+        status = _print_help() if sys.argv[1:] in _HELP else _call()
         sys.stdout.flush()
     except OutputError as error:
         discard_output()
