@@ -22,6 +22,7 @@ from relayd.api.inference import Inference
 from relayd.api.ollamalist import digest_of, lm_model, lm_models, running, shown, tags
 from relayd.api.openai import OPENAI
 from relayd.api.truncation import fitted
+from relayd.api.welcome import welcome
 from relayd.clock import Clock
 from relayd.dialects import ollama_request
 from relayd.dialects.embeddings import shortened
@@ -34,10 +35,6 @@ from relayd.router import OLLAMA, OPTIONS, OWN_FIELDS, Dialect, OpenedBody, Peek
 VERSION = "0.17.4"
 """Of the API that is served here; some clients refuse one before 0.13.4 (Codex) or 0.6.4 (Copilot)."""
 
-GREETING = b"Ollama is running"
-"""What Ollama's clients look for at `/`."""
-
-_TEXT = {**OWN_FIELDS, "Content-Type": "text/plain; charset=utf-8"}
 _MISSING = re.compile(r"There is no model ('.*?'|\".*?\")\.", re.DOTALL)
 
 NO_CHANGES = {
@@ -109,7 +106,7 @@ class OllamaApi:
                 self.inference.answered(path, OLLAMA[path], OLLAMA_DIALECT, answer)
                 for path, answer in own.items()
             ),
-            Route("GET", "/", _greet, access=Access.PUBLIC, dialect=OLLAMA_DIALECT),
+            Route("GET", "/", welcome(self.inference.fleet), access=Access.PUBLIC, dialect=OLLAMA_DIALECT),
             Route("GET", "/api/version", _version, dialect=OLLAMA_DIALECT),
             self._listed("/api/tags", tags),
             self._listed("/api/ps", running),
@@ -246,10 +243,6 @@ async def _refuse(what: str, _request: web.BaseRequest, _context: RequestContext
     raise NotServedError(
         f"{what} is not served here.", remedy="An operator sets the models in relay.toml, see relayd pull."
     )
-
-
-async def _greet(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    return Answer(200, GREETING, _TEXT).response()
 
 
 async def _version(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """Does Ollama's API answer as its clients need it, over the real data path?"""
 
+import html
 import json
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,20 @@ def test_the_root_greets_clients(doors: Doors, method: str) -> None:
 
     assert 200 == answer.status
     assert answer.body == (b"" if method == "HEAD" else b"Ollama is running")
+
+
+@pytest.mark.parametrize("name", ["qwen", "<b>&"])
+def test_a_browser_gets_a_page_with_address_and_models(doors: Doors, name: str) -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*\r\n\r\n"
+    answer = stage().ask(doors, raw, views=(view(name),))
+    page = answer.body.decode()
+
+    assert (200, "text/html; charset=utf-8") == (answer.status, answer.headers["content-type"])
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "Accept" == answer.headers["vary"]
+    assert "http://localhost/v1" in page
+    assert f"<code>{html.escape(name)}</code>" in page
+    assert 'href="/ui"' in page
 
 
 def test_the_version_is_plain_numbers_that_clients_accept(doors: Doors) -> None:
