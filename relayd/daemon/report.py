@@ -200,12 +200,29 @@ class ReplicaReport(Struct, frozen=True):
     differs: tuple[str, ...] = ()
 
 
+class DoneReport(Struct, frozen=True, omit_defaults=True):
+    """What the requests of a model came to since the daemon started: those that have ended.
+
+    Attributes:
+        failed: Those of them that were refused, cut or cancelled.
+        prompt_tokens: Of all prompts, what was cached included.
+        tokens_per_second: How fast each of the last answers was written, by the middle one; 0 without one.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tokens_per_second: float = 0.0
+
+
 class ModelReport(Struct, frozen=True):
     """One configured model, its load and its replicas.
 
     Attributes:
         load: When it is loaded: `start` or `demand`.
         pinned: Whether no other model takes its place, by its line or by command.
+        done: What its requests came to.
     """
 
     name: str
@@ -218,6 +235,7 @@ class ModelReport(Struct, frozen=True):
     replicas: tuple[ReplicaReport, ...] = ()
     load: str = "start"
     pinned: bool = False
+    done: DoneReport = DoneReport()
 
 
 class StatusReport(Struct, frozen=True):

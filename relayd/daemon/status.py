@@ -14,6 +14,7 @@ from relayd.daemon.footprint import Footprint
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import (
+    DoneReport,
     EngineReport,
     ExitReport,
     HeldMemoryReport,
@@ -26,6 +27,7 @@ from relayd.daemon.report import (
     ServiceReport,
     StatusReport,
 )
+from relayd.daemon.done import done_reports
 from relayd.desired.demo import is_demo
 from relayd.desired.lines import by_device
 from relayd.endpoint import TcpAddress
@@ -80,6 +82,7 @@ async def status_report(
             footprints,
             differing(parts, statuses),
             parts.residence.is_pinned,
+            done_reports(parts.totals, parts.doors.exchanges.recent()),
         ),
         memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
     )
@@ -109,6 +112,7 @@ def model_reports(
     footprints: Mapping[str, Footprint],
     differs: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     is_pinned: Callable[[Planned], bool] = lambda planned: planned.residence.pin,
+    done: Mapping[str, DoneReport] = MappingProxyType({}),
 ) -> tuple[ModelReport, ...]:
     """Return every configured model with its load and its replicas."""
     unknown = Footprint()
@@ -134,6 +138,7 @@ def model_reports(
             ),
             load="demand" if any(one.planned.residence.demand for one in ours) else "start",
             pinned=any(is_pinned(one.planned) for one in ours),
+            done=done.get(model.name, DoneReport()),
         )
 
     return tuple(map(report, config.model))

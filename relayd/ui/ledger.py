@@ -17,11 +17,20 @@ def ledger_table(ledger: LedgerReport) -> Table:
     table.add_column("LEDGER", overflow="fold")
     for heading in ("CAPACITY", "PLANNED", "WEIGHTS", "MEASURED", "OTHERS", "FREE"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("IN USE", no_wrap=True)
     for row in ledger.accounts:
         weights = show_bytes(row.weights) if row.account == "host" else "-"
         rest = map(show_bytes, (row.measured, row.others, row.free))
-        table.add_row(row.account, show_bytes(row.capacity), show_bytes(row.planned), weights, *rest)
+        used = memory_bar(row.capacity - row.free, row.capacity)
+        table.add_row(row.account, show_bytes(row.capacity), show_bytes(row.planned), weights, *rest, used)
     return table
+
+
+def memory_bar(used: int, capacity: int, cells: int = 8) -> str:
+    """Return how much of a memory is in use as a bar."""
+    share = min(1.0, max(0.0, used / capacity)) if capacity > 0 else 0.0
+    filled = round(share * cells)
+    return "█" * filled + "░" * (cells - filled)
 
 
 def ledger_notes(ledger: LedgerReport, models: Sequence[ModelReport], now: float) -> Iterator[Text]:

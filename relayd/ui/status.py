@@ -28,10 +28,9 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
         report: Of the control socket.
         now: Wall-clock seconds.
     """
-    engine, age = report.engine, _age(report.since, now)
+    age = _age(report.since, now)
     lines = [
-        Text(f"relayd {report.version} (pid {report.pid}) at {report.url}, up {age}"),
-        Text(f"llama.cpp {engine.version}: {engine.path}", overflow="fold"),
+        Text(f"relayd {report.version} (pid {report.pid}) at {report.url}, up {age}{_whole(report)}"),
     ]
     if service := report.service:
         lines.append(_service(service))
@@ -44,11 +43,44 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     if not report.models:
         return Group(*lines, Text("no model is configured"))
     tables: list[RenderableType] = [Text(), _table(report, now)]
+    if done := _done(report):
+        tables += [Text(), done]
     if memory := _memory(report):
         tables += [Text(), memory]
     if report.memory.accounts:
         tables += [Text(), ledger_table(report.memory), Text()]
     return Group(*lines, *tables, *ledger_notes(report.memory, report.models, now), *_notes(report, now))
+
+
+def path_lines(report: StatusReport) -> list[str]:
+    """Return where engine, configuration and logs are: printed as they are, so that they can be copied."""
+    engine = report.engine
+    lines = [f"llama.cpp {engine.version}  {engine.path}"]
+    lines += [f"configuration     {', '.join(report.config)}"] * bool(report.config)
+    return lines + [f"logs              {report.logs}"] * bool(report.logs)
+
+
+def _whole(report: StatusReport) -> str:
+    """Return what all requests came to."""
+    done = [model.done for model in report.models]
+    if not (requests := sum(one.requests for one in done)):
+        return ""
+    tokens = sum(one.completion_tokens for one in done)
+    return f", {requests:,} request{'' if requests == 1 else 's'}, {tokens:,} tokens written"
+
+
+def _done(report: StatusReport) -> Table | None:
+    """Return what the requests of each model came to; None before there was one."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("MODEL", overflow="fold")
+    for heading in ("REQUESTS", "FAILED", "TOKENS READ", "WRITTEN", "TOK/S EACH"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for model in report.models:
+        if (done := model.done).requests:
+            speed = f"{done.tokens_per_second:.1f}" if done.tokens_per_second else "-"
+            counts = (done.requests, done.failed, done.prompt_tokens, done.completion_tokens)
+            table.add_row(Text(model.name), *(f"{count:,}" for count in counts), speed)
+    return table if table.row_count else None
 
 
 def _service(service: ServiceReport) -> Text:

@@ -36,8 +36,8 @@ def shown(ledger: LedgerReport, *models: ModelReport) -> list[str]:
 
 def test_accounts_waits_loads_and_evictions_are_shown() -> None:
     assert [
-        "LEDGER  CAPACITY  PLANNED  WEIGHTS  MEASURED   OTHERS     FREE",
-        "host     4.0 GiB  3.0 GiB  2.0 GiB   2.0 GiB  512 MiB  512 MiB",
+        "LEDGER  CAPACITY  PLANNED  WEIGHTS  MEASURED   OTHERS     FREE  IN USE",
+        "host     4.0 GiB  3.0 GiB  2.0 GiB   2.0 GiB  512 MiB  512 MiB  ███████░",
         "b#0 has waited 4.0 s for 1.0 GiB of host, for a#0, c#0 to make room",
         "a#0 leaves memory (nobody waits) when its requests have ended",
         "last loads: a#0 in 0.7 s (waited 9.4 s); c#0 failed after 3.0 s",

@@ -7,8 +7,11 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from relayd.daemon.report import (
+    AccountReport,
+    DoneReport,
     EngineReport,
     HeldMemoryReport,
+    LedgerReport,
     MemoryReport,
     ModelReport,
     PlannedMemoryReport,
@@ -17,7 +20,7 @@ from relayd.daemon.report import (
     ServiceReport,
     StatusReport,
 )
-from relayd.ui.status import render_status
+from relayd.ui.status import path_lines, render_status
 from relayd.units import GIB, MIB
 
 pytestmark = pytest.mark.pure
@@ -114,3 +117,40 @@ def test_what_is_not_in_memory_takes_no_line_of_the_memory_table() -> None:
     cold = replace(with_memory(PLANNED, None), name="c#0", state="cold")
 
     assert [] == [line for line in shown(cold) if line.startswith(("MEMORY", "c#0 host"))]
+
+
+WIDTHS = (80, 100, 140)
+
+
+def test_paths_are_whole_lines() -> None:
+    engine = EngineReport(
+        f"/home/me/.local/share/relayd/engines/{'b11434-cpu-' * 9}/bin/llama-server", "b11434"
+    )
+    status = replace(
+        report(REPLICA), engine=engine, config=("/etc/relay.toml", "RELAYD_API_KEY"), logs="/var/l"
+    )
+
+    assert [
+        f"llama.cpp b11434  {engine.path}",
+        "configuration     /etc/relay.toml, RELAYD_API_KEY",
+        "logs              /var/l",
+    ] == path_lines(status)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_what_requests_came_to_is_shown_with_memory_bars(columns: int) -> None:
+    done = DoneReport(1234, 3, 56_789, 98_765, 38.25)
+    model = replace(report(REPLICA).models[0], done=done)
+    ledger = LedgerReport((AccountReport("host", 20 * GIB, free=5 * GIB),))
+    shown = screen(replace(report(REPLICA), models=(model,), memory=ledger), columns)
+
+    assert "relayd 1 (pid 1) at http://x, up 9.0 s, 1,234 requests, 98,765 tokens written" == shown[0]
+    assert "m         1,234       3       56,789   98,765        38.2" in shown
+    assert any(line.endswith("██████░░") for line in shown)
+    assert all(len(line) <= columns for line in shown)
+
+
+def screen(status: StatusReport, columns: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=columns, _environ={}).print(render_status(status, 9.0))
+    return [line.rstrip() for line in out.getvalue().splitlines()]

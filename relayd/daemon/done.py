@@ -1,0 +1,34 @@
+"""What the requests of each model came to, for `relayd status`."""
+
+from collections.abc import Iterable
+from statistics import median
+
+from relayd.daemon.report import DoneReport
+from relayd.daemon.totals import Totals
+from relayd.scheduler import Ended, Exchange
+
+LEAST_TOKENS = 8
+"""Of an answer that counts for the speed of answers."""
+
+_WHOLE = frozenset({Ended.DONE.value, Ended.CONTINUED.value})
+"""How requests end whose clients got all of the answer."""
+
+
+def done_reports(totals: Totals, recent: Iterable[Exchange]) -> dict[str, DoneReport]:
+    """Return model → what its requests came to, and how fast its last answers were written."""
+    speeds = dict[str, list[float]]()
+    for one in recent:
+        if one.usage is None or one.first_byte_at is None or one.usage.completion_tokens < LEAST_TOKENS:
+            continue
+        if (seconds := one.ended_at - one.first_byte_at) > 0:
+            speeds.setdefault(one.ask.model, []).append(one.usage.completion_tokens / seconds)
+    return {
+        model: DoneReport(
+            requests=sum(row.requests for row in rows.values()),
+            failed=sum(row.requests for ended, row in rows.items() if ended not in _WHOLE),
+            prompt_tokens=sum(row.prompt_tokens for row in rows.values()),
+            completion_tokens=sum(row.completion_tokens for row in rows.values()),
+            tokens_per_second=round(median(speeds[model]), 1) if model in speeds else 0.0,
+        )
+        for model, rows in totals.by_model().items()
+    }
