@@ -46,6 +46,7 @@ FOUNDATION = frozenset(
         "folders",
         "apikey",
         "rights",
+        "printable",
     }
 )
 """Top-level modules that import no room and that every room may import."""
@@ -97,8 +98,6 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "cli.serve": {"daemon", "supervisor"},
     "cli.support.announced": {"daemon", "supervisor"},
-    "cli.support.background": {"supervisor.logs"},
-    "cli.support.screen": {"supervisor.logs"},
     "cli.logs": {"supervisor.logs"},
     "cli.support.conversation": {"supervisor.child"},
     "cli.doctor": {"checkup"},

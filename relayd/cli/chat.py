@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from relayd.cli.support import completion
-from relayd.cli.support.conversation import choose_model, devices_of, open_conversation
+from relayd.cli.support.conversation import choose_model, open_conversation
 from relayd.cli.support.output import print_json
 from relayd.cli.support.screen import Screen, converse, dim, figures
 from relayd.cli.support.talk import Talk
@@ -120,8 +120,14 @@ def _answered(talk: Talk, report: StatusReport, max_tokens: int | None, *, verbo
         screen.stop()
         raise
     screen.end()
-    dim(describe(turn, devices_of(turn.replica, report)) if verbose else figures(turn))
+    dim(describe(turn, _devices(turn, report)) if verbose else figures(turn))
     return turn
+
+
+def _devices(turn: Turn, report: StatusReport) -> tuple[str, ...]:
+    from relayd.cli.support.devices import devices_of  # looks at the machine: only for who asks
+
+    return devices_of(turn.replica, report)
 
 
 def _print_answer(talk: Talk, asked: str, report: StatusReport, max_tokens: int | None) -> None:
@@ -129,7 +135,7 @@ def _print_answer(talk: Talk, asked: str, report: StatusReport, max_tokens: int 
 
     def ask(talk: Talk) -> Turn:
         turn = talk.conversation.ask(talk.model, talk.sent, max_tokens=max_tokens)
-        devices = devices_of(turn.replica, report)
+        devices = _devices(turn, report)
         print_json({"model": talk.model, "devices": devices, **dataclasses.asdict(turn)})
         return turn
 

@@ -14,12 +14,18 @@ from relayd.cli.support.output import AsJson, print_json
 from relayd.client.chat import Conversation
 from relayd.daemon.report import ModelReport
 from relayd.errors import ModelNotFoundError, RelaydError
+from relayd.printable import printable
+
+_HELLO = "Say hello."
 
 
 def try_models(
     model: Annotated[
         str | None,
         typer.Argument(metavar="MODEL", help="Without it, every model.", autocompletion=completion.models),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Ask this, and show the answers too.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,34 +36,36 @@ def try_models(
     if not models:
         raise ModelNotFoundError("no model is configured", remedy="See what suits: `relayd recommend`.")
     runtime = Path(report.runtime)
-    results = [result for one in models for result in _try(conversation, one, runtime)]
+    results = [result for one in models for result in _try(conversation, one, runtime, prompt or _HELLO)]
     if as_json:
         print_json(results)
     else:
         for result in results:
             _print(result)
+            if prompt and result["ok"]:
+                print("     " + "\n     ".join(map(printable, result["text"].strip().splitlines())))
     if not all(result["ok"] for result in results):
         raise typer.Exit(1)
 
 
-def _try(conversation: Conversation, model: ModelReport, runtime: Path) -> list[dict[str, Any]]:
+def _try(conversation: Conversation, model: ModelReport, runtime: Path, prompt: str) -> list[dict[str, Any]]:
     """Return a result for each replica, asked directly, and one for an answer through relayd."""
     asked = [
-        _ask(f"{replica.name} itself", model.name, partial(open_replica, replica, runtime))
+        _ask(f"{replica.name} directly", model.name, partial(open_replica, replica, runtime), prompt)
         for replica in model.replicas
     ]
-    return [*asked, _ask(f"{model.name} through relayd", model.name, lambda: conversation)]
+    return [*asked, _ask(f"{model.name} through relayd", model.name, lambda: conversation, prompt)]
 
 
-def _ask(what: str, name: str, connect: Callable[[], Conversation]) -> dict[str, Any]:
+def _ask(what: str, name: str, connect: Callable[[], Conversation], prompt: str) -> dict[str, Any]:
 
     try:
-        turn = connect().ask(name, [{"role": "user", "content": "Say hello."}], max_tokens=16)
+        turn = connect().ask(name, [{"role": "user", "content": prompt}], max_tokens=16)
     except RelaydError as error:
         return {"what": what, "ok": False, "detail": error.message}
     if turn.tokens == 0:
         return {"what": what, "ok": False, "detail": "the answer is empty"}
-    return {"what": what, "ok": True, "detail": describe(turn)}
+    return {"what": what, "ok": True, "detail": describe(turn), "text": turn.text}
 
 
 def _print(result: dict[str, Any]) -> None:

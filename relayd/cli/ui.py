@@ -15,9 +15,10 @@ def ui(
     browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print a link that opens the dashboard once, without a key, on this machine.
+    """Open the dashboard, by a link that works once.
 
-    From elsewhere, log in at /ui/ with a key for administration: relayd keys create NAME --scope admin
+    It is printed, and opens without a key on this machine. From elsewhere, log in at /ui/ with a key for
+    administration: relayd keys create NAME --scope admin
     """
     link = daemon_client().link()
     if as_json:

@@ -55,14 +55,14 @@ def test_a_model_is_tried_from_each_replica_and_through_the_door(
     )
     done = daemon.run("test", "--json")
     assert 0 == done.returncode, done.stderr + done.stdout
-    assert ["tiny#0 itself", "tiny#1 itself", "tiny through relayd"] == [
+    assert ["tiny#0 directly", "tiny#1 directly", "tiny through relayd"] == [
         result["what"] for result in json.loads(done.stdout)
     ]
 
     daemon.run("stop", "tiny#1")
     failed = daemon.run("test", "tiny")
     assert 1 == failed.returncode
-    assert "FAIL tiny#1 itself" in failed.stdout
+    assert "FAIL tiny#1 directly" in failed.stdout
 
 
 def test_a_benchmark_sweeps_the_slots_and_is_remembered(demo: Daemon) -> None:

@@ -12,7 +12,7 @@ from relayd.config import parse_addresses
 from relayd.config.schema import Server
 from relayd.errors import DaemonError, StateError
 from relayd.folders import own_paths
-from relayd.supervisor.logs import printable
+from relayd.printable import printable
 
 _LOOK_SECONDS = 0.05
 _SHOWN_LINES = 5

@@ -1,6 +1,6 @@
 """Conversations of chat, test and bench with the running daemon."""
 
-import ssl
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -10,13 +10,8 @@ from relayd.cli.support.control import daemon_for
 from relayd.client.chat import Conversation
 from relayd.client.unix import UnixConnection
 from relayd.daemon.report import ReplicaReport, StatusReport
-from relayd.desired.machine import as_the_engine_sees
-from relayd.desired.site import Site
-from relayd.errors import ModelFileError, ModelNotFoundError, NoDaemonError, UsageError
-from relayd.gguf import read_metadata
-from relayd.hardware import probe, residence
+from relayd.errors import ModelNotFoundError, NoDaemonError, UsageError
 from relayd.secret import Secret
-from relayd.supervisor.child import Files
 
 _PATIENCE_SECONDS = 600.0
 """How long a model may be silent: it reads a long prompt first."""
@@ -42,6 +37,8 @@ def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
     Raises:
         NoDaemonError: It has no process.
     """
+    from relayd.supervisor.child import Files  # with all that supervises: only for who goes past the daemon
+
     address, key_file = replica.address, Files.of(runtime, replica.name).key
     if address is None or not key_file.exists():
         raise NoDaemonError(f"{replica.name} is {replica.state}: it has no process to ask")
@@ -51,21 +48,6 @@ def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
             partial(UnixConnection, Path(address.removeprefix("unix:")), _PATIENCE_SECONDS), key
         )
     return Conversation(partial(connection_to, f"http://{address}"), key)
-
-
-def devices_of(replica: str, report: StatusReport) -> tuple[str, ...]:
-    """Return the devices that a replica of a status report works on; none if it is not in there."""
-    replicas = ((model, one) for model in report.models for one in model.replicas)
-    model, found = next(((model, one) for model, one in replicas if one.name == replica), (None, None))
-    if model is None or found is None:
-        return ()
-    machine = probe()
-    try:
-        layers = read_metadata(Path(model.file)).whole("block_count")
-    except ModelFileError:
-        layers = None
-    seen = as_the_engine_sees(machine, Site()) if machine.gpus else machine
-    return residence(seen, found.pid or 0, found.command, layers)
 
 
 def connection_to(url: str, certificate: str = "") -> HTTPConnection:
@@ -78,6 +60,8 @@ def connection_to(url: str, certificate: str = "") -> HTTPConnection:
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(parts.hostname), parts.hostname)  # noqa: S104 - no bind
     if parts.scheme == "https":
+        import ssl
+
         context = ssl.create_default_context(cafile=certificate or None)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -101,9 +85,25 @@ def choose_model(name: str | None, report: StatusReport) -> str:
     wanted = name.casefold()
     exact = [one for one, said in names.items() if wanted in map(str.casefold, said)]
     begun = [one for one, said in names.items() if any(word.casefold().startswith(wanted) for word in said)]
-    meant = exact or begun
+    meant = exact or begun or _spelled_like(name, names)
     if len(meant) > 1:
         raise UsageError(f"{name!r} could be {len(meant)} models", remedy=f"Name one of: {', '.join(meant)}.")
     if not meant or not wanted:
-        raise ModelNotFoundError(f"no running model is called {name!r}", remedy=f"There are: {known}.")
+        raise ModelNotFoundError(f"no running model is called {name!r}", remedy=_remedy(name, known))
     return str(meant[0])
+
+
+def _remedy(name: str, known: str) -> str:
+    return f"There are: {known}. Have it served: `relayd run {name}`." if name else f"There are: {known}."
+
+
+def _spelled_like(name: str, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the models with a name of the same words, whatever stands between them: `qwen3:8b`."""
+    from relayd.catalog.spelling import spelling_of
+
+    wanted = spelling_of(name).words
+    return [
+        model
+        for model, known in names.items()
+        if wanted and any(spelling_of(one).words[: len(wanted)] == wanted for one in known)
+    ]

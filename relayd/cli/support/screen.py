@@ -9,7 +9,7 @@ import typer
 
 from relayd.cli.support.talk import Talk
 from relayd.client.chat import Turn
-from relayd.supervisor.logs import printable
+from relayd.printable import printable
 from relayd.ui.wrap import WordWrap
 
 PROMPT = ">>> "
