@@ -1,6 +1,7 @@
 """Which models are on the disk of a site, and how one of them is served."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from relayd.clock import SystemClock
 from relayd.config import Model, model_name
@@ -8,6 +9,7 @@ from relayd.desired.display import Display
 from relayd.desired.site import Site
 from relayd.errors import UsageError
 from relayd.models.bring import servable
+from relayd.models.choice import base_name, quant_of
 from relayd.models.ondisk import STORES, Found, identified
 from relayd.models.resolve import meanings, name_of
 from relayd.models.skipped import Skipped, named_among, passed_over
@@ -29,6 +31,13 @@ def models_on_disk(
         skip: Called with each file that is called like a model and is none to serve.
     """
     return identified(scan(places_of(site.environ, site.home, site.data, folders), skip), site.catalog())
+
+
+def names_of_file(path: Path, site: Site) -> tuple[str, ...]:
+    """Return what the model of a file is called, as in `relayd models`: its name, then what it answers to."""
+    found = Found(base_name(path.name), (path,), 0, "folder", quant=quant_of(path.name))
+    (known,) = identified([found], site.catalog())
+    return tuple(dict.fromkeys((*known.names, path.stem)))
 
 
 def servable_model(name: str, site: Site, folders: Sequence[str], display: Display) -> Model:

@@ -12,7 +12,7 @@ from relayd.config import Config, Loaded
 from relayd.desired.arguments import ServeArguments
 from relayd.desired.away import away_models
 from relayd.desired.checked import check_models
-from relayd.desired.disk import models_on_disk, servable_model
+from relayd.desired.disk import models_on_disk, names_of_file, servable_model
 from relayd.desired.display import Display
 from relayd.desired.judged import judge
 from relayd.desired.lines import NEEDED_FLAGS
@@ -111,7 +111,13 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
     """
     loaded = site.load(arguments.config)
     find = partial(servable_model, site=site, folders=loaded.config.models.folders, display=display)
-    wanted = chosen(loaded.config, arguments.targets, find, demo=arguments.demo)
+    wanted = chosen(
+        loaded.config,
+        arguments.targets,
+        find,
+        demo=arguments.demo,
+        name_file=partial(names_of_file, site=site),
+    )
     wanted = overridden(wanted, listen=arguments.listen, engine=arguments.llama_server)
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)

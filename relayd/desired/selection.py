@@ -1,10 +1,11 @@
 """Which models a command line means: configured ones, files, models on disk, the demo model."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
-from relayd.config import Config, Model, model_name, told_apart
+from relayd.config import NAME, Config, Model, model_name, told_apart
 from relayd.desired.demo import demo_model
 from relayd.errors import UsageError
 from relayd.files import expanded, is_file, is_folder, text_path
@@ -14,8 +15,18 @@ from relayd.gguf.companions import is_gguf
 Find = Callable[[str], Model]
 """Returns a model on disk by its name; raises `UsageError` when none is meant."""
 
+NameFile = Callable[[Path], tuple[str, ...]]
+"""Returns what a file's model is called everywhere, its own name first."""
 
-def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) -> Config:
+
+def by_stem(path: Path) -> tuple[str, ...]:
+    """Return the name of a file that nothing is known of."""
+    return (path.stem,)
+
+
+def chosen(
+    config: Config, targets: Sequence[str], find: Find, *, demo: bool, name_file: NameFile = by_stem
+) -> Config:
     """Return the configuration reduced to what the command line names.
 
     Args:
@@ -24,6 +35,7 @@ def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) ->
             that are configured.
         find: Returns a model on disk with its names; raises `UsageError` when none is meant.
         demo: Whether the demo model runs, alone unless targets name others.
+        name_file: Returns what a file's model is called.
 
     Raises:
         UsageError: A target is none of these.
@@ -33,7 +45,7 @@ def chosen(config: Config, targets: Sequence[str], find: Find, *, demo: bool) ->
     known = {name: model for model in config.model for name in (model.name, *model.aliases)}
     configured = {model.name: model for target in targets if (model := known.get(target))}
     others = [demo_model()] if demo else []
-    others += [_unconfigured(target, find) for target in targets if target not in known]
+    others += [_unconfigured(target, find, name_file) for target in targets if target not in known]
     models = (*configured.values(), *told_apart(others, known))
     return msgspec.structs.replace(config, model=models)
 
@@ -47,7 +59,7 @@ def overridden(config: Config, *, listen: str | None = None, engine: str | None 
     return config
 
 
-def _unconfigured(target: str, find: Find) -> Model:
+def _unconfigured(target: str, find: Find, name_file: NameFile) -> Model:
     path = text_path(expanded(target).absolute())
     if is_folder(path) and target.startswith((".", "/", "~")):
         remedy = "Name a .gguf file in it, or add it to `folders` in [models] and serve its models by name."
@@ -58,4 +70,6 @@ def _unconfigured(target: str, find: Find) -> Model:
         return msgspec.structs.replace(found, aliases=(*found.aliases, *typed))
     projectors = find_companions(path).projectors if is_file(path) else ()
     projector = str(next(iter(projectors), ""))
-    return Model(name=model_name(path.stem), file=str(path), projector=projector)
+    name, *others = name_file(path)
+    aliases = tuple(one for one in others if NAME.fullmatch(one))
+    return Model(name=model_name(name), file=str(path), projector=projector, aliases=aliases)

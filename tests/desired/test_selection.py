@@ -1,12 +1,15 @@
 """Does a command line mean the models that were named?"""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from relayd.config import Config, Model
 from relayd.desired.demo import demo_model, is_demo
+from relayd.desired.disk import names_of_file
 from relayd.desired.selection import chosen, overridden
+from relayd.desired.site import Site
 from relayd.errors import UsageError
 
 pytestmark = pytest.mark.system
@@ -53,6 +56,22 @@ def test_a_file_is_served_under_its_name(tmp_path: Path) -> None:
 
     (model,) = chosen(CONFIG, (str(file),), missing, demo=False).model
     assert ("My-Model", str(file)) == (model.name, model.file)
+
+
+def test_a_file_of_a_known_model_has_the_name_that_lists_have(tmp_path: Path) -> None:
+    file = tmp_path / "Llama-3.1-8B-Instruct-Q4_K_M.gguf"
+    file.touch()
+    site = Site({}, tmp_path, tmp_path)
+
+    (model,) = chosen(
+        Config(), (str(file),), missing, demo=False, name_file=partial(names_of_file, site=site)
+    ).model
+    assert "llama-3.1-8b-instruct:Q4_K_M" == model.name
+    assert {"llama-3.1-8b-instruct", "llama-3.1-8b", file.stem} <= {*model.aliases}
+
+
+def test_a_file_that_is_not_known_keeps_its_name(tmp_path: Path) -> None:
+    assert ("My Model (v2)",) == names_of_file(tmp_path / "My Model (v2).gguf", Site({}, tmp_path, tmp_path))
 
 
 def test_a_folder_is_refused_with_what_to_do(tmp_path: Path) -> None:
