@@ -15,10 +15,10 @@ from relayd.units import show_bytes
 Meant = Found | Match | InRepo | AtUrl
 
 EASILY = 0.5
-"""Share of the memory for models up to which a file leaves room for long contexts and for other programs."""
+"""Share of the room up to which a file leaves place for long contexts and for other programs."""
 
 MOST = 0.85
-"""Share of the memory for models that a file may take: its cache and buffers need the rest."""
+"""Share of the room that a file may take: its cache and buffers need the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ def meanings(
 
 
 def best_two(meant: Sequence[Meant], room_bytes: int) -> tuple[Suggestion, ...]:
-    """Return the two models to choose from: the largest that fits easily, then the largest that fits.
+    """Return the two models to choose from: the largest that fits easily, then the largest that runs well.
 
     Args:
         meant: What a name may mean.
-        room_bytes: What models may take of this machine's memory.
+        room_bytes: Memory in which models run well: `room_of`.
     """
     sized = sorted(((_bytes(one), one) for one in meant), key=lambda pair: -pair[0])
     easy = [pair for pair in sized if 0 < pair[0] <= EASILY * room_bytes]
@@ -89,13 +89,21 @@ def best_two(meant: Sequence[Meant], room_bytes: int) -> tuple[Suggestion, ...]:
     )
 
 
+def room_of(ram_bytes: int, device_bytes: int) -> int:
+    """Return the memory in which models run well: that of devices, or half of the RAM where there is none.
+
+    A model that fills the RAM writes a word or two a second: every word reads all of it.
+    """
+    return device_bytes or ram_bytes // 2
+
+
 def ambiguous(text: str, meant: Sequence[Meant], room_bytes: int, command: str) -> UsageError:
     """Return the error for a name that means several models: the best two, and why.
 
     Args:
         text: As it was typed.
         meant: What it may mean.
-        room_bytes: What models may take of this machine's memory.
+        room_bytes: Memory in which models run well: `room_of`.
         command: What stands before a name, as `relayd pull`.
     """
     lines = [f"{command} {choice}" for choice in best_two(meant, room_bytes)]
@@ -136,8 +144,8 @@ def _bytes(meant: Meant) -> int:
 def _why(meant: Meant, size: int, room_bytes: int) -> str:
     here = "on this disk, " if isinstance(meant, Found) else ""
     if size > MOST * room_bytes:
-        return f"{here}too large: models may take {show_bytes(room_bytes)}"
-    return f"{here}{'fits easily' if size <= EASILY * room_bytes else 'the largest that fits'}"
+        return f"{here}too large to run well here"
+    return f"{here}{'fits easily' if size <= EASILY * room_bytes else 'the largest that runs well here'}"
 
 
 def _called(text: str, found: Sequence[Found]) -> list[Found]:

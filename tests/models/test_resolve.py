@@ -7,7 +7,7 @@ from relayd.catalog import CatalogEntry, Folders, load_catalog, shipped_folder
 from relayd.catalog.match import Match
 from relayd.errors import UsageError
 from relayd.models.ondisk import Found, Store
-from relayd.models.resolve import ambiguous, best_two, meanings, name_of
+from relayd.models.resolve import ambiguous, best_two, meanings, name_of, room_of
 from relayd.models.source import AtUrl, InRepo
 from relayd.units import GIB
 
@@ -140,11 +140,19 @@ def test_of_several_the_best_two_are_offered_with_the_reason(entries: Sequence[C
 
     assert 5 == len(meant)
     assert ("gemma-3-4b-it", "fits easily") == (first.name.partition(":")[0], first.why)
-    assert ("gemma-3-12b-it", "the largest that fits") == (second.name.partition(":")[0], second.why)
+    assert ("gemma-3-12b-it", "the largest that runs well here") == (
+        second.name.partition(":")[0],
+        second.why,
+    )
     assert first.bytes < second.bytes <= 8.5 * GIB
     error = ambiguous("gemma3", meant, 10 * GIB, "relayd pull")
     assert "'gemma3' could be 5 models" == error.message
     assert f"relayd pull {first}" == error.remedy.splitlines()[0]
+
+
+def test_models_run_well_on_devices_or_in_half_of_the_ram() -> None:
+    assert 24 * GIB == room_of(64 * GIB, 24 * GIB)
+    assert 12 * GIB == room_of(24 * GIB, 0)
 
 
 def test_where_none_fits_the_smallest_are_offered_as_too_large(entries: Sequence[CatalogEntry]) -> None:

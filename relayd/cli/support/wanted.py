@@ -16,7 +16,7 @@ from relayd.models.bring import bring
 from relayd.models.hub import hub_of
 from relayd.models.ondisk import Found
 from relayd.models.order import Order
-from relayd.models.resolve import MOST, Meant, ambiguous, best_two, meanings, name_of
+from relayd.models.resolve import MOST, Meant, ambiguous, best_two, meanings, name_of, room_of
 from relayd.units import GIB, show_bytes
 
 ASKED_ABOVE = GIB
@@ -76,7 +76,7 @@ def _on_disk(path: Path, name: str) -> Found:
 
 def _chosen(text: str, meant: Sequence[Meant], manner: Manner) -> Meant:
     """Return the one of several that a person chooses; without one, with `--yes`, the best."""
-    room = sum(limit_of())
+    room = room_of(*limit_of())
     if not manner.asks and not manner.yes:
         raise ambiguous(text, meant, room, "relayd run")
     best = best_two(meant, room)
