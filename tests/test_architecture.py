@@ -46,7 +46,6 @@ FOUNDATION = frozenset(
         "folders",
         "apikey",
         "rights",
-        "printable",
     }
 )
 """Top-level modules that import no room and that every room may import."""

@@ -99,10 +99,10 @@ def _type(newcomer: Newcomer, hub: FakeHub, home: Path) -> None:
     newcomer.types(get)
     newcomer.types("relayd models")
     screen = newcomer.serves("relayd serve")
-    found = re.search(r"^ *(curl .*)", screen, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^ *(curl .*\}')", screen, re.MULTILINE | re.DOTALL)
     assert found, screen
-    answer = newcomer.types(found[1].replace("\n", ""))
-    assert "[DONE]" in answer, answer
+    answer = newcomer.types(found[1])
+    assert '"choices"' in answer, answer
     newcomer.types('relayd chat -m "Hello!"')
     newcomer.types("relayd status")
     newcomer.types("relayd stop")

@@ -105,20 +105,24 @@ def converse(talk: Talk) -> None:
 
     from relayd.errors import NoDaemonError, RelaydError
 
-    interrupted = False
+    leaving = False
     while True:
         try:
-            line = _typed()
-            if line is None:
+            if (line := _typed()) is None:
                 return
+        except KeyboardInterrupt:
+            print()
+            if leaving:
+                return
+            leaving = True
+            dim("Ctrl-C again or /bye leaves.")
+            continue
+        leaving = False
+        try:
             if line and not talk.take(line):
                 return
-            interrupted = False
         except KeyboardInterrupt:
-            if interrupted:
-                print()
-                return
-            interrupted = True
+            leaving = True
             dim("\n[cut short] Ctrl-C again or /bye leaves.")
         except NoDaemonError:
             raise
