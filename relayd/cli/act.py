@@ -32,7 +32,7 @@ def start(target: Target = None, as_json: AsJson = False) -> None:
 
 
 def drain(target: Target = None, as_json: AsJson = False) -> None:
-    """Stop replicas after their last request, however long it takes."""
+    """Stop replicas after their last request, with no time limit."""
     with carried_on(target) as daemon:
         report = daemon.drain(target)
     show_states(report, as_json=as_json)

@@ -25,7 +25,7 @@ class _ShowByDefault(ListByDefault):
 app = typer.Typer(
     name="config",
     cls=_ShowByDefault,
-    help="Show the settings that hold, and where each comes from; alone it shows those that are set.",
+    help="Show the settings that hold, and where each comes from.",
 )
 
 

@@ -28,7 +28,7 @@ def _command(place: str, summary: str) -> LazyCommand:
 
 COMMANDS = {
     "run": _command("run.run", "Run a model by its name: fetch, start, load it, and talk."),
-    "serve": _command("serve.serve", "Serve models in the foreground until Ctrl-C or `relayd stop`."),
+    "serve": _command("serve.serve", "Serve models in the foreground until Ctrl-C or relayd stop."),
     "init": _command("init.init", "Set relayd up: find a model for this machine, and serve it."),
     "recommend": _command("recommend.recommend", "Recommend models for this machine, with the reasons."),
     "plan": _command("plan.plan", "Show what `relayd serve` starts, where, and what is left."),
@@ -42,7 +42,7 @@ COMMANDS = {
     "logs": _command("logs.logs", "Show the logs of replicas or of the daemon."),
     "start": _command("act.start", "Start what is stopped or was given up."),
     "stop": _command("stop.stop", "Stop a model, a replica, or the daemon with all of them."),
-    "drain": _command("act.drain", "Stop replicas after their last request, however long it takes."),
+    "drain": _command("act.drain", "Stop replicas after their last request, with no time limit."),
     "restart": _command("act.restart", "Stop replicas after their requests, and start them again."),
     "load": _command("residence.load", "Bring a model into memory, others making room."),
     "unload": _command("residence.unload", "Take a model out of memory; a request brings it back."),

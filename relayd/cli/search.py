@@ -25,11 +25,11 @@ def search(
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=50, help="How many are shown.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Find models on the Hugging Face hub, with the size that would be downloaded and whether it fits.
+    """Find models on the Hugging Face hub, and whether they fit.
 
-    FITS is about the memory that models may take here: `easily` leaves room for long contexts, `yes` for
-    short ones. HF_ENDPOINT names a mirror, HF_TOKEN a key for what is closed. `relayd models WORDS` looks in
-    the catalogue and on this disk, without a network.
+    Sizes are those of what would be downloaded. FITS is about the memory that models may take here:
+    `easily` leaves room for long contexts, `yes` for short ones. HF_ENDPOINT names a mirror, HF_TOKEN a key
+    for what is closed. `relayd models WORDS` looks in the catalogue and on this disk, without a network.
     """
     hub = hub_of(os.environ, Path.home())
     with working(f"Asking {hub.host} …"):

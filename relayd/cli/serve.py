@@ -54,7 +54,7 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each event.")] = False,
 ) -> None:
-    """Serve models in the foreground until Ctrl-C or `relayd stop`.
+    """Serve models in the foreground until Ctrl-C or relayd stop.
 
     --context, --slots, --gpu-layers and flags for llama-server, which follow `--`, are for the models that
     the line names: `relayd serve m.gguf --context 8192 -- --top-k 20`. They are planned like any others.

@@ -18,10 +18,9 @@ def done_reports(totals: Totals, recent: Iterable[Exchange]) -> dict[str, DoneRe
     """Return model → what its requests came to, and how fast its last answers were written."""
     speeds = dict[str, list[float]]()
     for one in recent:
-        if one.usage is None or one.first_byte_at is None or one.usage.completion_tokens < LEAST_TOKENS:
-            continue
-        if (seconds := one.ended_at - one.first_byte_at) > 0:
-            speeds.setdefault(one.ask.model, []).append(one.usage.completion_tokens / seconds)
+        usage = one.usage
+        if usage is not None and usage.completion_ms > 0 and usage.completion_tokens >= LEAST_TOKENS:
+            speeds.setdefault(one.ask.model, []).append(usage.completion_tokens / usage.completion_ms * 1000)
     return {
         model: DoneReport(
             requests=sum(row.requests for row in rows.values()),

@@ -10,6 +10,7 @@ import msgspec
 
 from relayd import __version__
 from relayd.config import Config, Model
+from relayd.daemon.done import done_reports
 from relayd.daemon.footprint import Footprint
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.parts import DaemonParts
@@ -27,7 +28,6 @@ from relayd.daemon.report import (
     ServiceReport,
     StatusReport,
 )
-from relayd.daemon.done import done_reports
 from relayd.desired.demo import is_demo
 from relayd.desired.lines import by_device
 from relayd.endpoint import TcpAddress

@@ -11,9 +11,7 @@ pytestmark = pytest.mark.pure
 
 
 def exchange(tokens: int, seconds: float, ended: Ended = Ended.DONE) -> Exchange:
-    return Exchange(
-        Ask("m"), ended=ended, arrived_at=0.0, first_byte_at=1.0, ended_at=1.0 + seconds, usage=Usage(7, tokens, 2)
-    )
+    return Exchange(Ask("m"), ended=ended, ended_at=seconds, usage=Usage(7, 2, tokens, 5.0, seconds * 1000))
 
 
 def test_requests_tokens_and_the_middle_speed_of_recent_answers_are_reported() -> None:
