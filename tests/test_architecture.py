@@ -118,6 +118,7 @@ PURE = (
     "daemon.arguments",
     "daemon.attention",
     "daemon.figures",
+    "daemon.donereport",
     "daemon.keyreport",
     "daemon.livereport",
     "daemon.mergepatch",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from statistics import median
 
-from relayd.daemon.report import DoneReport
+from relayd.daemon.donereport import DoneReport
 from relayd.daemon.totals import Totals
 from relayd.scheduler import Ended, Exchange
 

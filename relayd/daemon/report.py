@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from relayd.daemon.donereport import DoneReport
+
 SCHEMA = 1
 
 
@@ -198,22 +200,6 @@ class ReplicaReport(Struct, frozen=True):
     command: tuple[str, ...] = ()
     reason: str = ""
     differs: tuple[str, ...] = ()
-
-
-class DoneReport(Struct, frozen=True, omit_defaults=True):
-    """What the requests of a model came to since the daemon started: those that have ended.
-
-    Attributes:
-        failed: Those of them that were refused, cut or cancelled.
-        prompt_tokens: Of all prompts, what was cached included.
-        tokens_per_second: How fast each of the last answers was written, by the middle one; 0 without one.
-    """
-
-    requests: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    tokens_per_second: float = 0.0
 
 
 class ModelReport(Struct, frozen=True):

@@ -11,11 +11,11 @@ import msgspec
 from relayd import __version__
 from relayd.config import Config, Model
 from relayd.daemon.done import done_reports
+from relayd.daemon.donereport import DoneReport
 from relayd.daemon.footprint import Footprint
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import (
-    DoneReport,
     EngineReport,
     ExitReport,
     HeldMemoryReport,

@@ -1,7 +1,7 @@
 import pytest
 
 from relayd.daemon.done import done_reports
-from relayd.daemon.report import DoneReport
+from relayd.daemon.donereport import DoneReport
 from relayd.daemon.totals import Totals
 from relayd.scheduler import Ended, Exchange
 from relayd.scheduler.ask import Ask

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from relayd.daemon.donereport import DoneReport
 from relayd.daemon.report import (
     AccountReport,
-    DoneReport,
     EngineReport,
     HeldMemoryReport,
     LedgerReport,
