@@ -30,8 +30,8 @@ NO_ROOM = "it does not fit into memory beside those that run"
 
 
 _KEPT_TOKEN_BYTES = 32 * KIB
-"""Bytes of the prompt cache in host memory for each token, for the index of prompts: a model of 1 to 2
-billion parameters has as many. What larger ones really hold, their answers show."""
+"""Bytes of the prompt cache in host memory for each token, for the index of prompts, where the plan does not
+state them: a model of 1 to 2 billion parameters has as many. What it really holds, its answers show."""
 
 
 class Bridge:
@@ -42,6 +42,7 @@ class Bridge:
         retire: Closes the router's connections to an incarnation that has ended.
         interrupt: Ends the answers of an incarnation that is about to be ended.
         stalled: Moves what a replica works on that does not answer its probes.
+        token_bytes: Returns what the caches of a model file hold for each token; 0 where that is not known.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Bridge:
         retire: Callable[[Endpoint], None],
         interrupt: Callable[[Endpoint], None] = lambda _: None,
         stalled: Callable[[str], None] = lambda _: None,
+        token_bytes: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._post = post
         self._retire = retire
         self._interrupt = interrupt
         self._stalled = stalled
+        self._token_bytes = token_bytes
         self._listeners: list[Callable[[], None]] = []
         self._on_ready: Callable[[str], None] = lambda _: None
 
@@ -80,7 +83,7 @@ class Bridge:
     def ready(self, planned: Planned, endpoint: Endpoint) -> None:
         """A replica takes requests."""
         spec = planned.spec
-        kept_tokens = mib(spec.cache_ram_mib) / _KEPT_TOKEN_BYTES
+        kept_tokens = mib(spec.cache_ram_mib) / (self._token_bytes(str(spec.file)) or _KEPT_TOKEN_BYTES)
         self._report(Ready(planned.name, planned.model, spec.slots, endpoint, kept_tokens))
         self._on_ready(planned.name)
 

@@ -20,7 +20,7 @@ from relayd.files import private_folder, write_atomic
 from relayd.gguf import read_metadata
 from relayd.gguf.facts import UNKNOWN, FileFacts, FileRecord, facts_of, identity_of
 
-_SCHEMA = 2
+_SCHEMA = 3
 """Layout of the file of facts; those of another one are read anew."""
 
 
@@ -60,6 +60,11 @@ class KnownFacts:
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().create_task(self._read())
         return self._known.get(file, UNKNOWN)
+
+    def token_bytes(self, file: str) -> int:
+        """Return what the caches of a model hold for each token, in f16; 0 while that is not known."""
+        planned = self._planned.get(file)
+        return self._known.get(file, UNKNOWN).token_bytes or (planned[1].token_bytes if planned else 0)
 
     def learn(self, read: Mapping[str, FileRecord]) -> None:
         """Take over what was read of files as they were planned."""

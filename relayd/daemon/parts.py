@@ -141,7 +141,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     dispatcher = _dispatcher(
         config, actor, clock, lambda replica: fleet.renew(replica, "an allocation of it failed")
     )
-    bridge = _bridge(actor, pools, dispatcher, scheduler, config)
+    bridge = _bridge(actor, pools, dispatcher, scheduler, config, facts := _facts(desired))
     grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
     touched = dependencies(
         desired,
@@ -157,7 +157,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     keys = KeyBook(desired.paths.state / DATABASE, clock)
     requests = _request_log(desired, clock, keys)
-    view = _view(desired, started, fleet)
+    view = _view(desired, started, fleet, facts)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure)
     actor.start(_executors(dispatcher, fleet, grants, residence))
@@ -213,16 +213,25 @@ def _request_log(desired: DesiredState, clock: Clock, keys: KeyBook) -> RequestL
     return requests
 
 
-def _view(desired: DesiredState, started: float, fleet: Fleet) -> FleetView:
+def _facts(desired: DesiredState) -> KnownFacts:
     facts = KnownFacts(desired.site.cache / "facts.json")
     facts.learn(desired.files)
+    return facts
+
+
+def _view(desired: DesiredState, started: float, fleet: Fleet, facts: KnownFacts) -> FleetView:
     view = FleetView(desired.config, started, fleet.statuses, facts)
     facts.on_known(view.changed)
     return view
 
 
 def _bridge(
-    actor: Actor, pools: Pools, dispatcher: Dispatcher, scheduler: Scheduler, config: Config
+    actor: Actor,
+    pools: Pools,
+    dispatcher: Dispatcher,
+    scheduler: Scheduler,
+    config: Config,
+    facts: KnownFacts,
 ) -> Bridge:
     """Return what takes the reports on replicas, and moves requests on account of them."""
 
@@ -230,7 +239,8 @@ def _bridge(
         seconds = config.probe.timeout_seconds
         dispatcher.leave_silent(replica, seconds, lambda model: bool(scheduler.serving(model)))
 
-    return Bridge(actor.post, pools.retire, partial(dispatcher.interrupt_on, error=STOPPED), stalled)
+    interrupt = partial(dispatcher.interrupt_on, error=STOPPED)
+    return Bridge(actor.post, pools.retire, interrupt, stalled, facts.token_bytes)
 
 
 def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, residence: Residents) -> Executors:

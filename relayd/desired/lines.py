@@ -171,8 +171,13 @@ def read_line(model: Model, engine: Engine, budget: Budget) -> Line:
 
 
 def record_of_line(line: Line) -> FileRecord | None:
-    """Return what the file of a line states; None where it cannot be read."""
-    return record_of(Path(line.model.file), line.form.build().model) if line.form else None
+    """Return what the file of a line states, and needs for each token; None where it cannot be read."""
+    if line.form is None:
+        return None
+    demand = line.form.build()
+    if (record := record_of(Path(line.model.file), demand.model)) is None:
+        return None
+    return record[0], replace(record[1], token_bytes=demand.token_bytes)
 
 
 def _fixed(model: Model) -> Allocation:

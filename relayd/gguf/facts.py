@@ -30,6 +30,7 @@ class FileFacts:
         takes_images: It is a projector of images.
         takes_audio: It is a projector of audio.
         fills_in: It names the tokens for filling in between two texts.
+        token_bytes: What its caches hold for each token, in f16; 0 where that was not planned.
         changed_ns: When the file was last written, in ns since 1970.
     """
 
@@ -46,6 +47,7 @@ class FileFacts:
     takes_images: bool = False
     takes_audio: bool = False
     fills_in: bool = False
+    token_bytes: int = 0
     changed_ns: int = 0
 
     @property

@@ -323,6 +323,16 @@ class Demand:
             ),
         )
 
+    @property
+    def token_bytes(self) -> Bytes:
+        """What the caches of all layers hold for each token, as f16."""
+        one = Extent(cells=1, window_cells=1, streams=1, sequences=1, tokens=1, outputs=1)
+        kept = (
+            cache_bytes(self.shape, layer, Setup(), one) + indexer_bytes(layer, Setup(), one)
+            for layer in self.shape.layers
+        )
+        return Bytes(sum(kept))
+
     def _read(self, layer: Layer, setup: Setup, depth: int) -> int:
         """Return the bytes of a layer's cache that a token at `depth` reads, and of its state twice."""
         seen = min(depth, self.shape.window) if layer.window and self.shape.window else depth

@@ -54,3 +54,11 @@ def test_every_listener_is_called() -> None:
     bridge.expected("m#0", "m")
 
     assert ["first", "second", "posted"] == taken
+
+
+def test_what_a_replica_keeps_of_prompts_is_reckoned_by_what_the_plan_knows_of_a_token() -> None:
+    taken: list[object] = []
+    bridge = Bridge(taken.append, lambda _: None, token_bytes=lambda file: {"/m.gguf": 2**17}[file])
+    bridge.ready(PLANNED, ENDPOINT)
+
+    assert [8192 * 2**20 / 2**17] == [one.kept_tokens for one in taken if isinstance(one, Ready)]

@@ -252,4 +252,5 @@ def test_what_a_plan_has_read_of_files_is_passed_on_and_what_is_remembered_is_no
     assert {large.file: "qwen3moe", small.file: "qwen3"} == {
         file: facts.architecture for file, (_, facts) in made.files.items()
     }
+    assert 2 * 36 * 8 * 128 * 2 == made.files[small.file][1].token_bytes  # K and V, layers, heads, width, f16
     assert {large.file} == {*again.files}
