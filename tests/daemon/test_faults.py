@@ -23,8 +23,11 @@ pytestmark = pytest.mark.real
 
 
 def config(model: Path, listen: str = "unix", **settings: int) -> str:
+    """Return a configuration of one slow model, in which whatever is refused has a status of its own."""
     lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
     return f"""{FAST}
+[server]
+head_hold_seconds = 0
 [replicas]
 drain_seconds = 600
 listen = "{listen}"

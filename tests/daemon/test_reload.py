@@ -113,7 +113,7 @@ def test_settings_of_the_door_and_the_queue_change_without_a_restart(
     daemon = start_daemon(config(slow_model))
     pid = daemon.replicas()["slow#0"]["pid"]
     key = "a-key-that-is-long-enough-for-relayd"
-    daemon.config.write_text(f'[server]\napi_key = "{key}"\n{config(slow_model)}')
+    daemon.config.write_text(config(slow_model).replace("[server]", f'[server]\napi_key = "{key}"'))
     daemon.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while ask(daemon.url, 1).status != 401:

@@ -90,7 +90,7 @@ def test_under_load_no_request_fails_and_no_replica_restarts(
 def test_connections_that_are_kept_go_over(
     start_daemon: Callable[..., Daemon], tiny_model: Path, options: tuple[str, ...]
 ) -> None:
-    daemon = start_daemon(f"[server]\nheader_seconds = 300\n{config(tiny_model)}")
+    daemon = start_daemon(config(tiny_model).replace("[server]", "[server]\nheader_seconds = 300"))
     host, port = daemon.url.removeprefix("http://").split(":")
     used, unused = (HTTPConnection(host, int(port), timeout=DEADLINE_SECONDS) for _ in range(2))
     used.request("GET", "/healthz")
@@ -152,7 +152,7 @@ def test_a_new_daemon_that_crashes_changes_nothing(
 def test_a_new_daemon_that_hangs_is_given_up(
     start_daemon: Callable[..., Daemon], tiny_model: Path, home: Path
 ) -> None:
-    text = f"[server]\ntakeover_seconds = 0.5\n{config(tiny_model)}"
+    text = config(tiny_model).replace("[server]", "[server]\ntakeover_seconds = 0.5")
     daemon = start_daemon(text, PYTHONPATH=str(home))
     sabotage_successors(home, "import signal; signal.pause()")
 
