@@ -9,6 +9,9 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
+MOST_DIGITS = 4
+"""Digits that sizes get at most to be told apart: a MiB of a GiB."""
+
 
 def mib(count: float) -> Bytes:
     """Return `count` mebibytes as bytes, rounded down."""
@@ -17,10 +20,23 @@ def mib(count: float) -> Bytes:
 
 def show_bytes(count: int) -> str:
     """Return a size as a person reads it: `350 KiB`, `4.4 GiB`."""
+    return _shown(count, 0)
+
+
+def show_apart(*counts: int) -> tuple[str, ...]:
+    """Return sizes as a person reads them, with more digits where different ones would look equal."""
+    for digits in range(MOST_DIGITS):
+        texts = tuple(_shown(count, digits) for count in counts)
+        if len(set(texts)) == len(set(counts)):
+            break
+    return texts
+
+
+def _shown(count: int, digits: int) -> str:
     for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
         if abs(count) >= size:
             value = count / size
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+            return f"{value:.{digits + (value < 10)}f} {unit}"
     return f"{count} B"
 
 

@@ -14,7 +14,7 @@ from relayd.planner import Planned
 from relayd.planner.budget import Budget, Room
 from relayd.supervisor import Replica, State
 from relayd.supervisor.state import DOWN
-from relayd.units import Bytes, show_bytes
+from relayd.units import Bytes, show_apart
 
 SMALLER = "lower its context, slots or cache_ram_mib"
 
@@ -35,10 +35,8 @@ class NoRoom:
 
     def __str__(self) -> str:
         """Return need, have and who holds the rest."""
-        return (
-            f"it needs {show_bytes(self.need)} of {self.room.account}, "
-            f"{show_bytes(self.room.usable)} can be used ({self.room.explain()})"
-        )
+        need, have = show_apart(self.need, self.room.usable)
+        return f"it needs {need} of {self.room.account}, {have} can be used ({self.room.explain()})"
 
     def refusal(self) -> NotLoadedError:
         """Return what an operator is answered who asks for the replica."""

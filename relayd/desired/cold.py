@@ -9,7 +9,7 @@ from relayd.desired.lines import by_room
 from relayd.planner import Planned
 from relayd.planner.fleet import NOTHING, Assignment, FleetPlan, takers
 from relayd.planner.placement import NoPlace, Placement, Shortage
-from relayd.units import Bytes, show_bytes
+from relayd.units import Bytes, show_apart, show_bytes
 
 
 class ColdCause(StrEnum):
@@ -62,7 +62,8 @@ class Cold:
         """The same in a few words, for a table."""
         if self.device:
             holders = "".join(f", {show_bytes(nbytes)} for {name}" for name, nbytes in self.takers)
-            sizes = f"{show_bytes(self.need)} of {self.device}, {show_bytes(self.have)} can be used"
+            need, have = show_apart(self.need, self.have)
+            sizes = f"{need} of {self.device}, {have} can be used"
             return f"{self.cause.value}: it needs at least {sizes}{holders}"
         return BRIEF[self.cause]
 
@@ -146,9 +147,10 @@ def _too_large(one: Planned, fleet: FleetPlan) -> Cold:
 
 
 def _no_room(one: Planned, short: Shortage, fleet: FleetPlan) -> Cold:
+    need, have = show_apart(short.need, short.room.usable)
     reason = (
-        f"is not started: {short.what} needs {show_bytes(short.need)} of {short.room.account}, "
-        f"{show_bytes(short.room.usable)} can be used ({short.room.explain()}). It is loaded on demand"
+        f"is not started: {short.what} needs {need} of {short.room.account}, "
+        f"{have} can be used ({short.room.explain()}). It is loaded on demand"
     )
     return Cold(
         name=one.name,

@@ -10,7 +10,7 @@ from relayd.engine.memory import MemoryProbe, Row
 from relayd.errors import EngineError
 from relayd.gguf.metadata import ModelMetadata
 from relayd.gguf.reader import read_metadata
-from relayd.memory.predict import Basis, Part, Prediction, predict
+from relayd.memory.predict import MARGIN, Basis, Part, Prediction, predict
 from relayd.memory.setup import Setup
 from relayd.memory.weights import CPU
 from relayd.units import MIB, Bytes
@@ -62,6 +62,19 @@ class Explanation:
     predict_seconds: float
     confirm_seconds: float
 
+    def need(self, device: str) -> Bytes:
+        """Return what a device has to hold: as predicted, and by the engine's figures where they differ."""
+        found = self.prediction.total(device)
+        if not self.rows:
+            return found
+        if self.prediction.unknown:  # the engine's figures need no margin
+            terms = self.prediction.terms
+            found = Bytes(
+                found - sum(one.nbytes for one in terms if (one.device, one.name) == (device, MARGIN))
+            )
+        wrong = [cell for cell in self.cells() if cell.device == device and not cell.agrees]
+        return Bytes(found + sum((cell.confirmed or 0) * MIB - cell.predicted for cell in wrong))
+
     def cells(self) -> Iterator[Cell]:
         """Yield the engine's breakdown with both numbers."""
         for device in self.prediction.devices:
@@ -100,6 +113,8 @@ class Explanation:
                 for term in prediction.terms
             ],
             "totals": {device: prediction.total(device) for device in prediction.devices},
+            "needs": {device: self.need(device) for device in prediction.devices},
+            "limits": {device: prediction.limit(device) for device in prediction.devices},
             "breakdown": [
                 {
                     "device": cell.device,

@@ -17,7 +17,7 @@ from relayd.planner.speed import (
     Decoding,
     Estimate,
 )
-from relayd.units import Bytes, show_bytes
+from relayd.units import Bytes, show_apart
 
 LOADED_SHARE = 0.9
 """Of a file, what is loaded at least: layers for drafting (MTP) are not."""
@@ -172,10 +172,10 @@ class Shortage:
 
     def __str__(self) -> str:
         """Return need, have and who holds the rest."""
-        need = f"{'at least ' if self.at_least else ''}{show_bytes(self.need)}"
+        need, have = show_apart(self.need, self.room.usable)
         return (
-            f"{self.what} needs {need} of {self.room.account}, "
-            f"{show_bytes(self.room.usable)} can be used ({self.room.explain()})"
+            f"{self.what} needs {'at least ' if self.at_least else ''}{need} of {self.room.account}, "
+            f"{have} can be used ({self.room.explain()})"
         )
 
 

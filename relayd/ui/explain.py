@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relayd.memory.predict import Prediction
-from relayd.units import MIB
+from relayd.units import GIB, MIB, show_apart, show_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,16 @@ def terms_table(prediction: Prediction) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("TERM", no_wrap=True)
     table.add_column("WHERE", no_wrap=True)
-    table.add_column("MIB", justify="right", no_wrap=True)
+    unit, size = _unit(prediction)
+    table.add_column(unit.upper(), justify="right", no_wrap=True)
     table.add_column("BASIS", no_wrap=True)
     table.add_column("SOURCE", overflow="fold")
     for device in prediction.devices:
         for term in prediction.terms:
             if term.device == device:
-                cells = (term.name, device, mebibytes(term.nbytes), term.basis, term.source)
+                cells = (term.name, device, _in(term.nbytes, size), term.basis, term.source)
                 table.add_row(*map(Text, cells))
-        total = mebibytes(prediction.total(device))
+        total = _in(prediction.total(device), size)
         table.add_row(*(Text(cell, style="bold") for cell in ("total", device, total, "", "")))
     return table
 
@@ -57,19 +58,29 @@ def compared_table(compared: Iterable[Compared]) -> Table:
     table.add_column("CONFIRMED", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for cell in compared:
-        confirmed = "not asked" if cell.confirmed is None else f"{cell.confirmed} MiB"
-        verdict = "" if cell.confirmed is None else _verdict(cell.predicted, cell.confirmed)
-        row = (cell.part, cell.device, f"{mebibytes(cell.predicted)} MiB", confirmed, verdict)
+        row = (cell.part, cell.device, *_compared(cell))
         table.add_row(*map(Text, row))
     return table
 
 
-def mebibytes(count: int) -> str:
-    """Return bytes as MiB with one digit: `512.0`."""
-    return f"{count / MIB:.1f}"
+def _unit(prediction: Prediction) -> tuple[str, int]:
+    """Return the unit of a table that adds up: GiB where a device holds that much."""
+    most = max((prediction.total(device) for device in prediction.devices), default=0)
+    return ("GiB", GIB) if most >= GIB else ("MiB", MIB)
 
 
-def _verdict(predicted: int, confirmed: int) -> str:
-    if predicted // MIB == confirmed:
-        return "equal"
-    return f"{predicted / MIB - confirmed:+.0f} MiB"
+def _in(count: int, size: int) -> str:
+    """Return bytes in a unit, with the digits that let small terms be seen."""
+    return f"{count / size:.{2 if size == GIB else 1}f}"
+
+
+def _compared(cell: Compared) -> tuple[str, str, str]:
+    """Return what is predicted, what the engine reports, and the difference."""
+    if cell.confirmed is None:
+        return show_bytes(cell.predicted), "not asked", ""
+    more = cell.predicted // MIB - cell.confirmed
+    if not more:  # the engine rounds down to whole MiB
+        return show_bytes(cell.predicted), show_bytes(cell.predicted), "equal"
+    sign = "+" if more > 0 else "-"
+    predicted, confirmed = show_apart(cell.predicted, cell.confirmed * MIB)
+    return predicted, confirmed, f"{sign}{show_bytes(abs(more) * MIB)}"

@@ -40,17 +40,17 @@ def shown(width: int) -> list[str]:
 def test_terms_add_up_on_each_device() -> None:
     lines = shown(100)
 
-    assert "layer weights      cuda0  1000.5  measured  tensor table" in lines
-    assert "total              cuda0  1064.5" in lines
-    assert "total              cpu     100.0" in lines
+    assert "layer weights      cuda0  0.98  measured  tensor table" in lines
+    assert "total              cuda0  1.04" in lines
+    assert "total              cpu    0.10" in lines
 
 
 def test_the_engines_number_stands_beside_the_predicted_one() -> None:
     lines = shown(100)
 
-    assert "model      cuda0  1000.5 MiB   1000 MiB  equal" in lines
-    assert "context    cuda0    64.0 MiB     60 MiB  +4 MiB" in lines
-    assert "model      cpu     100.0 MiB  not asked" in lines
+    assert "model      cuda0   1000 MiB   1000 MiB  equal" in lines
+    assert "context    cuda0     64 MiB     60 MiB  +4.0 MiB" in lines
+    assert "model      cpu      100 MiB  not asked" in lines
     assert "A note." == lines[-1]
 
 

@@ -1,0 +1,30 @@
+"""How sizes read where they stand beside one another."""
+
+import pytest
+
+from relayd.units import GIB, MIB, show_apart, show_bytes
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.mark.parametrize(
+    ("counts", "texts"),
+    [
+        ((17 * GIB, 24 * GIB), ("17 GiB", "24 GiB")),
+        ((23 * GIB + 500 * MIB, 23 * GIB + 100 * MIB), ("23.5 GiB", "23.1 GiB")),
+        ((GIB + 3 * MIB, GIB + 4 * MIB), ("1.003 GiB", "1.004 GiB")),
+        ((5 * GIB, 5 * GIB), ("5.0 GiB", "5.0 GiB")),
+    ],
+)
+def test_different_sizes_read_differently(counts: tuple[int, ...], texts: tuple[str, ...]) -> None:
+    assert texts == show_apart(*counts)
+
+
+def test_a_byte_more_is_not_told_apart_for_ever() -> None:
+    assert len(set(show_apart(GIB, GIB + 1))) == 1
+
+
+def test_one_size_alone_has_few_digits() -> None:
+    assert ["23 GiB", "4.4 GiB", "350 B"] == [
+        show_bytes(count) for count in (23 * GIB + 100 * MIB, 4506 * MIB, 350)
+    ]
