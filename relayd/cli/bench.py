@@ -2,19 +2,25 @@
 
 import dataclasses
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from relayd.advice.measured import ExpectedSpeeds, expected
 from relayd.cli.support import completion
 from relayd.cli.support.conversation import choose_model, open_conversation
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.client.benchmark import Benchmark, run_benchmark, verdict
 from relayd.client.chat import Conversation
 from relayd.clock import SystemClock
+from relayd.config import Config
 from relayd.daemon.report import ModelReport, StatusReport
+from relayd.desired.machine import machine_at
+from relayd.desired.make import room_at
+from relayd.desired.site import Site
 from relayd.errors import ModelNotFoundError, RequestError, UsageError
 from relayd.folders import own_paths
+from relayd.planner.speed import Estimate
 from relayd.store import remember_run
 
 
@@ -25,8 +31,8 @@ def bench(
             metavar="MODEL", help="Needed when there are several.", autocompletion=completion.models
         ),
     ] = None,
-    prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 256,
-    tokens: Annotated[int, typer.Option(min=2, help="Tokens of every answer.")] = 64,
+    prompt_words: Annotated[int, typer.Option(min=1, help="Words of every prompt.")] = 384,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of every answer.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="Measurements of the model alone.")] = 3,
     requests: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Send so many requests, and show what clients get.")
@@ -43,8 +49,9 @@ def bench(
 ) -> None:
     """Measure how fast a running model is.
 
-    That is prompt and answer speed, for one request and for as many at once as the model has slots.
-    The result is kept, and corrects what `relayd recommend` expects of this machine.
+    That is prompt and answer speed (llama-bench's pp and tg), for one request and for as many at once as the
+    model has slots, beside what was predicted. The result is kept, and corrects what relayd expects of this
+    machine.
 
     With --requests it loads the address as clients do: answers a second, the time to the first byte and to
     the end (half of them, 95 %, 99 %), failures by status and code. RELAYD_API_KEY is the key for --url.
@@ -93,8 +100,11 @@ def _measure(
                 f"Take shorter prompts: `relayd bench {name} --prompt-words {prompt_words // 4 or 1}`."
             )
         raise
-    _remember(result, found)
-    _show(result, as_json=as_json)
+    run = _record(result, found)
+    site = Site()
+    said = expected(run, room_at(site, Config(), machine_at(site)))  # as it was before this run
+    remember_run(own_paths().state, run)
+    _show(result, tokens, said, as_json=as_json)
 
 
 def _ready(name: str, conversation: Conversation, report: StatusReport, *, quiet: bool) -> ModelReport:
@@ -132,28 +142,44 @@ def _sweep(slots: int) -> list[int]:
     return counts if counts[-1] == slots else [*counts, slots]
 
 
-def _remember(result: Benchmark, model: ModelReport) -> None:
+def _record(result: Benchmark, model: ModelReport) -> dict[str, Any]:
+    """Return a measurement as it is kept: with the file and the command line that were measured."""
     command = next((list(replica.command) for replica in model.replicas), [])
-    run = {
+    return {
         "at": SystemClock().wall(),
         "file": model.file,
         "command": command,
         **dataclasses.asdict(result),
     }
-    remember_run(own_paths().state, run)
 
 
-def _show(result: Benchmark, *, as_json: bool) -> None:
+def _show(result: Benchmark, tokens: int, said: ExpectedSpeeds | None, *, as_json: bool) -> None:
     if as_json:
-        print_json(dataclasses.asdict(result))
+        predicted = dataclasses.asdict(said) if said else None
+        print_json({**dataclasses.asdict(result), "predicted": predicted})
         return
-    print(f"prompt  {result.prefill_per_second:10.1f} tokens/s ({result.prompt_tokens} tokens)")
-    print(f"answer  {result.decode_per_second:10.1f} tokens/s")
+    prompt, answer = (said.prompt, said.answer) if said else (None, None)
+    print("test     measured, tokens/s   predicted, tokens/s")
+    for name, measured, estimate in (
+        (f"pp{result.prompt_tokens}", result.prefill_per_second, prompt),
+        (f"tg{tokens}", result.decode_per_second, answer),
+    ):
+        print(f"{name:8} {_rate(measured):>18}   {_predicted(estimate)}")
     print("requests at once   each, tokens/s   together, tokens/s   first token")
     for level in result.levels:
         print(
             f"{level.requests:16} {level.each_per_second:16.1f} {level.tokens_per_second:20.1f} "
             f"{level.first_token_seconds * 1000:10.0f} ms"
         )
-    if said := verdict(result.levels):
-        print(said)
+    if found := verdict(result.levels):
+        print(found)
+
+
+def _predicted(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "not known"
+    return f"{_rate(estimate.value)} ({_rate(estimate.low)} to {_rate(estimate.high)}, {estimate.tag})"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

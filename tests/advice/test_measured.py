@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.advice.measured import calibrated
+from relayd.advice.measured import calibrated, expected
 from relayd.hardware import probe
 from relayd.planner.budget import Budget, budget
 from relayd.planner.processor import Tag
@@ -54,3 +54,23 @@ def test_of_several_gpus_nobody_knows_which_one_ran(slow_model: Path) -> None:
     machine = budget(simulate("gpu=4090:24,gpu=4090:24,ram=64"))
 
     assert machine == calibrated(machine, [{**RUN, "file": str(slow_model)}])
+
+
+def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_not_taken_for_one_of_the_gpu(slow_model: Path) -> None:
+    machine = budget(simulate("gpu=4090:24,ram=64"))
+    command = ["llama-server", "--device", "none", "--gpu-layers", "0"]
+
+    assert machine == calibrated(machine, [{**RUN, "file": str(slow_model), "command": command}])
+
+
+def test_what_is_predicted_of_a_run_is_where_its_command_line_put_it(slow_model: Path) -> None:
+    machine = budget(simulate("gpu=4090:24,ram=64"))
+    on_gpu = expected({**RUN, "file": str(slow_model)}, machine)
+    command = ["llama-server", "--device", "none", "--gpu-layers", "0"]
+    on_cpu = expected({**RUN, "file": str(slow_model), "command": command}, machine)
+
+    assert on_gpu
+    assert on_cpu
+    assert on_gpu.answer.value > 2 * on_cpu.answer.value
+    assert on_gpu.prompt.value > 2 * on_cpu.prompt.value
+    assert None is expected({**RUN, "file": "/gone.gguf"}, machine)

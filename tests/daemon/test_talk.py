@@ -74,6 +74,7 @@ def test_a_benchmark_sweeps_the_slots_and_is_remembered(demo: Daemon) -> None:
     assert result["decode_per_second"] > 0
     assert result["prefill_per_second"] > 0
     assert result["decode_per_second"] == json.loads(kept[0].read_text())["decode_per_second"]
+    assert result["predicted"]["answer"]["value"] > 0
 
 
 def test_doctor_names_problems_with_their_remedies(home: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_benchmark_whose_prompts_are_too_long_names_shorter_ones(
 
     assert 1 == done.returncode
     assert "exceeds the available context size" in done.stderr
-    assert "relayd bench tiny --prompt-words 64" in done.stderr
+    assert "relayd bench tiny --prompt-words 96" in done.stderr
 
 
 def test_the_example_client_streams_an_answer_under_its_own_id(demo: Daemon) -> None:
