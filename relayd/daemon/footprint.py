@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relayd.clock import Clock
 from relayd.desired.lines import by_room
-from relayd.engine.commandline import projector_of, setup_of
+from relayd.engine.commandline import draft_of, projector_of, setup_of
 from relayd.errors import RelaydError
 from relayd.gguf import read_metadata
 from relayd.hardware import DeviceKind, Held, Machine, held, probe
@@ -141,7 +141,7 @@ def predicted_memory(status: Status, machine: Machine) -> PlannedMemory:
         ValueError: A flag's value is not a number.
     """
     command = status.command
-    model, projector = read_metadata(status.spec.file), projector_of(command)
+    model, projector, draft = read_metadata(status.spec.file), projector_of(command), draft_of(command)
     gpus = [
         Gpu(gpu.key, float(gpu.memory_total))
         for gpu in machine.gpus
@@ -150,6 +150,12 @@ def predicted_memory(status: Status, machine: Machine) -> PlannedMemory:
     ]
     repacked = repacked_types(machine.arch, machine.cpu.flags)
     setup = setup_of(command, model.whole("context_length"), gpus, repacked)
-    found = predict(model, setup, projector=read_metadata(Path(projector)) if projector else None)
+    found = predict(
+        model,
+        setup,
+        projector=read_metadata(Path(projector)) if projector else None,
+        draft=read_metadata(Path(draft)) if draft else None,
+        loras=[read_metadata(lora.file) for lora in status.spec.loras],
+    )
     totals = {device: found.total(device) for device in found.devices}
     return PlannedMemory(totals, found.limit(CPU), _BASES[Basis.PREDICTED], found.unknown)

@@ -3,7 +3,7 @@
 Every term is one line of the table that `relayd explain` prints, and names where its number comes from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -114,6 +114,7 @@ def predict(
     basis: Basis = "measured",
     projector: ModelMetadata | None = None,
     draft: ModelMetadata | None = None,
+    loras: Iterable[ModelMetadata] = (),
 ) -> Prediction:
     """Return what `model` takes in `setup`.
 
@@ -123,6 +124,7 @@ def predict(
         basis: What the header rests on: a file, or the catalogue.
         projector: The header of its multimodal projector, if it has one.
         draft: The header of the model that drafts for it, if one does.
+        loras: The headers of its adapters.
 
     Raises:
         ModelFileError: A header lacks what its architecture needs.
@@ -133,10 +135,11 @@ def predict(
     terms += _later(model, shape, setup, asked)
     unknown = [*filter(None, (shape.unknown, unknown_compute(shape)))]
     if projector is not None:
-        terms.append(_projector(projector, setup))
+        terms.append(_beside("projector weights", projector, setup))
         unknown.append("the buffer in which the projector encodes images depends on their size")
     if draft is not None:
         terms += _draft(draft, setup)
+    terms += [_beside("adapter weights", lora, setup) for lora in loras]
     return Prediction(tuple(terms), tuple(unknown))
 
 
@@ -227,10 +230,11 @@ def _checkpoints(shape: Shape, setup: Setup, asked: Extent) -> Bytes:
     return Bytes(one * count * asked.sequences)
 
 
-def _projector(projector: ModelMetadata, setup: Setup) -> Term:
+def _beside(name: str, file: ModelMetadata, setup: Setup) -> Term:
+    """Return the weights of a file that goes with the model to its first device."""
     device = setup.gpus[0].key if setup.gpus else CPU
-    nbytes = Bytes(sum(tensor.nbytes for tensor in projector.tensors))
-    return Term("projector weights", device, nbytes, "its tensor table", "beside", "measured")
+    nbytes = Bytes(sum(tensor.nbytes for tensor in file.tensors))
+    return Term(name, device, nbytes, "its tensor table", "beside", "measured")
 
 
 def _draft(draft: ModelMetadata, setup: Setup) -> Iterator[Term]:

@@ -11,9 +11,10 @@ from threading import Event
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.daemon.footprint import Footprint, Footprints, PlannedMemory, planned_memory
+from relayd.daemon.footprint import Footprint, Footprints, PlannedMemory, planned_memory, predicted_memory
+from relayd.gguf import read_metadata
 from relayd.hardware import Cpu, Machine, Memory
-from relayd.planner import Basis, Planned, ReplicaSpec
+from relayd.planner import Basis, Lora, Planned, ReplicaSpec
 from relayd.supervisor import State, Status
 from relayd.units import GIB, Bytes
 
@@ -145,3 +146,18 @@ def test_without_a_plan_memory_is_predicted_from_the_command_line(tiny_model: Pa
         assert ("prediction", ["cpu"]) == (found.basis, list(found.by_device))
 
     play(story, patience_seconds=30)
+
+
+def test_adapters_and_drafts_count_where_memory_is_predicted_from_the_command_line(tiny_model: Path) -> None:
+    weights = sum(tensor.nbytes for tensor in read_metadata(tiny_model).tensors)
+    plain = status(tiny_model, None)
+    adapted = ReplicaSpec("m", 0, tiny_model, loras=(Lora(tiny_model, 1.0),))
+    drafted = replace(plain, command=(*plain.command, "--model-draft", str(tiny_model)))
+    machine = Machine("linux", "x86_64", Cpu("c", 8, 16, 8), Memory(Bytes(16 * GIB), Bytes(8 * GIB)))
+    totals = [
+        predicted_memory(one, machine).by_device["cpu"]
+        for one in (plain, replace(plain, planned=Planned(adapted)), drafted)
+    ]
+
+    assert totals[0] + weights == totals[1]
+    assert totals[0] + weights < totals[2]
