@@ -1,6 +1,5 @@
 """Anthropic's API: messages, and the count of their tokens, on the engine's own door where that serves it."""
 
-import uuid
 from collections.abc import MutableMapping
 from functools import partial
 from math import ceil
@@ -11,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.admission import RequestContext, Route
+from relayd.api.answer import new_id
 from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
@@ -70,26 +70,28 @@ def _messages(
     names = MessageNames(
         _name(context, rewrite_ids=rewrite_ids), seen.model or model.name, asked.parallel is False
     )
+    if asked.members is members:
+        translation = MessageEvents(names) if seen.stream else MessageWhole(names)
+        body = rewritten(members) if seen.dropped else seen.body
+        return Adapted(body, "", ANTHROPIC.answering(translation))
+    changed = named(asked.left_out)
     if asked.format is None:
-        return Adapted(
-            seen.body if asked.members is members and not seen.dropped else rewritten(asked.members),
-            dialect=ANTHROPIC.answering(MessageEvents(names) if seen.stream else MessageWhole(names)),
-            changed=named(asked.left_out),
-        )
+        translation = MessageEvents(names) if seen.stream else MessageWhole(names)
+        return Adapted(rewritten(asked.members), "", ANTHROPIC.answering(translation), changed)
     return Adapted(
         as_chat(asked),
-        path="/v1/chat/completions",
-        dialect=ANTHROPIC.answering(
+        "/v1/chat/completions",
+        ANTHROPIC.answering(
             ChatEvents(MessageWriter(names)) if seen.stream else ChatWhole(WholeMessageWriter(names))
         ),
-        changed=named(asked.left_out),
+        changed,
     )
 
 
 def _name(context: RequestContext, *, rewrite_ids: bool) -> str:
     """Return the id of a message: that of its request, which is the client's own only where it is to be."""
     if context.named:
-        return context.request_id if rewrite_ids else f"msg_{uuid.uuid4().hex}"
+        return context.request_id if rewrite_ids else f"msg_{new_id()}"
     return f"msg_{context.request_id}"
 
 

@@ -1,6 +1,5 @@
 """OpenAI's responses API, translated to chats of the engine and back."""
 
-import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from relayd.api.admission import RequestContext, Route
-from relayd.api.answer import json_answer
+from relayd.api.answer import json_answer, new_id
 from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapted, Forwarding, Members
 from relayd.api.inference import Inference
@@ -66,7 +65,7 @@ class Responses:
 
     def _create(self, members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted:
         asked, key = self._asked(members, seen, context), context.key
-        name = f"resp_{uuid.uuid4().hex}"
+        name = f"resp_{new_id()}"
         keeps = asked.echo["store"] is not False and context.grant.rights.retain
         head = ResponseHead(
             id=name,
@@ -90,7 +89,7 @@ class Responses:
             )
         free = {name: value for name, value in members.items() if name not in _NOT_OF_A_SUMMARY}
         asked = self._asked(free, seen, context)
-        writer = CompactionWriter(f"resp_{uuid.uuid4().hex}", int(self.clock.wall()), asked.items)
+        writer = CompactionWriter(f"resp_{new_id()}", int(self.clock.wall()), asked.items)
         return Adapted(
             asking_for_summary(asked.body), _CHAT, OPENAI.answering(ChatWhole(writer)), _left_out(asked)
         )

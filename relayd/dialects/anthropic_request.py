@@ -28,6 +28,9 @@ _PLAIN_BLOCKS = frozenset({"text", "image", "tool_use", "tool_result", "thinking
 _PLAIN_SOURCES = frozenset({"", "base64", "url"})
 _DROPPED_BLOCKS = frozenset({"redacted_thinking"})
 _LIST = ord("[")
+_TYPED, _ESCAPE = b'"type"', b"\\u"
+"""What each block has, and how its name could be written otherwise."""
+
 _NO_MESSAGES = msgspec.Raw(b"[]")
 _REWRITTEN = frozenset({
     "chat_template_kwargs", "output_config", "output_format", "system", "thinking", "tool_choice", "tools",
@@ -178,6 +181,9 @@ def _text_of(block: object) -> str:
 
 def _shown(raw: msgspec.Raw) -> msgspec.Raw | None:
     """Return messages of which the engine reads every block; None where that is so already."""
+    plain = bytes(raw)
+    if _TYPED not in plain and _ESCAPE not in plain and plain[:2] == b"[{":
+        return None  # no block has a type: every content is a string
     try:
         if all(map(_is_plain, _turns.decode(raw))):
             return None

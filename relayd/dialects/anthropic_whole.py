@@ -29,7 +29,7 @@ class MessageWhole(CollectedAnswer):
     """
 
     def __init__(self, names: MessageNames) -> None:
-        super().__init__()
+        self._pieces = []
         self._names = names
 
     def end(self) -> bytes:
