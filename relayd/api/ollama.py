@@ -181,7 +181,7 @@ class OllamaApi:
         return Adapted(
             msgspec.json.encode(found[0] if found else asked),
             "/v1/embeddings",
-            OLLAMA_DIALECT.answering(vectors),
+            OLLAMA_DIALECT.answering(vectors, ends_aside=True),
         )
 
     def _show(self, body: OpenedBody, context: RequestContext) -> Answer:

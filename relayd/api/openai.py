@@ -82,7 +82,7 @@ def _with_dimensions(
     if found is None:
         return None
     asked, vectors = found
-    return Adapted(rewritten(asked), "/v1/embeddings", OPENAI.answering(vectors))
+    return Adapted(rewritten(asked), "/v1/embeddings", OPENAI.answering(vectors, ends_aside=True))
 
 
 def with_counted_tokens(

@@ -133,6 +133,7 @@ class Dialect(msgspec.Struct, frozen=True):
         translation: How the engine's answers are rewritten.
         by_line: Each line of a translated answer is a write of its own.
         show_limit: How limits are shown besides `x-ratelimit-*`.
+        ends_aside: The end of a long answer is made in a thread: its translation touches nothing else.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Dialect(msgspec.Struct, frozen=True):
     translation: Translator = as_it_came
     by_line: bool = False
     show_limit: ShowLimit | None = None
+    ends_aside: bool = False
 
     def answering(self, translation: Translation, **changes: Any) -> "Dialect":
         """Return the dialect of one answer, which a translation of its own rewrites."""
