@@ -64,9 +64,9 @@ class FileFacts:
 UNKNOWN = FileFacts()
 """Of a file that was not read yet, or cannot be."""
 
-_MIDDLE_TOKENS = frozenset({"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"})
-"""Keys of the token behind which a model fills in (llama-vocab.cpp); where a file has neither, llama-server
-looks for one by its text, which is not read here."""
+_FILL_IN_TOKENS = (("fim_pre", "prefix"), ("fim_suf", "suffix"), ("fim_mid", "middle"))
+"""Names of the tokens around what is filled in (llama-vocab.cpp), all of which `/infill` needs; where a file
+has none, llama-server looks for one by its text, which is not read here."""
 
 Identity = tuple[int, int, int]
 """Size, time and inode of a file."""
@@ -114,7 +114,9 @@ def facts_of(metadata: ModelMetadata) -> FileFacts:
         template=_text(metadata, "tokenizer.chat_template"),
         takes_images=values.get("clip.has_vision_encoder") is True,
         takes_audio=values.get("clip.has_audio_encoder") is True,
-        fills_in=not _MIDDLE_TOKENS.isdisjoint(values),
+        fills_in=all(
+            any(f"tokenizer.ggml.{name}_token_id" in values for name in names) for names in _FILL_IN_TOKENS
+        ),
     )
 
 

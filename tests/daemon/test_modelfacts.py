@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.desired.demo import demo_model
 from relayd.gguf import read_metadata
-from relayd.gguf.facts import UNKNOWN, FileFacts, record_of
+from relayd.gguf.facts import UNKNOWN, FileFacts, facts_of, record_of
 from tests.ggufs import TINY, make_model
 
 pytestmark = pytest.mark.system
@@ -35,6 +36,22 @@ async def test_what_a_file_states_is_read_aside(tmp_path: Path) -> None:
     )  # fmt: skip
     assert len("<0x00>") == stated.longest_token
     assert stated.parameters > stated.vocabulary > 0
+
+
+ALL_THREE = ("fim_pre", "fim_suf", "fim_mid")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(ALL_THREE, True), (("prefix", "suffix", "middle"), True), (ALL_THREE[2:], False), ((), False)],
+)
+def test_a_model_fills_in_between_texts_only_with_all_tokens_for_that(
+    tmp_path: Path, names: tuple[str, ...], expected: bool
+) -> None:
+    metadata = read_metadata(make_model(tmp_path / "m.gguf", TINY))
+    more = {f"tokenizer.ggml.{name}_token_id": 3 for name in names}
+
+    assert expected == facts_of(replace(metadata, values={**metadata.values, **more})).fills_in
 
 
 async def test_a_file_that_cannot_be_read_states_nothing(tmp_path: Path) -> None:
