@@ -30,6 +30,7 @@ from relayd.daemon.watching import Watching, followed, owners
 from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
 from relayd.service import stop_budget_seconds
+from relayd.supervisor.limits import no_core
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
 
@@ -79,6 +80,7 @@ class Daemon:
         """Get the daemon's place, open control socket and doors, adopt and start replicas."""
         parts = self._parts
         return_freed_memory()
+        no_core()
         stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
         place = await claim(parts.desired)

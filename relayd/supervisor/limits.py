@@ -36,6 +36,13 @@ def small_stacks() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_STACK, before)
 
 
+def no_core() -> None:
+    """Have this process leave no image of its memory when it crashes: prompts and keys are in there."""
+    if sys.platform == "linux":
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
 def limit(pid: int, wall: MemoryWall) -> None:
     """Set the limits of a process that has just been started.
 

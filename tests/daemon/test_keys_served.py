@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -143,7 +144,7 @@ def test_one_key_that_floods_is_held_to_its_limits_and_another_is_served(demo: D
     assert "rate_limit_exceeded" == json.loads(refused[2])["error"]["code"]
 
 
-def test_no_planted_secret_or_prompt_is_left_anywhere(
+def test_r20_no_planted_secret_or_prompt_is_left_anywhere_not_even_by_a_crash(
     start_daemon: Callable[..., Daemon], home: Path
 ) -> None:
     daemon = start_daemon('[logs]\nrequests = "all"\n', "--demo", RELAYD_API_KEY=CONFIGURED)
@@ -157,6 +158,7 @@ def test_no_planted_secret_or_prompt_is_left_anywhere(
     shown += [daemon.run(*arguments).stdout for arguments in (("status", "--json"), ("keys", "--json"))]
     shown += [str(daemon.client.usage(UsageArguments()))]
     daemon.client.rotate_key("made")
+    crash_itself(daemon)
 
     found = {
         (secret, place)
@@ -178,8 +180,16 @@ def provoke(daemon: Daemon, key: str) -> Iterator[str]:
     yield ask(daemon, key, messages=messages, grammar="root ::= undefined-rule")[2]
     yield ask(daemon, key, "/v1/nothing", messages=messages)[2]
     yield ask(daemon, key, messages=messages * 20000)[2]
-    for path in ("/health", "/metrics", "/slots", "/v1/models", "/props", "/openapi.json"):
+    for path in READ:
         yield ask(daemon, key, path)[2]
+
+
+READ = (
+    *("/health", "/metrics", "/slots", "/v1/models", "/props", "/openapi.json", "/lora-adapters", "/api/ps"),
+    *("/models/demo/metrics", "/models/demo/slots", "/admin/status", "/admin/stats", "/admin/requests"),
+    *("/admin/workers", "/admin/placement", "/admin/keys", "/admin/models"),
+)
+"""Doors that show figures, or what there is."""
 
 
 def seen_commands(home: Path) -> list[tuple[str, str]]:
@@ -202,6 +212,15 @@ def crash(daemon: Daemon) -> None:
         return bool(now["state"] == "ready" and now["pid"] != replica["pid"])
 
     wait_until(is_back)
+
+
+def crash_itself(daemon: Daemon) -> None:
+    """End the daemon as a fault of its own would; where cores go to its folder, it would leave one."""
+    daemon.client.stop("demo")
+    assert 0 == resource.prlimit(daemon.process.pid, resource.RLIMIT_CORE)[0]
+    daemon.process.send_signal(signal.SIGSEGV)
+    daemon.process.wait(DEADLINE_SECONDS)
+    (daemon.runtime / "control.sock").unlink()  # what the next daemon would remove
 
 
 def left_in(home: Path) -> Iterator[tuple[Any, str]]:
