@@ -1,9 +1,11 @@
 """Which responses can a client still name, and for how long (`store`, `previous_response_id`)?
 
-In memory only: a daemon that is stopped or replaced forgets them. Only the key that made a response finds it.
+In memory, and forgotten by a daemon that is stopped or replaced, unless `server.kept_responses` has them on
+disk too. Only the key that made a response finds it.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +60,28 @@ class KeptResponse:
         return next((one for one in items if one.get("id") == name), None)
 
 
+class SavedResponse(msgspec.Struct, frozen=True):
+    """A response as another daemon reads it; `at` is when it was made, in seconds since 1970."""
+
+    id: str
+    key: str
+    response: msgspec.Raw
+    items: msgspec.Raw
+    at: float
+
+
 class KeptResponses:
     """The last responses, within bounds of number, size and time.
 
     Args:
         clock: Time.
+
+    Attributes:
+        changes: How often something was added or removed.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.changes = 0
         self._clock = clock
         self._kept: OrderedDict[str, KeptResponse] = OrderedDict()
         self._size = 0
@@ -83,12 +99,33 @@ class KeptResponses:
         """
         whole = [*items, *response["output"]]
         encoded = msgspec.json.encode(response)
-        kept = KeptResponse(response["id"], key, encoded, msgspec.json.encode(whole), self._clock.monotonic())
+        self._add(
+            KeptResponse(response["id"], key, encoded, msgspec.json.encode(whole), self._clock.monotonic())
+        )
+
+    def saved(self, wall: float) -> tuple[SavedResponse, ...]:
+        """Return all that are kept, the oldest first (`wall` is now, in seconds since 1970)."""
+        offset = wall - self._clock.monotonic()
+        return tuple(
+            SavedResponse(one.id, one.key, msgspec.Raw(one.response), msgspec.Raw(one.items), one.at + offset)
+            for one in self._kept.values()
+            if not self._is_over(one.id)
+        )
+
+    def recall(self, saved: Iterable[SavedResponse], wall: float) -> None:
+        """Take up what another daemon has kept, within the same bounds."""
+        offset = wall - self._clock.monotonic()
+        for one in saved:
+            at = min(one.at - offset, self._clock.monotonic())
+            self._add(KeptResponse(one.id, one.key, bytes(one.response), bytes(one.items), at))
+
+    def _add(self, kept: KeptResponse) -> None:
         if kept.size > MOST_KEPT_BYTES // _LARGEST_SHARE:
             return
+        self.changes += 1
         self._kept[kept.id] = kept
         self._size += kept.size
-        while self._is_too_much():
+        while self._kept and self._is_too_much():
             self._drop(next(iter(self._kept)))
 
     def find(self, key: str, name: str) -> KeptResponse | None:
@@ -118,4 +155,5 @@ class KeptResponses:
         return self._clock.monotonic() - self._kept[name].at > KEPT_SECONDS
 
     def _drop(self, name: str) -> None:
+        self.changes += 1
         self._size -= self._kept.pop(name).size

@@ -15,6 +15,7 @@ RESTART_ONLY = frozenset({
     "replicas.sandbox",
     "server.header_seconds",
     "server.keep_alive_seconds",
+    "server.kept_responses",
     "server.listen",
     "server.tls_cert",
     "server.tls_key",

@@ -45,6 +45,7 @@ from relayd.api.figures import NO_FIGURES
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
+from relayd.daemon.responses import KeptOnDisk
 from relayd.daemon.virtual import check_virtual
 from relayd.endpoint import Endpoint
 from relayd.errors import ListenError, RequestError
@@ -71,6 +72,7 @@ class Doors:
     Attributes:
         exchanges: The record of every request.
         bodies: What the bodies of all requests take.
+        responses: Has kept responses outlive the daemon, where that is asked for.
         vitals: Returns how the daemon does, for `/health`.
         figures: Returns the figures of the daemon, for `/metrics` and `/metrics.json`.
         entrance: Of the dashboard; doors that are made before it is set have none.
@@ -101,6 +103,7 @@ class Doors:
         self._pools = pools
         self._beside = Beside(pools, serving)
         self._kept, self._clock = KeptResponses(clock), clock
+        self.responses = KeptOnDisk(self._kept, clock)
         self._look = look
         self._keyring = keyring
         self._journal = Journal("daemon")

@@ -93,6 +93,9 @@ class Daemon:
         await parts.keys.open(parts.desired.config.server, place.state.lent_key)
         for exchange in place.state.finished:
             parts.keys.count(exchange)
+        on_disk = parts.desired.config.server.kept_responses == "disk"
+        await parts.doors.responses.open(parts.desired.paths.state, enabled=on_disk)
+        stack.push_async_callback(parts.doors.responses.save)
         await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()
@@ -105,6 +108,7 @@ class Daemon:
             self._announcer.await_settled()
         _run_aside(stack, self._file_watch(operations).run())
         _run_aside(stack, parts.keys.usage.run())
+        _run_aside(stack, parts.doors.responses.run())
         if certificate := parts.doors.certificate:
             _run_aside(stack, CertificateWatch(certificate, self._file_check_seconds).run())
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())

@@ -160,6 +160,7 @@ class _Attempt:
                 await _calm(self._parts)
                 await self._parts.fleet.launched()  # what has no record yet would not be adopted
                 await self._parts.keys.give_up()  # the database goes with the lock
+                await self._parts.doors.responses.save()
             check()
         except TimeoutError as error:
             await successor.abandon()
@@ -185,6 +186,7 @@ class _Attempt:
         parts.fleet.release()
         state = handover_state(parts)
         parts.keys.usage.leave_off()  # what is over from now on goes through the channel
+        parts.doors.responses.leave_off()
         parts.dispatcher.redirect(successor.post)
         parts.actor.close()
         self._lock.close()

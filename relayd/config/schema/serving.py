@@ -33,6 +33,8 @@ class Server(Section, frozen=True):
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default. Applications and
             browser extensions have schemes of their own (`app://`); `null` needs a key.
+        kept_responses: Whether what `/v1/responses` keeps for an hour outlives the daemon, in a file that
+            holds prompts and answers.
         tls_cert: Certificate that clients are shown (PEM, with those between it and a root): connections are
             then encrypted, and only those. It is read again when its file changes.
         tls_key: Its private key (PEM, without a password, not readable by other users).
@@ -61,6 +63,7 @@ class Server(Section, frozen=True):
     listen: str | tuple[str, ...] = "127.0.0.1:8080"
     api_key: Secret = msgspec.field(default_factory=lambda: Secret(""))
     require_key: Literal["auto", "always"] = "auto"
+    kept_responses: Literal["memory", "disk"] = "memory"
     allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[Origin, ...] = ()
     tls_cert: OptionalFilePath = ""
