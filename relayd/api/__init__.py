@@ -17,6 +17,7 @@ from relayd.api.keys import FailedKeys, Keyring, KnownKeys
 from relayd.api.limiter import ConnectionLimits
 from relayd.api.native import native_routes
 from relayd.api.ollama import lm_studio_routes, ollama_routes
+from relayd.api.ollamachanges import OllamaChanges
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.api.rerank import rerank_routes
 from relayd.api.responses import responses_routes
@@ -44,6 +45,7 @@ __all__ = [
     "ModelState",
     "ModelView",
     "Offered",
+    "OllamaChanges",
     "RequestContext",
     "Route",
     "VisibleModels",

@@ -5,7 +5,7 @@ messages or prompt has its model loaded, or unloaded by a `keep_alive` of 0 wher
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +19,10 @@ from relayd.api.answer import Answer, json_answer
 from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapted, Forwarding, Members
 from relayd.api.inference import Inference
+from relayd.api.ollamachanges import OllamaChanges
 from relayd.api.ollamalist import digest_of, lm_model, lm_models, running, shown, tags
 from relayd.api.openai import OPENAI
+from relayd.api.served import peer_of
 from relayd.api.truncation import fitted
 from relayd.api.welcome import welcome
 from relayd.clock import Clock
@@ -42,8 +44,9 @@ NO_CHANGES = {
     "/api/copy": "Copying a model",
     "/api/delete": "Deleting a model",
     "/api/push": "Uploading a model",
+    "/api/blobs/": "Uploading a file",
 }
-"""Paths that would change which models there are, and what they are for."""
+"""Paths that would change which models there are, and what for; the first three are for administrators."""
 
 
 def ollama_error(problem: Problem) -> bytes:
@@ -73,11 +76,13 @@ class OllamaApi:
         inference: Reaches replicas.
         clock: Measures and dates answers.
         release: Has a model leave memory, and returns whether it does.
+        changes: What administrators can change.
     """
 
     inference: Inference
     clock: Clock
     release: Callable[[str], bool]
+    changes: OllamaChanges
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of Ollama's API."""
@@ -110,7 +115,8 @@ class OllamaApi:
             Route("GET", "/api/version", _version, dialect=OLLAMA_DIALECT),
             self._listed("/api/tags", tags),
             self._listed("/api/ps", running),
-            *_refused(),
+            *(changes := self.changes.routes(OLLAMA_DIALECT)),
+            *_refused({(route.method, route.path) for route in changes}),
         )
 
     def _listed(self, path: str, listing: Callable[..., dict[str, object]]) -> Route:
@@ -212,10 +218,13 @@ class OllamaApi:
 
 
 def ollama_routes(
-    inference: Inference, clock: Clock, release: Callable[[str], bool] = lambda _: False
+    inference: Inference,
+    clock: Clock,
+    release: Callable[[str], bool] = lambda _: False,
+    changes: OllamaChanges | None = None,
 ) -> tuple[Route, ...]:
-    """Return the routes of Ollama's API."""
-    return OllamaApi(inference, clock, release).routes()
+    """Return the routes of Ollama's API; without `changes` nothing can be changed."""
+    return OllamaApi(inference, clock, release, changes or OllamaChanges({}, peer_of)).routes()
 
 
 def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:
@@ -231,11 +240,12 @@ def lm_studio_routes(inference: Inference) -> tuple[Route, ...]:
     return (Route("GET", path, every, dialect=OPENAI), Route("GET", f"{path}/", one, dialect=OPENAI))
 
 
-def _refused() -> list[Route]:
+def _refused(served: Container[tuple[str, str]]) -> list[Route]:
     return [
         Route(method, path, partial(_refuse, what), dialect=OLLAMA_DIALECT)
         for path, what in NO_CHANGES.items()
         for method in ("POST", "DELETE")
+        if (method, path) not in served
     ]
 
 

@@ -17,34 +17,36 @@ from relayd.files import private_folder, write_atomic
 FILE_NAME = "models.toml"
 
 
-def keep(model: Mapping[str, object], state: Path) -> Path:
+def keep(model: Mapping[str, object], state: Path, table: str = "model") -> Path:
     """Write a model down, in place of those that answer to one of its names, and return the file.
 
     Args:
         model: Its settings, those of `[[model]]`.
         state: The state folder.
+        table: `virtual` for a virtual one, whose settings are those of `[[virtual]]`.
 
     Raises:
         StateError: The file cannot be read or written, or holds no TOML.
     """
     document = migrated_written(_read(state / FILE_NAME))
-    others = [one for one in document.get("model", []) if not _names(one) & _names(model)]
-    return _write(document | {"model": [*others, dict(model)]}, state)
+    others = [one for one in document.get(table, []) if not _names(one) & _names(model)]
+    return _write(document | {table: [*others, dict(model)]}, state)
 
 
-def drop(name: str, state: Path) -> Path:
+def drop(name: str, state: Path, table: str = "model") -> Path:
     """Take a model out, and return the file; nothing changes where none is called so.
 
     Args:
         name: Its name.
         state: The state folder.
+        table: `virtual` for a virtual one.
 
     Raises:
         StateError: The file cannot be read or written, or holds no TOML.
     """
     document = migrated_written(_read(state / FILE_NAME))
-    others = [one for one in document.get("model", []) if one.get("name") != name]
-    return _write(document | {"model": others}, state)
+    others = [one for one in document.get(table, []) if one.get("name") != name]
+    return _write(document | {table: others}, state)
 
 
 def written_models(state: Path) -> dict[str, dict[str, Any]]:
@@ -53,8 +55,17 @@ def written_models(state: Path) -> dict[str, dict[str, Any]]:
     Raises:
         StateError: The file cannot be read, or holds no TOML.
     """
-    models = migrated_written(_read(state / FILE_NAME)).get("model", [])
-    return {one["name"]: one for one in models if isinstance(one, dict) and "name" in one}
+    return written(state, "model")
+
+
+def written(state: Path, table: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of each line of a table that is written down, by name.
+
+    Raises:
+        StateError: The file cannot be read, or holds no TOML.
+    """
+    lines = migrated_written(_read(state / FILE_NAME)).get(table, [])
+    return {one["name"]: one for one in lines if isinstance(one, dict) and "name" in one}
 
 
 def _write(document: Mapping[str, Any], state: Path) -> Path:

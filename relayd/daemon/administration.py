@@ -20,6 +20,7 @@ from relayd.daemon.arguments import (
     CancelArguments,
     ChangeKeyArguments,
     CreateKeyArguments,
+    DeriveArguments,
     EventArguments,
     KeyArguments,
     LogArguments,
@@ -29,6 +30,7 @@ from relayd.daemon.arguments import (
     StopArguments,
     TargetArguments,
 )
+from relayd.daemon.derived import DerivedModels
 from relayd.daemon.happenings import Happenings
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.logfeed import lines, logs_of
@@ -204,6 +206,7 @@ def offered(
         reload: Follows the configuration anew.
     """
     models, keys = ModelLines(parts, reload), AdminKeys(parts.keys)
+    derived = DerivedModels(parts, models)
     common = {name: verb for (_, name), verb in verbs(operations).items() if name not in _OWNERS}
     return {
         **common,
@@ -213,6 +216,8 @@ def offered(
         "add_model": Verb(ModelLineArguments, models.add),
         "change_model": Verb(ModelLineArguments, models.change),
         "remove_model": Verb(NameArguments, models.remove),
+        "derive_model": Verb(DeriveArguments, derived.derive),
+        "remove_derived": Verb(NameArguments, derived.remove),
         "workers": Verb(NoArguments, administration.workers),
         "stats": Verb(NoArguments, administration.stats),
         "placement": Verb(NoArguments, administration.placement),

@@ -70,6 +70,15 @@ class ModelLineArguments(Struct, frozen=True):
     settings: dict[str, Any] = {}
 
 
+class DeriveArguments(Struct, frozen=True):
+    """Of what makes a model of another one: their names, a system prompt, and defaults of members."""
+
+    name: str
+    of: str
+    system: str = ""
+    defaults: dict[str, Any] = {}
+
+
 class CancelArguments(Struct, frozen=True):
     """Of `cancel`: the id of a request, as its answer carries it."""
 

@@ -23,6 +23,7 @@ from relayd.api import (
     Listener,
     ModelDirectory,
     Offered,
+    OllamaChanges,
     Route,
     Vitals,
     admin_routes,
@@ -204,7 +205,9 @@ class Doors:
             *rerank_routes(inference),
             *responses_routes(inference, self._kept, self._clock),
             *native_routes(inference, self.figures, rewrite_ids=rewrite_ids),
-            *ollama_routes(inference, self._clock, self._release),
+            *ollama_routes(
+                inference, self._clock, self._release, OllamaChanges(self._offered, self._client_of)
+            ),
             *lm_studio_routes(inference),
             *health_routes(self._view, self.vitals),
             *admin_routes(self._offered, self._client_of),

@@ -33,12 +33,15 @@ class ModelLines:
     Args:
         parts: Of the daemon.
         reload: Follows the configuration anew.
+
+    Attributes:
+        changing: Held while models.toml is changed.
     """
 
     def __init__(self, parts: DaemonParts, reload: Callable[[], Awaitable[ReloadReport]]) -> None:
         self._parts = parts
         self._reload = reload
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<ModelLines: {len(self._parts.desired.config.model)} models>"
@@ -64,8 +67,8 @@ class ModelLines:
             RequestError: There is one of that name, or its settings cannot be followed.
         """
         name, settings = arguments.name, _without_servers(arguments.settings)
-        async with self._changing:
-            self._check_configured()
+        async with self.changing:
+            self.check_configured()
             if any(name in (one.name, *one.aliases) for one in self._config.model):
                 raise RequestError("Model already exists", remedy=f"Change it: PUT /admin/models/{name}.")
             if "file" not in settings:
@@ -82,7 +85,7 @@ class ModelLines:
         """
         if not (settings := _without_servers(arguments.settings)):
             raise RequestError("No updates provided", remedy="Send settings of [[model]].")
-        async with self._changing:
+        async with self.changing:
             line = await self._written(arguments.name)
             changed = {name: value for name, value in (line | settings).items() if value is not None}
             report = await self._follow({**changed, "name": line["name"]})
@@ -95,9 +98,9 @@ class ModelLines:
             ModelNotFoundError: There is none of that name.
             RequestError: It is not one that was added here.
         """
-        async with self._changing:
+        async with self.changing:
             line = await self._written(arguments.name)
-            await self._apply(lambda: drop(line["name"], self._state))
+            await self.apply(lambda: drop(line["name"], self._state))
         return MessageReport(f"Model {line['name']} deleted successfully.")
 
     @property
@@ -140,7 +143,7 @@ class ModelLines:
             )
         return line
 
-    def _check_configured(self) -> None:
+    def check_configured(self) -> None:
         """Refuse a model that would not be served, or would end those that are.
 
         Raises:
@@ -166,9 +169,9 @@ class ModelLines:
     async def _follow(self, line: dict[str, Any]) -> ReloadReport:
         """Check a line, write it down and follow it."""
         await asyncio.to_thread(self._check, line)
-        return await self._apply(lambda: keep(line, self._state))
+        return await self.apply(lambda: keep(line, self._state))
 
-    async def _apply(self, write: Callable[[], object]) -> ReloadReport:
+    async def apply(self, write: Callable[[], object]) -> ReloadReport:
         """Change models.toml and follow that; what cannot be followed is taken back.
 
         Raises:

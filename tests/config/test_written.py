@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relayd.config.migrate import WRITTEN
-from relayd.config.written import FILE_NAME, keep
+from relayd.config.written import FILE_NAME, drop, keep, written
 from relayd.errors import StateError
 
 pytestmark = pytest.mark.system
@@ -75,3 +75,13 @@ def test_a_damaged_file_is_not_replaced(tmp_path: Path, content: str) -> None:
         keep(A, tmp_path)
 
     assert content == path.read_text("latin-1")
+
+
+def test_virtual_models_have_a_table_of_their_own(tmp_path: Path) -> None:
+    keep({"name": "m", "file": "/m.gguf"}, tmp_path)
+    keep({"name": "v", "models": ["m"]}, tmp_path, "virtual")
+    keep({"name": "v", "models": ["m"], "system": "x"}, tmp_path, "virtual")
+
+    assert {"v": {"name": "v", "models": ["m"], "system": "x"}} == written(tmp_path, "virtual")
+    drop("v", tmp_path, "virtual")
+    assert ({}, ["m"]) == (written(tmp_path, "virtual"), [*written(tmp_path, "model")])

@@ -139,6 +139,33 @@ def test_models_are_added_changed_and_removed_while_the_daemon_serves(
     assert 400 == admin.ask("DELETE", "/admin/models/slow")[0], "relay.toml is an operator's own"
 
 
+def test_ollamas_clients_copy_make_and_delete_models(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(configured(slow_model))
+    admin = Admin(daemon.url)
+    made = {"model": "short", "from": "slow", "parameters": {"num_predict": 3}, "stream": False}
+
+    assert 200 == admin.ask("POST", "/api/copy", {"source": "slow", "destination": "again"})[0]
+    assert 200 == admin.ask("POST", "/api/create", made)[0]
+    names = {one["name"] for one in admin.get("/api/tags")["models"]}
+    assert {"slow:latest", "again:latest", "short:latest"} == names
+    body = {"model": "short", "prompt": "a", "stream": False, "raw": True}
+    status, answer = admin.ask("POST", "/api/generate", body)
+    assert (200, 3) == (status, answer["eval_count"])
+    assert 200 == admin.ask("POST", "/api/create", {**made, "parameters": {"num_predict": 5}})[0]
+    assert 5 == admin.ask("POST", "/api/generate", body)[1]["eval_count"], "it is replaced"
+
+    assert 400 == admin.ask("POST", "/api/copy", {"source": "short", "destination": "slow"})[0]
+    assert 400 == admin.ask("POST", "/api/create", {**made, "parameters": {"temperature": "hot"}})[0]
+    assert 404 == admin.ask("POST", "/api/copy", {"source": "absent", "destination": "b"})[0]
+    assert 400 == admin.ask("DELETE", "/api/delete", {"model": "slow"})[0], "relay.toml is an operator's own"
+
+    for name in ("again", "short"):
+        assert 200 == admin.ask("DELETE", "/api/delete", {"model": name})[0]
+    assert ["slow:latest"] == [one["name"] for one in admin.get("/api/tags")["models"]]
+
+
 def said(answer: tuple[int, Any]) -> tuple[int, str]:
     return answer[0], answer[1].get("message", answer[1])
 

@@ -73,7 +73,7 @@ def _handler(actions: list[Action], offered: Offered, client_of: ClientOf) -> Ha
     async def handle(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         action, name = find_action(actions, context.tail)
         verb, client = offered[action.verb], client_of(request)
-        body = await _read(request)
+        body = await read_small(request)
         query = request.raw_path.partition("?")[2]
         arguments = arguments_of(action, verb.arguments, name=name, query=query, body=body)
         if action.changes:
@@ -106,8 +106,8 @@ class _VerbError(RequestError):
         self.http_status = error.http_status  # type: ignore[misc]  # likewise
 
 
-async def _read(request: web.BaseRequest) -> bytes:
-    """Return the body of a request; what has none needs no media type."""
+async def read_small(request: web.BaseRequest) -> bytes:
+    """Return the body of a request, at most 64 KiB; what has none needs no media type."""
     if not request.can_read_body:
         return b""
     check_body_head(request.headers, _MOST_BYTES)
