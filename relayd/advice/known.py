@@ -77,6 +77,7 @@ def facts_of(entry: CatalogEntry) -> ModelFacts:
         released=entry.released,
         capabilities=frozenset(entry.capabilities),
         context=entry.context or SHORT_CONTEXT,
+        benchmarks=tuple((one.test, one.score) for one in entry.benchmarks),
     )
 
 

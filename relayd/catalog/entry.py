@@ -229,6 +229,20 @@ class ModelFile(CatalogFacts, frozen=True, kw_only=True):
     source: str
 
 
+class Benchmark(CatalogFacts, frozen=True, kw_only=True):
+    """A published figure.
+
+    Attributes:
+        test: What was run; `planner/evidence.py` knows what each says.
+        score: The figure, as it is published.
+        source: Code of its page, with the date; the loader puts the page itself here.
+    """
+
+    test: str
+    score: Annotated[float, Meta(ge=0)]
+    source: str
+
+
 class FactSources(CatalogFacts, frozen=True, kw_only=True):
     """Where each group of facts is from: first its source, then others that agree."""
 
@@ -262,6 +276,7 @@ class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
         repos: Hugging Face repositories with GGUF files, best evidence first.
         unchecked_repos: Repositories that should be there by the habits of uploaders; unchecked.
         dimensions: Its shape, or None.
+        benchmarks: Published figures, as far as a public page has them.
         files: Quantizations with sizes.
         sources: Where this is from.
         note: What else to know.
@@ -286,6 +301,7 @@ class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
     repos: tuple[str, ...] = ()
     unchecked_repos: tuple[str, ...] = ()
     dimensions: Dimensions | None = None
+    benchmarks: tuple[Benchmark, ...] = ()
     files: tuple[ModelFile, ...] = ()
     sources: FactSources = FactSources()
     note: str = ""

@@ -171,12 +171,16 @@ def _finished(family: Family, name: str, origin: Origin) -> Iterator[CatalogEntr
             files = tuple(
                 msgspec.structs.replace(file, source=family.sources[file.source]) for file in model.files
             )
+            benchmarks = tuple(
+                msgspec.structs.replace(one, source=family.sources[one.source]) for one in model.benchmarks
+            )
         except KeyError as error:
             raise ConfigError(f"{name}: model {model.name}: no source is called {error}") from error
         yield msgspec.structs.replace(
             model,
             sources=FactSources(**sources),
             files=files,
+            benchmarks=benchmarks,
             family=family.family,
             publisher=family.publisher,
             origin=origin,

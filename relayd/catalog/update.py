@@ -83,6 +83,9 @@ def _document(entries: Iterable[CatalogEntry]) -> dict[str, Any]:
                 }
             ),
             files=tuple(msgspec.structs.replace(file, source=code(file.source)) for file in entry.files),
+            benchmarks=tuple(
+                msgspec.structs.replace(one, source=code(one.source)) for one in entry.benchmarks
+            ),
             family="",
             publisher="",
             origin="shipped",

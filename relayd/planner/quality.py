@@ -1,11 +1,12 @@
 """Answer quality of a quantized model for one use, from 0 to 100.
 
-    score = 100 * n / (n + 1.2) - 25 * sqrt(KLD),    n = sqrt(effective size / 1e9)
+    score = mix of 100 * n / (n + 1.2) and benchmarks - 25 * sqrt(KLD),    n = sqrt(effective size / 1e9)
     effective size = sqrt(parameters * active parameters) * 2 ^ (years since 2024-07) * fit for the use
 
-Benchmarks are not in it: publishers choose them, and none covers every model. What is in it are four priors,
-each a line below; they order models of one time by size, siblings by quantization, and prefer a larger model
-at 4 bits to half of it at 8 (but not at 3). The score is neither a probability nor a percentage of anything.
+Benchmarks count where a public page has a figure (`planner/evidence.py`); no test covers every model. The
+rest are four priors, each a line below: they order models of one time by size, siblings by quantization, and
+prefer a larger model at 4 bits to half of it at 8 (but not at 3). The score is neither a probability nor a
+percentage of anything.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Literal
 from relayd.gguf.metadata import ModelMetadata
 from relayd.memory.architectures import HEADLESS
 from relayd.planner.divergence import Quantization, cache_divergence, weights_divergence
+from relayd.planner.evidence import mixed, told
 
 HALF = 1.2
 """Root of the size, in billions as of 2024-07, that scores 50: 1B scores 45, 8B 70, 32B 82, 70B 87."""
@@ -106,6 +108,7 @@ class ModelFacts:
         released: Year and month, `2025-07`; "" counts as the reference.
         capabilities: What its publisher made it for: the uses below, and others.
         context: Tokens it was trained on; 0 where that is not known.
+        benchmarks: Test → its published figure.
     """
 
     parameters: float
@@ -113,6 +116,7 @@ class ModelFacts:
     released: str = ""
     capabilities: frozenset[str] = frozenset({"chat"})
     context: int = 0
+    benchmarks: tuple[tuple[str, float], ...] = ()
 
     def can(self, use: Use) -> bool:
         """Return whether the model can be used so at all."""
@@ -155,7 +159,12 @@ def quality(
 def model_score(model: ModelFacts, use: Use) -> float:
     """Return what a model would score in 16 bits."""
     root = sqrt(effective_parameters(model, use) / 1e9)
-    return 100 * root / (root + HALF)
+    return mixed(100 * root / (root + HALF), model.benchmarks, use)
+
+
+def evidence(model: ModelFacts, use: Use) -> tuple[str, ...]:
+    """Return the benchmarks that the quality of a model for a use rests on; none where only size and date."""
+    return tuple(dict.fromkeys(test.title for test, _ in told(model.benchmarks, use)))
 
 
 def effective_parameters(model: ModelFacts, use: Use) -> float:

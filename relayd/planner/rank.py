@@ -15,9 +15,9 @@ from math import log
 
 from relayd.planner.divergence import KLD, Quantization, coarseness
 from relayd.planner.processor import Tag
-from relayd.planner.quality import ModelFacts, Quality, Use
+from relayd.planner.quality import ModelFacts, Quality, Use, evidence
 from relayd.planner.speed import Estimate
-from relayd.planner.uses import PROFILES, Profile
+from relayd.planner.uses import PROFILES, QUICK_WEIGHTS, Profile
 
 PREFERRED_CACHES = ("f16", "q8_0")
 """Types of the cache that are chosen among: coarser ones only for who asks for them."""
@@ -78,6 +78,8 @@ class Request:
         users: Requests at once.
         caches: Types that the cache may have.
         lenient: Whether a model that was trained on less context than the use must have is taken as it is.
+        quick: Whether speed counts as much as quality.
+        whole: Whether a model must be whole on GPUs where there are any.
     """
 
     use: Use = Use.CHAT
@@ -87,13 +89,16 @@ class Request:
     users: int = 1
     caches: tuple[str, ...] = PREFERRED_CACHES
     lenient: bool = False
+    quick: bool = False
+    whole: bool = False
 
     @property
     def profile(self) -> Profile:
         """What the use asks for, with what was asked for beside."""
         plain = PROFILES[self.use]
         least = max(plain.least_context, self.min_context)
-        return replace(plain, least_context=least, context=max(plain.context, least))
+        weights = QUICK_WEIGHTS if self.quick else plain.weights
+        return replace(plain, least_context=least, context=max(plain.context, least), weights=weights)
 
     @property
     def floor(self) -> float:
@@ -200,8 +205,10 @@ def _reasons(candidate: Candidate, request: Request) -> Iterable[str]:
     quality, model, profile = candidate.quality, candidate.model, request.profile
     active = f", {_billions(model.active_parameters)} active" if model.active_parameters else ""
     dated = f" of {model.released}" if model.released else ""
+    tests = ", ".join(evidence(model, request.use))
+    rests = f"by {tests}, " if tests else "by size and date alone, "
     yield (
-        f"Quality {quality.score:.0f} of 100: {quality.model:.0f} for {_billions(model.parameters)} "
+        f"Quality {quality.score:.0f} of 100: {quality.model:.0f} {rests}for {_billions(model.parameters)} "
         f"parameters{active}{dated}."
     )
     if quality.weights_loss + quality.cache_loss >= 0.05:

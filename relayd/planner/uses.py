@@ -56,16 +56,19 @@ class Profile:
 
 
 PROFILES: Mapping[Use, Profile] = {
-    Use.CHAT: Profile(6, 30, 8192, 32768, (0.70, 0.22, 0.08)),
+    Use.CHAT: Profile(6, 25, 8192, 32768, (0.74, 0.20, 0.06)),
     Use.AGENT: Profile(
-        800 / 300, 800 / 20, 65536, 131072, (0.66, 0.28, 0.06), depth=49152, prompt=16384, reply=800
+        800 / 300, 800 / 45, 65536, 131072, (0.72, 0.22, 0.06), depth=49152, prompt=16384, reply=800
     ),
-    Use.CODE: Profile(12, 60, 16384, 65536, (0.72, 0.20, 0.08), depth=16384),
-    Use.REASONING: Profile(12, 60, 16384, 32768, (0.74, 0.22, 0.04)),
-    Use.VISION: Profile(6, 30, 8192, 16384, (0.72, 0.22, 0.06), depth=4096),
+    Use.CODE: Profile(12, 45, 16384, 65536, (0.72, 0.20, 0.08), depth=16384),
+    Use.REASONING: Profile(12, 45, 16384, 32768, (0.76, 0.20, 0.04)),
+    Use.VISION: Profile(6, 25, 8192, 16384, (0.72, 0.22, 0.06), depth=4096),
     Use.EMBEDDING: Profile(100, 5000, 512, 8192, (0.60, 0.32, 0.08), depth=512, prompt=512),
     Use.LONG: Profile(8, 30, 32768, 1048576, (0.45, 0.10, 0.45), depth=0),
 }
+
+QUICK_WEIGHTS = (0.46, 0.46, 0.08)
+"""Of quality, speed and context, where something quick is looked for."""
 
 SAID: Mapping[Use, tuple[str, ...]] = {
     Use.CHAT: ("chatting", "talk", "assistant", "general", "writing"),

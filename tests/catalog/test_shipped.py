@@ -10,6 +10,8 @@ import pytest
 
 from relayd.catalog import CatalogEntry, Folders, ModelFile, find_entry, load_catalog, shipped_folder
 from relayd.gguf.quants import FILE_TYPES
+from relayd.planner.evidence import TESTS
+from relayd.planner.quality import Use
 from tests.catalog.parameters import count_active, count_parameters
 
 pytestmark = pytest.mark.system
@@ -220,3 +222,39 @@ def test_qwq_has_the_size_of_a_32b_model(models: tuple[CatalogEntry, ...]) -> No
 def test_names_that_mean_a_quantization_find_it(models: tuple[CatalogEntry, ...]) -> None:
     assert "Q8_0" == find_entry(models, "llava-1.6-7b-q8").quant
     assert "MXFP4_MOE" == find_entry(models, "gpt-oss-20b-mxfp4").quant
+
+
+def test_every_benchmark_is_known_and_has_its_page_and_date(models: tuple[CatalogEntry, ...]) -> None:
+    figures = [(model.name, one) for model in models for one in model.benchmarks]
+
+    assert len(figures) >= 200
+    assert [] == [(name, one.test) for name, one in figures if one.test not in TESTS]
+    dated = re.compile(r"https://\S+.*\(\d{4}(?:-\d\d)*\)")
+    assert set() == {one.source for _, one in figures if not dated.search(one.source)}
+    assert [] == [(name, one.test) for name, one in figures if one.score > 100]
+
+
+def test_a_benchmark_says_something_of_uses_that_there_are() -> None:
+    assert set() == {use for test in TESTS.values() for use in test.uses.split()} - set(Use)
+
+
+def test_every_release_has_its_month(models: tuple[CatalogEntry, ...]) -> None:
+    assert [] == [model.name for model in models if not re.fullmatch(r"20\d\d-\d\d", model.released)]
+
+
+THINKING = re.compile(r"qwen3\.[56]-|gemma-4-|glm-4\.[57]|gpt-oss|-r1|qwq|thinking|reasoning|-think\b")
+CODING = ("coder", "codestral", "devstral", "codellama", "gpt-oss", "qwen3.6-", "qwen3.5-122b", "qwen3.5-9b")
+
+
+def test_models_that_think_or_code_are_listed_with_it(models: tuple[CatalogEntry, ...]) -> None:
+    """By their cards: Qwen3.5 and 3.6, Gemma 4, GLM-4.5 and 4.7 and gpt-oss think before they answer."""
+    lacking = [
+        (model.name, capability)
+        for model in models
+        for capability, is_so in (
+            ("reasoning", bool(THINKING.search(model.name))),
+            ("code", any(part in model.name for part in CODING)),
+        )
+        if is_so and capability not in model.capabilities and "embedding" not in model.capabilities
+    ]
+    assert [] == lacking

@@ -187,9 +187,9 @@ def test_a_large_model_may_be_coarse_where_a_small_one_may_not() -> None:
 
 def test_the_reasons_say_what_made_the_score() -> None:
     assert (
-        "Quality 71 of 100: 75 for 8B parameters of 2025-04.",
+        "Quality 67 of 100: 71 by size and date alone, for 8B parameters of 2025-04.",
         "Q4_K_M costs 4.4 points.",
-        "20 tokens/s (modelled); 30 are enough for chat.",
+        "20 tokens/s (modelled); 25 are enough for chat.",
     ) == judge(candidate(context=32768), Request()).reasons
 
 
