@@ -1,7 +1,7 @@
 """What is the answer to one question about models, with its winners confirmed?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from relayd.advice.confirm import Confirmation
 from relayd.config import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.models.skipped import warning_of
+from relayd.planner.answers import Answer, download_minutes
 from relayd.planner.document import SCHEMA, advice_document
 from relayd.planner.placement import NoPlace, Placement, least_gpu, least_ram
 from relayd.planner.quality import Use
@@ -63,6 +64,7 @@ class Recommendations:
         parts: Where one model was asked about, each of its files alone.
         confirmations: Model and quantization → what the engine reports.
         needs: Where one model was asked about, what would make it fit.
+        answers: Use → a comfortable model, the best that fits, and a small and quick one.
     """
 
     adviser: Adviser
@@ -70,6 +72,7 @@ class Recommendations:
     parts: tuple[Advice, ...]
     confirmations: Mapping[str, Confirmation]
     needs: str = ""
+    answers: Mapping[Use, tuple[Answer, ...]] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Placement]:
@@ -149,6 +152,19 @@ class Recommendations:
                 ]
                 for use, advices in self.groups.items()
             },
+            "answers": {
+                use: [
+                    {
+                        "kinds": list(one.kinds),
+                        "model": one.advice.known.name,
+                        "quantization": one.placement.form.quantization.name,
+                        "download_minutes": download_minutes(one.placement.form.nbytes),
+                        "pull": self.adviser.called(one.advice.known.name, one.placement),
+                    }
+                    for one in found
+                ]
+                for use, found in self.answers.items()
+            },
             "files": [advice_document(part) for part in self.parts],
             "confirmations": {
                 name: {
@@ -188,16 +204,16 @@ def answer(adviser: Adviser, question: Question) -> Recommendations:
     uses = [question.use] if question.use else list(Use)
     groups: dict[Use, tuple[Advice, ...]] = {}
     told: dict[str, Confirmation] = {}
+    three: dict[Use, tuple[Answer, ...]] = {}
     for use in uses:
         groups[use], said = _settled(adviser, partial(_best, adviser, question, use))
+        three[use] = adviser.answers(question.request(use), next(iter(groups[use]), None))
         told |= said
-    return Recommendations(adviser, groups, (), told)
+    return Recommendations(adviser, groups, (), told, answers=three)
 
 
 def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:
-    found = adviser.best(question.request(use), question.count)
-    good = [one for one in found if one.good][: question.count]
-    return (*good, *(one for one in found if not one.good))
+    return adviser.best(question.request(use), question.count)
 
 
 def _settled(

@@ -23,11 +23,8 @@ from relayd.planner.placement import Placement
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
 from relayd.ui.hardware import summary
-from relayd.ui.recommend import advice_table
+from relayd.ui.recommend import answers_page
 from relayd.units import show_bytes
-
-SHOWN = 3
-"""Models to choose from."""
 
 
 def init(
@@ -191,10 +188,17 @@ def _choose(adviser: Adviser, guide: Guide, use: str, model: str) -> _Choice | N
         return None
     wanted = use_of(picked)
     with working("Looking for the best …"):
-        found = answer(adviser, Question(use=wanted, count=SHOWN))
+        three = answer(adviser, Question(use=wanted, count=1)).answers[wanted]
+    names = [adviser.called(one.advice.known.name, one.placement) for one in three]
     if guide.asks:
-        show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
-    names = [one.known.name for one in found.groups[wanted] if one.good][:SHOWN]
+        page = answers_page(
+            three,
+            wanted,
+            1,
+            lambda one: adviser.called(one.advice.known.name, one.placement),
+            lambda one: adviser.file(one.advice.known.name, one.placement) is not None,
+        )
+        show(lambda _: page, MAIL_COLUMNS)
     if not names and not guide.asks:
         raise UsageError(f"no model for {wanted} suits this machine", remedy="See `relayd recommend`.")
     while name := guide.choose("\nWhich model?", names, others="NAME[:QUANT]"):

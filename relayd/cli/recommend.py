@@ -5,6 +5,7 @@ import shlex
 from typing import Annotated
 
 import typer
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from relayd.advice import Adviser, Question, Recommendations, answer
@@ -14,11 +15,12 @@ from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.desired.advisers import adviser_at
 from relayd.errors import UsageError
-from relayd.planner.placement import Placement
+from relayd.planner.answers import Answer
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
-from relayd.ui.machine import machine_line
-from relayd.ui.recommend import advice_page, advice_table
+from relayd.ui.machine import machine_line, room_line
+from relayd.ui.recommend import advice_page, advice_table, answers_page, heading
+from relayd.units import show_bytes
 
 EACH, SHOWN = 2, 10
 """Models shown for each use, and for one that is named."""
@@ -30,7 +32,10 @@ SIMULATE = "Another machine: 2x3090,ram=64; 'm4 max 64'; 'strix halo 128'; ram=1
 
 
 def recommend(
-    use: Annotated[str, typer.Option("--for", help=FOR)] = "",
+    use: Annotated[str, typer.Option("--for", help=f"{FOR}  [default: chat]")] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="A table of more models; of each use without --for.")
+    ] = False,
     model: Annotated[str, typer.Option(help="One model: why, and what would make it fit.")] = "",
     min_context: Annotated[int, typer.Option(min=0, help="Tokens a slot must hold.")] = 0,
     min_speed: Annotated[float | None, typer.Option(min=0, help="Tokens a second it must reach.")] = None,
@@ -42,12 +47,12 @@ def recommend(
 ) -> None:
     """Recommend models for this machine, with the reasons."""
     question = Question(
-        use=use_of(use) if use else None,
+        use=_use(use, every=every, model=model),
         model=model,
         min_context=min_context,
         min_speed=min_speed,
         users=users,
-        count=SHOWN if use else EACH,
+        count=(SHOWN if use else EACH) if every else 1,
     )
     with working("Asking the engine about the best …"):
         found = answer(gather(simulate, instead_of=model), question)
@@ -59,7 +64,18 @@ def recommend(
     elif as_json:
         print_json(found.document())
     else:
-        _show(found)
+        _show(found, users, every=every)
+
+
+def _use(said: str, *, every: bool, model: str) -> Use | None:
+    """Return the use that is meant; None is every use, or that of a model.
+
+    Raises:
+        UsageError: There is no such use.
+    """
+    if said:
+        return use_of(said)
+    return None if every or model else Use.CHAT
 
 
 def _check_unconfigured(found: Recommendations) -> None:
@@ -91,16 +107,19 @@ def gather(simulated: str = "", *, instead_of: str = "") -> Adviser:
     return adviser_at(site, site.load(arguments.config), ConsoleDisplay(), simulated, instead_of=instead_of)
 
 
-def best_command() -> str:
-    """Return the command that gets the best chat model for this machine."""
+def answers_for_serve() -> tuple[tuple[str, str], ...]:
+    """Return the models to begin with on this machine: the command that gets each, and what it is."""
     found = answer(gather(), Question(use=Use.CHAT, count=1))
-    for advice in found.groups[Use.CHAT]:
-        if advice.good and isinstance(advice.outcome, Placement):
-            return f"relayd pull {advice.known.name}:{advice.outcome.form.quantization.name}"
-    return "relayd recommend"
+    return tuple(
+        (
+            f"relayd pull {_called(found, one)}",
+            f"{' and '.join(one.kinds)}, {show_bytes(one.placement.form.nbytes)}",
+        )
+        for one in found.answers.get(Use.CHAT, ())
+    )
 
 
-def _show(found: Recommendations) -> None:
+def _show(found: Recommendations, users: int, *, every: bool) -> None:
 
     adviser = found.adviser
     if found.parts:
@@ -109,12 +128,40 @@ def _show(found: Recommendations) -> None:
         show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra), MAIL_COLUMNS)
         _show_next(found)
         return
-    show(lambda _: Text(machine_line(adviser.machine, adviser.assumed)), MAIL_COLUMNS)
-    show(lambda width: advice_table(found.groups, found.confirmed, width), MAIL_COLUMNS)
+    machine = Text(machine_line(adviser.machine, adviser.assumed))
+    kept = Text(room_line(adviser.budget))
+    show(lambda _: Group(machine, kept, Text()), MAIL_COLUMNS)
+    if every:
+        show(lambda width: advice_table(found.groups, width), MAIL_COLUMNS)
+    else:
+        (use,) = found.answers
+        show(lambda _: _answers(found, use, users), MAIL_COLUMNS)
     notes = (*found.notes, *adviser.machine.notes)
     if notes:
         show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)), MAIL_COLUMNS)
-    _show_next(found)
+
+
+def _answers(found: Recommendations, use: Use, users: int) -> RenderableType:
+    answers = found.answers[use]
+    if not answers:
+        hint = "Ask for less context or speed" if use is Use.CHAT else "See --for chat"
+        return Text(f"No model for {use} suits this machine. {hint}, or see relayd recommend --all.")
+    page = answers_page(
+        answers,
+        use,
+        users,
+        lambda one: _called(found, one),
+        lambda one: found.adviser.file(one.advice.known.name, one.placement) is not None,
+    )
+    more = f"More: relayd recommend --all{'' if use is Use.CHAT else f' --for {use}'}"
+    others = ", ".join(one for one in Use if one is not use)
+    return Group(
+        Text(heading(use, users)), Text(), page, Text(), Text(f"{more}. Other uses: --for {others}.")
+    )
+
+
+def _called(found: Recommendations, one: Answer) -> str:
+    return found.adviser.called(one.advice.known.name, one.placement)
 
 
 def _show_next(found: Recommendations) -> None:

@@ -16,13 +16,18 @@ from relayd.memory.setup import Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.placement import LOADED_SHARE, Form, Place, Placement, Shortage
-from relayd.planner.processor import APPLE
 from relayd.planner.quality import ModelFacts, Quality, Use, quality
 from relayd.planner.rank import Request, score
 from relayd.planner.shapes import BATCH, BATCH_ON_CPU, MICRO_BATCH
 from relayd.planner.split import most
 from relayd.planner.spread import kinds, packed, spread
 from relayd.planner.timing import timed
+
+SHARED = frozenset({Place.EXPERTS_ON_CPU, Place.PARTIAL})
+"""Places where GPUs and CPU share a model."""
+
+LARGE_GB_S = 60
+"""Bandwidth from which a GPU that computes in RAM is what the machine is for: its CPU has the same memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class Scoring:
         self.budget = budget
         self.request = request
         self.profile = request.profile
-        self.spots = tuple(spots(budget))
+        left_out = (SHARED | {Place.CPU} if budget.gpus else SHARED) if request.whole else frozenset()
+        self.spots = tuple(one for one in spots(budget) if one.place not in left_out)
 
     def bound(self, facts: ModelFacts, forms: Sequence[Form]) -> float:
         """Return a score that a model cannot exceed here; 0 if no form of it passes the gates."""
@@ -280,8 +286,8 @@ def spots(budget: Budget) -> Iterator[Spot]:
             yield spot(Place.SPLIT, rooms)
         yield spot(Place.EXPERTS_ON_CPU, rooms)
         yield spot(Place.PARTIAL, rooms)
-    if not any(room.processor.kind is APPLE for room in budget.gpus):
-        yield spot(Place.CPU)  # a Mac's GPU has the same memory, and is faster
+    if not any(room.unified and room.processor.bandwidth_gb_s >= LARGE_GB_S for room in budget.gpus):
+        yield spot(Place.CPU)
 
 
 def pace_of(placement: Placement, request: Request) -> float:

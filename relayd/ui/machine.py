@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from relayd.hardware.machine import Device, Machine
+from relayd.planner.budget import HOST, Budget
 from relayd.units import GIB, Bytes, show_bytes
 
 
@@ -16,6 +17,16 @@ def machine_line(machine: Machine, assumed: frozenset[str] | None) -> str:
     """
     parts = [*_gpus(machine), _host(machine, assumed or frozenset())]
     return f"{'This machine' if assumed is None else 'Simulated'}: {'; '.join(parts)}"
+
+
+def room_line(budget: Budget) -> str:
+    """Return what models may take of a machine, and what is kept free, whatever is free now."""
+    rooms = [room for room in budget.rooms if room.usable] or [budget.host]
+    parts = ", ".join(
+        f"{show_bytes(room.usable)} of {'RAM' if room.account == HOST else room.key}" for room in rooms
+    )
+    kept = show_bytes(Bytes(budget.host.total - budget.host.usable))
+    return f"Models may take {parts}; {kept} of RAM stay for other programs."
 
 
 def short_name(name: str) -> str:

@@ -1,17 +1,20 @@
 """Advice: the table of choices, one model in full, the plan of a machine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relayd.planner.answers import Answer, download_minutes
 from relayd.planner.budget import Budget
 from relayd.planner.placement import Place, Placement
 from relayd.planner.processor import Tag
-from relayd.planner.quality import Use
+from relayd.planner.quality import Use, evidence
 from relayd.planner.recommend import Advice
 from relayd.planner.speed import Estimate
+from relayd.planner.uses import PROFILES
 from relayd.units import GIB, MIB, show_bytes
 
 MARKS: Mapping[Tag, str] = {
@@ -23,61 +26,163 @@ MARKS: Mapping[Tag, str] = {
 }
 LEGEND = "~ modelled   ? modelled, wide   = calibrated   ! confirmed by the engine"
 
-HEADINGS = ("MODEL", "QUANT", "FILE", "CONTEXT", "GiB", "TOK/S", "QUALITY", "VERDICT")
-WIDE_ONLY = frozenset({"FILE", "QUALITY"})
-"""Columns that are left out where there is little room."""
+HEADINGS = ("MODEL", "QUANT", "DOWNLOAD", "QUALITY", "TOK/S", "MEMORY", "CONTEXT", "RUNS ON")
+WIDE_ONLY = frozenset({"CONTEXT", "RUNS ON"})
+"""Columns that are left out where there is little room: size and quality stay."""
 
-NUMBERS = frozenset({"FILE", "CONTEXT", "TOK/S", "QUALITY"})
+NUMBERS = frozenset({"DOWNLOAD", "CONTEXT", "TOK/S", "QUALITY"})
 
 NARROW = 96
 """Columns below which there is little room."""
 
+ABOUT_TABLE = (
+    "DOWNLOAD is the file; MEMORY what it takes of RAM (cpu) and each device, in GiB; TOK/S what one request "
+    "gets alone; QUALITY 0 to 100 from published benchmarks, with * from size and date alone."
+)
 
-def advice_table(
-    groups: Mapping[Use, Sequence[Advice]], confirmed: Iterable[str], width: int, *, refused: int = 2
+
+def answers_page(
+    answers: Sequence[Answer],
+    use: Use,
+    users: int,
+    called: Callable[[Answer], str],
+    here: Callable[[Answer], bool],
 ) -> RenderableType:
+    """Return the answers as sentences, each with the command that gets it.
+
+    Args:
+        answers: A comfortable model, the best, and a quick one.
+        use: What for.
+        users: Requests at once.
+        called: Returns what people type for an answer.
+        here: Returns whether its file is on this disk.
+    """
+    lines: list[Text] = []
+    for answer in answers:
+        kinds = " and ".join(answer.kinds)
+        lines.append(Text.assemble((f"{kinds.capitalize()}: ", "bold"), called(answer)))
+        lines.append(Text("  " + " ".join(_sentences(answer, use, users, here=here(answer)))))
+        verb = "serve" if here(answer) else "pull"
+        lines += [Text(f"  relayd {verb} {shlex.quote(called(answer))}"), Text()]
+    return Group(*lines[:-1])
+
+
+def heading(use: Use, users: int) -> str:
+    """Return what the answers are for: `For chat, one user (decoding 8,192 tokens deep):`."""
+    whom = "one user" if users == 1 else f"{users} users at once"
+    return f"For {use}, {whom} ({MEANT[use]}):"
+
+
+MEANT: Mapping[Use, str] = {
+    Use.CHAT: "speed 8k tokens deep, 8k of context or more",
+    Use.AGENT: "seconds of a turn 48k tokens deep, 64k of context or more",
+    Use.CODE: "speed 16k tokens deep, 16k of context or more",
+    Use.REASONING: "speed 8k tokens deep, 16k of context or more",
+    Use.VISION: "speed 4k tokens deep, with room for the projector",
+    Use.EMBEDDING: "speed of inputs of 512 tokens",
+    Use.LONG: "the most context at 8 tokens/s or more",
+}
+
+
+def _sentences(answer: Answer, use: Use, users: int, *, here: bool) -> Iterator[str]:
+    placement, candidate = answer.placement, answer.advice.ranked.candidate
+    nbytes = placement.form.nbytes
+    size = f"{show_bytes(nbytes)} to download ({download_minutes(nbytes)} min at 100 Mbit/s)"
+    held = " and ".join(_held(placement))
+    yield f"{'On this disk' if here else size}; takes {held}."
+    yield f"{_speed_sentence(answer, use, users)}, {show_tokens(placement.context)} of context."
+    yield f"Quality {candidate.quality.score:.0f} of 100, {basis(answer.advice, use)}."
+    if note := _note(placement):
+        yield note
+
+
+def basis(advice: Advice, use: Use) -> str:
+    """Return what the quality of a model is known by."""
+    found = evidence(advice.known.facts, use)
+    return f"by {', '.join(found)}" if found else "by its size and date (no benchmark is known)"
+
+
+def _note(placement: Placement) -> str:
+    runs = verdict(placement).partition(",")[0]
+    return (
+        f"Slower than it could be: {runs}."
+        if placement.place in {Place.EXPERTS_ON_CPU, Place.PARTIAL}
+        else ""
+    )
+
+
+def _held(placement: Placement) -> Iterator[str]:
+    for line in memory_of(placement, least=GIB).split("\n"):
+        key, _, gib = line.partition(" ")
+        yield f"{gib} GiB of {'RAM' if key == 'cpu' else key}"
+
+
+def _speed_sentence(answer: Answer, use: Use, users: int) -> str:
+    placement, candidate = answer.placement, answer.advice.ranked.candidate
+    profile = PROFILES[use]
+    if use is Use.EMBEDDING:
+        return f"Reads {_about(placement.prefill)} tokens/s"
+    found = f"{_about(placement.alone)} tokens/s alone".capitalize()
+    if users > 1:
+        found += f", {_about(placement.decoding.together)} for {users} together"
+    if profile.reply:
+        turn = f"{show_tokens(profile.prompt)} read, {profile.reply} written"
+        found += f", {profile.seconds(candidate.paced):.0f} s a turn ({turn})"
+    return found
+
+
+def _about(estimate: Estimate) -> str:
+    """Return a speed as people say it: `about 42`, `roughly 40`."""
+    value = f"{estimate.value:,.0f}" if estimate.value >= 10 else f"{estimate.value:.1f}"
+    return (
+        value
+        if estimate.tag is Tag.MEASURED
+        else f"{'roughly' if estimate.tag is Tag.WIDE else 'about'} {value}"
+    )
+
+
+def advice_table(groups: Mapping[Use, Sequence[Advice]], width: int) -> RenderableType:
     """Return the models to choose from, for each use.
 
     Args:
         groups: Use → the advice, cut to what is shown.
-        confirmed: Names of models whose plan the engine confirmed.
         width: Columns there are.
-        refused: Refused models that are explained below.
     """
-    wide, known = width >= NARROW, set(confirmed)
+    wide = width >= NARROW
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in HEADINGS if wide else [one for one in HEADINGS if one not in WIDE_ONLY]:
         table.add_column(
             heading,
-            no_wrap=heading not in {"MODEL", "VERDICT"},
+            no_wrap=heading not in {"MODEL", "RUNS ON"},
             overflow="fold",
             justify="right" if heading in NUMBERS else "left",
         )
     for use, advices in groups.items():
         if len(groups) > 1:
             table.add_row(Text(f"for {use}:", style="bold"))
-        good = [one for one in advices if one.good]
-        for advice in good:
-            cells = zip(HEADINGS, _cells(advice, use, sure=advice.known.name in known), strict=True)
+        for advice in advices:
+            cells = zip(HEADINGS, _cells(advice, use), strict=False)
             table.add_row(*(Text(cell) for heading, cell in cells if wide or heading not in WIDE_ONLY))
-        if not good:
+        if not advices:
             table.add_row(Text("none"))
-    lines = [Text(line) for line in _refusals(groups, refused)]
-    return Group(table, *lines, Text(LEGEND, style="dim"))
+    return Group(table, Text(ABOUT_TABLE, style="dim"))
 
 
-def _cells(advice: Advice, use: Use, *, sure: bool) -> Iterator[str]:
+def _cells(advice: Advice, use: Use) -> Iterator[str]:
     """Yield what stands under each of `HEADINGS`."""
     placement = advice.outcome
-    if isinstance(placement, Placement):
-        yield advice.known.name
-        yield placement.form.quantization.name
-        yield show_bytes(placement.form.nbytes)
-        yield f"{placement.slots} x {show_tokens(placement.context)}"
-        yield memory_of(placement, least=GIB) + ("!" if sure else "~")
-        yield show_rate(placement.speed(use))
-        yield f"{advice.ranked.candidate.quality.score:.0f}~"
-        yield verdict(placement)
+    if not isinstance(placement, Placement):
+        return
+    known = "" if evidence(advice.known.facts, use) else "*"
+    yield advice.known.name
+    yield placement.form.quantization.name
+    yield show_bytes(placement.form.nbytes)
+    yield f"{advice.ranked.candidate.quality.score:.0f}{known or ' '}"
+    rate = placement.prefill if use is Use.EMBEDDING else placement.alone
+    yield f"{rate.value:.0f}" if rate.value >= 10 else f"{rate.value:.1f}"
+    yield memory_of(placement, least=GIB)
+    yield show_tokens(placement.context)
+    yield verdict(placement)
 
 
 def memory_of(placement: Placement, least: int = 0) -> str:
@@ -107,13 +212,6 @@ def verdict(placement: Placement) -> str:
     }[placement.place]
     cached = "" if setup.type_k == "f16" else f", {setup.type_k}"
     return found + cached + ("" if placement.fast_enough else ", too slow")
-
-
-def _refusals(groups: Mapping[Use, Sequence[Advice]], count: int) -> Iterator[str]:
-    """Yield a line for the best models that are refused, each once."""
-    refused = {one.known.name: one for advices in groups.values() for one in advices if not one.good}
-    for name, one in list(refused.items())[:count]:
-        yield f"no {name}: {one.ranked.reasons[0]}"
 
 
 def advice_page(

@@ -19,6 +19,7 @@ from relayd.engine import Engine
 from relayd.engine.memory import breakdown
 from relayd.errors import ConfigError, ModelFileError, UsageError
 from relayd.gguf.writer import write_sparse
+from relayd.planner.quality import Use
 from tests.planner.models import catalogue
 
 pytestmark = pytest.mark.real
@@ -53,11 +54,28 @@ def configure(home: Path, model: Path, more: str = "", before: str = "") -> None
 
 
 def test_the_best_of_each_use_come_in_a_table_of_100_columns(run: Run) -> None:
-    said = run("recommend", "--simulate", GPU).output
+    said = run("recommend", "--all", "--simulate", GPU).output
 
-    assert all(f"for {use}:" in said for use in ("chat", "code", "reasoning", "vision", "embedding"))
+    assert all(f"for {use}:" in said for use in Use)
     assert 100 >= max(map(len, said.splitlines()))
     assert "\x1b" not in said
+
+
+def test_three_answers_come_as_sentences_with_the_machine_on_top(run: Run) -> None:
+    said = run("recommend", "--simulate", "4090,ram=64").output
+
+    assert said.startswith("Simulated: RTX 4090, 24 GiB, 1008 GB/s; 64 GiB RAM\nModels may take ")
+    assert all(f"\n{kind}" in said for kind in ("Comfortable", "Best that fits", "Small and quick"))
+    assert 3 == said.count("  relayd pull ")
+    assert 100 >= max(map(len, said.splitlines()))
+
+
+def test_other_words_for_a_use_are_understood_and_nonsense_is_refused(run: Run) -> None:
+    assert "For code, one user" in run("recommend", "--for", "coding", "--simulate", "4090").output
+    refused = run("recommend", "--for", "gardening", "--simulate", "4090").exception
+
+    assert isinstance(refused, UsageError)
+    assert "Choose one of chat, agent, code, reasoning, vision, embedding, long." == refused.remedy
 
 
 def test_every_number_has_its_tag(run: Run) -> None:

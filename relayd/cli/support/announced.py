@@ -50,15 +50,16 @@ class ServeOutput:
         return not (self._quiet or self._as_json) and sys.stdout.isatty() and sys.stderr.isatty()
 
     def nothing_to_serve(self) -> None:
-        """Print that there is no model, and which one would suit this machine."""
-        from relayd.cli.recommend import best_command
+        """Print that there is no model, and which ones would suit this machine."""
+        from relayd.cli.recommend import answers_for_serve
 
-        command = best_command()
+        found = answers_for_serve()
+        lines = "\n".join(f"  {command}    ({what})" for command, what in found) or "  relayd recommend"
         self._print(
-            f"There is no model on this disk. For this machine:\n\n  {command}\n\n"
+            f"There is no model on this disk. For this machine:\n\n{lines}\n\n"
             "and then relayd serve again. Others: relayd recommend. To look around: relayd serve --demo",
             event="nothing_to_serve",
-            command=command,
+            command=found[0][0] if found else "relayd recommend",
         )
 
     def no_file_is_there(self, away: Mapping[str, str]) -> None:
