@@ -60,13 +60,21 @@ def _known(entry: CatalogEntry, files: Sequence[File], build: int | None, use: U
     forms += [_disk_form(file, entry, reserve) for quant, file in here.items() if quant not in listed_too]
     needed = entry.min_engine_build
     old = needed is not None and build is not None and build < needed
+    obstacle = f"it needs llama.cpp b{needed}, and this one is b{build}" if old else ""
+    if not here and not _is_placed(entry):
+        obstacle = "no file of it is known to fetch"
     return Known(
         entry.name,
         facts_of(entry),
         tuple(forms),
         license=entry.license,
-        obstacle=f"it needs llama.cpp b{needed}, and this one is b{build}" if old else "",
+        obstacle=obstacle,
     )
+
+
+def _is_placed(entry: CatalogEntry) -> bool:
+    """Return whether a repository or an address of a model's files is known."""
+    return bool(entry.repos or entry.unchecked_repos or any(one.repo or one.url for one in entry.files))
 
 
 def facts_of(entry: CatalogEntry) -> ModelFacts:

@@ -213,6 +213,17 @@ def test_the_names_of_the_llamafile_catalogue_are_known(models: tuple[CatalogEnt
         assert name in match.entry.names
 
 
+def test_every_name_of_the_llamafile_catalogue_can_be_pulled(models: tuple[CatalogEntry, ...]) -> None:
+    entries = {name: find_entry(models, name).entry for name in LLAMAFILES}
+    homeless = [
+        name
+        for name, entry in entries.items()
+        if not (entry.repos or any(file.url or (file.repo and file.file) for file in entry.files))
+    ]
+
+    assert [] == homeless
+
+
 def test_qwq_has_the_size_of_a_32b_model(models: tuple[CatalogEntry, ...]) -> None:
     file = find_entry(models, "qwq-32b:Q4_K_M").file
     assert file
