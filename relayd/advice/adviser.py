@@ -21,7 +21,7 @@ from relayd.engine.memory import MemoryProbe
 from relayd.errors import UsageError
 from relayd.hardware import Machine
 from relayd.models.skipped import Skipped, named_among
-from relayd.planner.answers import Answer, answers
+from relayd.planner.answers import Proposal, answers
 from relayd.planner.budget import Budget, budget
 from relayd.planner.placement import Placement, spec
 from relayd.planner.plan import ReplicaSpec
@@ -82,7 +82,7 @@ class Adviser:
         known = [self._as_learned(one) for one in self._models(request.use)]
         return recommend(known, self.budget, request, count)
 
-    def answers(self, request: Request, best: Advice | None) -> tuple[Answer, ...]:
+    def answers(self, request: Request, best: Advice | None) -> tuple[Proposal, ...]:
         """Return a comfortable model, the best, and a quick one, for a request of which the best is known."""
         known = [self._as_learned(one) for one in self._models(request.use)]
         return answers(known, self.budget, request, best)

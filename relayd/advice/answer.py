@@ -11,7 +11,7 @@ from relayd.advice.confirm import Confirmation
 from relayd.config import keep
 from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.models.skipped import warning_of
-from relayd.planner.answers import Answer, download_minutes
+from relayd.planner.answers import Proposal, download_minutes
 from relayd.planner.document import SCHEMA, advice_document
 from relayd.planner.placement import NoPlace, Placement, least_gpu, least_ram
 from relayd.planner.quality import Use
@@ -72,7 +72,7 @@ class Recommendations:
     parts: tuple[Advice, ...]
     confirmations: Mapping[str, Confirmation]
     needs: str = ""
-    answers: Mapping[Use, tuple[Answer, ...]] = field(default_factory=dict)
+    answers: Mapping[Use, tuple[Proposal, ...]] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Placement]:
@@ -204,7 +204,7 @@ def answer(adviser: Adviser, question: Question) -> Recommendations:
     uses = [question.use] if question.use else list(Use)
     groups: dict[Use, tuple[Advice, ...]] = {}
     told: dict[str, Confirmation] = {}
-    three: dict[Use, tuple[Answer, ...]] = {}
+    three: dict[Use, tuple[Proposal, ...]] = {}
     for use in uses:
         groups[use], said = _settled(adviser, partial(_best, adviser, question, use))
         three[use] = adviser.answers(question.request(use), next(iter(groups[use]), None))

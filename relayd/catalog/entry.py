@@ -229,11 +229,11 @@ class ModelFile(CatalogFacts, frozen=True, kw_only=True):
     source: str
 
 
-class Benchmark(CatalogFacts, frozen=True, kw_only=True):
+class PublishedFigure(CatalogFacts, frozen=True, kw_only=True):
     """A published figure.
 
     Attributes:
-        test: What was run; `planner/evidence.py` knows what each says.
+        test: What was run; `planner/evidence.py` knows what each measures.
         score: The figure, as it is published.
         source: Code of its page, with the date; the loader puts the page itself here.
     """
@@ -301,7 +301,7 @@ class CatalogEntry(CatalogFacts, frozen=True, kw_only=True):
     repos: tuple[str, ...] = ()
     unchecked_repos: tuple[str, ...] = ()
     dimensions: Dimensions | None = None
-    benchmarks: tuple[Benchmark, ...] = ()
+    benchmarks: tuple[PublishedFigure, ...] = ()
     files: tuple[ModelFile, ...] = ()
     sources: FactSources = FactSources()
     note: str = ""

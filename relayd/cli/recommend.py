@@ -15,7 +15,7 @@ from relayd.cli.support.output import AsJson, print_json
 from relayd.cli.support.terminal import MAIL_COLUMNS, show, working
 from relayd.desired.advisers import adviser_at
 from relayd.errors import UsageError
-from relayd.planner.answers import Answer
+from relayd.planner.answers import Proposal
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
 from relayd.ui.machine import machine_line, room_line
@@ -160,7 +160,7 @@ def _answers(found: Recommendations, use: Use, users: int) -> RenderableType:
     )
 
 
-def _called(found: Recommendations, one: Answer) -> str:
+def _called(found: Recommendations, one: Proposal) -> str:
     return found.adviser.called(one.advice.known.name, one.placement)
 
 

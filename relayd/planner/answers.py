@@ -28,7 +28,7 @@ LINE_BYTES_PER_SECOND = 12.5e6
 """Of a download, where nothing is known of the line: 100 Mbit/s."""
 
 
-class Kind(StrEnum):
+class ProposalKind(StrEnum):
     """What an answer is."""
 
     COMFORTABLE = "comfortable"
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Proposal:
     """One of the answers.
 
     Attributes:
@@ -46,7 +46,7 @@ class Answer:
         placement: How it runs.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ProposalKind, ...]
     advice: Advice
     placement: Placement
 
@@ -58,7 +58,7 @@ def download_minutes(nbytes: int) -> int:
 
 def answers(
     models: Sequence[Known], budget: Budget, request: Request, best: Advice | None
-) -> tuple[Answer, ...]:
+) -> tuple[Proposal, ...]:
     """Return the answers for a request, the comfortable one first; none where no model fits.
 
     Args:
@@ -71,15 +71,15 @@ def answers(
         return ()
     half, most = budget.shared_by(COMFORTABLE_PART), comfortable_bytes(budget)
     found = (
-        (Kind.COMFORTABLE, _first(_small(models, most), half, replace(request, whole=True))),
-        (Kind.BEST, best),
-        (Kind.QUICK, _first(_small(models, QUICK_BYTES), budget, replace(request, quick=True))),
+        (ProposalKind.COMFORTABLE, _first(_small(models, most), half, replace(request, whole=True))),
+        (ProposalKind.BEST, best),
+        (ProposalKind.QUICK, _first(_small(models, QUICK_BYTES), budget, replace(request, quick=True))),
     )
-    merged: dict[tuple[str, str], Answer] = {}
+    merged: dict[tuple[str, str], Proposal] = {}
     for kind, advice in found:
         if advice and isinstance(placement := advice.outcome, Placement):
             key = advice.known.name, placement.form.quantization.name
-            before = merged.get(key, Answer((), advice, placement))
+            before = merged.get(key, Proposal((), advice, placement))
             merged[key] = replace(before, kinds=(*before.kinds, kind))
     return tuple(merged.values())
 

@@ -20,7 +20,7 @@ class Test:
 
     Attributes:
         title: What people call it.
-        uses: What it says something of, names of uses with a space between.
+        uses: What it measures, names of uses with a space between.
         mean: A figure in the middle of those of the catalogue.
         at: Points of quality that this figure means.
         slope: Points of quality for each point of the figure.

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from relayd.planner.answers import Answer, download_minutes
+from relayd.planner.answers import Proposal, download_minutes
 from relayd.planner.budget import Budget
 from relayd.planner.placement import Place, Placement
 from relayd.planner.processor import Tag
@@ -42,11 +42,11 @@ ABOUT_TABLE = (
 
 
 def answers_page(
-    answers: Sequence[Answer],
+    answers: Sequence[Proposal],
     use: Use,
     users: int,
-    called: Callable[[Answer], str],
-    here: Callable[[Answer], bool],
+    called: Callable[[Proposal], str],
+    here: Callable[[Proposal], bool],
 ) -> RenderableType:
     """Return the answers as sentences, each with the command that gets it.
 
@@ -84,7 +84,7 @@ MEANT: Mapping[Use, str] = {
 }
 
 
-def _sentences(answer: Answer, use: Use, users: int, *, here: bool) -> Iterator[str]:
+def _sentences(answer: Proposal, use: Use, users: int, *, here: bool) -> Iterator[str]:
     placement, candidate = answer.placement, answer.advice.ranked.candidate
     nbytes = placement.form.nbytes
     size = f"{show_bytes(nbytes)} to download ({download_minutes(nbytes)} min at 100 Mbit/s)"
@@ -117,7 +117,7 @@ def _held(placement: Placement) -> Iterator[str]:
         yield f"{gib} GiB of {'RAM' if key == 'cpu' else key}"
 
 
-def _speed_sentence(answer: Answer, use: Use, users: int) -> str:
+def _speed_sentence(answer: Proposal, use: Use, users: int) -> str:
     placement, candidate = answer.placement, answer.advice.ranked.candidate
     profile = PROFILES[use]
     if use is Use.EMBEDDING:

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 from rich.console import Console, RenderableType
 
-from relayd.planner.answers import Answer, answers
+from relayd.planner.answers import Proposal, answers
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, recommend
@@ -30,17 +30,17 @@ def lines(page: RenderableType, width: int) -> list[str]:
 
 
 @cache
-def found(name: str) -> tuple[tuple[Advice, ...], tuple[Answer, ...]]:
+def found(name: str) -> tuple[tuple[Advice, ...], tuple[Proposal, ...]]:
     there, models = room(name), list(known().values())
     several = recommend(models, there, Request(), 4)
     return several, answers(models, there, Request(), several[0])
 
 
-def named(one: Answer) -> str:
+def named(one: Proposal) -> str:
     return f"{one.advice.known.name}:{one.placement.form.quantization.name}"
 
 
-def page(name: str, here: Callable[[Answer], bool] = lambda _: False) -> RenderableType:
+def page(name: str, here: Callable[[Proposal], bool] = lambda _: False) -> RenderableType:
     return answers_page(found(name)[1], Use.CHAT, 1, named, here)
 
 
