@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,14 +11,18 @@ import msgspec
 import typer
 from rich.console import Console
 
-from relayd.cli.ondisk import called, known_models, limit_of, own_shelf
+from relayd.catalog import CatalogEntry
+from relayd.catalog.match import find_entries
+from relayd.cli.ondisk import called, known_models, limit_of, own_shelf, room_for_models
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.clock import SystemClock
 from relayd.errors import FetchError
 from relayd.models.hub import hub_of
 from relayd.models.order import ModelSources, Order
 from relayd.models.pull import Puller
+from relayd.models.resolve import ambiguous
 from relayd.models.shelf import ModelRecord
+from relayd.models.source import Named, parse_source
 from relayd.ui.models import shown_pull
 from relayd.units import show_bytes
 
@@ -76,15 +81,25 @@ def obtain(
         RelaydError: The name is ambiguous, or the fetch failed; see `ModelSources.order` and `Puller.pull`.
     """
     clock, hub, shelf = SystemClock(), hub_of(os.environ, Path.home()), own_shelf()
+    entries = known_models()
+    _check_one_is_meant(model, entries, hub.host)
     with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
         sources = ModelSources(
-            hub, shelf, known_models(), progress.say, projectors=mmproj, drafts=draft, verify=verify
+            hub, shelf, entries, progress.say, projectors=mmproj, drafts=draft, verify=verify
         )
         order = sources.order(model)
         if announce:
             _announce(order)
         puller = Puller(hub, shelf, clock, progress, too_large)
         return order, None if dry_run else _pulled(puller, order, model, force=force)
+
+
+def _check_one_is_meant(model: str, entries: Sequence[CatalogEntry], hub_host: str) -> None:
+    """Raise UsageError with the two best for this machine where a name means several models."""
+    if isinstance(source := parse_source(model, hub_host), Named):
+        found = find_entries(entries, source.text)
+        if len(found) > 1:
+            raise ambiguous(model, found, room_for_models(), "relayd pull")
 
 
 def _pulled(puller: Puller, order: Order, model: str, *, force: bool) -> ModelRecord:

@@ -36,7 +36,7 @@ def plan_page(
         width: Columns there are.
     """
     elsewhere = {one.name for one, _ in on_demand}
-    table = _table("REPLICA", "CONTEXT", "MEMORY", "TOK/S", "VERDICT", folded={"REPLICA", "VERDICT"})
+    table = _table("REPLICA", "CONTEXT", "GiB", "TOK/S", "VERDICT", folded={"REPLICA", "VERDICT"})
     shown = [one for one in plan.assignments if one.name not in elsewhere]
     for assignment in shown:
         table.add_row(*map(Text, _assigned(assignment)))
@@ -80,7 +80,7 @@ def _devices(ledger: Sequence[DeviceRow], *, wide: bool) -> Table:
 
 
 def _on_demand(found: Sequence[tuple[Planned, str]]) -> Iterator[RenderableType]:
-    table = _table("ON DEMAND", "CONTEXT", "MEMORY", "WHY", folded={"ON DEMAND", "MEMORY", "WHY"})
+    table = _table("ON DEMAND", "CONTEXT", "GiB", "WHY", folded={"ON DEMAND", "GiB", "WHY"})
     for planned, why in found[:MOST_ON_DEMAND]:
         table.add_row(*map(Text, (planned.name, *_size(planned), why)))
     yield table

@@ -110,6 +110,14 @@ def test_a_name_that_nobody_knows_is_an_error(run: Run) -> None:
     assert "no model 'no-such-model'" in result.exception.message
 
 
+def test_a_name_of_several_models_is_answered_with_the_two_best_and_why(run: Run, fake: FakeHub) -> None:
+    error = run("qwen3").exception
+    assert isinstance(error, UsageError)
+    best = error.remedy.splitlines()[:2]
+    assert all(line.startswith("relayd pull qwen3-") and " GiB, " in line for line in best)
+    assert [] == fake.asked
+
+
 def test_a_model_that_no_memory_could_hold_is_told_with_the_numbers() -> None:
     assert "" == too_large(1)
     assert "" == too_large(0)

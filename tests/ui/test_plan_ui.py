@@ -63,7 +63,7 @@ def test_the_page_stays_within_its_width(plan: FleetPlan, width: int) -> None:
 def test_numbers_and_headings_are_whole(plan: FleetPlan, width: int) -> None:
     lines = shown(plan, width)
 
-    assert ["REPLICA", "CONTEXT", "MEMORY", "TOK/S", "VERDICT"] == lines[0].split()
+    assert ["REPLICA", "CONTEXT", "GiB", "TOK/S", "VERDICT"] == lines[0].split()
     assert any("2 x 8k" in line and "cuda0 " in line for line in lines)
     assert any(line.startswith("cuda0 ") and "GiB" in line for line in lines)
     assert "Note: one note that says something of the plan" in lines
@@ -87,7 +87,7 @@ def test_what_is_loaded_on_demand_is_shown_with_its_sizes_and_the_reason(plan: F
     text = " ".join(" ".join(lines).split())
 
     assert width >= max(map(len, lines))
-    assert "ON DEMAND CONTEXT MEMORY WHY" in text
+    assert "ON DEMAND CONTEXT GiB WHY" in text
     assert "other#0 2 x 32k cuda0 9.3" in text
     assert "4.5" in text
 
