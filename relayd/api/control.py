@@ -100,10 +100,12 @@ def _handler(name: str, verb: Verb) -> Callable[[web.Request], Awaitable[web.Res
         if peer not in (None, 0, os.geteuid()):
             refusal = {"code": "forbidden", "message": f"user {peer} may not command this daemon"}
             return _answer(403, refusal)
-        if request.method != "GET":
-            journal.info("control.command", verb=name, uid=peer)
         try:
-            return _answer(200, await verb.run(_arguments(verb, await request.read())))
+            arguments = _arguments(verb, await request.read())
+            if request.method != "GET":
+                tried = {"dry_run": True} if getattr(arguments, "dry_run", False) else {}
+                journal.info("control.command", verb=name, uid=peer, **tried)
+            return _answer(200, await verb.run(arguments))
         except RelaydError as error:
             answer = {"code": error.code, "message": error.message, "remedy": error.remedy}
             return _answer(error.http_status, answer)

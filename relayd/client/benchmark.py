@@ -8,6 +8,9 @@ from statistics import median
 
 from relayd.client.chat import Conversation, Turn
 
+UNCHANGED = 0.95
+"""Share of the speed alone from which on a request is not slower among others: runs differ by as much."""
+
 _WORDS = ("river", "stone", "lamp", "winter", "garden", "paper", "window", "cloud", "table", "music")
 
 
@@ -122,10 +125,8 @@ def verdict(levels: Sequence[Level]) -> str:
     if work < 1.1:
         return f"Up to {most.requests} requests at once do no more work than one: they only share it."
     each = best.each_per_second / alone.each_per_second
-    return (
-        f"{best.requests} requests at once do {work:.1f} times the work of one, "
-        f"each at {each:.0%} of the speed that it has alone."
-    )
+    pace = "as fast as alone" if each >= UNCHANGED else f"at {each:.0%} of the speed that it has alone"
+    return f"{best.requests} requests at once do {work:.1f} times the work of one, each {pace}."
 
 
 def prompts(words: int) -> Iterator[str]:

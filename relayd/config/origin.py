@@ -52,7 +52,8 @@ def origin_of(key: str, known: Sequence[SettingOrigin]) -> tuple[SettingOrigin, 
         return found
     names = dict.fromkeys(name for one in known for name in (one.key, one.key.rpartition(".")[0]))
     short = {one.key.rpartition(".")[2]: one.key for one in reversed(known)}
-    guess = short.get(key) or nearest(key, names)
+    alike = nearest(key, short, cutoff=0.8)
+    guess = short.get(key) or nearest(key, names) or (short[alike] if alike else None)
     raise UsageError(
         f"there is no setting {key!r}",
         remedy=f"Did you mean {guess}?" if guess else "See all of them with `relayd config show --all`.",

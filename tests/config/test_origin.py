@@ -84,7 +84,13 @@ def test_a_table_and_a_model_are_shown_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"), [("listen", "server.listen"), ("server.listn", "server.listen"), ("serve", "server")]
+    ("key", "meant"),
+    [
+        ("listen", "server.listen"),
+        ("server.listn", "server.listen"),
+        ("listn", "server.listen"),
+        ("serve", "server"),
+    ],
 )
 def test_an_unknown_key_is_answered_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str) -> None:
     written(tmp_path)
