@@ -56,6 +56,9 @@ SCENE = (
     Step("relayd chat", until="> ", typed=("What are you?",)),
 )
 
+FOR_ROOT = "warning: relayd runs as root; a user of its own is safer"
+"""Shown to root alone, who records; left out."""
+
 
 @dataclass(slots=True)
 class Screen:
@@ -77,7 +80,8 @@ class Screen:
 
     def ansi(self) -> str:
         """Return the lines, with colours as control sequences."""
-        return "\n".join("".join(_coloured(line)).rstrip() for line in self.lines)
+        lines = ("".join(_coloured(line)).rstrip() for line in self.lines)
+        return "\n".join(line for line in lines if FOR_ROOT not in line)
 
     def _write(self, text: str) -> None:
         for char in text:
