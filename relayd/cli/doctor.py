@@ -194,7 +194,9 @@ def _servers() -> Iterator[Process]:
 
 
 def _port(command: Sequence[str]) -> str:
-    """Return the port of a llama-server's command line; 8080 is its default."""
+    """Return the port of a llama-server's command line, 8080 by default; "" where it listens on a socket."""
     after = dict(pairwise(command))
+    if after.get("--host", "").endswith(".sock"):
+        return ""
     given = next((word.partition("=")[2] for word in command if word.startswith("--port=")), "")
     return given or after.get("--port") or ("8080" if command else "")
