@@ -88,7 +88,7 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
     for warning in (*desired.warnings, *cold, *_of_root(desired)):
         typer.echo(f"warning: {warning}", err=True)
     if not takes_over(desired.environ):
-        output.planned(desired.plan)
+        output.plan = desired.plan
 
     async def main() -> None:
         daemon = Daemon(

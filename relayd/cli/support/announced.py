@@ -28,7 +28,12 @@ class ServeOutput:
         quiet: Print nothing.
         as_json: Print a JSON object for each event.
         certificate: The file of the certificate that clients are shown.
+
+    Attributes:
+        plan: What is shown as planned once clients can connect.
     """
+
+    plan: Sequence[Planned] = ()
 
     def __init__(self, *, quiet: bool, as_json: bool, certificate: str = "") -> None:
         self._quiet = quiet
@@ -71,10 +76,10 @@ class ServeOutput:
             away=dict(away),
         )
 
-    def planned(self, plan: Sequence[Planned]) -> None:
+    def _show_plan(self) -> None:
         """Print what was planned for each model that is started, a line each."""
         models = dict[str, list[Planned]]()
-        for one in plan:
+        for one in self.plan:
             if not one.cold:
                 models.setdefault(one.model, []).append(one)
         for name, replicas in models.items():
@@ -93,6 +98,7 @@ class ServeOutput:
         """Print where clients connect."""
         self._url, self._keyed = url, keyed
         self._print(f"relayd listens on {url}", event="listening", url=url)
+        self._show_plan()
 
     def closed(self) -> None:
         """Print that clients without a key are not let in any more."""
