@@ -98,6 +98,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.serve": {"daemon", "supervisor"},
     "cli.support.announced": {"daemon", "supervisor"},
     "cli.logs": {"supervisor.logs"},
+    "cli.top": {"supervisor.logs", "daemon.livereport"},
+    "cli.requests": {"supervisor.logs"},
     "cli.support.conversation": {"supervisor.child"},
     "cli.doctor": {"checkup"},
     "cli.bench": {"store"},

@@ -35,6 +35,8 @@ COMMANDS = {
     "pull": _command("pull.pull", "Download a model; an interrupted download is resumed."),
     "search": _command("search.search", "Find models on the Hugging Face hub, and whether they fit."),
     "status": _command("status.status", "Show the daemon, its models and every replica."),
+    "top": _command("top.top", "Watch replicas, memory and requests live."),
+    "requests": _command("requests.requests", "Show what runs, waits and has ended, or one request."),
     "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),
     "bench": _command("bench.bench", "Measure how fast a running model is."),

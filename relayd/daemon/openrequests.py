@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from relayd.clock import Clock
 from relayd.daemon.adminreport import RequestReport
 from relayd.daemon.livereport import FinishedReport
+from relayd.daemon.rates import USUAL_BYTES
 from relayd.router import ExchangeRecord, Lease
 from relayd.router.prefill import PromptProgress
 from relayd.scheduler import Exchange, Scheduler
@@ -12,7 +13,7 @@ from relayd.scheduler.views import TicketProgress
 
 
 def open_request(
-    lease: Lease, clock: Clock, scheduler: Scheduler, widths: Mapping[str, float] | None = None
+    lease: Lease, clock: Clock, scheduler: Scheduler, widths: Mapping[str, float]
 ) -> RequestReport:
     """Return a request that is open.
 
@@ -46,7 +47,7 @@ def open_request(
         position=progress.position if progress else 0,
         expected_seconds=round(progress.seconds, 1) if progress else 0.0,
         reason=_reason(progress, ask.model) if progress and ask else "",
-        tokens=int(sent / widths[record.path]) if widths and sent and record.path in widths else 0,
+        tokens=int(sent / widths.get(record.path, USUAL_BYTES)),
         first_byte_seconds=round(record.first_byte_at - record.arrived_at, 3)
         if record.first_byte_at
         else 0.0,

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from relayd.scheduler import Exchange
 
-_USUAL_BYTES = 270.0
+USUAL_BYTES = 270.0
 """Of one token in an event of /v1/chat/completions (b11434), until an answer has ended."""
+
+_SHORTEST_SECONDS = 0.2
+"""Two looks that are closer are one: several clients may look at the same time."""
 
 _SMOOTH = 0.5
 """Weight of what is new."""
@@ -33,7 +36,7 @@ class TokenRates:
     def __init__(self) -> None:
         self._sent: dict[int, int] = {}
         self._rates: dict[str, float] = {}
-        self._looked_at = 0.0
+        self._looked_at = -1.0
 
     def __repr__(self) -> str:
         return f"<TokenRates of {len(self._rates)} replicas>"
@@ -47,18 +50,23 @@ class TokenRates:
             now: Monotonic seconds.
         """
         seconds = now - self._looked_at
+        if seconds < _SHORTEST_SECONDS:
+            return self._shown()
         found: dict[str, float] = {}
         sent: dict[int, int] = {}
         for one in streams:
             sent[one.ticket] = one.sent_bytes
             new = one.sent_bytes - self._sent.get(one.ticket, 0)
-            tokens = new / widths.get(one.path, _USUAL_BYTES)
+            tokens = new / widths.get(one.path, USUAL_BYTES)
             found[one.replica] = found.get(one.replica, 0.0) + (tokens / seconds if 0 < seconds < 5 else 0.0)
         self._rates = {
             replica: rate * _SMOOTH + self._rates.get(replica, rate) * (1 - _SMOOTH)
             for replica, rate in found.items()
         }
         self._sent, self._looked_at = sent, now
+        return self._shown()
+
+    def _shown(self) -> dict[str, float]:
         return {replica: round(rate, 1) for replica, rate in self._rates.items()}
 
 

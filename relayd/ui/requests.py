@@ -1,0 +1,152 @@
+"""How does `relayd requests` look?"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from relayd.daemon.adminreport import RequestReport
+from relayd.daemon.livereport import FinishedReport, LiveReport
+from relayd.units import show_seconds
+
+_SHOWN = 20
+_BAR = 40
+_STYLES = {"cut": "red", "refused": "yellow", "cancelled": "dim", "waiting": "yellow"}
+
+
+def requests_table(report: LiveReport, now: float, width: int) -> RenderableType:
+    """Return what is open, and what has ended last.
+
+    Args:
+        report: Of the daemon.
+        now: Wall-clock seconds.
+        width: Columns.
+    """
+    parts: list[RenderableType] = []
+    if report.requests:
+        parts += [
+            _open_table(sorted(report.requests.values(), key=lambda one: one.since), report, now, width)
+        ]
+    else:
+        parts += [Text("No request is open.")]
+    ended = [one for _, one in sorted(report.finished.items(), key=lambda one: -int(one[0]))][:_SHOWN]
+    if ended:
+        parts += [Text(), _ended_table(ended, report.keys, width)]
+    return Group(*parts)
+
+
+def _open_table(rows: Iterable[RequestReport], report: LiveReport, now: float, width: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("OPEN", "MODEL", "KEY", "STATE"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("WAITED", "TOKENS", "AGE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in rows:
+        waited = now - one.since if one.state == "waiting" else one.waited_seconds
+        state = f"{one.state}: {one.reason}" if one.reason and width >= 100 else one.state
+        if one.prompt_total:
+            state = f"reads its prompt, {100 * one.prompt_done // one.prompt_total} %"
+        table.add_row(
+            Text(one.id), Text(one.model), Text(report.keys.get(one.key, one.key) or "-"),
+            Text(state, style=_STYLES.get(one.state, "")), show_seconds(max(0.0, waited)),
+            f"~{one.tokens}" if one.tokens else "-", show_seconds(max(0.0, now - one.since)),
+        )  # fmt: skip
+    return table
+
+
+def _ended_table(rows: Iterable[FinishedReport], keys: Mapping[str, str], width: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ENDED", "AT", "MODEL", "KEY")[: 4 if width >= 100 else 3]:
+        table.add_column(heading, overflow="fold")
+    for heading in ("QUEUE", "FIRST", "TOTAL", "IN", "CACHED", "OUT", "HOW"):
+        table.add_column(heading, justify="right" if heading != "HOW" else "left", no_wrap=True)
+    for one in rows:
+        names = (one.id, _clock(one.at), one.model or "-", keys.get(one.key, one.key) or "-")
+        how = f"{one.ended} {one.code or one.status or ''}".strip() if one.ended != "done" else "done"
+        table.add_row(
+            *(Text(text) for text in names[: 4 if width >= 100 else 3]),
+            _seconds(one.queue_seconds), _seconds(one.first_byte_seconds), _seconds(one.seconds),
+            str(one.prompt_tokens or "-"), str(one.cached_tokens or "-"), str(one.completion_tokens or "-"),
+            Text(how, style=_STYLES.get(one.ended, "")),
+        )  # fmt: skip
+    return table
+
+
+def finished_line(one: FinishedReport, key: str) -> str:
+    """Return one line about a request that has ended."""
+    tokens = f"{one.prompt_tokens}+{one.completion_tokens} tokens, {one.cached_tokens} cached"
+    pieces = [
+        _clock(one.at),
+        one.id,
+        one.model or "-",
+        key or "-",
+        one.replica or "-",
+        one.ended,
+        one.code or str(one.status),
+        f"queue {_seconds(one.queue_seconds)}",
+        f"first {_seconds(one.first_byte_seconds)}",
+        f"total {_seconds(one.seconds)}",
+        tokens if one.prompt_tokens else "",
+    ]
+    return "  ".join(piece for piece in pieces if piece)
+
+
+def request_page(
+    request: str,
+    open_ones: Iterable[Mapping[str, Any]],
+    ended: Iterable[Mapping[str, Any]],
+    logged: Iterable[Mapping[str, Any]],
+    lines: Iterable[str],
+) -> RenderableType:
+    """Return all that is known of a request.
+
+    Args:
+        request: Its id.
+        open_ones: As it runs or waits now.
+        ended: As it has ended, of the last ones.
+        logged: Its lines of the request log.
+        lines: Lines of the daemon's log that name it.
+    """
+    parts: list[RenderableType] = [Text(f"request {request}", style="bold")]
+    for title, rows in (("open", open_ones), ("ended", ended), ("request log", logged)):
+        for row in rows:
+            parts += [Text(), Text(title, style="dim"), _pairs(row)]
+            if title == "ended":
+                parts.append(Text(_timeline(row)))
+    shown = [Text(line, overflow="fold") for line in lines]
+    if shown:
+        parts += [Text(), Text("log of the daemon", style="dim"), *shown]
+    return Group(*parts)
+
+
+def _pairs(row: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in row.items():
+        if value not in ("", None, 0, 0.0, False):
+            table.add_row(name.replace("_", " "), Text(str(value)))
+    return table
+
+
+def _timeline(row: Mapping[str, Any]) -> str:
+    """Return where the time of a request went: queue, prompt, answer."""
+    total = float(row.get("seconds") or 0.0)
+    if total <= 0:
+        return ""
+    queue = float(row.get("queue_seconds") or 0.0)
+    first = float(row.get("first_byte_seconds") or total)
+    parts = (("q", queue), ("p", max(0.0, first - queue)), ("a", max(0.0, total - first)))
+    bar = "".join(sign * round(_BAR * seconds / total) for sign, seconds in parts)
+    return f"[{bar:<{_BAR}}] queue {queue:.2f} s, prompt {parts[1][1]:.2f} s, answer {parts[2][1]:.2f} s"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%H:%M:%S")
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else show_seconds(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms"
