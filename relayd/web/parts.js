@@ -154,7 +154,7 @@ export function link(path, text, props = {}) {
 export function table(caption, heads, rows, { rowKey } = {}) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {},
-      h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col", class: one.num ? "num" : "" }, one.text || one)))),
+      h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col", class: one.num ? "num" : "" }, one.text || one || h("span", { class: "hidden" }, "Actions"))))),
       h("tbody", {}, rows.map((cells, i) => h("tr", { key: rowKey ? rowKey(i) : i, class: cells.class || "" },
         (cells.cells || cells).map((cell, j) => h("td", { class: heads[j] && heads[j].num ? "num" : "" }, cell)))))));
 }
