@@ -49,10 +49,10 @@ def top(
         now = SystemClock().wall()
         show(lambda width: render_top(TopView(report, now, width, lines)), pipe_columns=100)
         return
-    Screen(client, report).run()
+    TopScreen(client, report).run()
 
 
-class Screen:
+class TopScreen:
     """The live screen: what is shown, and what keys do.
 
     Args:
@@ -72,7 +72,7 @@ class Screen:
         self._looked_at = 0.0
 
     def __repr__(self) -> str:
-        return f"<Screen {self._state.page} {self._state.selected}>"
+        return f"<TopScreen {self._state.page} {self._state.selected}>"
 
     def run(self) -> None:
         """Show it until a key ends it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from relayd.cli.support.keyboard import key_of
-from relayd.cli.top import Screen
+from relayd.cli.top import TopScreen
 from relayd.daemon.livereport import LiveReport
 from relayd.daemon.report import ModelReport, ReplicaReport, StatusReport
 from relayd.errors import DaemonError
@@ -46,13 +46,13 @@ class Commanded:
         return work
 
 
-def screen(commanded: Commanded) -> Screen:
-    made = Screen(cast("Client", commanded), REPORT)
+def screen(commanded: Commanded) -> TopScreen:
+    made = TopScreen(cast("Client", commanded), REPORT)
     made.press("k")
     return made
 
 
-def after(commanded: Commanded, *keys: str) -> Screen:
+def after(commanded: Commanded, *keys: str) -> TopScreen:
     made = screen(commanded)
     for key in keys:
         assert made.press(key)
