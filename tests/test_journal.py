@@ -1,14 +1,17 @@
 """The daemon's own log, on a disk that does what disks do."""
 
+import json
 import logging
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relayd.daemon.eventcounts import EventCounts
 from relayd.errors import StateError
-from relayd.journal import Journal, open_journal
+from relayd.journal import Journal, configure_journal, open_journal
 
 pytestmark = pytest.mark.system
 
@@ -73,3 +76,36 @@ def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(StateError, match="cannot be written"):
         open_journal(tmp_path / "file" / "relayd.log", max_bytes=1, backups=1)
+
+
+def test_a_level_leaves_out_what_is_below_it_and_can_be_changed(log: Path) -> None:
+    configure_journal("warning", "text")
+    Journal("room").info("left.out")
+    Journal("room").warning("kept")
+    configure_journal("debug", "text")
+    Journal("room").debug("kept.too")
+
+    assert ["kept", "kept.too"] == [line.split()[2] for line in log.read_text().splitlines()]
+
+
+def test_a_line_can_be_a_json_object_with_the_fields_of_its_event(log: Path) -> None:
+    configure_journal("info", "json")
+    Journal("room").info("replica.ready", replica='a"\n#0', seconds=1.5, path=Path("/x"))
+
+    (line,) = log.read_text().splitlines()
+    found = json.loads(line)
+
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found.pop("time"))
+    assert {
+        "level": "info", "event": "replica.ready", "replica": 'a"\n#0', "seconds": 1.5, "path": "/x"
+    } == found  # fmt: skip
+
+
+def test_what_follows_the_journal_gets_what_the_file_leaves_out(log: Path) -> None:
+    configure_journal("error", "text")
+    counts = EventCounts()
+    logging.getLogger("relayd").addHandler(counts)
+    Journal("room").info("replica.ready", replica="a#0")
+    logging.getLogger("relayd").removeHandler(counts)
+
+    assert ({"a": 1}, "") == (counts.loads, log.read_text())

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.pure
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
-LEVELS = frozenset({"info", "warning", "error"})
+LEVELS = frozenset({"debug", "info", "warning", "error"})
 SPELLING = re.compile(r"[a-z]+(?:\.[a-z]+(?:_[a-z]+)*)(?:\{\})?|[a-z]+\.\{\}")
 
 

@@ -51,6 +51,10 @@ def serve(
     insecure_bind: Annotated[
         bool, typer.Option("--insecure-bind", help="Let other machines in without a key.")
     ] = False,
+    log_level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="Of relayd's own log: error, warning, info, debug."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each event.")] = False,
 ) -> None:
@@ -61,7 +65,7 @@ def serve(
     """
     typed = overrides_of(context, slots, gpu_layers, engine_flag)
     chosen = ServeArguments(
-        tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand
+        tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand, log_level
     )
     desired = desired_state(chosen, Site(), ConsoleDisplay(quiet=quiet or as_json))
     output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
@@ -81,7 +85,11 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
     soft, hard = _raise_descriptor_limit()
     logs = desired.config.logs
     open_journal(
-        desired.paths.state / "logs" / "relayd.log", max_bytes=mib(logs.max_mib), backups=logs.backups
+        desired.paths.state / "logs" / "relayd.log",
+        max_bytes=mib(logs.max_mib),
+        backups=logs.backups,
+        level=logs.level,
+        form=logs.format,
     )
     Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
     cold = () if takes_over(desired.environ) else [str(one) for one in desired.cold if one.cause in NOTABLE]

@@ -105,6 +105,11 @@ CacheType = Annotated[
 ]
 """What `--cache-type-k` takes (llama.cpp b11434, common/arg.cpp)."""
 
+WebhookUrl = Annotated[
+    str,
+    Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$", max_length=2048, description="an http or https URL"),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

@@ -22,8 +22,11 @@ class DaemonOutput(Protocol):
         """Whether the progress of loads is looked at."""
         ...
 
-    def listening(self, url: str, *, keyed: bool) -> None:
-        """Clients can connect; `keyed` is whether they need a key."""
+    def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
+        """Clients can connect; `keyed` is whether they need a key.
+
+        `dashboard` is a link that opens the page once; empty where no person reads it.
+        """
         ...
 
     def closed(self) -> None:
@@ -60,7 +63,7 @@ class NoOutput:
 
     shows_loads = False
 
-    def listening(self, url: str, *, keyed: bool) -> None:
+    def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
         """Show nothing."""
 
     def closed(self) -> None:

@@ -17,6 +17,8 @@ from relayd.daemon.certwatch import CertificateWatch
 from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.happenings import Happenings
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
+from relayd.daemon.livelook import waits
+from relayd.daemon.notifications import Notifications
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.reload import Refresh, Reload
@@ -26,7 +28,7 @@ from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
 from relayd.daemon.vitals import vitals
 from relayd.daemon.watchdog import LoopWatchdog
-from relayd.daemon.watching import Watching, followed, owners
+from relayd.daemon.watching import Watching, dashboard_link, followed, owners
 from relayd.desired.state import DesiredState, planned_anew
 from relayd.journal import Journal
 from relayd.service import stop_budget_seconds
@@ -101,7 +103,9 @@ class Daemon:
         takeover.expect()
         url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
-        self._output.listening(url, keyed=not parts.keys.is_open)
+        for_person = parts.desired.on_terminal and not place.predecessor
+        dashboard = dashboard_link(parts).url if for_person else ""
+        self._output.listening(url, keyed=not parts.keys.is_open, dashboard=dashboard)
         await takeover.run()
         _run_aside(stack, takeover.finish())
         if not place.predecessor:  # the first daemon has reported it already
@@ -168,6 +172,9 @@ class Daemon:
         watching = Watching(self._parts, place.predecessor, self._shutdown)
         _listen_to_journal(stack, watching.events)
         self._parts.doors.figures = watching.figures()
+        notifications = self._notifications()
+        _listen_to_journal(stack, notifications)
+        _run_aside(stack, notifications.run())
         over_tcp = offered(administration, operations, self._parts, self._reload.run)
         self._parts.doors.offer({**over_tcp, **followed(watching)})
         _run_aside(stack, watching.history.run())
@@ -178,6 +185,15 @@ class Daemon:
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
         return operations
+
+    def _notifications(self) -> Notifications:
+        parts = self._parts
+        return Notifications(
+            lambda: parts.desired.config.notify,
+            parts.clock,
+            partial(waits, parts),
+            lambda: parts.totals.refused,
+        )
 
     def _file_watch(self, operations: Operations) -> FileWatch:
         parts = self._parts

@@ -54,12 +54,12 @@ class LiveLook:
             for one in islice(leases, SHOWN)
         }
         models, replicas = self._now(status, rates)
-        waits = {model: now - since for model, since in _oldest(leases).items()}
+        waited = {model: now - since for model, since in _oldest(leases).items()}
         finished = self._finished()
         ids = {one.key for one in requests.values()} | {one.key for one in finished.values()}
         return LiveReport(
             status=status,
-            attention=attention(status, waits, models),
+            attention=attention(status, waited, models),
             models=models,
             replicas=replicas,
             requests=requests,
@@ -104,6 +104,12 @@ class LiveLook:
             for name in names:
                 replicas[name] = NowReport(scheduler.running_on(name), 0, rates.get(name, 0.0))
         return models, replicas
+
+
+def waits(parts: DaemonParts) -> dict[str, float]:
+    """Return model → how long its oldest request has waited for a slot, in seconds."""
+    now = parts.clock.monotonic()
+    return {model: now - since for model, since in _oldest([*parts.dispatcher.leases()]).items()}
 
 
 def _streams(lease: Lease) -> bool:

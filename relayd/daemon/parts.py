@@ -28,6 +28,7 @@ from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
 from relayd.endpoint import Endpoint
 from relayd.engine import batch_tokens
+from relayd.journal import configure_journal
 from relayd.planner import Changes, compare
 from relayd.router import ENDING, STOPPED, Dispatcher, Exchanges, Pools, inferred_batch
 from relayd.scheduler import MemoryPolicy, Scheduler
@@ -87,6 +88,7 @@ class DaemonParts:
         self.residence.enter(desired.plan)
         self.view.configure(config, desired.files)
         _configure(self.requests, config)
+        configure_journal(config.logs.level, config.logs.format)
 
     def changes_to(self, desired: DesiredState) -> Changes:
         """Return what another desired state would add, remove and restart."""
@@ -296,7 +298,12 @@ def _limits(config: Config) -> _Limits:
 
 def _configure(requests: RequestLog, config: Config) -> None:
     logs = config.logs
-    requests.configure(logs.requests, max_bytes=mib(logs.max_mib), backups=logs.backups)
+    requests.configure(
+        logs.requests,
+        max_bytes=mib(logs.max_mib),
+        backups=logs.backups,
+        journaled=logs.level == "debug",
+    )
 
 
 def _settings(config: Config) -> Settings:

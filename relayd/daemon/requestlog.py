@@ -52,6 +52,7 @@ class RequestLog:
         self._flush_seconds = flush_seconds
         self._journal = Journal("requests")
         self._requests: Requests = "off"
+        self._is_journaled = False
         self._limits = (Bytes(0), 0)
         self._waiting: list[Exchange] = []
         self._lost = 0
@@ -62,13 +63,33 @@ class RequestLog:
     def __repr__(self) -> str:
         return f"<RequestLog {self._requests} waiting={len(self._waiting)} lost={self._lost}>"
 
-    def configure(self, requests: Requests, *, max_bytes: Bytes, backups: int) -> None:
-        """Take what is logged from now on, and the size at which the file is rotated."""
+    def configure(
+        self, requests: Requests, *, max_bytes: Bytes, backups: int, journaled: bool = False
+    ) -> None:
+        """Take what is logged from now on, and the size at which the file is rotated.
+
+        Args:
+            requests: Which requests.
+            max_bytes: The size.
+            backups: Rotated files that are kept.
+            journaled: Whether the daemon's own log has a line for each request too (level `debug`).
+        """
         self._requests = requests
+        self._is_journaled = journaled
         self._limits = (max_bytes, backups)
 
     def note(self, exchange: Exchange) -> None:
         """Log a request, if it is one of those that are wanted; returns at once."""
+        if self._is_journaled:
+            self._journal.debug(
+                "request.ended",
+                request_id=exchange.request_id,
+                model=exchange.ask.model,
+                replica=exchange.replica,
+                ended=exchange.ended.value,
+                status=exchange.status,
+                code=exchange.code,
+            )
         if self._requests == "off" or (self._requests == "errors" and exchange.ended not in _ERRORS):
             return
         if not self._retains(exchange.ask.key):

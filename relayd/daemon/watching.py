@@ -116,12 +116,20 @@ class Watching:
         Raises:
             StateError: There is no dashboard.
         """
-        entrance = self._parts.doors.entrance
-        if entrance is None or not self._parts.doors.url:
-            raise StateError("the dashboard is not open yet", remedy="Try again in a moment.")
-        return LinkReport(
-            f"{local_url(self._parts.doors.url)}/ui/#link={entrance.links.make()}", LINK_SECONDS
-        )
+        return dashboard_link(self._parts)
+
+
+def dashboard_link(parts: DaemonParts) -> LinkReport:
+    """Return a link that opens the dashboard once.
+
+    Raises:
+        StateError: There is no dashboard.
+    """
+    entrance = parts.doors.entrance
+    if entrance is None or not parts.doors.url:
+        raise StateError("the dashboard is not open yet", remedy="Try again in a moment.")
+    token = entrance.links.make()
+    return LinkReport(f"{local_url(parts.doors.url)}/ui/#link={token}", LINK_SECONDS)
 
 
 def local_url(url: str) -> str:

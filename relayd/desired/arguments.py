@@ -41,6 +41,7 @@ class ServeArguments:
         insecure_bind: Whether other machines may come in without a key.
         overrides: Settings of the models that are named.
         on_demand: Whether models that relayd finds on the disk wait until a client asks for them.
+        log_level: The level of relayd's own log instead of the configured one.
     """
 
     targets: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class ServeArguments:
     insecure_bind: bool = False
     overrides: Overrides = NO_OVERRIDES
     on_demand: bool = False
+    log_level: str | None = None
 
     @property
     def demo_alone(self) -> bool:

@@ -118,7 +118,9 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
         demo=arguments.demo,
         name_file=partial(names_of_file, site=site),
     )
-    wanted = overridden(wanted, listen=arguments.listen, engine=arguments.llama_server)
+    wanted = overridden(
+        wanted, listen=arguments.listen, engine=arguments.llama_server, log_level=arguments.log_level
+    )
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)
     typed = frozenset(one.name for one in wanted.model if arguments.targets or arguments.demo)

@@ -50,12 +50,16 @@ def chosen(
     return msgspec.structs.replace(config, model=models)
 
 
-def overridden(config: Config, *, listen: str | None = None, engine: str | None = None) -> Config:
+def overridden(
+    config: Config, *, listen: str | None = None, engine: str | None = None, log_level: str | None = None
+) -> Config:
     """Return the configuration with the overrides of the command line."""
     if listen is not None:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, listen=listen))
     if engine is not None:
         config = msgspec.structs.replace(config, engine=msgspec.structs.replace(config.engine, path=engine))
+    if log_level is not None:
+        config = msgspec.structs.replace(config, logs=msgspec.structs.replace(config.logs, level=log_level))
     return config
 
 

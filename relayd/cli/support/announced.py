@@ -94,10 +94,12 @@ class ServeOutput:
                 needs=needs,
             )
 
-    def listening(self, url: str, *, keyed: bool) -> None:
-        """Print where clients connect."""
+    def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
+        """Print where clients connect, and on a terminal where the dashboard is."""
         self._url, self._keyed = url, keyed
         self._print(f"relayd listens on {url}", event="listening", url=url)
+        if dashboard and not self._as_json and sys.stdout.isatty():
+            self._print(f"Dashboard (this link works once, for 5 minutes): {dashboard}")
         self._show_plan()
 
     def closed(self) -> None:

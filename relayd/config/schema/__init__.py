@@ -1,7 +1,7 @@
 """Every setting of relay.toml: unit, range and default."""
 
 from relayd.config.schema.models import Allocation, LoraFile, Model, ReplicaRange
-from relayd.config.schema.running import EngineSettings, Logs, Probe, Replicas, Restart
+from relayd.config.schema.running import EngineSettings, Logs, Notify, Probe, Replicas, Restart
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
 from relayd.config.schema.stores import Catalog, MemoryBudget, Models
@@ -18,6 +18,7 @@ __all__ = [
     "MemoryBudget",
     "Model",
     "Models",
+    "Notify",
     "Probe",
     "QueueSettings",
     "ReplicaRange",
@@ -39,6 +40,7 @@ class Config(Section, frozen=True):
         restart: When a replica that has exited is restarted (backoff and budget).
         probe: How often a replica's health is checked.
         logs: How much of the replicas' logs is kept.
+        notify: What is run and asked when something happens.
         compat: What other programs expect that most do not need.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
@@ -54,6 +56,7 @@ class Config(Section, frozen=True):
     restart: Restart = Restart()
     probe: Probe = Probe()
     logs: Logs = Logs()
+    notify: Notify = Notify()
     compat: Compat = Compat()
     engine: EngineSettings = EngineSettings()
     models: Models = Models()

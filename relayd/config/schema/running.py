@@ -11,6 +11,7 @@ from relayd.config.values import (
     OptionalFilePath,
     Seconds,
     Sha256,
+    WebhookUrl,
 )
 
 
@@ -102,11 +103,28 @@ class Logs(Section, frozen=True):
         backups: Rotated logs kept of each replica.
         requests: Which requests get a line in the request log: none, those that were refused
             or cut, or all.
+        level: What relayd's own log holds: from this level up. `debug` has a line for each request.
+        format: Whether a line of it is text, or a JSON object.
     """
 
     max_mib: Mebibytes = 10
     backups: CountOrZero = 3
     requests: Literal["off", "errors", "all"] = "errors"
+    level: Literal["error", "warning", "info", "debug"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Notify(Section, frozen=True):
+    """What is run and asked when a model is loaded, evicted, given up, long waited for, or not known.
+
+    Attributes:
+        command: A program and its arguments; it reads a JSON object, and has RELAYD_EVENT, RELAYD_SUBJECT
+            and RELAYD_TEXT.
+        webhooks: URLs that the same object is posted to.
+    """
+
+    command: tuple[str, ...] = ()
+    webhooks: tuple[WebhookUrl, ...] = ()
 
 
 class EngineSettings(Section, frozen=True):
