@@ -35,7 +35,7 @@ def requests(
         bool, typer.Option("--json", help="Print JSON; with --follow an object for each request.")
     ] = False,
 ) -> None:
-    """Show the requests that run, wait and have ended, or one of them.
+    """Show what runs, waits and has ended, or one request.
 
     One is looked for among the open and the recent ones, in the request log, and in the daemon's log.
     """

@@ -35,7 +35,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one screen, and leave.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Watch replicas, memory and requests live; keys load, unload, restart and drain.
+    """Watch replicas, memory and requests live.
+
+    Keys load, unload, restart and drain.
 
     `?` shows the keys. Without a terminal it prints one screen.
     """

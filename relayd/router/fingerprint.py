@@ -85,7 +85,7 @@ _NO_HEAD = _NO_OTHERS = (_MISSING, _MISSING, _MISSING, _MISSING)
 
 
 def fingerprint(body: bytes) -> Fingerprint:
-    """Return the fingerprints of a body that a replica gets: 5 µs for a short one, 25 µs for 32 KiB."""
+    """Return the fingerprints of a body that a replica gets."""
     try:
         sent = _SENT.decode(body)
     except (msgspec.DecodeError, msgspec.ValidationError):  # the engine's own validation judges it

@@ -30,11 +30,11 @@ class Server(Section, frozen=True):
         api_key: The key that clients send; empty requires none. `${ENV:NAME}` reads that variable.
         require_key: Who needs a key for models: `auto` is every client once there is a key for models,
             and no one before; `always` is every client, whatever keys there are.
+        kept_responses: Whether what `/v1/responses` keeps for an hour outlives the daemon, in a file that
+            holds prompts and answers.
         allowed_hosts: Host names a client may use besides loopback and the listening address.
         cors_origins: Origins of web pages that may call the API; none by default. Applications and
             browser extensions have schemes of their own (`app://`); `null` needs a key.
-        kept_responses: Whether what `/v1/responses` keeps for an hour outlives the daemon, in a file that
-            holds prompts and answers.
         tls_cert: Certificate that clients are shown (PEM, with those between it and a root): connections are
             then encrypted, and only those. It is read again when its file changes.
         tls_key: Its private key (PEM, without a password, not readable by other users).
