@@ -15,7 +15,7 @@ from relayd.engine.devices import list_devices
 from relayd.errors import EngineError, StateError
 from relayd.files import private_folder, write_atomic
 from relayd.hardware import Machine, merge_engine_devices, parse_devices, probe
-from relayd.hardware.measure import measured, remembered
+from relayd.hardware.measure import is_due, measured, remembered
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -26,7 +26,8 @@ class _Listing(msgspec.Struct, frozen=True):
 def machine_at(site: Site, engine: Engine | None = None, display: Display | None = None) -> Machine:
     """Return this machine as its engine sees it; how fast it reads RAM is measured if it was not before.
 
-    That takes 0.15 to 0.3 s, once for a CPU, its cores and its RAM, with an engine or without.
+    That takes 0.15 to 0.3 s, once for a CPU, its cores and its RAM, with an engine or without; again where
+    the machine was busy.
 
     Args:
         site: Where measurements are remembered.
@@ -35,7 +36,7 @@ def machine_at(site: Site, engine: Engine | None = None, display: Display | None
     """
     cache = site.cache / "hardware"
     machine = remembered(probe(), cache)
-    if machine.ram_bandwidth is None or machine.ram_bandwidth.basis != "measured":
+    if is_due(machine, cache):
         doing = display.doing("Measuring how fast RAM is read …") if display else contextlib.nullcontext()
         with doing:
             machine = measured(machine, cache, SystemClock())

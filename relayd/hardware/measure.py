@@ -8,7 +8,9 @@ import contextlib
 import ctypes
 import hashlib
 import mmap
+import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +38,14 @@ WINDOWS = 4
 
 STEP_BYTES = 4 * MIB
 
+BUSY_LOAD = 0.5
+"""Running threads for each core, over a minute, from which a reading is taken again another time."""
+
 
 class _RememberedBandwidth(msgspec.Struct, frozen=True):
     machine: str
     gb_s: float
+    busy: bool = False
 
 
 def remembered(machine: Machine, cache: Path) -> Machine:
@@ -49,11 +55,19 @@ def remembered(machine: Machine, cache: Path) -> Machine:
         machine: The machine, whose model, cores and RAM must be the same as then.
         cache: The folder of what was measured.
     """
-    gb_s = _recall(cache, _identity(machine))
-    return _with(machine, gb_s) if gb_s else machine
+    found = _recall(cache, _identity(machine))
+    return _with(machine, found.gb_s) if found else machine
 
 
-def measured(machine: Machine, cache: Path, clock: Clock) -> Machine:
+def is_due(machine: Machine, cache: Path) -> bool:
+    """Return whether the RAM bandwidth was never measured, or only while other programs had the cores."""
+    found = _recall(cache, _identity(machine))
+    return found is None or found.busy
+
+
+def measured(
+    machine: Machine, cache: Path, clock: Clock, *, load: Callable[[], Sequence[float]] = os.getloadavg
+) -> Machine:
     """Return the machine with its RAM bandwidth, measured now in 0.15 to 0.3 s and remembered in `cache`.
 
     What was measured faster before stays: whatever else runs can only slow the reading down.
@@ -61,11 +75,14 @@ def measured(machine: Machine, cache: Path, clock: Clock) -> Machine:
     found = read_gb_s(machine.cpu.usable_cores, Bytes(machine.usable_ram // 4), clock)
     gb_s = float(f"{found:.3g}")
     identity = _identity(machine)
-    gb_s = max(gb_s, _recall(cache, identity))
+    if before := _recall(cache, identity):
+        gb_s = max(gb_s, before.gb_s)
+    busy = load()[0] > BUSY_LOAD * machine.cpu.usable_cores
+    reading = _RememberedBandwidth(identity, gb_s, busy)
     # A cache that cannot be written costs a fraction of a second next time, nothing else.
     with contextlib.suppress(StateError):
         private_folder(cache)
-        write_atomic(_file(cache, identity), msgspec.json.encode(_RememberedBandwidth(identity, gb_s)))
+        write_atomic(_file(cache, identity), msgspec.json.encode(reading))
     return _with(machine, gb_s)
 
 
@@ -130,13 +147,13 @@ class _MemoryReader:
         return read / (now - start)
 
 
-def _recall(cache: Path, identity: str) -> float:
-    """Return what was measured before on such a machine, or 0."""
+def _recall(cache: Path, identity: str) -> _RememberedBandwidth | None:
+    """Return what was measured before on such a machine."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
         found = msgspec.json.decode(_file(cache, identity).read_bytes(), type=_RememberedBandwidth)
         if found.machine == identity:
-            return found.gb_s
-    return 0.0
+            return found
+    return None
 
 
 def _with(machine: Machine, gb_s: float) -> Machine:

@@ -8,7 +8,7 @@ import pytest
 
 from relayd.clock import SystemClock
 from relayd.hardware.machine import Cpu, Machine, Memory
-from relayd.hardware.measure import measured, read_gb_s, remembered
+from relayd.hardware.measure import is_due, measured, read_gb_s, remembered
 from relayd.units import GIB, MIB, Bytes
 
 pytestmark = pytest.mark.system
@@ -58,6 +58,17 @@ def test_a_busy_moment_does_not_replace_what_was_faster(tmp_path: Path) -> None:
     busy = measured(MACHINE, tmp_path, Jumps(1.0)).ram_bandwidth
 
     assert quiet == busy
+
+
+def test_what_was_measured_on_a_busy_machine_is_measured_again(tmp_path: Path) -> None:
+    cores = MACHINE.cpu.usable_cores
+
+    assert is_due(MACHINE, tmp_path)
+    slow = measured(MACHINE, tmp_path, Jumps(1.0), load=lambda: (cores, 0.0, 0.0)).ram_bandwidth
+    assert is_due(MACHINE, tmp_path)
+    assert slow == remembered(MACHINE, tmp_path).ram_bandwidth
+    measured(MACHINE, tmp_path, Jumps(1.0), load=lambda: (0.1, 0.0, 0.0))
+    assert not is_due(MACHINE, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"machine": "another", "gb_s": 9.0}'])
