@@ -4,10 +4,11 @@ The measure is the Kullback-Leibler divergence (KLD) of the next token's distrib
 16-bit model, in nats. Divergences of weights and cache add up as long as they are small.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 
 KLD: Mapping[str, float] = {
     "F32": 0.0, "BF16": 0.0, "F16": 0.0, "Q8_0": 0.001355, "Q6_K": 0.005452, "Q5_K_M": 0.010762,
@@ -30,6 +31,14 @@ BY_BITS = (
     (6.56, 0.00545), (8.5, 0.00136), (16.0, 0.00001),
 )  # fmt: skip
 """Bits a weight -> KLD: the best types of the table by size, for mixes that no table names."""
+
+MOST_BEYOND_NAME = 1.3
+"""Bits a weight that a type takes at most beyond the figure in its name: Q3_K_L, 4.30.
+
+llama.cpp tools/quantize/README.md.
+"""
+
+_BITS = re.compile(r"(?<=[QP])\d")
 
 SIZE_EXPONENT, SIZE_LIMITS = 0.4, (0.4, 1.5)
 """Divergence shrinks with (8e9 / parameters) ^ 0.4, within these limits.
@@ -113,5 +122,11 @@ def coarseness(quantization: Quantization) -> float | None:
     if name in KLD:
         return KLD[name]
     if quantization.bits_per_weight:
-        return by_bits(quantization.bits_per_weight)
+        return by_bits(min(quantization.bits_per_weight, _most_bits(name)))
     return None
+
+
+def _most_bits(name: str) -> float:
+    """Return the bits of a weight of a layer at most: embeddings are finer, and most of a small model."""
+    digit = _BITS.search(name)
+    return int(digit[0]) + MOST_BEYOND_NAME if digit else inf

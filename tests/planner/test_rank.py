@@ -22,8 +22,9 @@ def candidate(
     quant: str = "Q4_K_M",
     speed: float = 20,
     context: int = 8192,
+    bits: float = 0,
 ) -> Candidate:
-    model, stored = ModelFacts(parameters, released="2025-04"), Quantization(quant)
+    model, stored = ModelFacts(parameters, released="2025-04"), Quantization(quant, bits)
     return Candidate(
         name, model, stored, quality(model, stored, Use.CHAT),
         Estimate(speed, speed / 1.2, speed / 0.8, Tag.MODELLED), context, license="apache-2.0",
@@ -183,6 +184,11 @@ def test_a_large_model_may_be_coarse_where_a_small_one_may_not() -> None:
 
     assert judge(small, Request()).refused
     assert not judge(large, Request()).refused
+
+
+def test_a_tiny_model_is_as_coarse_as_its_layers_whatever_its_embeddings_weigh() -> None:
+    assert judge(candidate(parameters=270e6, quant="UD-IQ2_M", bits=5.3), Request()).refused
+    assert not judge(candidate(parameters=270e6, quant="UD-Q4_K_XL", bits=6.9), Request()).refused
 
 
 def test_the_reasons_say_what_made_the_score() -> None:
