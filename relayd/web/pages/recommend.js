@@ -7,7 +7,7 @@ import { bytes, rate } from "../format.js";
 import { pull, pullOf, pullsView, watchPulls } from "../pulls.js";
 import { serve } from "./models.js";
 
-const USES = ["chat", "code", "reasoning", "vision", "embedding"];
+const USES = ["chat", "agent", "code", "reasoning", "vision", "embedding", "long"];
 let known = {}, error = "", busy = false;
 
 export async function enter(context) {
@@ -36,15 +36,28 @@ export function picksOf(report, use) {
   return list.filter((one) => one && one.model);
 }
 
+/** The answers for a use: the picks that are comfortable, best, or small and quick, each with what it is. */
+export function answersOf(report, use) {
+  const picks = picksOf(report, use), answers = ((report && report.answers) || {})[use] || [];
+  return answers.map((answer) => ({
+    kinds: answer.kinds,
+    pick: picks.find((one) => one.model === answer.model && one.placement && one.placement.quantization === answer.quantization)
+      || { model: answer.model, placement: { quantization: answer.quantization } },
+  }));
+}
+
 export function view(context) {
-  const use = useOf(context), picks = picksOf(known[use], use);
+  const use = useOf(context), answers = answersOf(known[use], use), chosen = new Set(answers.map((one) => one.pick));
+  const picks = picksOf(known[use], use), others = picks.filter((one) => !chosen.has(one));
   return [
     h("div", { class: "row spread" }, h("h1", {}, "Recommend"),
       h("div", { class: "tabs", role: "tablist", "aria-label": "What for" }, USES.map((one) => h("button", { key: one, type: "button", role: "tab", "aria-selected": one === use ? "true" : "false", onclick: () => { context.remember("for", one); if (!known[one]) read(context, one); } }, one)))),
     pullsView(context),
     error && h("p", { class: "bad", role: "alert" }, error),
     busy && !picks.length && h("p", { class: "loading" }, "Reading the machine and the catalogue, and fitting each model; some seconds …"),
-    picks.map((one, i) => pickView(context, one, i)),
+    answers.map((one) => pickView(context, one.pick, one.kinds.join(", "))),
+    others.length > 0 && h("details", { open: !answers.length },
+      h("summary", {}, answers.length ? `${others.length} more that fit` : "What fits"), others.map((one) => pickView(context, one, ""))),
     !busy && !error && known[use] && !picks.length && empty("Nothing fits for this", "No model of the catalogue for this use fits the memory that models may take here."),
     commandLine(`relayd recommend --for ${use}`),
   ];
@@ -59,13 +72,13 @@ export function nameOf(one) {
   return quant ? `${one.model}:${quant}` : one.model;
 }
 
-function pickView(context, one, i) {
+function pickView(context, one, kind) {
   const place = one.placement || {}, speed = place.tokens_per_second || {};
   const size = value(place.file_bytes), fast = value(speed.alone), name = nameOf(one);
   const memory = Object.entries(place.memory || {}).map(([where, held]) => `${bytes(value(held) ?? held.bytes)} of ${where}`).join(", ");
   return h("article", { class: "card pick", key: one.model, "aria-label": one.model },
     h("div", { class: "row spread" },
-      h("h2", {}, one.model, " ", h("small", {}, place.quantization || ""), i === 0 && h("span", { class: "tag" }, "first choice")),
+      h("h2", {}, one.model, " ", h("small", {}, place.quantization || ""), kind && h("span", { class: "tag" }, kind)),
       choose(context, name, one)),
     h("p", { class: "facts" }, [size && `${bytes(size)} to fetch`, memory, fast && `about ${rate(fast)} tokens/s alone`, place.context && `${place.slots || 1} × ${place.context.toLocaleString("en")} tokens`, value(one.quality) && `quality ${Math.round(value(one.quality))} of 100`, one.license].filter(Boolean).join(" · ")),
     h("details", {}, h("summary", {}, "Reasons"), h("ul", {}, [...(one.reasons || []), ...(place.reasons || [])].map((reason, j) => h("li", { key: j }, reason)))));

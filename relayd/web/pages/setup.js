@@ -5,7 +5,7 @@ import { call, live } from "../api.js";
 import { button, commandLine } from "../parts.js";
 import { bytes, rate } from "../format.js";
 import { pullsView, watchPulls } from "../pulls.js";
-import { choose, nameOf, picksOf } from "./recommend.js";
+import { answersOf, choose, nameOf } from "./recommend.js";
 
 let machine = null, report = null, error = "", reading = false;
 
@@ -31,14 +31,14 @@ export function view(context) {
   const status = live.state.status, models = Object.values(status.models || {});
   const ready = models.find((model) => Object.values(model.replicas || {}).some((one) => one.state === "ready"));
   const answered = Object.values(live.state.finished || {}).some((one) => one.ended === "done" && one.completion_tokens);
-  const picks = picksOf(report, "chat").slice(0, 3);
+  const picks = answersOf(report, "chat").map((one) => ({ ...one.pick, kinds: one.kinds.join(", ") }));
   return [
     h("h1", {}, "Setup"),
     error && h("p", { class: "bad", role: "alert" }, error),
     h("ol", { class: "steps" },
       step(1, "This machine", Boolean(machine), machine ? machineView(machine) : h("p", { class: "hint" }, reading ? "Reading the hardware …" : ""), "relayd hardware"),
       step(2, "A model that fits it", models.length > 0, [
-        picks.length ? picks.map((one) => h("div", { class: "card row spread", key: one.model }, h("div", {}, h("strong", {}, nameOf(one)), h("p", { class: "hint" }, facts(one))), choose(context, nameOf(one), one)))
+        picks.length ? picks.map((one) => h("div", { class: "card row spread", key: one.model }, h("div", {}, h("strong", {}, nameOf(one)), " ", h("span", { class: "tag" }, one.kinds), h("p", { class: "hint" }, facts(one))), choose(context, nameOf(one), one)))
           : h("p", { class: "buttons" }, button(reading ? "Looking …" : models.length ? "Recommend others" : "Recommend", () => recommend(context), { kind: models.length ? "" : "primary", disabled: reading }), h("a", { class: "button", href: "/ui/models" }, "Models on this disk")),
         pullsView(context)], "relayd recommend --for chat"),
       step(3, "Serve it", Boolean(ready), models.length ? h("p", {}, models.map((model) => `${model.name}: ${Object.values(model.replicas || {}).map((one) => one.state).join(", ")}`).join(" · ")) : h("p", { class: "hint" }, "A model that is pulled has a button to serve it."), "relayd serve"),
