@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from relayd.cli.support.output import print_json
+
 
 class Shell(StrEnum):
     """Shells that relayd has a script for."""
@@ -26,6 +28,7 @@ _WHERE = {
 def completions(
     shell: Annotated[Shell, typer.Argument(help="The shell that reads it.")],
     where: Annotated[bool, typer.Option("--where", help="Print where its output belongs instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: shell, where, script.")] = False,
 ) -> None:
     """Print the completion script for a shell.
 
@@ -33,10 +36,14 @@ def completions(
 
     Names of models come from the running daemon.
     """
-    if where:
+    if where and not as_json:
         typer.echo(_WHERE[shell])
         return
     from typer._completion_shared import get_completion_script
 
     given = {"prog_name": "relayd", "complete_var": "_RELAYD_COMPLETE", "shell": shell.value}
-    typer.echo(get_completion_script(**given))
+    script = get_completion_script(**given)
+    if as_json:
+        print_json({"shell": shell.value, "where": _WHERE[shell], "script": script})
+    else:
+        typer.echo(script)

@@ -34,7 +34,7 @@ def show(
     every: Annotated[bool, typer.Option("--all", help="Those with their default too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the settings that hold, each with the line or variable that it comes from.
+    """Show the settings that hold, and where each comes from.
 
     API keys are hidden. There is no `relayd config set`: relay.toml is yours, and relayd never rewrites it,
     so that your comments stay. Edit it, then run `relayd reload`.
@@ -98,7 +98,9 @@ def check(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A relay.toml.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether a relay.toml can be followed, the one in use by default.
+    """Check whether a relay.toml can be followed.
+
+    By default the one in use.
 
     Nothing is started or changed. Exits with 2 where it cannot; every problem is a line with its place.
     """

@@ -93,7 +93,7 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
     )
     Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
     cold = () if takes_over(desired.environ) else [str(one) for one in desired.cold if one.cause in NOTABLE]
-    for warning in (*desired.warnings, *cold, *_of_root(desired)):
+    for warning in (*desired.warnings, *cold, *root_warning(desired.paths.state)):
         typer.echo(f"warning: {warning}", err=True)
     if not takes_over(desired.environ):
         output.plan = desired.plan
@@ -110,9 +110,9 @@ def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) 
     sys.stdout.flush()
 
 
-def _of_root(desired: DesiredState) -> tuple[str, ...]:
+def root_warning(state: Path) -> tuple[str, ...]:
     """Return the warning about running as root, the first time that relayd does with this state folder."""
-    mark = desired.paths.state / WARNED
+    mark = state / WARNED
     if os.geteuid() != 0 or mark.exists():
         return ()
     with contextlib.suppress(OSError):

@@ -10,12 +10,12 @@ def version(as_json: AsJson = False) -> None:
     """Show the versions of relayd, its llama-server and Python."""
     from relayd.desired.engines import engine_at
     from relayd.desired.site import Site
-    from relayd.errors import EngineError
+    from relayd.errors import RelaydError
 
     try:
         engine = engine_at(Site())
         found = {"version": engine.version, "path": str(engine.path), "source": engine.source}
-    except EngineError:
+    except RelaydError:  # none is installed, or no folder is known where it could be
         found = None
     if as_json:
         print_json({"version": __version__, "python": platform.python_version(), "engine": found})

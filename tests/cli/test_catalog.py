@@ -42,7 +42,7 @@ def test_the_list_has_a_line_a_model_out_of_a_terminal(run: Run) -> None:
 def test_the_list_is_filtered_by_text_and_tag(run: Run) -> None:
     embeddings = names(run("list", "QWEN", "--tag", "embedding", "--json"))
     assert ["qwen3-embedding-0.6b", "qwen3-embedding-4b", "qwen3-embedding-8b"] == embeddings
-    assert ["olmo-7b-0424"] == names(run("list", "olmo-7b", "--json"))
+    assert ["olmo-7b-0424", "olmo-3-7b-instruct"] == names(run("list", "olmo-7b", "--json"))
 
 
 def test_a_filter_without_a_model_says_so(run: Run) -> None:

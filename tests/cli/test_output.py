@@ -25,12 +25,17 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "init": "--yes --model smollm2-135m-instruct --no-pull --no-service",
     "recommend": "--model smollm2-135m-instruct",
     "pull": "no-such-model",
+    "run": "no-such-model hello",
+    "config get": "server.listen",
+    "models show": "no-such-model",
+    "completions": "bash",
     "chat": "-m hello",
     "explain": "qwen3-0.6b --no-probe",
     "catalog show": "qwen3-0.6b",
     "catalog import": "'m-7b|M 7B|5000000000|4.7 GB|MIT|m.Q5_K_M.gguf|https://example.org/m.Q5_K_M.gguf|chat'",
     "models import": "missing.gguf",
     "models rm": "no-such-model",
+    "search": "qwen",
     "keys create": "anna",
     "keys import": "anna",
     "keys rotate": "nobody",
@@ -46,7 +51,7 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """What follows a command to have an answer, or an error, in an empty home; nothing by default."""
 
-DOWNLOADS = frozenset({"engine install", "engine update"})
+DOWNLOADS = frozenset({"engine install", "engine update", "search"})
 """Commands that would go to the network: they meet a configuration that cannot be read."""
 
 
@@ -89,8 +94,8 @@ def test_the_lists_of_commands_cut_no_sentence_short() -> None:
     }
 
 
-KEEPERS = {"picked.py"}
-"""Modules that keep a file of JSON, and print nothing."""
+KEEPERS = {"picked.py", "resumed.py", "config.py"}
+"""Modules that keep a file of JSON and print nothing, and one that quotes strings as TOML and JSON do."""
 
 
 @pytest.mark.pure
@@ -115,7 +120,7 @@ def test_json_is_one_indented_document_or_a_line_for_each_event(
         monkeypatch.setenv(name, value)
     if path in DOWNLOADS:
         (home / "relay.toml").write_text("nonsense = ")
-    arguments = [] if path in DOWNLOADS else shlex.split(ARGUMENTS.get(path, ""))
+    arguments = shlex.split(ARGUMENTS.get(path, ""))
     monkeypatch.chdir(home)
     monkeypatch.setattr("os.umask", lambda mode: mode)  # the process of the tests keeps its own
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))

@@ -206,4 +206,5 @@ def test_s59_the_daemon_reads_no_log() -> None:
         if isinstance(node, ast.ImportFrom) and "LogReader" in {alias.name for alias in node.names}
     }
 
-    assert {"relayd/cli/logs.py", "relayd/daemon/logfeed.py"} == users
+    commands = {f"relayd/cli/{name}.py" for name in ("logs", "requests", "top")}
+    assert commands | {"relayd/daemon/logfeed.py"} == users

@@ -25,6 +25,7 @@ from relayd.scheduler import (
     Expected,
     Finished,
     Forgotten,
+    GivenBack,
     Gone,
     Idle,
     Inherited,
@@ -146,6 +147,14 @@ class World:
         del self.running[ticket_id]
         return AttemptFailed(ticket_id, sent=number % 2 == 0, hung_up=number % 3 == 0)
 
+    def give_back(self, _replica: str, number: int) -> Event:
+        running = sorted(self.running.keys() - self.held)
+        if not running:
+            return Tick()
+        ticket_id = running[number % len(running)]
+        del self.running[ticket_id]
+        return GivenBack(ticket_id, self.now + 5)
+
     def overdue(self, _replica: str, number: int) -> Event:
         running = sorted(self.running.keys() - self.held) or [0]
         return Overdue(running[number % len(running)])
@@ -241,6 +250,7 @@ ACTS: tuple[Act, ...] = (
         World.fail,
         World.fail,
         World.abandon,
+        World.give_back,
         World.clear,
         World.overdue,
         World.overdue,
