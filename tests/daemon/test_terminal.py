@@ -38,6 +38,7 @@ def test_serve_reports_and_its_end_is_announced(columns: int, environ: dict[str,
     assert 0 == serve.end()
     shown = [line.rpartition("\x1b[2K")[2] for line in serve.screen.splitlines()]
     assert "demo#0 (demo model: fixed answers) is ready" in [line.partition(" after")[0] for line in shown]
+    assert any(line.startswith("  http://127.0.0.1:") and "/ui/#link=" in line for line in shown)
     assert "  relayd chat demo" in shown
     assert shown.index("  relayd chat demo") < shown.index("    -H 'Content-Type: application/json' \\")
     assert "Stopping" == shown[-1].removeprefix("^C")

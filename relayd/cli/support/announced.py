@@ -99,7 +99,7 @@ class ServeOutput:
         self._url, self._keyed = url, keyed
         self._print(f"relayd listens on {url}", event="listening", url=url)
         if dashboard and not self._as_json and sys.stdout.isatty():
-            self._print(f"Dashboard (this link works once, for 5 minutes): {dashboard}")
+            self._print(f"Dashboard (the link works once, for 5 minutes):\n  {dashboard}")
         self._show_plan()
 
     def closed(self) -> None:
