@@ -26,6 +26,7 @@ from relayd.config.schema import Notify
 from relayd.daemon.attention import LONG_QUEUE_SECONDS
 from relayd.errors import ModelNotFoundError
 from relayd.journal import Journal
+from relayd.supervisor.causes import Cause
 
 AGAIN_SECONDS = 60.0
 """How long the same event about the same subject is left out after it was passed on."""
@@ -35,7 +36,7 @@ _LOOK_SECONDS = 5.0
 _COMMAND_SECONDS = 30.0
 _WEBHOOK_SECONDS = 10.0
 _MOST_WAITING = 100
-_MEMORY = frozenset({"out of host memory", "out of device memory"})
+_MEMORY = frozenset({Cause.HOST_OOM.value, Cause.DEVICE_OOM.value})
 
 
 class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,7 +58,7 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NotificationLimits:
-    """Which notices are passed on, and which come too often.
+    """Which notifications are passed on, and which come too often.
 
     Args:
         clock: Time.
