@@ -142,21 +142,13 @@ class Recommendations:
             "simulated": self.adviser.simulated,
             "skipped": [str(one) for one in self.adviser.skipped],
             "recommendations": {
-                use: [
-                    {
-                        **advice_document(advice, confirmed=advice.known.name in self.confirmed),
-                        "file": self._file(advice),
-                        "command": self._command(advice),
-                    }
-                    for advice in advices
-                ]
-                for use, advices in self.groups.items()
+                use: [self._document(advice) for advice in advices] for use, advices in self.groups.items()
             },
             "answers": {
                 use: [
                     {
+                        **self._document(one.advice),
                         "kinds": list(one.kinds),
-                        "model": one.advice.known.name,
                         "quantization": one.placement.form.quantization.name,
                         "download_minutes": download_minutes(one.placement.form.nbytes),
                         "pull": self.adviser.called(one.advice.known.name, one.placement),
@@ -176,6 +168,13 @@ class Recommendations:
                 }
                 for name, said in self.confirmations.items()
             },
+        }
+
+    def _document(self, advice: Advice) -> dict[str, Any]:
+        return {
+            **advice_document(advice, confirmed=advice.known.name in self.confirmed),
+            "file": self._file(advice),
+            "command": self._command(advice),
         }
 
     def _file(self, advice: Advice) -> str | None:

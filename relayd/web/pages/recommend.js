@@ -29,41 +29,27 @@ async function read(context, use) {
   context.draw();
 }
 
-/** The recommendations for a use, whatever the form of the report. */
-export function picksOf(report, use) {
-  const all = (report && (report.recommendations || report.picks)) || {};
-  const list = Array.isArray(all) ? all : all[use] || Object.values(all)[0] || [];
-  return list.filter((one) => one && one.model);
-}
-
-/** The answers for a use: the picks that are comfortable, best, or small and quick, each with what it is. */
+/** What is recommended for a use: comfortable, the best that fits, small and quick; `kinds` says which. */
 export function answersOf(report, use) {
-  const picks = picksOf(report, use), answers = ((report && report.answers) || {})[use] || [];
-  return answers.map((answer) => ({
-    kinds: answer.kinds,
-    pick: picks.find((one) => one.model === answer.model && one.placement && one.placement.quantization === answer.quantization)
-      || { model: answer.model, placement: { quantization: answer.quantization } },
-  }));
+  return (report && report.answers[use]) || [];
 }
 
 export function view(context) {
-  const use = useOf(context), answers = answersOf(known[use], use), chosen = new Set(answers.map((one) => one.pick));
-  const picks = picksOf(known[use], use), others = picks.filter((one) => !chosen.has(one));
+  const use = useOf(context), picks = answersOf(known[use], use);
   return [
     h("div", { class: "row spread" }, h("h1", {}, "Recommend"),
       h("div", { class: "tabs", role: "tablist", "aria-label": "What for" }, USES.map((one) => h("button", { key: one, type: "button", role: "tab", "aria-selected": one === use ? "true" : "false", onclick: () => { context.remember("for", one); if (!known[one]) read(context, one); } }, one)))),
     pullsView(context),
     error && h("p", { class: "bad", role: "alert" }, error),
     busy && !picks.length && h("p", { class: "loading" }, "Reading the machine and the catalogue, and fitting each model; some seconds …"),
-    answers.map((one) => pickView(context, one.pick, one.kinds.join(", "))),
-    others.length > 0 && h("details", { open: !answers.length },
-      h("summary", {}, answers.length ? `${others.length} more that fit` : "What fits"), others.map((one) => pickView(context, one, ""))),
+    picks.map((one) => pickView(context, one)),
     !busy && !error && known[use] && !picks.length && empty("Nothing fits for this", "No model of the catalogue for this use fits the memory that models may take here."),
     commandLine(`relayd recommend --for ${use}`),
   ];
 }
 
-function value(figure) {
+/** The number of a figure, with or without how it is known. */
+export function value(figure) {
   return figure && typeof figure === "object" ? figure.value : figure;
 }
 
@@ -72,13 +58,13 @@ export function nameOf(one) {
   return quant ? `${one.model}:${quant}` : one.model;
 }
 
-function pickView(context, one, kind) {
+function pickView(context, one) {
   const place = one.placement || {}, speed = place.tokens_per_second || {};
   const size = value(place.file_bytes), fast = value(speed.alone), name = nameOf(one);
   const memory = Object.entries(place.memory || {}).map(([where, held]) => `${bytes(value(held) ?? held.bytes)} of ${where}`).join(", ");
-  return h("article", { class: "card pick", key: one.model, "aria-label": one.model },
+  return h("article", { class: "card pick", key: nameOf(one), "aria-label": one.model },
     h("div", { class: "row spread" },
-      h("h2", {}, one.model, " ", h("small", {}, place.quantization || ""), kind && h("span", { class: "tag" }, kind)),
+      h("h2", {}, one.model, " ", h("small", {}, place.quantization || ""), h("span", { class: "tag" }, one.kinds.join(", "))),
       choose(context, name, one)),
     h("p", { class: "facts" }, [size && `${bytes(size)} to fetch`, memory, fast && `about ${rate(fast)} tokens/s alone`, place.context && `${place.slots || 1} × ${place.context.toLocaleString("en")} tokens`, value(one.quality) && `quality ${Math.round(value(one.quality))} of 100`, one.license].filter(Boolean).join(" · ")),
     h("details", {}, h("summary", {}, "Reasons"), h("ul", {}, [...(one.reasons || []), ...(place.reasons || [])].map((reason, j) => h("li", { key: j }, reason)))));

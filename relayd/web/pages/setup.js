@@ -5,7 +5,7 @@ import { call, live } from "../api.js";
 import { button, commandLine } from "../parts.js";
 import { bytes, rate } from "../format.js";
 import { pullsView, watchPulls } from "../pulls.js";
-import { answersOf, choose, nameOf } from "./recommend.js";
+import { answersOf, choose, nameOf, value } from "./recommend.js";
 
 let machine = null, report = null, error = "", reading = false;
 
@@ -31,14 +31,14 @@ export function view(context) {
   const status = live.state.status, models = Object.values(status.models || {});
   const ready = models.find((model) => Object.values(model.replicas || {}).some((one) => one.state === "ready"));
   const answered = Object.values(live.state.finished || {}).some((one) => one.ended === "done" && one.completion_tokens);
-  const picks = answersOf(report, "chat").map((one) => ({ ...one.pick, kinds: one.kinds.join(", ") }));
+  const picks = answersOf(report, "chat");
   return [
     h("h1", {}, "Setup"),
     error && h("p", { class: "bad", role: "alert" }, error),
     h("ol", { class: "steps" },
       step(1, "This machine", Boolean(machine), machine ? machineView(machine) : h("p", { class: "hint" }, reading ? "Reading the hardware …" : ""), "relayd hardware"),
       step(2, "A model that fits it", models.length > 0, [
-        picks.length ? picks.map((one) => h("div", { class: "card row spread", key: one.model }, h("div", {}, h("strong", {}, nameOf(one)), " ", h("span", { class: "tag" }, one.kinds), h("p", { class: "hint" }, facts(one))), choose(context, nameOf(one), one)))
+        picks.length ? picks.map((one) => h("div", { class: "card row spread", key: nameOf(one) }, h("div", {}, h("strong", {}, nameOf(one)), " ", h("span", { class: "tag" }, one.kinds.join(", ")), h("p", { class: "hint" }, facts(one))), choose(context, nameOf(one), one)))
           : h("p", { class: "buttons" }, button(reading ? "Looking …" : models.length ? "Recommend others" : "Recommend", () => recommend(context), { kind: models.length ? "" : "primary", disabled: reading }), h("a", { class: "button", href: "/ui/models" }, "Models on this disk")),
         pullsView(context)], "relayd recommend --for chat"),
       step(3, "Serve it", Boolean(ready), models.length ? h("p", {}, models.map((model) => `${model.name}: ${Object.values(model.replicas || {}).map((one) => one.state).join(", ")}`).join(" · ")) : h("p", { class: "hint" }, "A model that is pulled has a button to serve it."), "relayd serve"),
@@ -53,14 +53,12 @@ function step(number, title, done, body, command) {
 }
 
 function machineView(found) {
-  const cpu = found.cpu || {}, gpus = found.gpus || found.devices || [];
-  const ram = found.ram_total ?? found.memory_total ?? (found.memory && (found.memory.total ?? found.memory.ram));
-  return h("p", {}, [cpu.name || cpu.model, cpu.cores && `${cpu.cores} cores`, typeof ram === "number" && `${bytes(ram)} of RAM`, ...gpus.map((one) => `${one.name} (${bytes(one.memory_total ?? one.total)})`)].filter(Boolean).join(" · ") || "The hardware was read.");
+  const gpus = found.devices.filter((one) => one.kind !== "cpu");
+  return h("p", {}, [`${found.cpu.model}, ${found.cpu.usable_cores} cores`, `${bytes(found.memory.total_bytes)} of RAM`, ...gpus.map((one) => `${one.name} (${bytes(one.memory_total_bytes)})`)].join(" · "));
 }
 
 function facts(one) {
   const place = one.placement || {}, speed = place.tokens_per_second || {};
-  const value = (figure) => (figure && typeof figure === "object" ? figure.value : figure);
   return [value(place.file_bytes) && `${bytes(value(place.file_bytes))} to fetch`, value(speed.alone) && `about ${rate(value(speed.alone))} tokens/s`, one.license].filter(Boolean).join(" · ");
 }
 
