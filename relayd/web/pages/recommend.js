@@ -61,7 +61,8 @@ export function nameOf(one) {
 function pickView(context, one) {
   const place = one.placement || {}, speed = place.tokens_per_second || {};
   const size = value(place.file_bytes), fast = value(speed.alone), name = nameOf(one);
-  const memory = Object.entries(place.memory || {}).map(([where, held]) => `${bytes(value(held) ?? held.bytes)} of ${where}`).join(", ");
+  const cache = (place.prompt_cache_mib || 0) * 2 ** 20;  // a limit for earlier prompts, not a need
+  const memory = Object.entries(place.memory || {}).map(([where, held]) => (where === "cpu" ? `${bytes(held.bytes - cache)} of RAM` : `${bytes(held.bytes)} of ${where}`)).join(", ");
   return h("article", { class: "card pick", key: nameOf(one), "aria-label": one.model },
     h("div", { class: "row spread" },
       h("h2", {}, one.model, " ", h("small", {}, place.quantization || ""), h("span", { class: "tag" }, one.kinds.join(", "))),
