@@ -17,8 +17,9 @@ SHORT_FORMS = {"RELAYD_API_KEY": "RELAYD_SERVER__API_KEY"}
 
 NOT_SETTINGS = frozenset({
     "RELAYD_CONFIG", "RELAYD_CONFIG_UID", "RELAYD_RUNTIME_DIR", "RELAYD_INSTANCE", "RELAYD_REPLICA",
+    "RELAYD_BASE_URL",
 })  # fmt: skip
-"""Variables read elsewhere: where files are and who may own them, and the tags of replica processes."""
+"""Variables read elsewhere: where files and servers are, who may own them, the tags of replica processes."""
 
 
 def overrides(around: Surroundings) -> Document:

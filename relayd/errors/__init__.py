@@ -6,7 +6,9 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
     ├── UsageError                  usage                   2     400
     │   ├── ConfigError             config_invalid          2     500
     │   ├── ExposureError           exposed_without_key     2     500
-    │   └── ModelFileError          model_file_invalid      2     500
+    │   ├── ModelFileError          model_file_invalid      2     500
+    │   └── BatchJobError           batch_job_invalid       2     400
+    ├── BatchServerError            batch_server_failed     1     502
     ├── EngineError                 engine_failed           1     500
     │   ├── EngineMissing           engine_missing          1     500
     │   └── EngineBuildError        engine_build_failed     1     500
@@ -58,6 +60,8 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
 
 from relayd.errors.base import RelaydError
 from relayd.errors.commands import (
+    BatchJobError,
+    BatchServerError,
     ConfigError,
     DaemonError,
     DaemonRunningError,
@@ -115,6 +119,8 @@ from relayd.errors.requests import (
 
 __all__ = [
     "AdminKeyError",
+    "BatchJobError",
+    "BatchServerError",
     "BodyBudgetError",
     "BodyTimeoutError",
     "BodyTooLargeError",

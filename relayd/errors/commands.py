@@ -32,6 +32,24 @@ class ModelFileError(UsageError):
     http_status = 500
 
 
+class BatchJobError(UsageError, ValueError):
+    """A batch job cannot be submitted or found as it was asked for; a ValueError, as in Relay."""
+
+    code = "batch_job_invalid"
+
+
+class BatchServerError(RelaydError):
+    """A batch API refused, or could not be reached."""
+
+    code = "batch_server_failed"
+    http_status = 502
+
+    def __init__(self, message: str, *, status: int = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        """What the server answered; 0 where it did not."""
+
+
 class EngineError(RelaydError):
     """A llama-server binary failed, or lacks what relayd needs."""
 
