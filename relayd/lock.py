@@ -4,12 +4,16 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 
 import psutil
 
 from relayd.errors import DaemonRunningError, StateError
+
+CHANNEL_VARIABLE = "RELAYD_HANDOVER"
+"""Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
 
 
 class Lock:
@@ -60,6 +64,11 @@ class Lock:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def takes_over(environ: Mapping[str, str]) -> bool:
+    """Return whether a daemon with this environment was started to take over from another one."""
+    return CHANNEL_VARIABLE in environ
 
 
 def lock_of_daemon(path: Path) -> Lock:

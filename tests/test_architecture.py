@@ -45,6 +45,7 @@ FOUNDATION = frozenset(
         "names",
         "folders",
         "apikey",
+        "bind",
         "rights",
     }
 )
@@ -95,8 +96,9 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
         "advice", "ui", "client", "desired", "planner", "memory", "hardware", "gguf", "engine", "catalog",
         "models", "config", "service", "daemon.report",
     },
-    "cli.serve": {"daemon", "supervisor"},
+    "cli.serve": {"daemon.place"},
     "cli.support.announced": {"daemon", "supervisor"},
+    "cli.support.serving": {"daemon"},
     "cli.logs": {"supervisor.logs"},
     "cli.top": {"supervisor.logs", "daemon.livereport"},
     "cli.requests": {"supervisor.logs"},

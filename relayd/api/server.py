@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 import ssl
@@ -10,9 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import psutil
-
-from relayd.api.bind import bound
 from relayd.api.deadlines import Deadlines
 from relayd.api.door import Door
 from relayd.api.gate import aiohttp_server, require_c_parser
@@ -21,11 +17,11 @@ from relayd.api.lanes import Lanes
 from relayd.api.limiter import ConnectionLimiter, ConnectionLimits
 from relayd.api.served import AiohttpHandler
 from relayd.api.tls import Handshakes
+from relayd.bind import BACKLOG, bound_to, refused
 from relayd.clock import SystemClock
 from relayd.errors import ListenError
 from relayd.router import Dialect
 
-_BACKLOG = 512
 _INTERRUPT_SECONDS = 1.0
 """How long requests that outlived the drain may take to write why they end."""
 
@@ -35,14 +31,6 @@ _FLUSH_SECONDS = 10.0
 
 _CANCEL_SECONDS = 0.1
 """How long what is left may take to end once it is cancelled."""
-
-_CAUSES = {
-    errno.EACCES: ("this user may not", "choose a port above 1023"),
-    errno.EADDRNOTAVAIL: (
-        "no interface has that address",
-        "choose an address of this machine, or 127.0.0.1",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,52 +159,11 @@ async def listen(  # noqa: PLR0913 - what is listened on, who answers, and how c
         Handshakes(tls, limits.header_seconds) if tls else None,
     )
     connection = partial(Lane, lanes)
-    own = socks or await _bound([(host, port), *further])
+    own = socks or await asyncio.to_thread(bound_to, [(host, port), *further])
     try:
-        opened = [await loop.create_server(connection, sock=one, backlog=_BACKLOG) for one in own]
+        opened = [await loop.create_server(connection, sock=one, backlog=BACKLOG) for one in own]
     except OSError as error:
-        raise _refused(host, port, error) from error
+        raise refused(host, port, error) from error
     names = (one.getsockname() for listening in opened for one in listening.sockets)
     addresses = tuple((str(name[0]), int(name[1])) for name in names)
     return Listener(addresses, tuple(opened), lanes)
-
-
-async def _bound(places: Sequence[tuple[str, int]]) -> list[socket.socket]:
-    """Return a socket for each address of some places; none stays open where one cannot be had.
-
-    Raises:
-        ListenError: One cannot be listened on.
-    """
-    opened: list[socket.socket] = []
-    for host, port in places:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            opened += bound(found)
-        except OSError as error:
-            for one in opened:
-                one.close()
-            raise _refused(host, port, error) from error
-    return opened
-
-
-def _refused(host: str, port: int, error: OSError) -> ListenError:
-    """Say why an address cannot be listened on, and what to do."""
-    another = "choose another: relayd serve --listen HOST:PORT"
-    if error.errno == errno.EADDRINUSE:
-        holder = _holder(port)
-        cause, remedy = f"{holder or 'another program'} listens there", f"stop it, or {another}"
-    elif isinstance(error, socket.gaierror):
-        cause, remedy = "the name has no address", f"correct the name, or {another}"
-    else:
-        cause, remedy = _CAUSES.get(error.errno or 0, (str(error), f"check the address, or {another}"))
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ListenError(f"cannot listen on {shown}: {cause}", remedy=remedy)
-
-
-def _holder(port: int) -> str:
-    """Return name and pid of the program that listens on `port`, as far as this user may know."""
-    with contextlib.suppress(psutil.Error, OSError):
-        for one in psutil.net_connections("tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid:
-                return f"{psutil.Process(one.pid).name()} (pid {one.pid})"
-    return ""

@@ -1,30 +1,18 @@
 """relayd serve: run the daemon in the foreground."""
 
-import contextlib
 import os
-import resource
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
-from relayd.cli.support.announced import ServeOutput
-from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.flags import Context, EngineFlags, GpuLayers, Slots, overrides_of
-from relayd.daemon.life import Daemon
-from relayd.daemon.takeover import takes_over
+from relayd.config import check_exposure, load
+from relayd.daemon.place import DaemonPlace, take_place
 from relayd.desired.arguments import ServeArguments
-from relayd.desired.cold import NOTABLE
-from relayd.desired.display import Silent
-from relayd.desired.site import Site
-from relayd.desired.state import DesiredState, desired_state, remember_plan
-from relayd.journal import Journal, open_journal
-from relayd.units import mib
-
-WARNED = "warned-as-root"
-"""In the state folder: the warning about running as root was given."""
+from relayd.folders import make_folders, own_paths
+from relayd.lock import takes_over
 
 
 def serve(
@@ -67,65 +55,32 @@ def serve(
     chosen = ServeArguments(
         tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand, log_level
     )
-    desired = desired_state(chosen, Site(), ConsoleDisplay(quiet=quiet or as_json))
-    output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
-    if not desired.plan:
-        output.nothing_to_serve()
-        if desired.on_terminal:
-            raise typer.Exit(1)
-    elif not takes_over(desired.environ) and desired.away.keys() >= {one.model for one in desired.plan}:
-        output.no_file_is_there(desired.away)
-        if desired.on_terminal:
-            raise typer.Exit(1)
-    _run(remember_plan(desired), chosen, output)
+    place = None if takes_over(os.environ) else _take_place(chosen, os.environ)
+    from relayd.cli.support.serving import serve_until_stopped
+
+    serve_until_stopped(chosen, place, quiet=quiet, as_json=as_json)
 
 
-def _run(desired: DesiredState, arguments: ServeArguments, output: ServeOutput) -> None:
-    """Run the daemon to its end."""
-    soft, hard = _raise_descriptor_limit()
-    logs = desired.config.logs
-    open_journal(
-        desired.paths.state / "logs" / "relayd.log",
-        max_bytes=mib(logs.max_mib),
-        backups=logs.backups,
-        level=logs.level,
-        form=logs.format,
-    )
-    Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
-    cold = () if takes_over(desired.environ) else [str(one) for one in desired.cold if one.cause in NOTABLE]
-    for warning in (*desired.warnings, *cold, *root_warning(desired.paths.state)):
-        typer.echo(f"warning: {warning}", err=True)
-    if not takes_over(desired.environ):
-        output.plan = desired.plan
+def _take_place(arguments: ServeArguments, environ: Mapping[str, str]) -> DaemonPlace:
+    """Return the place of the daemon, before what plans and serves is imported.
 
-    async def main() -> None:
-        daemon = Daemon(
-            desired,
-            lambda given_up: desired_state(arguments, Site(), Silent(), given_up),
-            output,
-        )
-        await daemon.run()
+    Clients that connect wait from here on; where an engine is installed first, for minutes, they are refused
+    until it is.
 
-    uvloop.run(main())
-    sys.stdout.flush()
-
-
-def root_warning(state: Path) -> tuple[str, ...]:
-    """Return the warning about running as root, the first time that relayd does with this state folder."""
-    mark = state / WARNED
-    if os.geteuid() != 0 or mark.exists():
-        return ()
-    with contextlib.suppress(OSError):
-        mark.touch(mode=0o600)
-    return ("relayd runs as root; a user of its own is safer",)
-
-
-def _raise_descriptor_limit() -> tuple[int, int]:
-    """Allow as many open connections as the system lets us, and return the soft and the hard limit.
-
-    The usual soft limit is 1,024.
+    Raises:
+        ConfigError: The configuration is wrong.
+        DaemonRunningError: Another daemon runs.
+        ListenError: An address cannot be listened on.
+        StateError: A folder cannot be used.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted, hard
+    home = Path.home()
+    server = load(arguments.config, environ, home, Path.cwd()).config.server
+    listen = server.listen if arguments.listen is None else arguments.listen
+    keyed = server.require_key == "always"
+    check_exposure(listen, server.api_key, always_keyed=keyed, insecure=arguments.insecure_bind)
+    own = own_paths(environ, home, demo=arguments.demo_alone)
+    make_folders(own)
+    place = take_place(own, listen, environ, any_port=arguments.demo and arguments.listen is None)
+    if any((own.data / "engines").glob("*/")):
+        place.listen()
+    return place

@@ -49,7 +49,7 @@ from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
 from relayd.daemon.responses import KeptOnDisk
 from relayd.daemon.virtual import check_virtual
 from relayd.endpoint import Endpoint
-from relayd.errors import ListenError, RequestError
+from relayd.errors import RequestError
 from relayd.journal import Journal
 from relayd.router import Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
 from relayd.router.progress import Look
@@ -121,15 +121,12 @@ class Doors:
         """Let administrators have verbs, on doors that are made from now on."""
         self._offered = offered
 
-    async def open(
-        self, config: Config, inherited: Sequence[socket.socket] = (), *, any_port: bool = False
-    ) -> str:
+    async def open(self, config: Config, inherited: Sequence[socket.socket] = ()) -> str:
         """Let clients in, and return the base URL.
 
         Args:
             config: Where, and whom.
             inherited: Sockets that listen there already.
-            any_port: Whether a port that is taken is replaced by a free one.
 
         Raises:
             ListenError: The address cannot be listened on.
@@ -144,22 +141,17 @@ class Doors:
         limits = ConnectionLimits.within(
             descriptors, header_seconds=server.header_seconds, idle_seconds=server.keep_alive_seconds
         )
-        try:
-            self.listener = await listen(
-                served,
-                address.host,
-                address.port,
-                limits,
-                dialect=OPENAI,
-                socks=inherited,
-                door=door,
-                further=[(one.host, one.port) for one in further],
-                tls=tls,
-            )
-        except ListenError:
-            if not any_port:
-                raise
-            self.listener = await listen(served, address.host, 0, limits, dialect=OPENAI, door=door, tls=tls)
+        self.listener = await listen(
+            served,
+            address.host,
+            address.port,
+            limits,
+            dialect=OPENAI,
+            socks=inherited,
+            door=door,
+            further=[(one.host, one.port) for one in further],
+            tls=tls,
+        )
         host, port = self.listener.addresses[0]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.url = f"{'https' if tls else 'http'}://{shown}"

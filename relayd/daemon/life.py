@@ -21,6 +21,7 @@ from relayd.daemon.livelook import waits
 from relayd.daemon.notifications import Notifications
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
+from relayd.daemon.place import DaemonPlace
 from relayd.daemon.reload import Refresh, Reload
 from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
@@ -44,9 +45,16 @@ class Daemon:
         desired: What it is given.
         refresh: Makes that again, for a reload.
         output: What shows what the daemon does.
+        place: The place that it took before it planned; None where it takes over from another daemon.
     """
 
-    def __init__(self, desired: DesiredState, refresh: Refresh, output: DaemonOutput = NO_OUTPUT) -> None:
+    def __init__(
+        self,
+        desired: DesiredState,
+        refresh: Refresh,
+        output: DaemonOutput = NO_OUTPUT,
+        place: DaemonPlace | None = None,
+    ) -> None:
         self._parts = assemble(desired)
         self._parts.keys.on_closed = output.closed
         self._shutdown = Shutdown()
@@ -54,6 +62,7 @@ class Daemon:
         self._announcer = Announcer(self._parts, self._shutdown, output)
         self._upgrade: Upgrade | None = None
         self._output = output
+        self._place = place
         self._journal = Journal("daemon")
 
     def __repr__(self) -> str:
@@ -85,7 +94,7 @@ class Daemon:
         no_core()
         stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
-        place = await claim(parts.desired)
+        place = await claim(parts.desired, self._place)
         stack.callback(place.close)
         operations = await self._open_control(stack, place)
         stack.push_async_callback(parts.requests.close)
@@ -101,7 +110,7 @@ class Daemon:
         await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()
-        url = await parts.doors.open(parts.desired.config, place.listening, any_port=parts.desired.any_port)
+        url = await parts.doors.open(parts.desired.config, place.listening)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
         for_person = parts.desired.on_terminal and not place.predecessor
         dashboard = dashboard_link(parts).url if for_person else ""

@@ -6,16 +6,15 @@ import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from relayd.config import parse_addresses, show_addresses
+from relayd.config import show_addresses
 from relayd.daemon.inventory import take_up
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.place import DaemonPlace, take_place
 from relayd.desired.state import DesiredState
 from relayd.errors import UpgradeError
 from relayd.handover import HandoverState, Predecessor, predecessor_of
-from relayd.handover.predecessor import CHANNEL_VARIABLE
 from relayd.journal import Journal
-from relayd.lock import Lock, lock_of_daemon
-from relayd.service import inherited_sockets
+from relayd.lock import Lock
 from relayd.supervisor.orphans import end_orphans
 
 
@@ -38,36 +37,33 @@ class Claim:
     def close(self) -> None:
         """Give the place up."""
         self.lock.close()
+        for one in self.listening:
+            one.close()
         if self.predecessor:
             self.predecessor.close()
 
 
-async def claim(desired: DesiredState) -> Claim:
+async def claim(desired: DesiredState, place: DaemonPlace | None = None) -> Claim:
     """Return this daemon's place; until this returns, a predecessor serves as ever.
+
+    Args:
+        desired: What the daemon is given.
+        place: The place that it took before; None where it takes one now, or takes over.
 
     Raises:
         DaemonRunningError: Another daemon holds the runtime folder.
+        ListenError: An address cannot be listened on.
         UpgradeError: The predecessor has changed its mind, or is of an earlier build, and goes on.
         StateError: The lock's folder cannot be used.
     """
     if (predecessor := predecessor_of(desired.environ)) is None:
-        return _claim_free(desired)
+        own = place or take_place(desired.paths, desired.config.server.listen, desired.environ)
+        return Claim(own.lock, own.sockets)
     try:
         return await _claim_from(predecessor, desired)
     except BaseException:
         predecessor.close()
         raise
-
-
-def takes_over(environ: Mapping[str, str]) -> bool:
-    """Return whether a daemon with this environment was started to take over from another one."""
-    return CHANNEL_VARIABLE in environ
-
-
-def _claim_free(desired: DesiredState) -> Claim:
-    lock = lock_of_daemon(desired.paths.lock)
-    places = [(one.host, one.port) for one in parse_addresses(desired.config.server.listen)]
-    return Claim(lock, tuple(inherited_sockets(desired.environ, places)))
 
 
 async def _claim_from(predecessor: Predecessor, desired: DesiredState) -> Claim:

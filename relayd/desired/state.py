@@ -43,7 +43,6 @@ class DesiredState:
         cold: The replicas that do not fit beside the others, and are not started.
         budget: What models may take of the machine; None where nothing was planned.
         on_terminal: Whether it was typed on a terminal, whose end ends the daemon too.
-        any_port: Whether a port that is taken is replaced by a free one.
         arguments: What was typed after `relayd serve`.
         site: Where it was typed.
         to_remember: Where every model was placed.
@@ -63,7 +62,6 @@ class DesiredState:
     cold: tuple[Cold, ...] = ()
     budget: Budget | None = None
     on_terminal: bool = False
-    any_port: bool = False
     arguments: ServeArguments = NO_ARGUMENTS
     site: Site = field(default_factory=Site)
     to_remember: tuple[RememberedModel, ...] = ()
@@ -115,7 +113,6 @@ def desired_state(
         cold=made.plans.cold,
         budget=made.plans.fleet.before,
         on_terminal=sys.stdin is not None and sys.stdin.isatty(),
-        any_port=arguments.demo and arguments.listen is None,
         arguments=arguments,
         site=site,
         to_remember=made.plans.remembered,

@@ -14,11 +14,9 @@ from relayd.handover import messages
 from relayd.handover.channel import Channel
 from relayd.handover.messages import Handshake, SentEndpoint
 from relayd.handover.state import HandoverState
+from relayd.lock import CHANNEL_VARIABLE
 from relayd.router import Dispatcher
 from relayd.scheduler import AttemptFailed, Dispatch, Exchange, Inherited, Refuse, Ticket
-
-CHANNEL_VARIABLE = "RELAYD_HANDOVER"
-"""Names the descriptor of the pair's other end in the environment of a daemon that shall take over."""
 
 PROTOCOL_VARIABLE = "RELAYD_HANDOVER_PROTOCOL"
 """Beside it: the number of the old daemon's hand-over protocol."""

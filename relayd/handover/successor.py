@@ -19,8 +19,9 @@ from relayd.errors import UpgradeError
 from relayd.handover import messages
 from relayd.handover.channel import PEER_GONE, Channel
 from relayd.handover.messages import Handshake
-from relayd.handover.predecessor import CHANNEL_VARIABLE, PROTOCOL_VARIABLE
+from relayd.handover.predecessor import PROTOCOL_VARIABLE
 from relayd.handover.state import HandoverState
+from relayd.lock import CHANNEL_VARIABLE
 from relayd.scheduler import Arrived, AttemptFailed, Dispatch, Event, Finished, Refusal, Refuse
 
 _OWN_VARIABLES = frozenset({"LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_PID"})

@@ -37,9 +37,11 @@ def starts(peer: Peer, folder: Path) -> Iterator[Row]:
             if time.perf_counter() - began > 60:
                 raise SystemExit(f"{peer.name} does not listen: {log.read_text('utf-8', 'replace')}")
         taken_ms = (time.perf_counter() - began) * 1e3
-        yield Row(
-            peer.name, "listening_ms", taken_ms, {"cpu_ms": Router(peer, (process,)).cpu_seconds() * 1e3}
-        )
+        yield Row(peer.name, "listening_ms", taken_ms, {})
+        await_answer(peer.port, process, log)
+        taken_ms = (time.perf_counter() - began) * 1e3
+        cpu_ms = Router(peer, (process,)).cpu_seconds() * 1e3
+        yield Row(peer.name, "answering_ms", taken_ms, {"cpu_ms": cpu_ms})
     subprocess.run([relayd, "recommend"], capture_output=True, check=True)
     yield Row(peer.name, "recommend_s", _cpu_seconds([relayd, "recommend"]), {})
 

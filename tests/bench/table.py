@@ -65,6 +65,7 @@ FIGURES = {
     "unread_slows": Figure("requests of others beside it, p50, times that without", "x"),
     "bodies_ms": Figure("longest wait of a small request beside bodies of 1 to 15 MiB", "ms"),
     "listening_ms": Figure("start to listening", "ms", 300.0),
+    "answering_ms": Figure("start to the first answer", "ms"),
     "idle_mb": Figure("memory when idle (RSS)", "MB", 60.0),
     "help_ms": Figure("`relayd --help`", "ms", 100.0),
     "status_ms": Figure("`relayd status`", "ms", 200.0),

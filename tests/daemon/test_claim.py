@@ -34,7 +34,7 @@ def test_a_free_place_has_no_predecessor_and_nothing_left(tmp_path: Path) -> Non
         return place
 
     place = with_parts(state, story)
-    assert (None, (), HandoverState()) == (place.predecessor, place.listening, place.state)
+    assert (None, 1, HandoverState()) == (place.predecessor, len(place.listening), place.state)
 
 
 class Gone:

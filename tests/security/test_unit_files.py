@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.cli.serve import root_warning
+from relayd.cli.support.serving import root_warning
 from relayd.desired.state import _warnings
 
 pytestmark = pytest.mark.system

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relayd.api.bind import Target, bound
+from relayd.bind import Target, bound
 
 pytestmark = pytest.mark.system
 
