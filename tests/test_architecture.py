@@ -94,7 +94,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
         "advice", "ui", "client", "desired", "planner", "memory", "hardware", "gguf", "engine", "catalog",
-        "models", "config", "service", "daemon.report",
+        "models", "config", "service", "batch.client", "daemon.report",
     },
     "cli.serve": {"daemon.place"},
     "cli.support.announced": {"daemon", "supervisor"},

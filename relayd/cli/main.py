@@ -40,6 +40,7 @@ COMMANDS = {
     "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),
     "bench": _command("bench.bench", "Measure how fast a running model is."),
+    "batch": _command("batch.app", "Run files of requests when there is time; alone it lists."),
     "test": _command("test.try_models", "Ask models for a few words, and check what comes back."),
     "logs": _command("logs.logs", "Show the logs of replicas or of the daemon."),
     "start": _command("act.start", "Start what is stopped or was given up."),

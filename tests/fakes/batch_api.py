@@ -30,6 +30,7 @@ class BatchServer(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.faults: list[tuple[int, dict[str, str]]] = []
         self.cuts = 0
+        self.finish_at_once = False
         self.upload_to = f"{self.url}/bucket/1"
         self.numbers = itertools.count(1)
 
@@ -149,6 +150,8 @@ def post_batch(handler: Handler, body: bytes) -> None:
     if not together:
         batch["request_counts"] = {"total": len(lines), "completed": 0, "failed": 0}
     server.batches[batch["id"]] = batch
+    if server.finish_at_once:
+        end_files(server, batch, "completed")
     handler.send(200, {"job": batch} if together else batch)
 
 

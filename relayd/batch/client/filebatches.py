@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayd.batch.client.faults import shown_url
-from relayd.batch.client.lines import CHAT, RESPONSES, batch_line, jsonl
+from relayd.batch.client.lines import CHAT, RESPONSES, batch_line, json_line
 from relayd.batch.client.values import BatchRequest, Standing
 from relayd.batch.client.wire import BatchAddress, Wire
 from relayd.errors import BatchServerError
@@ -111,7 +111,7 @@ class OpenAIProvider:
 
     def submit(self, requests: Sequence[BatchRequest], window: str, metadata: Mapping[str, str]) -> Standing:
         """Upload the requests, and return their batch."""
-        with written(jsonl(batch_line(one, self._endpoint) for one in requests)) as file:
+        with written(json_line(batch_line(one, self._endpoint)) for one in requests) as file:
             uploaded = self._api.upload(file)
         return file_standing(self._api.create(uploaded, self._endpoint, window, metadata))
 

@@ -1,7 +1,7 @@
 """Requests of a batch as each API spells them (pure)."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from relayd.batch.client.values import BatchRequest
@@ -39,10 +39,9 @@ def checked(requests: Iterable[BatchRequest]) -> list[BatchRequest]:
     return found
 
 
-def jsonl(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield documents as lines."""
-    for document in documents:
-        yield json.dumps(document, ensure_ascii=False).encode() + b"\n"
+def json_line(document: Mapping[str, Any]) -> bytes:
+    """Return a document as a line of a file."""
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
 
 
 def batch_line(request: BatchRequest, endpoint: str) -> dict[str, Any]:

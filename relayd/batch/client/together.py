@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from relayd.batch.client.filebatches import INPUT_NAME, FileBatches, written
-from relayd.batch.client.lines import CHAT, batch_line, jsonl
+from relayd.batch.client.lines import CHAT, batch_line, json_line
 from relayd.batch.client.values import BatchRequest, Standing
 from relayd.batch.client.wire import Wire, pieces
 from relayd.errors import BatchServerError
@@ -40,7 +40,7 @@ class TogetherProvider:
             window: How long it may take; sent where it is not the usual one, as not every version takes it.
             metadata: Not sent.
         """
-        with written(jsonl(batch_line(one, CHAT) for one in requests)) as file:
+        with written(json_line(batch_line(one, CHAT)) for one in requests) as file:
             uploaded = self._uploaded(file)
         asked = {"input_file_id": uploaded, "endpoint": CHAT}
         if window != "24h":
