@@ -82,7 +82,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
-        "dialects.preset",
+        "dialects.preset", "dialects.templateprobe", "dialects.turns",
     },
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
@@ -173,6 +173,7 @@ PURE = (
     "router.lengths",
     "router.llamaserver",
     "router.media",
+    "router.looser",
     "router.members",
     "router.message_collector",
     "router.rejoining",

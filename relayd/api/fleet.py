@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from relayd.dialects.preset import Preset
+from relayd.dialects.turns import TemplateTraits
 from relayd.errors import ContextExceededError, ModelNotFoundError
 from relayd.gguf.facts import UNKNOWN, FileFacts
 from relayd.router import UNLIMITED, UNTIMED, TimeLimits, TokenLimit
@@ -60,6 +61,7 @@ class ModelView:
         served_by: The models that serve a virtual one, those that can now before the others; empty for a
             model of its own.
         preset: What a virtual model changes in a request.
+        traits: Which conversations its template takes; None while that is not known.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ModelView:
     tokens: TokenLimit = UNLIMITED
     served_by: tuple[str, ...] = ()
     preset: Preset | None = None
+    traits: TemplateTraits | None = None
 
     @property
     def replicas_of(self) -> str:

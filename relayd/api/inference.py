@@ -15,6 +15,7 @@ from relayd.api.answer import Answer
 from relayd.api.bodies import Bodies, BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
+from relayd.api.fitting import NO_FITTING, Fitting, note_change
 from relayd.api.fleet import ModelDirectory, ModelView, check_length
 from relayd.api.forwarding import Forwarding, Members, split_tail
 from relayd.api.manner import make_ask
@@ -48,7 +49,6 @@ from relayd.router import (
     Unlisted,
     changed,
     fingerprint,
-    judge,
     open_body,
     with_additions,
 )
@@ -87,6 +87,7 @@ class Inference:
         unlisted: What becomes of members that no table lists.
         bodies: Counts what bodies take together.
         beside: Sends what takes no slot; None has it take one.
+        fitting: What is changed so that the engine carries a request out.
         progress: Shows streams that ask for it how far they are; None shows nothing.
         continues: Whether another replica may go on with an answer whose replica failed.
         aside: The thread that looks into large bodies, one after the other: the decoder holds the
@@ -104,6 +105,7 @@ class Inference:
     continues: bool = True
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
     beside: Beside | None = None
+    fitting: Fitting = NO_FITTING
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
 
     def routes(self, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Iterable[Route]:
@@ -176,7 +178,7 @@ class Inference:
                         return
                     if model.tokens is not UNLIMITED:
                         call = await self._shortened(call, model, context)
-                    if beside is not None and (found := await beside.ask(model.replicas_of, call)):
+                    if beside is not None and (found := await self.fitting.ask(beside, model, call, context)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
                     delivery = Delivery(request, client, context, call, spoken, use)
@@ -280,11 +282,12 @@ class Inference:
         """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
         rules, raw = forwarding.rules, take_body(request, limit=self.max_body, hold=hold)
         if raw is None or len(raw) > _LARGE or (opened := open_body(raw)).takes_long(rules):
-            opened, seen = await self._look(request, rules, hold, raw)
+            opened, seen, change = await self._look(request, rules, hold, raw)
         else:
-            seen = judge(opened, rules, self.unlisted)
+            opened, seen, change = self.fitting.judged(opened, rules, self.unlisted)
         if seen.dropped:
             context.headers["X-Relayd-Changed"] = changed(seen.dropped)
+        note_change(change, context)
         members, model = opened.members, context.find(self.fleet, named or seen.model, forwarding.ability)
         fit = forwarding.fit if self.beside else None
         if seen.text_bytes and fit is None:
@@ -303,12 +306,13 @@ class Inference:
                 return model, seen.width, adapted, dialect
             if adapted is not None:
                 hold.keep(len(adapted.body))
-                _note(adapted.changed, context)
+                note_change(adapted.changed, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
                 call = await self._completed(call, opened.members, seen.width, model, context)
                 return model, seen.width, call, adapted.dialect or dialect
         call = Call(forwarding.path, seen.body, seen.stream)
-        if model.preset is None and len(seen.body) <= _LARGE:
+        is_ready = model.preset is None and len(seen.body) <= _LARGE
+        if is_ready and not self.fitting.concerns(call.path, opened.members, model):
             return model, seen.width, with_additions(call, opened.members, seen.width), dialect
         call = await self._completed(call, opened.members, seen.width, model, context)
         return model, seen.width, call, dialect
@@ -320,6 +324,9 @@ class Inference:
         if model.preset is not None:
             call = await self._preset(call, model.preset, context)
             members = open_body(call.body).members
+        if self.fitting.concerns(call.path, members, model):
+            fit, large = self.fitting.fit, len(call.body) > _LARGE
+            call = await self._aside(fit, call, model, context) if large else fit(call, model, context)
         if len(call.body) > _LARGE:
             return await self._aside(with_additions, call, members, width)
         return with_additions(call, members, width)
@@ -331,7 +338,7 @@ class Inference:
             body, changes = await self._aside(preset.apply, call.body, accepted)
         else:
             body, changes = preset.apply(call.body, accepted)
-        _note(changes, context)
+        note_change(changes, context)
         return Call(call.path, body, call.stream)
 
     async def _shortened(self, call: Call, model: ModelView, context: RequestContext) -> Call:
@@ -340,7 +347,7 @@ class Inference:
         large = len(body) > _LARGE
         body, is_lowered = await self._aside(limit.apply, path, body) if large else limit.apply(path, body)
         if is_lowered:
-            _note("lowered: max_tokens", context)
+            note_change("lowered: max_tokens", context)
         return replace(call, body=body)
 
     def answered(
@@ -356,7 +363,7 @@ class Inference:
             hold = self.bodies.hold()
             try:
                 raw = take_body(request, limit=self.max_body, hold=hold)
-                opened, _ = await self._look(request, rules, hold, raw)
+                opened, _, _ = await self._look(request, rules, hold, raw)
                 own = answer(opened, context)
             finally:
                 hold.release()
@@ -371,28 +378,21 @@ class Inference:
 
     async def _look(
         self, request: Incoming, rules: BodyRules, hold: BodyHold, raw: bytes | None
-    ) -> tuple[OpenedBody, Peek]:
-        """Return a body that still arrives, or takes long to look into, and what routing needs of it."""
+    ) -> tuple[OpenedBody, Peek, str]:
+        """Return what `Fitting.judged` does of a body that still arrives, or takes long to look into."""
         if raw is None:
             seconds = self.body_seconds
             raw = await read_body(request, limit=self.max_body, progress_seconds=seconds, hold=hold)
         large = len(raw) > _LARGE
         body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):
-            return body, judge(body, rules, self.unlisted)
-        seen = await self._aside(judge, body, rules, self.unlisted)
+            return self.fitting.judged(body, rules, self.unlisted)
+        body, seen, change = await self._aside(self.fitting.judged, body, rules, self.unlisted)
         hold.keep(len(seen.body))
-        return body, seen
+        return body, seen, change
 
     async def _fingerprint(self, body: bytes) -> Fingerprint:
         return await self._aside(fingerprint, body) if len(body) > _LARGE else fingerprint(body)
 
     async def _aside(self, look: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.aside, partial(look, *args, **named))
-
-
-def _note(change: str, context: RequestContext) -> None:
-    """Add what the client should know to its answer."""
-    if change:
-        known = context.headers.get("X-Relayd-Changed")
-        context.headers["X-Relayd-Changed"] = f"{known}; {change}" if known else change

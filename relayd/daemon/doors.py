@@ -43,6 +43,7 @@ from relayd.api import (
     transcription_routes,
 )
 from relayd.api.figures import NO_FIGURES
+from relayd.api.fitting import Fitting
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
@@ -175,7 +176,14 @@ class Doors:
             trusted_proxies=server.trusted_proxies,
             keyed=bool(server.api_key) or server.require_key == "always",
         )
-        proxy = Proxy(self._pools, write_stall_seconds=server.write_stall_seconds, on_fault=self._note_fault)
+        compat = config.compat
+        fitting = Fitting(compat.fit_roles, compat.simplify_tools, compat.repair_calls)
+        proxy = Proxy(
+            self._pools,
+            write_stall_seconds=server.write_stall_seconds,
+            on_fault=self._note_fault,
+            again=fitting.again,
+        )
         inference = Inference(
             self._view,
             self._dispatcher,
@@ -188,8 +196,9 @@ class Doors:
             continues=config.queue.continue_answers,
             bodies=self.bodies,
             beside=self._beside,
+            fitting=fitting,
         )
-        rewrite_ids = config.compat.rewrite_ids == "named"
+        rewrite_ids = compat.rewrite_ids == "named"
         routes = (
             *openai_routes(inference, rewrite_ids=rewrite_ids),
             *transcription_routes(inference),

@@ -4,7 +4,7 @@ The rooms do not know each other: here a report becomes an event, and retires th
 that has ended. Listeners that show the fleet are notified of each change.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relayd.endpoint import Endpoint
 from relayd.journal import Journal
@@ -59,7 +59,7 @@ class Bridge:
         self._stalled = stalled
         self._token_bytes = token_bytes
         self._listeners: list[Callable[[], None]] = []
-        self._on_ready: Callable[[str], None] = lambda _: None
+        self._on_ready: Sequence[Callable[[str], None]] = ()
 
     def __repr__(self) -> str:
         return f"<Bridge: {len(self._listeners)} listeners>"
@@ -68,9 +68,9 @@ class Bridge:
         """Call `listener` whenever a replica has changed, before the scheduler knows."""
         self._listeners.append(listener)
 
-    def on_ready(self, measure: Callable[[str], None]) -> None:
-        """Call `measure` with every replica that has come up, once the scheduler knows."""
-        self._on_ready = measure
+    def on_ready(self, *looks: Callable[[str], None]) -> None:
+        """Call each of these with every replica that has come up, once the scheduler knows."""
+        self._on_ready = looks
 
     def waiting(self, replica: str, model: str) -> None:
         """A replica has asked for its memory."""
@@ -85,7 +85,8 @@ class Bridge:
         spec = planned.spec
         kept_tokens = mib(spec.cache_ram_mib) / (self._token_bytes(str(spec.file)) or _KEPT_TOKEN_BYTES)
         self._report(Ready(planned.name, planned.model, spec.slots, endpoint, kept_tokens))
-        self._on_ready(planned.name)
+        for look in self._on_ready:
+            look(planned.name)
 
     def paused(self, replica: str) -> None:
         """A replica is unwell and takes no new request until it is ready again."""

@@ -23,6 +23,7 @@ from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight
+from relayd.daemon.templates import TemplateBook
 from relayd.daemon.totals import Totals
 from relayd.daemon.view import FleetView
 from relayd.desired.state import DesiredState
@@ -159,9 +160,15 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     keys = KeyBook(desired.paths.state / DATABASE, clock)
     requests = _request_log(desired, clock, keys)
-    view = _view(desired, started, fleet, facts)
+    templates = TemplateBook(
+        desired.paths.state,
+        pools,
+        partial(_served, fleet, scheduler),
+        lambda: view.changed(),  # noqa: PLW0108 - the view comes later
+    )
+    view = _view(desired, started, fleet, facts, templates)
     bridge.on_change(view.changed)
-    bridge.on_ready(grants.measure)
+    bridge.on_ready(grants.measure, templates.look)
     actor.start(_executors(dispatcher, fleet, grants, residence))
     doors = Doors(
         view,
@@ -221,8 +228,17 @@ def _facts(desired: DesiredState) -> KnownFacts:
     return facts
 
 
-def _view(desired: DesiredState, started: float, fleet: Fleet, facts: KnownFacts) -> FleetView:
-    view = FleetView(desired.config, started, fleet.statuses, facts)
+def _served(fleet: Fleet, scheduler: Scheduler, replica: str) -> tuple[str, Endpoint] | None:
+    """Return the model of a replica, and where it is served; None where it is not."""
+    model = next((planned.model for planned in fleet.plan if planned.name == replica), "")
+    found = (endpoint for endpoint in scheduler.serving(model) if endpoint.replica == replica)
+    return next(((model, endpoint) for endpoint in found), None)
+
+
+def _view(
+    desired: DesiredState, started: float, fleet: Fleet, facts: KnownFacts, templates: TemplateBook
+) -> FleetView:
+    view = FleetView(desired.config, started, fleet.statuses, facts, templates.of)
     facts.on_known(view.changed)
     return view
 

@@ -11,6 +11,7 @@ from relayd.config.schema import Server
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.virtual import virtual_views
 from relayd.desired.demo import is_demo
+from relayd.dialects.turns import TemplateTraits
 from relayd.gguf.facts import UNKNOWN, FileFacts, FileRecord
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import HOST
@@ -31,6 +32,7 @@ class FleetView:
         created: When, in seconds since 1970.
         statuses: How the replicas are now.
         facts: Knows what each model file states.
+        traits: Returns which conversations the template of a model takes.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class FleetView:
         created: float,
         statuses: Callable[[], Sequence[Status]],
         facts: KnownFacts | None = None,
+        traits: Callable[[str], TemplateTraits | None] = lambda _: None,
     ) -> None:
         self._config = config
         self._facts = facts
+        self._traits = traits
         self._created = int(created)
         self._statuses = statuses
         self._view: tuple[ModelView, ...] | None = None
@@ -109,6 +113,7 @@ class FleetView:
             device_bytes=device,
             times=_times(model).over(_times(self._config.server)),
             tokens=TokenLimit.of(model.max_tokens_default, model.max_tokens_limit),
+            traits=self._traits(model.name),
         )
 
     def _shown(self, status: Status) -> Status:

@@ -20,7 +20,7 @@ def as_chat(asked: EngineMessages) -> bytes:
     """Return the body of the chat request for a request that wants an answer in a format."""
     members = {name: msgspec.json.decode(raw) for name, raw in asked.members.items()}
     body: dict[str, object] = {name: members[name] for name in _SAME if members.get(name) is not None}
-    body["messages"] = [*_system(members.get("system")), *_conversation(members.get("messages"))]
+    body["messages"] = [*system_of(members.get("system")), *conversation_of(members.get("messages"))]
     body["max_tokens"] = members.get("max_tokens") or 4096
     body["response_format"] = {
         "type": "json_schema",
@@ -54,14 +54,20 @@ def _function(tool: Mapping[str, object]) -> dict[str, object]:
     return {"type": "function", "function": function}
 
 
-def _system(system: object) -> Iterator[dict[str, object]]:
+def system_of(system: object) -> Iterator[dict[str, Any]]:
+    """Yield the message that a system prompt becomes, if there is one."""
     blocks = system if isinstance(system, list) else [{"text": system}] if system else []
     texts = [str(block.get("text") or "") for block in blocks]
     if texts:
         yield {"role": "system", "content": "".join(texts)}
 
 
-def _conversation(messages: object) -> Iterator[dict[str, object]]:
+def conversation_of(messages: object) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a chat that those of a request become.
+
+    Raises:
+        RequestError: There are none.
+    """
     if not isinstance(messages, list):
         raise RequestError("messages is missing.", remedy="Send the conversation.", param="messages")
     for message in messages:
@@ -69,14 +75,18 @@ def _conversation(messages: object) -> Iterator[dict[str, object]]:
         if isinstance(content, list):
             yield from _turn(message.get("role"), content)
         elif content is not None:
-            yield {"role": message.get("role"), "content": content}
+            yield message
 
 
-def _turn(role: object, blocks: list[Any]) -> Iterator[dict[str, object]]:
-    """Yield what one message becomes: itself without results of tools, then each of these."""
+def _turn(role: object, blocks: list[Any]) -> Iterator[dict[str, Any]]:
+    """Yield what one message becomes: its results of tools, and what it holds besides, in their order."""
     parts = [_part(block) for block in blocks if block["type"] in ("text", "image")]
     calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
     thoughts = "".join(block.get("thinking") or "" for block in blocks if block["type"] == "thinking")
+    results = [_answered(block) for block in blocks if block["type"] == "tool_result"]
+    begins_with_result = bool(results) and blocks[0]["type"] == "tool_result"
+    if begins_with_result:
+        yield from results
     if parts or calls or thoughts:
         message: dict[str, object] = {"role": role, "content": parts or ""}
         if calls:
@@ -84,9 +94,12 @@ def _turn(role: object, blocks: list[Any]) -> Iterator[dict[str, object]]:
         if thoughts:
             message["reasoning_content"] = thoughts
         yield message
-    for block in blocks:
-        if block["type"] == "tool_result":
-            yield {"role": "tool", "tool_call_id": block.get("tool_use_id") or "", "content": _result(block)}
+    if not begins_with_result:
+        yield from results
+
+
+def _answered(block: Mapping[str, Any]) -> dict[str, object]:
+    return {"role": "tool", "tool_call_id": block.get("tool_use_id") or "", "content": _result(block)}
 
 
 def _part(block: Mapping[str, Any]) -> dict[str, object]:

@@ -12,9 +12,13 @@ from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint
 from relayd.router.headers import OWN_FIELDS, Call
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
+from relayd.router.looser import LooserTools
+from relayd.router.looser import bare as bare_tools
+from relayd.router.looser import looser as looser_tools
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
+from relayd.router.mending import CHANGED
 from relayd.router.ollamamembers import OLLAMA, OPTIONS
-from relayd.router.pool import Pools
+from relayd.router.pool import Fetched, Pools
 from relayd.router.prefill import inferred_batch
 from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
@@ -24,6 +28,7 @@ from relayd.router.timelimits import UNTIMED, TimeLimits, TimeLimitWatch
 from relayd.router.tokenlimit import UNLIMITED, TokenLimit
 
 __all__ = [
+    "CHANGED",
     "DROP",
     "ENDING",
     "FULL_BYTES",
@@ -44,9 +49,11 @@ __all__ = [
     "EagerRun",
     "ExchangeRecord",
     "Exchanges",
+    "Fetched",
     "Fields",
     "Fingerprint",
     "Lease",
+    "LooserTools",
     "OpenedBody",
     "Peek",
     "Pools",
@@ -61,11 +68,13 @@ __all__ = [
     "TokenLimit",
     "Translation",
     "Unlisted",
+    "bare_tools",
     "become_task",
     "changed",
     "fingerprint",
     "inferred_batch",
     "judge",
+    "looser_tools",
     "open_body",
     "peek",
     "with_additions",

@@ -6,6 +6,7 @@ is half a character has no `message_start`: neither id nor model nor the tokens 
 """
 
 import secrets
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -23,6 +24,25 @@ _FIRST_BYTES = 256
 _COUNT_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
+
+Again = Callable[[Call, Problem], Iterable[tuple[Call, str]]]
+"""Returns what may be tried instead of a call that was refused, one after another, and what each changes."""
+
+CHANGED = "X-Relayd-Changed"
+"""The header field that states what of a request was changed."""
+
+
+def nothing_else(_call: Call, _problem: Problem) -> tuple[tuple[Call, str], ...]:
+    """Try nothing instead."""
+    return ()
+
+
+def with_change(headers: Mapping[str, str], change: str) -> Mapping[str, str]:
+    """Return header fields that also state a change."""
+    if not change:
+        return headers
+    known = headers.get(CHANGED)
+    return {**headers, CHANGED: f"{known}; {change}" if known else change}
 
 
 class _CountedPrompt(msgspec.Struct):

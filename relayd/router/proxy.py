@@ -18,7 +18,7 @@ from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import OWN_FIELDS, Call, Head
 from relayd.router.kept import KeptAnswer
 from relayd.router.lease import Lease
-from relayd.router.mending import is_unreadable, plain
+from relayd.router.mending import Again, is_unreadable, nothing_else, plain, with_change
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
@@ -64,13 +64,18 @@ class Proxy:
         write_stall_seconds: How long a client may take nothing of its answer.
         on_fault: Called with every replica that failed a request, and how.
 
+        again: Returns what may be tried instead of a call that was refused, and what it changes.
+
     Attributes:
         attempts: The same retry policy, for work without a client.
     """
 
-    def __init__(self, pools: Pools, *, write_stall_seconds: float, on_fault: OnFault) -> None:
+    def __init__(
+        self, pools: Pools, *, write_stall_seconds: float, on_fault: OnFault, again: Again = nothing_else
+    ) -> None:
         self.attempts = Attempts(pools, on_fault)
         self._write_stall_seconds = write_stall_seconds
+        self._again = again
 
     async def forward(
         self,
@@ -98,8 +103,9 @@ class Proxy:
         record, lease.answering = lease.record, (client, dialect, headers)
         try:
             reply = await self.attempts.begin(call, lease)
-            if reply.problem is not None and call.collector is not None:
-                reply = await self._mended(reply, call, lease)
+            if reply.problem is not None:
+                reply, call, change = await self._mended(reply, call, lease)
+                headers = with_change(headers, change)
         except asyncio.CancelledError:
             if error := lease.interrupted():
                 raise error from None
@@ -197,12 +203,25 @@ class Proxy:
         await self._write(client, fetched.status, body, own, content_type)
         record.sent_bytes = client.sent_bytes
 
-    async def _mended(self, reply: Reply, call: Call, lease: Lease) -> Reply:
-        """Return the plain answer to a request whose stream its engine could not read; else the reply."""
-        if reply.problem is None or not is_unreadable(reply.problem):
-            return reply
-        reply.release()
-        return await self.attempts.begin(plain(call), lease)
+    async def _mended(self, reply: Reply, call: Call, lease: Lease) -> tuple[Reply, Call, str]:
+        """Return the reply to a request whose engine refused it or could not read what its model wrote.
+
+        Returns:
+            The reply, what it answers, and what was changed for it; the refusal where nothing helps.
+        """
+        problem = reply.problem
+        if problem is None:
+            return reply, call, ""
+        if call.collector is not None and is_unreadable(problem):
+            reply.release()
+            return await self.attempts.begin(plain(call), lease), call, ""
+        for other, change in self._again(call, problem):
+            reply.release()
+            reply = await self.attempts.begin(other, lease)
+            if reply.problem is None:
+                return reply, other, change
+        reply.problem = problem
+        return reply, call, ""
 
     async def _refuse(
         self,

@@ -116,10 +116,16 @@ class QueueSettings(Section, frozen=True):
 
 
 class Compat(Section, frozen=True):
-    """What other programs expect that most do not need.
+    """What other programs expect, and what is changed so that they work with any model.
 
     Attributes:
         rewrite_ids: Whether answers to requests that were named (X-Request-ID) have that name as `id`.
+        fit_roles: Whether a conversation is fitted to the roles that the model's template takes.
+        simplify_tools: Whether schemas of tools that the engine cannot hold are simplified.
+        repair_calls: Whether broken calls of tools in a history are repaired.
     """
 
     rewrite_ids: Literal["never", "named"] = "never"
+    fit_roles: bool = True
+    simplify_tools: bool = True
+    repair_calls: bool = True

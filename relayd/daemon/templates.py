@@ -1,0 +1,160 @@
+"""Which conversations do the templates of the models take? Asked of a replica that has come up.
+
+The engine renders each probe without a slot (`/apply-template`), one after another, while requests go on.
+What was found is kept by the hash of the template in the state folder, so that a model that is cold, or a
+daemon that has just started, knows it before the first request.
+"""
+
+import asyncio
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from relayd.dialects.templateprobe import VERSION, probes, traits_of
+from relayd.dialects.turns import TemplateTraits
+from relayd.endpoint import Endpoint
+from relayd.errors import StateError, UpstreamError
+from relayd.journal import Journal
+from relayd.router import Call, Fetched, Pools
+from relayd.store.kept import SCHEMA, KeptFile
+
+FILE = "templates.json"
+
+_PROBE_SECONDS = 10.0
+"""How long one rendering may take: 50 ms on a busy machine."""
+
+_MOST_KEPT = 500
+"""Templates that are remembered."""
+
+
+class _TemplateFile(msgspec.Struct, frozen=True, kw_only=True):
+    probes: int = VERSION
+    templates: dict[str, TemplateTraits] = {}
+    models: dict[str, str] = {}
+    schema: int = SCHEMA
+
+
+class _TemplateInUse(msgspec.Struct, frozen=True):
+    chat_template: str = ""
+    build_info: str = ""
+
+
+class _RenderedPrompt(msgspec.Struct, frozen=True):
+    prompt: str = ""
+
+
+_props = msgspec.json.Decoder(_TemplateInUse)
+_rendered = msgspec.json.Decoder(_RenderedPrompt)
+
+
+class TemplateBook:
+    """What the template of each model takes.
+
+    Args:
+        state: The state folder.
+        pools: Connections to replicas.
+        serving: Returns the model of a replica and where it is served; None for one that is gone.
+        on_known: Called when more is known.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        pools: Pools,
+        serving: Callable[[str], tuple[str, Endpoint] | None],
+        on_known: Callable[[], None],
+    ) -> None:
+        self._file = KeptFile(state / FILE, _TemplateFile)
+        self._pools = pools
+        self._serving = serving
+        self._on_known = on_known
+        self._templates: dict[str, TemplateTraits] = {}
+        self._models: dict[str, str] = {}
+        self._recalled: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._looks: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<TemplateBook templates={len(self._templates)} models={len(self._models)}>"
+
+    def of(self, model: str) -> TemplateTraits | None:
+        """Return what the template of a model takes; None while that is not known."""
+        self._recall()
+        return self._templates.get(self._models.get(model, ""))
+
+    def look(self, replica: str) -> None:
+        """Look at the template of a replica that has come up; returns at once."""
+        task = asyncio.get_running_loop().create_task(self._look(replica))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def known(self) -> None:
+        """Wait until everything that was asked for is known."""
+        await asyncio.gather(self._recall(), *self._looks)
+
+    def _recall(self) -> "asyncio.Task[None]":
+        if self._recalled is None:
+            self._recalled = asyncio.get_running_loop().create_task(self._read())
+        return self._recalled
+
+    async def _read(self) -> None:
+        document = await asyncio.to_thread(self._file.read)
+        if document is not None and document.probes == VERSION:
+            self._templates = {**document.templates, **self._templates}
+            self._models = {**document.models, **self._models}
+            self._on_known()
+
+    async def _look(self, replica: str) -> None:
+        await self._recall()
+        async with self._turn:
+            if (found := self._serving(replica)) is None:
+                return
+            model, endpoint = found
+            try:
+                await self._learn(model, endpoint)
+            except (OSError, UpstreamError, msgspec.DecodeError) as error:
+                Journal("template").debug("template.not_probed", replica=replica, message=str(error))
+            except StateError as error:
+                Journal("template").warning("template.not_written", message=error.message)
+
+    async def _learn(self, model: str, endpoint: Endpoint) -> None:
+        """Probe a template that is not known, and keep what was found.
+
+        Raises:
+            OSError: The replica does not answer in time.
+            UpstreamError: Its answer is not HTTP.
+            msgspec.DecodeError: It is not the engine's.
+            StateError: What was found cannot be written.
+        """
+        props = _props.decode((await self._ask(endpoint, Call.get("/props"))).body)
+        if not props.chat_template:
+            return
+        text = f"{props.build_info}\0{props.chat_template}"
+        name = blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        if name not in self._templates:
+            taken = dict[int, bool]()
+            for number, probe in enumerate(probes()):
+                fetched = await self._ask(endpoint, Call("/apply-template", probe.body))
+                prompt = _rendered.decode(fetched.body).prompt if fetched.status == 200 else ""
+                taken[number] = probe.is_taken(fetched.status, prompt)
+            if (traits := traits_of(taken)) is None:
+                return
+            self._templates[name] = traits
+            refused = [field for field in traits.__struct_fields__ if not getattr(traits, field)]
+            Journal("template").info("template.probed", model=model, refused=",".join(refused) or "nothing")
+        elif self._models.get(model) == name:
+            return
+        self._models[model] = name
+        self._on_known()
+        await asyncio.to_thread(self._file.write, self._document())
+
+    def _document(self) -> _TemplateFile:
+        kept = dict(list(self._templates.items())[-_MOST_KEPT:])
+        return _TemplateFile(
+            templates=kept, models={model: name for model, name in self._models.items() if name in kept}
+        )
+
+    async def _ask(self, endpoint: Endpoint, call: Call) -> Fetched:
+        return await self._pools.fetch(endpoint, call, timeout_seconds=_PROBE_SECONDS)
