@@ -82,7 +82,8 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "daemon": {
         "hardware", "gguf", "catalog", "models", "config", "memory", "planner", "engine", "store", "service",
         "scheduler", "supervisor", "router", "batch", "remote", "api", "desired", "handover",
-        "dialects.preset", "dialects.templateprobe", "dialects.turns",
+        "dialects.hygiene", "dialects.preset", "dialects.templateprobe", "dialects.toolorder",
+        "dialects.turns",
     },
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",

@@ -62,11 +62,16 @@ ANTHROPIC = Dialect(name="anthropic", error_body=anthropic_error, error_event=_e
 
 
 def _messages(
-    rewrite_ids: bool, members: Members, seen: Peek, model: ModelView, context: RequestContext
+    rewrite_ids: bool,
+    keeps_stamp: bool,
+    members: Members,
+    seen: Peek,
+    model: ModelView,
+    context: RequestContext,
 ) -> Adapted:
     """Have the engine's own door answer, or its chat where only that follows a format."""
     context.headers["Request-Id"] = context.request_id
-    asked = for_engine(members)
+    asked = for_engine(members, keeps_stamp=keeps_stamp)
     names = MessageNames(
         _name(context, rewrite_ids=rewrite_ids), seen.model or model.name, asked.parallel is False
     )
@@ -95,16 +100,18 @@ def _name(context: RequestContext, *, rewrite_ids: bool) -> str:
     return f"msg_{context.request_id}"
 
 
-def _counted(members: Members, _seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:
+def _counted(
+    keeps_stamp: bool, members: Members, _seen: Peek, _model: ModelView, context: RequestContext
+) -> Adapted:
     context.headers["Request-Id"] = context.request_id
-    return Adapted(rewritten(for_engine(members).members))
+    return Adapted(rewritten(for_engine(members, keeps_stamp=keeps_stamp).members))
 
 
-def _forwardings(*, rewrite_ids: bool) -> tuple[Forwarding, ...]:
+def _forwardings(*, rewrite_ids: bool, keeps_stamp: bool) -> tuple[Forwarding, ...]:
     path, count = "/v1/messages", "/v1/messages/count_tokens"
     return (
-        Forwarding(path, LLAMA_SERVER[path], partial(_messages, rewrite_ids)),
-        Forwarding(count, LLAMA_SERVER[count], _counted, queued=False),
+        Forwarding(path, LLAMA_SERVER[path], partial(_messages, rewrite_ids, keeps_stamp)),
+        Forwarding(count, LLAMA_SERVER[count], partial(_counted, keeps_stamp), queued=False),
     )
 
 
@@ -120,7 +127,8 @@ def anthropic_routes(inference: Inference, *, rewrite_ids: bool = False) -> tupl
         for method in ("GET", "POST", "DELETE")
         for path in ("/v1/messages/batches", "/v1/messages/batches/")
     )
-    return (*inference.routes(ANTHROPIC, _forwardings(rewrite_ids=rewrite_ids)), *batches)
+    forwardings = _forwardings(rewrite_ids=rewrite_ids, keeps_stamp=inference.fitting.keeps_stamp)
+    return (*inference.routes(ANTHROPIC, forwardings), *batches)
 
 
 async def _no_batches(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:

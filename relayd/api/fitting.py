@@ -15,6 +15,8 @@ from relayd.api.admission import RequestContext
 from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Members, rewritten
 from relayd.dialects.conversation import CONVERSATIONS, fit_conversation, is_regular
+from relayd.dialects.hygiene import STAMP, TOOL_ORDER, HygieneRule
+from relayd.dialects.toolorder import ToolOrder
 from relayd.dialects.turns import CAREFUL, PLAIN
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
@@ -50,11 +52,20 @@ class Fitting:
         roles: Conversations are fitted to the model's template.
         tools: Schemas of tools that the engine cannot hold are simplified.
         calls: Broken calls in a history are repaired.
+        rules: What is taken out of a prompt that changes with each request.
+        order: Has the same tools come in the same order; None leaves theirs.
     """
 
     roles: bool = True
     tools: bool = True
     calls: bool = True
+    rules: tuple[HygieneRule, ...] = ()
+    order: ToolOrder | None = None
+
+    @property
+    def keeps_stamp(self) -> bool:
+        """Whether the stamp of Claude Code stays in its system prompt."""
+        return all(rule.pattern is not STAMP for rule in self.rules)
 
     def judged(
         self, opened: OpenedBody, rules: BodyRules, unlisted: Unlisted
@@ -64,18 +75,21 @@ class Fitting:
         Raises:
             RequestError: It asks for what no client may have.
         """
-        raw, change = opened.members.get("tools"), ""
+        raw, changes = opened.members.get("tools"), list[str]()
+        if raw is not None and self.order is not None and (ordered := self.order.steady(raw)) is not None:
+            opened, raw = _with_tools(opened, ordered), ordered
+            changes.append(f"stable: {TOOL_ORDER}")
         if raw is not None and self.tools and (found := looser_tools(raw)) is not None:
-            members = {**opened.members, "tools": found.raw}
-            opened, change = OpenedBody(rewritten(members), members), found.change
-        return opened, judge(opened, rules, unlisted), change
+            opened = _with_tools(opened, found.raw)
+            changes.append(found.change)
+        return opened, judge(opened, rules, unlisted), "; ".join(changes)
 
     def concerns(self, path: str, members: Members, model: ModelView) -> bool:
         """Return whether the conversation that goes to a path of the engine has to be looked at."""
         if path not in CONVERSATIONS:
             return False
         if "tools" in members:
-            return self.roles or self.calls
+            return bool(self.roles or self.calls or self.rules)
         if not self.roles or (traits := model.traits) is None or traits.takes_any_order:
             return False
         return "messages" not in members or "system" in members or not is_regular(members["messages"])
@@ -83,7 +97,7 @@ class Fitting:
     def fit(self, call: Call, model: ModelView, context: RequestContext) -> Call:
         """Return a call whose conversation the engine and the model's template take."""
         traits = model.traits if self.roles else None
-        found = fit_conversation(call.path, call.body, traits, repairs=self.calls)
+        found = fit_conversation(call.path, call.body, traits, self.rules, repairs=self.calls)
         if found is None:
             return call
         note_change(found.change, context)
@@ -125,6 +139,11 @@ def note_change(change: str, context: RequestContext) -> None:
     if change:
         known = context.headers.get(CHANGED)
         context.headers[CHANGED] = f"{known}; {change}" if known else change
+
+
+def _with_tools(opened: OpenedBody, tools: msgspec.Raw) -> OpenedBody:
+    members = {**opened.members, "tools": tools}
+    return OpenedBody(rewritten(members), members)
 
 
 def _problem_in(fetched: Fetched) -> Problem | None:

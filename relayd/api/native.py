@@ -55,7 +55,11 @@ def native_routes(
         rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
     """
     fleet = inference.fleet
-    within = (*_forwardings(), *openai_forwardings(rewrite_ids=rewrite_ids), *rerank_forwardings())
+    within = (
+        *_forwardings(),
+        *openai_forwardings(rewrite_ids=rewrite_ids, repairs=inference.fitting.calls),
+        *rerank_forwardings(),
+    )
 
     async def behind(request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         """Answer about one model, or as one of its replicas does."""

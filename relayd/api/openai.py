@@ -14,13 +14,14 @@ from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapt, Adapted, Forwarding, Members, rewritten
 from relayd.api.inference import Inference
 from relayd.api.listing import model_entry, model_list
+from relayd.dialects.callends import CompletedCalls, CompletedCallsWhole
 from relayd.dialects.embeddings import shortened
 from relayd.dialects.fields import EventsWithoutTimings, WithoutTimings, with_timings
 from relayd.dialects.naming import NamedEvents, NamedWhole
 from relayd.dialects.onecall import OneCallEvents, OneCallWhole
 from relayd.dialects.toolchoice import followed
 from relayd.errors import NotServedError
-from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
+from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem, Translation
 
 _TYPES = {
     401: "authentication_error",
@@ -66,13 +67,20 @@ OPENAI = Dialect(
 
 
 def _with_followed_choice(
-    members: Members, seen: Peek, _model: ModelView, _context: RequestContext
+    repairs: bool, members: Members, seen: Peek, _model: ModelView, _context: RequestContext
 ) -> Adapted | None:
     changed = followed(members)
-    if "tools" in members and bytes(members.get("parallel_tool_calls", b"")) == b"false":
-        body = seen.body if changed is None else rewritten(changed)
-        return Adapted(body, dialect=OPENAI.answering(OneCallEvents() if seen.stream else OneCallWhole()))
-    return None if changed is None else Adapted(rewritten(changed))
+    if "tools" not in members:
+        return None if changed is None else Adapted(rewritten(changed))
+    translation: Translation | None = None
+    if bytes(members.get("parallel_tool_calls", b"")) == b"false":
+        translation = OneCallEvents() if seen.stream else OneCallWhole()
+    if repairs:
+        translation = CompletedCalls(translation) if seen.stream else CompletedCallsWhole(translation)
+    if changed is None and translation is None:
+        return None
+    body = seen.body if changed is None else rewritten(changed)
+    return Adapted(body, dialect=OPENAI.answering(translation) if translation is not None else None)
 
 
 def _with_dimensions(
@@ -111,11 +119,16 @@ def _named_as_openai(path: str, then: Adapt | None, otherwise: Adapt | None = No
     return Forwarding(path, LLAMA_SERVER[path], adapt)
 
 
-def openai_forwardings(*, rewrite_ids: bool = False) -> Iterator[Forwarding]:
-    """Yield the paths of OpenAI's API that llama-server serves itself."""
-    acts_on = None if rewrite_ids else frozenset({"tool_choice", "parallel_tool_calls"})
+def openai_forwardings(*, rewrite_ids: bool = False, repairs: bool = False) -> Iterator[Forwarding]:
+    """Yield the paths of OpenAI's API that llama-server serves itself.
+
+    Args:
+        rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
+        repairs: Whether calls that were cut are completed in an answer.
+    """
+    acts_on = None if rewrite_ids else frozenset({"tool_choice", "parallel_tool_calls", "tools"})
     for path in ("/v1/chat/completions", "/chat/completions"):
-        adapt = _naming(_with_followed_choice, rewrite_ids=rewrite_ids)
+        adapt = _naming(partial(_with_followed_choice, repairs), rewrite_ids=rewrite_ids)
         yield Forwarding(path, LLAMA_SERVER[path], adapt, acts_on=acts_on)
     path = "/v1/completions"
     yield Forwarding(path, LLAMA_SERVER[path], _naming(None, rewrite_ids=rewrite_ids))
@@ -166,7 +179,7 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         inference: Reaches replicas.
         rewrite_ids: Whether an answer has the id of its request in its body, where the client gave one.
     """
-    fleet = inference.fleet
+    fleet, repairs = inference.fleet, inference.fitting.calls
 
     async def models(_request: web.BaseRequest, context: RequestContext) -> web.StreamResponse:
         return json_answer(model_list(context.visible(fleet)))
@@ -175,7 +188,7 @@ def openai_routes(inference: Inference, *, rewrite_ids: bool = False) -> tuple[R
         return json_answer(model_entry(context.find(fleet, unquote(context.tail))))
 
     return (
-        *inference.routes(OPENAI, openai_forwardings(rewrite_ids=rewrite_ids)),
+        *inference.routes(OPENAI, openai_forwardings(rewrite_ids=rewrite_ids, repairs=repairs)),
         *(
             route
             for route in (

@@ -42,17 +42,21 @@ from relayd.api import (
     responses_routes,
     transcription_routes,
 )
+from relayd.api.astext import AnswerAsText
 from relayd.api.figures import NO_FIGURES
 from relayd.api.fitting import Fitting
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
+from relayd.config.schema import Compat
 from relayd.daemon.responses import KeptOnDisk
 from relayd.daemon.virtual import check_virtual
+from relayd.dialects.hygiene import NAMES, TOOL_ORDER, rules_but
+from relayd.dialects.toolorder import ToolOrder
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.router import Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
+from relayd.router import NO_TEXT, Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
 from relayd.router.progress import Look
 from relayd.store.signing import signing_key
 from relayd.units import Bytes, mib
@@ -109,6 +113,7 @@ class Doors:
         self._look = look
         self._keyring = keyring
         self._journal = Journal("daemon")
+        self._tool_order = ToolOrder()
         self._offered: Offered = {}
         self.url = ""
         self.vitals: Callable[[], Vitals] = Vitals
@@ -177,12 +182,13 @@ class Doors:
             keyed=bool(server.api_key) or server.require_key == "always",
         )
         compat = config.compat
-        fitting = Fitting(compat.fit_roles, compat.simplify_tools, compat.repair_calls)
+        fitting = _fitting_of(compat, self._tool_order)
         proxy = Proxy(
             self._pools,
             write_stall_seconds=server.write_stall_seconds,
             on_fault=self._note_fault,
             again=fitting.again,
+            text=AnswerAsText(self._clock) if compat.salvage_answers else NO_TEXT,
         )
         inference = Inference(
             self._view,
@@ -263,3 +269,15 @@ class Doors:
         self._journal.warning(
             "request.fault", replica=endpoint.replica, incarnation=endpoint.incarnation, message=message
         )
+
+
+def _fitting_of(compat: Compat, order: ToolOrder) -> Fitting:
+    """Return what is changed in requests."""
+    off = compat.hygiene_off if compat.hygiene else NAMES
+    return Fitting(
+        compat.fit_roles,
+        compat.simplify_tools,
+        compat.repair_calls,
+        rules_but(off),
+        None if TOOL_ORDER in off else order,
+    )

@@ -160,12 +160,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     started = clock.wall()
     keys = KeyBook(desired.paths.state / DATABASE, clock)
     requests = _request_log(desired, clock, keys)
-    templates = TemplateBook(
-        desired.paths.state,
-        pools,
-        partial(_served, fleet, scheduler),
-        lambda: view.changed(),  # noqa: PLW0108 - the view comes later
-    )
+    templates = _templates(desired, pools, fleet, scheduler, lambda: view.changed())  # noqa: PLW0108 - the view comes later
     view = _view(desired, started, fleet, facts, templates)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure, templates.look)
@@ -226,6 +221,12 @@ def _facts(desired: DesiredState) -> KnownFacts:
     facts = KnownFacts(desired.site.cache / "facts.json")
     facts.learn(desired.files)
     return facts
+
+
+def _templates(
+    desired: DesiredState, pools: Pools, fleet: Fleet, scheduler: Scheduler, on_known: Callable[[], None]
+) -> TemplateBook:
+    return TemplateBook(desired.paths.state, pools, partial(_served, fleet, scheduler), on_known)
 
 
 def _served(fleet: Fleet, scheduler: Scheduler, replica: str) -> tuple[str, Endpoint] | None:

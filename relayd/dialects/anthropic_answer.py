@@ -9,6 +9,7 @@ import msgspec
 
 from relayd.dialects.chat_answer import AnswerCost
 from relayd.dialects.events import EventSplitter, data_of, named_event
+from relayd.dialects.jsonends import lacking
 from relayd.errors import UpstreamError
 
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -234,6 +235,7 @@ class MessageEvents:
         self._writer = MessageWriter(names)
         self._events = EventSplitter()
         self._passing = b"\n"
+        self._arguing: list[bytes] | None = None
         self._begun = False
         self._over = False
 
@@ -245,6 +247,8 @@ class MessageEvents:
         for event in self._events.feed(payload):
             if event.startswith((self._passing, b":")):
                 self._writer.pass_on(event)
+                if self._arguing is not None:
+                    self._arguing.append(event)
             elif not self._over and (data := data_of(event)):
                 self._read(event, data)
         return self._writer.take()
@@ -276,11 +280,14 @@ class MessageEvents:
         if not self._begun:
             self._begun = True
             writer.begin(event.message.get("usage"))
+        if self._arguing is not None and event.type in ("content_block_start", "message_delta"):
+            self._complete()
         match event.type:
             case "content_block_start" if event.content_block.get("type") == "tool_use":
                 block = event.content_block
                 writer.call(str(block.get("id") or ""), str(block.get("name") or ""))
                 self._pass_from_now_on(event.index)
+                self._arguing = []
             case "content_block_delta":
                 self._delta(event, data)
             case "message_delta":
@@ -291,8 +298,17 @@ class MessageEvents:
             case "ping":
                 writer.pass_on(raw)
 
+    def _complete(self) -> None:
+        """Write what the input of the last call lacks to be JSON: `max_tokens` may have cut it."""
+        passed, self._arguing = self._arguing or [], None
+        pieces = [_event.decode(data_of(one)).delta.partial_json for one in passed if one[:1] != b":"]
+        if pieces and (ending := lacking(pieces)):
+            self._writer.argue(ending)
+
     def _delta(self, event: _EngineEvent, data: bytes) -> None:
         if event.delta.type == "input_json_delta":
+            if self._arguing is not None:
+                self._arguing.append(b"data: " + data)
             self._writer.argue(event.delta.partial_json)
         elif kind := _KINDS.get(event.delta.type):
             self._writer.delta(kind, _whole_delta.decode(data).delta)

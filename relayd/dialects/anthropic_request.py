@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from relayd.dialects.hygiene import STAMP
 from relayd.dialects.toolchoice import NONE, read_choice, select
 from relayd.errors import RequestError
 
@@ -95,8 +96,13 @@ class EngineMessages(msgspec.Struct, frozen=True):
     parallel: bool | None = None
 
 
-def for_engine(members: Members) -> EngineMessages:
+def for_engine(members: Members, *, keeps_stamp: bool = False) -> EngineMessages:
     """Return a request as the engine reads it.
+
+    Args:
+        members: Of the client's body.
+        keeps_stamp: The stamp of Claude Code stays. It is then in a message: the engine writes a whole system
+            prompt into its log whose stamp has not the form that it knows (b11434).
 
     Raises:
         RequestError: It holds what cannot be shown to a model.
@@ -104,8 +110,11 @@ def for_engine(members: Members) -> EngineMessages:
     if _REWRITTEN.isdisjoint(members) and _shown(members.get("messages", _NO_MESSAGES)) is None:
         return EngineMessages(members)
     changed = dict(members)
-    _replace(changed, "system", _without_billing)
     _replace(changed, "messages", _shown)
+    if keeps_stamp:
+        _move_stamped(changed)
+    else:
+        _replace(changed, "system", _without_billing)
     left_out, parallel = _offer_tools(changed)
     config = _read(members, "output_config", _output_config) or _OutputConfig()
     arguments = dict(_read(members, "chat_template_kwargs", _object) or {})
@@ -168,10 +177,26 @@ def _without_billing(raw: msgspec.Raw) -> msgspec.Raw | None:
         return None
     system = _anything.decode(raw)
     if isinstance(system, str) and system.startswith(_BILLING):
-        return _written(system.partition("\n")[2].lstrip("\n"))
-    if isinstance(system, list):
-        return _written([block for block in system if not _text_of(block).startswith(_BILLING)])
-    return None
+        return _written(STAMP.sub("", system))
+    if not isinstance(system, list):
+        return None
+    blocks = [
+        {**block, "text": STAMP.sub("", _text_of(block))} if _text_of(block).startswith(_BILLING) else block
+        for block in system
+    ]
+    return _written([block for block in blocks if _text_of(block)])
+
+
+def _move_stamped(members: dict[str, msgspec.Raw]) -> None:
+    """Make a system prompt with a stamp the first message."""
+    raw = members.get("system", msgspec.Raw(b"null"))
+    if _BILLING.encode() not in bytes(memoryview(raw)[:_HEAD_BYTES]):
+        return
+    system, messages = _anything.decode(raw), _raws.decode(members.get("messages", b"null")) or []
+    blocks = system if isinstance(system, list) else ()
+    text = system if isinstance(system, str) else "".join(map(_text_of, blocks))
+    members["messages"] = _written([{"role": "system", "content": text}, *messages])
+    del members["system"]
 
 
 def _text_of(block: object) -> str:

@@ -22,14 +22,14 @@ _QUOTED = "unreadable"
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class Changes:
+class ChangeNotes:
     """What was changed in a request, in the order of the first time."""
 
     def __init__(self) -> None:
         self._made: dict[str, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Changes {len(self._made)}>"
+        return f"<ChangeNotes {len(self._made)}>"
 
     def __bool__(self) -> bool:
         return bool(self._made)
@@ -44,14 +44,14 @@ class Changes:
 
 
 def text_of(part: object) -> str | None:
-    """Return the text of a part of a content; None where it is no text."""
+    """Return the text of a part of a content; None where it has none."""
     if isinstance(part, str):
         return part
     text = part.get("text") if isinstance(part, dict) else None
     return text if isinstance(text, str) else None
 
 
-def repaired(messages: Sequence[Message], changes: Changes) -> list[Message]:
+def repaired(messages: Sequence[Message], changes: ChangeNotes) -> list[Message]:
     """Return a history that the engine reads; `changes` gets what was repaired."""
     found = [_repaired(message, changes) for message in messages]
     if found and found[-1].get("tool_calls"):  # the engine would continue it, and refuses
@@ -59,7 +59,7 @@ def repaired(messages: Sequence[Message], changes: Changes) -> list[Message]:
     return found
 
 
-def _repaired(message: Message, changes: Changes) -> Message:
+def _repaired(message: Message, changes: ChangeNotes) -> Message:
     role, calls = message.get("role"), message.get("tool_calls")
     if isinstance(role, str) and role in _ROLES:
         changes.add(f"roles: {role} as {_ROLES[role]}")
@@ -75,7 +75,7 @@ def _repaired(message: Message, changes: Changes) -> Message:
     return message
 
 
-def _with_read_calls(message: Message, calls: Any, changes: Changes) -> Message:
+def _with_read_calls(message: Message, calls: Any, changes: ChangeNotes) -> Message:
     """Return a turn whose calls are calls; what is none becomes text of the turn."""
     kept, texts = list[Message](), list[str]()
     for call in calls if isinstance(calls, list) else [calls]:
@@ -96,7 +96,7 @@ def _with_read_calls(message: Message, calls: Any, changes: Changes) -> Message:
     return {**rest, "content": content, **({"tool_calls": kept} if kept else {})}
 
 
-def _call(call: object, changes: Changes) -> Message | None:
+def _call(call: object, changes: ChangeNotes) -> Message | None:
     """Return a call that the engine reads; None where it has no name."""
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(call, dict) or not isinstance(function, dict):
@@ -109,7 +109,7 @@ def _call(call: object, changes: Changes) -> Message | None:
     return {**call, "type": "function", "function": {**function, "arguments": arguments}}
 
 
-def _arguments(given: object, changes: Changes) -> object:
+def _arguments(given: object, changes: ChangeNotes) -> object:
     """Return arguments that are a JSON object; as they are, where they are one."""
     if isinstance(given, dict):
         return given
@@ -141,7 +141,7 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode({_QUOTED: text}).decode()
 
 
-def _unanswered(message: Message, changes: Changes) -> Iterator[Message]:
+def _unanswered(message: Message, changes: ChangeNotes) -> Iterator[Message]:
     """Yield a result for each call of the last turn: it was not carried out."""
     for call in message["tool_calls"]:
         changes.add("calls: a result added")

@@ -10,6 +10,7 @@ import msgspec
 
 from relayd.dialects.collected import CollectedAnswer
 from relayd.dialects.events import EventSplitter, data_of
+from relayd.dialects.jsonends import lacking
 from relayd.errors import UpstreamError
 
 _DONE = b"[DONE]"
@@ -141,6 +142,7 @@ class ChatEvents:
         self._reason = ""
         self._counts = AnswerCost()
         self._over = False
+        self._call: list[str] = []
 
     def __repr__(self) -> str:
         return f"<ChatEvents begun={self._begun} over={self._over}>"
@@ -173,6 +175,7 @@ class ChatEvents:
             self._writer.begin()
         if data == _DONE:
             self._over = True
+            complete_call(self._writer, self._call)
             self._writer.finish(self._reason or "stop", self._counts)
             return
         try:
@@ -187,7 +190,7 @@ class ChatEvents:
             self._counts = answer.usage.counts()
         for choice in answer.choices:
             if choice.delta is not None:
-                write_message(self._writer, choice.delta)
+                write_message(self._writer, choice.delta, self._call)
             self._reason = choice.finish_reason or self._reason
 
 
@@ -215,20 +218,38 @@ class ChatWhole(CollectedAnswer):
         self._writer.begin()
         for choice in answer.choices:
             if choice.message is not None:
-                write_message(self._writer, choice.message)
+                begun = list[str]()
+                write_message(self._writer, choice.message, begun)
+                complete_call(self._writer, begun)
             counts = answer.usage.counts() if answer.usage else AnswerCost()
             self._writer.finish(choice.finish_reason or "stop", counts)
         return self._writer.take()
 
 
-def write_message(writer: AnswerWriter, message: _ChatPiece) -> None:
-    """Write what a message, or a piece of one, holds."""
+def write_message(writer: AnswerWriter, message: _ChatPiece, begun: list[str]) -> None:
+    """Write what a message, or a piece of one, holds.
+
+    Args:
+        writer: Writes it.
+        message: The piece.
+        begun: The arguments of the last call, as far as they have come.
+    """
     if message.reasoning_content:
         writer.think(message.reasoning_content)
     if message.content:
         writer.say(message.content)
     for call in message.tool_calls or ():
         if call.function.name:
+            complete_call(writer, begun)
             writer.call(call.id or "", call.function.name)
         if call.function.arguments:
+            begun.append(call.function.arguments)
             writer.argue(call.function.arguments)
+
+
+def complete_call(writer: AnswerWriter, begun: list[str]) -> None:
+    """Write what the arguments of the last call lack to be JSON: `max_tokens` may have cut them."""
+    if begun:
+        if ending := lacking(begun):
+            writer.argue(ending)
+        begun.clear()

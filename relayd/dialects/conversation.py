@@ -5,21 +5,22 @@ and both hold messages. The engine takes those of a chat in either, as long as t
 (b11434), so that a conversation in Anthropic's form goes back to the door it was meant for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from relayd.dialects.anthropic_chat import conversation_of, system_of
-from relayd.dialects.brokencalls import Changes, Message, repaired
+from relayd.dialects.brokencalls import ChangeNotes, Message, repaired
+from relayd.dialects.hygiene import HygieneRule, cleaned
 from relayd.dialects.turns import TemplateTraits, fitted
 from relayd.errors import RequestError
 
-_MESSAGES = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
-_CHATS = frozenset({
+MESSAGES = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
+CHATS = frozenset({
     "/v1/chat/completions", "/chat/completions", "/v1/chat/completions/input_tokens", "/apply-template",
 })  # fmt: skip
-CONVERSATIONS = _MESSAGES | _CHATS
+CONVERSATIONS = MESSAGES | CHATS
 """Paths of the engine whose bodies hold a conversation."""
 
 
@@ -41,7 +42,12 @@ class FittedBody(msgspec.Struct, frozen=True):
 
 
 def fit_conversation(
-    path: str, body: bytes, traits: TemplateTraits | None, *, repairs: bool = True
+    path: str,
+    body: bytes,
+    traits: TemplateTraits | None,
+    rules: Sequence[HygieneRule] = (),
+    *,
+    repairs: bool = True,
 ) -> FittedBody | None:
     """Return a body whose conversation the engine and the template take; None where this one is left alone.
 
@@ -49,15 +55,17 @@ def fit_conversation(
         path: Of the engine.
         body: As the engine would get it.
         traits: Of the model's template; None fits nothing to it.
+        rules: What is taken out that changes with each request.
         repairs: Whether a broken history is repaired.
     """
     try:
         members = _members.decode(body)
-        changes, is_message = Changes(), path in _MESSAGES
-        before = _read(members, is_message=is_message)
+        changes, is_message = ChangeNotes(), path in MESSAGES
+        before = chat_of(members, is_message=is_message)
     except (msgspec.DecodeError, RequestError, TypeError, KeyError, AttributeError):
         return None  # the engine's own validation judges it
-    after = repaired(before, changes) if repairs else before
+    after = cleaned(before, rules, changes) if rules else before
+    after = repaired(after, changes) if repairs else after
     if traits is not None:
         after = fitted(after, traits, changes)
     if not changes:
@@ -84,8 +92,12 @@ def is_regular(messages: msgspec.Raw) -> bool:
     )
 
 
-def _read(members: Mapping[str, msgspec.Raw], *, is_message: bool) -> list[Message]:
-    """Return the messages of a body as those of a chat."""
+def chat_of(members: Mapping[str, msgspec.Raw], *, is_message: bool) -> list[Message]:
+    """Return the messages of a body as those of a chat.
+
+    Raises:
+        msgspec.DecodeError: They are none.
+    """
     if not is_message:
         return _chat.decode(members["messages"])
     system = _anything.decode(members.get("system", b"null"))
@@ -93,13 +105,24 @@ def _read(members: Mapping[str, msgspec.Raw], *, is_message: bool) -> list[Messa
 
 
 def _for_messages_door(message: Message) -> Message:
-    """Return a message of a chat as the engine's `/v1/messages` takes it."""
+    """Return a message of a chat as the engine's `/v1/messages` takes it.
+
+    A content that is a string passes there with all other members; one of parts becomes blocks, which the
+    engine joins as it joins those of a client.
+    """
     content = message.get("content")
     if not isinstance(content, list):
         return {**message, "content": content or ""}
-    if all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return {**message, "content": "".join(str(part.get("text") or "") for part in content)}
-    return {**message, "content": [_block(part) for part in content]}
+    if message.get("tool_calls"):
+        texts = (str(part.get("text") or "") for part in content if isinstance(part, dict))
+        return {**message, "content": "\n".join(texts)}
+    blocks = [_block(part) for part in content]
+    if message.get("role") == "tool":
+        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": blocks}
+        return {"role": "user", "content": [result]}
+    if thoughts := message.get("reasoning_content"):
+        blocks = [{"type": "thinking", "thinking": thoughts}, *blocks]
+    return {"role": message.get("role"), "content": blocks}
 
 
 def _block(part: Any) -> Any:

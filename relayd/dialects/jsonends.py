@@ -5,6 +5,9 @@ request refuses the whole conversation. Everything that a JSON text may begin wi
 """
 
 import re
+from collections.abc import Iterable
+
+import msgspec
 
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*')
 _ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
@@ -115,3 +118,13 @@ def _string(text: str, at: int) -> tuple[int, str]:
     if (cut := _ESCAPE.match(text, stop)) is None:
         return -1, ""
     return end, ("\\" if cut[0] == "\\" else "0" * (6 - len(cut[0]))) + '"'
+
+
+def lacking(pieces: Iterable[str]) -> str:
+    """Return what the pieces of a JSON text lack together; empty where nothing helps."""
+    text = "".join(pieces)
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return ending_of(text) or ""
+    return ""

@@ -1,7 +1,7 @@
 """Which order of roles does a model's template take, and how is a conversation fitted to it (turns)?
 
 Of upstream's 71 templates 6 refuse a system message behind the first turn, which Claude Code and Codex send
-at once, and others refuse two turns of one role, results of tools, or drop them without a word. What a
+at once, and others refuse two turns of one role, results of tools, or leave them out silently. What a
 template cannot hold stays where it is and changes its role: a marked turn of the user. Nothing moves to the
 front, which would have the engine read the whole conversation again.
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from relayd.dialects.brokencalls import Changes, Message, text_of
+from relayd.dialects.brokencalls import ChangeNotes, Message, text_of
 
 _INSTRUCTING = frozenset({"system", "developer"})
 _ID_LENGTH = 9
@@ -81,7 +81,7 @@ PLAIN = msgspec.structs.replace(CAREFUL, system=False, calls=False)
 """What every template takes: a user and an assistant by turns."""
 
 
-def fitted(messages: Sequence[Message], traits: TemplateTraits, changes: Changes) -> list[Message]:
+def fitted(messages: Sequence[Message], traits: TemplateTraits, changes: ChangeNotes) -> list[Message]:
     """Return a conversation that a template takes.
 
     Args:
@@ -101,16 +101,16 @@ def fitted(messages: Sequence[Message], traits: TemplateTraits, changes: Changes
             found = list(_one_call_a_turn(found, changes))
         if not traits.lone_calls:
             found = list(with_results(found, changes))
-    turns = _Turns(traits, changes)
+    turns = _FittedTurns(traits, changes)
     for message in found:
         turns.add(message)
     return turns.finished()
 
 
-class _Turns:
+class _FittedTurns:
     """Collects messages in an order that a template takes."""
 
-    def __init__(self, traits: TemplateTraits, changes: Changes) -> None:
+    def __init__(self, traits: TemplateTraits, changes: ChangeNotes) -> None:
         self._traits = traits
         self._changes = changes
         self._taken: list[Message] = []
@@ -118,7 +118,7 @@ class _Turns:
         self._has_user = False
 
     def __repr__(self) -> str:
-        return f"<_Turns {len(self._taken)}>"
+        return f"<_FittedTurns {len(self._taken)}>"
 
     def add(self, message: Message) -> None:
         """Take the next message, as it is or changed."""
@@ -179,7 +179,7 @@ class _Turns:
             self._taken.append(message)
 
 
-def with_results(messages: Sequence[Message], changes: Changes) -> Iterator[Message]:
+def with_results(messages: Sequence[Message], changes: ChangeNotes) -> Iterator[Message]:
     """Yield messages in which each call has a result behind it."""
     owed: dict[str, None] = {}
     for message in messages:
@@ -192,13 +192,13 @@ def with_results(messages: Sequence[Message], changes: Changes) -> Iterator[Mess
     yield from _excuses(owed, changes)
 
 
-def _excuses(owed: Mapping[str, None], changes: Changes) -> Iterator[Message]:
+def _excuses(owed: Mapping[str, None], changes: ChangeNotes) -> Iterator[Message]:
     for name in owed:
         changes.add("calls: a result added")
         yield {"role": "tool", "tool_call_id": name, "content": _NO_RESULT}
 
 
-def _with_owned_results(messages: Sequence[Message], changes: Changes) -> Iterator[Message]:
+def _with_owned_results(messages: Sequence[Message], changes: ChangeNotes) -> Iterator[Message]:
     """Yield messages in which a result whose call is not there is the user's."""
     known = set[str]()
     for message in messages:
@@ -210,7 +210,7 @@ def _with_owned_results(messages: Sequence[Message], changes: Changes) -> Iterat
             yield message
 
 
-def _one_call_a_turn(messages: Sequence[Message], changes: Changes) -> Iterator[Message]:
+def _one_call_a_turn(messages: Sequence[Message], changes: ChangeNotes) -> Iterator[Message]:
     """Yield messages in which calls of one turn come one after another, each with its result behind it."""
     waiting: list[Message] = []
     results: dict[str, Message] = {}
@@ -237,7 +237,7 @@ def _dealt(calls: Sequence[Message], results: dict[str, Message]) -> Iterator[Me
     yield from results.values()
 
 
-def _calls_as_text(messages: Sequence[Message], changes: Changes) -> Iterator[Message]:
+def _calls_as_text(messages: Sequence[Message], changes: ChangeNotes) -> Iterator[Message]:
     """Yield messages in which calls and results are text."""
     for message in messages:
         if message.get("role") == "tool":
@@ -258,7 +258,7 @@ def _call_text(function: Mapping[str, Any]) -> str:
     return f'<tool-call name="{function.get("name")}">\n{text}\n</tool-call>'
 
 
-def _short_ids(message: Message, changes: Changes) -> Message:
+def _short_ids(message: Message, changes: ChangeNotes) -> Message:
     """Return a message whose ids of calls have nine letters and digits, the same ones for the same id."""
     if calls := message.get("tool_calls"):
         renamed = [{**call, "id": _short_id(call.get("id"), changes)} for call in calls]
@@ -268,7 +268,7 @@ def _short_ids(message: Message, changes: Changes) -> Message:
     return message
 
 
-def _short_id(name: object, changes: Changes) -> str:
+def _short_id(name: object, changes: ChangeNotes) -> str:
     text = str(name or "")
     if len(text) == _ID_LENGTH and text.isalnum() and text.isascii():
         return text
@@ -281,7 +281,7 @@ def _as_user(message: Message) -> Message:
 
 
 def _tagged(tag: str, message: Message) -> Any:
-    """Return the content of a message between marks; parts that are no text stay parts."""
+    """Return the content of a message between marks; pictures stay parts."""
     content = message.get("content")
     if isinstance(content, list) and any(text_of(part) is None for part in content):
         return [{"type": "text", "text": f"<{tag}>"}, *content, {"type": "text", "text": f"</{tag}>"}]
@@ -290,7 +290,7 @@ def _tagged(tag: str, message: Message) -> Any:
 
 def _text(content: object) -> str:
     if isinstance(content, list):
-        return "".join(text_of(part) or "" for part in content)
+        return "\n".join(text_of(part) or "" for part in content)  # as the engine joins them
     return content if isinstance(content, str) else ""
 
 

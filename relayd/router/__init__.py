@@ -23,6 +23,7 @@ from relayd.router.prefill import inferred_batch
 from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
 from relayd.router.recipient import FULL_BYTES, Fields, Recipient
+from relayd.router.salvage import NO_TEXT, PlainText, Salvaged
 from relayd.router.suspects import Suspects
 from relayd.router.timelimits import UNTIMED, TimeLimits, TimeLimitWatch
 from relayd.router.tokenlimit import UNLIMITED, TokenLimit
@@ -34,6 +35,7 @@ __all__ = [
     "FULL_BYTES",
     "LLAMA_SERVER",
     "NO_FINGERPRINT",
+    "NO_TEXT",
     "OLLAMA",
     "OPTIONS",
     "OWN_FIELDS",
@@ -56,12 +58,14 @@ __all__ = [
     "LooserTools",
     "OpenedBody",
     "Peek",
+    "PlainText",
     "Pools",
     "Problem",
     "ProgressComments",
     "Proxy",
     "Recipient",
     "Reply",
+    "Salvaged",
     "Suspects",
     "TimeLimitWatch",
     "TimeLimits",

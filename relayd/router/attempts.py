@@ -72,6 +72,10 @@ class Reply(msgspec.Struct, eq=False):
             sink.take(whole)
         return nothing()
 
+    def whole(self) -> bytes:
+        """Return the body of an answer that was collected."""
+        return self._whole or b""
+
     @property
     def has_failed(self) -> bool:
         """Whether its replica is why it is not complete."""

@@ -1,14 +1,14 @@
 """How is the schema of a tool simplified that the engine cannot hold, as far as it has to be (looser)?
 
 One `$ref` that leads nowhere fails a request on 59 of upstream's 71 templates, and so do a type of another
-language, an empty `enum` or a length that is no whole number (`common/json-schema.cpp`, b11434); servers of
+language, an empty `enum` or a fraction as a length (`common/json-schema.cpp`, b11434); servers of
 tools (MCP) send them all. Each is taken out where it stands; what costs the engine too much loses its
 patterns and lengths first, then its depth. A schema that can be held stays as it came, byte for byte.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -77,7 +77,7 @@ class LooserTools:
 
 
 def looser(tools: msgspec.Raw) -> LooserTools | None:
-    """Return tools that the engine can hold; None where it holds them as they are, or they are no tools."""
+    """Return tools that the engine can hold; None where it holds them as they are."""
     text = bytes(tools)
     if not text.startswith(b"["):
         return None
@@ -160,7 +160,7 @@ def _steps() -> Iterator[Loosen]:
     """Yield what simplifies a schema more and more."""
     yield lambda schema: _narrowed(schema, depth=64)
     for depth in _DEPTHS:
-        yield lambda schema, depth=depth: _narrowed(schema, depth=depth)  # type: ignore[misc]
+        yield partial(_narrowed, depth=depth)
     yield lambda _schema: dict(_ANY_OBJECT)
 
 

@@ -22,6 +22,7 @@ from relayd.router.mending import Again, is_unreadable, nothing_else, plain, wit
 from relayd.router.pool import Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
+from relayd.router.salvage import NO_TEXT, PlainText, Salvaged, could_not_be_read, salvaged, translated
 from relayd.router.splice import Splice
 from relayd.router.upstream import Sink
 from relayd.router.usage import CountingTap, SummingTap
@@ -65,17 +66,26 @@ class Proxy:
         on_fault: Called with every replica that failed a request, and how.
 
         again: Returns what may be tried instead of a call that was refused, and what it changes.
+        text: Makes text of an answer that the engine cannot read.
 
     Attributes:
         attempts: The same retry policy, for work without a client.
     """
 
     def __init__(
-        self, pools: Pools, *, write_stall_seconds: float, on_fault: OnFault, again: Again = nothing_else
+        self,
+        pools: Pools,
+        *,
+        write_stall_seconds: float,
+        on_fault: OnFault,
+        again: Again = nothing_else,
+        text: PlainText = NO_TEXT,
     ) -> None:
         self.attempts = Attempts(pools, on_fault)
         self._write_stall_seconds = write_stall_seconds
         self._again = again
+        self._pools = pools
+        self._text = text
 
     async def forward(
         self,
@@ -100,12 +110,11 @@ class Proxy:
         Raises:
             RequestError: The client has seen nothing but comments, and this is why.
         """
-        record, lease.answering = lease.record, (client, dialect, headers)
+        record, lease.answering, salvage = lease.record, (client, dialect, headers), None
         try:
             reply = await self.attempts.begin(call, lease)
             if reply.problem is not None:
-                reply, call, change = await self._mended(reply, call, lease)
-                headers = with_change(headers, change)
+                reply, call, headers, salvage = await self._otherwise(reply, call, lease, headers)
         except asyncio.CancelledError:
             if error := lease.interrupted():
                 raise error from None
@@ -114,19 +123,21 @@ class Proxy:
             raise
         client = BegunClient(client) if client.sent_bytes else client
         own = _own_fields(headers, record, reply.endpoint)
-        if reply.problem is not None:
+        if salvage is not None or reply.problem is not None:
             with reply:
-                await self._refuse(client, reply.problem, own, dialect, record)
+                if salvage is not None:
+                    await self._give_text(client, salvage, own, dialect, call, record)
+                elif reply.problem is not None:
+                    await self._refuse(client, reply.problem, own, dialect, record)
             return
-        head = reply.head
-        answer = self._answer(client, call, head, own, dialect)
+        answer = self._answer(client, call, reply.head, own, dialect)
         source: Reply | Relaying = reply
         if call.stream and call.collector is None:
             source = self._source(reply, call, lease, answer, dialect)
         elif lease.width > 1 and call.path in FORMS:
             answer.read_with(SeveralTap(call))
         try:
-            record.began(head.status)
+            record.began(reply.head.status)
             try:
                 outcome = await deliver(answer, source.relay, lease.interrupted)
             finally:
@@ -203,6 +214,17 @@ class Proxy:
         await self._write(client, fetched.status, body, own, content_type)
         record.sent_bytes = client.sent_bytes
 
+    async def _otherwise(
+        self, reply: Reply, call: Call, lease: Lease, headers: Mapping[str, str]
+    ) -> tuple[Reply, Call, Mapping[str, str], Salvaged | None]:
+        """Return the reply in place of a refusal, what it answers, header fields, and what was salvaged."""
+        reply, call, change = await self._mended(reply, call, lease)
+        headers = with_change(headers, change)
+        if not could_not_be_read(reply):
+            return reply, call, headers, None
+        reply, salvage = await salvaged(self._text, self.attempts, self._pools, reply, call, lease)
+        return reply, call, with_change(headers, salvage.change if salvage else ""), salvage
+
     async def _mended(self, reply: Reply, call: Call, lease: Lease) -> tuple[Reply, Call, str]:
         """Return the reply to a request whose engine refused it or could not read what its model wrote.
 
@@ -215,6 +237,9 @@ class Proxy:
         if call.collector is not None and is_unreadable(problem):
             reply.release()
             return await self.attempts.begin(plain(call), lease), call, ""
+        if could_not_be_read(reply) and self._text is not NO_TEXT:
+            reply.release()
+            return await self.attempts.begin(call, lease), call, ""
         for other, change in self._again(call, problem):
             reply.release()
             reply = await self.attempts.begin(other, lease)
@@ -222,6 +247,25 @@ class Proxy:
                 return reply, other, change
         reply.problem = problem
         return reply, call, ""
+
+    async def _give_text(
+        self,
+        client: Recipient,
+        salvage: Salvaged,
+        own: Mapping[str, str],
+        dialect: Dialect,
+        call: Call,
+        record: ExchangeRecord,
+    ) -> None:
+        """Write an answer that was made of text."""
+        body, content_type = translated(salvage, dialect, stream=call.answers_events)
+        record.began(200)
+        if client.sent_bytes:  # comments
+            client.write(body)
+            await client.end(self._write_stall_seconds)
+        else:
+            await self._write(client, 200, body, own, content_type)
+        record.sent_bytes = client.sent_bytes
 
     async def _refuse(
         self,

@@ -213,8 +213,8 @@ CHAT = [
         "tool_calls": [{"id": "t", "type": "function", "function": {"name": "a", "arguments": '{"c":1}'}}],
         "reasoning_content": "hm",
     },
-    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aa"}}]},
     {"role": "tool", "tool_call_id": "t", "content": "r"},
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aa"}}]},
 ]
 
 

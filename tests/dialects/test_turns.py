@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayd.dialects.brokencalls import Changes, repaired
+from relayd.dialects.brokencalls import ChangeNotes, repaired
 from relayd.dialects.turns import CAREFUL, PLAIN, TAKES_ALL, TemplateTraits, fitted
 
 pytestmark = pytest.mark.pure
@@ -29,7 +29,7 @@ def result(name: str) -> Message:
 
 
 def fit(traits: TemplateTraits, *messages: Message) -> tuple[list[Message], str]:
-    changes = Changes()
+    changes = ChangeNotes()
     return fitted(messages, traits, changes), changes.shown()
 
 
@@ -131,18 +131,18 @@ def test_what_was_fitted_begins_alike_as_the_conversation_grows() -> None:
     ],
 )
 def test_arguments_in_a_history_are_a_json_object(given: str, sent: str, change: str) -> None:
-    changes = Changes()
+    changes = ChangeNotes()
     after = repaired([said("user"), called("a", arguments=given), result("a")], changes)
     assert (sent, change) == (after[1]["tool_calls"][0]["function"]["arguments"], changes.shown())
 
 
 def test_a_conversation_that_ends_with_a_call_gets_a_result() -> None:
-    after = repaired([said("user"), called("a", "b")], Changes())
+    after = repaired([said("user"), called("a", "b")], ChangeNotes())
     assert ["a", "b"] == [one["tool_call_id"] for one in after[2:]]
 
 
 def test_a_call_that_is_none_becomes_text_and_an_empty_turn_gets_a_content() -> None:
-    changes = Changes()
+    changes = ChangeNotes()
     broken: Message = {"role": "assistant", "tool_calls": [{"id": "a"}]}
     after = repaired([broken, {"role": "assistant", "reasoning_content": "hm"}, said("user")], changes)
     assert '{"id":"a"}' == after[0]["content"]

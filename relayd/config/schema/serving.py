@@ -115,6 +115,13 @@ class QueueSettings(Section, frozen=True):
     progress_comments: bool = False
 
 
+HygieneName = Literal[
+    "claude-code-billing", "claude-code-tokens-left", "pi-clock", "anythingllm-clock", "openhands-clock",
+    "nanobot-clock", "goose-clock", "tool-order",
+]  # fmt: skip
+"""Rules that keep a prompt's beginning stable (`dialects.hygiene`)."""
+
+
 class Compat(Section, frozen=True):
     """What other programs expect, and what is changed so that they work with any model.
 
@@ -122,10 +129,18 @@ class Compat(Section, frozen=True):
         rewrite_ids: Whether answers to requests that were named (X-Request-ID) have that name as `id`.
         fit_roles: Whether a conversation is fitted to the roles that the model's template takes.
         simplify_tools: Whether schemas of tools that the engine cannot hold are simplified.
-        repair_calls: Whether broken calls of tools in a history are repaired.
+        repair_calls: Whether broken calls of tools in a history are repaired, and cut ones in an answer.
+        salvage_answers: Whether an answer whose format the engine cannot read is tried once more, and then
+            given as text.
+        hygiene: Whether what clients write at the front of a prompt that changes with each request is made
+            stable.
+        hygiene_off: Names of the rules for that which do not hold.
     """
 
     rewrite_ids: Literal["never", "named"] = "never"
     fit_roles: bool = True
     simplify_tools: bool = True
     repair_calls: bool = True
+    salvage_answers: bool = True
+    hygiene: bool = True
+    hygiene_off: tuple[HygieneName, ...] = ()
