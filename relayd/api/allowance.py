@@ -1,11 +1,13 @@
 """How does a request take its part of what its key may use, and give it back (limits and quotas of a key)?"""
 
 import asyncio
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Self
 
-from relayd.api.ratelimits import ShownLimit, refusal
+import msgspec
+
+from relayd.api.ratelimits import ShownLimit, ShownLimits, refusal
 from relayd.clock import Clock
 from relayd.errors import QueueTimeoutError, RequestError
 from relayd.rights import KeyRights
@@ -19,10 +21,8 @@ _LEARNED = 0.3
 """How much of the mean time of a key's requests the last one replaces."""
 
 
-class KeyUse:
+class KeyUse(msgspec.Struct, frozen=True, eq=False):
     """One request's part of what its key may use; of a key without limits there is nothing to count."""
-
-    __slots__ = ()
 
     def __enter__(self) -> Self:
         """Count the request.
@@ -68,28 +68,34 @@ class Allowance:
         rights: What the key may do.
         spending: What it has used of its quotas.
         clock: Time.
+
+    Attributes:
+        meter: What it has used.
+        shown: Its limits, as they are shown to clients.
     """
 
-    __slots__ = ("_clock", "_meter", "_shown", "_turn_seconds")
+    __slots__ = ("_turn_seconds", "clock", "meter", "shown")
 
     def __init__(self, rights: KeyRights, spending: Spending, clock: Clock) -> None:
-        self._meter: Meter[_TurnWait] = Meter(rights.limits, rights.quotas, spending)
-        self._clock = clock
+        self.meter: Meter[_TurnWait] = Meter(rights.limits, rights.quotas, spending)
+        self.clock = clock
         self._turn_seconds = 1.0
         self._show_those_of(rights)
 
     def __repr__(self) -> str:
-        return f"<Allowance {self._meter!r}>"
+        return f"<Allowance {self.meter!r}>"
 
     def _show_those_of(self, rights: KeyRights) -> None:
-        limits, meter = rights.limits, self._meter
+        limits, meter = rights.limits, self.meter
         found = (("requests", limits.rpm, meter.requests), ("tokens", limits.tpm, meter.tokens))
-        self._shown = [ShownLimit(what, limit, count) for what, limit, count in found if limit is not None]
+        self.shown = ShownLimits(
+            [ShownLimit(what, limit, count) for what, limit, count in found if limit is not None]
+        )
 
     @property
     def spent(self) -> dict[str, int]:
         """How much of each quota is used, by the quota as people write it."""
-        meter, now = self._meter, self._clock.wall()
+        meter, now = self.meter, self.clock.wall()
         return {str(quota): meter.spending.used(quota, now) for quota in meter.quotas}
 
     def configure(self, rights: KeyRights, spending: Spending) -> None:
@@ -99,26 +105,26 @@ class Allowance:
             rights: What the key may do.
             spending: What it has used of its quotas, if it had none before.
         """
-        if not self._meter.quotas:
-            self._meter.spending = spending
-        for waiting in self._meter.configure(rights.limits, rights.quotas):
+        if not self.meter.quotas:
+            self.meter.spending = spending
+        for waiting in self.meter.configure(rights.limits, rights.quotas):
             waiting.begin()
         self._show_those_of(rights)
 
     def add(self, tokens: int) -> None:
         """Count a request that another daemon has served for this key."""
-        self._meter.spending.add(tokens, self._clock.wall())
+        self.meter.spending.add(tokens, self.clock.wall())
 
     def interrupt(self, error: RequestError, request_id: str | None = None) -> int:
         """End the requests that wait for their turn with `error`, or only those of an id; return how many."""
-        found = [one for one in self._meter.waiting if request_id in (None, one.record.request_id)]
+        found = [one for one in self.meter.waiting if request_id in (None, one.record.request_id)]
         for waiting in found:
             waiting.end(error)
         return len(found)
 
     def waiting(self) -> list[ExchangeRecord]:
         """Return the requests that wait for their turn, the first in line first."""
-        return [waiting.record for waiting in self._meter.waiting]
+        return [waiting.record for waiting in self.meter.waiting]
 
     def use(
         self, record: ExchangeRecord, headers: MutableMapping[str, str], show: ShowLimit | None = None
@@ -132,49 +138,16 @@ class Allowance:
         """
         return _LimitedUse(self, record, headers, show)
 
-    def admit(self, headers: MutableMapping[str, str], show: ShowLimit | None) -> None:
-        """Count a request that arrives.
-
-        Raises:
-            RateLimitError: It is one too many.
-        """
-        meter, now = self._meter, self._clock.monotonic()
-        over = meter.admit(now, self._clock.wall() if meter.quotas else 0.0)
-        for shown in self._shown:
-            shown.add_to(headers, now)
-        if show is not None:
-            for shown in self._shown:
-                shown.add_by(show, headers, now, self._clock.wall())
-        if over is not None:
-            raise refusal(over)
-
-    def leave(self, record: ExchangeRecord, others: Iterable[ExchangeRecord] = ()) -> None:
-        """Count what a request took, by the records of its attempts."""
-        usage, is_used = record.usage, record.endpoint is not None
-        tokens = 0 if usage is None else usage.prompt_tokens + usage.completion_tokens
-        for other in others:
-            if (usage := other.usage) is not None:
-                tokens += usage.prompt_tokens + usage.completion_tokens
-            is_used = is_used or other.endpoint is not None
-        meter = self._meter
-        wall = self._clock.wall() if meter.quotas else 0.0
-        meter.leave(tokens, self._clock.monotonic() if tokens else 0.0, wall, used=is_used)
-
-    @property
-    def needs_turn(self) -> bool:
-        """Whether requests of the key take turns."""
-        return self._meter.limits.in_flight is not None
-
     async def turn(self, waiting: "_TurnWait", deadline: float | None) -> None:
         """Wait for a turn, which `end_turn` gives back."""
-        answer = self._meter.take_turn(waiting)
+        answer = self.meter.take_turn(waiting)
         if answer is True:
             return
         if isinstance(answer, Over):
             raise self._one_too_many(answer)
         timer = None
         if deadline is not None:
-            seconds = max(0.0, deadline - self._clock.monotonic())
+            seconds = max(0.0, deadline - self.clock.monotonic())
             timer = asyncio.get_running_loop().call_later(seconds, waiting.end, self._too_late())
         try:
             await waiting.pause
@@ -182,21 +155,21 @@ class Allowance:
             if waiting.has_begun:
                 self.end_turn()
             else:
-                self._meter.give_up(waiting)
+                self.meter.give_up(waiting)
             raise
         finally:
             if timer is not None:
                 timer.cancel()
         if not waiting.has_begun and waiting.error is not None:
             waiting.error.queue_position = self._place_of(waiting)
-            self._meter.give_up(waiting)
+            self.meter.give_up(waiting)
             raise waiting.error
 
     def end_turn(self, began_at: float | None = None) -> None:
         """Give a turn to the request that waits next; `began_at` is when this one had it (monotonic)."""
         if began_at is not None:
-            self._turn_seconds += _LEARNED * (self._clock.monotonic() - began_at - self._turn_seconds)
-        if (following := self._meter.end_turn()) is not None:
+            self._turn_seconds += _LEARNED * (self.clock.monotonic() - began_at - self._turn_seconds)
+        if (following := self.meter.end_turn()) is not None:
             following.begin()
 
     def progress(self, waiting: "_TurnWait") -> TicketProgress | None:
@@ -206,70 +179,77 @@ class Allowance:
 
     def _place_of(self, waiting: "_TurnWait") -> int:
         """Return its place in the line, from 1; 0 when it is in none."""
-        return next((at for at, one in enumerate(self._meter.waiting, 1) if one is waiting), 0)
+        return next((at for at, one in enumerate(self.meter.waiting, 1) if one is waiting), 0)
 
     def _seconds_at(self, place: int) -> float:
         """Return in how many seconds a place in the line probably runs."""
-        return self._turn_seconds * place / (self._meter.limits.in_flight or 1)
+        return self._turn_seconds * place / (self.meter.limits.in_flight or 1)
 
     def _one_too_many(self, over: Over) -> RequestError:
         error = refusal(over, self._seconds_at(1))
-        error.queue_position = len(self._meter.waiting) + 1
+        error.queue_position = len(self.meter.waiting) + 1
         return error
 
     def _too_late(self) -> QueueTimeoutError:
         return QueueTimeoutError(
-            f"The request waited too long: its key may have {self._meter.limits.in_flight} in flight.",
+            f"The request waited too long: its key may have {self.meter.limits.in_flight} in flight.",
             remedy="Send fewer at a time, or ask for a higher limit.",
             retry_after_seconds=max(1.0, self._seconds_at(1)),
         )
 
 
-class _LimitedUse(KeyUse):
-    """The use of a key with limits by one request."""
+class _LimitedUse(KeyUse, frozen=False, eq=False):  # type: ignore[misc]  # what is shared stays frozen
+    """The use of a key with limits by one request: counted as it arrives and as it ends, by one call each."""
 
-    __slots__ = ("_allowance", "_began_at", "_headers", "_others", "_record", "_show", "_waiting")
-
-    def __init__(
-        self,
-        allowance: Allowance,
-        record: ExchangeRecord,
-        headers: MutableMapping[str, str],
-        show: ShowLimit | None,
-    ) -> None:
-        self._allowance = allowance
-        self._record = record
-        self._others: tuple[ExchangeRecord, ...] = ()
-        self._headers = headers
-        self._show = show
-        self._waiting: _TurnWait | None = None
-        self._began_at: float | None = None
+    allowance: Allowance
+    record: ExchangeRecord
+    headers: MutableMapping[str, str]
+    show: ShowLimit | None
+    others: tuple[ExchangeRecord, ...] = ()
+    waiting: "_TurnWait | None" = None
+    began_at: float | None = None
 
     def __enter__(self) -> Self:
-        self._allowance.admit(self._headers, self._show)
+        allowance, headers = self.allowance, self.headers
+        meter, clock = allowance.meter, allowance.clock
+        over = meter.admit(now := clock.monotonic(), clock.wall() if meter.quotas else 0.0)
+        allowance.shown.add_to(headers, now)
+        if (show := self.show) is not None:
+            allowance.shown.add_by(show, headers, now, clock.wall())
+        if over is not None:
+            raise refusal(over)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._allowance.leave(self._record, self._others)
-        if self._began_at is not None:
-            self._allowance.end_turn(self._began_at)
+        record, allowance, tokens = self.record, self.allowance, 0
+        meter, clock, is_used = allowance.meter, allowance.clock, record.endpoint is not None
+        if (usage := record.usage) is not None:
+            tokens = usage.prompt_tokens + usage.completion_tokens
+        for other in self.others:
+            if (usage := other.usage) is not None:
+                tokens += usage.prompt_tokens + usage.completion_tokens
+            is_used = is_used or other.endpoint is not None
+        wall = clock.wall() if meter.quotas else 0.0
+        meter.leave(tokens, clock.monotonic() if tokens else 0.0, wall, used=is_used)
+        if self.began_at is not None:
+            allowance.end_turn(self.began_at)
 
     def follow(self, record: ExchangeRecord) -> None:
-        self._others = (*self._others, record)
+        self.others = (*self.others, record)
 
     @property
     def needs_turn(self) -> bool:
-        return self._allowance.needs_turn
+        return self.allowance.meter.limits.in_flight is not None
 
     async def turn(self, deadline: float | None) -> None:
-        self._waiting = _TurnWait(self._record)
-        await self._allowance.turn(self._waiting, deadline)
-        self._began_at = self._record.clock.monotonic()
+        self.waiting = _TurnWait(self.record)
+        await self.allowance.turn(self.waiting, deadline)
+        self.began_at = self.record.clock.monotonic()
 
     def progress(self) -> TicketProgress | None:
-        return self._allowance.progress(self._waiting) if self._waiting is not None else None
+        return self.allowance.progress(self.waiting) if self.waiting is not None else None
 
 
 class _TurnWait:

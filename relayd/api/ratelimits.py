@@ -1,7 +1,9 @@
 """How is a client shown the limits of its key: in the head of every answer, and where one is over (429)?"""
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime
+
+import msgspec
 
 from relayd.errors import QuotaError, RateLimitError
 from relayd.router.dialect import ShowLimit
@@ -14,42 +16,50 @@ _ROUNDED = MINUTE_SECONDS + _ALMOST
 
 _SECONDS = tuple(f"{seconds}s" for seconds in range(MINUTE_SECONDS + 1))
 
+_WHOLE = _SECONDS[MINUTE_SECONDS]
 
-class ShownLimit:
-    """A limit of a minute, as the fields that clients of OpenAI read.
 
-    Args:
-        what: `requests` or `tokens`.
-        limit: How many there may be.
-        count: How many there were.
-    """
+class ShownLimit(msgspec.Struct, frozen=True, eq=False):
+    """A limit of a minute: how many `requests` or `tokens` there may be, and how many there were."""
 
-    __slots__ = ("_count", "_limit", "_limit_name", "_limit_text", "_remaining_name", "_reset_name", "_what")
+    what: str
+    limit: int
+    count: MinuteCount
 
-    def __init__(self, what: str, limit: int, count: MinuteCount) -> None:
-        self._what = what
-        self._limit = limit
-        self._count = count
-        self._limit_text = str(limit)
-        self._limit_name, self._remaining_name, self._reset_name = (
-            f"x-ratelimit-{figure}-{what}" for figure in ("limit", "remaining", "reset")
-        )
+
+class ShownLimits:
+    """The limits of a key, as the fields that clients of OpenAI read."""
+
+    __slots__ = ("_fields", "_limits")
+
+    def __init__(self, limits: Sequence[ShownLimit]) -> None:
+        self._limits = limits
+        self._fields = [(one.count, one.limit, str(one.limit), *_names(one.what)) for one in limits]
 
     def __repr__(self) -> str:
-        return f"<ShownLimit {self._count.total} of {self._limit} {self._what}>"
+        used = (f"{one.count.total} of {one.limit} {one.what}" for one in self._limits)
+        return f"<ShownLimits {', '.join(used)}>"
 
     def add_to(self, fields: MutableMapping[str, str], now: float) -> None:
         """Add what is left, and in how many seconds all of it is (`now` in monotonic seconds)."""
-        count = self._count
-        left = self._limit - count.total
-        fields[self._limit_name] = self._limit_text
-        fields[self._remaining_name] = str(left) if left > 0 else "0"
-        fields[self._reset_name] = _SECONDS[int(count.last + _ROUNDED - now)] if count.total else "0s"
+        for count, limit, text, limit_name, remaining_name, reset_name in self._fields:
+            fields[limit_name] = text
+            total = count.total
+            fields[remaining_name] = str(limit - total) if total < limit else "0"
+            if count.last == now:
+                fields[reset_name] = _WHOLE
+            else:
+                fields[reset_name] = _SECONDS[int(count.last + _ROUNDED - now)] if total else "0s"
 
     def add_by(self, show: ShowLimit, fields: MutableMapping[str, str], now: float, wall: float) -> None:
         """Add the same as another API has it (`wall` in seconds since 1970)."""
-        left = max(0, self._limit - self._count.total)
-        show(fields, self._what, self._limit, left, wall + self._count.empty_seconds(now))
+        for one in self._limits:
+            left = max(0, one.limit - one.count.total)
+            show(fields, one.what, one.limit, left, wall + one.count.empty_seconds(now))
+
+
+def _names(what: str) -> tuple[str, str, str]:
+    return f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}"
 
 
 def refusal(over: Over, turn_seconds: float = 1.0) -> RateLimitError:

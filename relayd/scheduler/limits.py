@@ -1,10 +1,14 @@
 """May a key send another request now, by its own limits and quotas?
 
 Limits of a minute hold for any sixty seconds, not for those of the clock: what was used is counted in
-steps of a second, and a step is forgotten once the last of it is a minute old. How many tokens an
+steps of at most a second, and a step is forgotten once the last of it is a minute old. How many tokens an
 answer takes is known at its end, so requests that run together may take more than what was left.
+
+A key's limits are looked at with each request, so that a sum is read without a call: it is searched for what
+is too old only once something is.
 """
 
+import math
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -48,19 +52,19 @@ class Over(msgspec.Struct, frozen=True):
     ends: float = 0.0
 
 
-class _SecondCount:
-    """What came in one second of the clock.
+class _Step:
+    """What came within a second.
 
     Attributes:
-        second: Which one.
+        until: When the second is over.
         count: How much.
         last: When the last of it came.
     """
 
-    __slots__ = ("count", "last", "second")
+    __slots__ = ("count", "last", "until")
 
-    def __init__(self, second: int) -> None:
-        self.second = second
+    def __init__(self, until: float) -> None:
+        self.until = until
         self.count = 0
         self.last = 0.0
 
@@ -69,16 +73,18 @@ class MinuteCount:
     """A sum over the last minute; times are monotonic seconds, which never step back.
 
     Attributes:
-        total: The sum, as `at` found it last.
+        total: The sum, which is right before `stale_at`; then `at` makes it right.
+        stale_at: When something of it may be a minute old.
         last: When something was counted last.
     """
 
-    __slots__ = ("_newest", "_steps", "last", "total")
+    __slots__ = ("_newest", "_steps", "last", "stale_at", "total")
 
     def __init__(self) -> None:
-        self._steps = deque[_SecondCount]()
-        self._newest: _SecondCount | None = None
+        self._steps = deque[_Step]()
+        self._newest = _Step(-math.inf)
         self.total = 0
+        self.stale_at = math.inf
         self.last = 0.0
 
     def __repr__(self) -> str:
@@ -86,16 +92,20 @@ class MinuteCount:
 
     def at(self, now: float) -> int:
         """Return the sum at `now`."""
-        steps = self._steps
-        while steps and now - steps[0].last >= _MINUTE:
-            self.total -= steps.popleft().count
+        if now >= self.stale_at:
+            steps = self._steps
+            while steps and now - steps[0].last >= _MINUTE:
+                self.total -= steps.popleft().count
+            self.stale_at = steps[0].last + _MINUTE if steps else math.inf
         return self.total
 
     def add(self, count: int, now: float) -> None:
-        """Count something that came at `now`, for which `at` was asked before."""
-        step, second = self._newest, int(now)
-        if step is None or step.second != second:
-            self._newest = step = _SecondCount(second)
+        """Count something that came at `now`, for which the sum was read before."""
+        step = self._newest
+        if now >= step.until:
+            self._newest = step = _Step(now + 1)
+            if not self._steps:
+                self.stale_at = now + _MINUTE
             self._steps.append(step)
         step.count += count
         step.last = self.last = now
@@ -194,11 +204,15 @@ class Meter(Generic[Waiter]):
             now: Monotonic seconds.
             wall: Seconds since 1970.
         """
-        limits, requests = self.limits, self.requests
-        if (rpm := limits.rpm) is not None and requests.at(now) >= rpm:
-            return Over(Bound.REQUESTS, rpm, requests.seconds_until(rpm - 1, now))
-        if (tpm := limits.tpm) is not None and self.tokens.at(now) >= tpm:
-            return Over(Bound.TOKENS, tpm, self.tokens.seconds_until(tpm - 1, now))
+        limits, requests, tokens = self.limits, self.requests, self.tokens
+        if (rpm := limits.rpm) is not None:
+            used = requests.total if now < requests.stale_at else requests.at(now)
+            if used >= rpm:
+                return Over(Bound.REQUESTS, rpm, requests.seconds_until(rpm - 1, now))
+        if (tpm := limits.tpm) is not None:
+            used = tokens.total if now < tokens.stale_at else tokens.at(now)
+            if used >= tpm:
+                return Over(Bound.TOKENS, tpm, tokens.seconds_until(tpm - 1, now))
         for quota in self.quotas:
             open_requests = self.admitted if quota.what == "requests" else 0
             if self.spending.used(quota, wall) + open_requests >= quota.amount:
@@ -220,8 +234,10 @@ class Meter(Generic[Waiter]):
         """
         self.admitted -= 1
         if tokens and self.limits.tpm is not None:
-            self.tokens.at(now)
-            self.tokens.add(tokens, now)
+            minute = self.tokens
+            if now >= minute.stale_at:
+                minute.at(now)
+            minute.add(tokens, now)
         if used and self.quotas:
             self.spending.add(tokens, wall)
 
