@@ -23,8 +23,8 @@ from operator import attrgetter
 import msgspec
 
 from relayd.scheduler.capacity import Capacity
-from relayd.scheduler.exchange import Exchange
-from relayd.scheduler.prefixes import PrefixIndex, covered
+from relayd.scheduler.exchange import Exchange, Usage
+from relayd.scheduler.prefixes import COVERED, PrefixIndex, covered
 from relayd.scheduler.rates import Rates
 from relayd.scheduler.waiting import Choice, Hold, Waiting
 
@@ -75,17 +75,32 @@ class _Run(msgspec.Struct, eq=False):
 class _Work(msgspec.Struct, eq=False):
     """What one replica has to do, as far as that is estimated, and how fast it does it.
 
+    What a cost is made of changes with a start or an end only, and is compared much more often.
+
     Attributes:
         runs: Requests at work, by their tickets.
         reads_until: When all prompts that it has are read (monotonic seconds).
         byte_seconds: How long it takes to read a byte of a prompt; 0 while that is not known.
-        crowding_seconds: By how much each stream beside it slows an answer down.
+        answer_seconds: How long it takes to write an answer.
+        slope: What a byte costs that is to be read now, with the harm to the streams that run.
+        slope_behind: The same of one that is read behind other prompts, one of the requests at work.
+        crowding: By how much the streams beside it slow an answer down (seconds).
     """
 
     runs: dict[int, _Run]
     reads_until: float = 0.0
     byte_seconds: float = 0.0
-    crowding_seconds: float = 0.0
+    answer_seconds: float = 0.0
+    slope: float = 0.0
+    slope_behind: float = 0.0
+    crowding: float = 0.0
+
+    def weigh(self) -> None:
+        """Follow a change of what runs, or of the rates."""
+        runs, byte_seconds = len(self.runs), self.byte_seconds
+        self.slope = byte_seconds * (1 + _HARM * runs)
+        self.slope_behind = byte_seconds * (1 + _HARM * (runs - 1)) if runs else byte_seconds
+        self.crowding = _CROWDING * self.answer_seconds * runs
 
     def wait(self, ahead: int, now: float) -> float:
         """Return in how many seconds the slot after the next `ahead` ones is free."""
@@ -95,15 +110,12 @@ class _Work(msgspec.Struct, eq=False):
         rounds, at = divmod(ahead, len(left))
         return left[at] + rounds * left[-1]
 
-    def cost(self, unread_bytes: int, now: float, wait: float = 0.0) -> float:
+    def cost(self, unread_bytes: int, now: float, wait: float) -> float:
         """Return what a request costs whose slot is free in `wait` seconds."""
-        reading, runs = unread_bytes * self.byte_seconds, len(self.runs)
-        if not runs:
-            return wait + reading
         pending = self.reads_until - now - wait
         if pending > 0:
-            return wait + pending + reading * (1 + _HARM * (runs - 1)) + self.crowding_seconds * runs
-        return wait + reading * (1 + _HARM * runs) + self.crowding_seconds * runs
+            return wait + pending + unread_bytes * self.slope_behind + self.crowding
+        return wait + unread_bytes * self.slope + self.crowding
 
 
 class PrefixAffinity:
@@ -146,20 +158,25 @@ class PrefixAffinity:
         """
         chain = waiting.ticket.ask.prefix
         warm = waiting.warm = self._index.find(chain)
-        length = covered(chain)
+        length = chain[-1] & COVERED
         compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
-        known = self._work.get
-        works = [known(one) or self._enter(one) for one in compared]
-        if not works[0].byte_seconds:
-            return min(compared, key=lambda one: (_product(one, length - warm.get(one, 0)), one.load))
-        found, costs = warm.get, []
-        for one, work in zip(compared, works, strict=True):
-            unread = length - found(one, 0)
-            costs.append(work.cost(unread, now) if work.runs else unread * work.byte_seconds)
+        works, found = self._work, warm.get
+        if not (works.get(compared[0]) or self._enter(compared[0])).byte_seconds:
+            return min(compared, key=lambda one: (_product(one, length - found(one, 0)), one.load))
+        costs = list[float]()
+        for one in compared:  # as `_Work.cost` does, which is a call for each
+            work = works.get(one) or self._enter(one)
+            if (pending := work.reads_until - now) > 0:
+                costs.append(pending + (length - found(one, 0)) * work.slope_behind + work.crowding)
+            else:
+                costs.append((length - found(one, 0)) * work.slope + work.crowding)
         most = _NEAR * (least := min(costs))
         near = [one for one, cost in zip(compared, costs, strict=True) if cost <= most]
-        hint = self._sessions.get(waiting.ticket.ask.session) if len(near) > 1 else None
-        chosen = hint if hint in near else min(near, key=_LOAD)
+        if len(near) == 1:
+            chosen = near[0]
+        else:
+            hint = self._sessions.get(waiting.ticket.ask.session)
+            chosen = hint if hint in near else min(near, key=_LOAD)
         if busy and warm and waiting.may_hold(now):
             return self._hold(waiting, chosen, least, busy, ahead, now) or chosen
         return chosen
@@ -167,13 +184,13 @@ class PrefixAffinity:
     def started(self, waiting: Waiting, capacity: Capacity, now: float) -> None:
         """Take note that a replica reads a prompt now, and what it has to do until the answer is over."""
         ask, rates, chain = waiting.ticket.ask, self.rates, waiting.ticket.ask.prefix
-        expected = waiting.warm.get(capacity, 0)
+        expected, length = waiting.warm.get(capacity, 0), chain[-1] & COVERED
         work = self._work.get(capacity) or self._enter(capacity)
-        alone = work.reads_until <= now
-        work.reads_until = max(work.reads_until, now) + (covered(chain) - expected) * work.byte_seconds
-        ends = work.reads_until + rates.output_tokens * rates.token_seconds(capacity)
-        work.runs[waiting.ticket.id] = _Run(now, ends, expected, alone)
-        self._index.learn(capacity, chain, covered(chain) / rates.bytes_a_token + rates.output_tokens)
+        alone = (read := work.reads_until) <= now
+        work.reads_until = read = (now if alone else read) + (length - expected) * work.byte_seconds
+        work.runs[waiting.ticket.id] = _Run(now, read + work.answer_seconds, expected, alone)
+        work.weigh()
+        self._index.learn(capacity, chain, length / rates.bytes_a_token + rates.output_tokens)
         if ask.session:
             self._sessions.pop(ask.session, None)
             self._sessions[ask.session] = capacity
@@ -190,18 +207,35 @@ class PrefixAffinity:
             work.reads_until = now
         ask, usage = waiting.ticket.ask, exchange.usage if exchange else None
         if usage is None or not usage.prompt_tokens:
+            work.weigh()
             return
         self.rates.learn(ask, capacity, usage, alone=run.reads_alone)
         self._measure(capacity, work)
         self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
-        expected = run.expected_bytes / covered(ask.prefix) * usage.prompt_tokens
-        if not expected:
-            return
-        missed = usage.cached_tokens < expected / 2 and expected - usage.cached_tokens > _MISSED_TOKENS
-        self._index.judge(capacity, missed=missed and usage.cached_tokens < expected * _ALL_MISSED)
+        if run.expected_bytes:
+            self._judge(capacity, ask.prefix, run.expected_bytes, usage)
+
+    def _judge(self, capacity: Capacity, chain: tuple[int, ...], expected_bytes: int, usage: Usage) -> None:
+        """Compare what a replica held of a prompt with what was expected, and learn from the difference."""
+        cached, length = usage.cached_tokens, covered(chain)
+        expected = expected_bytes / length * usage.prompt_tokens
+        missed = cached < expected / 2 and expected - cached > _MISSED_TOKENS
+        self._index.judge(capacity, missed=missed and cached < expected * _ALL_MISSED)
         if missed:
-            found = round(usage.cached_tokens / usage.prompt_tokens * covered(ask.prefix))
-            self._index.correct(capacity, ask.prefix, found)
+            self._index.correct(capacity, chain, round(cached / usage.prompt_tokens * length))
+
+    def is_better(self, waiting: Waiting, hold: Hold, freed: Capacity, now: float) -> bool:
+        """Return whether a replica that has got a free slot may suit a held ticket better than its goal.
+
+        Where nothing changed at the goal, this answers for all of `choose`: other replicas cannot have become
+        better by what they have started since.
+        """
+        if freed is hold.goal:
+            return True
+        chain = waiting.ticket.ask.prefix
+        work = self._work.get(freed) or self._enter(freed)
+        cost = work.cost((chain[-1] & COVERED) - self._index.depth(freed, chain), now, 0.0)
+        return hold.reads_at - now >= cost * _WORTH_HOLDING
 
     def warm_seconds(self, capacity: Capacity) -> float:
         """Return how long a replica would take to read again what its slots hold; 0 until rates are known."""
@@ -225,7 +259,8 @@ class PrefixAffinity:
         rates = self.rates
         rate = rates.prompt_rate(capacity)
         work.byte_seconds = 1 / rates.bytes_a_token / rate if rate else 0.0
-        work.crowding_seconds = _CROWDING * rates.output_tokens * rates.token_seconds(capacity)
+        work.answer_seconds = rates.output_tokens * rates.token_seconds(capacity)
+        work.weigh()
 
     def _hold(
         self,
@@ -252,7 +287,8 @@ class PrefixAffinity:
             return None
         if waiting.hold_until is None:
             waiting.hold_until = now + self._max_hold_seconds
-        return Hold(goal, min(waiting.hold_until, now + max(wait_seconds, _LEAST_LOOK)))
+        look_at = min(waiting.hold_until, now + max(wait_seconds, _LEAST_LOOK))
+        return Hold(goal, look_at, now + least / _WORTH_HOLDING, goal.served)
 
 
 def _product(capacity: Capacity, unread_bytes: int) -> int:

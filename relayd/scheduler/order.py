@@ -8,7 +8,7 @@ Classes come before shares. A class that was passed `MOST_PASSED` times runs nex
 bounds how long batches wait for people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -78,6 +78,10 @@ class ClassLine:
             yield from [self._aside[ticket_id] for ticket_id in sorted(self._aside)]
         while (waiting := self._first()) is not None:
             yield waiting
+
+    def aside(self) -> Iterable[Waiting]:
+        """Return the tickets that were set aside."""
+        return self._aside.values()
 
     def add(self, waiting: Waiting) -> None:
         """Put a ticket in its place; one that comes back from a failed attempt has had its turn."""

@@ -78,12 +78,16 @@ class _HeldPrompts:
         earlier = len(self.prompts) - self._slots
         if earlier <= 0:
             return None
-        oldest = next(iter(self.prompts.values()))
         if len(self.blocks) > _MOST_BLOCKS:
-            return oldest
-        if self._kept_tokens is None:
-            return oldest if earlier > _KEPT_PROMPTS * self._slots else None
-        return oldest if self._earlier_tokens() > self._kept_tokens else None
+            return self._oldest()
+        if (kept := self._kept_tokens) is None:
+            return self._oldest() if earlier > _KEPT_PROMPTS * self._slots else None
+        if self.tokens <= kept:  # then the earlier ones alone are no more either
+            return None
+        return self._oldest() if self._earlier_tokens() > kept else None
+
+    def _oldest(self) -> _Prompt:
+        return next(iter(self.prompts.values()))
 
     def put(self, prompt: _Prompt) -> None:
         """Hold a prompt."""
@@ -116,7 +120,8 @@ class PrefixIndex:
     def find(self, chain: Sequence[int]) -> Mapping[Capacity, int]:
         """Return how many bytes of a prompt each replica has read, where it is any."""
         found: dict[Capacity, int] = {}
-        of, unknown, end = self._holders.get, self._every_bit, len(chain)
+        of, end = self._holders.get, len(chain)
+        unknown = of(chain[0], 0) if end else 0  # who has not its first block has none of it
         while end and unknown:
             low, high = 0, end  # how many blocks any of these replicas has for sure, and at most
             while low < high:
@@ -137,6 +142,20 @@ class PrefixIndex:
                 bits ^= bit
             end = low - 1
         return found
+
+    def depth(self, capacity: Capacity, chain: Sequence[int]) -> int:
+        """Return how many bytes of a prompt one replica has read."""
+        held = self._held.get(capacity)
+        if held is None:
+            return 0
+        blocks, low, high = held.blocks, 0, len(chain)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if chain[middle - 1] in blocks:
+                low = middle
+            else:
+                high = middle - 1
+        return chain[low - 1] & COVERED if low else 0
 
     def learn(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
         """Take note that a replica reads a prompt; the one that it continues is part of it now.

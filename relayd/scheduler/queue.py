@@ -29,12 +29,14 @@ class Queue:
 
     Attributes:
         entries: The tickets by id, those that came first in front.
+        is_stale: Something has changed that every held ticket is to be decided anew for.
     """
 
     def __init__(self) -> None:
         self.entries: OrderedDict[int, Waiting] = OrderedDict()
         self._lines = tuple(ClassLine() for _ in CLASSES)
         self._moments: list[tuple[float, int]] = []
+        self.is_stale = False
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -80,6 +82,13 @@ class Queue:
                 if not among:
                     return None
         return None
+
+    def forget_holds(self) -> None:
+        """Have every held ticket decided anew."""
+        self.is_stale = False
+        for line in self._lines:
+            for waiting in line.aside():
+                waiting.held = None
 
     def charge(self, ask: Ask, tokens: float) -> None:
         """Take note of what the flow of a ticket was given, or by how much that was misjudged (tokens)."""

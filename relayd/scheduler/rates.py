@@ -35,19 +35,15 @@ class ReplicaPace(msgspec.Struct):
     prompt_rate: float = 0.0
     token_seconds: float = 0.0
 
-    def learn(self, usage: Usage, *, alone: bool) -> None:
-        """Take note of what an answer took.
+    def learn(self, rate: float, seconds: float, *, alone: bool) -> None:
+        """Take note of what an answer showed (tokens read in a second, seconds for each written); 0: nothing.
 
         The engine's time for a prompt counts its wait behind other prompts, so that a rate which was seen
         beside others is only a lower bound.
         """
-        tokens = usage.prompt_tokens - usage.cached_tokens
-        if tokens >= _TELLING_TOKENS and usage.prompt_ms > 0:
-            rate = 1000 * tokens / usage.prompt_ms
-            if alone or rate > self.prompt_rate:
-                self.prompt_rate = _mean(self.prompt_rate, rate)
-        if usage.completion_tokens >= _TELLING_TOKENS and usage.completion_ms > 0:
-            seconds = usage.completion_ms / usage.completion_tokens / 1000
+        if rate and (alone or rate > self.prompt_rate):
+            self.prompt_rate = _mean(self.prompt_rate, rate)
+        if seconds:
             self.token_seconds = _mean(self.token_seconds, seconds)
 
 
@@ -72,8 +68,16 @@ class Rates:
         if size and usage.prompt_tokens >= _TELLING_TOKENS:
             self.bytes_a_token = _mean(self.bytes_a_token, size / usage.prompt_tokens)
         self.output_tokens = _mean(self.output_tokens, usage.completion_tokens)
-        self._model.learn(usage, alone=alone)
-        self._replicas.setdefault(capacity, ReplicaPace()).learn(usage, alone=alone)
+        read, rate, seconds = usage.prompt_tokens - usage.cached_tokens, 0.0, 0.0
+        if read >= _TELLING_TOKENS and usage.prompt_ms > 0:
+            rate = 1000 * read / usage.prompt_ms
+        if usage.completion_tokens >= _TELLING_TOKENS and usage.completion_ms > 0:
+            seconds = usage.completion_ms / usage.completion_tokens / 1000
+        self._model.learn(rate, seconds, alone=alone)
+        own = self._replicas.get(capacity)
+        if own is None:
+            own = self._replicas[capacity] = ReplicaPace()
+        own.learn(rate, seconds, alone=alone)
 
     def prompt_rate(self, capacity: Capacity) -> float:
         """Return how many tokens a replica reads in a second; 0 while that is not known of any."""

@@ -1,6 +1,7 @@
 """Which replica does a ticket get, and what runs where?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from enum import Enum
 from itertools import filterfalse
 from operator import attrgetter
 
@@ -15,10 +16,21 @@ from relayd.scheduler.prices import Prices
 from relayd.scheduler.queue import Ahead, Queue
 from relayd.scheduler.replicas import KnownReplicas
 from relayd.scheduler.strategies import Strategies
-from relayd.scheduler.waiting import Choice, Waiting
+from relayd.scheduler.waiting import Choice, Hold, Waiting
 
 _OVERDUE = attrgetter("overdue")
 """Whether a replica owes a first byte."""
+
+_NONE: Ahead = {}
+
+
+class Nothing(Enum):
+    """No replica."""
+
+    NOTHING = "nothing"
+
+
+NOTHING = Nothing.NOTHING
 
 
 class Running(msgspec.Struct, eq=False):
@@ -67,14 +79,33 @@ class RunningTickets:
         """Return a ticket that runs; None when it does not."""
         return self._running.get(ticket_id)
 
-    def place(self, queue: Queue, model: str, now: float) -> list[Dispatch]:
-        """Give slots to the tickets of a queue that can run at `now` (monotonic seconds)."""
+    def place(
+        self, queue: Queue, model: str, now: float, changed: Capacity | Nothing | None = None
+    ) -> list[Dispatch]:
+        """Give slots to the tickets of a queue that can run at `now` (monotonic seconds).
+
+        Args:
+            queue: Those of a model.
+            model: Which one.
+            now: Monotonic seconds.
+            changed: The only replica at which something has changed since the last call but starts, and
+                NOTHING where that is so of none; every held ticket is decided anew otherwise.
+        """
         dispatched: list[Dispatch] = []
+        queue.is_stale = queue.is_stale or changed is None or bool(self._breaker.failing)
         if not self._has_free(model):
             return dispatched
+        if queue.is_stale:
+            queue.forget_holds()
+        freed = changed if isinstance(changed, Capacity) else None
 
         def place(waiting: Waiting, among: frozenset[Capacity] | None, ahead: Ahead) -> Choice:
-            return self.choose(waiting, now, among, ahead)
+            held = waiting.held
+            if held is not None and held.stands(now) and not self._suits(freed, waiting, held, now):
+                return held
+            choice = self.choose(waiting, now, among, ahead)
+            waiting.held = choice if isinstance(choice, Hold) and not waiting.avoid else None
+            return choice
 
         def away(waiting: Waiting) -> frozenset[Capacity]:
             return waiting.away(self._replicas.capacities(model), now)
@@ -88,6 +119,13 @@ class RunningTickets:
             if not self._has_free(model):
                 break
         return dispatched
+
+    def _suits(self, freed: Capacity | None, waiting: Waiting, held: Hold, now: float) -> bool:
+        """Return whether a held ticket is to be decided anew because of a replica where something ended."""
+        if freed is None or not freed.fits(waiting.ticket.ask.width):
+            return False
+        strategy = self._strategies.learning(waiting.ticket.ask)
+        return strategy is None or strategy.is_better(waiting, held, freed, now)
 
     def _has_free(self, model: str) -> bool:
         """Return whether any replica of a model takes work and has a free slot; most often none does."""
@@ -127,38 +165,31 @@ class RunningTickets:
             ahead: How many tickets in front are held for a replica.
         """
         ask = waiting.ticket.ask
-        width = ask.width
-        fitting = [
-            one
-            for one in self._replicas.capacities(ask.model)
-            if one.accepting and (width <= one.free or one.slots == one.free)  # as `fits` does
-        ]
+        width, free, late, busy = ask.width, list[Capacity](), list[Capacity](), list[Capacity]()
+        for one in self._replicas.capacities(ask.model):
+            if not one.accepting:
+                continue
+            if width <= one.free or one.slots == one.free:  # as `fits` does
+                (late if one.overdue else free).append(one)
+            elif not one.overdue:
+                busy.append(one)
         if waiting.avoid or waiting.is_suspect:
-            fitting = [one for one in fitting if not waiting.avoids(one, now)]
+            free, late, busy = (
+                [one for one in some if not waiting.avoids(one, now)] for some in (free, late, busy)
+            )
         if among is not None:
-            fitting = [one for one in fitting if one in among]
+            free, late = ([one for one in some if one in among] for some in (free, late))
         if self._breaker.failing:
-            fitting = [*self._breaker.allowed(fitting, self._replicas.capacities(ask.model), now)]
+            allowed = self._breaker.allowed([*free, *late], self._replicas.capacities(ask.model), now)
+            free, late = [*filterfalse(_OVERDUE, allowed)], [*filter(_OVERDUE, allowed)]
+        fitting = free or late
         if not fitting:
             return None
-        if len(fitting) == 1 and not ask.prefix:
-            return fitting[0]
-        free = [*filterfalse(_OVERDUE, fitting)] or fitting
-        if ask.prefix and (strategy := self._strategies.learning(ask)):
-            return strategy.choose(waiting, free, self._busy(waiting, now), now, ahead or {})
-        return self._strategies.of(ask.model).pick(free)
-
-    def _busy(self, waiting: Waiting, now: float) -> Sequence[Capacity]:
-        """Return the replicas that a ticket may be held for: they take work, and have no slots for it now."""
-        width = waiting.ticket.ask.width
-        busy = [
-            one
-            for one in self._replicas.capacities(waiting.ticket.ask.model)
-            if one.accepting and width > one.free != one.slots and not one.overdue
-        ]
-        if busy and (waiting.avoid or waiting.is_suspect):
-            return [one for one in busy if not waiting.avoids(one, now)]
-        return busy
+        if not ask.prefix:
+            return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
+        if (strategy := self._strategies.learning(ask)) is not None:
+            return strategy.choose(waiting, fitting, busy, now, ahead or _NONE)
+        return self._strategies.of(ask.model).pick(fitting)
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""

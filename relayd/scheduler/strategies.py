@@ -26,6 +26,7 @@ class Strategies:
         self._default = default or LeastBusy()
         self._random = random or Random(0)  # noqa: S311 - nothing secret follows from it
         self._of_model: dict[str, tuple[str, Strategy]] = {}
+        self._learning: dict[str, PrefixAffinity] = {}
         self._max_hold_seconds = 20.0
 
     def __repr__(self) -> str:
@@ -38,8 +39,11 @@ class Strategies:
 
     def learning(self, ask: Ask) -> PrefixAffinity | None:
         """Return the strategy that is to be given what becomes of a request; None where none learns of it."""
-        strategy = self.of(ask.model) if ask.prefix else None
-        return strategy if isinstance(strategy, PrefixAffinity) else None
+        if not ask.prefix:
+            return None
+        if (own := self._learning.get(ask.model)) is not None or ask.model in self._of_model:
+            return own
+        return self._default if isinstance(self._default, PrefixAffinity) else None
 
     def configure(self, names: Mapping[str, str], max_hold_seconds: float) -> None:
         """Set the strategy of every model; one that stays keeps what it has learned.
@@ -56,6 +60,8 @@ class Strategies:
             before = known.get(model)
             stays = before is not None and before[0] == name and not (anew and name == DEFAULT)
             self._of_model[model] = before if before and stays else (name, self._make(name))
+        found = ((model, strategy) for model, (_, strategy) in self._of_model.items())
+        self._learning = {model: one for model, one in found if isinstance(one, PrefixAffinity)}
 
     def warm_seconds(self, model: str, capacity: Capacity) -> float:
         """Return how long a replica would take to read again what it holds; 0 where that is not known."""

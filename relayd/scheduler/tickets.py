@@ -12,7 +12,7 @@ from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.keeper import MemoryKeeper
 from relayd.scheduler.queue import Queue
 from relayd.scheduler.refusals import Refusals
-from relayd.scheduler.running import RunningTickets
+from relayd.scheduler.running import NOTHING, Nothing, RunningTickets
 from relayd.scheduler.waiting import Waiting
 
 _GROWTH_SECONDS = 1.0
@@ -96,7 +96,7 @@ class Tickets:
         if isinstance(choice, Capacity):
             return [Dispatch(ticket.id, self._running.dispatch(waiting, choice, now))]
         self._enqueue(waiting, now)
-        effects = self.place(model, now) if queue or choice else []
+        effects = self.place(model, now, NOTHING) if queue or choice else []
         return [*effects, *self._bound(waiting)]
 
     def _bound(self, newest: Waiting) -> list[Refuse]:
@@ -145,7 +145,7 @@ class Tickets:
         running = self._running.end(ticket_id)
         if running is None:
             self._queues[model].remove(ticket_id)
-            return [*self.place(model, now), *self._give_up(model, now)]
+            return [*self.place(model, now, NOTHING), *self._give_up(model, now)]
         whole = exchange if exchange is not None and exchange.is_complete else None
         queue, capacity = self._queues.get(model), running.capacity
         self._running.settle(running, whole, queue, now)
@@ -159,7 +159,7 @@ class Tickets:
             self._service.learn(model, now - began)
         freed = self._running.free(running)
         capacity.used_at = now
-        effects = [*freed, *self.place(model, now)] if is_awaited else freed
+        effects = [*freed, *self.place(model, now, capacity)] if is_awaited else freed
         return self.settle(effects, now) if capacity.is_watched and not capacity.running else effects
 
     def clear(self, ticket_id: int, now: float) -> list[Effect]:
@@ -226,7 +226,7 @@ class Tickets:
             for waiting in overdue:
                 del self._models[waiting.ticket.id]
                 effects.append(self._refusals.late(waiting.ticket))
-            effects += self.place(model, now)
+            effects += self.place(model, now, NOTHING)
             if overdue and not queue:
                 effects += self._keeper.swapper.give_up(model, have_timed_out=True)
         self.tick_due = min((queue.due() for queue in self._queues.values()), default=math.inf)
@@ -275,11 +275,11 @@ class Tickets:
         due = min(due, queue.add(waiting, now))
         self.tick_due = min(due, now + _GROWTH_SECONDS) if model in self._keeper.growing else due
 
-    def place(self, model: str, now: float) -> list[Effect]:
-        """Give slots to the tickets of a model that can run now."""
+    def place(self, model: str, now: float, changed: Capacity | Nothing | None = None) -> list[Effect]:
+        """Give slots to the tickets of a model that can run now; see `RunningTickets.place` for `changed`."""
         queue = self._queues.get(model)
         if not queue:
             return []
-        placed = self._running.place(queue, model, now)
+        placed = self._running.place(queue, model, now, changed)
         self.tick_due = min(self.tick_due, queue.due())
         return [*placed]

@@ -8,6 +8,26 @@ from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Ticket
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """A ticket is to wait for a replica that is busy, though another one has a free slot.
+
+    Attributes:
+        goal: Which one.
+        look_at: When to decide anew, if nothing happens before (monotonic seconds).
+        reads_at: When its prompt is probably read there (monotonic seconds).
+        served: How many dispatches the replica had had when this was decided.
+    """
+
+    goal: Capacity
+    look_at: float
+    reads_at: float = 0.0
+    served: int = 0
+
+    def stands(self, now: float) -> bool:
+        """Return whether nothing has changed there, as far as starts and time go."""
+        return now < self.look_at and self.goal.served == self.served
+
+
 class Waiting(msgspec.Struct, eq=False):
     """A ticket on its way to a slot.
 
@@ -19,6 +39,7 @@ class Waiting(msgspec.Struct, eq=False):
         hold_until: Until when it may be held for a busy replica while others pass it (monotonic seconds);
             None while it was not held.
         warm: Bytes of its prompt that replicas were found to have read before.
+        held: What it is held for.
     """
 
     ticket: Ticket
@@ -27,6 +48,7 @@ class Waiting(msgspec.Struct, eq=False):
     is_suspect: bool = False
     hold_until: float | None = None
     warm: Mapping[Capacity, int] = {}
+    held: Hold | None = None
 
     def may_hold(self, now: float) -> bool:
         """Return whether others may pass it at `now` (monotonic seconds)."""
@@ -53,18 +75,6 @@ class Waiting(msgspec.Struct, eq=False):
         if self.hold_until is not None:
             yield self.hold_until
         yield from (until for until in self.avoid.values() if until > now)
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """A ticket is to wait for a replica that is busy, though another one has a free slot.
-
-    Attributes:
-        goal: Which one.
-        look_at: When to decide anew, if nothing happens before (monotonic seconds).
-    """
-
-    goal: Capacity
-    look_at: float
 
 
 Choice = Capacity | Hold | None

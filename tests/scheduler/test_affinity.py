@@ -1,5 +1,8 @@
 """Which replica gets a prompt that some have read before."""
 
+import sys
+from types import FrameType
+
 import pytest
 
 from relayd.scheduler import (
@@ -248,3 +251,56 @@ def test_the_models_that_a_replica_of_has_read_most_are_evicted_last() -> None:
     tenants = {one.replica: one for one in made.scheduler._keeper.swapper._candidates(made.now + 1)}
 
     assert tenants["warm#0"].warm_seconds > tenants["cold#0"].warm_seconds > 0
+
+
+def with_held(count: int) -> Scheduler:
+    """Return a scheduler of two replicas, and tickets held for the one that has read their prompt."""
+    scheduler, read = fleet(2), tuple(range(1, 41))
+    play(scheduler, asks(1, *read), now=10.0)
+    play(scheduler, whole(1, *read), now=50.0)
+    play(scheduler, asks(2, *read, 77), now=60.0)
+    for number in range(count):
+        assert [] == placed(play(scheduler, asks(100 + number, *read, 88), now=60.1))
+    return scheduler
+
+
+def decisions(scheduler: Scheduler, event: Event, now: float) -> int:
+    """Return for how many tickets replicas are compared because of an event."""
+    found = 0
+
+    def note(frame: FrameType, kind: str, _: object) -> None:
+        nonlocal found
+        found += kind == "call" and frame.f_code is PrefixAffinity.choose.__code__
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        scheduler.handle(event, now)
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def test_an_arrival_decides_no_held_ticket_again() -> None:
+    assert 1 == decisions(with_held(5), asks(500, 50), 60.2)
+
+
+def test_an_end_elsewhere_decides_no_held_ticket_again_that_it_cannot_suit() -> None:
+    scheduler = with_held(5)
+    play(scheduler, asks(500, 50), now=60.2)
+
+    assert 0 == decisions(scheduler, whole(500, 50), 60.4)
+
+
+def test_a_held_ticket_runs_where_another_replica_that_has_read_it_is_free_first() -> None:
+    scheduler = fleet(3)
+    for ticket in (1, 2):
+        play(scheduler, asks(ticket, 1, 2, 3, 4, 5, 6), now=10.0)
+    for ticket in (1, 2):
+        play(scheduler, whole(ticket, 1, 2, 3, 4, 5, 6), now=17.0)
+    busy = {ticket: placed(play(scheduler, asks(ticket, 1, 2, 3, 4, 5, 6, 7), now=20.0)) for ticket in (3, 4)}
+    assert [] == placed(play(scheduler, asks(5, 1, 2, 3, 4, 5, 6, 8), now=20.1))
+
+    last = busy[4][0][1]
+    ended = whole(4, 1, 2, 3, 4, 5, 6, 7, cached=6000, written=5)
+    assert [(5, last)] == placed(play(scheduler, ended, now=20.3))
