@@ -7,10 +7,13 @@ and with `--neighbours` other streams run beside: there the share of equal texts
 """
 
 import argparse
+import math
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from relayd.cli.engine import lend_installer
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--fault", choices=[*FAULTS, "all"], default="all")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--inexact", action="store_true")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no other point begins")
     parser.add_argument("--neighbours", type=int, default=0, help="streams that run beside")
     asked = parser.parse_args()
     with lend_installer() as installer:
@@ -52,8 +56,9 @@ def main() -> None:
         try:
             daemon.await_event("try")
             stage = Stage(daemon, asked.seed)
+            over = time.monotonic() + asked.seconds
             with stage.neighbours(asked.neighbours):
-                for number in range(asked.points):
+                for number in takewhile(lambda _: time.monotonic() < over, range(asked.points)):
                     _disturb(stage, number, asked.fault, asked.tokens)
         finally:
             daemon.end()
