@@ -22,11 +22,12 @@ from relayd.dialects.anthropic_answer import (
     error_type,
 )
 from relayd.dialects.anthropic_chat import as_chat
-from relayd.dialects.anthropic_request import for_engine, named
+from relayd.dialects.anthropic_request import for_engine, named, passes
 from relayd.dialects.anthropic_whole import MessageWhole, WholeMessageWriter
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.errors import NotServedError, ThreadUnsupportedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
+from relayd.router.dialect import Translation
 
 _TOO_LONG = "exceed_context_size_error"
 
@@ -61,6 +62,16 @@ def _show_limit(fields: MutableMapping[str, str], what: str, limit: int, left: i
 ANTHROPIC = Dialect(name="anthropic", error_body=anthropic_error, error_event=_event, show_limit=_show_limit)
 
 
+class _EngineMessage(MessageNames, frozen=True):
+    """Makes what mends the engine's own answer, once there is one."""
+
+    is_stream: bool = False
+
+    def __call__(self, *, stream: bool) -> Translation:  # noqa: ARG002 - the name is the protocol's
+        """Return the translation of one answer."""
+        return MessageEvents(self) if self.is_stream else MessageWhole(self)
+
+
 def _messages(
     rewrite_ids: bool,
     keeps_stamp: bool,
@@ -71,14 +82,15 @@ def _messages(
 ) -> Adapted:
     """Have the engine's own door answer, or its chat where only that follows a format."""
     context.headers["Request-Id"] = context.request_id
+    if context.named:
+        name = context.request_id if rewrite_ids else f"msg_{new_id()}"
+    else:
+        name = f"msg_{context.request_id}"
+    if passes(members):
+        answer = _EngineMessage(name, seen.model or model.name, False, seen.stream)
+        return Adapted(rewritten(members) if seen.dropped else seen.body, "", ANTHROPIC.written_by(answer))
     asked = for_engine(members, keeps_stamp=keeps_stamp)
-    names = MessageNames(
-        _name(context, rewrite_ids=rewrite_ids), seen.model or model.name, asked.parallel is False
-    )
-    if asked.members is members:
-        translation = MessageEvents(names) if seen.stream else MessageWhole(names)
-        body = rewritten(members) if seen.dropped else seen.body
-        return Adapted(body, "", ANTHROPIC.answering(translation))
+    names = MessageNames(name, seen.model or model.name, asked.parallel is False)
     changed = named(asked.left_out)
     if asked.format is None:
         translation = MessageEvents(names) if seen.stream else MessageWhole(names)
@@ -91,13 +103,6 @@ def _messages(
         ),
         changed,
     )
-
-
-def _name(context: RequestContext, *, rewrite_ids: bool) -> str:
-    """Return the id of a message: that of its request, which is the client's own only where it is to be."""
-    if context.named:
-        return context.request_id if rewrite_ids else f"msg_{new_id()}"
-    return f"msg_{context.request_id}"
 
 
 def _counted(

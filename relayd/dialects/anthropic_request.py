@@ -53,7 +53,7 @@ class _Block(msgspec.Struct, gc=False):
 
 
 class _MessageTurn(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw(b"null")
+    content: list[_Block] | str | None = None
 
 
 class _ServerTool(msgspec.Struct, gc=False):
@@ -96,6 +96,15 @@ class EngineMessages(msgspec.Struct, frozen=True):
     parallel: bool | None = None
 
 
+def passes(members: Members) -> bool:
+    """Return whether the engine reads all of a request as it came.
+
+    Raises:
+        RequestError: It holds what cannot be shown to a model.
+    """
+    return _REWRITTEN.isdisjoint(members) and _shown(members.get("messages", _NO_MESSAGES)) is None
+
+
 def for_engine(members: Members, *, keeps_stamp: bool = False) -> EngineMessages:
     """Return a request as the engine reads it.
 
@@ -107,7 +116,7 @@ def for_engine(members: Members, *, keeps_stamp: bool = False) -> EngineMessages
     Raises:
         RequestError: It holds what cannot be shown to a model.
     """
-    if _REWRITTEN.isdisjoint(members) and _shown(members.get("messages", _NO_MESSAGES)) is None:
+    if passes(members):
         return EngineMessages(members)
     changed = dict(members)
     _replace(changed, "messages", _shown)
@@ -222,14 +231,17 @@ def _shown(raw: msgspec.Raw) -> msgspec.Raw | None:
 
 
 def _is_plain(turn: _MessageTurn) -> bool:
-    if memoryview(turn.content)[0] != _LIST:
+    blocks = turn.content
+    if not isinstance(blocks, list):
         return True
-    return all(
-        block.type in _PLAIN_BLOCKS
-        and _has_plain_source(block)
-        and (block.type != "tool_result" or _holds_plain(block.content))
-        for block in _blocks.decode(turn.content)
-    )
+    for block in blocks:
+        if block.type == "text":
+            continue
+        if block.type not in _PLAIN_BLOCKS or not _has_plain_source(block):
+            return False
+        if block.type == "tool_result" and not _holds_plain(block.content):
+            return False
+    return True
 
 
 def _holds_plain(content: msgspec.Raw) -> bool:

@@ -50,6 +50,7 @@ class _ChoiceEvent(msgspec.Struct, gc=False):
     usage: msgspec.Raw = _ABSENT
     timings: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
+    verbose: msgspec.Raw = msgspec.field(default=_ABSENT, name="__verbose")
 
 
 _origin = msgspec.json.Decoder(_EventOrigin)
@@ -65,7 +66,7 @@ class _ChoiceCollector(Collector):
         super().__init__()
         self._reason: str | None = None
         self._origin: _EventOrigin | None = None
-        self._usage = self._timings = _ABSENT
+        self._usage = self._timings = self._verbose = _ABSENT
 
     @property
     def has_ended(self) -> bool:
@@ -85,6 +86,8 @@ class _ChoiceCollector(Collector):
                 self._timings = event.timings
             if event.error:
                 self._failed(events[number])
+            if event.verbose:
+                self._verbose = event.verbose
 
     def _whole(self) -> bytes:
         origin = self._origin or _EventOrigin()
@@ -96,6 +99,7 @@ class _ChoiceCollector(Collector):
             "object": self.kind,
             "usage": self._usage,
             "id": origin.id,
+            "__verbose": _as_plain(self._verbose, self.text) if self._verbose else _ABSENT,
             "timings": self._timings,
         }
         return _encode({name: value for name, value in answer.items() if value})
@@ -199,10 +203,15 @@ class NativeCollector(Collector):
                 self.is_over, self._last = True, events[number]
 
     def _whole(self) -> bytes:
-        answer: dict[str, object] = dict(_members.decode(self._last))
-        answer["content"] = self.text
-        settings = answer.get("generation_settings")
-        if isinstance(settings, msgspec.Raw):
-            plain = bytes(settings).replace(b'"stream":true', b'"stream":false', 1)
-            answer["generation_settings"] = msgspec.Raw(plain)
-        return _encode(answer)
+        return _encode(_as_plain(self._last, self.text))
+
+
+def _as_plain(last: bytes | msgspec.Raw, text: str) -> dict[str, object]:
+    """Return the last event of llama.cpp's own form as a plain answer has it."""
+    answer: dict[str, object] = dict(_members.decode(last))
+    answer["content"] = text
+    settings = answer.get("generation_settings")
+    if isinstance(settings, msgspec.Raw):
+        plain = bytes(settings).replace(b'"stream":true', b'"stream":false', 1)
+        answer["generation_settings"] = msgspec.Raw(plain)
+    return answer

@@ -152,9 +152,11 @@ class Dialect(msgspec.Struct, frozen=True):
         def one(*, stream: bool) -> Translation:  # noqa: ARG001 - the name is the protocol's
             return translation
 
-        if changes:
-            return msgspec.structs.replace(self, translation=one, **changes)
+        return msgspec.structs.replace(self, translation=one, **changes) if changes else self.written_by(one)
+
+    def written_by(self, translator: Translator) -> "Dialect":
+        """Return the dialect of answers that a translator of their own rewrites."""
         return Dialect(  # by position, at half the cost: many doors have one for each request
-            self.name, self.error_body, self.error_event, self.event_end, self.last_event, one, self.by_line,
-            self.show_limit,
+            self.name, self.error_body, self.error_event, self.event_end, self.last_event, translator,
+            self.by_line, self.show_limit,
         )  # fmt: skip

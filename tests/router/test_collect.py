@@ -151,6 +151,19 @@ def test_a_chat_has_the_members_of_a_plain_one_in_their_order() -> None:
     ] == message["tool_calls"]
 
 
+@pytest.mark.parametrize("form", ["chat", "text"])
+def test_what_a_verbose_engine_adds_is_as_in_a_plain_answer(form: str) -> None:
+    make, stream = STREAMS[form]
+    added = b'data: {"__verbose":{"content":"","generation_settings":{"stream":true},"prompt":"<s> hi"},'
+
+    answer = collected(make(), stream.replace(b"data: {", added))
+
+    assert ["usage", "id", "__verbose", "timings"] == list(answer)[-4:]
+    assert {"content": TEXT, "generation_settings": {"stream": False}, "prompt": "<s> hi"} == answer[
+        "__verbose"
+    ]
+
+
 def test_a_text_is_whole_and_has_its_usage() -> None:
     answer = collected(TextCollector(), TEXT_STREAM)
 
