@@ -164,10 +164,19 @@ class TicketArrived(_Message, frozen=True):
 
 
 class TicketAttemptFailed(_Message, frozen=True):
-    """Old: an attempt failed; `sent` is whether the client has a part of the answer."""
+    """Old: an attempt failed.
+
+    Attributes:
+        ticket_id: Whose it was.
+        sent: Whether the client has a part of the answer, which another replica is to continue.
+        hung_up: Whether the replica hung up, so that the request may have ended it.
+        deadline: Until when it may wait for that (the machine's monotonic seconds); None is without limit.
+    """
 
     ticket_id: int
     sent: bool = False
+    hung_up: bool = False
+    deadline: float | None = None
 
 
 class TicketFinished(_Message, frozen=True):

@@ -188,8 +188,8 @@ class Predecessor:
                 self._serve(descriptors[0])
             case messages.TicketArrived(theirs):
                 dispatcher.enter(*self._hold(dispatcher, theirs))
-            case messages.TicketAttemptFailed(ticket_id, sent) if ticket := self._tickets.get(ticket_id):
-                dispatcher.post(AttemptFailed(ticket.id, sent))
+            case messages.TicketAttemptFailed() as failed if ticket := self._tickets.get(failed.ticket_id):
+                dispatcher.post(AttemptFailed(ticket.id, failed.sent, failed.hung_up, failed.deadline))
             case messages.TicketFinished(ticket_id, exchange) if ticket := self._tickets.pop(ticket_id, None):
                 dispatcher.leave(ticket, exchange)
                 if exchange is not None:

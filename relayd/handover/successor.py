@@ -139,8 +139,8 @@ class Successor:
             case Arrived(ticket):
                 self._open.add(ticket.id)
                 message = messages.TicketArrived(ticket)
-            case AttemptFailed(ticket_id, sent):
-                message = messages.TicketAttemptFailed(ticket_id, sent)
+            case AttemptFailed(ticket_id, sent, hung_up, deadline):
+                message = messages.TicketAttemptFailed(ticket_id, sent, hung_up, deadline)
             case Finished(ticket_id, exchange):
                 self._open.discard(ticket_id)
                 message = messages.TicketFinished(ticket_id, exchange)

@@ -17,6 +17,7 @@ from relayd.handover import HandoverState, Predecessor, messages
 from relayd.router import Dispatcher
 from relayd.scheduler import (
     Ask,
+    AttemptFailed,
     Ended,
     Event,
     Exchange,
@@ -141,6 +142,23 @@ def test_how_an_old_daemons_request_ended_reaches_the_scheduler() -> None:
     played(scene())
 
     assert [exchange] == [event.exchange for event in events if isinstance(event, Finished)]
+
+
+def test_an_old_daemons_answer_that_is_to_be_continued_keeps_its_deadline_and_its_suspicion() -> None:
+    failed = messages.TicketAttemptFailed(1, sent=True, hung_up=True, deadline=FAR - 5)
+    events: list[Event] = []
+
+    async def scene() -> None:
+        new = NewDaemon()
+        new.dispatcher = Dispatcher(events.append, SystemClock(), max_wait_seconds=FAR)
+        new.receive(commit(1), failed)
+        await new.take_over()
+        new.close()
+
+    played(scene())
+
+    found = [event for event in events if isinstance(event, AttemptFailed)]
+    assert [(True, True, FAR - 5)] == [(one.sent, one.hung_up, one.deadline) for one in found]
 
 
 def test_what_an_old_daemons_request_used_is_counted_once() -> None:

@@ -115,7 +115,8 @@ def test_what_happens_here_after_the_commit_is_sent() -> None:
     async def scene() -> list[messages.FromOld]:
         old = OldDaemon()
         old.successor.commit(STATE)
-        for event in (Arrived(ticket(9)), AttemptFailed(9, sent=True), Finished(9, EXCHANGE)):
+        failed = AttemptFailed(9, sent=True, hung_up=True, deadline=7.5)
+        for event in (Arrived(ticket(9)), failed, Finished(9, EXCHANGE)):
             old.successor.post(event)
         with pytest.raises(TypeError):
             old.successor.post(Tick())
@@ -126,7 +127,7 @@ def test_what_happens_here_after_the_commit_is_sent() -> None:
     assert [
         messages.Commit.of(STATE),
         messages.TicketArrived(ticket(9)),
-        messages.TicketAttemptFailed(9, sent=True),
+        messages.TicketAttemptFailed(9, sent=True, hung_up=True, deadline=7.5),
         messages.TicketFinished(9, EXCHANGE),
     ] == played(scene())
 
