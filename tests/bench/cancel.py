@@ -107,8 +107,8 @@ class Models:
     def models(self) -> tuple[ModelView, ...]:
         """Return both."""
         return tuple(
-            ModelView(name, (), REPLICAS, REPLICAS, SLOTS, 8192, ModelState.READY, demo=False, created=1)
-            for name in (WARM, COLD)
+            ModelView(n, (), 2, 2, SLOTS, 8192, ModelState.READY, demo=False, created=1, is_affine=True)
+            for n in (WARM, COLD)
         )
 
 
@@ -257,6 +257,12 @@ class Request:
     writer: asyncio.StreamWriter
     freed: asyncio.Future[float]
 
+    async def finish(self) -> None:
+        """Read a stream to its end."""
+        with contextlib.closing(self.writer):
+            while not (await self.reader.readline()).startswith(b"0\r\n"):
+                pass
+
     async def leave(self, *, reset: bool) -> float:
         """Leave it, and return after how many seconds its slot was free."""
         left = time.monotonic()
@@ -272,8 +278,7 @@ class Request:
 
 async def abort(path: DataPath, client: Client, stage: str, dice: random.Random) -> tuple[bool, float]:
     """Leave a request at a random moment of a stage; return whether it was a stream, and the seconds."""
-    stream = dice.random() < 0.5
-    watch = path.watch
+    stream, watch = dice.random() < 0.5, path.watch
     words = 450 if stage == "prefill" else 1
     request = await client.send(
         model=COLD if stage == "loading" else WARM, stream=stream, words=words, tokens=1500
@@ -292,12 +297,7 @@ async def abort(path: DataPath, client: Client, stage: str, dice: random.Random)
 async def keep_busy(client: Client) -> None:
     """Run one stream after another."""
     while True:
-        request = await client.send(stream=True, tokens=3000)
-        try:
-            while not (await request.reader.readline()).startswith(b"0\r\n"):
-                pass
-        finally:
-            request.writer.close()
+        await (await client.send(stream=True, tokens=3000)).finish()
 
 
 @asynccontextmanager
@@ -318,6 +318,8 @@ async def run(engine: Path, aborts: int, seed: int, *, quiet: bool) -> int:
     with engines(engine) as found:
         async with serving(found) as path:
             client = Client(path, dice)
+            for _ in range(2 * len(found)):  # as any replica has answered that serves for a while
+                await (await client.send(stream=True, words=20, tokens=4)).finish()
             for stage in STAGES:
                 await _measure(path, client, stage, aborts // len(STAGES), dice, rows, quiet=quiet)
             await _until_zero(path, found)
@@ -372,14 +374,12 @@ def _report(
     print(f"{'':24} aborts    p50 s    p99 s    max s")
     for (stage, stream), seconds in sorted(rows.items(), key=lambda row: STAGES.index(row[0][0])):
         label = f"{stage}, {'stream' if stream else 'plain'}"
-        ranked = sorted(seconds)
-        tail = ranked[min(len(ranked) - 1, int(0.99 * len(ranked)))]
+        tail = (ranked := sorted(seconds))[min(len(seconds) - 1, int(0.99 * len(seconds)))]
         print(f"{label:24} {len(ranked):6} {statistics.median(ranked):8.3f} {tail:8.3f} {ranked[-1]:8.3f}")
     print(f"learned batch of {BATCH} tokens: {', '.join(f'{one:.3f} s' for one in batches)}")
     orphaned = sum(orphan_seconds(one.steps, path.watch.steps[one.name]) for one in found)
-    print(f"orphan slot-seconds: {orphaned:.2f}")
     works = sum(one.works for one in found)
-    print(f"requests that an engine still works on: {works}")
+    print(f"orphan slot-seconds: {orphaned:.2f}; requests that an engine still works on: {works}")
     print(path.counters())
     return 1 if works or path.is_busy else 0
 
