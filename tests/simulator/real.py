@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +36,7 @@ from relayd.engine import ensure
 from relayd.folders import cache_dir
 from relayd.secret import Secret
 from tests.bench.cancel import WARM, serving
+from tests.daemons import wait_until
 from tests.ggufs import SLOW, make_model
 from tests.simulator.run import percentile
 from tests.simulator.workloads import Session, Workload, agents, chat, single
@@ -102,17 +104,16 @@ def replicas(engine: Path, model: Path, share: float) -> Iterator[list[Replica]]
             found.append(Replica(process, port, share))
         for one in found:
             stack.callback(one.end)
-            _await_ready(one)
+            wait_until(partial(_serves, one))
             one.limiter.start()
         yield found
 
 
-def _await_ready(one: Replica) -> None:
-    while True:
-        with suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{one.port}/health").close()
-            return
-        time.sleep(0.05)
+def _serves(one: Replica) -> bool:
+    with suppress(urllib.error.URLError, OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{one.port}/health").close()
+        return True
+    return False
 
 
 NGINX = """\
