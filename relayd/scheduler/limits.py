@@ -52,7 +52,7 @@ class Over(msgspec.Struct, frozen=True):
     ends: float = 0.0
 
 
-class _Step:
+class _CountedSecond:
     """What came within a second.
 
     Attributes:
@@ -81,8 +81,8 @@ class MinuteCount:
     __slots__ = ("_newest", "_steps", "last", "stale_at", "total")
 
     def __init__(self) -> None:
-        self._steps = deque[_Step]()
-        self._newest = _Step(-math.inf)
+        self._steps = deque[_CountedSecond]()
+        self._newest = _CountedSecond(-math.inf)
         self.total = 0
         self.stale_at = math.inf
         self.last = 0.0
@@ -103,7 +103,7 @@ class MinuteCount:
         """Count something that came at `now`, for which the sum was read before."""
         step = self._newest
         if now >= step.until:
-            self._newest = step = _Step(now + 1)
+            self._newest = step = _CountedSecond(now + 1)
             if not self._steps:
                 self.stale_at = now + _MINUTE
             self._steps.append(step)
