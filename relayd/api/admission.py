@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -13,7 +13,8 @@ from relayd.api.fleet import ModelDirectory, ModelView, find_model
 from relayd.api.grants import KeyGrant
 from relayd.api.guard import Headers
 from relayd.errors import ModelNotFoundError
-from relayd.router import BodyRules, Dialect, ExchangeRecord, Recipient
+from relayd.router import BodyRules, Dialect, ExchangeRecord, Passage, Recipient
+from relayd.router.passage import FieldPairs
 from relayd.scheduler.ask import NORMAL
 
 
@@ -137,6 +138,16 @@ class Incoming(Protocol):
         ...
 
 
+class StraightHandler(Protocol):
+    """Answers requests without a coroutine, as far as that goes: `StraightRoute`."""
+
+    def prepare(
+        self, client: Any, context: "RequestContext", named: tuple[str, FieldPairs], body: bytes, /
+    ) -> Passage | None:
+        """Return the passage of a request; None where it has to take the long way."""
+        ...
+
+
 Handler = Callable[[web.BaseRequest, RequestContext], Awaitable[web.StreamResponse]]
 
 DirectHandler = Callable[[Incoming, Recipient, RequestContext], Awaitable[None]]
@@ -181,6 +192,7 @@ class Route:
         direct: Who answers requests that come through the lane; None sends them to `handler`.
         described: The operations behind it, where it is more than one path.
         access_by_end: Who may ask instead where the tail ends so.
+        straight: Takes requests that no coroutine is needed for; None has all of them take `direct`.
         is_page: People open it, from links of any site; one that ends with a slash also without a tail.
     """
 
@@ -195,6 +207,7 @@ class Route:
     described: tuple[Described, ...] = ()
     is_page: bool = False
     access_by_end: tuple[tuple[str, Access], ...] = ()
+    straight: "StraightHandler | None" = None
 
     def access_to(self, tail: str) -> Access:
         """Return who may ask for what is at a tail."""

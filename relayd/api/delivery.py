@@ -44,7 +44,12 @@ class Delivery(Struct, frozen=True):
 
     def end(self, error: RequestError, record: ExchangeRecord) -> None:
         """End an answer of which only comments are out."""
-        if record.exchange is None:
-            record.refused(Problem.of(error))
-        self.client.write(self.dialect.error_event(Problem.of(error)))
-        self.client.close()
+        end_begun(self.client, self.dialect, error, record)
+
+
+def end_begun(client: Recipient, dialect: Dialect, error: RequestError, record: ExchangeRecord) -> None:
+    """End an answer of which only comments are out."""
+    if record.exchange is None:
+        record.refused(Problem.of(error))
+    client.write(dialect.error_event(Problem.of(error)))
+    client.close()

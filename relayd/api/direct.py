@@ -5,6 +5,7 @@ What the router asks of a client (`Recipient`) and what an inference route asks 
 """
 
 import asyncio
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -15,10 +16,13 @@ from relayd.api.arrival import ArrivingBody, BodyEnd, ByChunks, ByLength
 from relayd.api.body import BROKEN
 from relayd.api.errors import INTERNAL, error_answer
 from relayd.api.guard import Headers
-from relayd.api.head import RequestHead, encode_answer
+from relayd.api.head import RequestHead, encode_answer, encode_known
+from relayd.api.known import KnownHead
 from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.router import EagerRun, Fields
+from relayd.router import AnswerFields, Dialect, EagerRun, Fields
+from relayd.router.eager import Cancellable
+from relayd.router.recipient import VARIES
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -77,12 +81,13 @@ class Direct(msgspec.Struct, eq=False):
     """A request that the lane answers.
 
     Attributes:
+        line: Its connection.
         keep_alive: Whether another request may follow on its connection.
         sent_bytes: Bytes of the answer that were written, its head included.
         splices: Whether the client reads chunks.
     """
 
-    _line: Connected
+    line: Connected
     _head: RequestHead
     _declared: int | None
     splices: bool
@@ -94,7 +99,7 @@ class Direct(msgspec.Struct, eq=False):
     """Finds the end of one that comes in pieces."""
     _chunked: bool = False
     _unsent: bytes = b""
-    _run: EagerRun | None = None
+    _run: Cancellable | None = None
     _waiter: asyncio.Future[None] | None = None
     _waiting: int = 0
 
@@ -111,7 +116,7 @@ class Direct(msgspec.Struct, eq=False):
     @property
     def peer(self) -> str:
         """The client's address."""
-        return self._line.peer
+        return self.line.peer
 
     @property
     def length(self) -> int:
@@ -132,7 +137,7 @@ class Direct(msgspec.Struct, eq=False):
     def content(self) -> ArrivingBody:
         """Its body, piece by piece."""
         if not isinstance(whole := self._body, ArrivingBody):
-            self._body = ArrivingBody(self._line.resume, complete=self.has_arrived)
+            self._body = ArrivingBody(self.line.resume, complete=self.has_arrived)
             if whole:
                 self._body.feed([whole], complete=True)
             return self._body
@@ -148,7 +153,7 @@ class Direct(msgspec.Struct, eq=False):
     async def go_on(self) -> None:
         """Ask a client that waits for it to send the body."""
         if self._head.expects and not self.has_arrived:
-            self._line.transport.write(CONTINUE)
+            self.line.transport.write(CONTINUE)
 
     def feed(self, data: bytes) -> bytes:
         """Take what belongs to the body, and return the rest."""
@@ -175,7 +180,7 @@ class Direct(msgspec.Struct, eq=False):
             return b""
         self.content.feed(pieces, complete=end.is_over)
         if self.content.is_full:
-            self._line.pause()
+            self.line.pause()
         return data[taken:]
 
     def break_body(self) -> None:
@@ -197,7 +202,22 @@ class Direct(msgspec.Struct, eq=False):
 
     def serve(self, admitted: Admitted, context: RequestContext) -> None:
         """Have its route answer it."""
-        self._run = EagerRun(self._serve(admitted, context))
+        if (answer := admitted.route.direct) is not None:
+            work = answer(self, self, context)
+            self._run = EagerRun(self.carry_out(work, admitted.dialect, context.headers))
+
+    def go_straight(self, known: KnownHead) -> bool:
+        """Have its route answer it without a coroutine; return whether that is possible."""
+        straight, body = known.admitted.route.straight, self._body
+        if straight is None or not isinstance(body, bytes):
+            return False
+        passage = straight.prepare(self, known.admitted.context, (known.name(), known.others), body)
+        if passage is None:
+            return False
+        self._body = b""
+        self._run = passage
+        passage.start()
+        return True
 
     def cancel(self) -> None:
         """End it: the client has left."""
@@ -212,29 +232,30 @@ class Direct(msgspec.Struct, eq=False):
         """
         self.keep_alive = self.keep_alive and self.has_arrived
         self.answer(answer)
-        asyncio.get_running_loop().call_soon(self._finish)
+        asyncio.get_running_loop().call_soon(self.finish)
 
-    async def _serve(self, admitted: Admitted, context: RequestContext) -> None:
+    async def carry_out(self, work: Awaitable[None], dialect: Dialect, headers: Mapping[str, str]) -> None:
+        """Wait for the work that answers it, answer what that raises, and finish."""
         try:
-            if (answer := admitted.route.direct) is not None:
-                await answer(self, self, context)
+            await work
         except RequestError as error:
-            refusal = error_answer(error, admitted.dialect, unread=not self.has_arrived)
-            self.answer(refusal.carrying(context.headers))
+            refusal = error_answer(error, dialect, unread=not self.has_arrived)
+            self.answer(refusal.carrying(headers))
         except ConnectionError:
-            self._line.abort()
+            self.line.abort()
         except Exception:  # noqa: BLE001 - every fault is answered, or cuts the answer off
-            Journal("api").error("request.failed", trace=True, request_id=context.request_id)
-            self.answer(error_answer(INTERNAL, admitted.dialect, unread=True).carrying(context.headers))
-        self._finish()
+            Journal("api").error("request.failed", trace=True, request_id=headers["X-Request-ID"])
+            self.answer(error_answer(INTERNAL, dialect, unread=True).carrying(headers))
+        self.finish()
 
-    def _finish(self) -> None:
-        self._line.finished(keep_alive=self.keep_alive, complete=self.has_arrived)
+    def finish(self) -> None:
+        """Go on with the connection: the answer is over."""
+        self.line.finished(keep_alive=self.keep_alive, complete=self.has_arrived)
 
     def answer(self, answer: Answer) -> None:
         """Write a whole answer, or cut the client off when another one has begun."""
         if self.sent_bytes or self._unsent:
-            self._line.abort()
+            self.line.abort()
             return
         self.keep_alive = self.keep_alive and not answer.closes
         self.begin(answer.status, answer.sized(), framed=True)
@@ -243,15 +264,27 @@ class Direct(msgspec.Struct, eq=False):
     @property
     def is_gone(self) -> bool:
         """Whether nothing can be written any more."""
-        return self._line.transport.is_closing()
+        return self.line.transport.is_closing()
 
     def begin(self, status: int, fields: Fields, *, framed: bool) -> None:
         """Make the head of the answer; it goes out together with the first bytes."""
         if not framed:
             fields = self._framed([*fields])
-        line, version = self._line, self._head.version
+        line, version = self.line, self._head.version
         self.keep_alive = keep_alive = self.keep_alive and line.may_continue
         self._unsent = encode_answer(status, fields, line.date, keep_alive=keep_alive, version=version)
+
+    def begin_known(self, known: AnswerFields, request_id: str, length: int | None) -> None:
+        """Make the head of a success from fields that were encoded before."""
+        line = self.line
+        if not (self.splices and self.keep_alive and line.may_continue):
+            self.begin(200, known.filled(request_id, length), framed=True)
+            return
+        if not known.encoded:
+            known.encoded = encode_known(known.fields, VARIES)
+        name, date = request_id.encode(), line.date.encode()
+        varying = (name, date) if length is None else (name, b"%d" % length, date)
+        self._unsent = known.encoded % varying
 
     def _framed(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return fields that say how the body ends: without a length in chunks, if the client reads them."""
@@ -265,7 +298,7 @@ class Direct(msgspec.Struct, eq=False):
 
     def write(self, data: bytes) -> bool:
         """Write a part of the body; True asks for no more until `room` has returned."""
-        line = self._line
+        line = self.line
         transport = line.transport
         if line.is_blocked and transport.is_closing():
             return True
@@ -284,7 +317,7 @@ class Direct(msgspec.Struct, eq=False):
             ConnectionError: It has left.
             TimeoutError: It took nothing for `stall_seconds` and was cut off.
         """
-        line = self._line
+        line = self.line
         while line.is_blocked:
             if line.transport.is_closing():
                 raise ConnectionResetError("the client has left")
@@ -306,10 +339,10 @@ class Direct(msgspec.Struct, eq=False):
         """Cut a client off that took nothing; one that took a little is given more time."""
         if self._waiter is None or self._waiter.done():
             return
-        if self._line.transport.get_write_buffer_size() < self._waiting:
+        if self.line.transport.get_write_buffer_size() < self._waiting:
             self._waiter.set_result(None)
         else:
-            self._line.abort()
+            self.line.abort()
             self._waiter.set_exception(TimeoutError("the client took nothing of its answer"))
 
     async def end(self, stall_seconds: float) -> None:  # noqa: ARG002 - aiohttp's client has to wait here
@@ -323,9 +356,9 @@ class Direct(msgspec.Struct, eq=False):
     def close(self) -> None:
         """Close the connection behind what was written."""
         self.keep_alive = False
-        self._line.force_close()
+        self.line.force_close()
 
     def abort(self) -> None:
         """Cut the client off; where only a close marks the end of an answer, by a reset."""
         self.keep_alive = False
-        self._line.abort(reset=not self.splices)
+        self.line.abort(reset=not self.splices)

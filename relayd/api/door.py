@@ -112,15 +112,18 @@ class Door:
         self._known.add(arrived_at, bare, known)
         return known
 
-    def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> None:
-        """Keep a head that was let in; `recall` returns it. What a proxy reports holds for its peer only."""
-        if self._policy.proxies and "X-Forwarded-Proto" in head.headers:
-            return
-        named = admitted.context.named
-        keys = self._keys
-        known = KnownHead(head, admitted, named, keys.digest(head.headers), keys.known)
-        kept = Admitted(admitted.route, known.again(), admitted.dialect)
-        self._known.add(arrived_at, bare, replace(known, admitted=kept))
+    def remember(self, arrived_at: str, bare: bytes, head: RequestHead, admitted: Admitted) -> KnownHead:
+        """Return what is known of a head that was let in, and keep it, so that `recall` returns it.
+
+        What a proxy reports holds for its peer only.
+        """
+        context, keys = admitted.context, self._keys
+        others = tuple((name, value) for name, value in context.headers.items() if name != "X-Request-ID")
+        known = KnownHead(head, admitted, context.named, keys.digest(head.headers), keys.known, others)
+        if not (self._policy.proxies and "X-Forwarded-Proto" in head.headers):
+            kept = Admitted(admitted.route, known.again(), admitted.dialect)
+            self._known.add(arrived_at, bare, replace(known, admitted=kept))
+        return known
 
     def admit(self, asked: Presented, request_id: str) -> Admitted | Answer:
         """Return who answers a request, or what the door itself answers."""

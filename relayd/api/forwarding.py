@@ -71,6 +71,11 @@ class Forwarding:
     fit: Fit | None = None
     acts_on: frozenset[str] | None = None
 
+    def leaves(self, members: Members) -> bool:
+        """Return whether a body with these members goes to the engine as it came."""
+        acts_on = self.acts_on
+        return self.adapt is None or (acts_on is not None and acts_on.isdisjoint(members))
+
 
 def rewritten(members: Members) -> bytes:
     """Return a body with these members; each value is written as its bytes are."""

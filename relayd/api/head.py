@@ -232,6 +232,19 @@ def encode_answer(
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
+def encode_known(fields: Iterable[tuple[str, str]], varies: str) -> bytes:
+    """Return the heads of answers (200) that share their fields and keep their connection, as one template.
+
+    It has `%b` in place of each value that differs: the request's id, the length if there is one, the date.
+
+    Args:
+        fields: What they carry.
+        varies: Stands for a value that differs.
+    """
+    head = encode_answer(200, fields, varies, keep_alive=True)
+    return head.replace(b"%", b"%%").replace(varies.encode(), b"%b")
+
+
 @lru_cache(maxsize=4)
 def http_date(seconds: float) -> str:
     """Return a time of day (seconds since 1970) as HTTP writes it."""

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -12,48 +11,44 @@ from msgspec.structs import replace
 from relayd.api.admission import Incoming, RequestContext, Route
 from relayd.api.allowance import FREE_USE
 from relayd.api.answer import Answer
-from relayd.api.bodies import Bodies, BodyHold
+from relayd.api.bodies import BodyHold
 from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
-from relayd.api.fitting import NO_FITTING, Fitting, note_change
-from relayd.api.fleet import ModelDirectory, ModelView, check_length
+from relayd.api.fitting import note_change
+from relayd.api.fleet import ModelView, check_length
 from relayd.api.forwarding import Forwarding, Members, split_tail
+from relayd.api.inferenceparts import InferenceParts
 from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
+from relayd.api.straight import StraightRoute
 from relayd.dialects.preset import Preset
 from relayd.errors import (
     NotLoadedError,
     RequestError,
 )
 from relayd.router import (
-    DROP,
     LLAMA_SERVER,
     NO_FINGERPRINT,
     UNLIMITED,
     UNTIMED,
-    Beside,
     BodyRules,
     Call,
     Dialect,
-    Dispatcher,
     ExchangeRecord,
-    Exchanges,
     Fingerprint,
     OpenedBody,
     Peek,
     ProgressComments,
-    Proxy,
     Recipient,
     TimeLimits,
     TimeLimitWatch,
-    Unlisted,
     changed,
     fingerprint,
     open_body,
     with_additions,
 )
 from relayd.scheduler.ask import Ask
-from relayd.units import KIB, Bytes, mib
+from relayd.units import KIB
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,39 +69,8 @@ _LARGE = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """What every route to a replica needs.
-
-    Attributes:
-        fleet: The models.
-        dispatcher: Finds each request a slot.
-        proxy: Carries it there.
-        exchanges: Opens the record of each request.
-        max_body: The most a body may hold.
-        body_seconds: How long a body, or the next 64 KiB of it, may take.
-        unlisted: What becomes of members that no table lists.
-        bodies: Counts what bodies take together.
-        beside: Sends what takes no slot; None has it take one.
-        fitting: What is changed so that the engine carries a request out.
-        progress: Shows streams that ask for it how far they are; None shows nothing.
-        continues: Whether another replica may go on with an answer whose replica failed.
-        aside: The thread that looks into large bodies, one after the other: the decoder holds the
-            interpreter's lock, so that with thirty threads the loop would wait for thirty bodies.
-    """
-
-    fleet: ModelDirectory
-    dispatcher: Dispatcher
-    proxy: Proxy
-    exchanges: Exchanges
-    max_body: Bytes
-    body_seconds: float
-    unlisted: Unlisted = DROP
-    progress: ProgressComments | None = None
-    continues: bool = True
-    bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
-    beside: Beside | None = None
-    fitting: Fitting = NO_FITTING
-    aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))
+class Inference(InferenceParts):
+    """The long way of a request to a replica: it takes whatever comes."""
 
     def routes(self, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Iterable[Route]:
         """Yield the routes of paths of a dialect that reach a replica."""
@@ -119,6 +83,7 @@ class Inference:
                 dialect=dialect,
                 direct=direct,
                 rules=forwarding.rules,
+                straight=StraightRoute(self, forwarding, dialect) if forwarding.queued else None,
             )
 
     def within(self, prefix: str, dialect: Dialect, forwardings: Iterable[Forwarding]) -> Route:
@@ -292,8 +257,7 @@ class Inference:
         fit = forwarding.fit if self.beside else None
         if seen.text_bytes and fit is None:
             check_length(model, seen.text_bytes)
-        adapt, acts_on = forwarding.adapt, forwarding.acts_on
-        if adapt is not None and (acts_on is None or not acts_on.isdisjoint(members)):
+        if (adapt := forwarding.adapt) is not None and not forwarding.leaves(members):
             if seen.dropped:
                 members = {name: value for name, value in members.items() if name not in seen.dropped}
             if fit is not None and self.beside is not None:

@@ -28,6 +28,7 @@ class KnownHead(msgspec.Struct, frozen=True):
         names_itself: The head sets the request's id.
         digest: Of its key; None when none was needed.
         keys: Those that were valid when it was judged; while they are, so is it.
+        others: What every answer to it carries besides the request's id.
     """
 
     head: RequestHead
@@ -35,11 +36,15 @@ class KnownHead(msgspec.Struct, frozen=True):
     names_itself: bool
     digest: bytes | None
     keys: KnownKeys
+    others: tuple[tuple[str, str], ...] = ()
+
+    def name(self) -> str:
+        """Return the id of another request with this head."""
+        return self.admitted.context.request_id if self.names_itself else new_id()
 
     def again(self) -> RequestContext:
         """Return what is known of another request with this head, with fields of its own."""
-        context = self.admitted.context
-        name = context.request_id if self.names_itself else new_id()
+        context, name = self.admitted.context, self.name()
         fields = {**context.headers, "X-Request-ID": name}
         return replace(context, request_id=name, headers=fields)
 

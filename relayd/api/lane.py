@@ -342,7 +342,8 @@ class Lane(asyncio.Protocol):
         bare = None if door is None else without_length(raw)
         if door and bare and (known := door.recall(self.arrived_at, bare[0])):
             current = self._take(known.head, bare[1], rest)
-            current.serve(known.admitted, known.again())
+            if not current.go_straight(known):
+                current.serve(known.admitted, known.again())
             return
         try:
             head = parse_request(raw)
@@ -364,9 +365,8 @@ class Lane(asyncio.Protocol):
         if not isinstance(found, Admitted):
             current.refuse(found)
             return
-        if bare is not None:
-            door.remember(self.arrived_at, bare[0], head, found)
-        current.serve(found, found.context)
+        if bare is None or not current.go_straight(door.remember(self.arrived_at, bare[0], head, found)):
+            current.serve(found, found.context)
 
     def _take(self, head: RequestHead, length: int | None, rest: bytes) -> Direct:
         """Begin a request that the lane answers, of whose body there may be a part."""

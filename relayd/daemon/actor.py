@@ -115,15 +115,15 @@ class Actor:
             raise RuntimeError(f"{event!r} was posted before there were executors")
         self._carry_out(self._scheduler.handle(event, self._clock.monotonic()))
 
-    def place_now(self, ticket: Ticket) -> Endpoint | None:
-        """Let a request run at once, and return where; None, where it has to wait, asks for `Arrived`."""
-        return None if self._busy else self._scheduler.place_now(ticket, self._clock.monotonic())
+    def place_now(self, ticket: Ticket, now: float) -> Endpoint | None:
+        """Let a request run at `now`, and return where; None, where it has to wait, asks for `Arrived`."""
+        return None if self._busy else self._scheduler.place_now(ticket, now)
 
-    def finish(self, ticket_id: int, exchange: Exchange | None) -> None:
+    def finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> None:
         """Take a request's slots back: what posting `Finished` does, without an event where none waits."""
         if self._busy:
             self._inbox.append(Finished(ticket_id, exchange))
-        elif effects := self._scheduler.finish(ticket_id, exchange, self._clock.monotonic()):
+        elif effects := self._scheduler.finish(ticket_id, exchange, now):
             self._carry_out(effects)
         elif self._scheduler.tick_due < self._timer_due:
             self._set_timer()

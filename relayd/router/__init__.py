@@ -18,11 +18,12 @@ from relayd.router.looser import looser as looser_tools
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.mending import CHANGED
 from relayd.router.ollamamembers import OLLAMA, OPTIONS
+from relayd.router.passage import Passage
 from relayd.router.pool import Fetched, Pools
 from relayd.router.prefill import inferred_batch
 from relayd.router.progress import ProgressComments
 from relayd.router.proxy import Proxy
-from relayd.router.recipient import FULL_BYTES, Fields, Recipient
+from relayd.router.recipient import FULL_BYTES, AnswerFields, Fields, Recipient, StraightRecipient
 from relayd.router.salvage import NO_TEXT, PlainText, Salvaged
 from relayd.router.suspects import Suspects
 from relayd.router.timelimits import UNTIMED, TimeLimits, TimeLimitWatch
@@ -42,6 +43,7 @@ __all__ = [
     "STOPPED",
     "UNLIMITED",
     "UNTIMED",
+    "AnswerFields",
     "Attempts",
     "Beside",
     "BodyRules",
@@ -57,6 +59,7 @@ __all__ = [
     "Lease",
     "LooserTools",
     "OpenedBody",
+    "Passage",
     "Peek",
     "PlainText",
     "Pools",
@@ -66,6 +69,7 @@ __all__ = [
     "Recipient",
     "Reply",
     "Salvaged",
+    "StraightRecipient",
     "Suspects",
     "TimeLimitWatch",
     "TimeLimits",

@@ -19,8 +19,9 @@ from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import Call, Head
 from relayd.router.lease import Lease
 from relayd.router.mending import MESSAGES, lacks_start, start_of_message
-from relayd.router.pool import Hold, Pools
-from relayd.router.upstream import Sink, Upstream
+from relayd.router.pool import Begun, Hold, Pools
+from relayd.router.sink import Sink
+from relayd.router.upstream import Upstream
 
 OnFault = Callable[[Endpoint, str], None]
 """Called with every replica that failed a request, and how."""
@@ -133,16 +134,19 @@ class Attempts:
     """
 
     def __init__(self, pools: Pools, on_fault: OnFault) -> None:
-        self._pools = pools
+        self.pools = pools
         self.on_fault = on_fault
 
-    async def begin(self, call: Call, lease: Lease, instead: Call | None = None) -> Reply:
+    async def begin(
+        self, call: Call, lease: Lease, instead: Call | None = None, begun: Begun | None = None
+    ) -> Reply:
         """Return the first answer that is final; none of it has been passed on.
 
         Args:
             call: What the replica gets.
             lease: Finds replicas with a free slot.
             instead: What it gets in place of that, where an answer to it is continued.
+            begun: On which connection the first of them has got it already.
 
         Raises:
             RequestError: There is no such answer, and this is why.
@@ -157,8 +161,9 @@ class Attempts:
                 suspects.check(call)
             try:
                 sent = instead or (call if gathering is None else gathering.call())
-                upstream = await self._pools.ask(endpoint, sent, lease.hold, lease.sent_on)
-                reply = Reply(self._pools, endpoint, upstream, lease.hold, upstream.head)
+                sent_on, begun = begun, None
+                upstream = await self.pools.ask(endpoint, sent, lease.hold, lease.sent_on, sent_on)
+                reply = Reply(self.pools, endpoint, upstream, lease.hold, upstream.head)
                 if sent.path == MESSAGES:
                     await self._mend(reply, sent, lease)
                 if reply.head.is_event_stream and (taker := reply.gathering_of(call, gathering)) is not None:
@@ -191,7 +196,7 @@ class Attempts:
         """Put the start in front of a message whose engine has left it out."""
         if lacks_start(reply.head, reply.upstream.first_bytes):
             try:
-                start = await start_of_message(self._pools, reply.endpoint, call, lease.model)
+                start = await start_of_message(self.pools, reply.endpoint, call, lease.model)
             except BaseException:
                 reply.release()
                 raise

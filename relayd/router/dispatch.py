@@ -70,11 +70,11 @@ class Holder(Protocol):
 class DirectSchedule(Protocol):
     """A scheduler that is here, so that it can be called where it needs no event: the daemon's `Actor`."""
 
-    def place_now(self, ticket: Ticket) -> Endpoint | None:
+    def place_now(self, ticket: Ticket, now: float) -> Endpoint | None:
         """Let a request run at once, and return where; None, where it has to wait, asks for `Arrived`."""
         ...
 
-    def finish(self, ticket_id: int, exchange: Exchange | None) -> None:
+    def finish(self, ticket_id: int, exchange: Exchange | None, now: float) -> None:
         """Take a request's slots back, as `Finished` does."""
         ...
 
@@ -133,8 +133,12 @@ class Dispatcher:
 
     def deadline(self) -> float | None:
         """Return until when a request that arrives now may wait (monotonic seconds); None: no limit."""
+        return self.deadline_from(self._clock.monotonic())
+
+    def deadline_from(self, now: float) -> float | None:
+        """Return until when a request that arrives at `now` may wait, likewise."""
         seconds = self._max_wait_seconds
-        return None if seconds is None else self._clock.monotonic() + seconds
+        return None if seconds is None else now + seconds
 
     def next_id(self) -> int:
         """Return the id of a new ticket, which is behind all that have one already."""
@@ -163,17 +167,24 @@ class Dispatcher:
         self._handed_over = True
         self._long_waits.report_no_more()
 
-    def enter(self, ticket: Ticket, holder: Holder) -> Endpoint | None:
-        """Ask for a ticket's slot on behalf of its holder, and return where it has it at once."""
+    def enter(self, ticket: Ticket, holder: Holder, now: float | None = None) -> Endpoint | None:
+        """Ask for a ticket's slot on behalf of its holder, and return where it has it at once.
+
+        Args:
+            ticket: Of the request.
+            holder: Who is answered otherwise, later.
+            now: Monotonic seconds; None asks the clock.
+        """
         self._holders[ticket.id] = holder
-        if not self._long_waits.is_looking:
+        if self._long_waits.timer is None:
             self._long_waits.begin()
         if self._closed:
             holder.interrupt(self._closed)
             return None
-        schedule = self._schedule
-        if schedule is not None and (place := schedule.place_now(ticket)) is not None:
-            return place
+        if (schedule := self._schedule) is not None:
+            now = self._clock.monotonic() if now is None else now
+            if (place := schedule.place_now(ticket, now)) is not None:
+                return place
         self.post(Arrived(ticket))
         return None
 
@@ -211,14 +222,20 @@ class Dispatcher:
             if isinstance(holder, Lease) and holder.call and holder.runs_on(endpoint):
                 yield holder.call
 
-    def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
-        """Forget a ticket and give its slot back; `exchange` is None when what happened is not known."""
+    def leave(self, ticket: Ticket, exchange: Exchange | None = None, now: float | None = None) -> None:
+        """Forget a ticket and give its slot back.
+
+        Args:
+            ticket: Of the request.
+            exchange: What happened to it; None when that is not known.
+            now: Monotonic seconds; None asks the clock.
+        """
         ticket_id = ticket.id
         del self._holders[ticket_id]
         if (schedule := self._schedule) is None:
             self.post(Finished(ticket_id, exchange))
         else:
-            schedule.finish(ticket_id, exchange)
+            schedule.finish(ticket_id, exchange, self._clock.monotonic() if now is None else now)
 
     def close(self, error: RequestError) -> None:
         """End every request that is open with `error`, and each that comes from now on: the daemon ends."""

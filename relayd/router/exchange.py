@@ -113,16 +113,17 @@ class ExchangeRecord(msgspec.Struct, eq=False):
         """Note that the client gets an error."""
         self.status, self.code, self.ended = problem.status, problem.code, Ended.REFUSED
 
-    def end(self, error: BaseException | None) -> Exchange:
+    def end(self, error: BaseException | None, now: float | None = None) -> Exchange:
         """Return what happened to the request, which is over now; a second call changes nothing.
 
         Args:
             error: What ended it; None when it was answered, with a success or not.
+            now: Monotonic seconds; None asks the clock.
         """
         if (exchange := self.exchange) is None:
             if error is not None:
                 self._blame(error)
-            exchange = self.exchange = self._make()
+            exchange = self.exchange = self._make(self.clock.monotonic() if now is None else now)
             self.done(exchange)
         return exchange
 
@@ -136,8 +137,8 @@ class ExchangeRecord(msgspec.Struct, eq=False):
         elif self.ended is Ended.DONE:
             self.ended = Ended.CANCELLED
 
-    def _make(self) -> Exchange:
-        where, now = self.endpoint, self.clock.monotonic()
+    def _make(self, now: float) -> Exchange:
+        where = self.endpoint
         replica, incarnation = (where.replica, where.incarnation) if where is not None else ("", 0)
         return Exchange(  # by position, as a name for each costs as much as the value
             self.ask or Ask(key=self.key), self.request_id, self.path, self.ended, self.status, self.code,

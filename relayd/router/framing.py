@@ -12,7 +12,7 @@ from typing import ClassVar
 from relayd.errors import UpstreamError
 
 _LONGEST_LINE = 8192
-_SHORT_LINE = 18
+SHORT_LINE = 18
 """Where the line of a chunk's size ends at the latest: it has 15 digits at most."""
 
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -104,8 +104,8 @@ class Chunked(Framing):
         self.whole = 0
         if self.is_between:
             if self.pieces is None:
-                line = data.find(b"\r\n", 0, _SHORT_LINE)
-                payload = _size(data[:line]) if line > 0 else 0
+                line = data.find(b"\r\n", 0, SHORT_LINE)
+                payload = size_in(data[:line]) if line > 0 else 0
                 if payload and line + payload + 4 == end and data.endswith(b"\r\n"):
                     return end  # one whole chunk, as an event comes
             if self.pieces is None and data == _LAST_CHUNK:
@@ -169,7 +169,7 @@ class Chunked(Framing):
 
 
 @lru_cache(maxsize=4096)
-def _size(line: bytes) -> int:
+def size_in(line: bytes) -> int:
     """Return the size that the line of a chunk states; 0 for the last one, and where it states none.
 
     Lines repeat, and what was read once is found in a third of the time.

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from relayd.router.collect import Collector
 from relayd.router.collectors import ChatCollector, NativeCollector, TextCollector
-from relayd.router.continuation import AnswerForm, Broken
+from relayd.router.continuation import FORMS, AnswerForm, Broken
+from relayd.router.estimate import SeveralTap
 from relayd.router.framing import Chunked
+from relayd.router.headers import Call, Head
 from relayd.router.message_collector import MessageCollector
-from relayd.router.usage import Tap, events_in
+from relayd.router.usage import CountingTap, SummingTap, Tap, events_in
 from relayd.scheduler.exchange import Usage
 
 MOST_KEPT = 2048
@@ -103,6 +105,23 @@ class KeptAnswer(Tap):
         if self._read is None:
             self._read = _ReadAnswer(_COLLECTORS[self._form]())
         return self._read
+
+
+def tap_of(call: Call, head: Head, *, several: bool, may_continue: bool) -> Tap:
+    """Return what reads an answer while it passes.
+
+    Args:
+        call: What the replica got.
+        head: Of the answer.
+        several: It takes several slots: there are several prompts, or choices.
+        may_continue: Another replica may continue it, so that it is to be kept.
+    """
+    form = FORMS.get(call.path)
+    if not call.answers_events:
+        return SeveralTap(call) if several and form is not None else Tap()
+    if several:
+        return SummingTap()
+    return KeptAnswer(form) if form is not None and may_continue and head.chunked else CountingTap()
 
 
 class _ReadAnswer:

@@ -79,7 +79,7 @@ class Lessor(Protocol):
         """Return until when what begins to wait now may wait (monotonic seconds); None: no limit."""
         ...
 
-    def enter(self, ticket: Ticket, holder: "Lease") -> Endpoint | None:
+    def enter(self, ticket: Ticket, holder: "Lease", now: float) -> Endpoint | None:
         """Ask for a ticket's slot on behalf of its holder, and return where it has it at once."""
         ...
 
@@ -91,7 +91,7 @@ class Lessor(Protocol):
         """Take note that a request did not end its replica."""
         ...
 
-    def leave(self, ticket: Ticket, exchange: Exchange | None = None) -> None:
+    def leave(self, ticket: Ticket, exchange: Exchange | None, now: float) -> None:
         """Forget a ticket and give its slot back."""
         ...
 
@@ -103,9 +103,9 @@ def _nothing() -> None:
 class Lease(msgspec.Struct, eq=False):
     """One request's place in the schedule; leaving the `with` block gives its slot back.
 
-    The scheduler is asked on entering, and has often answered before the block begins: `placed`
-    then returns at once. Whatever ends the block (an answer, an error, a client that left) ends
-    the lease and the record, and exactly once: slots cannot leak.
+    The scheduler is asked on entering, unless `enter` has asked it before, and has often answered before the
+    block begins: `placed` then returns at once. Whatever ends the block (an answer, an error, a client that
+    left) ends the lease and the record, and exactly once: slots cannot leak.
 
     Attributes:
         record: Where it is noted what happens to the request.
@@ -337,20 +337,52 @@ class Lease(msgspec.Struct, eq=False):
             self._runner.uncancel()
         return self._interruption
 
-    def __enter__(self) -> Self:
-        self._runner = current()
-        record = self.record
+    def enter(self, runner: Cancellable | None, now: float) -> Endpoint | None:
+        """Ask the scheduler for a slot, and return where it has given one at once.
+
+        Args:
+            runner: What is cancelled to end the request.
+            now: Monotonic seconds.
+        """
+        self._runner, record = runner, self.record
         record.ask = self._ticket.ask
-        record.queued_at = now = record.clock.monotonic()
-        if (place := self._lessor.enter(self._ticket, self)) is not None:
-            self._place = place
-            record.placed(place, now)
+        record.queued_at = now
+        if (place := self._lessor.enter(self._ticket, self, now)) is not None:
+            self._place = record.endpoint = place
+            record.attempts += 1
+            record.placed_at = now
+        return place
+
+    def begin(self, call: Call, answering: Answering, upstream: Upstream) -> None:
+        """Take note that the request is about to be sent.
+
+        Args:
+            call: What the replica gets.
+            answering: Who waits for its answer.
+            upstream: On which connection.
+        """
+        self.call, self.answering, self._owing = call, answering, upstream
+
+    def close(self, error: BaseException | None, now: float) -> None:
+        """Give the slot back, and end the record.
+
+        Args:
+            error: What ended the request; None when it was answered.
+            now: Monotonic seconds.
+        """
+        self._lessor.leave(self._ticket, self.record.end(error, now), now)
+
+    def __enter__(self) -> Self:
+        if self.record.queued_at is None:
+            self.enter(current(), self.record.clock.monotonic())
+        else:
+            self._runner = current()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lessor.leave(self._ticket, self.record.end(error))
+        self.close(error, self.record.clock.monotonic())
 
 
 def _refusal(refuse: Refuse) -> RequestError:

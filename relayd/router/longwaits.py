@@ -26,6 +26,9 @@ class LongWaits:
         suspect_seconds: How long a replica may owe the first byte of an answer before others are preferred.
         head_hold_seconds: How long the head of a stream is held back after its request has come; 0 holds it
             until the answer begins.
+
+    Attributes:
+        timer: Of the next look; None while none is due.
     """
 
     def __init__(
@@ -44,17 +47,12 @@ class LongWaits:
         self._head_hold_seconds = head_hold_seconds
         self._overdue: set[int] = set()
         self._commented: dict[int, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self._reports_at = 0.0
         self._reports = True
 
     def __repr__(self) -> str:
         return f"<LongWaits overdue={len(self._overdue)} early={len(self._commented)}>"
-
-    @property
-    def is_looking(self) -> bool:
-        """Whether the next look is due."""
-        return self._timer is not None
 
     def begin(self) -> None:
         """Look from now on: a request is open."""
@@ -65,8 +63,8 @@ class LongWaits:
         """Take other limits."""
         self._suspect_seconds = suspect_seconds
         self._head_hold_seconds = head_hold_seconds
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.timer is not None:
+            self.timer.cancel()
             self.begin()
 
     def report_no_more(self) -> None:
@@ -76,10 +74,10 @@ class LongWaits:
     def _schedule(self) -> None:
         pauses = self._suspect_seconds / 4, (self._head_hold_seconds or self._suspect_seconds) / _SHARE
         pause = max(_LEAST_PAUSE, min(pauses))
-        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
+        self.timer = asyncio.get_running_loop().call_later(pause, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self.timer = None
         leases = {lease.ticket_id: lease for lease in self._leases()}
         self._overdue &= leases.keys()
         self._commented = {one: at for one, at in self._commented.items() if one in leases}

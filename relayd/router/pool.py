@@ -9,8 +9,9 @@ from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
+from relayd.router.replicapool import ReplicaPool
 from relayd.router.silence import Silence
-from relayd.router.upstream import ReplicaPool, Upstream
+from relayd.router.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class Fetched:
 
 Hold = Callable[[], Callable[[], None]]
 """Called when a request is left unfinished; returns what is called once the replica is done with it."""
+
+Begun = tuple[Upstream, bool]
+"""A connection that a request was sent on, and whether its answer is known to have begun."""
 
 OnSent = Callable[[Upstream], None]
 """Called with the connection that a request is about to be sent on."""
@@ -112,7 +116,12 @@ class Pools:
         return fetched.status, fetched.body
 
     async def ask(
-        self, endpoint: Endpoint, call: Call, hold: Hold, on_sent: OnSent = lambda _: None
+        self,
+        endpoint: Endpoint,
+        call: Call,
+        hold: Hold,
+        on_sent: OnSent = lambda _: None,
+        begun: Begun | None = None,
     ) -> Upstream:
         """Return the connection on which the answer to `call` has begun; give it back.
 
@@ -125,6 +134,7 @@ class Pools:
             call: What it gets.
             hold: Called if the request is left before it has begun to be answered.
             on_sent: Called with each connection that the request is sent on.
+            begun: A kept connection that it was sent on already.
 
         Raises:
             OSError: The replica cannot be reached, hung up, or fell silent.
@@ -133,24 +143,44 @@ class Pools:
         pool = self._latest.get(endpoint.replica)
         if pool is None or pool.endpoint is not endpoint:
             pool = self._pool_of(endpoint)
-        kept, lost = self._take(pool) if pool.idle else None, None
+        kept = begun[0] if begun is not None else self._take(pool) if pool.idle else None
+        lost: OSError | None = None
         while True:
             try:
                 upstream = kept or await self._connect(pool)
             except OSError as error:
                 raise lost or error from None
             on_sent(upstream)
+            is_sent = begun is not None and upstream is begun[0]
+            has_begun = is_sent and begun is not None and begun[1]
             try:
-                await upstream.send(call)
+                await (upstream.wait(has_begun=has_begun) if is_sent else upstream.send(call))
             except BaseException:
                 self.give_back(upstream, hold)
                 raise
-            if (failure := upstream.error) is None:
+            if (failure := upstream.error) is None or has_begun:  # what has come of it is passed on first
                 return upstream
             self.give_back(upstream, hold)
-            if kept is None or kept.answered or not isinstance(failure, ConnectionError):
+            if upstream.uses == 1 or upstream.answered or not isinstance(failure, ConnectionError):
                 raise failure
             kept, lost = None, failure
+
+    async def prepare(self, endpoint: Endpoint) -> None:
+        """Open a connection before there is a request for it.
+
+        Raises:
+            OSError: The replica cannot be reached.
+        """
+        upstream = await self._connect(self._pool_of(endpoint))
+        upstream.last_byte_at = asyncio.get_running_loop().time()
+        self._keep(upstream)
+
+    def kept(self, endpoint: Endpoint) -> Upstream | None:
+        """Return a kept connection to a replica, for one request; None where one has to be made."""
+        pool = self._latest.get(endpoint.replica)
+        if pool is None or pool.endpoint is not endpoint or not pool.idle:
+            return None
+        return self._take(pool)
 
     def give_back(self, upstream: Upstream, hold: Hold) -> None:
         """Keep a connection whose answer is over; leave any other, which cancels its request.
@@ -165,12 +195,15 @@ class Pools:
             if upstream.uses >= self._most_uses:
                 upstream.close()
                 return
-            pool = upstream.pool
-            if not pool.idle:
-                self._with_idle.add(pool)
-                if self._sweeper is None:
-                    self._schedule_sweep(self._idle_seconds)
-            pool.idle.append(upstream)
+            self._keep(upstream)
+
+    def _keep(self, upstream: Upstream) -> None:
+        pool = upstream.pool
+        if not pool.idle:
+            self._with_idle.add(pool)
+            if self._sweeper is None:
+                self._schedule_sweep(self._idle_seconds)
+        pool.idle.append(upstream)
 
     def _leave(self, upstream: Upstream, release: Callable[[], None]) -> None:
         self._watch(upstream)

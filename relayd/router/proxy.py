@@ -9,23 +9,23 @@ from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault, Reply
-from relayd.router.continuation import FORMS
 from relayd.router.dialect import Dialect, Problem, as_it_came
 from relayd.router.early import BegunClient
-from relayd.router.estimate import SeveralTap, estimated
+from relayd.router.estimate import estimated
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
 from relayd.router.headers import OWN_FIELDS, Call, Head
-from relayd.router.kept import KeptAnswer
+from relayd.router.kept import KeptAnswer, tap_of
 from relayd.router.lease import Lease
 from relayd.router.mending import Again, is_unreadable, nothing_else, plain, with_change
-from relayd.router.pool import Fetched, Pools
+from relayd.router.passage import Passage, own_fields
+from relayd.router.pool import Begun, Fetched, Pools
 from relayd.router.recipient import Recipient
 from relayd.router.relaying import Relaying
 from relayd.router.salvage import NO_TEXT, PlainText, Salvaged, could_not_be_read, salvaged, translated
+from relayd.router.sink import Sink
 from relayd.router.splice import Splice
-from relayd.router.upstream import Sink
-from relayd.router.usage import CountingTap, SummingTap
+from relayd.router.usage import Tap
 from relayd.scheduler.exchange import Ended, Usage
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -94,6 +94,7 @@ class Proxy:
         lease: Lease,
         dialect: Dialect,
         headers: Mapping[str, str] = _NOTHING,
+        begun: Begun | None = None,
     ) -> None:
         """Write the answer to `call` to its client.
 
@@ -106,13 +107,14 @@ class Proxy:
             lease: Finds a replica with a free slot.
             dialect: How refusals and broken answers are written.
             headers: What else the answer must carry.
+            begun: On which connection the first replica has got the call already.
 
         Raises:
             RequestError: The client has seen nothing but comments, and this is why.
         """
         record, lease.answering, salvage = lease.record, (client, dialect, headers), None
         try:
-            reply = await self.attempts.begin(call, lease)
+            reply = await self.attempts.begin(call, lease, begun=begun)
             if reply.problem is not None:
                 reply, call, headers, salvage = await self._otherwise(reply, call, lease, headers)
         except asyncio.CancelledError:
@@ -122,7 +124,7 @@ class Proxy:
                 record.usage = estimated(call, lease.progress, record.collected_events)
             raise
         client = BegunClient(client) if client.sent_bytes else client
-        own = _own_fields(headers, record, reply.endpoint)
+        own = own_fields(headers, record.request_id, reply.endpoint.replica, record.queue_ms)
         if salvage is not None or reply.problem is not None:
             with reply:
                 if salvage is not None:
@@ -130,16 +132,41 @@ class Proxy:
                 elif reply.problem is not None:
                     await self._refuse(client, reply.problem, own, dialect, record)
             return
-        answer = self._answer(client, call, reply.head, own, dialect)
-        source: Reply | Relaying = reply
-        if call.stream and call.collector is None:
-            source = self._source(reply, call, lease, answer, dialect)
-        elif lease.width > 1 and call.path in FORMS:
-            answer.read_with(SeveralTap(call))
+        head = reply.head
+        answer = self._answer(client, call, head, own, dialect)
+        answer.read_with(tap := tap_of(call, head, several=lease.width > 1, may_continue=lease.may_continue))
+        source = self._source(reply, call, lease, tap, dialect)
+        record.began(head.status)
+        await self._deliver(answer, source, client, call, lease)
+
+    async def go_on(self, passage: Passage) -> None:
+        """Do what `forward` does from where a passage has come."""
+        call, lease, client, dialect = passage.call, passage.lease, passage.client, passage.dialect
+        upstream, pools, tap = passage.upstream, self.attempts.pools, passage.tap
+        if upstream is None or tap is None:
+            await self.forward(client, call, lease, dialect, passage.headers, passage.begun)
+            return
+        reply = Reply(pools, upstream.pool.endpoint, upstream, lease.hold, upstream.head)
+        answer = Splice(client, reply.head, _NOTHING, dialect, self._write_stall_seconds)
+        answer.read_with(tap)
+        source = self._source(reply, call, lease, tap, dialect)
+        await self._deliver(answer, source, client, call, lease, has_head=True)
+
+    async def _deliver(
+        self,
+        answer: ClientAnswer,
+        source: Reply | Relaying,
+        client: Recipient,
+        call: Call,
+        lease: Lease,
+        *,
+        has_head: bool = False,
+    ) -> None:
+        """Pass an answer on from its source, and note what came of that."""
+        record = lease.record
         try:
-            record.began(reply.head.status)
             try:
-                outcome = await deliver(answer, source.relay, lease.interrupted)
+                outcome = await deliver(answer, source.relay, lease.interrupted, has_head=has_head)
             finally:
                 record.sent_bytes = client.sent_bytes
                 record.usage = answer.usage or _estimated(call, lease, answer)
@@ -158,19 +185,11 @@ class Proxy:
             self.attempts.on_fault(source.endpoint, outcome.fault)
             lease.hung_up()
 
-    def _source(
-        self, reply: Reply, call: Call, lease: Lease, answer: ClientAnswer, dialect: Dialect
-    ) -> Reply | Relaying:
-        """Return where a stream comes from: of one replica, or of several where it can be continued."""
-        if lease.width > 1:
-            answer.read_with(SummingTap())
-            return reply
-        form = FORMS.get(call.path)
-        if form is None or not (lease.may_continue and reply.head.chunked):
-            answer.read_with(CountingTap())
-            return reply
-        answer.read_with(kept := KeptAnswer(form))
-        return Relaying(self.attempts, reply, call, lease, kept, comments=not dialect.by_line)
+    def _source(self, reply: Reply, call: Call, lease: Lease, tap: Tap, dialect: Dialect) -> Reply | Relaying:
+        """Return where an answer comes from: of one replica, or of several where it can be continued."""
+        if isinstance(tap, KeptAnswer):
+            return Relaying(self.attempts, reply, call, lease, tap, comments=not dialect.by_line)
+        return reply
 
     async def pass_on(
         self,
@@ -313,19 +332,12 @@ def _estimated(call: Call, lease: Lease, answer: ClientAnswer) -> Usage:
     return estimated(call, lease.progress or answer.tap.progress, answer.tap.events)
 
 
-def _own_fields(headers: Mapping[str, str], record: ExchangeRecord, endpoint: Endpoint) -> Mapping[str, str]:
-    """Return what the head of an answer has besides the replica's own fields."""
-    return {
-        **OWN_FIELDS,
-        **headers,
-        "X-Request-ID": record.request_id,
-        "X-Relayd-Replica": endpoint.replica,
-        "X-Relayd-Queue-Ms": record.queue_ms,
-    }
-
-
 async def deliver(
-    answer: ClientAnswer, relay: Relay, interrupted: Callable[[], RequestError | None] = _never
+    answer: ClientAnswer,
+    relay: Relay,
+    interrupted: Callable[[], RequestError | None] = _never,
+    *,
+    has_head: bool = False,
 ) -> Outcome:
     """Pass an answer on to its client.
 
@@ -336,9 +348,11 @@ async def deliver(
         answer: Where it goes.
         relay: Where it comes from.
         interrupted: Returns why relayd itself ends the answer, once it was cancelled for that.
+        has_head: The head is out.
     """
     try:
-        answer.start()
+        if not has_head:
+            answer.start()
         await relay(answer)
         await answer.finish()
     except (OSError, RequestError) as error:

@@ -5,9 +5,11 @@ for and cut off. One implementation writes to a transport of relayd's own, anoth
 response.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Protocol
 
+from relayd.router.dialect import Dialect
 from relayd.units import KIB
 
 FULL_BYTES = 256 * KIB
@@ -15,6 +17,36 @@ FULL_BYTES = 256 * KIB
 
 Fields = Iterable[tuple[str, str]]
 """Header fields in the order in which they are written."""
+
+
+VARIES = "\0"
+"""Stands for a value that differs between answers: no field holds it."""
+
+
+class AnswerFields:
+    """Header fields that many answers share, in their order.
+
+    Args:
+        fields: With `VARIES` for the request's id and for the length.
+
+    Attributes:
+        encoded: The whole head as the client's side has encoded it; empty before that.
+    """
+
+    __slots__ = ("encoded", "fields")
+
+    def __init__(self, fields: tuple[tuple[str, str], ...]) -> None:
+        self.fields = fields
+        self.encoded = b""
+
+    def __repr__(self) -> str:
+        return f"<AnswerFields {len(self.fields)} encoded={len(self.encoded)}>"
+
+    def filled(self, request_id: str, length: int | None) -> Iterable[tuple[str, str]]:
+        """Yield the fields of one answer."""
+        values = {"X-Request-ID": request_id, "Content-Length": str(length)}
+        for name, value in self.fields:
+            yield name, values[name] if value == VARIES else value
 
 
 class Recipient(Protocol):
@@ -69,4 +101,52 @@ class Recipient(Protocol):
 
     def abort(self) -> None:
         """Cut the client off; where only a close marks the end of an answer, by a reset."""
+        ...
+
+
+class ClientLine(Protocol):
+    """The connection of a client of relayd's own.
+
+    Attributes:
+        transport: Takes what is written.
+        is_blocked: Enough waits for the client, or it has left.
+    """
+
+    transport: asyncio.Transport
+    is_blocked: bool
+
+
+class StraightRecipient(Recipient, Protocol):
+    """A client on a connection of relayd's own, to which a replica's bytes go straight.
+
+    Attributes:
+        line: Its connection.
+        sent_bytes: Bytes of the answer that were written, its head included.
+    """
+
+    line: ClientLine
+    sent_bytes: int
+
+    def begin_known(self, known: AnswerFields, request_id: str, length: int | None) -> None:
+        """Make the head of a success (200), as `begin` makes a framed one.
+
+        Args:
+            known: Its fields.
+            request_id: Of the request.
+            length: Of the body; None where it comes in chunks.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Go on with the connection: the answer is over."""
+        ...
+
+    async def carry_out(self, work: Awaitable[None], dialect: Dialect, headers: Mapping[str, str]) -> None:
+        """Wait for the work that answers the request, answer what that raises, and finish.
+
+        Args:
+            work: Raises RequestError while nothing of the answer is written.
+            dialect: How errors are written.
+            headers: What an error carries.
+        """
         ...

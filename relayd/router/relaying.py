@@ -14,7 +14,7 @@ from relayd.router.headers import Call, Head
 from relayd.router.kept import KeptAnswer
 from relayd.router.lease import Lease
 from relayd.router.rejoining import RejoinedStream, rejoin
-from relayd.router.upstream import Sink
+from relayd.router.sink import Sink
 
 _JOURNAL = Journal("router")
 

@@ -6,18 +6,16 @@ A coroutine wakes only when an answer begins, ends or fails, or when its client 
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol, cast
-from weakref import WeakSet
+from typing import cast
 
-from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
-from relayd.router.framing import Counted, Framing
+from relayd.router.framing import SHORT_LINE, Counted, Framing, size_in
 from relayd.router.headers import Call, Head, parse_head
 from relayd.router.prefill import Prefill, PromptProgress
+from relayd.router.replicapool import ReplicaPool
+from relayd.router.sink import Sink, Take, Waiter
 from relayd.units import KIB
 
 _LONGEST_HEAD = 32 * KIB
@@ -28,50 +26,7 @@ _LONGEST_REST = 256 * KIB
 _COMPLETE = Counted(0)
 """The framing of a body that came as a whole with its head, as most answers that are not streams do."""
 
-_LARGE = 16 * KIB
-"""A body that is not copied behind its head."""
-
-
-@dataclass(slots=True, eq=False)
-class ReplicaPool:
-    """The connections to one incarnation of a replica.
-
-    Attributes:
-        endpoint: Whose they are.
-        idle: Those that wait for a request; the one that was used last stands at the end.
-        every: All of them, as long as they are open.
-        batch_seconds: How long the engine takes for a batch of a prompt; 0 until that is known.
-    """
-
-    endpoint: Endpoint
-    idle: "deque[Upstream]" = field(default_factory=deque)
-    every: "WeakSet[Upstream]" = field(default_factory=WeakSet)
-    batch_seconds: float = 0.0
-    _openings: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)
-
-    def note_batch(self, seconds: float) -> None:
-        """Take note of how long a batch took; a longer one counts at once, a shorter one by and by."""
-        self.batch_seconds = max(seconds, (3 * self.batch_seconds + seconds) / 4)
-
-    def opening(self, call: Call) -> bytes:
-        """Return the head of a request up to the length of its body, made once for each kind of request."""
-        kind = call.path, call.content_type, call.with_key
-        known = self._openings.get(kind)
-        if known is None:
-            known = self._openings[kind] = call.opening(self.endpoint)
-        return known
-
-
-class Sink(Protocol):
-    """Where the bytes of an answer go, framing included."""
-
-    def take(self, raw: bytes) -> bool:
-        """Take bytes; True asks for no more until `room` has returned."""
-        ...
-
-    async def room(self) -> None:
-        """Return when there is room again."""
-        ...
+_LARGE = 16 * KIB  # a body that is not copied behind its head
 
 
 class Upstream(asyncio.Protocol):
@@ -97,18 +52,19 @@ class Upstream(asyncio.Protocol):
         self.pool = pool
         self.uses = 0
         self.answered = False
-        self._loop = loop
+        self._time = loop.time
         self._framing = None
         self._begun = b""
         self._held: list[bytes] = []
         self._enough = _HELD_BACK
-        self._sink: Sink | None = None
-        self._paused = False
+        self._take: Take | None = None
+        self._take_chunk: Take | None = None  # while a chunk that comes as a whole is all that may come
+        self.is_paused = False
         self.error: OSError | UpstreamError | None = None
-        self._pause: Pause | None = None
+        self._waiter: Waiter | None = None
         self.last_byte_at = 0.0
         self._on_end: Callable[[], None] | None = None
-        self._lost = self._is_stream = False
+        self._lost = self._is_stream = self._is_prefilling = False
         self._prefill: Prefill | None = None
         self._rest = b""
 
@@ -139,26 +95,44 @@ class Upstream(asyncio.Protocol):
         answer when it is complete, or 256 KiB long. Until then nothing of it has reached the
         client, and the request can still go elsewhere.
         """
+        pause = Pause()
+        self.begin(call, pause)
+        if self.error is not None:
+            pause.go_on()
+        return pause
+
+    def begin(self, call: Call, waiter: Waiter) -> None:
+        """Send a request, unless there is an `error`; `waiter` goes on when the wait of `send` would be over.
+
+        What the request before has left behind is gone: it was `rest` that let another one follow.
+        """
         self.uses += 1
         self.answered = False
         self._framing = None
-        self._begun = self._rest = b""
-        self._held.clear()
-        self._is_stream = is_stream = call.stream
+        self._is_stream = self._is_prefilling = is_stream = call.stream
         self._enough = 1 if is_stream else _HELD_BACK
         self._prefill = Prefill(self.pool.note_batch) if call.hides_progress else None
-        self.last_byte_at = self._loop.time()
-        self._pause = pause = Pause()
+        self.last_byte_at = self._time()
+        self._waiter = waiter
         if self.error is not None:
-            pause.go_on()
-            return pause
+            return
         if not (body := call.body):
             self._transport.write(call.head(self.pool.endpoint))
         elif len(body) < _LARGE:
             self._transport.write(b"%b%d\r\n\r\n%b" % (self.pool.opening(call), len(body), body))
         else:
             self._transport.writelines((b"%b%d\r\n\r\n" % (self.pool.opening(call), len(body)), body))
+
+    def wait(self, *, has_begun: bool) -> Pause:
+        """Return the wait of `send` for who takes the waiter's place; `has_begun`: that saw it begin."""
+        self._waiter = pause = Pause()
+        if has_begun or self._enough <= 0 or self.error is not None or self.is_over:
+            pause.go_on()
         return pause
+
+    def hold_on(self) -> None:
+        """Hold a stream that has begun: its waiter goes on at its end, or when 256 KiB are held."""
+        self._enough = _HELD_BACK
 
     def payload(self) -> bytes:
         """Return what `ask` held back of the body, freed of its framing."""
@@ -173,34 +147,48 @@ class Upstream(asyncio.Protocol):
             OSError: The connection ended or fell silent, or the sink did.
             UpstreamError: The framing is broken.
         """
-        self._sink = sink
-        held = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held.clear()
-        if self._framing is not None and not (self._framing.is_between or self._framing.over):
-            walk = self.head.framing()
-            walk.feed(held)
-            held, self._rest = held[: walk.whole], held[walk.whole :]
+        held = self.pass_to(sink.take)
         if held and sink.take(held):
-            self._pause_reading()
+            self.pause_reading()
         framing = self._framing
         while not (framing is not None and framing.over) and self.error is None:
-            if self._paused:
+            if self.is_paused:
                 await sink.room()
                 self._resume()
             else:
-                self._pause = Pause()
-                await self._pause
+                self._waiter = pause = Pause()
+                await pause
         if self.error is not None:
             raise self.error
 
+    def pass_to(self, take: Take) -> bytes:
+        """Pass what comes of the body to `take`, and return what has come, up to the end of a chunk.
+
+        The waiter goes on at the end of the answer, at its failure, and when `take` has returned True.
+        """
+        self._take = take
+        self._take_chunk = None  # it is set where the next bytes begin with a chunk
+        framing, held = self._framing, self._take_held()
+        if held and framing is not None and not (framing.is_between or framing.over):
+            walk = self.head.framing()
+            walk.feed(held)
+            held, self._rest = held[: walk.whole], held[walk.whole :]
+        return held
+
+    def _take_held(self) -> bytes:
+        held = self._held
+        if not held:
+            return b""
+        taken = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        return taken
+
     def take_whole(self) -> bytes | None:
         """Return the body, framing included, if all of it is here and none of it was passed on."""
-        held, framing = self._held, self._framing
-        if framing is None or not framing.over or self.error is not None or self._sink is not None:
+        framing = self._framing
+        if framing is None or not framing.over or self.error is not None or self._take is not None:
             return None
-        whole = held[0] if len(held) == 1 else b"".join(held)
-        held.clear()
-        return whole
+        return self._take_held()
 
     @property
     def first_bytes(self) -> bytes:
@@ -219,7 +207,7 @@ class Upstream(asyncio.Protocol):
     @property
     def is_in_prefill(self) -> bool:
         """Whether a stream has begun of which nothing but the progress of its prompt has come."""
-        return self._framing is not None and self._enough == 1
+        return self._framing is not None and self._is_prefilling
 
     @property
     def is_unfinished(self) -> bool:
@@ -230,11 +218,12 @@ class Upstream(asyncio.Protocol):
     @property
     def moved_at(self) -> float:
         """When it sent something for the last time; now, while its reader is what keeps it from that."""
-        return self._loop.time() if self._paused else self.last_byte_at
+        return self._time() if self.is_paused else self.last_byte_at
 
     def rest(self) -> bool:
         """End the exchange: be ready for the next one, or close if there cannot be one; return which."""
-        self._sink, self._is_stream = None, False
+        self._take, self._waiter, self._is_stream = None, None, False
+        self._held.clear()
         framing = self._framing
         if framing is not None and framing.over and self.head.keep_alive and not self._transport.is_closing():
             return True
@@ -243,7 +232,7 @@ class Upstream(asyncio.Protocol):
 
     def fall_silent(self, since: float, silence_seconds: float) -> None:
         """Fail a stream unless something of it has come after `since` (loop time), or is not being read."""
-        if self._is_stream and self.last_byte_at <= since and not self._paused:
+        if self._is_stream and self.last_byte_at <= since and not self.is_paused:
             self._fail(TimeoutError(f"the replica was silent for {silence_seconds:g} s"))
 
     def leave(self, on_end: Callable[[], None]) -> None:
@@ -252,9 +241,10 @@ class Upstream(asyncio.Protocol):
         Args:
             on_end: Called when the replica is done with it: it closes its side, or its answer is over.
         """
-        self._sink, self._on_end, self._is_stream = None, on_end, False
+        self._take, self._on_end, self._is_stream = None, on_end, False
+        self._take_chunk = self._waiter = None
         self._held.clear()
-        if self._paused:
+        if self.is_paused:
             self._resume()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -269,28 +259,40 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the head, or pass on the body."""
-        self.last_byte_at = self._loop.time()
-        if self.error is not None:
-            return
+        self.last_byte_at = self._time()
+        if (take := self._take_chunk) is not None:
+            line = data.find(b"\r\n", 0, SHORT_LINE)
+            size = size_in(data[:line]) if line > 0 else 0
+            if size and line + size + 4 == len(data) and data.endswith(b"\r\n"):
+                if take(data):
+                    self.pause_reading()
+                return
+        if self.error is None:
+            try:
+                self._receive(data)
+            except UpstreamError as error:
+                self._fail(error)
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes of any kind; the request may be over, and another one have begun, when this returns."""
         framing = self._framing
-        try:
-            if framing is None:
-                self.answered = True
-                data = self._read_head(data)
-                if (framing := self._framing) is None:
-                    return
-            taken = len(data) if framing is _COMPLETE else framing.feed(data)
-            if framing.over:
-                self._end(data, taken)
-            elif (sink := self._sink) is None:
-                self._hold(data)
-            elif framing.is_between and not self._rest:
-                if sink.take(data):
-                    self._pause_reading()
-            elif (data := self._whole(data, framing)) and sink.take(data):
-                self._pause_reading()
-        except UpstreamError as error:
-            self._fail(error)
+        if framing is None:
+            self.answered = True
+            data = self._read_head(data)
+            if (framing := self._framing) is None:
+                return
+        taken = len(data) if framing is _COMPLETE else framing.feed(data)
+        take = self._take or self._hold
+        if framing.over:
+            self._end(data, taken)
+            return
+        if framing.is_between and not self._rest:
+            self._take_chunk = take if self.head.chunked else None
+        else:
+            self._take_chunk = None
+            data = data if self._take is None else self._whole(data, framing)
+        if data and take(data):
+            self.pause_reading()
 
     def _whole(self, data: bytes, framing: Framing) -> bytes:
         """Return what has come up to the end of a chunk; the rest waits for the next bytes, or is lost.
@@ -339,7 +341,7 @@ class Upstream(asyncio.Protocol):
             self.head = head
             self._framing = _COMPLETE if head.length == come else head.framing()
             if not head.is_success:
-                self._enough = _HELD_BACK
+                self._enough, self._is_prefilling = _HELD_BACK, False
             if not head.chunked:
                 self._prefill = None
 
@@ -348,45 +350,48 @@ class Upstream(asyncio.Protocol):
         if taken < len(data) or self._on_end is not None:
             data = data[:taken]
             self.close()
-        data, self._rest = self._rest + data, b""
-        if (sink := self._sink) is None:
+        self._take_chunk = None
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        if (take := self._take) is None:
             self._held.append(data if self._prefill is None else self._prefill.feed(data))
         elif data:
-            sink.take(data)
-        if (pause := self._pause) is not None:
-            pause.go_on()
+            take(data)
+        if (waiter := self._waiter) is not None:
+            waiter.go_on()
 
-    def _hold(self, data: bytes) -> None:
-        """Keep bytes for which there is no sink yet; what a request that was left still gets is dropped."""
-        if data and self._prefill is not None:
+    def _hold(self, data: bytes) -> bool:
+        """Keep bytes that have no taker yet; what a request that was left still gets is dropped."""
+        if self._prefill is not None:
             data = self._prefill.feed(data)
-        if not data or self._on_end is not None:
-            return
-        self._held.append(data)
-        self._enough -= len(data)
-        if self._enough <= 0:
-            self._wake()
+        if data and self._on_end is None:
+            self._is_prefilling = False
+            self._held.append(data)
+            self._enough -= len(data)
+            if self._enough <= 0:
+                self._wake()
+        return False
 
-    def _pause_reading(self) -> None:
+    def pause_reading(self) -> None:
         """Read no more until the sink has room, unless nothing more comes."""
         if not self.is_over and not self._transport.is_closing():
             self._transport.pause_reading()
-            self._paused = True
+            self.is_paused = True
             self._wake()
 
     def _resume(self) -> None:
-        self._paused = False
-        self.last_byte_at = self._loop.time()
+        self.is_paused = False
+        self.last_byte_at = self._time()
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _fail(self, error: OSError | UpstreamError) -> None:
-        self.error = error
+        self.error, self._take_chunk = error, None
         if isinstance(error, UpstreamError):
             self.close()
         self._wake()
 
     def _wake(self) -> None:
-        """Let the request go on, which may be over, and another one have begun here, when this returns."""
-        if self._pause is not None:
-            self._pause.go_on()
+        """Let the request go on: it may be over when this returns."""
+        if self._waiter is not None:
+            self._waiter.go_on()

@@ -168,6 +168,14 @@ _usage = msgspec.json.Decoder(_TokenCounts)
 _timings = msgspec.json.Decoder(_Timings)
 
 
+def usage_in(whole: bytes) -> Usage | None:
+    """Return how many tokens an answer reports that is here as a whole, as a `Tap` does that it passes."""
+    if len(whole) < _PIECE_BYTES:
+        return _whole_usage(whole)
+    first = whole[:_FIRST_BYTES]
+    return read_usage(whole[-_PIECE_BYTES:], first) or read_usage(first)
+
+
 def _whole_usage(raw: bytes) -> Usage | None:
     """Return the usage in an answer that is here as a whole; JSON is decoded at once."""
     try:

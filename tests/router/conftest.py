@@ -13,9 +13,13 @@ from tests.fakes.replica import Act, fake_replica
 from tests.router.front import Front, Opener, serving
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "aiohttp"])
+@pytest.fixture(params=["asyncio", "uvloop", "straight", "aiohttp"])
 def way(request: pytest.FixtureRequest) -> str:
-    """How requests come in: through the lane on both loops that relayd may run on, or through aiohttp."""
+    """How requests come in.
+
+    Through the lane on both loops that relayd may run on, there with a connection that is open already, so
+    that no coroutine begins them; or through aiohttp.
+    """
     return str(request.param)
 
 
@@ -49,6 +53,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, way: str) -> Opener:
             pools = Pools(silence_seconds=silence_seconds)
             endpoints = [replica.endpoint for replica in replicas]
             front = Front(endpoints, pools, stall_seconds, dialect, replicas=replicas)
+            front.is_straight = way == "straight"
             yield await stack.enter_async_context(serving(front, by_lane=way != "aiohttp"))
 
     return opened

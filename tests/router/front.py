@@ -1,9 +1,10 @@
 """relayd's data path behind its listener, and what raw clients send to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,15 +17,18 @@ from relayd.api.served import behind, over_aiohttp
 from relayd.api.server import listen
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint
+from relayd.errors import RequestError
 from relayd.router import (
     LLAMA_SERVER,
     Call,
     Dialect,
     Dispatcher,
     Exchanges,
+    Passage,
     Pools,
     Proxy,
     Recipient,
+    StraightRecipient,
     judge,
     open_body,
     with_additions,
@@ -40,6 +44,7 @@ from relayd.scheduler import (
     Finished,
     Refusal,
     Refuse,
+    Ticket,
 )
 from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import FakeReplica
@@ -57,7 +62,7 @@ class Places:
         held: What replicas still work on although it was left.
     """
 
-    def __init__(self, *endpoints: Endpoint, head_hold_seconds: float = 0) -> None:
+    def __init__(self, *endpoints: Endpoint, head_hold_seconds: float = 0, is_direct: bool = False) -> None:
         self._left = list(endpoints)
         self.returns = 0
         self.finished: list[Exchange | None] = []
@@ -67,7 +72,15 @@ class Places:
             SystemClock(),
             max_wait_seconds=DEADLINE_SECONDS,
             head_hold_seconds=head_hold_seconds,
+            schedule=self if is_direct else None,
         )
+
+    def place_now(self, _ticket: Ticket, _now: float) -> Endpoint | None:
+        """Place a request at once, as a scheduler that is called directly does."""
+        return self._left.pop(0) if self._left else None
+
+    def finish(self, ticket_id: int, exchange: Exchange | None, _now: float) -> None:
+        self._decide(Finished(ticket_id, exchange))
 
     def _decide(self, event: Event) -> None:
         match event:
@@ -104,6 +117,8 @@ class Front:
     open_requests: int = 0
     port: int = 0
     head_hold_seconds: float = 0
+    is_straight: bool = False
+    """A request goes straight, on a connection that is open already."""
 
     def __post_init__(self) -> None:
         self.exchanges = Exchanges(SystemClock())
@@ -131,10 +146,52 @@ class Front:
                 call = with_additions(Call(CHAT_PATH, seen.body, seen.stream), opened.members, 1)
                 await self._proxy.forward(client, call, lease, self.dialect)
 
+    def prepare(
+        self, client: StraightRecipient, _context: RequestContext, _named: object, raw: bytes, /
+    ) -> Passage | None:
+        """Have a request go straight."""
+        try:
+            opened = open_body(raw)
+            seen = judge(opened, CHAT)
+        except RequestError:
+            return None
+        self.open_requests += 1
+        self.places = Places(*self.endpoints, head_hold_seconds=self.head_hold_seconds, is_direct=True)
+        record = self.exchanges.begin("request-7", CHAT_PATH, "team")
+        lease = self.places.dispatcher.open(Ask("m", key="team", stream=seen.stream), record)
+        call = with_additions(Call(CHAT_PATH, seen.body, seen.stream), opened.members, 1)
+        return Passage(self, client, call, lease, self.dialect, (), len(raw))
+
+    def over(self, passage: Passage) -> None:
+        self.open_requests -= 1
+        passage.client.finish()
+
+    def resume(self, passage: Passage) -> Coroutine[Any, Any, None]:
+        return passage.client.carry_out(self._go_on(passage), self.dialect, passage.headers)
+
+    async def _go_on(self, passage: Passage) -> None:
+        try:
+            with passage.lease.record, passage.lease:
+                await self._proxy.go_on(passage)
+        finally:
+            self.open_requests -= 1
+
+    async def open_connections(self) -> None:
+        """Open a connection to each replica, for requests that go straight."""
+        for endpoint in self.endpoints:
+            with suppress(OSError):
+                await self.pools.prepare(endpoint)
+
     def door(self) -> Door:
         policy = make_policy("127.0.0.1", allowed_hosts=["x"], keyed=False)
         routes = [
-            Route("POST", CHAT_PATH, over_aiohttp(self.answer), direct=self.answer),
+            Route(
+                "POST",
+                CHAT_PATH,
+                over_aiohttp(self.answer),
+                direct=self.answer,
+                straight=self if self.is_straight else None,
+            ),
             Route("GET", CHAT_PATH, over_aiohttp(self.answer)),
         ]
         return Door(routes, policy, Keyring(FailedKeys(SystemClock())), self.dialect)
@@ -191,6 +248,8 @@ UNCONTINUED = b'{"stream":true,"logprobs":true}'
 async def serving(front: Front, *, by_lane: bool = True) -> AsyncIterator[Front]:
     """Let clients in: requests come through the lane, or all of them through aiohttp."""
     door = front.door()
+    if front.is_straight:
+        await front.open_connections()
 
     def current() -> Door:
         return door

@@ -11,8 +11,8 @@ from relayd.router import Recipient
 from relayd.router.answer import ReplicaAnswer
 from relayd.router.headers import parse_head
 from relayd.router.proxy import Outcome, deliver
+from relayd.router.sink import Sink
 from relayd.router.splice import Splice
-from relayd.router.upstream import Sink
 from relayd.scheduler import Ended
 from tests.fakes.replica import (
     DONE,

@@ -84,6 +84,7 @@ async def test_another_replica_goes_on_in_the_same_stream(front: Opener, cut: Ac
         assert 1 == len(here.faults)
 
 
+@pytest.mark.parametrize("way", ["straight", "aiohttp"], indirect=True)  # a verdict is waited for
 async def test_an_answer_is_continued_as_often_as_there_are_attempts(front: Opener) -> None:
     second = act(SSE_HEAD + chunk(ROLE % b"b") + chunk(said(" a", "b")), then=Then.CLOSE)
     third = act(SSE_HEAD + chunk(said(" time", "c")) + chunk(END % b"c") + chunk(DONE) + LAST_CHUNK)
@@ -195,6 +196,7 @@ PLAIN = CHAT.replace(b'"stream": true, ', b"")
 MORE = chunk(said(" a", "b")) + chunk(said(" time", "b")) + chunk(END % b"b") + chunk(DONE) + LAST_CHUNK
 
 
+@pytest.mark.parametrize("way", ["straight", "aiohttp"], indirect=True)  # a verdict is waited for
 @pytest.mark.parametrize("lost", [[], [act(then=Then.CLOSE)]], ids=["at once", "after one that is gone"])
 async def test_a_plain_answer_is_continued_as_well(front: Opener, lost: list[Act]) -> None:
     rest = act(SSE_HEAD + chunk(ROLE % b"b") + MORE)

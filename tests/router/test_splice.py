@@ -193,6 +193,7 @@ async def fail_after(here: Front, request: Incoming, client: Recipient, context:
     raise RuntimeError("a fault of relayd")
 
 
+@pytest.mark.parametrize("way", ["asyncio", "uvloop", "aiohttp"], indirect=True)
 @pytest.mark.parametrize(
     "answer",
     [

@@ -1,0 +1,150 @@
+"""Which requests go straight to a replica, without a coroutine (straight route)?
+
+A request whose body is here and short, that nothing has to wait for and nothing rewrites: no limits of its
+key, no limits of time or tokens, no other models to fall back on. Every other one takes the long way, through
+`Inference`; so does one that is refused, where the error is written.
+"""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from relayd.api.admission import RequestContext
+from relayd.api.delivery import end_begun
+from relayd.api.fleet import ModelView
+from relayd.api.forwarding import Forwarding
+from relayd.api.inferenceparts import InferenceParts
+from relayd.api.manner import make_ask
+from relayd.errors import RequestError
+from relayd.router import (
+    NO_FINGERPRINT,
+    UNLIMITED,
+    UNTIMED,
+    Call,
+    Dialect,
+    Passage,
+    Pools,
+    StraightRecipient,
+    changed,
+    fingerprint,
+    judge,
+    open_body,
+    with_additions,
+)
+from relayd.router.passage import FieldPairs
+from relayd.units import KIB
+
+_MOST_BYTES = 64 * KIB
+"""Bodies up to here are read at once: longer ones are counted, and measured against the model's context."""
+
+
+class StraightClient(StraightRecipient, Protocol):
+    """A client on a connection of relayd's own, and its request."""
+
+    @property
+    def peer(self) -> str:
+        """Its address."""
+        ...
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the head declares the body as JSON and as nothing else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StraightRoute:
+    """The straight way of one path.
+
+    Attributes:
+        parts: What every route to a replica needs.
+        forwarding: The path.
+        dialect: How errors are written.
+        pools: Connections to replicas.
+    """
+
+    parts: InferenceParts
+    forwarding: Forwarding
+    dialect: Dialect
+    pools: Pools = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pools", self.parts.proxy.attempts.pools)
+
+    def prepare(
+        self, client: StraightClient, context: RequestContext, named: tuple[str, FieldPairs], body: bytes
+    ) -> Passage | None:
+        """Return the passage of a request, to be started; None where it has to take the long way.
+
+        Args:
+            client: Whose it is.
+            context: What is known of requests with this head.
+            named: The id of the request, and what its answer carries besides.
+            body: As it came.
+        """
+        parts, forwarding, size = self.parts, self.forwarding, len(body)
+        bodies, grant = parts.bodies, context.grant
+        if size > _MOST_BYTES or bodies.used + size > bodies.half or size > parts.max_body:
+            return None
+        if grant.allowance is not None or context.timeout is not None or not client.is_json:
+            return None
+        try:
+            opened = open_body(body)
+            if "tools" in opened.members or opened.takes_long(forwarding.rules):
+                return None  # whose schemas, and conversation, are looked at
+            seen = judge(opened, forwarding.rules, parts.unlisted)
+        except RequestError:
+            return None
+        model = None if seen.model is None else grant.models.named(seen.model, parts.fleet.models())
+        if model is None or not _is_plain(model) or not forwarding.leaves(opened.members):
+            return None
+        if parts.fitting.concerns(forwarding.path, opened.members, model):
+            return None
+        call = with_additions(Call(forwarding.path, seen.body, seen.stream), opened.members, seen.width)
+        progress = parts.progress
+        if progress is not None and (progress.always or context.progress) and call.answers_events:
+            return None
+        request_id, others = named
+        if seen.dropped:
+            others = (*others, ("X-Relayd-Changed", changed(seen.dropped)))
+        is_known = model.is_affine and grant.rights.retain
+        found = fingerprint(call.body) if is_known else NO_FINGERPRINT
+        record = parts.exchanges.begin(request_id, forwarding.path, grant.id)
+        slot = (model.replicas_of, seen.width, parts.dispatcher.deadline_from(record.arrived_at))
+        lease = parts.dispatcher.open(make_ask(slot, call, context, client.peer, found), record)
+        lease.may_continue = parts.continues and context.continues
+        bodies.used += size
+        return Passage(self, client, call, lease, self.dialect, others, size)
+
+    def over(self, passage: Passage) -> None:
+        """Take note that one is over, answered as a whole."""
+        self.parts.bodies.used -= passage.body_bytes
+        passage.client.finish()
+
+    def resume(self, passage: Passage) -> Coroutine[Any, Any, None]:
+        """Return the coroutine that goes on with one, to its end."""
+        return passage.client.carry_out(self._go_on(passage), passage.dialect, passage.headers)
+
+    async def _go_on(self, passage: Passage) -> None:
+        client, lease = passage.client, passage.lease
+        try:
+            with lease.record as record:
+                try:
+                    with lease:
+                        await self.parts.proxy.go_on(passage)
+                except RequestError as error:
+                    if not client.sent_bytes:
+                        raise
+                    end_begun(client, passage.dialect, error, record)
+        finally:
+            self.parts.bodies.used -= passage.body_bytes
+
+
+def _is_plain(model: ModelView) -> bool:
+    """Return whether a model answers as its engine does: nothing is limited, preset, or served by others."""
+    return (
+        model.times is UNTIMED
+        and model.tokens is UNLIMITED
+        and model.preset is None
+        and len(model.served_by) < 2
+    )
