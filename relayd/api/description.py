@@ -200,9 +200,19 @@ def _described_operation(method: str, one: Described) -> dict[str, Any]:
 
 
 def _own_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the schema of arguments, whose members are plain values."""
+    """Return the schema of arguments, with the schemas of what they hold in their places."""
     (_,), components = msgspec.json.schema_components([kind])
-    return dict(components[kind.__name__])
+    return dict(_inlined(components[kind.__name__], components))
+
+
+def _inlined(schema: Any, components: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(one, components) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if name := schema.get("$ref"):
+        return _inlined(components[name.rpartition("/")[2]], components)
+    return {key: _inlined(value, components) for key, value in schema.items()}
 
 
 def _templated(path: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from relayd.api import (
     anthropic_routes,
@@ -16,7 +17,7 @@ from relayd.api import (
     rerank_routes,
     responses_routes,
 )
-from relayd.api.admission import Route
+from relayd.api.admission import Described, RequestContext, Route
 from relayd.api.description import SUMMARIES, description_routes, llms_text, openapi
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
@@ -90,6 +91,32 @@ def test_each_operation_has_an_id_of_its_own(doors: Doors) -> None:
     operations = [one for path in document(doors)["paths"].values() for one in path.values()]
 
     assert len(operations) == len({one["operationId"] for one in operations})
+
+
+async def unasked(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+    raise AssertionError
+
+
+class InnerArguments(msgspec.Struct):
+    most: int | None = None
+
+
+class OuterArguments(msgspec.Struct):
+    name: str
+    bound: InnerArguments | None = None
+    bounds: list[InnerArguments] = []
+
+
+def test_the_schema_of_an_operation_holds_those_of_its_members() -> None:
+    takes = Described("/admin/bounds/{name}", "Set bounds.", OuterArguments, named="name")
+    route = Route("PUT", "/admin/bounds/", unasked, described=(takes,))
+
+    operation = openapi((route,))["paths"]["/admin/bounds/{name}"]["put"]
+    members = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+    assert ["bound", "bounds"] == list(members)
+    assert "most" in members["bounds"]["items"]["properties"]
+    assert "$ref" not in json.dumps(members)
 
 
 def test_language_models_read_the_same_paths(doors: Doors) -> None:

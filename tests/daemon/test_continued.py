@@ -73,7 +73,12 @@ def stop_one(stage: Stage, busy: str) -> None:
     stage.daemon.client.stop(busy)
 
 
-@pytest.mark.parametrize("command", [restart, restart_one_by_one, stop_one])
+def unload(stage: Stage, _busy: str) -> None:
+    """Have the model leave memory, which what waits for it brings back."""
+    stage.daemon.client.unload("m", force=True)
+
+
+@pytest.mark.parametrize("command", [restart, restart_one_by_one, stop_one, unload])
 def test_an_answer_outlasts_a_command_that_ends_its_replica_before_it(
     stage: Stage, command: Callable[[Stage, str], None]
 ) -> None:
