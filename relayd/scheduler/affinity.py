@@ -162,6 +162,9 @@ class PrefixAffinity:
         compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
         works, found = self._work, warm.get
         if not (works.get(compared[0]) or self._enter(compared[0])).byte_seconds:
+            for one in compared:  # so that it costs nothing until its own first answer is over: each is tried
+                if one not in works:
+                    self._enter(one)
             return min(compared, key=lambda one: (_product(one, length - found(one, 0)), one.load))
         costs = list[float]()
         for one in compared:  # as `_Work.cost` does, which is a call for each
@@ -188,7 +191,8 @@ class PrefixAffinity:
         work = self._work.get(capacity) or self._enter(capacity)
         alone = (read := work.reads_until) <= now
         work.reads_until = read = (now if alone else read) + (length - expected) * work.byte_seconds
-        work.runs[waiting.ticket.id] = _Run(now, read + work.answer_seconds, expected, alone)
+        answer_seconds = rates.output_tokens * rates.token_seconds(capacity)
+        work.runs[waiting.ticket.id] = _Run(now, read + answer_seconds, expected, alone)
         work.weigh()
         self._index.learn(capacity, chain, length / rates.bytes_a_token + rates.output_tokens)
         if ask.session:
@@ -233,9 +237,13 @@ class PrefixAffinity:
         if freed is hold.goal:
             return True
         chain = waiting.ticket.ask.prefix
+        there = self._work.get(hold.goal)
+        if there is None:
+            return True
         work = self._work.get(freed) or self._enter(freed)
         cost = work.cost((chain[-1] & COVERED) - self._index.depth(freed, chain), now, 0.0)
-        return hold.reads_at - now >= cost * _WORTH_HOLDING
+        wait = there.wait(hold.ahead, now)
+        return there.cost(hold.unread_bytes, now, wait) >= cost * _WORTH_HOLDING
 
     def warm_seconds(self, capacity: Capacity) -> float:
         """Return how long a replica would take to read again what its slots hold; 0 until rates are known."""
@@ -288,7 +296,7 @@ class PrefixAffinity:
         if waiting.hold_until is None:
             waiting.hold_until = now + self._max_hold_seconds
         look_at = min(waiting.hold_until, now + max(wait_seconds, _LEAST_LOOK))
-        return Hold(goal, look_at, now + least / _WORTH_HOLDING, goal.served)
+        return Hold(goal, look_at, length - warm.get(goal, 0), ahead.get(goal, 0), goal.served)
 
 
 def _product(capacity: Capacity, unread_bytes: int) -> int:

@@ -14,13 +14,15 @@ class Hold(msgspec.Struct, frozen=True):
     Attributes:
         goal: Which one.
         look_at: When to decide anew, if nothing happens before (monotonic seconds).
-        reads_at: When its prompt is probably read there (monotonic seconds).
+        unread_bytes: What the replica has not read of its prompt.
+        ahead: How many tickets in front were held for it.
         served: How many dispatches the replica had had when this was decided.
     """
 
     goal: Capacity
     look_at: float
-    reads_at: float = 0.0
+    unread_bytes: int = 0
+    ahead: int = 0
     served: int = 0
 
     def stands(self, now: float) -> bool:
