@@ -21,7 +21,7 @@ MOST_A_CHUNK = 2
 def test_a_chunk_passes_in_few_calls() -> None:
     few, many = (asyncio.run(measured(chunks=chunks)).total() for chunks in (10, 110))
 
-    assert many - few <= 100 * MOST_A_CHUNK
+    assert many - few <= 100 * MOST_A_CHUNK + 5  # what is done once in a while
 
 
 def test_a_request_takes_no_more_calls_than_it_may() -> None:
