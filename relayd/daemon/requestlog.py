@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -143,6 +144,37 @@ class RequestLog:
             self._journal.warning("requests.not_logged", path=self._path, message=error.strerror)
 
 
+class LoggedRequest(msgspec.Struct, frozen=True, gc=False, rename={"klass": "class"}):
+    """A line, member by member; a struct is written in a fraction of the time of a dictionary."""
+
+    time: str
+    request_id: str
+    path: str
+    model: str
+    key: str
+    klass: str
+    stream: bool
+    ended: str
+    status: int
+    code: str
+    replica: str
+    incarnation: int
+    attempts: int
+    continued: int
+    queue_ms: float | None
+    first_byte_ms: float | None
+    total_ms: float | None
+    sent_bytes: int
+    prompt_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    cached_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    completion_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    prompt_ms: float | msgspec.UnsetType = msgspec.UNSET
+    completion_ms: float | msgspec.UnsetType = msgspec.UNSET
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def line(exchange: Exchange, offset: float) -> bytes:
     """Return one request as JSON.
 
@@ -150,36 +182,30 @@ def line(exchange: Exchange, offset: float) -> bytes:
         exchange: What happened.
         offset: Seconds since 1970 when monotonic time was 0.
     """
-    ask, usage = exchange.ask, exchange.usage
-    figures: dict[str, object] = {
-        "time": show_time(exchange.ended_at + offset),
-        "request_id": exchange.request_id,
-        "path": exchange.path,
-        "model": ask.model,
-        "key": ask.key,
-        "class": ask.klass,
-        "stream": ask.stream,
-        "ended": exchange.ended.value,
-        "status": exchange.status,
-        "code": exchange.code,
-        "replica": exchange.replica,
-        "incarnation": exchange.incarnation,
-        "attempts": exchange.attempts,
-        "continued": exchange.continued,
-        "queue_ms": _milliseconds(exchange.queued_at, exchange.placed_at),
-        "first_byte_ms": _milliseconds(exchange.arrived_at, exchange.first_byte_at),
-        "total_ms": _milliseconds(exchange.arrived_at, exchange.ended_at),
-        "sent_bytes": exchange.sent_bytes,
-    }
-    if usage is not None:
-        figures |= {
-            "prompt_tokens": usage.prompt_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "prompt_ms": round(usage.prompt_ms, 1),
-            "completion_ms": round(usage.completion_ms, 1),
-        }
-    return msgspec.json.encode(figures) + b"\n"
+    ask, usage, begun = exchange.ask, exchange.usage, exchange.arrived_at
+    logged = LoggedRequest(  # by position, as a name for each costs as much as the value
+        _time(exchange.ended_at + offset), exchange.request_id, exchange.path, ask.model, ask.key, ask.klass,
+        ask.stream, exchange.ended.value, exchange.status, exchange.code, exchange.replica,
+        exchange.incarnation, exchange.attempts, exchange.continued,
+        _milliseconds(exchange.queued_at, exchange.placed_at), _milliseconds(begun, exchange.first_byte_at),
+        _milliseconds(begun, exchange.ended_at), exchange.sent_bytes,
+        *(() if usage is None else (
+            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, round(usage.prompt_ms, 1),
+            round(usage.completion_ms, 1),
+        )),
+    )  # fmt: skip
+    return _encode(logged) + b"\n"
+
+
+def _time(wall_seconds: float) -> str:
+    """Return a moment as logs write it; most lines are of the second of the line before."""
+    milliseconds = round(wall_seconds * 1_000_000) // 1000  # cut off, as `show_time` does
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(wall_seconds: int) -> str:
+    return show_time(wall_seconds).removesuffix(".000Z")
 
 
 def _milliseconds(start: float | None, end: float | None) -> float | None:
