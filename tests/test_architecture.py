@@ -87,6 +87,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
+        "daemon.whyreport",
     },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
@@ -103,6 +104,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.logs": {"supervisor.logs"},
     "cli.top": {"supervisor.logs", "daemon.livereport"},
     "cli.requests": {"supervisor.logs"},
+    "cli.why": {"daemon.whyreport"},
     "cli.support.conversation": {"supervisor.child"},
     "cli.doctor": {"checkup"},
     "cli.bench": {"store"},
@@ -129,6 +131,7 @@ PURE = (
     "daemon.mergepatch",
     "daemon.rates",
     "daemon.totals",
+    "daemon.whyreport",
     "daemon.report",
     "hardware.arithmetic",
     "hardware.bandwidth",
@@ -176,6 +179,7 @@ PURE = (
     "router.media",
     "router.looser",
     "router.members",
+    "router.promptparts",
     "router.message_collector",
     "router.rejoining",
     "router.schema",

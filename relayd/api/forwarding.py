@@ -4,17 +4,18 @@ What the engine serves itself passes as it came. A path with an `adapt` may send
 of the engine, and have the answer rewritten by a dialect that knows the request.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
 
-from relayd.api.admission import RequestContext
+from relayd.api.admission import Incoming, RequestContext
 from relayd.api.answer import Answer
 from relayd.api.fleet import ModelView
 from relayd.errors import NotFoundError
-from relayd.router import Beside, BodyRules, Dialect, Peek
+from relayd.router import Beside, BodyRules, Dialect, Peek, Recipient
 
 Members = Mapping[str, msgspec.Raw]
 """What a body holds, name by name; the values are still bytes."""
@@ -47,6 +48,16 @@ Fit = Callable[[Members, ModelView, Beside], Awaitable[Members]]
 
 AdaptOrAnswer = Callable[[Members, Peek, ModelView, RequestContext], Adapted | Answer | None]
 """The same, where relayd may answer the request itself."""
+
+
+class NamedHandler(Protocol):
+    """A `DirectHandler` that may be given the model of a request, which its body then does not name."""
+
+    def __call__(
+        self, request: Incoming, client: Recipient, context: RequestContext, named: str | None = None, /
+    ) -> Coroutine[Any, Any, None]:
+        """Answer a request."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

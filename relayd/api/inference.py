@@ -1,10 +1,10 @@
 """How does a request for a model reach a replica, in any dialect?"""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from relayd.api.body import read_body, take_body
 from relayd.api.delivery import Delivery
 from relayd.api.fitting import note_change
 from relayd.api.fleet import ModelView, check_length
-from relayd.api.forwarding import Forwarding, Members, split_tail
+from relayd.api.forwarding import Forwarding, Members, NamedHandler, split_tail
 from relayd.api.inferenceparts import InferenceParts
 from relayd.api.manner import make_ask
 from relayd.api.served import over_aiohttp
@@ -52,16 +52,6 @@ from relayd.units import KIB
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class NamedHandler(Protocol):
-    """A `DirectHandler` that may be given the model of a request, which its body then does not name."""
-
-    def __call__(
-        self, request: Incoming, client: Recipient, context: RequestContext, named: str | None = None, /
-    ) -> Coroutine[Any, Any, None]:
-        """Answer a request."""
-        ...
 
 
 _LARGE = 256 * KIB
@@ -121,7 +111,7 @@ class Inference(InferenceParts):
                 )
             await self.proxy.pass_on(client, found, record, dialect, context.headers, content_type)
 
-    def _handler(self, dialect: Dialect, forwarding: Forwarding) -> "NamedHandler":
+    def _handler(self, dialect: Dialect, forwarding: Forwarding) -> NamedHandler:
         path, beside = forwarding.path, None if forwarding.queued else self.beside
 
         async def serve(
@@ -167,7 +157,10 @@ class Inference(InferenceParts):
         call, context, limits, others = delivery.call, delivery.context, model.times, model.served_by
         if context.timeout is not None:
             limits = limits.within(context.timeout)
-        is_known = model.is_affine and context.grant.rights.retain
+        retains = context.grant.rights.retain
+        is_known = model.is_affine and retains
+        if retains:
+            self.note_prompt(context.request_id, call.body)
         found = await self._fingerprint(call.body) if is_known else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
         slot = (others[0] if others else model.name, width, deadline)

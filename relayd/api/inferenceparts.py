@@ -1,5 +1,6 @@
 """What does every route to a replica need (parts of inference)?"""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ class InferenceParts:
         bodies: Counts what bodies take together.
         beside: Sends what takes no slot; None has it take one.
         fitting: What is changed so that the engine carries a request out.
+        note_prompt: Takes note of what a replica gets for a request, unless its key forbids that.
         progress: Shows streams that ask for it how far they are; None shows nothing.
         continues: Whether another replica may go on with an answer whose replica failed.
         aside: The thread that looks into large bodies, one after the other: the decoder holds the
@@ -51,4 +53,5 @@ class InferenceParts:
     bodies: Bodies = field(default_factory=lambda: Bodies(mib(256)))
     beside: Beside | None = None
     fitting: Fitting = NO_FITTING
+    note_prompt: Callable[[str, bytes], None] = lambda _id, _body: None
     aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "bodies"))

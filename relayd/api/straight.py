@@ -107,7 +107,10 @@ class StraightRoute:
         request_id, others = named
         if seen.dropped:
             others = (*others, ("X-Relayd-Changed", changed(seen.dropped)))
-        is_known = model.is_affine and grant.rights.retain
+        retains = grant.rights.retain
+        is_known = model.is_affine and retains
+        if retains:
+            parts.note_prompt(request_id, call.body)
         found = fingerprint(call.body) if is_known else NO_FINGERPRINT
         record = parts.exchanges.begin(request_id, forwarding.path, grant.id)
         slot = (model.replicas_of, seen.width, parts.dispatcher.deadline_from(record.arrived_at))

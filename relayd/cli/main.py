@@ -37,6 +37,7 @@ COMMANDS = {
     "status": _command("status.status", "Show the daemon, its models and every replica."),
     "top": _command("top.top", "Watch replicas, memory and requests live."),
     "requests": _command("requests.requests", "Show what runs, waits and has ended, or one request."),
+    "why": _command("why.why", "Show what of a prompt was read again, why, and what it cost."),
     "ui": _command("ui.ui", "Open the dashboard, by a link that works once."),
     "chat": _command("chat.chat", "Talk with a model."),
     "bench": _command("bench.bench", "Measure how fast a running model is."),

@@ -40,6 +40,7 @@ from relayd.daemon.report import (
     StoppingReport,
     UpgradeReport,
 )
+from relayd.daemon.whyreport import WhyReport
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
 from relayd.rights import KeyRights
 from relayd.secret import Secret
@@ -96,6 +97,10 @@ class Client:
     def requests(self) -> RequestsReport:
         """Return the requests that wait or run."""
         return self._call("GET", "requests", NoArguments(), RequestsReport, ANSWER_SECONDS)
+
+    def why(self, request: str) -> WhyReport:
+        """Return what of a request's prompt was reused, and why no more."""
+        return self._call("GET", "why", CancelArguments(request), WhyReport, ANSWER_SECONDS)
 
     def cancel(self, request: str) -> CancelReport:
         """End every request of an id."""

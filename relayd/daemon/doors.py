@@ -49,6 +49,7 @@ from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
 from relayd.config.schema import Compat
+from relayd.daemon.prompts import RecentPrompts
 from relayd.daemon.responses import KeptOnDisk
 from relayd.daemon.virtual import check_virtual
 from relayd.dialects.hygiene import NAMES, TOOL_ORDER, rules_but
@@ -77,6 +78,7 @@ class Doors:
 
     Attributes:
         exchanges: The record of every request.
+        prompts: Of which parts the last prompts were.
         bodies: What the bodies of all requests take.
         responses: Has kept responses outlive the daemon, where that is asked for.
         vitals: Returns how the daemon does, for `/health`.
@@ -103,6 +105,7 @@ class Doors:
         release: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.exchanges = Exchanges(clock)
+        self.prompts = RecentPrompts(self.exchanges.recent)
         self.bodies = Bodies(Bytes(0))
         self._view, self._release = view, release
         self._dispatcher = dispatcher
@@ -203,6 +206,7 @@ class Doors:
             bodies=self.bodies,
             beside=self._beside,
             fitting=fitting,
+            note_prompt=self.prompts.note,
         )
         rewrite_ids = compat.rewrite_ids == "named"
         routes = (

@@ -18,6 +18,7 @@ from relayd.daemon.livereport import HistoryReport, LinkReport, LiveEvent, LiveR
 from relayd.daemon.metrics import as_json, collect, exposition
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.shutdown import Shutdown
+from relayd.daemon.whyreport import WhyReport
 from relayd.errors import StateError
 from relayd.handover import Predecessor
 from relayd.hardware.loads import device_loads
@@ -57,6 +58,14 @@ class Watching:
     async def live(self, _arguments: NoArguments) -> AsyncGenerator[LiveEvent]:
         """Return what yields the state, and what changes in it."""
         return self._feed.follow()
+
+    async def why(self, arguments: CancelArguments) -> WhyReport:
+        """Return why the engine read what it read of a request's prompt.
+
+        Raises:
+            NotFoundError: Nothing is kept of it.
+        """
+        return await self._parts.doors.prompts.why(arguments.request)
 
     async def past(self, _arguments: NoArguments) -> HistoryReport:
         """Return the last hour and the last 24 hours."""
@@ -146,6 +155,7 @@ def followed(watching: Watching) -> Mapping[str, Verb | Feed]:
         "now": Verb(NoArguments, watching.now),
         "live": Feed(NoArguments, watching.live),
         "history": Verb(NoArguments, watching.past),
+        "why": Verb(CancelArguments, watching.why),
         "hardware": Verb(NoArguments, watching.hardware),
         "catalog": Verb(NoArguments, watching.catalog),
         "recommend": Verb(RecommendArguments, watching.runs.recommend),
@@ -160,6 +170,7 @@ def owners(watching: Watching, administration: Administration) -> Mapping[tuple[
     return {
         ("GET", "now"): Verb(NoArguments, watching.now),
         ("GET", "history"): Verb(NoArguments, watching.past),
+        ("GET", "why"): Verb(CancelArguments, watching.why),
         ("POST", "link"): Verb(NoArguments, watching.link),
         ("GET", "requests"): Verb(NoArguments, administration.requests),
         ("POST", "cancel"): Verb(CancelArguments, administration.cancel),

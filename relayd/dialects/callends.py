@@ -37,6 +37,7 @@ class CompletedCalls:
         self._events = EventSplitter()
         self._pieces: dict[tuple[int, int], list[str]] = {}
         self._last: dict[str, Any] = {}
+        self._passed = 0
 
     def __repr__(self) -> str:
         return f"<CompletedCalls calls={len(self._pieces)}>"
@@ -54,8 +55,9 @@ class CompletedCalls:
     def _shown(self, event: bytes) -> bytes:
         if _CALLS in event:
             self._take(_read(data_of(event)))
-        elif event.startswith(_FAILURE) and UNREADABLE in event:
+        elif event.startswith(_FAILURE) and UNREADABLE in event and self._passed > 1:
             return self._ended()
+        self._passed += 1
         if self._pieces and _FINISH in event:
             return self._endings() + event + b"\n\n"
         return event + b"\n\n"

@@ -60,11 +60,13 @@ def test_text_passes_as_it_came() -> None:
 
 def test_a_stream_whose_end_cannot_be_read_ends_with_what_was_read() -> None:
     error = {"error": {"message": "The model produced output that does not match the expected x format"}}
-    raw = chunk({"content": "hi"}) + b"data: %b\n\n" % json.dumps(error).encode()
-    shown = CompletedCalls().feed(raw.replace(b'{"error": {', b'{"error":{'))
+    failure = b"data: %b\n\n" % json.dumps(error, separators=(",", ":")).encode()
+    shown = CompletedCalls().feed(chunk({"role": "assistant"}) + chunk({"content": "hi"}) + failure)
     assert b"error" not in shown
     assert b'"finish_reason":"stop"' in shown
     assert shown.endswith(DONE)
+    nothing = chunk({"role": "assistant"}) + failure
+    assert nothing == CompletedCalls().feed(nothing)
 
 
 def test_a_whole_answer_has_complete_calls() -> None:

@@ -84,6 +84,10 @@ ACTIONS = (
     Action("GET", "/admin/placement", "placement", "Return what runs where, and what each part takes."),
     Action("POST", "/admin/reload", "reload", "Follow the configuration anew, or return what that changes."),
     Action("GET", "/admin/requests", "requests", "Return the requests that run or wait."),
+    Action(
+        "GET", "/admin/requests/{name}/why", "why", "Return what of a prompt was reused, and why no more.",
+        "request",
+    ),
     Action("POST", "/admin/requests/{name}/cancel", "cancel", "End a request.", "request"),
     Action("DELETE", "/admin/requests/{name}", "cancel", "End a request.", "request"),
     Action("GET", "/admin/keys", "admin_keys", "Return the keys, without their secrets."),
