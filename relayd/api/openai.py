@@ -32,7 +32,7 @@ _TYPES = {
 }
 """Status to `type`, where clients know a name for it."""
 
-_CODES = {"exceed_context_size_error": "context_length_exceeded"}
+CODES = {"exceed_context_size_error": "context_length_exceeded"}
 """The engine's error types that clients know by a code."""
 
 
@@ -46,7 +46,7 @@ def error_body(problem: Problem) -> bytes:
     error = {
         "message": problem.message,
         "type": problem.kind or error_type(problem.status),
-        "code": _CODES.get(problem.code, problem.code) or None,
+        "code": CODES.get(problem.code, problem.code) or None,
         "param": problem.param,
     }
     return msgspec.json.encode({"error": {**error, **problem.details}})

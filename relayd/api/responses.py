@@ -13,7 +13,7 @@ from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Adapted, Forwarding, Members
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponse, KeptResponses
-from relayd.api.openai import OPENAI, error_type
+from relayd.api.openai import CODES, OPENAI, error_type
 from relayd.clock import Clock
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
 from relayd.dialects.responses_answer import ResponseHead, ResponseWriter
@@ -24,6 +24,8 @@ from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem, Translation
 
 _CHAT = "/v1/chat/completions"
 _NOT_OF_A_SUMMARY = frozenset({"tools", "tool_choice", "parallel_tool_calls", "text"})
+_TOO_LONG = frozenset({"exceed_context_size_error"})
+"""What a stream is refused for by its own event: Codex compacts a conversation only for that."""
 _ENCRYPTED = b'"reasoning.encrypted_content"'
 
 
@@ -150,10 +152,12 @@ def _answering(writer: ResponseWriter, translation: Translation) -> Dialect:
     """Return the dialect of one answer: an error within it is an event of its own stream."""
 
     def failed(problem: Problem) -> bytes:
-        writer.fail(problem.code or error_type(problem.status), problem.message)
+        writer.fail(CODES.get(problem.code, problem.code) or error_type(problem.status), problem.message)
         return writer.take()
 
-    return OPENAI.answering(translation, name="responses", error_event=failed, last_event=b"")
+    return OPENAI.answering(
+        translation, name="responses", error_event=failed, last_event=b"", refused_within=_TOO_LONG
+    )
 
 
 def _left_out(asked: ChatRequest) -> str:

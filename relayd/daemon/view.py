@@ -92,13 +92,15 @@ class FleetView:
         ours = [self._shown(status) for status in statuses if status.spec.model == model.name]
         states, sizes = [status.state for status in ours], [status.spec for status in ours]
         host, device = _memory(ours)
+        trained = self._facts.of(model.file).trained_context if self._facts else 0
+        windows = [window_of(one.context, trained) for one in sizes]
         return ModelView(
             name=model.name,
             aliases=model.aliases,
             replicas_ready=states.count(State.READY),
             replicas=model.least_replicas,
             slots=min((one.slots for one in sizes), default=model.slots),
-            context=min((one.context for one in sizes), default=model.context),
+            context=min(windows, default=model.context),
             state=_together(ours),
             demo=is_demo(model.file),
             created=self._created,
@@ -106,7 +108,7 @@ class FleetView:
             facts=self._facts.of(model.file) if self._facts else UNKNOWN,
             abilities=self._abilities(model, sizes),
             reason=_reason(ours) if State.READY not in states else "",
-            most_text=self._most_text(model, [one.context for one in sizes]),
+            most_text=self._most_text(model, windows),
             is_affine=model.strategy == "prefix_affinity" and states.count(State.READY) > 1,
             is_default=self._config.server.default_model in (model.name, *model.aliases),
             host_bytes=host,
@@ -145,6 +147,21 @@ class FleetView:
             "embedding": embeds,
         }
         return tuple(name for name, is_so in can.items() if is_so)
+
+
+_CELLS = 256
+"""The engine's caches have a multiple of so many tokens (`llama-context.cpp`)."""
+
+
+def window_of(context: int, trained: int) -> int:
+    """Return the tokens that a slot really holds which was planned with some.
+
+    Args:
+        context: Tokens that it was planned with; 0 where the engine decides.
+        trained: Tokens that the model was trained on, beyond which the engine gives none; 0 if not known.
+    """
+    rounded = -(-context // _CELLS) * _CELLS
+    return min(rounded, trained) if trained else rounded
 
 
 def _times(settings: Model | Server) -> TimeLimits:

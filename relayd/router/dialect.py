@@ -134,6 +134,7 @@ class Dialect(msgspec.Struct, frozen=True):
         by_line: Each line of a translated answer is a write of its own.
         show_limit: How limits are shown besides `x-ratelimit-*`.
         ends_aside: The end of a long answer is made in a thread: its translation touches nothing else.
+        refused_within: Codes of what a stream is refused for by an event of its own, behind a status of 200.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Dialect(msgspec.Struct, frozen=True):
     by_line: bool = False
     show_limit: ShowLimit | None = None
     ends_aside: bool = False
+    refused_within: frozenset[str] = frozenset()
 
     def answering(self, translation: Translation, **changes: Any) -> "Dialect":
         """Return the dialect of one answer, which a translation of its own rewrites."""

@@ -10,7 +10,7 @@ from relayd.errors import RequestError
 from relayd.router.answer import ClientAnswer, ReplicaAnswer
 from relayd.router.attempts import Attempts, OnFault, Reply
 from relayd.router.dialect import Dialect, Problem, as_it_came
-from relayd.router.early import BegunClient
+from relayd.router.early import EVENT_STREAM, BegunClient
 from relayd.router.estimate import estimated
 from relayd.router.exchange import ExchangeRecord
 from relayd.router.faults import Fault, as_client_error, judge
@@ -130,7 +130,7 @@ class Proxy:
                 if salvage is not None:
                     await self._give_text(client, salvage, own, dialect, call, record)
                 elif reply.problem is not None:
-                    await self._refuse(client, reply.problem, own, dialect, record)
+                    await self._refuse(client, reply.problem, own, dialect, record, call)
             return
         head = reply.head
         answer = self._answer(client, call, head, own, dialect)
@@ -293,12 +293,16 @@ class Proxy:
         own: Mapping[str, str],
         dialect: Dialect,
         record: ExchangeRecord,
+        call: Call | None = None,
     ) -> None:
-        """Write what the engine refuses, in the client's own dialect."""
+        """Write what the engine refuses, in the client's own dialect: some within the stream of a call."""
         record.refused(problem)
         if client.sent_bytes:  # comments
             client.write(dialect.error_event(problem))
             client.close()
+            return
+        if call is not None and call.answers_events and problem.code in dialect.refused_within:
+            await self._write(client, 200, dialect.error_event(problem), own, EVENT_STREAM)
             return
         await self._write(client, problem.status, dialect.error_body(problem), own)
 
