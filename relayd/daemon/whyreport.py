@@ -15,6 +15,7 @@ _NEARLY = 0.9
 """Share of what could be reused that counts as all of it: a template adds words of its own."""
 
 _FEW_TOKENS = 64
+"""What is not worth a cause: the end of a turn that another one was joined with."""
 
 
 class WhyReport(msgspec.Struct, frozen=True):
@@ -73,8 +74,8 @@ def explained(asked: KnownPrompt, earlier: Sequence[KnownPrompt]) -> WhyReport:
     cached = asked.exchange.usage.cached_tokens if asked.exchange.usage else 0
     if cached + _FEW_TOKENS < _NEARLY * expected:
         cause, lost = _engine_cause(asked, earlier, best), max(0, expected - cached)
-    elif difference:
-        cause, lost = "client", max(0, _tokens(before) - cached)
+    elif difference and _tokens(before) - cached > _FEW_TOKENS:
+        cause, lost = "client", _tokens(before) - cached
     else:
         cause, lost = "reused", 0
     return _report(asked, cause, _TEXTS[cause], before, difference, lost)

@@ -8,7 +8,7 @@ import pytest
 from relayd.api import ModelState, ModelView
 from relayd.config import Config, Model
 from relayd.config.schema import ReplicaRange
-from relayd.daemon.view import ON_DEMAND, FleetView
+from relayd.daemon.view import ON_DEMAND, FleetView, window_of
 from relayd.planner import Planned, ReplicaSpec, Residence
 from relayd.supervisor import State, Status
 from relayd.supervisor.causes import Cause, Exit
@@ -92,3 +92,18 @@ def test_what_is_not_in_memory_is_about_to_load_while_a_daemon_begins() -> None:
 
     assert (ModelState.WAITING, 0) == (before.state, before.replicas_cold)
     assert (ModelState.COLD, 1) == (after.state, after.replicas_cold)
+
+
+@pytest.mark.parametrize(
+    ("planned", "trained", "window"),
+    [
+        (1000, 0, 1024),
+        (1000, 4096, 1024),
+        (2048, 2048, 2048),
+        (8192, 2048, 2048),
+        (0, 0, 0),
+        (1000, 1010, 1010),
+    ],
+)
+def test_the_window_is_what_a_slot_really_holds(planned: int, trained: int, window: int) -> None:
+    assert window == window_of(planned, trained)
