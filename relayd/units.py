@@ -41,7 +41,7 @@ def _shown(count: int, digits: int) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """Return a duration as a person reads it: `0.4 s`, `3 min 5 s`, `2 h 10 min`."""
+    """Return a duration as a person reads it: `0.4 s`, `3 min`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -49,8 +49,9 @@ def show_seconds(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+        return f"{hours} h" + (f" {minutes} min" if minutes else "")
+    days, hours = divmod(hours, 24)
+    return f"{days} d" + (f" {hours} h" if hours else "")

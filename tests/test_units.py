@@ -2,7 +2,7 @@
 
 import pytest
 
-from relayd.units import GIB, MIB, show_apart, show_bytes
+from relayd.units import GIB, MIB, show_apart, show_bytes, show_seconds
 
 pytestmark = pytest.mark.pure
 
@@ -28,3 +28,18 @@ def test_one_size_alone_has_few_digits() -> None:
     assert ["23 GiB", "4.4 GiB", "350 B"] == [
         show_bytes(count) for count in (23 * GIB + 100 * MIB, 4506 * MIB, 350)
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (300, "5 min"),
+        (301, "5 min 1 s"),
+        (7200, "2 h"),
+        (7260, "2 h 1 min"),
+        (172_800, "2 d"),
+        (176_400, "2 d 1 h"),
+    ],
+)
+def test_a_duration_has_no_rest_of_nothing(seconds: float, text: str) -> None:
+    assert text == show_seconds(seconds)

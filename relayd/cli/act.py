@@ -22,7 +22,7 @@ Target = Annotated[
 
 
 def start(target: Target = None, as_json: AsJson = False) -> None:
-    """Start what is stopped or was given up.
+    """Start replicas that are stopped or were given up.
 
     What is cold is started if it fits beside what runs now.
     """
@@ -32,7 +32,7 @@ def start(target: Target = None, as_json: AsJson = False) -> None:
 
 
 def drain(target: Target = None, as_json: AsJson = False) -> None:
-    """Stop replicas after their last request, with no time limit."""
+    """Stop replicas once their requests are done, however long."""
     with carried_on(target) as daemon:
         report = daemon.drain(target)
     show_states(report, as_json=as_json)

@@ -14,7 +14,7 @@ def reload(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Follow the configuration as it is now.
+    """Read the settings again, and apply what has changed.
 
     Only replicas that it changes are started anew.
     """

@@ -16,7 +16,7 @@ OneModel = Annotated[
 
 
 def load(model: OneModel, as_json: AsJson = False) -> None:
-    """Bring a model into memory, others making room.
+    """Load a model into memory; idle models make room for it.
 
     It waits until the model serves. Others leave by the rules that hold for a request: never while they are
     busy or pinned. The daemon carries on with it when this command is interrupted; `relayd unload` takes it
@@ -39,7 +39,7 @@ def unload(
     force: Annotated[bool, typer.Option("--force", help="End its running requests.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a model out of memory; a request brings it back.
+    """Remove a model from memory; the next request loads it again.
 
     Its running requests are finished first. What shall stay away is stopped with `relayd stop`.
     """
@@ -57,7 +57,7 @@ def pin(model: OneModel, as_json: AsJson = False) -> None:
 
 
 def unpin(model: OneModel, as_json: AsJson = False) -> None:
-    """Let a model make room for others again."""
+    """Let other models take the place of a pinned one again."""
     _set_pin(model, pinned=False, as_json=as_json)
 
 

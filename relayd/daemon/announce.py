@@ -22,6 +22,11 @@ class DaemonOutput(Protocol):
         """Whether the progress of loads is looked at."""
         ...
 
+    @property
+    def shows_dashboard(self) -> bool:
+        """Whether a person reads it, for whom a link to the dashboard is made."""
+        ...
+
     def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
         """Clients can connect; `keyed` is whether they need a key.
 
@@ -62,6 +67,7 @@ class NoOutput:
     """Shows nothing."""
 
     shows_loads = False
+    shows_dashboard = False
 
     def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
         """Show nothing."""

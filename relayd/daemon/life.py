@@ -112,7 +112,7 @@ class Daemon:
         takeover.expect()
         url = await parts.doors.open(parts.desired.config, place.listening)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
-        for_person = parts.desired.on_terminal and not place.predecessor
+        for_person = self._output.shows_dashboard and not place.predecessor
         dashboard = dashboard_link(parts).url if for_person else ""
         self._output.listening(url, keyed=not parts.keys.is_open, dashboard=dashboard)
         await takeover.run()

@@ -288,7 +288,7 @@ def test_a_server_that_a_person_started_is_shown_with_port_user_and_age(examine:
 
     assert (Severity.NOTE, "") == (found.level, found.remedy)
     assert (
-        "a llama-server that relayd did not start (pid 26523, port 8081, user anna, for 3 h 0 min) "
+        "a llama-server that relayd did not start (pid 26523, port 8081, user anna, for 3 h) "
         "holds 2.0 GiB of RAM"
     ) == found.detail
 

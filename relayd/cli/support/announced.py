@@ -94,11 +94,16 @@ class ServeOutput:
                 needs=needs,
             )
 
+    @property
+    def shows_dashboard(self) -> bool:
+        """Whether standard output is a terminal: a link is only for who reads it at once."""
+        return not self._as_json and sys.stdout.isatty()
+
     def listening(self, url: str, *, keyed: bool, dashboard: str) -> None:
         """Print where clients connect, and on a terminal where the dashboard is."""
         self._url, self._keyed = url, keyed
         self._print(f"relayd listens on {url}", event="listening", url=url)
-        if dashboard and not self._as_json and sys.stdout.isatty():
+        if dashboard:
             self._print(f"Dashboard (the link works once, for 5 minutes):\n  {dashboard}")
         self._show_plan()
 
