@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from tests.daemon.assembled import MODEL, Assembled, desired, with_parts
 from tests.grafana import DASHBOARD, EXTRAS, dashboard
 
 pytestmark = pytest.mark.system
+
+
+PROMTOOL = shutil.which("promtool") or ""
 
 
 def ended(model: str = "m", *, stream: bool = True, how: Ended = Ended.DONE, code: str = "") -> Exchange:
@@ -48,6 +53,19 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         for family in text_string_to_metric_families(text)
         for one in family.samples
     }
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="needs promtool: apt install prometheus")
+def test_promtool_accepts_the_figures_and_the_rules(home: Path) -> None:
+    text = exposition(values(home, ended(), ended(stream=False, how=Ended.CUT)))
+    checks = [
+        subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False),
+        subprocess.run(
+            [PROMTOOL, "check", "rules", EXTRAS / "prometheus-rules.yml"], capture_output=True, check=False
+        ),
+    ]
+
+    assert [(0, b""), (0, b"")] == [(one.returncode, one.stderr) for one in checks]
 
 
 def test_requests_become_counters_and_histograms_that_prometheus_reads(home: Path) -> None:
