@@ -84,6 +84,12 @@ def as_chat(
     if asked.get("instructions"):
         conversation.messages.append({"role": "system", "content": asked["instructions"]})
     conversation.add_all(items)
+    if not conversation.messages:
+        raise RequestError(
+            "There is nothing to answer: input holds no message.",
+            remedy="Send input, instructions or previous_response_id.",
+            param="input",
+        )
     body: Json = {name: raw for name, raw in members.items() if name not in _HANDLED}
     body["messages"] = joined_instructions(conversation.messages)
     _limit(body, asked)

@@ -286,6 +286,14 @@ def test_a_tool_choice_is_followed(choice: object, names: list[str], word: str |
     assert (names, word) == ([one["name"] for one in functions], made)
 
 
+@pytest.mark.parametrize("members", [{}, {"input": []}, {"input": None}, {"instructions": ""}])
+def test_a_request_without_any_message_is_refused(members: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match="nothing to answer") as found:
+        sent(**members)
+
+    assert "input" == found.value.param
+
+
 @pytest.mark.parametrize("tools", [7, [7], [FUNCTION, FUNCTION]])
 def test_tools_that_cannot_be_offered_are_refused(tools: object) -> None:
     with pytest.raises(RequestError) as found:
