@@ -41,6 +41,7 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "keys rotate": "nobody",
     "keys limits": "nobody --limit rpm=1",
     "keys revoke": "nobody",
+    "why": "nosuch",
     "batch submit": "missing.jsonl",
     "batch show": "nosuch",
     "batch watch": "nosuch",
