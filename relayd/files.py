@@ -86,7 +86,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             os.fsync(descriptor)
         temporary.replace(path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StateError(f"{path} cannot be written: {error.strerror}") from error
     finally:
@@ -117,7 +117,7 @@ def scratch_folder(otherwise: Path, usual: Path | None = None) -> Iterator[Path]
         yield Path(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut (rename(2) alone does not)."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

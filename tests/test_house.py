@@ -46,6 +46,7 @@ WALL_CLOCK_IN = frozenset({"relayd/clock.py"})
 CATCH_ALL: Mapping[str, str] = {
     "relayd/router/eager.py:_rest": "it raises the error where the coroutine waits",
     "relayd/api/direct.py:carry_out": "every fault is answered, or cuts off the answer that has begun",
+    "relayd/api/inside.py:ask": "a fault in one line of a batch ends no other",
     "relayd/api/served.py:answer": "every fault is answered, or cuts off the answer that has begun",
     "relayd/api/control.py:handle": "who commands is told of any fault, in the shape of every answer",
     "relayd/supervisor/health.py:_watch": "a fault of a look is reported, and the next look comes",

@@ -7,7 +7,6 @@ from time import gmtime, strftime
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from relayd.api.admission import RequestContext, Route
 from relayd.api.answer import new_id
@@ -25,7 +24,7 @@ from relayd.dialects.anthropic_chat import as_chat
 from relayd.dialects.anthropic_request import for_engine, named, passes
 from relayd.dialects.anthropic_whole import MessageWhole, WholeMessageWriter
 from relayd.dialects.chat_answer import ChatEvents, ChatWhole
-from relayd.errors import NotServedError, ThreadUnsupportedError
+from relayd.errors import ThreadUnsupportedError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem
 from relayd.router.dialect import Translation
 
@@ -127,14 +126,5 @@ def anthropic_routes(inference: Inference, *, rewrite_ids: bool = False) -> tupl
         inference: Reaches replicas.
         rewrite_ids: Whether a message has the id of its request, where the client gave one.
     """
-    batches = (
-        Route(method, path, _no_batches, dialect=ANTHROPIC)
-        for method in ("GET", "POST", "DELETE")
-        for path in ("/v1/messages/batches", "/v1/messages/batches/")
-    )
     forwardings = _forwardings(rewrite_ids=rewrite_ids, keeps_stamp=inference.fitting.keeps_stamp)
-    return (*inference.routes(ANTHROPIC, forwardings), *batches)
-
-
-async def _no_batches(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
-    raise NotServedError("Message batches are not served here.", remedy="Send each message by itself.")
+    return tuple(inference.routes(ANTHROPIC, forwardings))

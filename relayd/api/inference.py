@@ -47,7 +47,7 @@ from relayd.router import (
     open_body,
     with_additions,
 )
-from relayd.scheduler.ask import Ask
+from relayd.scheduler.ask import BACKGROUND, Ask
 from relayd.units import KIB
 
 P = ParamSpec("P")
@@ -163,6 +163,8 @@ class Inference(InferenceParts):
             self.note_prompt(context.request_id, call.body)
         found = await self._fingerprint(call.body) if is_known else NO_FINGERPRINT
         deadline = self.dispatcher.deadline()
+        if context.klass == BACKGROUND:
+            deadline, limits = None, UNTIMED
         slot = (others[0] if others else model.name, width, deadline)
         ask = make_ask(slot, call, context, delivery.request.peer, found)
         if (use := delivery.use) is not FREE_USE and use.needs_turn:

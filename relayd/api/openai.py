@@ -158,10 +158,8 @@ _NO_COUNTERPART = "llama-server has nothing like it."
 NOT_SERVED = {
     "/v1/audio/speech": _NO_COUNTERPART,
     "/v1/audio/translations": _NO_COUNTERPART,
-    "/v1/batches": "Send each request by itself.",
     "/v1/conversations": "Send the whole conversation with each request.",
     "/v1/evals": _NO_COUNTERPART,
-    "/v1/files": "Send texts and images in the request itself.",
     "/v1/fine_tuning": _NO_COUNTERPART,
     "/v1/images": _NO_COUNTERPART,
     "/v1/moderations": _NO_COUNTERPART,

@@ -45,10 +45,12 @@ from relayd.api import (
 from relayd.api.astext import AnswerAsText
 from relayd.api.figures import NO_FIGURES
 from relayd.api.fitting import Fitting
+from relayd.api.inside import InsideDoor
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
 from relayd.config.schema import Compat
+from relayd.daemon.batches import DaemonBatches
 from relayd.daemon.prompts import RecentPrompts
 from relayd.daemon.responses import KeptOnDisk
 from relayd.daemon.virtual import check_virtual
@@ -84,6 +86,7 @@ class Doors:
         vitals: Returns how the daemon does, for `/health`.
         figures: Returns the figures of the daemon, for `/metrics` and `/metrics.json`.
         entrance: Of the dashboard; doors that are made before it is set have none.
+        batches: What serves files and batches; doors that are made before it is set have none.
     """
 
     listener: Listener
@@ -121,6 +124,7 @@ class Doors:
         self.url = ""
         self.vitals: Callable[[], Vitals] = Vitals
         self.entrance: Entrance | None = None
+        self.batches: DaemonBatches | None = None
         self.figures = NO_FIGURES
 
     def __repr__(self) -> str:
@@ -223,10 +227,17 @@ class Doors:
             *health_routes(self._view, self.vitals),
             *admin_routes(self._offered, self._client_of),
             *self._ui_routes(),
+            *self._batch_routes(config),
         )
+        if self.batches is not None:
+            self.batches.inside = InsideDoor(routes, OPENAI)
         every = (*routes, *description_routes(routes))
         sessions = self.entrance.sessions if self.entrance else None
         return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused, sessions)
+
+    def serve_batches(self, batches: DaemonBatches) -> None:
+        """Let clients have files and batches, on doors that are made from now on."""
+        self.batches = batches
 
     async def open_entrance(self, state: Path) -> None:
         """Let people log in to the dashboard; the state folder has the key of their sessions.
@@ -242,6 +253,14 @@ class Doors:
             return ()
         self.entrance.client_of = self._client_of
         return ui_routes(self.entrance)
+
+    def _batch_routes(self, config: Config) -> tuple[Route, ...]:
+        return () if self.batches is None else self.batches.routes(config, self._base_of)
+
+    def _base_of(self, request: web.BaseRequest) -> str:
+        """Return the address under which a request has reached relayd."""
+        secure = self._door.proxies.is_secure(request.headers, peer_of(request), secure=request.secure)
+        return f"{'https' if secure else 'http'}://{request.headers['Host']}"
 
     def follow(self, door: Door) -> None:
         """Judge requests that come from now on by the rules of another door."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from relayd.api import FailedKeys, KeyGrant, Keyring, KnownKeys, VisibleModels
 from relayd.api.allowance import Allowance
-from relayd.api.grants import ALL_BUT_NODE
+from relayd.api.grants import ALL_BUT_NODE, ANYONE
 from relayd.api.sessions import SessionHolder
 from relayd.apikey import make_key
 from relayd.clock import Clock
@@ -137,6 +137,13 @@ class KeyBook:
         grant = self.keyring.known.grants.get(digest)
         is_admin = grant is not None and grant.id == key and "admin" in grant.rights.scopes
         return SessionHolder(grant, digest) if grant is not None and is_admin else None
+
+    def grant_of(self, key: str) -> KeyGrant | None:
+        """Return what the key of an id may do now; None where it is not valid any more."""
+        if not key:
+            return ANYONE
+        grants = (one for one in self.keyring.known.grants.values() if one.id == key)
+        return next((one for one in grants if "inference" in one.rights.scopes), None)
 
     @property
     def is_open(self) -> bool:

@@ -104,6 +104,7 @@ class Daemon:
         await parts.keys.open(parts.desired.config.server, place.state.lent_key)
         for exchange in place.state.finished:
             parts.keys.count(exchange)
+        await parts.batches.book.open()
         on_disk = parts.desired.config.server.kept_responses == "disk"
         await parts.doors.responses.open(parts.desired.paths.state, enabled=on_disk)
         stack.push_async_callback(parts.doors.responses.save)
@@ -122,6 +123,9 @@ class Daemon:
         _run_aside(stack, self._file_watch(operations).run())
         _run_aside(stack, parts.keys.usage.run())
         _run_aside(stack, parts.doors.responses.run())
+        _run_aside(stack, parts.batches.runner.run())
+        _run_aside(stack, parts.batches.collect())
+        parts.batches.runner.begin()
         if certificate := parts.doors.certificate:
             _run_aside(stack, CertificateWatch(certificate, self._file_check_seconds).run())
         _run_aside(stack, Rotation(self._open_logs, self._log_limits, parts.clock).run())
@@ -141,6 +145,7 @@ class Daemon:
         if self._upgrade:
             self._upgrade.cancel()
         parts, keep = self._parts, self._shutdown.keep_replicas
+        await parts.batches.runner.hold()
         open_requests = parts.open_requests
         self._journal.info("daemon.stopping", open_requests=open_requests, keep=keep)
         replicas = parts.desired.config.replicas

@@ -13,6 +13,7 @@ from relayd.api.ui import Entrance, Links
 from relayd.clock import Clock, SystemClock
 from relayd.config import Config
 from relayd.daemon.actor import Actor, Executors
+from relayd.daemon.batches import DaemonBatches
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
@@ -69,6 +70,7 @@ class DaemonParts:
     requests: RequestLog
     totals: Totals
     keys: KeyBook
+    batches: DaemonBatches
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -87,6 +89,7 @@ class DaemonParts:
         self.fleet.configure(_settings(config))
         self.grants.configure(desired.budget)
         self.residence.enter(desired.plan)
+        self.batches.configure(config)
         self.view.configure(config, desired.files)
         _configure(self.requests, config)
         configure_journal(config.logs.level, config.logs.format)
@@ -176,6 +179,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         residence.release,
     )
     doors.entrance = _entrance(keys, clock)
+    doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
     totals = Totals()
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
@@ -183,7 +187,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         footprints=Footprints(clock),
         view=view, doors=doors,
         notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys,
+        requests=requests, totals=totals, keys=keys, batches=batches,
     )  # fmt: skip
 
 

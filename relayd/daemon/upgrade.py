@@ -72,6 +72,7 @@ class Upgrade:
                 if not self._shutdown.handed_over:
                     parts.residence.go_on()
                     parts.keys.take_back()
+                    parts.batches.runner.begin()
 
     def cancel(self) -> None:
         """Make an attempt that is under way fail: this daemon is about to end."""
@@ -159,6 +160,7 @@ class _Attempt:
                 self._parts.residence.hold()
                 await _calm(self._parts)
                 await self._parts.fleet.launched()  # what has no record yet would not be adopted
+                await self._parts.batches.runner.hold()
                 await self._parts.keys.give_up()  # the database goes with the lock
                 await self._parts.doors.responses.save()
             check()

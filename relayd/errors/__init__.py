@@ -38,7 +38,9 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         │   └── ModelNotFoundError  model_not_found         1     404
         ├── MethodNotAllowedError   method_not_allowed      1     405
         ├── BodyTimeoutError        body_timeout            1     408
+        ├── ConflictError           conflict                1     409
         ├── BodyTooLargeError       body_too_large          1     413
+        ├── FileLimitError          file_limit              1     413
         ├── MediaTypeError          unsupported_media_type  1     415
         ├── HostRefusedError        host_not_allowed        1     421
         ├── ContextExceededError    exceed_context_size_error  1  400
@@ -55,7 +57,9 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── StoppingError           server_stopping         1     503
         ├── ReplicaStoppedError     replica_stopped         1     503
         ├── RequestTimeoutError     request_timeout         1     504
-        └── QueueTimeoutError       queue_timeout           1     503
+        ├── QueueTimeoutError       queue_timeout           1     503
+        └── StorageError            storage_failed          1     503
+            └── StorageFullError    storage_full            1     507
 """
 
 from relayd.errors.base import RelaydError
@@ -89,8 +93,10 @@ from relayd.errors.requests import (
     BodyBudgetError,
     BodyTimeoutError,
     BodyTooLargeError,
+    ConflictError,
     ContextExceededError,
     CrashedReplicasError,
+    FileLimitError,
     HostRefusedError,
     KeyScopeError,
     MediaTypeError,
@@ -109,6 +115,8 @@ from relayd.errors.requests import (
     RequestError,
     RequestTimeoutError,
     StoppingError,
+    StorageError,
+    StorageFullError,
     ThreadUnsupportedError,
     TooManyConnectionsError,
     TooManyFailedKeysError,
@@ -125,6 +133,7 @@ __all__ = [
     "BodyTimeoutError",
     "BodyTooLargeError",
     "ConfigError",
+    "ConflictError",
     "ContextExceededError",
     "CrashedReplicasError",
     "DaemonError",
@@ -135,6 +144,7 @@ __all__ = [
     "EngineMissing",
     "ExposureError",
     "FetchError",
+    "FileLimitError",
     "HashMismatchError",
     "HostRefusedError",
     "HostSilentError",
@@ -164,6 +174,8 @@ __all__ = [
     "RequestTimeoutError",
     "StateError",
     "StoppingError",
+    "StorageError",
+    "StorageFullError",
     "ThreadUnsupportedError",
     "TooManyConnectionsError",
     "TooManyFailedKeysError",

@@ -97,10 +97,24 @@ class BodyTimeoutError(RequestError):
     http_status = 408
 
 
+class ConflictError(RequestError):
+    """What is asked for cannot be done in the state in which the thing is."""
+
+    code = "conflict"
+    http_status = 409
+
+
 class BodyTooLargeError(RequestError):
     """The body is larger than the limit."""
 
     code = "body_too_large"
+    http_status = 413
+
+
+class FileLimitError(RequestError):
+    """A file is larger than one may be, or its key has as much on disk as it may."""
+
+    code = "file_limit"
     http_status = 413
 
 
@@ -218,3 +232,17 @@ class QueueTimeoutError(RequestError):
 
     code = "queue_timeout"
     http_status = 503
+
+
+class StorageError(RequestError):
+    """What has to be kept on disk cannot be written or read now."""
+
+    code = "storage_failed"
+    http_status = 503
+
+
+class StorageFullError(StorageError):
+    """The disk has no room for this."""
+
+    code = "storage_full"
+    http_status = 507

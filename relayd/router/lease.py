@@ -202,10 +202,14 @@ class Lease(msgspec.Struct, eq=False):
         self._place = self._owing = None
         if self.is_given_back:
             self.is_given_back = False
-            self._lessor.post(GivenBack(self._ticket.id, self._lessor.deadline()))
+            self._lessor.post(GivenBack(self._ticket.id, self._deadline()))
             return
-        deadline = self._lessor.deadline() if sent else None
+        deadline = self._deadline() if sent else None
         self._lessor.post(AttemptFailed(self._ticket.id, sent, hung_up, deadline))
+
+    def _deadline(self) -> float | None:
+        """Return until when it may wait to go on; one that waits without limit goes on so."""
+        return None if self._ticket.ask.deadline is None else self._lessor.deadline()
 
     def sent_on(self, upstream: Upstream) -> None:
         """Take note of the connection on which the request is sent."""

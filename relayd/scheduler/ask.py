@@ -17,14 +17,21 @@ BATCH = "batch"
 """The class of a request that can wait: it runs when no other is there."""
 
 CLASSES = (INTERACTIVE, NORMAL, BATCH)
-"""The classes of requests, the one that runs first in front."""
+"""The classes that a request may ask for, the one that runs first in front."""
 
-_RANKS = {name: rank for rank, name in enumerate(CLASSES)}
+BACKGROUND = "background"
+"""The class of a line of a batch: it has slots that are free otherwise, gives them back when another request
+wants them, and waits without limit."""
+
+RANKED = (*CLASSES, BACKGROUND)
+"""All classes."""
+
+_RANKS = {name: rank for rank, name in enumerate(RANKED)}
 _NORMAL_RANK = _RANKS[NORMAL]
 
 
 def rank(klass: str) -> int:
-    """Return the place of a class among `CLASSES`; a lower one runs first."""
+    """Return the place of a class among `RANKED`; a lower one runs first."""
     return _RANKS.get(klass, _NORMAL_RANK)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
-from relayd.scheduler.ask import CLASSES, NORMAL, Ask, rank
+from relayd.scheduler.ask import NORMAL, RANKED, Ask, rank
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.order import MOST_PASSED, ClassLine
 from relayd.scheduler.waiting import Choice, Hold, Waiting
@@ -34,7 +34,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.entries: OrderedDict[int, Waiting] = OrderedDict()
-        self._lines = tuple(ClassLine() for _ in CLASSES)
+        self._lines = tuple(ClassLine() for _ in RANKED)
         self._moments: list[tuple[float, int]] = []
         self.is_stale = False
 

@@ -33,6 +33,20 @@ _STEPS = (
         PRIMARY KEY (day, key, model)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE files (
+        place INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        key TEXT NOT NULL,
+        document BLOB NOT NULL
+    );
+    CREATE TABLE batches (
+        place INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        key TEXT NOT NULL,
+        document BLOB NOT NULL
+    );
+    """,
 )
 """What each version adds to the one before; a step that has been released never changes."""
 

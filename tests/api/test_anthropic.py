@@ -188,10 +188,3 @@ def test_a_count_that_the_engine_refuses_is_the_clients_mistake(doors: Doors) ->
     answer = ask(doors, here, "/v1/messages/count_tokens")
 
     assert (400, "invalid_request_error") == (answer.status, error(answer)["type"])
-
-
-@pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/messages/batches/b/results"])
-def test_batches_are_refused_in_the_same_form(doors: Doors, path: str) -> None:
-    answer = stage().ask(doors, post({}, path))
-
-    assert (404, "not_found_error") == (answer.status, error(answer)["type"])

@@ -32,7 +32,7 @@ from tests.api.stage import Stage, get
 
 pytestmark = pytest.mark.system
 
-UNSERVED = (*NOT_SERVED, "/v1/messages/batches", *NO_CHANGES)
+UNSERVED = (*NOT_SERVED, *NO_CHANGES)
 
 
 def every_route(inference: Inference) -> tuple[Route, ...]:

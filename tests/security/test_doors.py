@@ -74,7 +74,6 @@ FOR_CLIENTS = {
     *("/v1/responses/", "/openapi.json", "/llms.txt"),
     *NOT_SERVED,
     *(f"{path}/" for path in NOT_SERVED),
-    *("/v1/messages/batches", "/v1/messages/batches/"),
 }
 """What a client needs to use models: none of it shows what others do."""
 

@@ -4,11 +4,12 @@ from relayd.config.schema.models import Allocation, LoraFile, Model, ReplicaRang
 from relayd.config.schema.running import EngineSettings, Logs, Notify, Probe, Replicas, Restart
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
-from relayd.config.schema.stores import Catalog, MemoryBudget, Models
+from relayd.config.schema.stores import BatchSettings, Catalog, MemoryBudget, Models
 from relayd.config.schema.virtual import VirtualModel
 
 __all__ = [
     "Allocation",
+    "BatchSettings",
     "Catalog",
     "Compat",
     "Config",
@@ -46,6 +47,7 @@ class Config(Section, frozen=True):
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
         memory: How much memory models may take.
+        batches: What uploaded files and batches may take.
         model: The models that clients can ask for.
         virtual: Names with parameters of their own, which those models serve.
     """
@@ -62,5 +64,6 @@ class Config(Section, frozen=True):
     models: Models = Models()
     catalog: Catalog = Catalog()
     memory: MemoryBudget = MemoryBudget()
+    batches: BatchSettings = BatchSettings()
     model: tuple[Model, ...] = ()
     virtual: tuple[VirtualModel, ...] = ()

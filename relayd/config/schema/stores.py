@@ -5,6 +5,7 @@ from relayd.config.values import (
     Count,
     CountOrZero,
     FilePath,
+    Mebibytes,
     Seconds,
     Sha256,
 )
@@ -54,3 +55,21 @@ class MemoryBudget(Section, frozen=True):
     min_resident_seconds: Seconds = 3
     swap_batch_requests: Count = 32
     swap_turn_seconds: Seconds = 10
+
+
+class BatchSettings(Section, frozen=True):
+    """What uploaded files and batches may take, in `batches/` of the state folder.
+
+    Attributes:
+        max_file_mib: Largest upload, in MiB.
+        key_files_mib: What the uploads and results of one key may take together, in MiB.
+        max_lines: Lines that a batch may have.
+        keep_days: How long uploads, and the results of a batch that is over, are kept.
+        free_mib: How much of the disk uploads leave free, in MiB.
+    """
+
+    max_file_mib: Mebibytes = 4096
+    key_files_mib: Mebibytes = 65536
+    max_lines: Count = 200_000
+    keep_days: Count = 30
+    free_mib: Mebibytes = 1024
