@@ -124,6 +124,7 @@ PURE = (
     "daemon.adminreport",
     "daemon.arguments",
     "daemon.attention",
+    "daemon.batchreport",
     "daemon.figures",
     "daemon.donereport",
     "daemon.keyreport",

@@ -20,6 +20,7 @@ from relayd.scheduler import (
     Idle,
     Load,
     Move,
+    Preempt,
     Refuse,
     Scheduler,
     Tick,
@@ -47,6 +48,7 @@ class Executors:
     refuse: Callable[[Refuse], None]
     idle: Callable[[Idle], None]
     move: Callable[[Move], None] = lambda _: None
+    preempt: Callable[[Preempt], None] = lambda _: None
     grant: Callable[[Grant], None] = lambda _: None
     load: Callable[[Load], None] = lambda _: None
     evict: Callable[[Evict], None] = lambda _: None
@@ -60,6 +62,8 @@ class Executors:
                 self.refuse(effect)
             case Move():
                 self.move(effect)
+            case Preempt():
+                self.preempt(effect)
             case Idle():
                 self.idle(effect)
             case Grant():

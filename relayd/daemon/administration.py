@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from relayd.api.control import Feed, Verb
+from relayd.batch.book import DAY_SECONDS
 from relayd.daemon.adminkeys import AdminKeys
 from relayd.daemon.adminreport import (
     CancelReport,
@@ -19,6 +20,7 @@ from relayd.daemon.adminreport import (
 from relayd.daemon.arguments import (
     CancelArguments,
     ChangeKeyArguments,
+    CollectArguments,
     CreateKeyArguments,
     DeriveArguments,
     EventArguments,
@@ -30,6 +32,7 @@ from relayd.daemon.arguments import (
     StopArguments,
     TargetArguments,
 )
+from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.derived import DerivedModels
 from relayd.daemon.happenings import Happenings
 from relayd.daemon.ledger import ledger_report
@@ -165,6 +168,12 @@ class Administration:
         found = await asyncio.to_thread(logs_of, folder, arguments.target)
         return lines(found, arguments.lines, follow=arguments.follow)
 
+    async def collect_batches(self, arguments: CollectArguments) -> CollectedReport:
+        """Remove batches that are over, and files, whose time is over too."""
+        days = arguments.days
+        keep = None if days is None else max(days, 0.0) * DAY_SECONDS
+        return CollectedReport(*await self._parts.batches.book.collect_garbage(keep))
+
     async def events(self, arguments: EventArguments) -> AsyncGenerator[Happening]:
         """Return what yields the events of the journal from now on."""
         return self._happenings.follow(arguments.prefix)
@@ -228,6 +237,7 @@ def offered(
         "admin_change_key": Verb(ChangeKeyArguments, keys.change),
         "admin_rotate_key": Verb(KeyArguments, keys.rotate),
         "admin_revoke_key": Verb(KeyArguments, keys.revoke),
+        "collect_batches": Verb(CollectArguments, administration.collect_batches),
         "logs": Feed(LogArguments, administration.logs),
         "events": Feed(EventArguments, administration.events),
     }

@@ -146,6 +146,12 @@ class ChangeKeyArguments(Struct, frozen=True, omit_defaults=True):
         return replace(rights, **{name: value for name, value in given.items() if value is not UNSET})
 
 
+class CollectArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `collect_batches`: what is older than so many days is removed; None follows the settings."""
+
+    days: float | None = None
+
+
 class UsageArguments(Struct, frozen=True, omit_defaults=True):
     """Of `usage`: only of a key (name or id), of a model, from a day of UTC on (`2026-11-30`)."""
 

@@ -1,6 +1,7 @@
 """How do batches reach the doors, the scheduler and the database of this daemon (wiring)?"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from relayd.batch.running import BatchRate
 from relayd.batch.validation import BatchValidation
 from relayd.clock import Clock
 from relayd.config import Config
+from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.keybook import KeyBook
 from relayd.desired.state import DesiredState
 from relayd.errors import ModelNotFoundError, StateError, UnauthorizedError
@@ -90,6 +92,20 @@ class DaemonBatches:
     def look(self, row: StoredBatch) -> tuple[StoredBatch, BatchRate]:
         """Return a batch as it is now, and how fast it is."""
         return self.runner.live(row), self.runner.rate(row)
+
+    def summary(self) -> BatchesReport:
+        """Return how all batches do."""
+        running, rates = self.runner.running.values(), [one.rate() for one in self.runner.running.values()]
+        left = sum(len(one.index) - one.journal.counts(0).done for one in running)
+        speed = sum(rate.lines for rate in rates)
+        return BatchesReport(
+            states=Counter(row.state.value for row in self.book.batches.values()),
+            lines_left=left,
+            lines_running=sum(len(one.open) for one in running),
+            lines_per_second=round(speed, 3),
+            seconds_left=round(left / speed, 1) if speed else None,
+            paused=self.runner.why_paused,
+        )
 
     async def collect(self) -> None:
         """Remove what is too old now and then, without end."""

@@ -213,7 +213,7 @@ class Doors:
             note_prompt=self.prompts.note,
         )
         rewrite_ids = compat.rewrite_ids == "named"
-        routes = (
+        served = (
             *openai_routes(inference, rewrite_ids=rewrite_ids),
             *transcription_routes(inference),
             *anthropic_routes(inference, rewrite_ids=rewrite_ids),
@@ -227,11 +227,8 @@ class Doors:
             *health_routes(self._view, self.vitals),
             *admin_routes(self._offered, self._client_of),
             *self._ui_routes(),
-            *self._batch_routes(config),
         )
-        if self.batches is not None:
-            self.batches.inside = InsideDoor(routes, OPENAI)
-        every = (*routes, *description_routes(routes))
+        every = self._every(config, served)
         sessions = self.entrance.sessions if self.entrance else None
         return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused, sessions)
 
@@ -254,8 +251,17 @@ class Doors:
         self.entrance.client_of = self._client_of
         return ui_routes(self.entrance)
 
-    def _batch_routes(self, config: Config) -> tuple[Route, ...]:
-        return () if self.batches is None else self.batches.routes(config, self._base_of)
+    def _every(self, config: Config, served: Sequence[Route]) -> tuple[Route, ...]:
+        """Return all routes: those that are served, batches of them, and their description."""
+        routes = (*served, *self._batch_routes(config, served))
+        return (*routes, *description_routes(routes))
+
+    def _batch_routes(self, config: Config, served: Sequence[Route]) -> tuple[Route, ...]:
+        """Return the routes of files and batches, whose lines go to what is served."""
+        if self.batches is None:
+            return ()
+        self.batches.inside = InsideDoor(served, OPENAI)
+        return self.batches.routes(config, self._base_of)
 
     def _base_of(self, request: web.BaseRequest) -> str:
         """Return the address under which a request has reached relayd."""

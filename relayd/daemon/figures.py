@@ -42,6 +42,12 @@ FIGURES = (
         "Requests that ended, by how: done, continued, refused, cut, cancelled.",
         ("model", "outcome", "stream"),
     ),
+    Figure("relayd_batches", "gauge", "Batches that are kept, by their state.", ("state",)),
+    Figure("relayd_batch_lines_left", "gauge", "Lines of batches that are still to be answered."),
+    Figure("relayd_batch_lines_running", "gauge", "Lines of batches that wait for a slot, or have one."),
+    Figure("relayd_batch_lines_per_second", "gauge", "Lines of batches that are answered in a second."),
+    Figure("relayd_batch_seconds_left", "gauge", "Until the last line of all batches is answered."),
+    Figure("relayd_batches_paused", "gauge", "1 while the results of batches cannot be written."),
     Figure("relayd_errors_total", "counter", "Requests that got an error, by its code.", ("code",)),
     Figure(
         "relayd_key_requests_total",

@@ -127,6 +127,6 @@ def _oldest(leases: list[Lease]) -> dict[str, float]:
     found: dict[str, float] = {}
     for lease in leases:
         queued = lease.record.queued_at
-        if lease.record.placed_at is None and queued is not None:
+        if lease.record.placed_at is None and queued is not None and not lease.can_wait:
             found[lease.model] = min(queued, found.get(lease.model, queued))
     return found

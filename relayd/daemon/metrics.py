@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from relayd import __version__
+from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.eventcounts import EventCounts
 from relayd.daemon.figures import FIGURES
 from relayd.daemon.parts import DaemonParts
@@ -68,6 +69,7 @@ def collect(parts: DaemonParts, events: EventCounts, devices: Iterable[DeviceLoa
         found.set("relayd_requests_running", load.running, model.name)
         found.set("relayd_requests_waiting", load.waiting, model.name)
         found.set("relayd_slots", load.slots, model.name)
+    _batches(found, parts.batches.summary())
     found.set("relayd_requests_held", len(parts.keys.waiting()))
     for status in statuses:
         _replica(found, status, parts.scheduler.running_on(status.spec.name))
@@ -80,6 +82,17 @@ def collect(parts: DaemonParts, events: EventCounts, devices: Iterable[DeviceLoa
     for device in devices:
         _device(found, device)
     return found.values
+
+
+def _batches(found: Collected, summary: BatchesReport) -> None:
+    for state, count in summary.states.items():
+        found.set("relayd_batches", count, state)
+    found.set("relayd_batch_lines_left", summary.lines_left)
+    found.set("relayd_batch_lines_running", summary.lines_running)
+    found.set("relayd_batch_lines_per_second", summary.lines_per_second)
+    if summary.seconds_left is not None:
+        found.set("relayd_batch_seconds_left", summary.seconds_left)
+    found.set("relayd_batches_paused", float(bool(summary.paused)))
 
 
 def _requests(found: Collected, totals: Totals) -> None:

@@ -7,6 +7,8 @@
 | `given_up` | a replica was given up |
 | `out_of_memory` | a replica has ended for want of memory |
 | `queue_long` | a request has waited for its slot for half a minute |
+| `batch_over` | a batch has ended |
+| `batch_paused` | results of batches cannot be written |
 | `unknown_model` | clients have asked for a model that is not here |
 """
 
@@ -184,6 +186,12 @@ def notification_of(event: str, fields: Mapping[str, Any]) -> tuple[str, str, st
         return "given_up", replica, f"{replica} was given up. See: relayd status"
     if event == "replica.exited" and cause in _MEMORY:
         return "out_of_memory", replica, f"{replica} has ended: {cause}."
+    if event == "batch.over":
+        batch, state = str(fields.get("batch", "")), fields.get("state")
+        done = f"{fields.get('completed', 0)} answered, {fields.get('failed', 0)} failed"
+        return "batch_over", batch, f"{batch} is {state}: {done}, {fields.get('not_run', 0)} not run."
+    if event == "batch.paused":
+        return "batch_paused", "", f"Batches are paused: {fields.get('message', '')}"
     return None
 
 

@@ -160,11 +160,10 @@ def assemble(desired: DesiredState) -> DaemonParts:
     )
     fleet = Fleet(desired.plan, touched, _settings(config))
     residence = Residents(actor.post, fleet, Pins(desired.paths.state))
-    started = clock.wall()
     keys = KeyBook(desired.paths.state / DATABASE, clock)
     requests = _request_log(desired, clock, keys)
     templates = _templates(desired, pools, fleet, scheduler, lambda: view.changed())  # noqa: PLW0108 - the view comes later
-    view = _view(desired, started, fleet, facts, templates)
+    view = _view(desired, started := clock.wall(), fleet, facts, templates)
     bridge.on_change(view.changed)
     bridge.on_ready(grants.measure, templates.look)
     actor.start(_executors(dispatcher, fleet, grants, residence))
@@ -178,9 +177,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
         partial(_progress, scheduler, clock),
         residence.release,
     )
-    doors.entrance = _entrance(keys, clock)
+    doors.entrance, totals = _entrance(keys, clock), Totals()
     doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
-    totals = Totals()
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
@@ -273,6 +271,7 @@ def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, resid
         refuse=dispatcher.on_answer,
         idle=lambda idle: fleet.idle(idle.replica),
         move=dispatcher.on_move,
+        preempt=dispatcher.on_preempt,
         grant=grants.grant,
         load=residence.load,
         evict=residence.evict,

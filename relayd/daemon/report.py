@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.donereport import DoneReport
 
 SCHEMA = 1
@@ -236,6 +237,7 @@ class StatusReport(Struct, frozen=True):
         since: When the daemon started.
         url: Where clients connect.
         memory: The ledger of host and devices, and what came and went.
+        batches: Work that can wait.
     """
 
     schema: int = SCHEMA
@@ -254,6 +256,7 @@ class StatusReport(Struct, frozen=True):
     predecessor: PredecessorReport | None = None
     models: tuple[ModelReport, ...] = ()
     memory: LedgerReport = LedgerReport()
+    batches: BatchesReport = BatchesReport()
 
 
 class GivenArguments(Struct, frozen=True):

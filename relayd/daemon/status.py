@@ -85,6 +85,7 @@ async def status_report(
             done_reports(parts.totals, parts.doors.exchanges.recent()),
         ),
         memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
+        batches=parts.batches.summary(),
     )
 
 

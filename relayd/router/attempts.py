@@ -16,6 +16,7 @@ from relayd.router.collect import begins_with_failure
 from relayd.router.collecting import Gathering, failure_of
 from relayd.router.dialect import Problem
 from relayd.router.faults import Fault, as_client_error, judge
+from relayd.router.givenback import SlotReturns
 from relayd.router.headers import Call, Head
 from relayd.router.lease import Lease
 from relayd.router.mending import MESSAGES, lacks_start, start_of_message
@@ -155,6 +156,7 @@ class Attempts:
         lease.call = call
         suspects = lease.suspects
         gathering = Gathering(call, may_continue=lease.may_continue) if call.collector is not None else None
+        lease.returns = SlotReturns(gathering) if lease.can_wait else None
         while True:
             endpoint, is_lost = lease.taken() or await lease.placed(), False
             if suspects.refusing:

@@ -27,7 +27,9 @@ from relayd.scheduler import (
     Exchange,
     Finished,
     Inherited,
+    KeptSlots,
     Move,
+    Preempt,
     Refuse,
     Ticket,
 )
@@ -209,6 +211,11 @@ class Dispatcher:
         if isinstance(holder := self._holders.get(effect.ticket_id), Lease):
             holder.move()
 
+    def on_preempt(self, effect: Preempt) -> None:
+        """Have a request give its slots to others, or report that it keeps them for now."""
+        if not self.give_back(effect.ticket_id, while_reading=effect.while_reading):
+            self.post(KeptSlots(effect.ticket_id))
+
     def _report(self, event: Event) -> None:
         self.post(event)
 
@@ -248,14 +255,22 @@ class Dispatcher:
         for holder in tuple(self._holders.values()):
             holder.interrupt_on(endpoint, error)
 
-    def give_back(self, ticket_id: int) -> bool:
+    def give_back(self, ticket_id: int, *, while_reading: bool = False) -> bool:
         """Have a request give its slots to a more urgent one and go on later, where that is sound.
+
+        Args:
+            ticket_id: Which one.
+            while_reading: Only while its prompt is being read.
 
         Returns:
             Whether it does: not one that waits, nor one whose answer cannot be continued.
         """
         holder = self._holders.get(ticket_id)
-        return isinstance(holder, Lease) and not self._handed_over and holder.give_back()
+        return (
+            isinstance(holder, Lease)
+            and not self._handed_over
+            and holder.give_back(while_reading=while_reading)
+        )
 
     def leave_silent(
         self, replica: str, silent_seconds: float, can_go: Callable[[str], bool] = lambda _: True

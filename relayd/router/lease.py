@@ -9,47 +9,28 @@ import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import (
-    NotLoadedError,
-    QueueFullError,
-    QueueTimeoutError,
     ReplicaStoppedError,
     RequestError,
-    UnavailableError,
-    UpstreamError,
 )
 from relayd.router.eager import Cancellable, Pause, current
 from relayd.router.early import Answering, takes_comments, write_comment
 from relayd.router.exchange import ExchangeRecord
+from relayd.router.givenback import SlotReturns
 from relayd.router.headers import Call
 from relayd.router.prefill import PromptProgress
+from relayd.router.refused import refusal_of
 from relayd.router.suspects import Suspects
 from relayd.router.upstream import Upstream
-from relayd.scheduler import AttemptFailed, Dispatch, Event, Exchange, GivenBack, Refusal, Refuse, Ticket
-
-_REFUSALS: dict[Refusal, tuple[type[RequestError], str, str]] = {
-    Refusal.QUEUE_FULL: (QueueFullError, "The queue is full", "Try again later, or raise queue.depth."),
-    Refusal.TIMED_OUT: (
-        QueueTimeoutError,
-        "The request waited too long",
-        "Try again later, or add slots or replicas.",
-    ),
-    Refusal.UNAVAILABLE: (
-        UnavailableError,
-        "The model cannot serve",
-        "`relayd status` and `relayd logs` on the server show why.",
-    ),
-    Refusal.NOT_LOADED: (
-        NotLoadedError,
-        "The model is not loaded",
-        "Ask an operator to free memory or to load it: `relayd status` on the server shows what holds it.",
-    ),
-    Refusal.ATTEMPTS_SPENT: (
-        UpstreamError,
-        "every replica that was tried failed",
-        "`relayd logs` shows why.",
-    ),
-}
-
+from relayd.scheduler import (
+    BACKGROUND,
+    AttemptFailed,
+    Dispatch,
+    Event,
+    Exchange,
+    GivenBack,
+    Refuse,
+    Ticket,
+)
 
 GIVEN_BACK = ReplicaStoppedError(
     "A more urgent request took the slot of this one.", remedy="Send it again.", retry_after_seconds=1
@@ -114,6 +95,7 @@ class Lease(msgspec.Struct, eq=False):
         may_continue: Another replica may go on with its answer.
         is_given_back: It is about to give its slots to a more urgent one.
         relaying: What has it go on even where its client has a part of that; None while nothing does.
+        returns: How often it has given its slots back, and what came of it meanwhile.
     """
 
     _lessor: Lessor
@@ -124,6 +106,7 @@ class Lease(msgspec.Struct, eq=False):
     may_continue: bool = True
     is_given_back: bool = False
     relaying: Resumable | None = None
+    returns: SlotReturns | None = None
     _place: Endpoint | RequestError | None = None
     _pause: Pause | None = None
     _owing: Upstream | None = None
@@ -151,6 +134,11 @@ class Lease(msgspec.Struct, eq=False):
     def width(self) -> int:
         """Slots that it takes."""
         return self._ticket.ask.width
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether it is a line of a batch."""
+        return self._ticket.ask.klass == BACKGROUND
 
     @property
     def model(self) -> str:
@@ -277,9 +265,16 @@ class Lease(msgspec.Struct, eq=False):
             self._is_moved, self._reason = True, error
             self._runner.cancel()
 
-    def give_back(self) -> bool:
-        """Have the request give its slots to a more urgent one and go on later; return whether it does."""
+    def give_back(self, *, while_reading: bool = False) -> bool:
+        """Have the request give its slots to a more urgent one and go on later; return whether it does.
+
+        Args:
+            while_reading: Only while its prompt is being read.
+        """
         if self.record.first_byte_at and (self.relaying is None or self.relaying.hindrance()):
+            return False
+        returns = self.returns = self.returns or SlotReturns()
+        if not (returns.rereads(self.progress) if while_reading else returns.yields()):
             return False
         self.leave(GIVEN_BACK)
         self.is_given_back = self._is_moved
@@ -308,7 +303,7 @@ class Lease(msgspec.Struct, eq=False):
                 self._place = answer.endpoint
                 self.record.placed(answer.endpoint, self.record.clock.monotonic())
             else:
-                self._place = _refusal(answer)
+                self._place = refusal_of(answer)
             if self._pause is not None:
                 self._pause.go_on()
 
@@ -387,11 +382,3 @@ class Lease(msgspec.Struct, eq=False):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(error, self.record.clock.monotonic())
-
-
-def _refusal(refuse: Refuse) -> RequestError:
-    kind, summary, remedy = _REFUSALS[refuse.refusal]
-    message = f"{summary}: {refuse.reason}."
-    error = kind(message, remedy=remedy, retry_after_seconds=refuse.retry_after_seconds)
-    error.queue_position = refuse.position
-    return error

@@ -1,6 +1,6 @@
 """Who runs where, when: pure, and the only owner of that decision."""
 
-from relayd.scheduler.ask import BATCH, CLASSES, INTERACTIVE, NORMAL, Ask, rank
+from relayd.scheduler.ask import BACKGROUND, BATCH, CLASSES, INTERACTIVE, NORMAL, Ask, rank
 from relayd.scheduler.events import (
     Abandoned,
     Answering,
@@ -18,10 +18,12 @@ from relayd.scheduler.events import (
     Gone,
     Idle,
     Inherited,
+    KeptSlots,
     Lost,
     Move,
     Overdue,
     Paused,
+    Preempt,
     Ready,
     Refusal,
     Refuse,
@@ -54,6 +56,7 @@ from relayd.scheduler.memory import (
 from relayd.scheduler.scheduler import ModelLoad, Scheduler
 
 __all__ = [
+    "BACKGROUND",
     "BATCH",
     "CLASSES",
     "INTERACTIVE",
@@ -82,6 +85,7 @@ __all__ = [
     "Holds",
     "Idle",
     "Inherited",
+    "KeptSlots",
     "Load",
     "LoadFailed",
     "LoadWanted",
@@ -97,6 +101,7 @@ __all__ = [
     "OthersHold",
     "Overdue",
     "Paused",
+    "Preempt",
     "Ready",
     "Refusal",
     "Refuse",

@@ -1,5 +1,6 @@
 """How much of each replica is taken, and by which tickets (slots)?"""
 
+import math
 from dataclasses import dataclass, field
 
 from relayd.endpoint import Endpoint
@@ -38,6 +39,10 @@ class Capacity:
     """Whether its supervisor lets it take work."""
     last_of_turn: int | None = None
     """The dispatch after which it takes no more, as another model waits for its memory."""
+    background: set[int] = field(default_factory=set)
+    """Lines of batches that run here, which give their slots to others."""
+    wanted_at: float = -math.inf
+    """When a request other than a line of a batch ended here last (monotonic seconds)."""
     is_watched: bool = False
     """Whether a replica waits for memory, so that it matters when this one has nothing to do."""
 
@@ -90,8 +95,14 @@ class Capacity:
             self.suspect = held_id
         if ticket_id in self.overdue:
             self.overdue.add(held_id)
+        self.background.discard(ticket_id)
         self.left[held_id] = ticket_id
         self.running[held_id] = self.running.pop(ticket_id)
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether it works on nothing but lines of batches."""
+        return len(self.background) + len(self.left) == len(self.running)
 
     def owes_older(self, ticket_id: int) -> bool:
         """Return whether an older request than this one is overdue here, or was left and has not ended."""
@@ -104,6 +115,8 @@ class Capacity:
             self.overdue.discard(ticket_id)
         if self.left:
             self.left.pop(ticket_id, None)
+        if self.background:
+            self.background.discard(ticket_id)
         if self.suspect == ticket_id:
             self.suspect = None
         self.free = free = self.free + self.running.pop(ticket_id, 0)

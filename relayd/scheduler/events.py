@@ -186,6 +186,13 @@ class GivenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptSlots:
+    """A request that was asked for its slots (`Preempt`) keeps them for now."""
+
+    ticket_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cleared:
     """A request that a replica hung up on was not the cause of its end."""
 
@@ -217,6 +224,7 @@ RequestEvent = (
     | Answering
     | AttemptFailed
     | GivenBack
+    | KeptSlots
     | Cleared
     | Finished
     | Tick
@@ -259,10 +267,23 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Preempt:
+    """Have this ticket's request give its slots to others: `GivenBack` answers, or `KeptSlots`.
+
+    Attributes:
+        ticket_id: Which one.
+        while_reading: Only if its prompt is being read, which holds up the prompts of others.
+    """
+
+    ticket_id: int
+    while_reading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A draining replica has nothing left to finish."""
 
     replica: str
 
 
-Effect = Dispatch | Refuse | Move | Idle | MemoryEffect
+Effect = Dispatch | Refuse | Move | Preempt | Idle | MemoryEffect

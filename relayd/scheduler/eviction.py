@@ -41,6 +41,7 @@ class Tenant:
         is_loading: Whether it is not loaded yet, so that it cannot leave before.
         is_home: Whether it would come back by itself.
         warm_seconds: What its warm caches save.
+        is_spare: Whether lines of batches may have its memory.
     """
 
     replica: str
@@ -54,6 +55,7 @@ class Tenant:
     is_loading: bool = False
     is_home: bool = False
     warm_seconds: float = 0.0
+    is_spare: bool = False
 
     @property
     def cost_seconds(self) -> float:

@@ -14,6 +14,9 @@ from relayd.scheduler.residency import Residencies, Residency, Stage
 from relayd.scheduler.service import ServiceTimes
 from relayd.scheduler.strategies import Strategies
 
+_SPARE_SECONDS = 300.0
+"""How long no request may have wanted a model before a batch for another one may have its memory."""
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Floor:
@@ -86,9 +89,29 @@ class Floor:
         """Return how many tickets wait for a model."""
         return len(self.queues.get(model, ()))
 
+    def foreground(self, model: str) -> int:
+        """Return how many of them are other than lines of batches."""
+        queue = self.queues.get(model)
+        return queue.foreground if queue is not None else 0
+
+    def works_on_lines(self, one: Residency) -> bool:
+        """Return whether a replica works on nothing but lines of batches, or on nothing."""
+        capacity = self.capacity(one)
+        return capacity is None or (capacity.is_spare and not self.foreground(one.model))
+
+    def spare_at(self, one: Residency) -> float:
+        """Return when lines of batches may have the memory of a replica (monotonic seconds), or infinity."""
+        capacity = self.capacity(one)
+        if capacity is None or capacity.running or self.waiting(one.model):
+            return math.inf
+        if one.want.is_for_lines:
+            return capacity.wanted_at + _SPARE_SECONDS
+        return max(capacity.wanted_at, one.loaded_at) + _SPARE_SECONDS
+
     def deadline(self, model: str) -> float:
-        """Return when the oldest ticket of a model stops waiting (monotonic seconds), or infinity."""
-        oldest = next(iter(self.queues.get(model, ())), None)
+        """Return when the oldest request for a model stops waiting (monotonic seconds), or infinity."""
+        queue = self.queues.get(model)
+        oldest = next(queue.urgent(), None) if queue is not None else None
         deadline = oldest.ticket.ask.deadline if oldest else None
         return math.inf if deadline is None else deadline
 

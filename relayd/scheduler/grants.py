@@ -28,9 +28,11 @@ class Right(IntEnum):
 
     NONE = 0
     """None."""
-    IDLE = 1
+    SPARE = 1
+    """What works on nothing, and no request has wanted for a while: lines of batches ask."""
+    IDLE = 2
     """What works on nothing, and is not at home."""
-    TURN = 2
+    TURN = 3
     """What works on nothing, else what is in use, at the end of its turn."""
 
 
@@ -193,6 +195,8 @@ def _victims(
         for one in candidates
         if one.is_idle and not (one.is_young and question.waits_for_age_of(one.replica))
     ]
+    if question.right is Right.SPARE:
+        return eviction.victims(short, [one for one in at_once if one.is_spare], now)
     if question.right is Right.IDLE:
         return eviction.victims(short, [one for one in at_once if not one.is_home], now)
     found = eviction.victims(short, at_once, now)

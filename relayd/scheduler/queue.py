@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import chain
 
-from relayd.scheduler.ask import NORMAL, RANKED, Ask, rank
+from relayd.scheduler.ask import BACKGROUND, NORMAL, RANKED, Ask, rank
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.order import MOST_PASSED, ClassLine
 from relayd.scheduler.waiting import Choice, Hold, Waiting
+
+_LAST = rank(BACKGROUND)
+"""The class that waits until no other one does, however long that is."""
 
 Ahead = dict[Capacity, int]
 """How many tickets in front are held for a replica."""
@@ -47,6 +50,15 @@ class Queue:
 
     def __repr__(self) -> str:
         return f"<Queue {self._lines!r}>"
+
+    @property
+    def foreground(self) -> int:
+        """How many tickets wait besides lines of batches."""
+        return len(self.entries) - len(self._lines[_LAST])
+
+    def urgent(self) -> Iterator[Waiting]:
+        """Yield the tickets besides lines of batches, those that came first in front."""
+        return (one for one in self.entries.values() if one.ticket.ask.klass != BACKGROUND)
 
     def get(self, ticket_id: int) -> Waiting | None:
         """Return a ticket; None when it is not here."""
@@ -167,8 +179,9 @@ class Queue:
         if len(first := self._lines[rank(NORMAL)]) == len(self.entries):
             return iter((first,))
         lines = [line for line in self._lines if len(line)]
-        passed = [line for line in lines if line.passed >= MOST_PASSED]
-        return chain(passed, (line for line in lines if line.passed < MOST_PASSED))
+        last = self._lines[_LAST]
+        passed = [line for line in lines if line.passed >= MOST_PASSED and line is not last]
+        return chain(passed, (line for line in lines if line not in passed))
 
     def _start(self, line: ClassLine, waiting: Waiting) -> None:
         del self.entries[waiting.ticket.id]

@@ -61,6 +61,7 @@ class Want:
         sizes: What it asked for.
         granted_at: When it was granted its memory.
         until: When it is given up where no request waits for it (monotonic seconds).
+        is_for_lines: Whether only lines of batches waited for it when it was granted its memory.
     """
 
     origin: Origin = Origin.START
@@ -68,6 +69,7 @@ class Want:
     sizes: tuple[Accounts, ...] = ()
     granted_at: float | None = None
     until: float = math.inf
+    is_for_lines: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from relayd.endpoint import Endpoint
+from relayd.scheduler.ask import BACKGROUND
 from relayd.scheduler.breaker import CircuitBreaker
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
@@ -145,6 +146,8 @@ class RunningTickets:
         if self._breaker.failing:
             self._breaker.tried(capacity, now)
         self._running[ticket.id] = Running(waiting, capacity, now)
+        if ticket.ask.klass == BACKGROUND:
+            capacity.background.add(ticket.id)
         if ticket.ask.prefix and (strategy := self._strategies.learning(ticket.ask)):
             strategy.started(waiting, capacity, now)
         return capacity.endpoint

@@ -19,7 +19,8 @@ The whole policy, in order, for a request that arrives:
 9. A replica that fails one request after the other is left alone, then tried with one (`breaker`).
 10. Slots are free when the replica is done with them, not when a client has left.
 11. A request may give its slots to a more urgent one: it takes its old place in line; no attempt counts.
-12. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
+12. A line of a batch runs in a slot that is free otherwise, and gives it back to other requests (`yielding`).
+13. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
 """
 
 from collections.abc import Mapping
@@ -44,6 +45,7 @@ from relayd.scheduler.events import (
     Gone,
     Idle,
     Inherited,
+    KeptSlots,
     Lost,
     Overdue,
     Paused,
@@ -141,7 +143,7 @@ class Scheduler:
                 return []
             case AttemptFailed():
                 return self._tickets.retry(event, now)
-            case GivenBack():
+            case GivenBack() | KeptSlots():
                 return self._tickets.give_back(event, now)
             case Cleared(ticket_id):
                 return self._tickets.clear(ticket_id, now)
@@ -174,7 +176,7 @@ class Scheduler:
                 self._replicas.put(name, ReplicaSlots(model))
                 return []
             case Draining(name):
-                return self._drain(name)
+                return self._drain(name, now)
             case Paused(name):
                 self._replicas.pause(name)
                 return []
@@ -192,9 +194,11 @@ class Scheduler:
             case Forgotten(name):
                 return self._forget(name, now)
 
-    def _drain(self, name: str) -> list[Effect]:
+    def _drain(self, name: str, now: float) -> list[Effect]:
         capacity = self._replicas.pause(name)
-        return [] if capacity and capacity.running else [Idle(name)]
+        if capacity is None or not capacity.running:
+            return [Idle(name)]
+        return [*self._tickets.yielding.leave(capacity, now)]
 
     def _forget(self, name: str, now: float) -> list[Effect]:
         """Remove a replica; with the last one of a model, what was learned of the model."""

@@ -30,6 +30,7 @@ second. The waits are the 95th percentile and the longest.
 import math
 from collections.abc import Iterable
 
+from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.eviction import Eviction, LeastCost, Tenant
 from relayd.scheduler.floor import Floor
 from relayd.scheduler.grants import Decision, GrantAsk, Pool, Right, decide
@@ -114,8 +115,21 @@ class Swapper:
         effects += self._unload(now)
         self._watch()
         rules = self._turns, self._idleness, self._growth, self._patience
-        self.due = min(*(rule.due(now) for rule in rules), self._limits_near_at(now))
+        self.due = min(*(rule.due(now) for rule in rules), self._limits_near_at(now), self._spare_at(now))
         return effects
+
+    def left_by_lines(self) -> list[Capacity]:
+        """Return the replicas that leave, and still work on lines of batches."""
+        leaving = (one for one in self._floor.present if one.turn is not None or one.leaving is not None)
+        found = (self._floor.capacity(one) for one in leaving)
+        return [one for one in found if one is not None and one.background and not one.accepting]
+
+    def _spare_at(self, now: float) -> float:
+        """Return when a batch may have the memory of another model (monotonic seconds)."""
+        if not any(self._right(one) is Right.SPARE for one in self._asking()):
+            return math.inf
+        moments = (self._floor.spare_at(one) for one in self._floor.present)
+        return min((moment for moment in moments if moment > now), default=math.inf)
 
     def turn_ends_at(self, one: Residency) -> float:
         """Return when the last turn of a replica ends at the latest (monotonic seconds); past without one."""
@@ -158,6 +172,7 @@ class Swapper:
     def _enter(self, one: Residency, index: int, now: float) -> None:
         self._floor.ledger.enter(one.name, one.want.sizes[index])
         one.stage, one.want.granted_at = Stage.LOADING, now
+        one.want.is_for_lines = self._right(one) is Right.SPARE
 
     def _refuse(self, one: Residency, now: float) -> Evict:
         """Give up a load for which there never is room."""
@@ -191,7 +206,8 @@ class Swapper:
         return [*effects]
 
     def _make_room(self, one: Residency) -> Evict:
-        one.left_for = one.turn.asker if one.turn else ""
+        asker = self._floor.residencies.get(one.turn.asker) if one.turn else None
+        one.left_for = asker.name if asker and self._right(asker) is not Right.SPARE else ""
         return self._evict(one, EvictionCause.MEMORY)
 
     def _leave(self, one: Residency, cause: EvictionCause) -> None:
@@ -230,8 +246,10 @@ class Swapper:
         place = (one.want.at, one.name)
         if any(other.stage is Stage.ASKING and (other.want.at, other.name) < place for other in siblings):
             return Right.NONE
-        if self._floor.waiting(one.model) or one.want.origin is Origin.OPERATOR:
+        if self._floor.foreground(one.model) or one.want.origin is Origin.OPERATOR:
             return Right.TURN
+        if self._floor.waiting(one.model):
+            return Right.SPARE
         return Right.IDLE if one.want.origin is Origin.HOME else Right.NONE
 
     def _near_at(self, one: Residency) -> float:
@@ -280,12 +298,13 @@ class Swapper:
             reload_seconds=floor.load_seconds(one),
             chance=chance,
             used_at=capacity.used_at if capacity else one.loaded_at,
-            is_idle=floor.is_idle(one),
+            is_idle=floor.works_on_lines(one),
             is_young=floor.old_at(one) > now,
             is_giving_way=one.turn is not None,
             is_loading=capacity is None,
             is_home=one.resident.home,
             warm_seconds=chance * floor.warm_seconds(one),
+            is_spare=floor.spare_at(one) <= now,
         )
 
     def _watch(self) -> None:

@@ -6,14 +6,26 @@ from dataclasses import dataclass
 import msgspec
 
 from relayd.endpoint import Endpoint
+from relayd.scheduler.ask import BACKGROUND
 from relayd.scheduler.capacity import Capacity
-from relayd.scheduler.events import AttemptFailed, Dispatch, Effect, GivenBack, Inherited, Refuse, Ticket
+from relayd.scheduler.events import (
+    AttemptFailed,
+    Dispatch,
+    Effect,
+    GivenBack,
+    Inherited,
+    KeptSlots,
+    Preempt,
+    Refuse,
+    Ticket,
+)
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.keeper import MemoryKeeper
 from relayd.scheduler.queue import Queue
 from relayd.scheduler.refusals import Refusals
 from relayd.scheduler.running import NOTHING, Nothing, RunningTickets
 from relayd.scheduler.waiting import Waiting
+from relayd.scheduler.yielding import Yielding
 
 _GROWTH_SECONDS = 1.0
 """When the wait of a ticket is looked at, whose model may get another replica."""
@@ -56,6 +68,7 @@ class Tickets:
         self._replicas, self._service = keeper.floor.replicas, keeper.floor.service
         self._refusals = Refusals(self._replicas, queues, self._service, keeper)
         self._models: dict[int, str] = {}
+        self.yielding = Yielding(running)
         self.tick_due = math.inf
         """When time alone changes something at the earliest (monotonic seconds)."""
 
@@ -80,7 +93,7 @@ class Tickets:
             return None
         waiting = Waiting(ticket)
         choice = self._running.choose(waiting, now)
-        if type(choice) is not Capacity:
+        if type(choice) is not Capacity or choice.background:
             return None
         self._models[ticket.id] = model
         return self._running.dispatch(waiting, choice, now)
@@ -94,9 +107,10 @@ class Tickets:
         waiting, queue = Waiting(ticket), self._queues.get(model)
         choice = None if queue else self._running.choose(waiting, now)
         if isinstance(choice, Capacity):
-            return [Dispatch(ticket.id, self._running.dispatch(waiting, choice, now))]
+            place = self._running.dispatch(waiting, choice, now)
+            return [Dispatch(ticket.id, place), *self._stop_reading(waiting, choice, now)]
         self._enqueue(waiting, now)
-        effects = self.place(model, now, NOTHING) if queue or choice else []
+        effects = self.place(model, now, NOTHING) if queue or choice else self._make_room(model, now)
         return [*effects, *self._bound(waiting)]
 
     def _bound(self, newest: Waiting) -> list[Refuse]:
@@ -159,6 +173,10 @@ class Tickets:
             self._service.learn(model, now - began)
         freed = self._running.free(running)
         capacity.used_at = now
+        if running.waiting.ticket.ask.klass == BACKGROUND:
+            self.yielding.ended(ticket_id)
+        else:
+            capacity.wanted_at = now
         effects = [*freed, *self.place(model, now, capacity)] if is_awaited else freed
         return self.settle(effects, now) if capacity.is_watched and not capacity.running else effects
 
@@ -204,13 +222,17 @@ class Tickets:
             freed += loads
         return self.settle([*freed, *self.place(model, now)], now)
 
-    def give_back(self, event: GivenBack, now: float) -> list[Effect]:
-        """Let a ticket wait again that has given its slots to others; nothing failed."""
+    def give_back(self, event: GivenBack | KeptSlots, now: float) -> list[Effect]:
+        """Let a ticket wait again that has given its slots to others, or ask another one; nothing failed."""
+        if isinstance(event, KeptSlots):
+            return self._ask_another(event.ticket_id, now)
         running = self._running.end(event.ticket_id)
         if running is None:
             return []
+        self.yielding.ended(event.ticket_id)
         freed = self._running.free(running)
         waiting = running.waiting
+        waiting.yielded += 1
         model = waiting.ticket.ask.model
         ask = msgspec.structs.replace(waiting.ticket.ask, deadline=event.deadline)
         waiting.ticket, waiting.attempts = Ticket(event.ticket_id, ask), waiting.attempts - 1
@@ -229,7 +251,8 @@ class Tickets:
             effects += self.place(model, now, NOTHING)
             if overdue and not queue:
                 effects += self._keeper.swapper.give_up(model, have_timed_out=True)
-        self.tick_due = min((queue.due() for queue in self._queues.values()), default=math.inf)
+        dues = (queue.due() for queue in self._queues.values())
+        self.tick_due = min(self.yielding.due(now), *dues) if self._queues else math.inf
         return self.settle(effects, now)
 
     def _give_up(self, model: str, now: float) -> list[Effect]:
@@ -241,6 +264,8 @@ class Tickets:
     def settle(self, effects: list[Effect], now: float) -> list[Effect]:
         """Add to effects what memory makes of what has changed."""
         effects = [*effects, *self._keeper.swapper.settle(now)]
+        for capacity in self._keeper.swapper.left_by_lines():
+            effects += self.yielding.leave(capacity, now)
         for model in self._keeper.swapper.take_opened():
             effects += self.place(model, now)
         for failed in self._keeper.take_failed():
@@ -282,4 +307,27 @@ class Tickets:
             return []
         placed = self._running.place(queue, model, now, changed)
         self.tick_due = min(self.tick_due, queue.due())
-        return [*placed]
+        effects: list[Effect] = [*placed]
+        for one in placed:
+            if (running := self._running.get(one.ticket_id)) is not None:
+                effects += self._stop_reading(running.waiting, running.capacity, now)
+        return [*effects, *self._make_room(model, now)]
+
+    def _stop_reading(self, waiting: Waiting, capacity: Capacity, now: float) -> list[Preempt]:
+        if not capacity.background or waiting.ticket.ask.klass == BACKGROUND:
+            return []
+        return self.yielding.stop_reading(capacity, now)
+
+    def _ask_another(self, ticket_id: int, now: float) -> list[Effect]:
+        """Have another line give way for one that keeps its slots for now."""
+        self.yielding.kept(ticket_id, now)
+        self.tick_due = min(self.tick_due, self.yielding.due(now))
+        model = self._models.get(ticket_id)
+        return [] if model is None else self._make_room(model, now)
+
+    def _make_room(self, model: str, now: float) -> list[Effect]:
+        """Have lines of batches give way to what waits for a model."""
+        queue = self._queues.get(model)
+        if queue is None or not queue.foreground:
+            return []
+        return [*self.yielding.make_room(queue, self._replicas.capacities(model), now)]

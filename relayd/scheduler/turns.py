@@ -7,7 +7,8 @@ A model that it took the memory from has it back only after `min_resident_second
 two models whose clients pause do not swap for each answer. Any other model need not wait for that: what was
 loaded for one answer gives way as soon as it has given it. Both times are at least as long as a load takes,
 else a slow disk would do nothing but load. The wait limit of a request that waits for the memory ends both at
-once, when the load would otherwise come too late for it.
+once, when the load would otherwise come too late for it. A replica that works on nothing but lines of batches
+has no turn: they give their slots back.
 """
 
 import math
@@ -92,7 +93,7 @@ class Turns:
 
     def ends_at(self, one: Residency) -> float:
         """Return when the last turn of a replica is over (monotonic seconds); in the past without one."""
-        if one.turn is None or one.turn.is_urgent:
+        if one.turn is None or one.turn.is_urgent or self._floor.works_on_lines(one):
             return -math.inf
         return one.turn.since + self._floor.policy.turn_seconds(self._floor.load_seconds(one))
 

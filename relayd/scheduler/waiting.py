@@ -42,6 +42,7 @@ class Waiting(msgspec.Struct, eq=False):
             None while it was not held.
         warm: Bytes of its prompt that replicas were found to have read before.
         held: What it is held for.
+        yielded: How often it has given its slots to others.
     """
 
     ticket: Ticket
@@ -51,6 +52,7 @@ class Waiting(msgspec.Struct, eq=False):
     hold_until: float | None = None
     warm: Mapping[Capacity, int] = {}
     held: Hold | None = None
+    yielded: int = 0
 
     def may_hold(self, now: float) -> bool:
         """Return whether others may pass it at `now` (monotonic seconds)."""

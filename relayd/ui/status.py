@@ -39,6 +39,8 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
         lines.append(Text(text))
     if report.stopping:
         lines.append(Text("stopping: running requests are finished first", style="yellow"))
+    if batches := batch_line(report):
+        lines.append(Text(batches))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
     if not report.models:
         return Group(*lines, Text("no model is configured"))
@@ -50,6 +52,21 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     if report.memory.accounts:
         tables += [Text(), ledger_table(report.memory), Text()]
     return Group(*lines, *tables, *ledger_notes(report.memory, report.models, now), *_notes(report, now))
+
+
+def batch_line(report: StatusReport) -> str:
+    """Return a line about batches at work; empty where none is."""
+    batches = report.batches
+    if not batches.lines_left:
+        return ""
+    found = [f"batches: {batches.lines_left:,} lines to answer"]
+    if batches.lines_per_second:
+        found.append(f"{batches.lines_per_second:.1f} a second")
+    if batches.seconds_left is not None:
+        found.append(f"{show_seconds(batches.seconds_left)} left")
+    if batches.paused:
+        found.append(f"paused: {batches.paused}")
+    return ", ".join(found)
 
 
 def path_lines(report: StatusReport) -> list[str]:

@@ -29,6 +29,17 @@ def common(one: Prompt, other: Prompt) -> int:
     return shared
 
 
+def part(prompt: Prompt, length: int) -> Prompt:
+    """Return the whole segments that a prompt of so many tokens begins with."""
+    kept: list[Segment] = []
+    for segment in prompt:
+        length -= segment[1]
+        if length < 0:
+            break
+        kept.append(segment)
+    return tuple(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """How fast a replica is.
@@ -104,6 +115,23 @@ class SimulatedReplica:
         """Give it a request; it must have been advanced to `now`."""
         job.sent = now
         self.waiting.append(job)
+        self._begin()
+
+    def cancel(self, job: Job) -> None:
+        """Have a request leave; its slot keeps what was read and written of it."""
+        if job in self.waiting:
+            self.waiting.remove(job)
+        slot = next((slot for slot in self.slots if slot.job is job), None)
+        if slot is None:
+            return
+        if job in self.reading:
+            self.reading.remove(job)
+            slot.holds = part(job.prompt, tokens(job.prompt) - round(job.left))
+        else:
+            self.writing.remove(job)
+            number, length = job.answer
+            slot.holds = (*job.prompt, (number, max(1, length - round(job.left))))
+        slot.job, slot.used_at = None, self.now
         self._begin()
 
     def due(self) -> float:

@@ -112,6 +112,9 @@ ACTIONS = (
     Action("GET", "/admin/pulls", "pulls", "Return the models that are fetched, and how far they are."),
     Action("POST", "/admin/pulls", "pull", "Begin to fetch a model."),
     Action("DELETE", "/admin/pulls/{name}", "end_pull", "Interrupt a pull; another goes on there.", "model"),
+    Action(
+        "POST", "/admin/batches/gc", "collect_batches", "Remove batches and files that are older than `days`."
+    ),
     Action("GET", "/admin/usage", "usage", "Return what keys used of models, by day."),
     Action("GET", "/admin/live", "live", "Return the same, and then what changes in it.", streams=True),
     Action("GET", "/admin/events", "events", "Return what changes, as it happens.", streams=True),

@@ -1,0 +1,218 @@
+"""What does a batch take from people, and what does it leave unused, on replicas of fixed rates?
+
+`python -m tests.simulator --background` runs the same conversations with and without a batch beside them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+from random import Random
+
+from relayd.batch.lineup import Lineup, TakenLine
+from relayd.scheduler import (
+    BACKGROUND,
+    Arrived,
+    Ask,
+    Effect,
+    GivenBack,
+    KeptSlots,
+    Preempt,
+    Ticket,
+)
+from tests.simulator.replica import Job, Rates, Segment, SimulatedReplica, replica, tokens
+from tests.simulator.run import BYTES_A_TOKEN, Relayd, Simulation, percentile
+from tests.simulator.workloads import chat
+
+LEAST_TOKENS, MOST_READINGS = 256, 4
+RATES = Rates(stream_seconds=0.0)
+"""A replica that is as fast with every slot taken as with one: whatever waits, waits for the batch."""
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedLine:
+    """A line of a batch: what is left of it, and what it had when it gave its slots back last."""
+
+    job: Job
+    taken: TakenLine
+    total: int
+    given_at: int | None = None
+    base: int = 0
+    readings: int = 0
+
+    @property
+    def generated(self) -> int:
+        """Tokens that were generated, over all of its turns."""
+        return self.total - round(self.job.left) if self.job.first else self.base
+
+
+class WithBatch(Relayd):
+    """relayd with a batch that fills what is free, as `batch.runner` feeds it."""
+
+    def __init__(
+        self,
+        replicas: Sequence[SimulatedReplica],
+        lines: Sequence[tuple[Segment, Segment, int]],
+        *,
+        parts: bool,
+    ) -> None:
+        super().__init__(replicas, "prefix_affinity")
+        self._lines = lines
+        self._lineup = Lineup(range(len(lines)))
+        self._parts = len(replicas) if parts else 1
+        self._open: dict[int, SimulatedLine] = {}
+        self._ids = count(1_000_000)
+        self.done_lines: list[SimulatedLine] = []
+        self.preempted = 0
+        self.people = self.batch = self.all = self.ended = self._seen = 0.0
+        self._at_work = (0, 0)
+
+    @property
+    def slots(self) -> int:
+        """All there are."""
+        return sum(len(one.slots) for one in self.replicas)
+
+    def feed(self, now: float) -> None:
+        """Keep twice as many lines open as there are slots."""
+        while len(self._open) < 2 * self.slots and (taken := self._lineup.take(self._parts)) is not None:
+            shared, own, answer = self._lines[taken.place]
+            job = Job(next(self._ids), (shared, own), (-taken.place - 1, answer), now, flow="batch")
+            self._open[job.number] = SimulatedLine(job, taken, answer)
+            self._jobs[job.number] = job
+            self._ask(job, now)
+
+    def _ask(self, job: Job, now: float) -> None:
+        prefix = self._fingerprints.of(job.prompt) if self._fingerprints else ()
+        size = round(tokens(job.prompt) * BYTES_A_TOKEN)
+        ask = Ask("m", prefix=prefix, flow=job.flow, body_bytes=size, klass=BACKGROUND)
+        self._follow(self.scheduler.handle(Arrived(Ticket(job.number, ask)), now), now)
+
+    def due(self) -> float:
+        now = self.replicas[0].now
+        if self._lineup or self._at_work[1]:
+            passed, (people, batch) = now - self._seen, self._at_work
+            self.all += passed * self.slots
+            self.people += passed * people
+            self.batch += passed * batch
+        jobs = [slot.job for one in self.replicas for slot in one.slots if slot.job is not None]
+        batch = sum(job.flow == "batch" for job in jobs)
+        self._seen, self._at_work = now, (len(jobs) - batch, batch)
+        return super().due()
+
+    def done(self, job: Job, now: float) -> None:
+        if (line := self._open.pop(job.number, None)) is not None:
+            self._lineup.answered(line.taken)
+            self.done_lines.append(line)
+            self.ended = now
+        super().done(job, now)
+        self.feed(now)
+
+    def _follow(self, effects: Sequence[Effect], now: float) -> None:
+        super()._follow([one for one in effects if not isinstance(one, Preempt)], now)
+        for one in effects:
+            if isinstance(one, Preempt):
+                self._preempt(one.ticket_id, now, while_reading=one.while_reading)
+
+    def _stop_reading(self, line: SimulatedLine, now: float) -> None:
+        job = line.job
+        is_reading = any(job in one.reading for one in self.replicas) and line.readings < MOST_READINGS
+        if is_reading:
+            line.readings += 1
+            for one in self.replicas:
+                one.cancel(job)
+        answer = GivenBack(job.number) if is_reading else KeptSlots(job.number)
+        self._follow(self.scheduler.handle(answer, now), now)
+
+    def _preempt(self, number: int, now: float, *, while_reading: bool) -> None:
+        line = self._open[number]
+        if while_reading:
+            self._stop_reading(line, now)
+            return
+        has_got_on = line.given_at is None or line.generated >= line.given_at + LEAST_TOKENS
+        if not has_got_on:
+            self._follow(self.scheduler.handle(KeptSlots(number), now), now)
+            return
+        self.preempted += 1
+        line.given_at = line.generated
+        job = line.job
+        for one in self.replicas:
+            one.cancel(job)
+        left = line.total - line.given_at
+        job.prompt, job.answer = (*job.prompt, (job.number, line.given_at or 1)), (job.number, max(1, left))
+        line.base = line.given_at
+        job.first = 0.0
+        self._follow(self.scheduler.handle(GivenBack(number), now), now)
+
+
+Line = tuple[Segment, Segment, int]
+"""What a line shares with others, what is its own, and the length of its answer."""
+
+
+def lines(random: Random, number: int, groups: int) -> list[Line]:
+    """Return lines that belong to groups, in the order in which a file has them: any."""
+    return [
+        (
+            (-1 - random.randrange(groups), 800),
+            (-100_000 - place, random.randint(40, 160)),
+            round(random.lognormvariate(5.0, 0.6)),
+        )
+        for place in range(number)
+    ]
+
+
+class BatchSimulation(Simulation):
+    """People's conversations, and a batch beside them."""
+
+    def _end(self, job: Job, now: float) -> None:
+        if job.flow == "batch":
+            self._router.done(job, now)
+        else:
+            super()._end(job, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a batch does to people, and with what they leave.
+
+    Attributes:
+        p50, p95: Seconds until people's first token.
+        wait_p95: Seconds that they wait for a slot.
+        used: Share of the slots that people leave free in which lines run.
+        cached: Share of the lines' prompts that was in a cache.
+        lines: Lines that were answered.
+        seconds: How long that took.
+        preempted: How often one gave its slot back.
+    """
+
+    p50: float
+    p95: float
+    wait_p95: float
+    used: float = 0.0
+    cached: float = 0.0
+    lines: int = 0
+    seconds: float = 0.0
+    preempted: int = 0
+
+
+def measure(
+    seed: int, *, seconds: float, per_second: float, number: int, parts: bool = True, ordered: bool = True
+) -> Effects:
+    """Return what a batch of so many lines (0 for none) does to people on three replicas of four slots."""
+    replicas = [replica(4, RATES) for _ in range(3)]
+    sessions = list(takewhile(lambda one: one.at < seconds, chat(per_second)(Random(seed))))
+    given = lines(Random(seed), number, 40)
+    if ordered:
+        given.sort(key=lambda one: one[0])
+    router = WithBatch(replicas, given, parts=parts)
+    router.feed(0.0)
+    found = BatchSimulation(router, sessions).run(0.0)
+    prompts = sum(tokens(one.job.prompt) for one in router.done_lines)
+    return Effects(
+        found.p50,
+        found.p95,
+        percentile([job.placed - job.arrived for job in found.jobs], 0.95),
+        used=router.batch / max(router.all - router.people, 1e-9),
+        cached=sum(one.job.cached for one in router.done_lines) / max(prompts, 1),
+        lines=len(router.done_lines),
+        seconds=router.ended,
+        preempted=router.preempted,
+    )
