@@ -33,6 +33,7 @@ from relayd.router import (
     bare_tools,
     judge,
     looser_tools,
+    shapeless_tools,
 )
 
 _FORM = re.compile(
@@ -112,9 +113,10 @@ class Fitting:
             if found is not None:
                 yield msgspec.structs.replace(call, body=found.body), found.change
         opened = _opened(call.body) if self.tools else {}
-        if "tools" in opened and (simpler := bare_tools(opened["tools"])) is not None:
-            body = rewritten({**opened, "tools": simpler.raw})
-            yield msgspec.structs.replace(call, body=body), simpler.change
+        for simplify in (bare_tools, shapeless_tools) if "tools" in opened else ():
+            if (simpler := simplify(opened["tools"])) is not None:
+                body = rewritten({**opened, "tools": simpler.raw})
+                yield msgspec.structs.replace(call, body=body), simpler.change
 
     async def ask(
         self, beside: Beside, model: ModelView, call: Call, context: RequestContext

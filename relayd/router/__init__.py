@@ -15,6 +15,7 @@ from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.looser import LooserTools
 from relayd.router.looser import bare as bare_tools
 from relayd.router.looser import looser as looser_tools
+from relayd.router.looser import shapeless as shapeless_tools
 from relayd.router.members import DROP, BodyRules, Unlisted, changed
 from relayd.router.mending import CHANGED
 from relayd.router.ollamamembers import OLLAMA, OPTIONS
@@ -85,5 +86,6 @@ __all__ = [
     "looser_tools",
     "open_body",
     "peek",
+    "shapeless_tools",
     "with_additions",
 ]

@@ -89,6 +89,11 @@ def bare(tools: msgspec.Raw) -> LooserTools | None:
     return _changed_by(bytes(tools), lambda schema: _narrowed(schema, depth=3, typed=True))
 
 
+def shapeless(tools: msgspec.Raw) -> LooserTools | None:
+    """Return tools that take any object: for a template that cannot even write a list (Command R+)."""
+    return _changed_by(bytes(tools), lambda _schema: dict(_ANY_OBJECT))
+
+
 def _looser(text: bytes) -> LooserTools | None:
     return _changed_by(text, _of_parameters, whole=True)
 

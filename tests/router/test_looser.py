@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from relayd.router.looser import bare, looser
+from relayd.router.looser import bare, looser, shapeless
 from relayd.router.schema import fault
 
 pytestmark = pytest.mark.pure
@@ -101,3 +101,9 @@ def test_bare_tools_have_one_type_everywhere() -> None:
     assert found is not None
     function = json.loads(bytes(found.raw))[0]["function"]
     assert of({"type": "string", "description": "d"}) == function["parameters"]
+
+
+def test_shapeless_tools_take_any_object() -> None:
+    found = shapeless(tools(of({"type": "array", "items": {"type": "string"}})))
+    assert found is not None
+    assert {"type": "object"} == json.loads(bytes(found.raw))[0]["function"]["parameters"]
