@@ -29,6 +29,7 @@ from relayd.scheduler import (
     Gone,
     Idle,
     Inherited,
+    KeptSlots,
     Lost,
     Move,
     Overdue,
@@ -155,6 +156,10 @@ class World:
         del self.running[ticket_id]
         return GivenBack(ticket_id, self.now + 5)
 
+    def keep(self, _replica: str, number: int) -> Event:
+        running = sorted(self.running.keys() - self.held) or [0]
+        return KeptSlots(running[number % len(running)])
+
     def overdue(self, _replica: str, number: int) -> Event:
         running = sorted(self.running.keys() - self.held) or [0]
         return Overdue(running[number % len(running)])
@@ -251,6 +256,7 @@ ACTS: tuple[Act, ...] = (
         World.fail,
         World.abandon,
         World.give_back,
+        World.keep,
         World.clear,
         World.overdue,
         World.overdue,
