@@ -1,10 +1,11 @@
 """Where one replica answers, how a connection to it is opened, and the key it answers to."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from relayd.profile import LOCAL, EndpointProfile
 from relayd.secret import Secret
 
 _UNIX = "unix:"
@@ -23,10 +24,29 @@ class Connector(Protocol):
         ...
 
     def create_connection(
-        self, protocol_factory: Callable[[], Any], host: str, port: int, /
+        self, protocol_factory: Callable[[], Any], host: str, port: int, /, *, ssl: Any = None
     ) -> Awaitable[tuple[Any, Any]]:
-        """Connect to a port."""
+        """Connect to a port; a context of `ssl` encrypts the connection."""
         ...
+
+
+class Address(Protocol):
+    """Where a server answers. It is a value: equal addresses lead to the same server, and `str` names it."""
+
+    @property
+    def authority(self) -> str:
+        """The value of a Host header."""
+        ...
+
+    async def open(self, loop: Connector, handler: Callable[[], Handler]) -> Handler:
+        """Return what handles the new connection, an `asyncio.Protocol` that has got its transport.
+
+        Raises:
+            OSError: Nothing answers there.
+        """
+        ...
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +90,27 @@ class TcpAddress:
         return self.authority
 
 
-Address = UnixAddress | TcpAddress
+LocalAddress = UnixAddress | TcpAddress
+"""Where a replica of ours listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElsewhereAddress:
+    """A server that only another daemon has a connection to; `name` is what it calls the address."""
+
+    name: str
+
+    @property
+    def authority(self) -> str:
+        """The value of a Host header."""
+        return "localhost"
+
+    async def open(self, loop: Connector, handler: Callable[[], Handler]) -> Handler:  # noqa: ARG002 - an address's signature
+        """Raise ConnectionError."""
+        raise ConnectionRefusedError(f"{self.name} is connected to another daemon")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def parse_address(text: str) -> Address:
@@ -89,9 +129,18 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One incarnation of a replica, as the router reaches it."""
+    """One incarnation of a replica, or of capacity elsewhere, as the router reaches it.
+
+    Attributes:
+        address: Where it answers.
+        key: What it knows relayd by; an empty one is not sent.
+        replica: Its name.
+        incarnation: Which life of it.
+        profile: What may be assumed of it.
+    """
 
     address: Address
     key: Secret
     replica: str
     incarnation: int
+    profile: EndpointProfile = field(default=LOCAL, compare=False)

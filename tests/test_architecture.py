@@ -36,6 +36,8 @@ FOUNDATION = frozenset(
         "clock",
         "secret",
         "endpoint",
+        "profile",
+        "tlsaddress",
         "files",
         "fetch",
         "progress",
@@ -191,7 +193,7 @@ PURE = (
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 
-PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint", "names", "rights"})
+PURE_FOUNDATION = frozenset({"errors", "units", "secret", "endpoint", "profile", "names", "rights"})
 """Foundation that pure modules may use: values only, no clock and no file."""
 
 IMPURE_LIBRARIES = frozenset({

@@ -47,8 +47,10 @@ class FakeLoop:
         self.asked = (path,)
         return None, made()
 
-    async def create_connection(self, made: Any, host: str, port: int, /) -> tuple[Any, Any]:
-        self.asked = (host, port)
+    async def create_connection(
+        self, made: Any, host: str, port: int, /, *, ssl: object = None
+    ) -> tuple[Any, Any]:
+        self.asked = (host, port) if ssl is None else (host, port, ssl)
         return None, made()
 
 

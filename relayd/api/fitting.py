@@ -145,7 +145,7 @@ def note_change(change: str, context: RequestContext) -> None:
 
 def _with_tools(opened: OpenedBody, tools: msgspec.Raw) -> OpenedBody:
     members = {**opened.members, "tools": tools}
-    return OpenedBody(rewritten(members), members)
+    return OpenedBody(rewritten(members), members, opened.came or opened)
 
 
 def _problem_in(fetched: Fetched) -> Problem | None:

@@ -62,6 +62,8 @@ class ModelView:
             model of its own.
         preset: What a virtual model changes in a request.
         traits: Which conversations its template takes; None while that is not known.
+        is_local: It is configured here, so that replicas of ours serve it, or could.
+        is_elsewhere: Upstreams or nodes serve it, too or alone: what a client sent is kept for them.
     """
 
     name: str
@@ -87,6 +89,8 @@ class ModelView:
     served_by: tuple[str, ...] = ()
     preset: Preset | None = None
     traits: TemplateTraits | None = None
+    is_local: bool = True
+    is_elsewhere: bool = False
 
     @property
     def replicas_of(self) -> str:

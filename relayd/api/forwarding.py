@@ -68,7 +68,8 @@ class Forwarding:
         path: As clients write it.
         rules: What its body may hold.
         adapt: Makes the engine's request of it; None sends it as it came, to the same path.
-        acts_on: Members without which `adapt` leaves it as it came; None where it may always change it.
+        acts_on: Members without which `adapt` leaves it as it came, as it does for a server elsewhere; None
+            where it may always change it.
         ability: What a model needs to be meant where the body names none.
         fit: Shortens what would not fit into a slot; None has it refused.
         queued: It takes a slot; False is for what the engine answers beside its slots, like counting tokens.

@@ -19,6 +19,7 @@ from relayd.api.fleet import ModelView, check_length
 from relayd.api.forwarding import Forwarding, Members, NamedHandler, split_tail
 from relayd.api.inferenceparts import InferenceParts
 from relayd.api.manner import make_ask
+from relayd.api.sent import Asked, as_sent, judged, note_judged
 from relayd.api.served import over_aiohttp
 from relayd.api.straight import StraightRoute
 from relayd.dialects.preset import Preset
@@ -40,9 +41,9 @@ from relayd.router import (
     Peek,
     ProgressComments,
     Recipient,
+    SentBody,
     TimeLimits,
     TimeLimitWatch,
-    changed,
     fingerprint,
     open_body,
     with_additions,
@@ -124,7 +125,7 @@ class Inference(InferenceParts):
                     self.exchanges.begin(context.request_id, path, grant.id) as record,
                     FREE_USE if grant.allowance is None else context.use(record, dialect) as use,
                 ):
-                    model, width, call, spoken = await self._read(
+                    model, width, call, spoken, sent = await self._read(
                         request, forwarding, dialect, context, hold, named
                     )
                     if isinstance(call, Answer):
@@ -133,6 +134,8 @@ class Inference(InferenceParts):
                         return
                     if model.tokens is not UNLIMITED:
                         call = await self._shortened(call, model, context)
+                    if sent is not None:
+                        call = replace(call, sent=sent)
                     if beside is not None and (found := await self.fitting.ask(beside, model, call, context)):
                         await self.proxy.pass_on(client, found, record, spoken, context.headers)
                         return
@@ -238,43 +241,43 @@ class Inference(InferenceParts):
         context: RequestContext,
         hold: BodyHold,
         named: str | None = None,
-    ) -> tuple[ModelView, int, Call | Answer, Dialect]:
-        """Return for whom a request is, its width, and what the engine gets; nothing else is kept of it."""
+    ) -> tuple[ModelView, int, Call | Answer, Dialect, SentBody | None]:
+        """Return for whom a request is, its width, what the engine gets, and what one elsewhere may."""
         rules, raw = forwarding.rules, take_body(request, limit=self.max_body, hold=hold)
         if raw is None or len(raw) > _LARGE or (opened := open_body(raw)).takes_long(rules):
-            opened, seen, change = await self._look(request, rules, hold, raw)
+            opened, seen, change = await self._look(request, rules, hold, raw, (context, named))
         else:
-            opened, seen, change = self.fitting.judged(opened, rules, self.unlisted)
-        if seen.dropped:
-            context.headers["X-Relayd-Changed"] = changed(seen.dropped)
-        note_change(change, context)
+            opened, seen, change = judged(self, opened, rules, (context, named))
         members, model = opened.members, context.find(self.fleet, named or seen.model, forwarding.ability)
+        if change or seen.dropped:
+            note_judged(change, seen, model, context)
         fit = forwarding.fit if self.beside else None
         if seen.text_bytes and fit is None:
             check_length(model, seen.text_bytes)
-        if (adapt := forwarding.adapt) is not None and not forwarding.leaves(members):
+        leaves = forwarding.leaves(members) or (forwarding.acts_on is not None and not model.is_local)
+        if (adapt := forwarding.adapt) is not None and not leaves:
             if seen.dropped:
                 members = {name: value for name, value in members.items() if name not in seen.dropped}
             if fit is not None and self.beside is not None:
                 members = await fit(members, model, self.beside)
-            if len(seen.body) > _LARGE:
-                adapted = await self._aside(adapt, members, seen, model, context)
-            else:
-                adapted = adapt(members, seen, model, context)
+            large, given = len(seen.body) > _LARGE, (members, seen, model, context)
+            adapted = await self._aside(adapt, *given) if large else adapt(*given)
             if isinstance(adapted, Answer):
-                return model, seen.width, adapted, dialect
+                return model, seen.width, adapted, dialect, None
             if adapted is not None:
                 hold.keep(len(adapted.body))
                 note_change(adapted.changed, context)
                 call = Call(adapted.path or forwarding.path, adapted.body, seen.stream)
                 call = await self._completed(call, opened.members, seen.width, model, context)
-                return model, seen.width, call, adapted.dialect or dialect
+                sent = as_sent(request, context, opened, seen, model, True) if model.is_elsewhere else None
+                return model, seen.width, call, adapted.dialect or dialect, sent
         call = Call(forwarding.path, seen.body, seen.stream)
         is_ready = model.preset is None and len(seen.body) <= _LARGE
-        if is_ready and not self.fitting.concerns(call.path, opened.members, model):
-            return model, seen.width, with_additions(call, opened.members, seen.width), dialect
+        sent = as_sent(request, context, opened, seen, model) if model.is_elsewhere else None
+        if is_ready and not (model.is_local and self.fitting.concerns(call.path, opened.members, model)):
+            return model, seen.width, with_additions(call, opened.members, seen.width), dialect, sent
         call = await self._completed(call, opened.members, seen.width, model, context)
-        return model, seen.width, call, dialect
+        return model, seen.width, call, dialect, sent
 
     async def _completed(
         self, call: Call, members: Members, width: int, model: ModelView, context: RequestContext
@@ -283,7 +286,7 @@ class Inference(InferenceParts):
         if model.preset is not None:
             call = await self._preset(call, model.preset, context)
             members = open_body(call.body).members
-        if self.fitting.concerns(call.path, members, model):
+        if model.is_local and self.fitting.concerns(call.path, members, model):
             fit, large = self.fitting.fit, len(call.body) > _LARGE
             call = await self._aside(fit, call, model, context) if large else fit(call, model, context)
         if len(call.body) > _LARGE:
@@ -322,7 +325,7 @@ class Inference(InferenceParts):
             hold = self.bodies.hold()
             try:
                 raw = take_body(request, limit=self.max_body, hold=hold)
-                opened, _, _ = await self._look(request, rules, hold, raw)
+                opened, _, _ = await self._look(request, rules, hold, raw, (context, None))
                 own = answer(opened, context)
             finally:
                 hold.release()
@@ -336,17 +339,16 @@ class Inference(InferenceParts):
         await client.end(self.body_seconds)
 
     async def _look(
-        self, request: Incoming, rules: BodyRules, hold: BodyHold, raw: bytes | None
+        self, request: Incoming, rules: BodyRules, hold: BodyHold, raw: bytes | None, asked: Asked
     ) -> tuple[OpenedBody, Peek, str]:
-        """Return what `Fitting.judged` does of a body that still arrives, or takes long to look into."""
+        """Return what `judged` does of a body that still arrives, or takes long to look into."""
         if raw is None:
-            seconds = self.body_seconds
-            raw = await read_body(request, limit=self.max_body, progress_seconds=seconds, hold=hold)
+            raw = await read_body(request, limit=self.max_body, progress_seconds=self.body_seconds, hold=hold)
         large = len(raw) > _LARGE
         body = await self._aside(open_body, raw) if large else open_body(raw)
         if not large and not body.takes_long(rules):
-            return self.fitting.judged(body, rules, self.unlisted)
-        body, seen, change = await self._aside(self.fitting.judged, body, rules, self.unlisted)
+            return judged(self, body, rules, asked)
+        body, seen, change = await self._aside(judged, self, body, rules, asked)
         hold.keep(len(seen.body))
         return body, seen, change
 

@@ -149,5 +149,6 @@ def _is_plain(model: ModelView) -> bool:
         model.times is UNTIMED
         and model.tokens is UNLIMITED
         and model.preset is None
+        and not model.is_elsewhere
         and len(model.served_by) < 2
     )

@@ -63,6 +63,7 @@ class Document:
         values: The settings that hold, as builtins, paths absolute and secrets filled in.
         models: Place and values of each model.
         virtual: Place and values of each virtual model.
+        upstreams: Place and values of each upstream.
         problems: What is wrong, each with its place.
         warnings: What the operator should know.
         sources: The file, or the variables.
@@ -72,6 +73,7 @@ class Document:
     values: dict[str, Any] = field(default_factory=dict)
     models: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     virtual: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    upstreams: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -102,7 +104,8 @@ class Checker:
             problem = 'sandbox = "bwrap" has no network, so it needs listen = "unix"'
             self.problems.append(f"{self.place(('replicas', 'sandbox'))}: [replicas] {problem}")
         models, virtual = self._named("model", values), self._named("virtual", values)
-        return Document(values, models, virtual, self.problems, place=self.place)
+        upstreams = self._named("upstream", values)
+        return Document(values, models, virtual, upstreams, self.problems, place=self.place)
 
     def _named(self, table: str, values: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         """Return place and values of each block of a table whose blocks have names."""
@@ -186,7 +189,7 @@ class Checker:
         value = _ENVIRONMENT.sub(look_up, secret.reveal())
         if len(self.problems) > before:
             return None
-        if value and len(value) < SHORTEST_KEY:
+        if value and len(value) < SHORTEST_KEY and path[0] != "upstream":  # that one others have chosen
             return self._problem(
                 path,
                 f"{title}: a key of {len(value)} characters can be guessed, at least {SHORTEST_KEY} are "
@@ -219,9 +222,10 @@ def check(data: Mapping[str, Any], place: Callable[[KeyPath], str], around: Surr
 
 def holds_key(data: Mapping[str, Any]) -> bool:
     """Return whether a parsed relay.toml contains an API key itself, not only the name of a variable."""
-    server = data.get("server")
-    key = server.get("api_key") if isinstance(server, dict) else None
-    return bool(key) and not (isinstance(key, str) and _ENVIRONMENT.fullmatch(key))
+    server, upstreams = data.get("server"), data.get("upstream")
+    keys = [server.get("api_key")] if isinstance(server, dict) else []
+    keys += [one.get("key") for one in upstreams] if _are_blocks(upstreams) and upstreams else []
+    return any(key and not (isinstance(key, str) and _ENVIRONMENT.fullmatch(key)) for key in keys)
 
 
 def repeated_names(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:

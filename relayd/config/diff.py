@@ -45,13 +45,19 @@ def changed_settings(old: Config, new: Config) -> tuple[Setting, ...]:
     found = [
         Setting(key, str(was), str(now), key not in RESTART_ONLY)
         for section in old.__struct_fields__
-        if section not in ("model", "virtual")
+        if section not in ("model", "virtual", "upstream")
         for key, was, now in _fields(section, getattr(old, section), getattr(new, section))
         if was != now
     ]
     if old.virtual != new.virtual:
         found.append(Setting("virtual", _names(old), _names(new), live=True))
+    if old.upstream != new.upstream:
+        found.append(Setting("upstream", _urls(old), _urls(new), live=True))
     return tuple(found)
+
+
+def _urls(config: Config) -> str:
+    return ", ".join(one.url for one in config.upstream) or "none"
 
 
 def _names(config: Config) -> str:

@@ -72,7 +72,26 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
         ) from error
 
 
-def parse_ports(text: str) -> range:
+def parse_ports(text: str) -> Sequence[int]:
+    """Read FIRST-LAST, both included; or several of these, and ports, with commas and in rising order.
+
+    Raises:
+        ConfigError: `text` is none of that.
+    """
+    if "," not in text:
+        return _span(text)
+    items = (one.strip() for one in text.split(","))
+    spans = [_span(one if "-" in one else f"{one}-{one}") for one in items]
+    ports = [port for span in spans for port in span]
+    if ports != sorted(set(ports)):
+        raise ConfigError(
+            f"{text!r} names a port twice, or not in rising order",
+            remedy="Write them in order, such as 8081,8083 or 8081-8084,8090.",
+        )
+    return ports
+
+
+def _span(text: str) -> range:
     """Read FIRST-LAST, both included, as a range.
 
     Raises:

@@ -28,6 +28,7 @@ from relayd.config.schema import Config
 from relayd.config.shortcut import shortcut
 from relayd.config.syntax import syntax_problem
 from relayd.config.trust import check_trust, trusted_owner, unreadable
+from relayd.config.upstreams import repeated_upstreams
 from relayd.errors import ConfigError
 from relayd.folders import config_dir, state_dir
 
@@ -69,10 +70,12 @@ def load(
     problems = [one for document in documents for one in document.problems]
     models = [model for document in documents for model in document.models]
     virtual = [one for document in documents for one in document.virtual]
+    upstreams = [one for document in documents for one in document.upstreams]
     problems += (
         *repeated_names([*models, *virtual]),
         *contradictions(models),
-        *unknown_models(virtual, models),
+        *(() if upstreams else unknown_models(virtual, models)),  # theirs are known once they are asked
+        *repeated_upstreams(upstreams),
     )
     if problems:
         raise ConfigError("\n".join(problems))

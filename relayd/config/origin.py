@@ -38,7 +38,8 @@ def origins(documents: Sequence[Document]) -> tuple[SettingOrigin, ...]:
     Args:
         documents: The sources, those that win last, without a problem.
     """
-    return (*_tables(documents), *_blocks("model", documents), *_blocks("virtual", documents))
+    blocks = (one for table in ("model", "virtual", "upstream") for one in _blocks(table, documents))
+    return (*_tables(documents), *blocks)
 
 
 def origin_of(key: str, known: Sequence[SettingOrigin]) -> tuple[SettingOrigin, ...]:
@@ -81,7 +82,7 @@ def _blocks(table: str, documents: Iterable[Document]) -> Iterator[SettingOrigin
             path = (table, number)
             for key, value in block.items():
                 place = document.place((*path, key))
-                yield SettingOrigin(f"{table}.{block.get('name', number)}.{key}", _shown(value), place)
+                yield SettingOrigin(f"{table}.{block.get('name') or number}.{key}", _shown(value), place)
 
 
 def _shown(value: object) -> Any:

@@ -110,6 +110,32 @@ WebhookUrl = Annotated[
     Meta(pattern=r"^https?://[^\s/?#]+[^\s]*$", max_length=2048, description="an http or https URL"),
 ]
 
+UpstreamUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\Ahttps?://(?![^/]*@)[^\s/?#]+(/[^\s?#]*)?\Z",
+        max_length=2048,
+        description="an http or https URL without user, query or fragment, like http://127.0.0.1:11434",
+    ),
+]
+
+OriginName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A([A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z",
+        description="a name of at most 64 letters, digits and . _ - that begins with a letter or digit",
+    ),
+]
+"""What an upstream or a node is called."""
+
+RemoteModelName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[\x21-\x7e]{1,256}\Z",
+        description='a model\'s name there, "ours=theirs", or a pattern with *',
+    ),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

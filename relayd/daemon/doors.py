@@ -59,6 +59,7 @@ from relayd.dialects.toolorder import ToolOrder
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
 from relayd.journal import Journal
+from relayd.remote import Remotes  # noqa: TC001 - the type of an attribute
 from relayd.router import NO_TEXT, Beside, Dispatcher, Exchanges, Pools, ProgressComments, Proxy, Unlisted
 from relayd.router.progress import Look
 from relayd.store.signing import signing_key
@@ -87,6 +88,7 @@ class Doors:
         figures: Returns the figures of the daemon, for `/metrics` and `/metrics.json`.
         entrance: Of the dashboard; doors that are made before it is set have none.
         batches: What serves files and batches; doors that are made before it is set have none.
+        remotes: Learn of requests that failed elsewhere; None where nothing is.
     """
 
     listener: Listener
@@ -126,6 +128,7 @@ class Doors:
         self.entrance: Entrance | None = None
         self.batches: DaemonBatches | None = None
         self.figures = NO_FIGURES
+        self.remotes: Remotes | None = None
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -196,6 +199,7 @@ class Doors:
             on_fault=self._note_fault,
             again=fitting.again,
             text=AnswerAsText(self._clock) if compat.salvage_answers else NO_TEXT,
+            on_busy=self._note_busy,
         )
         inference = Inference(
             self._view,
@@ -298,6 +302,12 @@ class Doors:
         self._journal.warning(
             "request.fault", replica=endpoint.replica, incarnation=endpoint.incarnation, message=message
         )
+        if self.remotes is not None:
+            self.remotes.note_fault(endpoint, message)
+
+    def _note_busy(self, endpoint: Endpoint, seconds: float | None) -> None:
+        if self.remotes is not None:
+            self.remotes.note_busy(endpoint, seconds)
 
 
 def _fitting_of(compat: Compat, order: ToolOrder) -> Fitting:

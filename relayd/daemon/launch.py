@@ -11,7 +11,7 @@ from relayd.desired.confirming import LoadConfirmation
 from relayd.desired.smaller import Ladder
 from relayd.desired.state import DesiredState
 from relayd.desired.wall import MemoryWalls
-from relayd.endpoint import Address
+from relayd.endpoint import LocalAddress
 from relayd.engine import command, environment
 from relayd.engine.memory import MemoryProbe
 from relayd.engine.sandbox import DEVICES, PROGRAM, REMEDY, SandboxFolder, folders_of, sandboxed
@@ -97,7 +97,7 @@ def launcher(desired: DesiredState) -> EngineLauncher:
     features, binary, paths = desired.engine.features, desired.engine.path, desired.paths
     boxed = desired.config.replicas.sandbox == "bwrap"
 
-    def argv(spec: ReplicaSpec, address: Address, key_file: Path) -> tuple[str, ...]:
+    def argv(spec: ReplicaSpec, address: LocalAddress, key_file: Path) -> tuple[str, ...]:
         return (str(binary), *command(spec, features, address, key_file))
 
     def child_environment(replica: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
 from relayd.daemon.takeover import Claim, Takeover, claim
 from relayd.daemon.upgrade import Upgrade
+from relayd.daemon.upstreams import upstream_plan
 from relayd.daemon.vitals import vitals
 from relayd.daemon.watchdog import LoopWatchdog
 from relayd.daemon.watching import Watching, dashboard_link, followed, owners
@@ -36,6 +37,9 @@ from relayd.service import stop_budget_seconds
 from relayd.supervisor.limits import no_core
 from relayd.supervisor.rotation import Rotation
 from relayd.units import mib
+
+_FIRST_LOOK_SECONDS = 1.0
+"""How long upstreams may take to list their models before clients are let in."""
 
 
 class Daemon:
@@ -94,6 +98,7 @@ class Daemon:
         no_core()
         stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
+        upstreams = await asyncio.to_thread(upstream_plan, parts.desired.config)
         place = await claim(parts.desired, self._place)
         stack.callback(place.close)
         operations = await self._open_control(stack, place)
@@ -111,6 +116,9 @@ class Daemon:
         await asyncio.to_thread(parts.residence.recall)
         takeover = Takeover(parts, place)
         takeover.expect()
+        parts.upstreams.follow(upstreams.sources)
+        stack.callback(parts.upstreams.close)
+        await parts.upstreams.settled(_FIRST_LOOK_SECONDS)
         url = await parts.doors.open(parts.desired.config, place.listening)
         stack.push_async_callback(parts.doors.listener.close, 0, parts.interrupt)
         for_person = self._output.shows_dashboard and not place.predecessor

@@ -32,6 +32,7 @@ from relayd.endpoint import Endpoint
 from relayd.engine import batch_tokens
 from relayd.journal import configure_journal
 from relayd.planner import Changes, compare
+from relayd.remote import Remotes, Upstreams
 from relayd.router import ENDING, STOPPED, Dispatcher, Exchanges, Pools, inferred_batch
 from relayd.scheduler import MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
@@ -71,6 +72,8 @@ class DaemonParts:
     totals: Totals
     keys: KeyBook
     batches: DaemonBatches
+    remotes: Remotes
+    upstreams: Upstreams
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -128,6 +131,9 @@ class DaemonParts:
         )
 
 
+_STARVED = "an allocation of it failed"
+
+
 def assemble(desired: DesiredState) -> DaemonParts:
     """Put a daemon's parts together; nothing is opened or started yet."""
     config, clock = desired.config, SystemClock()
@@ -144,9 +150,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
     )
     scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
-    dispatcher = _dispatcher(
-        config, actor, clock, lambda replica: fleet.renew(replica, "an allocation of it failed")
-    )
+    remotes = Remotes(actor.post, pools.retire, scheduler.spread)
+    dispatcher = _dispatcher(config, actor, clock, lambda name: fleet.renew(name, _STARVED))
     bridge = _bridge(actor, pools, dispatcher, scheduler, config, facts := _facts(desired))
     grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
     touched = dependencies(
@@ -163,8 +168,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
     keys = KeyBook(desired.paths.state / DATABASE, clock)
     requests = _request_log(desired, clock, keys)
     templates = _templates(desired, pools, fleet, scheduler, lambda: view.changed())  # noqa: PLW0108 - the view comes later
-    view = _view(desired, started := clock.wall(), fleet, facts, templates)
+    view = _view(desired, started := clock.wall(), fleet, facts, templates, remotes)
     bridge.on_change(view.changed)
+    remotes.on_change(view.changed)
     bridge.on_ready(grants.measure, templates.look)
     actor.start(_executors(dispatcher, fleet, grants, residence))
     doors = Doors(
@@ -177,7 +183,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         partial(_progress, scheduler, clock),
         residence.release,
     )
-    doors.entrance, totals = _entrance(keys, clock), Totals()
+    doors.remotes, doors.entrance, totals = remotes, _entrance(keys, clock), Totals()
     doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
@@ -185,7 +191,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
         footprints=Footprints(clock),
         view=view, doors=doors,
         notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys, batches=batches,
+        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes,
+        upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip
 
 
@@ -239,9 +246,14 @@ def _served(fleet: Fleet, scheduler: Scheduler, replica: str) -> tuple[str, Endp
 
 
 def _view(
-    desired: DesiredState, started: float, fleet: Fleet, facts: KnownFacts, templates: TemplateBook
+    desired: DesiredState,
+    started: float,
+    fleet: Fleet,
+    facts: KnownFacts,
+    templates: TemplateBook,
+    remotes: Remotes,
 ) -> FleetView:
-    view = FleetView(desired.config, started, fleet.statuses, facts, templates.of)
+    view = FleetView(desired.config, started, fleet.statuses, facts, templates.of, remotes.models)
     facts.on_known(view.changed)
     return view
 

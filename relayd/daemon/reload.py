@@ -13,6 +13,7 @@ from relayd.daemon.coalesce import Coalesced
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import ReloadReport, SettingReport
 from relayd.daemon.shutdown import Shutdown
+from relayd.daemon.upstreams import upstream_plan
 from relayd.desired.state import DesiredState, remember_plan
 from relayd.errors import RelaydError
 from relayd.journal import Journal
@@ -117,10 +118,12 @@ class Reload:
         parts, changes = self._parts, self._changes(desired)
         report = self._report(desired, changes, dry_run=False)
         door = parts.doors.make(desired.config)
+        upstreams = await asyncio.to_thread(upstream_plan, desired.config, parts.doors.listener.addresses)
         self._journal.info("reload.begins", settings=len(report.settings), replicas=len(changes.changed))
         parts.notifier.reloading()
         try:
             parts.follow(desired, door)
+            parts.upstreams.follow(upstreams.sources)
             states = await parts.fleet.apply(changes)
         finally:
             parts.view.changed()

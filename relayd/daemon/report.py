@@ -225,6 +225,44 @@ class ModelReport(Struct, frozen=True):
     done: DoneReport = DoneReport()
 
 
+class RemoteReplicaReport(Struct, frozen=True):
+    """A model at an upstream or a node.
+
+    Attributes:
+        replica: `MODEL@NAME`.
+        state: `expected`, `ready`, `paused`, `lost` or `gone`.
+        slots: Requests that it works on at once.
+        running: Requests of ours there.
+        cost: Seconds that a request rather waits for something cheaper.
+        weight: How many requests it gets, relative to others that cost the same.
+        reason: Why it takes nothing; empty where it does.
+    """
+
+    replica: str
+    model: str
+    state: str = ""
+    slots: int = 0
+    running: int = 0
+    cost: float = 0.0
+    weight: float = 1.0
+    reason: str = ""
+
+
+class UpstreamReport(Struct, frozen=True):
+    """A server elsewhere, and what it serves.
+
+    Attributes:
+        kind: `upstream`, or what else offers slots.
+        problem: Why it cannot be used; empty where it can.
+    """
+
+    name: str
+    url: str = ""
+    kind: str = "upstream"
+    problem: str = ""
+    models: tuple[RemoteReplicaReport, ...] = ()
+
+
 class StatusReport(Struct, frozen=True):
     """The daemon, what it was given, and every model.
 
@@ -238,6 +276,7 @@ class StatusReport(Struct, frozen=True):
         url: Where clients connect.
         memory: The ledger of host and devices, and what came and went.
         batches: Work that can wait.
+        upstreams: Servers elsewhere that serve models too.
     """
 
     schema: int = SCHEMA
@@ -257,6 +296,7 @@ class StatusReport(Struct, frozen=True):
     models: tuple[ModelReport, ...] = ()
     memory: LedgerReport = LedgerReport()
     batches: BatchesReport = BatchesReport()
+    upstreams: tuple[UpstreamReport, ...] = ()
 
 
 class GivenArguments(Struct, frozen=True):

@@ -15,6 +15,7 @@ from relayd.daemon.donereport import DoneReport
 from relayd.daemon.footprint import Footprint
 from relayd.daemon.ledger import ledger_report
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.remotereport import upstream_reports
 from relayd.daemon.report import (
     EngineReport,
     ExitReport,
@@ -86,6 +87,7 @@ async def status_report(
         ),
         memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
         batches=parts.batches.summary(),
+        upstreams=upstream_reports(parts),
     )
 
 

@@ -1,6 +1,6 @@
 """What clients may see of the models: `/v1/models`, and which replicas are ready (fleet view)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from relayd.dialects.turns import TemplateTraits
 from relayd.gguf.facts import UNKNOWN, FileFacts, FileRecord
 from relayd.planner import ReplicaSpec
 from relayd.planner.budget import HOST
+from relayd.remote import OfferState, RemoteModel
 from relayd.router import TimeLimits, TokenLimit
 from relayd.supervisor import State, Status
 from relayd.supervisor.state import DOWN
@@ -33,6 +34,7 @@ class FleetView:
         statuses: How the replicas are now.
         facts: Knows what each model file states.
         traits: Returns which conversations the template of a model takes.
+        elsewhere: Returns the models that upstreams and nodes serve.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class FleetView:
         statuses: Callable[[], Sequence[Status]],
         facts: KnownFacts | None = None,
         traits: Callable[[str], TemplateTraits | None] = lambda _: None,
+        elsewhere: Callable[[], Sequence[RemoteModel]] = tuple,
     ) -> None:
         self._config = config
         self._facts = facts
         self._traits = traits
         self._created = int(created)
         self._statuses = statuses
+        self._elsewhere = elsewhere
         self._view: tuple[ModelView, ...] | None = None
         self._begins = False
 
@@ -55,10 +59,16 @@ class FleetView:
         return f"<FleetView: {len(self._config.model)} models{', outdated' if self._view is None else ''}>"
 
     def models(self) -> Sequence[ModelView]:
-        """Return every configured model, in the order of the configuration, and then every virtual one."""
+        """Return every configured model, in the order of the configuration, those elsewhere, virtual ones."""
         if self._view is None:
             statuses = self._statuses()
-            real = tuple(self._model(model, statuses) for model in self._config.model)
+            remote = {model.name: model for model in self._elsewhere()}
+            real = [
+                _with_elsewhere(self._model(model, statuses), remote.pop(model.name, None))
+                for model in self._config.model
+            ]
+            taken = {name for model in real for name in (model.name, *model.aliases)}
+            real += (self._remote(one, taken) for one in remote.values() if one.name not in taken)
             self._view = (*real, *virtual_views(self._config, real))
         return self._view
 
@@ -118,6 +128,30 @@ class FleetView:
             traits=self._traits(model.name),
         )
 
+    def _remote(self, model: RemoteModel, taken: Collection[str]) -> ModelView:
+        """Return a model that only others serve; it has no alias that is a name here."""
+        offers = [one.offer for one in model.offers]
+        aliases = dict.fromkeys(alias for offer in offers for alias in offer.aliases if alias not in taken)
+        reasons = [one.reason for one in model.offers if one.reason]
+        return ModelView(
+            name=model.name,
+            aliases=tuple(alias for alias in aliases if alias != model.name),
+            replicas_ready=model.ready,
+            replicas=len(offers),
+            slots=min(offer.slots for offer in offers),
+            context=min((offer.context for offer in offers if offer.context), default=0),
+            state=_state_elsewhere(model),
+            demo=False,
+            created=self._created,
+            abilities=tuple(dict.fromkeys(ability for offer in offers for ability in offer.abilities)),
+            reason=reasons[0] if reasons and not model.ready else "",
+            is_affine=any(one.strategy == "prefix_affinity" for one in offers) and model.ready > 1,
+            is_default=self._config.server.default_model in (model.name, *aliases),
+            times=_times(self._config.server),
+            is_local=False,
+            is_elsewhere=True,
+        )
+
     def _shown(self, status: Status) -> Status:
         waits = self._begins and status.state is State.COLD
         return replace(status, state=State.WAITING) if waits else status
@@ -162,6 +196,32 @@ def window_of(context: int, trained: int) -> int:
     """
     rounded = -(-context // _CELLS) * _CELLS
     return min(rounded, trained) if trained else rounded
+
+
+def _with_elsewhere(view: ModelView, remote: RemoteModel | None) -> ModelView:
+    """Return a configured model with what others offer of it besides."""
+    if remote is None:
+        return view
+    ready = view.replicas_ready + remote.ready
+    state, reason = (ModelState.READY, "") if remote.ready else (view.state, view.reason)
+    affine = any(one.offer.strategy == "prefix_affinity" for one in remote.offers) and ready > 1
+    return replace(
+        view,
+        replicas_ready=ready,
+        replicas=view.replicas + len(remote.offers),
+        state=state,
+        reason=reason,
+        is_affine=view.is_affine or affine,
+        is_elsewhere=True,
+    )
+
+
+def _state_elsewhere(model: RemoteModel) -> ModelState:
+    if model.ready:
+        return ModelState.READY
+    if any(one.state is OfferState.EXPECTED for one in model.offers):
+        return ModelState.LOADING
+    return ModelState.WAITING if model.is_coming else ModelState.FAILED
 
 
 def _times(settings: Model | Server) -> TimeLimits:

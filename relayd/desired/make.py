@@ -125,7 +125,8 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
     named = frozenset(one.name for one in wanted.model if one.name not in configured)
     typed = frozenset(one.name for one in wanted.model if arguments.targets or arguments.demo)
     wanted = with_overrides(wanted, arguments.overrides, typed)
-    return Selection(loaded, wanted, not wanted.model, named, typed, arguments.on_demand)
+    chooses = not wanted.model and not wanted.upstream
+    return Selection(loaded, wanted, chooses, named, typed, arguments.on_demand)
 
 
 def plan_at(

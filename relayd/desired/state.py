@@ -10,12 +10,13 @@ from relayd.config import Config, Loaded, Model, check_exposure, check_tls
 from relayd.desired.arguments import ServeArguments
 from relayd.desired.cold import Cold
 from relayd.desired.display import Display
-from relayd.desired.engines import engine_for
-from relayd.desired.make import Made, Selection, plan_at, select
+from relayd.desired.engines import engine_at, engine_for
+from relayd.desired.make import NO_ENGINE, Made, Selection, plan_at, select
 from relayd.desired.picked import remember
 from relayd.desired.remembered import RememberedModel, write_plans
 from relayd.desired.site import Site
 from relayd.engine import Engine
+from relayd.errors import EngineMissing
 from relayd.folders import Paths, make_folders, own_paths
 from relayd.gguf.facts import FileRecord
 from relayd.planner import Planned
@@ -95,11 +96,11 @@ def desired_state(
         always_keyed=config.server.require_key == "always",
         insecure=arguments.insecure_bind,
     )
-    engine = engine_for(site, display, config.engine.path, config.engine.release_sha256)
+    engine = _engine(config, site, display)
     own = own_paths(site.environ, site.home, demo=arguments.demo_alone)
     make_folders(own)
     with display.doing("Looking at the models on this disk …") if selected.chooses else nullcontext():
-        made = plan_at(selected, site, engine, own, given_up=given_up)
+        made = plan_at(selected, site, None if engine is NO_ENGINE else engine, own, given_up=given_up)
     standing = (*made.standing, *_warnings(insecure=arguments.insecure_bind))
     return DesiredState(
         config=made.config,
@@ -120,6 +121,16 @@ def desired_state(
         away=made.plans.away,
         files=made.plans.files,
     )
+
+
+def _engine(config: Config, site: Site, display: Display) -> Engine:
+    """Return the engine that runs replicas; where only upstreams serve, none is installed for that."""
+    if config.model or not config.upstream:
+        return engine_for(site, display, config.engine.path, config.engine.release_sha256)
+    try:
+        return engine_at(site, config.engine.path)
+    except EngineMissing:
+        return NO_ENGINE
 
 
 def planned_anew(desired: DesiredState, models: Collection[str]) -> DesiredState:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from relayd.config.schema import Allocation
-from relayd.endpoint import Address, UnixAddress
+from relayd.endpoint import LocalAddress, UnixAddress
 from relayd.errors import ConfigError, EngineError
 from relayd.planner.plan import Lora, ReplicaSpec
 
@@ -35,7 +35,7 @@ class Features(msgspec.Struct, frozen=True):
         return next((flag for flag in spellings if flag in self.flags), None)
 
 
-def command(spec: ReplicaSpec, features: Features, address: Address, key_file: Path) -> tuple[str, ...]:
+def command(spec: ReplicaSpec, features: Features, address: LocalAddress, key_file: Path) -> tuple[str, ...]:
     """Return the arguments of a llama-server, its own path not among them.
 
     Every setting that decides what runs is given, so that no default of a build does; a flag that
@@ -60,7 +60,7 @@ def command(spec: ReplicaSpec, features: Features, address: Address, key_file: P
     return tuple(_flags(spec, features, address, key_file))
 
 
-def _flags(spec: ReplicaSpec, features: Features, address: Address, key_file: Path) -> Iterator[str]:
+def _flags(spec: ReplicaSpec, features: Features, address: LocalAddress, key_file: Path) -> Iterator[str]:
     yield from ("--model", str(spec.file), "--alias", spec.model)
     if spec.projector:
         yield from (_needed(features, "--mmproj"), str(spec.projector))
@@ -126,7 +126,7 @@ def _flash_attention(features: Features, wanted: bool | None) -> tuple[str, ...]
     return (_needed(features, "--flash-attn"),) if wanted else ()
 
 
-def _listen(features: Features, address: Address) -> tuple[str, ...]:
+def _listen(features: Features, address: LocalAddress) -> tuple[str, ...]:
     if not isinstance(address, UnixAddress):
         return ("--host", address.host, "--port", str(address.port))
     if not features.unix_sockets:

@@ -7,11 +7,13 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
+from relayd.endpoint import Address, ElsewhereAddress, Endpoint, TcpAddress, UnixAddress
 from relayd.handover.state import HandoverState
+from relayd.profile import LOCAL, EndpointProfile
 from relayd.scheduler import Dispatch, Exchange, Inherited, Refusal, Refuse, Ticket
 from relayd.secret import Secret
 from relayd.supervisor.snapshot import Snapshot
+from relayd.tlsaddress import TlsAddress
 
 PROTOCOL = 2
 """What these messages mean, as a number. Two daemons compare it before either gives anything away.
@@ -23,7 +25,10 @@ absent ones get their default. Builds up to e573402 state no number, which reads
 
 
 class SentEndpoint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An endpoint; either `socket` or `port` is set. It holds a key, so it goes nowhere else."""
+    """An endpoint; one of `socket`, `port` and `elsewhere` is set. It holds a key, so it goes nowhere else.
+
+    A link to a node cannot be sent: where an endpoint is `elsewhere`, no connection to it can be opened.
+    """
 
     replica: str
     incarnation: int
@@ -31,24 +36,36 @@ class SentEndpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     socket: str = ""
     port: int = 0
     host: str = "127.0.0.1"
+    tls: bool = False
+    elsewhere: str = ""
+    profile: EndpointProfile = LOCAL
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Self:
         """Return an endpoint in a form that can be sent."""
-        address = endpoint.address
-        where = (
-            {"socket": str(address.path)}
-            if isinstance(address, UnixAddress)
-            else {"port": address.port, "host": address.host}
-        )
-        return cls(endpoint.replica, endpoint.incarnation, endpoint.key.reveal(), **where)
+        where: dict[str, Any]
+        match endpoint.address:
+            case UnixAddress(path):
+                where = {"socket": str(path)}
+            case TcpAddress(port, host):
+                where = {"port": port, "host": host}
+            case TlsAddress(host, port):
+                where = {"port": port, "host": host, "tls": True}
+            case other:
+                where = {"elsewhere": str(other)}
+        key, profile = endpoint.key.reveal(), endpoint.profile
+        return cls(endpoint.replica, endpoint.incarnation, key, profile=profile, **where)
 
     def endpoint(self) -> Endpoint:
         """Return the endpoint that was sent."""
-        address: Address = TcpAddress(self.port, self.host)
+        return Endpoint(self._address(), Secret(self.key), self.replica, self.incarnation, self.profile)
+
+    def _address(self) -> Address:
         if self.socket:
-            address = UnixAddress(Path(self.socket))
-        return Endpoint(address, Secret(self.key), self.replica, self.incarnation)
+            return UnixAddress(Path(self.socket))
+        if self.elsewhere:
+            return ElsewhereAddress(self.elsewhere)
+        return TlsAddress(self.host, self.port) if self.tls else TcpAddress(self.port, self.host)
 
 
 class SentRequest(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
 from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint
-from relayd.router.headers import OWN_FIELDS, Call
+from relayd.router.headers import OWN_FIELDS, Call, SentBody
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.router.looser import LooserTools
@@ -70,6 +70,7 @@ __all__ = [
     "Recipient",
     "Reply",
     "Salvaged",
+    "SentBody",
     "StraightRecipient",
     "Suspects",
     "TimeLimitWatch",

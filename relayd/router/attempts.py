@@ -12,6 +12,7 @@ import msgspec
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
+from relayd.profile import LOCAL
 from relayd.router.collect import begins_with_failure
 from relayd.router.collecting import Gathering, failure_of
 from relayd.router.dialect import Problem
@@ -21,11 +22,15 @@ from relayd.router.headers import Call, Head
 from relayd.router.lease import Lease
 from relayd.router.mending import MESSAGES, lacks_start, start_of_message
 from relayd.router.pool import Begun, Hold, Pools
+from relayd.router.remotecall import for_remote, is_final, remote_problem, retry_after
 from relayd.router.sink import Sink
 from relayd.router.upstream import Upstream
 
 OnFault = Callable[[Endpoint, str], None]
 """Called with every replica that failed a request, and how."""
+
+OnBusy = Callable[[Endpoint, float | None], None]
+"""Called with every server elsewhere that has no room, and in how many seconds it may have, where known."""
 
 _LOADING = 503
 _WRONG_KEY = 401
@@ -132,11 +137,13 @@ class Attempts:
     Args:
         pools: Connections to replicas.
         on_fault: Called with every replica that failed a request, and how.
+        on_busy: Called with every server elsewhere that has no room for a request.
     """
 
-    def __init__(self, pools: Pools, on_fault: OnFault) -> None:
+    def __init__(self, pools: Pools, on_fault: OnFault, on_busy: OnBusy = lambda _, _seconds: None) -> None:
         self.pools = pools
         self.on_fault = on_fault
+        self._on_busy = on_busy
 
     async def begin(
         self, call: Call, lease: Lease, instead: Call | None = None, begun: Begun | None = None
@@ -162,7 +169,11 @@ class Attempts:
             if suspects.refusing:
                 suspects.check(call)
             try:
-                sent = instead or (call if gathering is None else gathering.call())
+                sent = (
+                    instead or (call if gathering is None else gathering.call())
+                    if endpoint.profile is LOCAL
+                    else await for_remote(instead or call, endpoint, continues=instead is not None)
+                )
                 sent_on, begun = begun, None
                 upstream = await self.pools.ask(endpoint, sent, lease.hold, lease.sent_on, sent_on)
                 reply = Reply(self.pools, endpoint, upstream, lease.hold, upstream.head)
@@ -179,7 +190,7 @@ class Attempts:
                 self._note_moved(endpoint, lease)
             except OSError as error:
                 self.on_fault(endpoint, str(error))
-                is_lost = isinstance(error, ConnectionError)
+                is_lost = isinstance(error, ConnectionError) and endpoint.profile is LOCAL
                 hung_up += is_lost
                 await self._note_lost(endpoint, call, lease, is_lost * hung_up)
             except UpstreamError as error:
@@ -242,10 +253,26 @@ class Attempts:
         Raises:
             UpstreamError: It refuses without a reason, or relayd itself.
         """
+        if reply.endpoint.profile is not LOCAL:
+            return self._is_final_elsewhere(reply, failed_inside)
         problem = reply.problem = reply.problem or self._explain(reply)
         if judge(problem) is Fault.MEMORY:
             lease.suspects.starved(reply.endpoint, call)
         return _is_final(reply, failed_inside)
+
+    def _is_final_elsewhere(self, reply: Reply, failed_inside: int) -> bool:
+        """Return what `_is_final` does, for a server that relayd did not start."""
+        try:
+            payload = b"" if reply.problem is not None else reply.payload()
+            problem = reply.problem or remote_problem(reply.head, payload, reply.endpoint.replica)
+        except UpstreamError:
+            reply.release()
+            raise
+        reply.problem = problem
+        if final := is_final(problem):
+            return final
+        self._on_busy(reply.endpoint, retry_after(reply.head))
+        return failed_inside > 0
 
     def _explain(self, reply: Reply) -> Problem:
         """Return why the engine refused; without a reason its connection is given back.

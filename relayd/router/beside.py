@@ -11,9 +11,11 @@ from itertools import count
 
 from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
+from relayd.profile import LOCAL
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.router.pool import Fetched, Pools
+from relayd.router.remotecall import for_remote
 from relayd.units import KIB
 
 AT_ONCE = 2
@@ -68,6 +70,8 @@ class Beside:
     async def _ask(self, endpoint: Endpoint, call: Call) -> tuple[Endpoint, Fetched] | None:
         async with self._places.setdefault(endpoint.replica, asyncio.Semaphore(AT_ONCE)):
             try:
+                if endpoint.profile is not LOCAL:
+                    call = await for_remote(call, endpoint)
                 fetched = await self._pools.fetch(endpoint, call, timeout_seconds=_TIMEOUT_SECONDS)
             except (OSError, UpstreamError):
                 return None

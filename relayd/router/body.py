@@ -73,10 +73,12 @@ class OpenedBody(msgspec.Struct, frozen=True):
     Attributes:
         raw: As it came, without a byte order mark.
         members: Its members; their values are still bytes.
+        came: What it was before something was changed in it for the engine; None where nothing was.
     """
 
     raw: bytes
     members: Mapping[str, msgspec.Raw]
+    came: "OpenedBody | None" = None
 
     def without(self, names: AbstractSet[str]) -> bytes:
         """Return the body without some members; every other one is there byte for byte."""

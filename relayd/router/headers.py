@@ -29,8 +29,13 @@ _STAYS_BEHIND = frozenset({
     "authorization", "connection", "content-length", "date", "keep-alive", "location", "proxy-authenticate",
     "proxy-authentication-info", "proxy-authorization", "proxy-connection", "server", "set-cookie", "te",
     "trailer", "transfer-encoding", "upgrade", "www-authenticate", "x-request-id",
+    "alt-svc", "openai-organization", "openai-project", "openai-version", "strict-transport-security", "via",
 })  # fmt: skip
 """Hop-by-hop names (RFC 9110, 7.6.1), and what only the server that clients talk to may say."""
+
+
+_OF_THE_DOOR = ("access-control-", "x-relayd-", "x-ratelimit-", "anthropic-ratelimit-")
+"""How the names of fields begin that only the door may write: an upstream's are about relayd's own key."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -45,6 +50,8 @@ class Call(msgspec.Struct, frozen=True):
         with_key: Whether the replica's key goes along.
         collector: Makes the plain answer that the client asked for of those events; None passes them on.
         hides_progress: The events that state how far the prompt is are not for the client.
+        sent: What its client sent, where a server elsewhere may get it; None where only replicas do.
+        fields: What else the head of the request carries, for a server elsewhere.
     """
 
     path: str
@@ -55,6 +62,8 @@ class Call(msgspec.Struct, frozen=True):
     with_key: bool = True
     collector: Callable[[], Collector] | None = None
     hides_progress: bool = False
+    sent: "SentBody | None" = None
+    fields: tuple[tuple[str, str], ...] = ()
 
     @property
     def answers_events(self) -> bool:
@@ -79,12 +88,40 @@ class Call(msgspec.Struct, frozen=True):
         """
         if not _ONE_LINE.fullmatch(self.content_type):
             raise ValueError(f"content type {self.content_type!r} is more than one line")
-        key = f"Authorization: Bearer {endpoint.key.reveal()}\r\n" if self.with_key else ""
+        key = _key(endpoint) if self.with_key else ""
         entity = f"Content-Type: {self.content_type}\r\nContent-Length: " if self.method == "POST" else ""
+        own = "".join(f"{name}: {value}\r\n" for name, value in self.fields)
         return (
-            f"{self.method} {self.path} HTTP/1.1\r\nHost: {endpoint.address.authority}\r\n"
-            f"Connection: keep-alive\r\n{key}Accept: */*\r\n{entity}"
+            f"{self.method} {endpoint.profile.base}{self.path} HTTP/1.1\r\n"
+            f"Host: {endpoint.address.authority}\r\nConnection: keep-alive\r\n"
+            f"{key}Accept: */*\r\n{own}{entity}"
         ).encode("ascii")
+
+
+class SentBody(msgspec.Struct, frozen=True):
+    """What a client sent, for a server elsewhere: it has no allow-list of llama-server's.
+
+    Attributes:
+        members: Of the body as it came; values are still bytes.
+        dropped: Those that no replica gets.
+        is_translated: The door has rewritten the body for another API, so that its names are not these.
+        is_preset: Its model presets or limits members, so that not all of them are as sent.
+        fields: The id of the request, and what the API of the client has in its head.
+    """
+
+    members: Mapping[str, msgspec.Raw]
+    dropped: frozenset[str] = frozenset()
+    is_translated: bool = False
+    is_preset: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+def _key(endpoint: Endpoint) -> str:
+    """Return the field that carries the key of an endpoint; empty where it has none."""
+    if not (key := endpoint.key.reveal()):
+        return ""
+    name = endpoint.profile.key_header
+    return f"{name}: Bearer {key}\r\n" if name == "Authorization" else f"{name}: {key}\r\n"
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -168,7 +205,7 @@ def _of_plain(passing: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ..
 
 def _passing(fields: Iterable[tuple[str, str]], hop: set[str]) -> Iterator[tuple[str, str]]:
     for name, value in fields:
-        if name not in _STAYS_BEHIND and name not in hop and not name.startswith("access-control-"):
+        if name not in _STAYS_BEHIND and name not in hop and not name.startswith(_OF_THE_DOOR):
             yield name.title(), value
 
 

@@ -5,7 +5,7 @@ A table is a value of the kind of server that gets the body; `router/llamaserver
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +18,11 @@ from relayd.units import KIB
 
 Check = Callable[[msgspec.Raw], object]
 """Returns the value of a member; raises msgspec.ValidationError or RequestError when it is not accepted."""
+
+_EVERYWHERE = frozenset({
+    "documents", "input", "messages", "model", "n", "n_cmpl", "prompt", "stream", "system", "texts",
+})  # fmt: skip
+"""Members that say what is asked, of how much, and with which files: a range is every server's own matter."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 16
@@ -75,6 +80,11 @@ class BodyRules:
     streams: bool = False
     checks: Mapping[str, Check] = field(init=False, repr=False, compare=False)
     constrained: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def elsewhere(self) -> "BodyRules":
+        """Return what holds for servers that relayd did not start: how much is asked for, and local files."""
+        members = {name: rule for name, rule in self.members.items() if name in _EVERYWHERE}
+        return replace(self, members=members, constraints=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "checks", {name: member.check for name, member in self.members.items()})

@@ -7,6 +7,7 @@ from functools import partial
 
 from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
+from relayd.profile import LOCAL
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
 from relayd.router.replicapool import ReplicaPool
@@ -32,6 +33,16 @@ Begun = tuple[Upstream, bool]
 
 OnSent = Callable[[Upstream], None]
 """Called with the connection that a request is about to be sent on."""
+
+
+class RemotePool(ReplicaPool):
+    """The connections to a server elsewhere, where heads carry what is of one request only."""
+
+    is_elsewhere = True
+
+    def opening(self, call: Call) -> bytes:
+        """Return the head of a request up to the length of its body."""
+        return call.opening(self.endpoint)
 
 
 class Pools:
@@ -68,6 +79,7 @@ class Pools:
         self._idle_seconds = idle_seconds
         self._most_uses = most_uses
         self._silence = Silence(silence_seconds)
+        self._silences: dict[float, Silence] = {}
         self._pools: dict[tuple[str, int, Address], ReplicaPool] = {}
         self._latest: dict[str, ReplicaPool] = {}
         self._with_idle: set[ReplicaPool] = set()
@@ -190,7 +202,7 @@ class Pools:
             hold: Called if the replica may still work on the request, so that its slot stays taken.
         """
         if upstream.is_unfinished:
-            self._leave(upstream, hold())
+            self._leave(upstream, hold)
         elif upstream.rest():
             if upstream.uses >= self._most_uses:
                 upstream.close()
@@ -205,7 +217,12 @@ class Pools:
                 self._schedule_sweep(self._idle_seconds)
         pool.idle.append(upstream)
 
-    def _leave(self, upstream: Upstream, release: Callable[[], None]) -> None:
+    def _leave(self, upstream: Upstream, hold: Hold) -> None:
+        """Cancel a request; where only a close does that, nothing shows when the server is done with it."""
+        if not upstream.pool.endpoint.profile.half_closes:
+            upstream.close()
+            return
+        release = hold()
         self._watch(upstream)
         upstream.leave(partial(self._ended, upstream, release))
 
@@ -263,7 +280,8 @@ class Pools:
             while pool.idle:
                 pool.idle.pop().close()
         self._with_idle.clear()
-        self._silence.close()
+        for silence in (self._silence, *self._silences.values()):
+            silence.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -288,8 +306,16 @@ class Pools:
                 f"the replica accepted no connection in {self._connect_seconds:g} s"
             ) from error
         pool.every.add(upstream)
-        self._silence.watch(upstream)
+        self._silence_of(pool.endpoint.profile.silence_seconds).watch(upstream)
         return upstream
+
+    def _silence_of(self, seconds: float) -> Silence:
+        """Return what looks at connections to servers that may be silent for so long; 0 is as replicas."""
+        if not seconds:
+            return self._silence
+        if (known := self._silences.get(seconds)) is None:
+            known = self._silences[seconds] = Silence(seconds)
+        return known
 
     async def _open(self, pool: ReplicaPool) -> Upstream:
         loop = asyncio.get_running_loop()
@@ -317,7 +343,8 @@ class Pools:
         latest = self._latest.get(endpoint.replica)
         if latest is not None and latest.endpoint is endpoint:
             return latest
-        pool = self._pools.setdefault(_identity(endpoint), ReplicaPool(endpoint))
+        kind = ReplicaPool if endpoint.profile is LOCAL else RemotePool
+        pool = self._pools.setdefault(_identity(endpoint), kind(endpoint))
         pool.endpoint = endpoint
         self._latest[endpoint.replica] = pool
         return pool

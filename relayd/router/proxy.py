@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from relayd.endpoint import Endpoint
 from relayd.errors import RequestError
+from relayd.profile import LOCAL
 from relayd.router.answer import ClientAnswer, ReplicaAnswer
-from relayd.router.attempts import Attempts, OnFault, Reply
+from relayd.router.attempts import Attempts, OnBusy, OnFault, Reply
 from relayd.router.dialect import Dialect, Problem, as_it_came
 from relayd.router.early import EVENT_STREAM, BegunClient
 from relayd.router.estimate import estimated
@@ -64,6 +65,7 @@ class Proxy:
         pools: Connections to replicas.
         write_stall_seconds: How long a client may take nothing of its answer.
         on_fault: Called with every replica that failed a request, and how.
+        on_busy: Called with every server elsewhere that has no room for a request.
 
         again: Returns what may be tried instead of a call that was refused, and what it changes.
         text: Makes text of an answer that the engine cannot read.
@@ -78,10 +80,11 @@ class Proxy:
         *,
         write_stall_seconds: float,
         on_fault: OnFault,
+        on_busy: OnBusy = lambda _, _seconds: None,
         again: Again = nothing_else,
         text: PlainText = NO_TEXT,
     ) -> None:
-        self.attempts = Attempts(pools, on_fault)
+        self.attempts = Attempts(pools, on_fault, on_busy)
         self._write_stall_seconds = write_stall_seconds
         self._again = again
         self._pools = pools
@@ -115,7 +118,7 @@ class Proxy:
         record, lease.answering, salvage = lease.record, (client, dialect, headers), None
         try:
             reply = await self.attempts.begin(call, lease, begun=begun)
-            if reply.problem is not None:
+            if reply.problem is not None and reply.endpoint.profile is LOCAL:
                 reply, call, headers, salvage = await self._otherwise(reply, call, lease, headers)
         except asyncio.CancelledError:
             if error := lease.interrupted():
@@ -183,7 +186,8 @@ class Proxy:
             record.ended = Ended.CONTINUED
         if ended is Ended.CUT and outcome.fault and not source.is_reported:
             self.attempts.on_fault(source.endpoint, outcome.fault)
-            lease.hung_up()
+            if source.endpoint.profile is LOCAL:
+                lease.hung_up()
 
     def _source(self, reply: Reply, call: Call, lease: Lease, tap: Tap, dialect: Dialect) -> Reply | Relaying:
         """Return where an answer comes from: of one replica, or of several where it can be continued."""

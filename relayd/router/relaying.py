@@ -8,6 +8,7 @@ import asyncio
 
 from relayd.errors import ReplicaStoppedError, RequestError, UnavailableError, UpstreamError
 from relayd.journal import Journal
+from relayd.profile import LOCAL
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.continuation import Broken, continued, hindrance
 from relayd.router.headers import Call, Head
@@ -111,7 +112,7 @@ class Relaying:
         broken = self._broken(fault)
         if not self._is_commanded:
             self._attempts.on_fault(reply.endpoint, str(fault))
-        if is_lost := isinstance(fault, ConnectionError):
+        if is_lost := isinstance(fault, ConnectionError) and reply.endpoint.profile is LOCAL:
             lease.hung_up()
             self._losses += 1
         self._reply = None

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
 from relayd.endpoint import Endpoint
@@ -28,6 +28,9 @@ class ReplicaPool:
     every: "WeakSet[Upstream]" = field(default_factory=WeakSet)
     batch_seconds: float = 0.0
     _openings: dict[tuple[str, str, bool], bytes] = field(default_factory=dict)
+
+    is_elsewhere: ClassVar[bool] = False
+    """Whether it is a server that relayd did not start."""
 
     def note_batch(self, seconds: float) -> None:
         """Take note of how long a batch took; a longer one counts at once, a shorter one by and by."""

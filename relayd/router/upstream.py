@@ -75,9 +75,10 @@ class Upstream(asyncio.Protocol):
     def notice_dead_peers(self) -> None:
         """Have the system probe an idle connection: a machine that vanished shows in no other way.
 
-        Both loops set TCP_NODELAY. On a socket file this does nothing.
+        Both loops set TCP_NODELAY. On a socket file this does nothing; a link to a node has no socket.
         """
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if (opened := self._transport.get_extra_info("socket")) is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     @property
     def is_over(self) -> bool:
@@ -231,8 +232,10 @@ class Upstream(asyncio.Protocol):
         return False
 
     def fall_silent(self, since: float, silence_seconds: float) -> None:
-        """Fail a stream unless something of it has come after `since` (loop time), or is not being read."""
-        if self._is_stream and self.last_byte_at <= since and not self.is_paused:
+        """Fail a stream, elsewhere any answer, unless some of it came after `since`, or it is not read."""
+        if self.last_byte_at > since or self.is_paused or self.error is not None:
+            return
+        if self._is_stream or (self.pool.is_elsewhere and self.uses and not self.is_over):
             self._fail(TimeoutError(f"the replica was silent for {silence_seconds:g} s"))
 
     def leave(self, on_end: Callable[[], None]) -> None:

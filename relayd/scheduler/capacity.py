@@ -18,6 +18,10 @@ class Capacity:
     slots: int
     kept_tokens: float | None = None
     """Tokens of earlier prompts that it keeps beside those in its slots; None when that is not known."""
+    cost: float = 0.0
+    """Seconds that a request rather waits for one that costs less; 0 for a replica of ours."""
+    weight: float = 1.0
+    """How many requests it gets, relative to others that cost the same."""
     accepting: bool = field(init=False)
     running: dict[int, int] = field(default_factory=dict)
     last_dispatch: int = 0
@@ -69,6 +73,12 @@ class Capacity:
         self.served += 1
         if self.served == self.last_of_turn:
             self.accepting = False
+
+    def resize(self, slots: int, cost: float, weight: float) -> None:
+        """Have other slots; what runs beyond them ends where it is, and `free` is negative until it has."""
+        self.slots, self.cost, self.weight = slots, cost, weight
+        self.free = free = slots - sum(self.running.values())
+        self.load = -free / slots, self.last_dispatch
 
     def admit(self, *, is_well: bool) -> None:
         """Let it take work, or not, as far as its supervisor is concerned."""
@@ -146,8 +156,10 @@ class ReplicaSlots:
         model: Whose replica it is.
         capacity: Its slots while there is an incarnation that was ready.
         absence: Why none is to be expected; None while it is on its way, or there.
+        cost: Of its capacity, once it has some.
     """
 
     model: str
     capacity: Capacity | None = None
     absence: Absence | None = None
+    cost: float = 0.0

@@ -35,15 +35,22 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A replica is wanted and on its way (starting, loading, waiting to restart)."""
+    """A replica is wanted and on its way (starting, loading, waiting to restart).
+
+    Attributes:
+        replica: Its name.
+        model: Whose replica it is.
+        cost: As `Ready` has it.
+    """
 
     replica: str
     model: str
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A replica can take work.
+    """A replica, or capacity elsewhere, can take work. Again with the same endpoint: it has other slots now.
 
     Attributes:
         replica: Its name.
@@ -51,6 +58,9 @@ class Ready:
         slots: Requests it works on at once.
         endpoint: Where it listens.
         kept_tokens: Tokens of earlier prompts that it keeps beside those in its slots; None when unknown.
+        cost: Seconds that a request rather waits for one that costs less. A replica of ours costs nothing;
+            what costs something is elsewhere, and takes no memory here.
+        weight: How many requests it gets, relative to others that cost the same.
     """
 
     replica: str
@@ -58,6 +68,8 @@ class Ready:
     slots: int
     endpoint: Endpoint
     kept_tokens: float | None = None
+    cost: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,14 @@ _NONE: Mapping[str, ReplicaSlots] = {}
 
 
 class KnownReplicas:
-    """Every replica by its name, and those of each model together: no event walks over other models'."""
+    """Every replica by its name, and those of each model together: no event walks over other models'.
+
+    Attributes:
+        has_costs: Any of them costs something, so that costs count in a choice.
+    """
 
     def __init__(self) -> None:
+        self.has_costs = False
         self._replicas: dict[str, ReplicaSlots] = {}
         self._of_model: dict[str, dict[str, ReplicaSlots]] = {}
         self._with_slots: dict[str, tuple[Capacity, ...]] = {}  # what `capacities` has found
@@ -32,6 +37,7 @@ class KnownReplicas:
         self.remove(name)
         self._with_slots.pop(replica.model, None)
         self._replicas[name] = replica
+        self.has_costs = self.has_costs or replica.cost > 0
         self._of_model.setdefault(replica.model, {})[name] = replica
 
     def remove(self, name: str) -> ReplicaSlots | None:
@@ -52,10 +58,14 @@ class KnownReplicas:
         """Take note that a replica takes work; one that is well again still counts what it runs."""
         replica = self._replicas.get(ready.replica)
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
-            replica.capacity.admit(is_well=True)
+            capacity = replica.capacity
+            if (ready.slots, ready.cost, ready.weight) != (capacity.slots, capacity.cost, capacity.weight):
+                capacity.resize(ready.slots, ready.cost, ready.weight)
+                replica.cost, self.has_costs = ready.cost, self.has_costs or ready.cost > 0
+            capacity.admit(is_well=True)
         else:
-            capacity = Capacity(ready.endpoint, ready.slots, ready.kept_tokens)
-            self.put(ready.replica, ReplicaSlots(ready.model, capacity))
+            capacity = Capacity(ready.endpoint, ready.slots, ready.kept_tokens, ready.cost, ready.weight)
+            self.put(ready.replica, ReplicaSlots(ready.model, capacity, cost=ready.cost))
 
     def pause(self, name: str) -> Capacity | None:
         """Let a replica take nothing new, and return its slots if it has any."""

@@ -11,6 +11,7 @@ from relayd.endpoint import Endpoint
 from relayd.scheduler.ask import BACKGROUND
 from relayd.scheduler.breaker import CircuitBreaker
 from relayd.scheduler.capacity import Capacity
+from relayd.scheduler.costs import affordable
 from relayd.scheduler.events import Dispatch, Effect, Idle, Inherited, Move, Ticket
 from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.prices import Prices
@@ -188,11 +189,14 @@ class RunningTickets:
         fitting = free or late
         if not fitting:
             return None
-        if not ask.prefix:
-            return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
-        if (strategy := self._strategies.learning(ask)) is not None:
+        if self._replicas.has_costs:
+            found = affordable(waiting, fitting, self._replicas.of(ask.model), now)
+            if isinstance(found, Hold):
+                return found
+            fitting = found
+        if ask.prefix and (strategy := self._strategies.learning(ask)) is not None:
             return strategy.choose(waiting, fitting, busy, now, ahead or _NONE)
-        return self._strategies.of(ask.model).pick(fitting)
+        return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""

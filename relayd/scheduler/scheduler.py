@@ -21,6 +21,7 @@ The whole policy, in order, for a request that arrives:
 11. A request may give its slots to a more urgent one: it takes its old place in line; no attempt counts.
 12. A line of a batch runs in a slot that is free otherwise, and gives it back to other requests (`yielding`).
 13. Who is in memory, and who gives way to whom, is a policy of its own: see `swapping`.
+14. What costs less goes first: a replica of ours, then capacity elsewhere by its cost (`costs`).
 """
 
 from collections.abc import Mapping
@@ -170,17 +171,20 @@ class Scheduler:
         match event:
             case Ready():
                 self._replicas.welcome(event)
-                self._keeper.follow(event, now)
+                if not event.cost:  # what costs something takes no memory here
+                    self._keeper.follow(event, now)
                 return self._tickets.place(event.model, now)
-            case Expected(name, model):
-                self._replicas.put(name, ReplicaSlots(model))
+            case Expected(name, model, cost):
+                self._replicas.put(name, ReplicaSlots(model, cost=cost))
                 return []
             case Draining(name):
                 return self._drain(name, now)
             case Paused(name):
                 self._replicas.pause(name)
                 return []
-        self._keeper.follow(event, now)  # while the slots are still known
+        known = self._replicas.get(event.replica)
+        if known is None or not known.cost:
+            self._keeper.follow(event, now)  # while the slots are still known
         match event:
             case Lost(name):
                 self._replicas.lose(name)
@@ -237,6 +241,10 @@ class Scheduler:
             self._strategies.configure(strategies, max_hold_seconds)
         if memory is not None:
             self._keeper.configure(memory)
+
+    def spread(self, model: str, strategy: str) -> None:
+        """Have a strategy choose for a model that `configure` names none for."""
+        self._strategies.spread(model, strategy)
 
     @property
     def tick_due(self) -> float:

@@ -28,6 +28,7 @@ class Strategies:
         self._of_model: dict[str, tuple[str, Strategy]] = {}
         self._learning: dict[str, PrefixAffinity] = {}
         self._max_hold_seconds = 20.0
+        self._spread: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<Strategies of {len(self._of_model)} models>"
@@ -53,6 +54,7 @@ class Strategies:
             max_hold_seconds: How long a ticket may be held for a replica that is busy.
         """
         known, self._of_model = self._of_model, {}
+        names = {**self._spread, **names}
         anew = max_hold_seconds != self._max_hold_seconds
         self._max_hold_seconds = max_hold_seconds
         for model, asked in names.items():
@@ -62,6 +64,13 @@ class Strategies:
             self._of_model[model] = before if before and stays else (name, self._make(name))
         found = ((model, strategy) for model, (_, strategy) in self._of_model.items())
         self._learning = {model: one for model, one in found if isinstance(one, PrefixAffinity)}
+
+    def spread(self, model: str, name: str) -> None:
+        """Set the strategy of a model that is not configured, but for which there is capacity elsewhere."""
+        self._spread[model] = name
+        if model not in self._of_model:
+            asked = _ALIASES.get(name, name)
+            self._of_model[model] = asked, self._make(asked)
 
     def warm_seconds(self, model: str, capacity: Capacity) -> float:
         """Return how long a replica would take to read again what it holds; 0 where that is not known."""

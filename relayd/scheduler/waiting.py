@@ -43,6 +43,7 @@ class Waiting(msgspec.Struct, eq=False):
         warm: Bytes of its prompt that replicas were found to have read before.
         held: What it is held for.
         yielded: How often it has given its slots to others.
+        spared_since: Since when it waits for what costs less (monotonic seconds); None while it did not.
     """
 
     ticket: Ticket
@@ -53,6 +54,7 @@ class Waiting(msgspec.Struct, eq=False):
     warm: Mapping[Capacity, int] = {}
     held: Hold | None = None
     yielded: int = 0
+    spared_since: float | None = None
 
     def may_hold(self, now: float) -> bool:
         """Return whether others may pass it at `now` (monotonic seconds)."""

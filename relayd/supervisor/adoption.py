@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from relayd.endpoint import Address, TcpAddress, UnixAddress
+from relayd.endpoint import LocalAddress, TcpAddress, UnixAddress
 from relayd.engine.commandline import same_process
 from relayd.errors import RelaydError
 from relayd.planner import Basis, Planned, ReplicaSpec
@@ -44,7 +44,7 @@ def identity(spec: ReplicaSpec, engine: str) -> str:
     return f"{spec.digest} {engine}"
 
 
-def address_of(record: Record, files: Files) -> Address:
+def address_of(record: Record, files: Files) -> LocalAddress:
     """Return where the process of a record listens."""
     return TcpAddress(record.port, record.host) if record.port else UnixAddress(files.socket)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from relayd.clock import Clock
-from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
+from relayd.endpoint import Endpoint, LocalAddress, TcpAddress, UnixAddress
 from relayd.errors import ListenError, StateError
 from relayd.files import private_folder
 from relayd.lock import Lock, is_held
@@ -28,7 +28,7 @@ from relayd.supervisor.logs import log_path, mark, open_log
 from relayd.supervisor.orphans import TAGS, end_stragglers
 from relayd.supervisor.sizing import Reduction, line_of
 
-Command = Callable[[ReplicaSpec, Address, Path], tuple[str, ...]]
+Command = Callable[[ReplicaSpec, LocalAddress, Path], tuple[str, ...]]
 """Builds the argv of a replica from its spec, its address and its key file."""
 
 
@@ -215,7 +215,7 @@ class EngineLauncher:
             environment = {name: value for name, value in environment.items() if name not in TAGS}
         return EngineLaunch(record, endpoint, files, environment, output, lock, self._records, sandbox)
 
-    def _address(self, files: Files) -> Address:
+    def _address(self, files: Files) -> LocalAddress:
         if not self._ports:
             return UnixAddress(files.socket)
         for _ in self._ports:

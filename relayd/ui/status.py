@@ -8,6 +8,7 @@ from rich.text import Text
 
 from relayd.daemon.report import MemoryReport, ReplicaReport, ServiceReport, StatusReport
 from relayd.ui.ledger import ledger_notes, ledger_table
+from relayd.ui.upstreams import upstream_table
 from relayd.units import MIB, show_bytes, show_seconds
 
 _RESTART = "relayd restart applies the plan"
@@ -42,8 +43,9 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     if batches := batch_line(report):
         lines.append(Text(batches))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
+    elsewhere: list[RenderableType] = [Text(), upstream_table(report.upstreams)] if report.upstreams else []
     if not report.models:
-        return Group(*lines, Text("no model is configured"))
+        return Group(*lines, *(elsewhere or [Text("no model is configured")]), *_upstream_notes(report))
     tables: list[RenderableType] = [Text(), _table(report, now)]
     if done := _done(report):
         tables += [Text(), done]
@@ -51,7 +53,15 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
         tables += [Text(), memory]
     if report.memory.accounts:
         tables += [Text(), ledger_table(report.memory), Text()]
-    return Group(*lines, *tables, *ledger_notes(report.memory, report.models, now), *_notes(report, now))
+    notes = (*ledger_notes(report.memory, report.models, now), *_notes(report, now), *_upstream_notes(report))
+    return Group(*lines, *tables, *elsewhere, *notes)
+
+
+def _upstream_notes(report: StatusReport) -> Iterator[Text]:
+    """Yield why an upstream cannot be used."""
+    for one in report.upstreams:
+        if one.problem:
+            yield Text(f"{one.name}: {one.problem}", style="yellow")
 
 
 def batch_line(report: StatusReport) -> str:

@@ -52,6 +52,17 @@ def test_a_range_of_ports_includes_both_ends() -> None:
     assert range(80, 81) == parse_ports("80-80")
 
 
+def test_ports_with_commas_may_have_gaps() -> None:
+    assert [8081, 8083] == parse_ports("8081,8083")
+    assert [8081, 8082, 9090] == parse_ports("8081-8082, 9090")
+
+
+@pytest.mark.parametrize("text", ["8083,8081", "8081,8081", "8081-8083,8082"])
+def test_ports_twice_or_not_in_order_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="names a port twice, or not in rising order"):
+        parse_ports(text)
+
+
 @pytest.mark.parametrize("text", ["", "8100", "8100-", "a-b", "8100..8199", "8100 - 8199", "²-³"])
 def test_a_range_that_is_not_two_numbers_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not FIRST-LAST"):

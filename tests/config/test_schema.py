@@ -13,7 +13,16 @@ from msgspec.structs import fields
 from relayd.config.check import Surroundings, check
 from relayd.config.describe import describe, is_array, is_section
 from relayd.config.locate import lines
-from relayd.config.schema import Allocation, Config, LoraFile, Model, ReplicaRange, Section, VirtualModel
+from relayd.config.schema import (
+    Allocation,
+    Config,
+    LoraFile,
+    Model,
+    ReplicaRange,
+    Section,
+    UpstreamServer,
+    VirtualModel,
+)
 from relayd.daemon.virtual import check_virtual
 
 pytestmark = pytest.mark.pure
@@ -116,6 +125,12 @@ def test_the_virtual_model_of_the_example_parses_and_names_what_could_be_set() -
     check_virtual(config)
 
 
+def test_the_upstream_of_the_example_parses_to_the_defaults() -> None:
+    (upstream,) = parse(uncommented_models()).upstream
+
+    assert UpstreamServer(url=upstream.url) == upstream
+
+
 def test_the_commented_models_of_the_example_have_every_key_with_a_comment() -> None:
     text = uncommented_models()
     keys = re.findall(r"^(\w+) = .*?  # \S", text, re.MULTILINE)
@@ -126,6 +141,7 @@ def test_the_commented_models_of_the_example_have_every_key_with_a_comment() -> 
         *Allocation.__struct_fields__,
         *LoraFile.__struct_fields__,
         *VirtualModel.__struct_fields__,
+        *UpstreamServer.__struct_fields__,
     ]
 
     assert expected == keys

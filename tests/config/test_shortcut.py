@@ -54,6 +54,8 @@ def test_the_home_is_written_with_a_tilde() -> None:
         ("8081,8082", "8081-8082", 2),
         ("8083, 8081,8082,", "8081-8083", 3),
         ("8081-8084", "8081-8084", 4),
+        ("8081,8083", "8081,8083", 2),
+        ("8081-8082,9090", "8081,8082,9090", 3),
     ],
 )
 def test_every_port_is_a_replica(ports: str, span: str, replicas: int) -> None:
@@ -67,8 +69,8 @@ def test_ports_without_a_model_select_tcp() -> None:
     assert {"replicas": {"listen": "tcp", "ports": "8081-8081"}} == read(LLAMA_PORTS="8081").values
 
 
-@pytest.mark.parametrize("ports", ["8081,9090", "8081,8081", "x", "0", "70000", "8082-8081", ","])
-def test_ports_that_are_no_range_are_a_problem(ports: str) -> None:
+@pytest.mark.parametrize("ports", ["8081,8081", "x", "0", "70000", "8082-8081", ","])
+def test_ports_that_are_none_are_a_problem(ports: str) -> None:
     (problem,) = read(LLAMA_PORTS=ports).problems
 
     assert problem.startswith(f"LLAMA_PORTS: {ports!r}")
@@ -137,3 +139,61 @@ def test_flags_without_a_model_are_a_warning() -> None:
 
     assert ([], []) == (document.problems, document.sources)
     assert ["LLAMA_SERVER_ARGS has no effect without LLAMA_MODEL_PATH"] == document.warnings
+
+
+def test_backends_are_upstreams_of_the_model_under_its_name() -> None:
+    document = read(RELAYSERVE_BACKENDS="http://a:1, http://b:2/v1,,", RELAYSERVE_MODEL_ID="mine")
+
+    assert [] == document.problems + document.warnings
+    assert [
+        {"url": "http://a:1", "name": "a-1", "models": ["mine=*"], "strategy": "round_robin"},
+        {"url": "http://b:2/v1", "name": "b-2", "models": ["mine=*"], "strategy": "round_robin"},
+    ] == document.values["upstream"]
+
+
+def test_backends_beside_a_file_serve_its_model() -> None:
+    document = read(LLAMA_MODEL_PATH="/m/tiny.gguf", RELAYSERVE_BACKENDS="http://a:1")
+
+    assert [["tiny=*"]] == [one["models"] for one in document.values["upstream"]]
+
+
+def test_a_backend_that_is_no_url_is_a_problem_of_its_variable() -> None:
+    (problem,) = read(RELAYSERVE_BACKENDS="localhost:8081").problems
+
+    assert problem.startswith("RELAYSERVE_BACKENDS: ")
+
+
+def test_a_variable_without_meaning_is_named_with_what_there_is_instead() -> None:
+    warnings = read(
+        RELAYSERVE_BATCH_SIZE="8", RELAYSERVE_NEW="1", MODELRELAY_HOME="/x", RELAYSERVE_PORT="1"
+    ).warnings
+
+    assert [
+        "MODELRELAY_HOME has no effect here: models lie where relayd models lists them",
+        "RELAYSERVE_BATCH_SIZE has no effect here: as many requests run at once as there are slots",
+        "RELAYSERVE_NEW has no effect here",
+    ] == warnings
+
+
+def test_the_variables_of_a_modelrelay_worker_are_an_upstream() -> None:
+    document = read(
+        WORKER_SECRET="s",
+        BACKEND_URL="http://127.0.0.1:8000",
+        MODELS="a, b",
+        MAX_CONCURRENCY="3",
+        WORKER_NAME="gpu",
+    )
+
+    assert [
+        {"url": "http://127.0.0.1:8000", "name": "gpu", "models": ["a", "b"], "slots": 3}
+    ] == document.values["upstream"]
+
+
+def test_the_variables_of_a_modelrelay_server_are_settings() -> None:
+    document = read(MODELRELAY_REQUIRE_API_KEYS="true", LISTEN_ADDR="127.0.0.1:9000")
+
+    assert {"listen": "127.0.0.1:9000", "require_key": "always"} == document.values["server"]
+
+
+def test_variables_that_any_program_may_have_count_only_beside_modelrelays_own() -> None:
+    assert {} == read(LISTEN_ADDR="0.0.0.0:80", BACKEND_URL="http://x", MODELS="a", LOG_LEVEL="debug").values

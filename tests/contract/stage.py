@@ -18,7 +18,7 @@ import pytest
 
 from relayd.clock import SystemClock
 from relayd.config.schema import Probe, Replicas, Restart
-from relayd.endpoint import Address, Endpoint, TcpAddress
+from relayd.endpoint import Endpoint, LocalAddress, TcpAddress
 from relayd.engine import environment
 from relayd.planner import Planned, ReplicaSpec
 from relayd.router import Pools
@@ -207,7 +207,7 @@ class Stage:
         assert {} == left
         assert not list(self.runtime.glob("*.sock"))
 
-    def _command(self, spec: ReplicaSpec, address: Address, key_file: Path) -> tuple[str, ...]:
+    def _command(self, spec: ReplicaSpec, address: LocalAddress, key_file: Path) -> tuple[str, ...]:
         if self.program:
             return self.program
         if isinstance(address, TcpAddress):

@@ -6,10 +6,12 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from relayd.endpoint import Address, Endpoint, TcpAddress, UnixAddress
+from relayd.endpoint import Address, ElsewhereAddress, Endpoint, TcpAddress, UnixAddress
 from relayd.handover import HandoverState, messages
+from relayd.profile import LOCAL, EndpointProfile
 from relayd.scheduler import Refusal
 from relayd.secret import Secret
+from relayd.tlsaddress import TlsAddress
 from tests.handover.record import DATA, EXAMPLES
 
 pytestmark = pytest.mark.pure
@@ -100,3 +102,32 @@ def test_what_is_known_of_bodies_goes_over_and_an_older_build_sends_nothing_of_i
     assert isinstance(sent, messages.Commit)
     assert isinstance(older, messages.Commit)
     assert (state, HandoverState()) == (sent.state(), older.state())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        UnixAddress(Path("/run/m#0.sock")),
+        TcpAddress(8100),
+        TlsAddress("api.example"),
+        ElsewhereAddress("link:7"),
+    ],
+    ids=str,
+)
+def test_an_endpoint_crosses_with_what_may_be_assumed_of_it(address: Address) -> None:
+    profile = EndpointProfile(model="gpt-x", base="/openai", half_closes=False)
+    sent = Endpoint(address, Secret("key"), "m@api", 3, profile)
+
+    endpoint = msgspec.convert(
+        msgspec.to_builtins(messages.SentEndpoint.of(sent)), messages.SentEndpoint
+    ).endpoint()
+
+    assert (sent, profile) == (endpoint, endpoint.profile)
+
+
+def test_an_endpoint_of_a_replica_of_ours_says_nothing_of_its_profile() -> None:
+    ours = Endpoint(TcpAddress(8100), Secret("key"), "m#0", 1)
+    sent = msgspec.to_builtins(messages.SentEndpoint.of(ours))
+
+    assert "profile" not in sent
+    assert msgspec.convert(sent, messages.SentEndpoint).endpoint().profile is LOCAL

@@ -42,11 +42,11 @@ def serve_until_stopped(
     """
     desired = desired_state(arguments, Site(), ConsoleDisplay(quiet=quiet or as_json))
     output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
-    if not desired.plan:
+    if not desired.plan and not desired.config.upstream:
         output.nothing_to_serve()
         if desired.on_terminal:
             raise typer.Exit(1)
-    elif place and desired.away.keys() >= {one.model for one in desired.plan}:
+    elif place and desired.plan and desired.away.keys() >= {one.model for one in desired.plan}:
         output.no_file_is_there(desired.away)
         if desired.on_terminal:
             raise typer.Exit(1)

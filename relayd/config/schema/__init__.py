@@ -5,6 +5,7 @@ from relayd.config.schema.running import EngineSettings, Logs, Notify, Probe, Re
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
 from relayd.config.schema.stores import BatchSettings, Catalog, MemoryBudget, Models
+from relayd.config.schema.upstreams import UpstreamServer
 from relayd.config.schema.virtual import VirtualModel
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Restart",
     "Section",
     "Server",
+    "UpstreamServer",
     "VirtualModel",
 ]
 
@@ -50,6 +52,7 @@ class Config(Section, frozen=True):
         batches: What uploaded files and batches may take.
         model: The models that clients can ask for.
         virtual: Names with parameters of their own, which those models serve.
+        upstream: Servers elsewhere that serve models too.
     """
 
     server: Server = Server()
@@ -67,3 +70,4 @@ class Config(Section, frozen=True):
     batches: BatchSettings = BatchSettings()
     model: tuple[Model, ...] = ()
     virtual: tuple[VirtualModel, ...] = ()
+    upstream: tuple[UpstreamServer, ...] = ()

@@ -1,0 +1,40 @@
+"""How what upstreams and nodes offer is reported."""
+
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.report import RemoteReplicaReport, UpstreamReport
+from relayd.remote import RemoteCapacity
+
+
+def upstream_reports(parts: DaemonParts) -> tuple[UpstreamReport, ...]:
+    """Return every upstream, and every other origin of capacity elsewhere, with what it serves."""
+    offered: dict[str, list[RemoteCapacity]] = {}
+    for one in parts.remotes:
+        offered.setdefault(one.offer.origin, []).append(one)
+    found = [
+        UpstreamReport(
+            watch.source.name,
+            watch.source.url,
+            problem=watch.problem,
+            models=tuple(_replica(one, parts) for one in offered.pop(watch.source.name, ())),
+        )
+        for watch in parts.upstreams
+    ]
+    others = (
+        UpstreamReport(name, kind=of[0].offer.kind, models=tuple(_replica(one, parts) for one in of))
+        for name, of in offered.items()
+    )
+    return (*found, *others)
+
+
+def _replica(one: RemoteCapacity, parts: DaemonParts) -> RemoteReplicaReport:
+    offer = one.offer
+    return RemoteReplicaReport(
+        offer.replica,
+        offer.model,
+        one.state.value,
+        offer.slots,
+        parts.scheduler.running_on(offer.replica),
+        offer.cost,
+        offer.weight,
+        one.reason,
+    )
