@@ -94,6 +94,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
         "daemon.report", "daemon.keyreport", "daemon.livereport", "daemon.adminreport",
+        "daemon.upstreamreport",
     },
     "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
@@ -112,6 +113,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.bench": {"store"},
     "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"},
     "cli.keys": {"daemon.arguments", "daemon.keyreport"},
+    "cli.upstreams": {"daemon.upstreamreport"},
     "cli.usage": {"daemon.arguments", "daemon.keyreport", "store"},
     "__main__": {"cli.main"},
 }  # fmt: skip
@@ -129,6 +131,7 @@ PURE = (
     "daemon.batchreport",
     "daemon.figures",
     "daemon.donereport",
+    "daemon.upstreamreport",
     "daemon.keyreport",
     "daemon.livereport",
     "daemon.mergepatch",
@@ -146,7 +149,11 @@ PURE = (
     "catalog.entry",
     "catalog.match",
     "catalog.spelling",
+    "config.nested",
     "config.schema",
+    "config.seeds",
+    "config.seedvariables",
+    "config.upstreams",
     "config.values",
     "config.check",
     "config.describe",
@@ -189,6 +196,9 @@ PURE = (
     "router.tokenlimit",
     "router.shapes",
     "router.structure",
+    "remote.figures",
+    "remote.listed",
+    "remote.source",
     "api.head",
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""

@@ -5,26 +5,26 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.control import running_daemons
 from relayd.cli.support.output import AsJson, print_json
 from relayd.config.upstreams import name_of, place_of
 from relayd.config.written import FILE_NAME, drop, keep, written
-from relayd.daemon.report import UpstreamReport
+from relayd.daemon.upstreamreport import UpstreamReport
 from relayd.desired.site import Site
 from relayd.errors import NoDaemonError, UsageError
 
-app = typer.Typer(no_args_is_help=False)
+app = typer.Typer(
+    name="upstreams",
+    cls=ListByDefault,
+    help="Show, add and remove servers elsewhere; alone it lists.",
+)
 _TABLE = "upstream"
 
 
-@app.callback(invoke_without_command=True)
-def upstreams(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show, add and remove servers elsewhere that serve models too.
-
-    Alone it lists them.
-    """
-    if context.invoked_subcommand is not None:
-        return
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Show the upstreams of the running relayd, and what each serves."""
     found = running_daemons()[0].report.upstreams
     if as_json:
         print_json({"upstreams": msgspec.to_builtins(found)})

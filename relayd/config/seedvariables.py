@@ -6,7 +6,7 @@
              MODELS, MAX_CONCURRENCY        its models and slots
              WORKER_NAME                    its name
 
-Some of these names are anybody's: they count only beside one that is ModelRelay's own.
+Other programs have some of these names too: they count only beside one that is ModelRelay's own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "RELAYSERVE_GPU_VRAM_GB": "devices are detected; relayd hardware lists them",
     "RELAYSERVE_GPU_TFLOPS": "speeds are measured: relayd bench",
     "RELAYSERVE_GPU_BW_GBPS": "speeds are measured: relayd bench",
-    "MODELRELAY_HOME": "models lie where relayd models lists them",
+    "MODELRELAY_HOME": "relayd models lists where models are",
 }
 """Variable -> what there is instead."""
 

@@ -1,7 +1,7 @@
 """How what upstreams and nodes offer is reported."""
 
 from relayd.daemon.parts import DaemonParts
-from relayd.daemon.report import RemoteReplicaReport, UpstreamReport
+from relayd.daemon.upstreamreport import RemoteReplicaReport, UpstreamReport
 from relayd.remote import RemoteCapacity
 
 

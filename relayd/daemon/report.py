@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.donereport import DoneReport
+from relayd.daemon.upstreamreport import UpstreamReport
 
 SCHEMA = 1
 
@@ -223,44 +224,6 @@ class ModelReport(Struct, frozen=True):
     load: str = "start"
     pinned: bool = False
     done: DoneReport = DoneReport()
-
-
-class RemoteReplicaReport(Struct, frozen=True):
-    """A model at an upstream or a node.
-
-    Attributes:
-        replica: `MODEL@NAME`.
-        state: `expected`, `ready`, `paused`, `lost` or `gone`.
-        slots: Requests that it works on at once.
-        running: Requests of ours there.
-        cost: Seconds that a request rather waits for something cheaper.
-        weight: How many requests it gets, relative to others that cost the same.
-        reason: Why it takes nothing; empty where it does.
-    """
-
-    replica: str
-    model: str
-    state: str = ""
-    slots: int = 0
-    running: int = 0
-    cost: float = 0.0
-    weight: float = 1.0
-    reason: str = ""
-
-
-class UpstreamReport(Struct, frozen=True):
-    """A server elsewhere, and what it serves.
-
-    Attributes:
-        kind: `upstream`, or what else offers slots.
-        problem: Why it cannot be used; empty where it can.
-    """
-
-    name: str
-    url: str = ""
-    kind: str = "upstream"
-    problem: str = ""
-    models: tuple[RemoteReplicaReport, ...] = ()
 
 
 class StatusReport(Struct, frozen=True):

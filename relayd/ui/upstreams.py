@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from relayd.daemon.report import UpstreamReport
+from relayd.daemon.upstreamreport import UpstreamReport
 
 _STYLES = {"ready": "green", "gone": "bold red", "lost": "yellow", "paused": "yellow"}
 

@@ -21,6 +21,9 @@ from relayd.cli.support.lazy import LazyGroup
 from tests.daemons import Daemon, home_environ
 
 ARGUMENTS: Mapping[str, str] = MappingProxyType({
+    "import": "llmstream config.json",
+    "upstreams add": "http://127.0.0.1:9 --name box",
+    "upstreams remove": "box",
     "serve": "no-such-model",
     "init": "--yes --model smollm2-135m-instruct --no-pull --no-service",
     "recommend": "--model smollm2-135m-instruct",

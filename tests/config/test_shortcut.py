@@ -169,7 +169,7 @@ def test_a_variable_without_meaning_is_named_with_what_there_is_instead() -> Non
     ).warnings
 
     assert [
-        "MODELRELAY_HOME has no effect here: models lie where relayd models lists them",
+        "MODELRELAY_HOME has no effect here: relayd models lists where models are",
         "RELAYSERVE_BATCH_SIZE has no effect here: as many requests run at once as there are slots",
         "RELAYSERVE_NEW has no effect here",
     ] == warnings
