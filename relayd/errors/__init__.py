@@ -26,6 +26,10 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
     │   ├── DaemonSilentError       daemon_silent           4     504
     │   ├── DaemonRunningError      daemon_running          5     409
     │   └── OtherBuildError         daemon_of_other_build   1     500
+    ├── LinkError                   link_failed             1     502
+    │   ├── SlotTakenError          slot_taken              1     503
+    │   └── LinkLostError           link_lost               1     502
+    ├── HubRefusedError             hub_refused             1     502
     └── RequestError                invalid_request         1     400
         ├── ThreadUnsupportedError  thread_unsupported_request  1  400
         ├── UnauthorizedError       invalid_api_key         1     401
@@ -77,13 +81,17 @@ from relayd.errors.commands import (
     FetchError,
     HashMismatchError,
     HostSilentError,
+    HubRefusedError,
     KeyUnknownError,
+    LinkError,
+    LinkLostError,
     ListenError,
     ModelFileError,
     NoDaemonError,
     NoSpaceError,
     OtherBuildError,
     OutputError,
+    SlotTakenError,
     StateError,
     UpgradeError,
     UsageError,
@@ -148,8 +156,11 @@ __all__ = [
     "HashMismatchError",
     "HostRefusedError",
     "HostSilentError",
+    "HubRefusedError",
     "KeyScopeError",
     "KeyUnknownError",
+    "LinkError",
+    "LinkLostError",
     "ListenError",
     "MediaTypeError",
     "MethodNotAllowedError",
@@ -172,6 +183,7 @@ __all__ = [
     "RequestCancelledError",
     "RequestError",
     "RequestTimeoutError",
+    "SlotTakenError",
     "StateError",
     "StoppingError",
     "StorageError",

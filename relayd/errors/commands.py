@@ -169,3 +169,30 @@ class OtherBuildError(DaemonError):
     """The running daemon is of another build, and does not answer as this one would."""
 
     code = "daemon_of_other_build"
+
+
+class LinkError(RelaydError):
+    """What came over the link between a hub and a node breaks the protocol."""
+
+    code = "link_failed"
+    http_status = 502
+
+
+class SlotTakenError(LinkError, OSError):
+    """A node had no free slot for a request; nothing was sent to a replica, and it is tried elsewhere."""
+
+    code = "slot_taken"
+    http_status = 503
+
+
+class LinkLostError(LinkError, OSError):
+    """The link to a node was lost with a request on it, which is tried or continued elsewhere."""
+
+    code = "link_lost"
+
+
+class HubRefusedError(RelaydError):
+    """A hub does not take this machine as a node, or cannot be reached."""
+
+    code = "hub_refused"
+    http_status = 502
