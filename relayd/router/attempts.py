@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import msgspec
 
 from relayd.endpoint import Endpoint
-from relayd.errors import UpstreamError
+from relayd.errors import SlotTakenError, UpstreamError
 from relayd.profile import LOCAL
 from relayd.router.collect import begins_with_failure
 from relayd.router.collecting import Gathering, failure_of
@@ -169,11 +169,7 @@ class Attempts:
             if suspects.refusing:
                 suspects.check(call)
             try:
-                sent = (
-                    instead or (call if gathering is None else gathering.call())
-                    if endpoint.profile is LOCAL
-                    else await for_remote(instead or call, endpoint, continues=instead is not None)
-                )
+                sent = await _as_sent(endpoint, call, instead, gathering)
                 sent_on, begun = begun, None
                 upstream = await self.pools.ask(endpoint, sent, lease.hold, lease.sent_on, sent_on)
                 reply = Reply(self.pools, endpoint, upstream, lease.hold, upstream.head)
@@ -189,7 +185,7 @@ class Attempts:
                     raise
                 self._note_moved(endpoint, lease)
             except OSError as error:
-                self.on_fault(endpoint, str(error))
+                self._note_unreached(endpoint, error, lease)
                 is_lost = isinstance(error, ConnectionError) and endpoint.profile is LOCAL
                 hung_up += is_lost
                 await self._note_lost(endpoint, call, lease, is_lost * hung_up)
@@ -204,6 +200,13 @@ class Attempts:
                 self.on_fault(endpoint, f"answered {status}")
                 failed_inside += status != _LOADING
             lease.failed(hung_up=is_lost)
+
+    def _note_unreached(self, endpoint: Endpoint, error: OSError, lease: Lease) -> None:
+        """Take note of a replica that did not answer, or of a node that had given the slot to others."""
+        if isinstance(error, SlotTakenError):
+            lease.is_refused = True
+        else:
+            self.on_fault(endpoint, str(error))
 
     async def _mend(self, reply: Reply, call: Call, lease: Lease) -> None:
         """Put the start in front of a message whose engine has left it out."""
@@ -289,6 +292,13 @@ class Attempts:
             reply.release()
             raise UpstreamError("The replica refuses relayd's key.", remedy="Restart the replica.")
         return problem
+
+
+async def _as_sent(endpoint: Endpoint, call: Call, instead: Call | None, gathering: Gathering | None) -> Call:
+    """Return what one endpoint gets: a replica the call as it is, a server elsewhere its form of it."""
+    if endpoint.profile is LOCAL:
+        return instead or (call if gathering is None else gathering.call())
+    return await for_remote(instead or call, endpoint, continues=instead is not None)
 
 
 def _is_final(reply: Reply, failed_inside: int) -> bool:

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from enum import Enum
 
+from relayd.errors import LinkLostError, SlotTakenError
 from relayd.router.dialect import Problem
 
 _SERVER_ERROR = 500
@@ -144,3 +145,10 @@ def _reworded(message: str) -> str:
         if found := pattern.fullmatch(message):
             return found.expand(words)
     return message
+
+
+def as_cut(error: Exception | None) -> OSError:
+    """Return how a connection ended within an answer: the replica hung up, unless a link was lost."""
+    if isinstance(error, LinkLostError | SlotTakenError):
+        return error
+    return ConnectionResetError(f"the replica hung up on a request ({error or 'closed'})")

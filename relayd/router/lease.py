@@ -94,6 +94,7 @@ class Lease(msgspec.Struct, eq=False):
         answering: Who waits for its answer; None until that is known.
         may_continue: Another replica may go on with its answer.
         is_given_back: It is about to give its slots to a more urgent one.
+        is_refused: A node has given its slot to others: it waits for another one, and no attempt counts.
         relaying: What has it go on even where its client has a part of that; None while nothing does.
         returns: How often it has given its slots back, and what came of it meanwhile.
     """
@@ -105,6 +106,7 @@ class Lease(msgspec.Struct, eq=False):
     answering: Answering | None = None
     may_continue: bool = True
     is_given_back: bool = False
+    is_refused: bool = False
     relaying: Resumable | None = None
     returns: SlotReturns | None = None
     _place: Endpoint | RequestError | None = None
@@ -188,6 +190,10 @@ class Lease(msgspec.Struct, eq=False):
             hung_up: Whether the replica hung up, so that this request may have ended it.
         """
         self._place = self._owing = None
+        if self.is_refused:
+            self.is_refused = False
+            self._lessor.post(GivenBack(self._ticket.id, self._ticket.ask.deadline))
+            return
         if self.is_given_back:
             self.is_given_back = False
             self._lessor.post(GivenBack(self._ticket.id, self._deadline()))

@@ -11,6 +11,7 @@ from typing import cast
 
 from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
+from relayd.router.faults import as_cut
 from relayd.router.framing import SHORT_LINE, Counted, Framing, size_in
 from relayd.router.headers import Call, Head, parse_head
 from relayd.router.prefill import Prefill, PromptProgress
@@ -18,8 +19,7 @@ from relayd.router.replicapool import ReplicaPool
 from relayd.router.sink import Sink, Take, Waiter
 from relayd.units import KIB
 
-_LONGEST_HEAD = 32 * KIB
-_HELD_BACK = 256 * KIB
+_LONGEST_HEAD, _HELD_BACK = 32 * KIB, 256 * KIB
 _LONGEST_REST = 256 * KIB
 """Parts of a chunk that is longer are passed on as they come."""
 
@@ -54,7 +54,7 @@ class Upstream(asyncio.Protocol):
         self.answered = False
         self._time = loop.time
         self._framing = None
-        self._begun = b""
+        self._begun = self._rest = b""
         self._held: list[bytes] = []
         self._enough = _HELD_BACK
         self._take: Take | None = None
@@ -66,7 +66,6 @@ class Upstream(asyncio.Protocol):
         self._on_end: Callable[[], None] | None = None
         self._lost = self._is_stream = self._is_prefilling = False
         self._prefill: Prefill | None = None
-        self._rest = b""
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
@@ -317,7 +316,7 @@ class Upstream(asyncio.Protocol):
         if self._framing is not None and self._framing.ends_with_connection and exc is None:
             self._framing.over = True
         if not self.is_over and self.error is None:
-            self.error = ConnectionResetError(f"the replica hung up on a request ({exc or 'closed'})")
+            self.error = as_cut(exc)
         if self._on_end is not None:
             self._on_end()
         self._wake()

@@ -53,7 +53,7 @@ from relayd.scheduler.memory import (
     StartWanted,
     UnloadWanted,
 )
-from relayd.scheduler.scheduler import ModelLoad, Scheduler
+from relayd.scheduler.scheduler import ModelLoad, Scheduler, Vacancy
 
 __all__ = [
     "BACKGROUND",
@@ -114,5 +114,6 @@ __all__ = [
     "UnloadWanted",
     "Unloaded",
     "Usage",
+    "Vacancy",
     "rank",
 ]

@@ -79,6 +79,17 @@ class ModelLoad:
     slots: int
 
 
+@dataclass(frozen=True, slots=True)
+class Vacancy:
+    """The room of one replica: slots there are, slots that a request may have now, and slots in use."""
+
+    model: str
+    endpoint: Endpoint
+    slots: int
+    free: int
+    taken: int
+
+
 class Scheduler:
     """A state machine that owns every decision of where and when a request runs.
 
@@ -267,6 +278,16 @@ class Scheduler:
     def serving(self, model: str) -> tuple[Endpoint, ...]:
         """Return where a model takes requests now."""
         return tuple(one.endpoint for one in self._replicas.capacities(model) if one.accepting)
+
+    def vacancy(self, replica: str) -> Vacancy | None:
+        """Return how much room a replica has; None where it has no incarnation that was ready."""
+        known = self._replicas.get(replica)
+        if known is None or known.capacity is None:
+            return None
+        capacity = known.capacity
+        free = max(0, capacity.free) if capacity.accepting else 0
+        taken = sum(capacity.running.values())
+        return Vacancy(known.model, capacity.endpoint, capacity.slots, free, taken)
 
     def running_on(self, replica: str) -> int:
         """Return how many requests a replica is working on."""
