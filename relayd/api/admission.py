@@ -29,6 +29,8 @@ class Access(Enum):
     """Clients with a key for figures; every client while there is no key at all."""
     ADMIN = "admin"
     """Clients with a key for administration; none while no such key exists."""
+    NODE = "node"
+    """Other machines with a token of a node."""
 
 
 class RequestContext(msgspec.Struct, frozen=True):

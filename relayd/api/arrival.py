@@ -41,6 +41,19 @@ class ByLength:
         return len(taken)
 
 
+class UntilEnd:
+    """What follows an upgrade: everything, until the connection ends."""
+
+    __slots__ = ()
+
+    is_over = False
+
+    def feed(self, data: bytes, payload: list[bytes]) -> int:
+        """Return how many bytes of `data` belong to it: all."""
+        payload.append(data)
+        return len(data)
+
+
 class ByChunks:
     """A body in chunks (RFC 9112, 7.1); extensions are refused, trailers dropped."""
 
@@ -113,7 +126,7 @@ class ByChunks:
             self._state, self._total = self._TRAILERS, 0
 
 
-BodyEnd = ByLength | ByChunks
+BodyEnd = ByLength | ByChunks | UntilEnd
 """Finds where a body ends."""
 
 

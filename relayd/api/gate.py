@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from relayd.api.arrival import BodyEnd, ByChunks, ByLength
+from relayd.api.arrival import BodyEnd, ByChunks, ByLength, UntilEnd
 from relayd.api.head import RequestHead
 from relayd.errors import ListenError, RequestError
 from relayd.journal import Journal
@@ -78,6 +78,10 @@ class Passed:
         """Take note that the client sends nothing more."""
         if not self._end.is_over:
             self._break_body()
+
+    def upgrade(self) -> None:
+        """Pass on whatever comes from now on: the connection uses another protocol."""
+        self._end = UntilEnd()
 
     def _break_body(self) -> None:
         self.is_broken = True
@@ -205,6 +209,13 @@ class EndOfAnswer(AbstractAccessLogger):
         gate = request.transport
         if isinstance(gate, Gate):
             gate.current.answered(keep_alive=bool(response.keep_alive))
+
+
+def upgrade(request: web.BaseRequest) -> None:
+    """Let the connection of a request use another protocol; its handler answers 101."""
+    gate = request.transport
+    if isinstance(gate, Gate):
+        gate.current.upgrade()
 
 
 def is_last(request: web.BaseRequest) -> bool:

@@ -147,6 +147,11 @@ class Keyring:
             )
         if grant is ANYONE:
             raise unauthorized()
+        if access is Access.NODE:
+            raise KeyScopeError(
+                "This key is not the token of a node.",
+                remedy="Invite the node, on the hub: `relayd nodes invite NAME`.",
+            )
         raise KeyScopeError(
             f"This key is not for {scope}.",
             remedy=f"Make one that is, on the server: `relayd keys create NAME --scope {scope}`.",
@@ -163,7 +168,7 @@ class Keyring:
         )
 
 
-_SCOPES = {Access.CLIENT: "inference", Access.METRICS: "metrics", Access.ADMIN: "admin"}
+_SCOPES = {Access.CLIENT: "inference", Access.METRICS: "metrics", Access.ADMIN: "admin", Access.NODE: "node"}
 """The scope that a key needs; what is public needs none."""
 
 

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from relayd.cli.support import completion
+from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import print_event
 from relayd.clock import SystemClock
 from relayd.errors import ModelNotFoundError, UsageError
@@ -84,22 +85,38 @@ def logs(
 
     Every line begins with its time, in local time. Rotated logs are read too, and no daemon is needed.
     """
+    if target and "@" in target:
+        _of_node(target, lines, as_json=as_json)
+        return
     if requests and target:
         raise UsageError(f"--requests and {target!r} exclude each other", remedy="Find a model with --grep.")
-    target = _REQUESTS if requests else target
     wanted = _filter(since, grep, raw=raw)
-    usual = _LINES_BEFORE_MORE if follow else _LINES
-    most = lines if lines is not None or since is not None else usual
+    most = lines if lines is not None or since is not None else _LINES_BEFORE_MORE if follow else _LINES
     readers = {
-        file: LogReader(file, most if since is None and grep is None else None) for file in _files(target)
+        file: LogReader(file, most if since is None and grep is None else None)
+        for file in _files(_REQUESTS if requests else target)
     }
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # whatever an engine writes, in whatever locale
-    printer = _Printer(raw=raw, safe=sys.stdout.isatty(), as_json=as_json)
+    printer = _printer(raw=raw, as_json=as_json)
     for file, line in _last(readers, wanted, most, unfinished=not follow):
         printer.show(file, line, several=len(readers) > 1)
     if follow:
         _follow(target, readers, wanted, printer)
+
+
+def _printer(*, raw: bool, as_json: bool) -> "_Printer":
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # whatever an engine writes, in whatever locale
+    return _Printer(raw=raw, safe=sys.stdout.isatty(), as_json=as_json)
+
+
+def _of_node(target: str, lines: int | None, *, as_json: bool) -> None:
+    """Print the last lines of the logs of a node's model or replica, `MODEL@NODE`."""
+    for line in daemon_client().node_logs(target, _LINES if lines is None else lines).lines:
+        if as_json:
+            print_event({"replica": line.replica, "time": line.time, "line": line.line})
+        else:
+            moment = show_time(line.time) if line.time is not None else ""
+            print(f"{moment} {line.replica}  {line.line}".strip())
 
 
 def _filter(since: str | None, grep: str | None, *, raw: bool) -> Callable[[Line], bool]:

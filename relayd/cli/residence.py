@@ -15,13 +15,18 @@ OneModel = Annotated[
 ]
 
 
-def load(model: OneModel, as_json: AsJson = False) -> None:
+def load(
+    model: OneModel,
+    node: Annotated[str, typer.Option(metavar="NODE", help="On this node, as MODEL@NODE.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Load a model into memory; idle models make room for it.
 
     It waits until the model serves. Others leave by the rules that hold for a request: never while they are
     busy or pinned. The daemon carries on with it when this command is interrupted; `relayd unload` takes it
     back.
     """
+    model = f"{model}@{node}" if node else model
     with carried_on(model) as daemon:
         report = daemon.load(model)
     show_states(report, as_json=as_json, failures=lambda: why_failed(daemon.status()))

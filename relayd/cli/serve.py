@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from relayd.cli.support.flags import Context, EngineFlags, GpuLayers, Slots, overrides_of
-from relayd.config import check_exposure, load
+from relayd.config import as_hub, check_exposure, load
 from relayd.daemon.place import DaemonPlace, take_place
 from relayd.desired.arguments import ServeArguments
 from relayd.folders import make_folders, own_paths
@@ -36,6 +36,12 @@ def serve(
     on_demand: Annotated[
         bool, typer.Option("--on-demand", help="Without configured models: load each when it is asked for.")
     ] = False,
+    hub: Annotated[
+        bool,
+        typer.Option(
+            "--hub", help="Let other machines join; listens to all, and every client needs a key then."
+        ),
+    ] = False,
     insecure_bind: Annotated[
         bool, typer.Option("--insecure-bind", help="Let other machines in without a key.")
     ] = False,
@@ -53,8 +59,9 @@ def serve(
     """
     typed = overrides_of(context, slots, gpu_layers, engine_flag)
     chosen = ServeArguments(
-        tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand, log_level
-    )
+        tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand, log_level,
+        hub,
+    )  # fmt: skip
     place = None if takes_over(os.environ) else _take_place(chosen, os.environ)
     from relayd.cli.support.serving import serve_until_stopped
 
@@ -74,7 +81,8 @@ def _take_place(arguments: ServeArguments, environ: Mapping[str, str]) -> Daemon
         StateError: A folder cannot be used.
     """
     home = Path.home()
-    server = load(arguments.config, environ, home, Path.cwd()).config.server
+    loaded = load(arguments.config, environ, home, Path.cwd()).config
+    server = (as_hub(loaded) if arguments.hub else loaded).server
     listen = server.listen if arguments.listen is None else arguments.listen
     keyed = server.require_key == "always"
     check_exposure(listen, server.api_key, always_keyed=keyed, insecure=arguments.insecure_bind)

@@ -17,10 +17,14 @@ from relayd.daemon.arguments import (
     CancelArguments,
     ChangeKeyArguments,
     CreateKeyArguments,
+    HubArguments,
     ImportKeyArguments,
+    JoinArguments,
     KeyArguments,
+    LogArguments,
     ModelArguments,
     NoArguments,
+    NodeArguments,
     ReloadArguments,
     RestartArguments,
     StopArguments,
@@ -31,6 +35,7 @@ from relayd.daemon.arguments import (
 )
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.livereport import LinkReport, LiveReport
+from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
 from relayd.daemon.report import (
     ConfigurationReport,
     PinReport,
@@ -151,6 +156,39 @@ class Client:
     def upgrade(self, drain_seconds: float | None = None) -> UpgradeReport:
         """Put the build that is installed now in the daemon's place."""
         return self._call("POST", "upgrade", UpgradeArguments(drain_seconds), UpgradeReport, WORK_SECONDS)
+
+    def nodes(self) -> NodesReport:
+        """Return the nodes of this hub, and the hubs that this machine is a node of."""
+        return self._call("GET", "nodes", NoArguments(), NodesReport, ANSWER_SECONDS)
+
+    def invite_node(self, node: str) -> InviteReport:
+        """Return an invite for a node."""
+        return self._call("POST", "invite_node", NodeArguments(node), InviteReport, ANSWER_SECONDS)
+
+    def node_token(self, node: str) -> TokenReport:
+        """Return a lasting token for a node."""
+        return self._call("POST", "node_token", NodeArguments(node), TokenReport, ANSWER_SECONDS)
+
+    def remove_node(self, node: str) -> NodesReport:
+        """Take a node's token back, and cut it off."""
+        return self._call("POST", "remove_node", NodeArguments(node), NodesReport, ANSWER_SECONDS)
+
+    def drain_node(self, node: str, *, drained: bool) -> NodesReport:
+        """Give a node no new requests, or give it some again."""
+        verb = "drain_node" if drained else "undrain_node"
+        return self._call("POST", verb, NodeArguments(node), NodesReport, ANSWER_SECONDS)
+
+    def join_hub(self, arguments: JoinArguments) -> NodesReport:
+        """Have the daemon be a node of a hub."""
+        return self._call("POST", "join_hub", arguments, NodesReport, ANSWER_SECONDS)
+
+    def leave_hub(self, url: str) -> NodesReport:
+        """Have the daemon leave a hub."""
+        return self._call("POST", "leave_hub", HubArguments(url), NodesReport, ANSWER_SECONDS)
+
+    def node_logs(self, target: str, lines: int) -> NodeLogReport:
+        """Return the last lines of the logs of a node's model or replica."""
+        return self._call("GET", "node_logs", LogArguments(target, lines), NodeLogReport, WORK_SECONDS)
 
     def keys(self) -> KeysReport:
         """Return every API key, without its secret."""

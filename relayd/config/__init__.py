@@ -1,5 +1,6 @@
 """Configuration: relay.toml and the variables that override it."""
 
+from relayd.config.ashub import as_hub
 from relayd.config.diff import Setting, changed_lines, changed_settings
 from relayd.config.exposure import check_exposure, check_tls
 from relayd.config.listen import ListenAddress, parse_addresses, parse_listen, parse_ports, show_addresses
@@ -20,6 +21,7 @@ __all__ = [
     "Section",
     "Setting",
     "VirtualModel",
+    "as_hub",
     "changed_lines",
     "changed_settings",
     "check_exposure",

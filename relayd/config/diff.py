@@ -10,6 +10,7 @@ from relayd.config.schema import Config, Model
 RESTART_ONLY = frozenset({
     "engine.path",
     "engine.release_sha256",
+    "hub.enabled",
     "replicas.listen",
     "replicas.ports",
     "replicas.sandbox",

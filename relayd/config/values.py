@@ -136,6 +136,14 @@ RemoteModelName = Annotated[
     ),
 ]
 
+HubUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(wss?://[^\s/@?#]+)?\Z",
+        description="an address like wss://hub.example, without a path, or an empty string",
+    ),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

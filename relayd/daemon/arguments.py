@@ -79,6 +79,30 @@ class DeriveArguments(Struct, frozen=True):
     defaults: dict[str, Any] = {}
 
 
+class NodeArguments(Struct, frozen=True):
+    """Of what concerns one node of this hub: its name."""
+
+    node: str
+
+
+class JoinArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `join_hub`: a hub, the token by which it knows this machine; for the control socket only."""
+
+    url: str
+    token: str
+    node: str = ""
+    provider: str = ""
+
+    def __repr__(self) -> str:
+        return f"JoinArguments({self.url!r}, node={self.node!r})"
+
+
+class HubArguments(Struct, frozen=True):
+    """Of `leave_hub`: the address of a hub that this machine is a node of."""
+
+    url: str
+
+
 class CancelArguments(Struct, frozen=True):
     """Of `cancel`: the id of a request, as its answer carries it."""
 

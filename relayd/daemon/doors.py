@@ -6,6 +6,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -46,6 +47,7 @@ from relayd.api.astext import AnswerAsText
 from relayd.api.figures import NO_FIGURES
 from relayd.api.fitting import Fitting
 from relayd.api.inside import InsideDoor
+from relayd.api.nodes import NodeDoor, node_routes
 from relayd.api.ui import Entrance, ui_routes
 from relayd.clock import Clock
 from relayd.config import Config, ListenAddress, parse_addresses, show_addresses
@@ -89,6 +91,7 @@ class Doors:
         entrance: Of the dashboard; doors that are made before it is set have none.
         batches: What serves files and batches; doors that are made before it is set have none.
         remotes: Learn of requests that failed elsewhere; None where nothing is.
+        node_door: Who answers other machines that join; doors that are made before it is set let none in.
     """
 
     listener: Listener
@@ -129,6 +132,7 @@ class Doors:
         self.batches: DaemonBatches | None = None
         self.figures = NO_FIGURES
         self.remotes: Remotes | None = None
+        self.node_door: NodeDoor | None = None
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -250,10 +254,16 @@ class Doors:
             self.entrance.sessions.secret = await asyncio.to_thread(signing_key, state)
 
     def _ui_routes(self) -> tuple[Route, ...]:
+        nodes = self._node_routes()
         if self.entrance is None:
-            return ()
+            return nodes
         self.entrance.client_of = self._client_of
-        return ui_routes(self.entrance)
+        return (*ui_routes(self.entrance), *nodes)
+
+    def _node_routes(self) -> tuple[Route, ...]:
+        return (
+            () if self.node_door is None else node_routes(replace(self.node_door, client_of=self._client_of))
+        )
 
     def _every(self, config: Config, served: Sequence[Route]) -> tuple[Route, ...]:
         """Return all routes: those that are served, batches of them, and their description."""

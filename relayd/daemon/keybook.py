@@ -327,7 +327,7 @@ class KeyBook:
         return KnownKeys(
             {digest: _kept(before.get(digest), grant) for digest, grant in grants.items()},
             is_open=not api_key and self._server.require_key == "auto" and not _any_for(live, "inference"),
-            is_unused=not api_key and not live,
+            is_unused=not api_key and not any(key.rights.scopes != ("node",) for key in live),
             has_admin=bool(api_key) or _any_for(live, "admin"),
         )
 

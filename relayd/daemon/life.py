@@ -18,6 +18,8 @@ from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.happenings import Happenings
 from relayd.daemon.heap import leave_lasting_objects_alone, return_freed_memory
 from relayd.daemon.livelook import waits
+from relayd.daemon.nodefacts import Commands, MachineFacts
+from relayd.daemon.nodeoperations import NodeOperations, commands, node_verbs, offered_to_admins
 from relayd.daemon.notifications import Notifications
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
@@ -65,6 +67,7 @@ class Daemon:
         self._reload = Reload(self._parts, refresh, self._shutdown, output.reloaded)
         self._announcer = Announcer(self._parts, self._shutdown, output)
         self._upgrade: Upgrade | None = None
+        self._commands: Commands = {}
         self._output = output
         self._place = place
         self._journal = Journal("daemon")
@@ -128,6 +131,8 @@ class Daemon:
         _run_aside(stack, takeover.finish())
         if not place.predecessor:  # the first daemon has reported it already
             self._announcer.await_settled()
+        parts.nodes.follow(parts.desired.config, url)
+        await self._join_hubs(stack)
         _run_aside(stack, self._file_watch(operations).run())
         _run_aside(stack, parts.keys.usage.run())
         _run_aside(stack, parts.doors.responses.run())
@@ -162,6 +167,9 @@ class Daemon:
         self._output.stopping(open_requests, replicas.drain_seconds)
         if not keep:
             parts.stop_unused()
+        parts.nodes.hub.go_away("the hub stops", replicas.drain_seconds)
+        parts.membership.go_away()
+        await parts.membership.finished(replicas.drain_seconds)
         await parts.doors.listener.close(replicas.drain_seconds, parts.interrupt)
         await parts.fleet.stop([] if keep else parts.fleet.select(None), 0)
         parts.actor.close()
@@ -197,16 +205,26 @@ class Daemon:
         notifications = self._notifications()
         _listen_to_journal(stack, notifications)
         _run_aside(stack, notifications.run())
+        nodes = node_verbs(NodeOperations(self._parts), verbs(operations))
         over_tcp = offered(administration, operations, self._parts, self._reload.run)
-        self._parts.doors.offer({**over_tcp, **followed(watching)})
+        self._parts.doors.offer(offered_to_admins({**over_tcp, **followed(watching)}, nodes))
+        self._commands = commands(operations, administration)
         _run_aside(stack, watching.history.run())
         stack.push_async_callback(watching.history.write)
         stack.callback(watching.runs.close)
         path = self._parts.desired.paths.control_socket
-        runner = await open_control(path, {**verbs(operations), **owners(watching, administration)})
+        runner = await open_control(path, {**nodes, **owners(watching, administration)})
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
         return operations
+
+    async def _join_hubs(self, stack: AsyncExitStack) -> None:
+        """Dial the hubs that this machine is a node of."""
+        parts = self._parts
+        facts = MachineFacts(parts, self._commands, lambda: self._shutdown.requested)
+        stack.push_async_callback(parts.membership.close)
+        stack.push_async_callback(parts.nodes.hub.close)
+        await parts.membership.begin(facts, mib(parts.desired.config.server.max_body_mib))
 
     def _notifications(self) -> Notifications:
         parts = self._parts

@@ -105,6 +105,7 @@ class Operations(KeyOperations):
             gpu_layers=typed.overrides.gpu_layers,
             flags=typed.overrides.flags,
             on_demand=typed.on_demand,
+            hub=typed.hub,
         )
         certificate = desired.config.server.tls_cert
         return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given, certificate)

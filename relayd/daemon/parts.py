@@ -21,6 +21,7 @@ from relayd.daemon.keybook import KeyBook
 from relayd.daemon.launch import confirmation, dependencies
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.modelfacts import KnownFacts
+from relayd.daemon.nodes import Membership, Nodes
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight
@@ -74,6 +75,8 @@ class DaemonParts:
     batches: DaemonBatches
     remotes: Remotes
     upstreams: Upstreams
+    nodes: Nodes
+    membership: Membership
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -94,6 +97,7 @@ class DaemonParts:
         self.residence.enter(desired.plan)
         self.batches.configure(config)
         self.view.configure(config, desired.files)
+        self.nodes.follow(config, self.doors.url)
         _configure(self.requests, config)
         configure_journal(config.logs.level, config.logs.format)
 
@@ -183,15 +187,15 @@ def assemble(desired: DesiredState) -> DaemonParts:
         partial(_progress, scheduler, clock),
         residence.release,
     )
-    doors.remotes, doors.entrance, totals = remotes, _entrance(keys, clock), Totals()
+    nodes, totals = Nodes(remotes, keys, scheduler, clock, is_enabled=config.hub.enabled), Totals()
+    doors.remotes, doors.entrance, doors.node_door = remotes, _entrance(keys, clock), nodes.door
     doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
-        footprints=Footprints(clock),
-        view=view, doors=doors,
-        notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes,
+        footprints=Footprints(clock), view=view, doors=doors, notifier=Notifier(desired.environ, clock),
+        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes,
+        membership=Membership(desired.paths.state, pools, clock),
         upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip
 

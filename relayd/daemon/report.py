@@ -278,6 +278,7 @@ class GivenArguments(Struct, frozen=True):
         gpu_layers: `--gpu-layers`, likewise.
         flags: What followed `--`.
         on_demand: Whether models found on the disk wait until a client asks for them.
+        hub: Whether `--hub` was typed.
     """
 
     targets: tuple[str, ...] = ()
@@ -292,6 +293,7 @@ class GivenArguments(Struct, frozen=True):
     gpu_layers: int | None = None
     flags: tuple[str, ...] = ()
     on_demand: bool = False
+    hub: bool = False
 
     def __repr__(self) -> str:
         return f"GivenArguments(targets={self.targets!r}, config={self.config!r}, cwd={self.cwd!r})"

@@ -184,6 +184,8 @@ class _Attempt:
         """Let go of everything within one turn of the loop."""
         parts, successor = self._parts, self._successor
         parts.doors.listener.stop_listening()
+        parts.nodes.hub.go_away("another daemon has taken over", self._drain_seconds)
+        parts.membership.go_away()
         parts.grants.close()
         parts.fleet.release()
         state = handover_state(parts)
@@ -212,6 +214,7 @@ class _Attempt:
                 successor.pass_on(connection)
             if await listener.drained(_IDLE_SECONDS) or loop.time() >= deadline:
                 break
+        await self._parts.membership.finished(max(0.0, deadline - loop.time()))
         await listener.close(0, self._parts.interrupt)
         successor.close()
         if not self._taken_over:

@@ -42,6 +42,7 @@ class ServeArguments:
         overrides: Settings of the models that are named.
         on_demand: Whether models that relayd finds on the disk wait until a client asks for them.
         log_level: The level of relayd's own log instead of the configured one.
+        hub: Whether other machines may join this one, whatever is configured.
     """
 
     targets: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class ServeArguments:
     overrides: Overrides = NO_OVERRIDES
     on_demand: bool = False
     log_level: str | None = None
+    hub: bool = False
 
     @property
     def demo_alone(self) -> bool:

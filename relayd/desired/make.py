@@ -119,7 +119,11 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
         name_file=partial(names_of_file, site=site),
     )
     wanted = overridden(
-        wanted, listen=arguments.listen, engine=arguments.llama_server, log_level=arguments.log_level
+        wanted,
+        listen=arguments.listen,
+        engine=arguments.llama_server,
+        log_level=arguments.log_level,
+        hub=arguments.hub,
     )
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from relayd.config import NAME, Config, Model, model_name, told_apart
+from relayd.config import NAME, Config, Model, as_hub, model_name, told_apart
 from relayd.desired.demo import demo_model
 from relayd.errors import UsageError
 from relayd.files import expanded, is_file, is_folder, text_path
@@ -51,9 +51,16 @@ def chosen(
 
 
 def overridden(
-    config: Config, *, listen: str | None = None, engine: str | None = None, log_level: str | None = None
+    config: Config,
+    *,
+    listen: str | None = None,
+    engine: str | None = None,
+    log_level: str | None = None,
+    hub: bool = False,
 ) -> Config:
     """Return the configuration with the overrides of the command line."""
+    if hub:
+        config = as_hub(config)
     if listen is not None:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, listen=listen))
     if engine is not None:

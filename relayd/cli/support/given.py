@@ -51,6 +51,7 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
         llama_server=given.llama_server or None,
         overrides=Overrides(given.context, given.slots, given.gpu_layers, given.flags),
         on_demand=given.on_demand,
+        hub=given.hub,
     )
     return arguments, Site(given.environ, Path(given.home), Path(given.cwd))
 

@@ -19,6 +19,7 @@ from relayd.desired.display import Silent
 from relayd.desired.site import Site
 from relayd.desired.state import DesiredState, desired_state, remember_plan
 from relayd.journal import Journal, open_journal
+from relayd.store.hubs import is_node
 from relayd.units import mib
 
 WARNED = "warned-as-root"
@@ -42,7 +43,8 @@ def serve_until_stopped(
     """
     desired = desired_state(arguments, Site(), ConsoleDisplay(quiet=quiet or as_json))
     output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
-    if not desired.plan and not desired.config.upstream:
+    serves_others = desired.config.upstream or desired.config.hub.enabled or is_node(desired.paths.state)
+    if not desired.plan and not serves_others:
         output.nothing_to_serve()
         if desired.on_terminal:
             raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """Every setting of relay.toml: unit, range and default."""
 
 from relayd.config.schema.models import Allocation, LoraFile, Model, ReplicaRange
-from relayd.config.schema.running import EngineSettings, Logs, Notify, Probe, Replicas, Restart
+from relayd.config.schema.running import EngineSettings, HubSettings, Logs, Notify, Probe, Replicas, Restart
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
 from relayd.config.schema.stores import BatchSettings, Catalog, MemoryBudget, Models
@@ -15,6 +15,7 @@ __all__ = [
     "Compat",
     "Config",
     "EngineSettings",
+    "HubSettings",
     "Logs",
     "LoraFile",
     "MemoryBudget",
@@ -45,6 +46,7 @@ class Config(Section, frozen=True):
         logs: How much of the replicas' logs is kept.
         notify: What is run and asked when something happens.
         compat: What other programs expect that most do not need.
+        hub: Whether other machines may join this one as nodes.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
@@ -63,6 +65,7 @@ class Config(Section, frozen=True):
     logs: Logs = Logs()
     notify: Notify = Notify()
     compat: Compat = Compat()
+    hub: HubSettings = HubSettings()
     engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()

@@ -6,6 +6,7 @@ from relayd.config.schema.section import Section
 from relayd.config.values import (
     Count,
     CountOrZero,
+    HubUrl,
     Interval,
     Mebibytes,
     OptionalFilePath,
@@ -138,3 +139,19 @@ class EngineSettings(Section, frozen=True):
 
     path: OptionalFilePath = ""
     release_sha256: Sha256 = ""
+
+
+class HubSettings(Section, frozen=True):
+    """Whether other machines may join this one as nodes, whose models clients then find here.
+
+    Attributes:
+        enabled: Whether they may (`serve --hub`). Each needs a token, which an invite gives it.
+        url: Where nodes reach this hub, for the line that an invite prints: `wss://hub.example`. By default
+            the address that the daemon listens on, or that this machine has in its network.
+        resume_seconds: How long a link that fell silent may take to go on before its requests are tried or
+            continued elsewhere; 5 at most where the node's machine has closed the connection.
+    """
+
+    enabled: bool = False
+    url: HubUrl = ""
+    resume_seconds: Seconds = 30

@@ -1,0 +1,208 @@
+"""The verbs for nodes, and those of replicas where they are meant for a node (`MODEL@NODE`)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from relayd.api.control import Feed, Verb
+from relayd.daemon.administration import Administration
+from relayd.daemon.adminreport import LogLineReport
+from relayd.daemon.arguments import (
+    HubArguments,
+    JoinArguments,
+    LogArguments,
+    ModelArguments,
+    NoArguments,
+    NodeArguments,
+    StopArguments,
+    TargetArguments,
+    UnloadArguments,
+)
+from relayd.daemon.nodefacts import Commands, last_lines
+from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
+from relayd.daemon.operations import Operations
+from relayd.daemon.parts import DaemonParts
+from relayd.daemon.report import ReplicasReport
+from relayd.errors import DaemonError, UsageError
+from relayd.remote.messages import NodeCommand, NodeReply
+from relayd.store.hubs import JoinedHub
+
+Arguments = TypeVar("Arguments", bound=msgspec.Struct)
+
+
+class NodeOperations:
+    """The verbs for nodes; each raises `RelaydError` to refuse.
+
+    Args:
+        parts: Of the daemon.
+    """
+
+    def __init__(self, parts: DaemonParts) -> None:
+        self._parts = parts
+
+    def __repr__(self) -> str:
+        return f"<NodeOperations on {self._parts.nodes!r}>"
+
+    async def nodes(self, _arguments: NoArguments) -> NodesReport:
+        """Return the nodes of this hub, and the hubs that this machine is a node of."""
+        return self._parts.nodes.report(self._parts.membership.report())
+
+    async def invite(self, arguments: NodeArguments) -> InviteReport:
+        """Return an invite for a node, which counts once and for 15 minutes."""
+        return self._parts.nodes.invite(arguments.node)
+
+    async def token(self, arguments: NodeArguments) -> TokenReport:
+        """Return a token for a node, which lasts until the node is removed."""
+        return await self._parts.nodes.token(arguments.node)
+
+    async def remove(self, arguments: NodeArguments) -> NodesReport:
+        """Take a node's token back, and cut it off."""
+        return await self._parts.nodes.remove(arguments.node)
+
+    async def drain(self, arguments: NodeArguments) -> NodesReport:
+        """Give a node no new requests; those that run are finished."""
+        return self._parts.nodes.drain(arguments.node, drained=True)
+
+    async def undrain(self, arguments: NodeArguments) -> NodesReport:
+        """Give a node requests again."""
+        return self._parts.nodes.drain(arguments.node, drained=False)
+
+    async def join(self, arguments: JoinArguments) -> NodesReport:
+        """Be a node of a hub from now on."""
+        made = JoinedHub(arguments.url, arguments.token, arguments.node, arguments.provider)
+        await self._parts.membership.join(made)
+        return await self.nodes(NoArguments())
+
+    async def leave(self, arguments: HubArguments) -> NodesReport:
+        """Leave a hub."""
+        await self._parts.membership.leave(arguments.url)
+        return await self.nodes(NoArguments())
+
+    async def logs(self, arguments: LogArguments) -> NodeLogReport:
+        """Return the last lines of the log of a node's model or replica, `MODEL@NODE`."""
+        target, node = split(arguments.target or "")
+        reply = await self._parts.nodes.hub.command(node, "logs", target, arguments.lines)
+        return NodeLogReport(answer_of(reply, tuple[LogLineReport, ...]))
+
+    def elsewhere(self, target: str | None) -> bool:
+        """Return whether a target is of a node of this hub."""
+        node = split(target or "")[1]
+        return bool(node) and any(session.name == node for session in self._parts.nodes.hub)
+
+    async def command(self, verb: str, target: str) -> ReplicasReport:
+        """Have a node carry out a verb on what is `MODEL@NODE` here."""
+        named, node = split(target)
+        reply = await self._parts.nodes.hub.command(node, verb, named)
+        report = answer_of(reply, ReplicasReport)
+
+        def here(found: dict[str, str]) -> dict[str, str]:
+            return {f"{name}@{node}": value for name, value in found.items()}
+
+        return replace(report, replicas=here(report.replicas), not_started=here(report.not_started))
+
+
+Answer = TypeVar("Answer")
+
+
+def answer_of(reply: NodeReply, kind: type[Answer]) -> Answer:
+    """Return what a node has answered.
+
+    Raises:
+        DaemonError: It could not do it, or answers in another form.
+    """
+    if reply.code:
+        raise DaemonError(f"the node answers: {reply.message}")
+    try:
+        return msgspec.json.decode(reply.result, type=kind)
+    except msgspec.DecodeError as error:
+        raise DaemonError(f"the node answers in another form: {error}") from error
+
+
+def split(target: str) -> tuple[str, str]:
+    """Return what a target is called at its node, and the node; empty for this machine."""
+    name, _, node = target.partition("@")
+    return name, node
+
+
+def commands(operations: Operations, administration: Administration) -> Commands:
+    """Return what a hub may have this machine do, by verb."""
+
+    async def load(command: NodeCommand) -> object:
+        return await operations.load(ModelArguments(_named(command)))
+
+    async def unload(command: NodeCommand) -> object:
+        return await operations.unload(UnloadArguments(_named(command)))
+
+    async def start(command: NodeCommand) -> object:
+        return await operations.start(TargetArguments(_named(command)))
+
+    async def stop(command: NodeCommand) -> object:
+        return await operations.stop(StopArguments(_named(command)))
+
+    async def drain(command: NodeCommand) -> object:
+        return await operations.drain(TargetArguments(_named(command)))
+
+    async def logs(command: NodeCommand) -> object:
+        feed = await administration.logs(LogArguments(_named(command), min(command.lines, 1000)))
+        return await last_lines(feed)
+
+    return {"load": load, "unload": unload, "start": start, "stop": stop, "drain": drain, "logs": logs}
+
+
+def _named(command: NodeCommand) -> str:
+    """Return what a command is for.
+
+    Raises:
+        UsageError: It names nothing: a hub does not command a machine as a whole.
+    """
+    if not command.target:
+        raise UsageError("a hub's command names a model or a replica")
+    return command.target
+
+
+def node_verbs(
+    nodes: NodeOperations, verbs: Mapping[tuple[str, str], Verb]
+) -> Mapping[tuple[str, str], Verb]:
+    """Return every verb, those for nodes too; the ones for replicas take `MODEL@NODE`."""
+
+    def routed(name: str, member: str) -> Verb:
+        verb = verbs["POST", name]
+        return Verb(verb.arguments, _routed(nodes, name, member, verb.run))
+
+    members = {"load": "model", "unload": "target", "start": "target", "stop": "target", "drain": "target"}
+    return {
+        **verbs,
+        **{("POST", name): routed(name, member) for name, member in members.items()},
+        ("GET", "nodes"): Verb(NoArguments, nodes.nodes),
+        ("POST", "invite_node"): Verb(NodeArguments, nodes.invite),
+        ("POST", "node_token"): Verb(NodeArguments, nodes.token),
+        ("POST", "remove_node"): Verb(NodeArguments, nodes.remove),
+        ("POST", "drain_node"): Verb(NodeArguments, nodes.drain),
+        ("POST", "undrain_node"): Verb(NodeArguments, nodes.undrain),
+        ("POST", "join_hub"): Verb(JoinArguments, nodes.join),
+        ("POST", "leave_hub"): Verb(HubArguments, nodes.leave),
+        ("GET", "node_logs"): Verb(LogArguments, nodes.logs),
+    }
+
+
+def _routed(
+    nodes: NodeOperations, verb: str, member: str, here: Callable[[Arguments], Awaitable[object]]
+) -> Callable[[Arguments], Awaitable[object]]:
+    """Return what carries out a verb at a node where that is meant, else here."""
+
+    async def run(arguments: Arguments) -> object:
+        target = getattr(arguments, member)
+        return await (nodes.command(verb, target) if nodes.elsewhere(target) else here(arguments))
+
+    return run
+
+
+def offered_to_admins(
+    offered: Mapping[str, Verb | Feed], verbs: Mapping[tuple[str, str], Verb]
+) -> Mapping[str, Verb | Feed]:
+    """Return what administrators have over TCP, with the verbs for nodes; no lasting token is among them."""
+    names = ("load", "unload", "start", "drain", "nodes", "invite_node", "remove_node", "drain_node",
+             "undrain_node")  # fmt: skip
+    return {**offered, **{name: verb for (_, name), verb in verbs.items() if name in names}}

@@ -1,0 +1,94 @@
+"""Do two relayds on two machines become one fleet by two commands, with a real engine behind them?"""
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from relayd.daemon.nodereport import NodeReport
+from relayd.engine import Engine
+from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, wait_until
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def machines(
+    engine: Engine, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Daemon, Daemon]]:
+    """A hub without models of its own, and another machine that serves one."""
+    model = f'{FAST}\n[[model]]\nname = "m"\nfile = "{tiny_model}"\nslots = 2\n'
+    folders = [tmp_path_factory.mktemp(name) for name in "ab"]
+    hub = Daemon(folders[0], engine.path, FAST, ["--hub"], {})
+    box = Daemon(folders[1], engine.path, model, [], {})
+    hub.await_event("listening")
+    box.await_event("try")
+    yield hub, box
+    for daemon in (box, hub):
+        daemon.end()
+    assert [] == [name for daemon in (hub, box) for name in daemon.leftovers()]
+
+
+def node_of(hub: Daemon) -> NodeReport:
+    (found,) = hub.client.nodes().nodes
+    return found
+
+
+def serves(hub: Daemon) -> bool:
+    return any(one.state == "ready" for one in node_of(hub).replicas)
+
+
+def asked(hub: Daemon, path: str, key: str, body: object = None) -> tuple[int, dict[str, str], bytes]:
+    """Ask the hub as a client does."""
+    place = urlsplit(hub.url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=DEADLINE_SECONDS)
+    fields = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    raw = None if body is None else json.dumps(body)
+    connection.request("GET" if raw is None else "POST", path, raw, fields)
+    answer = connection.getresponse()
+    try:
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def test_two_machines_become_one_by_two_commands(machines: tuple[Daemon, Daemon]) -> None:
+    hub, box = machines
+    invite = json.loads(hub.run("nodes", "invite", "box", "--json").stdout)["join"]
+    assert 0 == box.run("join", invite, "--provider", "attic").returncode
+    wait_until(lambda: hub.client.nodes().nodes and serves(hub))
+    key = hub.run("keys", "create", "me").stdout.strip()
+    prompt = {"model": "m", "prompt": "a", "max_tokens": 3}
+
+    status, fields, body = asked(hub, "/v1/completions", key, prompt)
+    assert (200, "m#0@box") == (status, fields["X-Relayd-Replica"])
+    assert 3 == json.loads(body)["usage"]["completion_tokens"]
+    assert ("connected", "attic") == (node_of(hub).state, node_of(hub).provider)
+    assert "m#0@box" in hub.run("nodes").stdout
+
+    used_up = box.run("join", invite)
+    assert (1, True) == (used_up.returncode, "refuses the invite (401)" in used_up.stderr)
+    token = json.loads((box.home / "state/relayd/hubs.json").read_text())["hubs"][0]["token"]
+    assert 0o600 == (box.home / "state/relayd/hubs.json").stat().st_mode & 0o777
+    assert 403 == asked(hub, "/v1/completions", token, prompt)[0]
+    assert 403 == asked(hub, "/v1/node/connect", key)[0]
+    assert 401 == asked(hub, "/v1/node/connect", "sk-wrong-token-of-a-node-000000")[0]
+
+    assert {"m#0@box": "cold"} == json.loads(hub.run("unload", "m@box", "--json").stdout)["replicas"]
+    wait_until(lambda: not serves(hub))
+    assert {"m#0@box": "ready"} == json.loads(hub.run("load", "m@box", "--json").stdout)["replicas"]
+    wait_until(lambda: serves(hub))
+    assert "m#0" in hub.run("logs", "m@box").stdout
+
+    hub.run("nodes", "drain", "box")
+    assert ("drained", False) == (node_of(hub).state, serves(hub))
+    hub.run("nodes", "undrain", "box")
+    assert serves(hub)
+    removed = hub.run("nodes", "remove", "box")
+    assert (0, "") == (removed.returncode, removed.stderr)
+    wait_until(lambda: "refuses this node's token" in box.client.nodes().hubs[0].state)
+    assert () == hub.client.nodes().nodes
+    assert 404 == asked(hub, "/v1/completions", key, prompt)[0]
