@@ -205,6 +205,10 @@ PURE = (
     "remote.listed",
     "remote.source",
     "api.head",
+    "remote.modelrelay.attempts",
+    "remote.modelrelay.messages",
+    "remote.modelrelay.registration",
+    "remote.modelrelay.translation",
 )
 """Rooms and modules where values go in and values come out; clocks, files and processes stay outside."""
 

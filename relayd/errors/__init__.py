@@ -20,6 +20,8 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
     ├── ListenError                 listen_failed           1     500
     ├── StateError                  state_unusable          1     500
     ├── OutputError                 output_failed           1     500
+    ├── InvalidMessageError         invalid_worker_message  1     502
+    ├── HubLostError                hub_lost                1     502
     ├── DaemonError                 daemon_error            1     500
     │   ├── UpgradeError            upgrade_failed          1     500
     │   ├── NoDaemonError           no_daemon               3     503
@@ -81,7 +83,9 @@ from relayd.errors.commands import (
     FetchError,
     HashMismatchError,
     HostSilentError,
+    HubLostError,
     HubRefusedError,
+    InvalidMessageError,
     KeyUnknownError,
     LinkError,
     LinkLostError,
@@ -156,7 +160,9 @@ __all__ = [
     "HashMismatchError",
     "HostRefusedError",
     "HostSilentError",
+    "HubLostError",
     "HubRefusedError",
+    "InvalidMessageError",
     "KeyScopeError",
     "KeyUnknownError",
     "LinkError",

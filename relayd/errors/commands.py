@@ -129,6 +129,20 @@ class OutputError(RelaydError):
         self.closed = closed
 
 
+class InvalidMessageError(RelaydError):
+    """A frame of ModelRelay's protocol does not hold a message of it."""
+
+    code = "invalid_worker_message"
+    http_status = 502
+
+
+class HubLostError(RelaydError):
+    """The connection to a hub of ModelRelay's protocol is closed."""
+
+    code = "hub_lost"
+    http_status = 502
+
+
 class DaemonError(RelaydError):
     """The daemon refused a command; `code` may be the daemon's own."""
 
