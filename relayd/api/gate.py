@@ -7,7 +7,8 @@ idea of an idle connection decide nothing.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 from aiohttp import web
@@ -37,8 +38,8 @@ class Connection(Protocol):
         """The answer to the current request is over."""
         ...
 
-    def lasts(self, *, lasting: bool) -> None:
-        """The current answer has no end of its own, or it is over."""
+    def lasts(self, *, lasting: bool, others: bool = False) -> None:
+        """The current answer has no end of its own, or it is over; it may carry requests of others."""
         ...
 
 
@@ -75,8 +76,10 @@ class Passed:
         return data[taken:]
 
     def no_more(self) -> None:
-        """Take note that the client sends nothing more."""
-        if not self._end.is_over:
+        """Take note that the client sends nothing more; behind an upgrade that ends the connection."""
+        if isinstance(self._end, UntilEnd):
+            self._gate.connection.transport.close()
+        elif not self._end.is_over:
             self._break_body()
 
     def upgrade(self) -> None:
@@ -216,6 +219,20 @@ def upgrade(request: web.BaseRequest) -> None:
     gate = request.transport
     if isinstance(gate, Gate):
         gate.current.upgrade()
+
+
+@contextmanager
+def carry_others(request: web.BaseRequest) -> Iterator[None]:
+    """Take a connection for one that carries requests of others: a drain neither ends nor waits for it."""
+    gate = request.transport
+    if not isinstance(gate, Gate):
+        yield
+        return
+    gate.connection.lasts(lasting=True, others=True)
+    try:
+        yield
+    finally:
+        gate.connection.lasts(lasting=False, others=True)
 
 
 def is_last(request: web.BaseRequest) -> bool:

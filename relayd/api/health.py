@@ -107,7 +107,7 @@ def health_routes(fleet: ModelDirectory, vitals: Callable[[], Vitals] = Vitals) 
 
 def _as_modelrelay(vitals: Vitals, visible: Container[str]) -> dict[str, object]:
     """Return what ModelRelay's `/health` has, of the models that may be seen."""
-    workers = [worker for worker in vitals.workers if worker.models[0] in visible]
+    workers = [one for one in vitals.workers if any(model in visible for model in one.models)]
     return {
         "version": vitals.version,
         "workers_connected": len(workers),

@@ -206,10 +206,10 @@ class Lane(asyncio.Protocol):
         is_last = self._half_closed is not None and not self._buffer
         return self._phase is _BUSY and not (self._lanes.closing or self._for_health or is_last)
 
-    def lasts(self, *, lasting: bool) -> None:
+    def lasts(self, *, lasting: bool, others: bool = False) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
         if self._peer is not None:
-            self._lanes.limiter.lasts(self, lasting=lasting)
+            self._lanes.limiter.lasts(self, lasting=lasting, others=others)
 
     def force_close(self) -> None:
         """End the connection, whatever it carries; what is written still goes out, if the client takes it."""

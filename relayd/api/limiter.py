@@ -107,6 +107,7 @@ class ConnectionLimiter:
         self._kept: dict[Occupant, None] = {}
         self._admitted = 0
         self._lasting: set[Occupant] = set()
+        self._carrying: set[Occupant] = set()
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -132,6 +133,7 @@ class ConnectionLimiter:
     def leave(self, connection: Occupant, peer: str) -> None:
         """Forget a connection; nothing if it is not counted."""
         self._lasting.discard(connection)
+        self._carrying.discard(connection)
         own = self._by_peer.get(peer, {})
         if connection in own:
             del own[connection]
@@ -141,9 +143,13 @@ class ConnectionLimiter:
         self._kept.pop(connection, None)
         self._update()
 
-    def lasts(self, connection: Occupant, *, lasting: bool) -> None:
-        """Note that a connection carries an answer without end, or no longer does."""
-        (self._lasting.add if lasting else self._lasting.discard)(connection)
+    def lasts(self, connection: Occupant, *, lasting: bool, others: bool = False) -> None:
+        """Note that a connection carries an answer without end, or no longer does.
+
+        One that carries requests of others is not ended by `end_lasting`: it is of use until they are over.
+        """
+        counted = self._carrying if others else self._lasting
+        (counted.add if lasting else counted.discard)(connection)
         self._update()
 
     def end_lasting(self) -> None:
@@ -164,7 +170,7 @@ class ConnectionLimiter:
         return Entry.FOR_HEALTH
 
     def _update(self) -> None:
-        if self._admitted + len(self._kept) > len(self._lasting):
+        if self._admitted + len(self._kept) > len(self._lasting) + len(self._carrying):
             self._drained.clear()
         else:
             self._drained.set()

@@ -220,12 +220,20 @@ def check(data: Mapping[str, Any], place: Callable[[KeyPath], str], around: Surr
     return Checker(place, around).document(data)
 
 
+_SECRETS = (("server", "api_key"), ("hub", "worker_secret"))
+"""Settings that are secrets, by section."""
+
+
 def holds_key(data: Mapping[str, Any]) -> bool:
-    """Return whether a parsed relay.toml contains an API key itself, not only the name of a variable."""
-    server, upstreams = data.get("server"), data.get("upstream")
-    keys = [server.get("api_key")] if isinstance(server, dict) else []
+    """Return whether a parsed relay.toml contains a secret itself, not only the name of a variable."""
+    upstreams = data.get("upstream")
+    keys = [_value(data.get(section), name) for section, name in _SECRETS]
     keys += [one.get("key") for one in upstreams] if _are_blocks(upstreams) and upstreams else []
     return any(key and not (isinstance(key, str) and _ENVIRONMENT.fullmatch(key)) for key in keys)
+
+
+def _value(section: Any, name: str) -> Any:
+    return section.get(name) if isinstance(section, dict) else None
 
 
 def repeated_names(models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:

@@ -71,7 +71,7 @@ def check_trust(
     readers = stat.S_IROTH | (stat.S_IRGRP if status.st_uid == uid else 0)
     if holds_key and mode & readers:
         raise ConfigError(
-            f"{file}: holds api_key, and other users can read it (mode {mode:04o})",
+            f"{file}: holds a secret, and other users can read it (mode {mode:04o})",
             remedy=f"Run `chmod 600 {file}`.",
         )
     if mode & stat.S_IWGRP:

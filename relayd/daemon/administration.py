@@ -79,7 +79,7 @@ class Administration:
         return report if isinstance(report, ReplicasReport) else ReplicasReport({})
 
     async def workers(self, _arguments: NoArguments) -> WorkersReport:
-        """Return every replica that has a process."""
+        """Return every replica that has a process, and every worker that is connected."""
         statuses = self._parts.fleet.statuses()
         held = await self._parts.footprints.read(statuses)
 
@@ -87,7 +87,8 @@ class Administration:
             found = held.get(status.spec.name)
             return found.held.by_device.get("cpu") if found and found.held else None
 
-        return WorkersReport(tuple(self._worker(one, rss(one)) for one in statuses if one.pid))
+        own = tuple(self._worker(one, rss(one)) for one in statuses if one.pid)
+        return WorkersReport(own + self._parts.workers.reports())
 
     async def stats(self, _arguments: NoArguments) -> StatsReport:
         """Return queues, counts and times."""

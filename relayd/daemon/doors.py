@@ -67,6 +67,9 @@ from relayd.router.progress import Look
 from relayd.store.signing import signing_key
 from relayd.units import Bytes, mib
 
+FurtherRoutes = Callable[[Callable[[web.BaseRequest], str]], tuple[Route, ...]]
+"""Returns the routes of another room, given what returns the address of a request's sender."""
+
 
 class Doors:
     """The HTTP side of a daemon.
@@ -90,6 +93,7 @@ class Doors:
         figures: Returns the figures of the daemon, for `/metrics` and `/metrics.json`.
         entrance: Of the dashboard; doors that are made before it is set have none.
         batches: What serves files and batches; doors that are made before it is set have none.
+        further: Returns routes that other rooms have.
         remotes: Learn of requests that failed elsewhere; None where nothing is.
         node_door: Who answers other machines that join; doors that are made before it is set let none in.
     """
@@ -133,6 +137,7 @@ class Doors:
         self.figures = NO_FIGURES
         self.remotes: Remotes | None = None
         self.node_door: NodeDoor | None = None
+        self.further: FurtherRoutes = lambda _: ()
 
     def __repr__(self) -> str:
         return f"<Doors at {self.url or 'no address'}>"
@@ -229,12 +234,12 @@ class Doors:
             *responses_routes(inference, self._kept, self._clock),
             *native_routes(inference, self.figures, rewrite_ids=rewrite_ids),
             *ollama_routes(
-                inference, self._clock, self._release, OllamaChanges(self._offered, self._client_of)
+                inference, self._clock, self._release, OllamaChanges(self._offered, self.client_of)
             ),
             *lm_studio_routes(inference),
             *health_routes(self._view, self.vitals),
-            *admin_routes(self._offered, self._client_of),
-            *self._ui_routes(),
+            *admin_routes(self._offered, self.client_of),
+            *self._further_routes(),
         )
         every = self._every(config, served)
         sessions = self.entrance.sessions if self.entrance else None
@@ -253,16 +258,19 @@ class Doors:
         if self.entrance is not None:
             self.entrance.sessions.secret = await asyncio.to_thread(signing_key, state)
 
+    def _further_routes(self) -> tuple[Route, ...]:
+        return (*self._ui_routes(), *self.further(self.client_of))
+
     def _ui_routes(self) -> tuple[Route, ...]:
         nodes = self._node_routes()
         if self.entrance is None:
             return nodes
-        self.entrance.client_of = self._client_of
+        self.entrance.client_of = self.client_of
         return (*ui_routes(self.entrance), *nodes)
 
     def _node_routes(self) -> tuple[Route, ...]:
         return (
-            () if self.node_door is None else node_routes(replace(self.node_door, client_of=self._client_of))
+            () if self.node_door is None else node_routes(replace(self.node_door, client_of=self.client_of))
         )
 
     def _every(self, config: Config, served: Sequence[Route]) -> tuple[Route, ...]:
@@ -302,7 +310,8 @@ class Doors:
             self.certificate = Certificate(Path(server.tls_cert), Path(server.tls_key))
         return self.certificate.context if self.certificate else None
 
-    def _client_of(self, request: web.BaseRequest) -> str:
+    def client_of(self, request: web.BaseRequest) -> str:
+        """Return the address of a request's sender, behind a proxy too."""
         return self._door.proxies.client(request.headers, peer_of(request))
 
     def _current(self) -> Door:

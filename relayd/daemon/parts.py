@@ -28,6 +28,7 @@ from relayd.daemon.sight import MemorySight
 from relayd.daemon.templates import TemplateBook
 from relayd.daemon.totals import Totals
 from relayd.daemon.view import FleetView
+from relayd.daemon.workers import WorkerHub
 from relayd.desired.state import DesiredState
 from relayd.endpoint import Endpoint
 from relayd.engine import batch_tokens
@@ -77,6 +78,7 @@ class DaemonParts:
     upstreams: Upstreams
     nodes: Nodes
     membership: Membership
+    workers: WorkerHub
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     upgrading: bool = False
 
@@ -86,6 +88,7 @@ class DaemonParts:
         self.desired = desired
         self.keys.configure(config.server)
         self.doors.follow(door)
+        self.workers.configure(config)
         self.scheduler.configure(**_limits(config))
         self.dispatcher.configure(
             max_wait_seconds=_longest_wait(config),
@@ -190,11 +193,12 @@ def assemble(desired: DesiredState) -> DaemonParts:
     nodes, totals = Nodes(remotes, keys, scheduler, clock, is_enabled=config.hub.enabled), Totals()
     doors.remotes, doors.entrance, doors.node_door = remotes, _entrance(keys, clock), nodes.door
     doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
+    doors.further = (workers := WorkerHub(config, remotes, keys.keyring, clock)).routes
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock), view=view, doors=doors, notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes,
+        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes, workers=workers,
         membership=Membership(desired.paths.state, pools, clock),
         upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip

@@ -207,6 +207,7 @@ class _Attempt:
             UpgradeError: The new daemon ended as it took over: no daemon serves.
         """
         await self._settled.wait()
+        self._parts.workers.hand_over(self._drain_seconds)
         listener, successor, loop = self._parts.doors.listener, self._successor, asyncio.get_running_loop()
         deadline = loop.time() + self._drain_seconds
         while True:

@@ -16,7 +16,10 @@ def vitals(parts: DaemonParts) -> Vitals:
         __version__,
         parts.clock.wall() - parts.started,
         sum(parts.scheduler.load(model.name).waiting for model in models) + len(parts.keys.waiting()),
-        tuple(_worker(parts, one) for one in parts.fleet.statuses() if one.state in _WORKING),
+        (
+            *(_worker(parts, one) for one in parts.fleet.statuses() if one.state in _WORKING),
+            *parts.workers.health(),
+        ),
     )
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_named_with_what_to_do(number: int, remedy
 
 @pytest.mark.parametrize(("mode", "owner"), [(0o644, ME), (0o640, ME), (0o604, ROOT)])
 def test_r21_a_key_others_can_read_is_refused(mode: int, owner: int) -> None:
-    with pytest.raises(ConfigError, match="holds api_key, and other users can read it") as refused:
+    with pytest.raises(ConfigError, match="holds a secret, and other users can read it") as refused:
         check_trust(FILE, status(mode, owner), ME, holds_key=True)
 
     assert "Run `chmod 600 relay.toml`." == refused.value.remedy

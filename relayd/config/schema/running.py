@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import msgspec
+
 from relayd.config.schema.section import Section
 from relayd.config.values import (
     Count,
@@ -14,6 +16,7 @@ from relayd.config.values import (
     Sha256,
     WebhookUrl,
 )
+from relayd.secret import Secret
 
 
 class Replicas(Section, frozen=True):
@@ -150,8 +153,11 @@ class HubSettings(Section, frozen=True):
             the address that the daemon listens on, or that this machine has in its network.
         resume_seconds: How long a link that fell silent may take to go on before its requests are tried or
             continued elsewhere; 5 at most where the node's machine has closed the connection.
+        worker_secret: What ModelRelay's workers prove themselves with (`modelrelay-worker --worker-secret`);
+            empty lets none connect. `${ENV:NAME}` reads that variable.
     """
 
     enabled: bool = False
     url: HubUrl = ""
     resume_seconds: Seconds = 30
+    worker_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
