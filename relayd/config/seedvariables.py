@@ -2,6 +2,7 @@
 
     server   LISTEN_ADDR                    server.listen
              MODELRELAY_REQUIRE_API_KEYS    server.require_key
+             WORKER_SECRET                  hub.worker_secret
     worker   BACKEND_URL                    an [[upstream]]
              MODELS, MAX_CONCURRENCY        its models and slots
              WORKER_NAME                    its name
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relayd.config.check import SHORTEST_KEY
 from relayd.config.upstreams import name_of
 
 _OWN = ("MODELRELAY_ADMIN_TOKEN", "MODELRELAY_REQUIRE_API_KEYS", "WORKER_SECRET")
@@ -39,6 +41,10 @@ _ELSEWHERE: Mapping[str, str] = {
 _READ = frozenset({
     "RELAYSERVE_PORT", "RELAYSERVE_MODEL_ID", "RELAYSERVE_BACKENDS", "MODELRELAY_REQUIRE_API_KEYS",
 })  # fmt: skip
+_SHORT_SECRET = (
+    f"WORKER_SECRET is shorter than {SHORTEST_KEY} characters, so no worker of ModelRelay can join: "
+    "set a longer worker_secret in [hub]"
+)
 _YES = frozenset({"1", "true", "yes", "on"})
 
 
@@ -75,7 +81,14 @@ def modelrelay(environ: Mapping[str, str]) -> ModelRelaySettings:
     if url := environ.get("BACKEND_URL"):
         table["upstream"] = [_backend(environ, url)]
         used += (name for name in ("MODELS", "MAX_CONCURRENCY", "WORKER_NAME") if environ.get(name))
-    return ModelRelaySettings(table, tuple(used))
+    secret, warnings = environ.get("WORKER_SECRET", ""), list[str]()
+    if secret and not (url or environ.get("PROXY_URL")):  # a server's
+        if len(secret) < SHORTEST_KEY:
+            warnings.append(_SHORT_SECRET)
+        else:
+            table["hub"] = {"worker_secret": secret}
+            used.append("WORKER_SECRET")
+    return ModelRelaySettings(table, tuple(used), tuple(warnings))
 
 
 def _backend(environ: Mapping[str, str], url: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ _PLACES: Mapping[tuple[str | int, ...], str] = {
     ("model", 0, "replicas"): PORTS,
     ("model", 0, "aliases"): ALIAS,
     ("upstream",): BACKENDS,
+    ("hub",): "WORKER_SECRET",
 }
 """Which variable a setting came from; the longest beginning that is listed counts."""
 

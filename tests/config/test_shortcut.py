@@ -6,6 +6,7 @@ import pytest
 
 from relayd.config.check import Document, Surroundings
 from relayd.config.shortcut import shortcut
+from relayd.secret import Secret
 
 pytestmark = pytest.mark.pure
 
@@ -193,6 +194,24 @@ def test_the_variables_of_a_modelrelay_server_are_settings() -> None:
     document = read(MODELRELAY_REQUIRE_API_KEYS="true", LISTEN_ADDR="127.0.0.1:9000")
 
     assert {"listen": "127.0.0.1:9000", "require_key": "always"} == document.values["server"]
+
+
+def test_the_secret_of_a_modelrelay_server_lets_its_workers_in() -> None:
+    document = read(WORKER_SECRET="s" * 24)
+
+    assert {"worker_secret": Secret("s" * 24)} == document.values["hub"]
+    assert ["WORKER_SECRET"] == document.sources
+
+
+def test_the_secret_of_a_modelrelay_worker_lets_nobody_in() -> None:
+    assert "hub" not in read(WORKER_SECRET="s" * 24, PROXY_URL="http://hub").values
+
+
+def test_a_short_secret_of_a_modelrelay_server_is_named_in_a_warning() -> None:
+    document = read(WORKER_SECRET="short")
+
+    assert "hub" not in document.values
+    assert "WORKER_SECRET is shorter than 24 characters" in document.warnings[0]
 
 
 def test_variables_that_any_program_may_have_count_only_beside_modelrelays_own() -> None:
