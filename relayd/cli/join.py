@@ -1,6 +1,7 @@
 """relayd join: make this machine a node of a hub, which clients then find its models on."""
 
 import asyncio
+import os
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -43,6 +44,22 @@ def join(
     provider: Annotated[
         str, typer.Option(metavar="LABEL", help="Whose machine this is, or where: shown on the hub.")
     ] = "",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Serve the hub with this server (Ollama, vLLM, LM Studio …), without a daemon.",
+        ),
+    ] = None,
+    models: Annotated[
+        str, typer.Option(metavar="A,B", help="Of that server; without it, all that it lists.")
+    ] = "",
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Requests it gets at once; 1 unless it is a llama-server that states it."
+        ),
+    ] = None,
     leave: Annotated[bool, typer.Option("--leave", help="Leave this hub.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +69,15 @@ def join(
     dials again whenever it breaks. It may join several hubs. A daemon that runs joins at once; else `relayd
     serve` is started here, or with --install as a service. A lasting token comes from --token-file, from
     RELAYD_NODE_TOKEN or a prompt, never from the command line.
+
+    With --backend, a server of this machine answers the hub's requests, in ModelRelay's protocol and until
+    Ctrl-C: the hub is a relayd or a modelrelay-server. The token is its worker_secret (or WORKER_SECRET).
     """
+    if backend is not None:
+        from relayd.cli.support.backendwork import BackendWork, work
+
+        work(BackendWork(hub, backend, models, slots, provider, token_file), dict(os.environ))
+        return
     url, invite = split_invite(hub)
     if leave:
         _leave(url)

@@ -46,6 +46,7 @@ from relayd.api import (
 from relayd.api.astext import AnswerAsText
 from relayd.api.figures import NO_FIGURES
 from relayd.api.fitting import Fitting
+from relayd.api.guard import Policy
 from relayd.api.inside import InsideDoor
 from relayd.api.nodes import NodeDoor, node_routes
 from relayd.api.ui import Entrance, ui_routes
@@ -241,9 +242,11 @@ class Doors:
             *admin_routes(self._offered, self.client_of),
             *self._further_routes(),
         )
-        every = self._every(config, served)
+        return self._made(policy, self._every(config, served))
+
+    def _made(self, policy: Policy, routes: tuple[Route, ...]) -> Door:
         sessions = self.entrance.sessions if self.entrance else None
-        return Door(every, policy, self._keyring, OPENAI, self.exchanges.refused, sessions)
+        return Door(routes, policy, self._keyring, OPENAI, self.exchanges.refused, sessions)
 
     def serve_batches(self, batches: DaemonBatches) -> None:
         """Let clients have files and batches, on doors that are made from now on."""

@@ -145,15 +145,13 @@ def assemble(desired: DesiredState) -> DaemonParts:
     """Put a daemon's parts together; nothing is opened or started yet."""
     config, clock = desired.config, SystemClock()
 
-    def suspect(replica: str) -> None:
-        fleet.suspect(replica)
-
     def pid_of(replica: str) -> int | None:
         return fleet.pid(replica)
 
-    scheduler, pools = (
-        Scheduler(depth=1),
-        Pools(on_owed=suspect, infer_batch=lambda endpoint: _infer_batch(endpoint, fleet, doors.exchanges)),
+    scheduler = Scheduler(depth=1)
+    pools = Pools(
+        on_owed=lambda replica: fleet.suspect(replica),  # noqa: PLW0108 - the fleet comes later
+        infer_batch=lambda endpoint: _infer_batch(endpoint, fleet, doors.exchanges),
     )
     scheduler.configure(**_limits(config))
     actor = Actor(scheduler, clock)
@@ -198,8 +196,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock), view=view, doors=doors, notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes, workers=workers,
-        membership=Membership(desired.paths.state, pools, clock),
+        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes,
+        workers=workers, membership=Membership(desired.paths.state, pools, clock),
         upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from relayd.remote.modelrelay.backend import Backend, parse_backend
-from relayd.remote.modelrelay.joining import Membership, hub_url
+from relayd.remote.modelrelay.joining import WorkerMembership, hub_url
 from relayd.remote.modelrelay.messages import read_from_worker
 from relayd.remote.modelrelay.worker import WorkerOffer
 from relayd.secret import Secret
@@ -191,10 +191,10 @@ async def member(
     slots: int = 4,
     key: str = "",
     follow_seconds: float = 0.02,
-) -> AsyncIterator[tuple[Membership, Shown]]:
+) -> AsyncIterator[tuple[WorkerMembership, Shown]]:
     """Run a worker of ours beside a test."""
     backend, shown = Backend(parse_backend(backend_url), Secret(key)), Shown()
-    membership = Membership(
+    membership = WorkerMembership(
         hub_url(str(URL(hub.url)), "lab"),
         Secret(SECRET),
         WorkerOffer("box", models, slots),

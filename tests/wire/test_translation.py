@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.remote.modelrelay.messages import ResponseComplete, WorkerRequest
-from relayd.remote.modelrelay.translation import NotForwarded, RequestReader, WorkerAnswer, message_of
+from relayd.remote.modelrelay.translation import NotForwarded, WorkerAnswer, WorkerRequestReader, message_of
 from relayd.router.framing import Chunked
 from relayd.router.headers import parse_head
 from tests.wire.stage import STREAMED, post
@@ -18,7 +18,7 @@ EVENT = 'data: {"choices":[{"delta":{"content":"😀"}}]}\n\n'
 
 
 def message(request: bytes) -> WorkerRequest | NotForwarded:
-    found = RequestReader().feed(request)
+    found = WorkerRequestReader().feed(request)
     assert found is not None
     return message_of(*found, "r-1")
 
@@ -68,7 +68,7 @@ def test_c74_credentials_and_fields_of_one_connection_stay_here() -> None:
 @given(st.lists(st.integers(min_value=1, max_value=80), max_size=30))
 def test_requests_are_read_whole_however_they_are_cut(cuts: list[int]) -> None:
     first, second = post(b'{"model":"a"}'), post(b'{"model":"b","stream":true}')
-    data, reader, found = first + second, RequestReader(), []
+    data, reader, found = first + second, WorkerRequestReader(), []
     for size in [*cuts, len(data)]:
         part, data = data[:size], data[size:]
         if part and (request := reader.feed(part)):

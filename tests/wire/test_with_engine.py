@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from relayd.remote.modelrelay.backend import Backend, parse_backend
-from relayd.remote.modelrelay.joining import Membership, hub_url
+from relayd.remote.modelrelay.joining import WorkerMembership, hub_url
 from relayd.remote.modelrelay.worker import WorkerOffer
 from relayd.secret import Secret
 from tests.daemons import Daemon
@@ -26,7 +26,7 @@ async def test_a_model_of_a_local_backend_is_served_by_the_hub(
     hub.await_event("listening")
     backend, shown = Backend(parse_backend(demo.url), Secret("")), Shown()
     offer = WorkerOffer("box", None, 2)
-    worker = Membership(hub_url(hub.url, "lab"), Secret(SECRET), offer, backend, shown, Random(1))
+    worker = WorkerMembership(hub_url(hub.url, "lab"), Secret(SECRET), offer, backend, shown, Random(1))
     running = asyncio.create_task(worker.run())
     try:
         _, models = await shown.events.get()

@@ -43,7 +43,7 @@ def serve_until_stopped(
     """
     desired = desired_state(arguments, Site(), ConsoleDisplay(quiet=quiet or as_json))
     output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
-    serves_others = desired.config.upstream or desired.config.hub.enabled or is_node(desired.paths.state)
+    serves_others = desired.config.upstream or desired.config.hub.takes_others or is_node(desired.paths.state)
     if not desired.plan and not serves_others:
         output.nothing_to_serve()
         if desired.on_terminal:

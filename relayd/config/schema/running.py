@@ -161,3 +161,8 @@ class HubSettings(Section, frozen=True):
     url: HubUrl = ""
     resume_seconds: Seconds = 30
     worker_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
+
+    @property
+    def takes_others(self) -> bool:
+        """Whether other machines may join at all."""
+        return self.enabled or bool(self.worker_secret)

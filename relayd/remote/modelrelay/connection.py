@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from relayd.endpoint import Connector, Handler
 from relayd.remote.modelrelay.messages import ResponseComplete
-from relayd.remote.modelrelay.translation import RequestReader, WorkerAnswer
+from relayd.remote.modelrelay.translation import WorkerAnswer, WorkerRequestReader
 from relayd.units import MIB
 
 _MOST_WAITING = 4 * MIB
@@ -67,7 +67,7 @@ class WorkerConnection(asyncio.Transport):
         self._worker = worker
         self._protocol = protocol
         self._loop = loop
-        self._reader = RequestReader()
+        self._reader = WorkerRequestReader()
         self._answer: WorkerAnswer | None = None
         self._waiting = bytearray()
         self._is_paused = self._is_closed = self._is_left = False

@@ -94,7 +94,7 @@ class _HubWebSocket:
             raise HubLostError(str(error) or "the connection is closed") from error
 
 
-class Membership:
+class WorkerMembership:
     """A worker and its hub, until `leave`.
 
     Args:
@@ -128,7 +128,7 @@ class Membership:
         self._leaving = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Membership of {self._hub.host} {self._duty!r}>"
+        return f"<WorkerMembership of {self._hub.host} {self._duty!r}>"
 
     async def run(self) -> None:
         """Serve the hub until `leave` was called."""

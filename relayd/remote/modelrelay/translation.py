@@ -74,7 +74,7 @@ class NotForwarded:
     message: str
 
 
-class RequestReader:
+class WorkerRequestReader:
     """Collects one HTTP/1.1 request after the other of what the router writes to one connection."""
 
     __slots__ = ("_data",)
@@ -83,7 +83,7 @@ class RequestReader:
         self._data = bytearray()
 
     def __repr__(self) -> str:
-        return f"<RequestReader waiting={len(self._data)}>"
+        return f"<WorkerRequestReader waiting={len(self._data)}>"
 
     def feed(self, data: bytes | bytearray | memoryview) -> tuple[bytes, bytes] | None:
         """Take bytes, and return head and body of a request once all of it is here."""
