@@ -14,7 +14,7 @@ from relayd.daemon.nodereport import NodesReport
 from relayd.ui.nodes import nodes_page
 
 app = typer.Typer(
-    name="nodes", cls=ListByDefault, help="Invite, drain and remove other machines; alone it lists them."
+    name="nodes", cls=ListByDefault, help="Invite, drain and remove machines; alone it lists them."
 )
 
 NewNode = Annotated[str, typer.Argument(metavar="NAME", help="What you call the machine.")]
@@ -23,7 +23,7 @@ KnownNode = Annotated[str, typer.Argument(metavar="NAME", help="A node.")]
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """Show the nodes of this hub, what they serve, and the hubs that this machine is a node of."""
+    """Show the nodes, what they serve, and the hubs of this one."""
     _show(daemon_client().nodes(), as_json=as_json)
 
 
@@ -61,7 +61,7 @@ def invite(
 
 @app.command()
 def remove(name: KnownNode, as_json: AsJson = False) -> None:
-    """Take the token of a node back, and cut it off; its requests go elsewhere."""
+    """Take a node's token back, and cut it off."""
     report = daemon_client().remove_node(name)
     if as_json:
         print_json(msgspec.to_builtins(report))

@@ -63,9 +63,13 @@ def serve(
         hub,
     )  # fmt: skip
     place = None if takes_over(os.environ) else _take_place(chosen, os.environ)
-    from relayd.cli.support.serving import serve_until_stopped
+    try:
+        from relayd.cli.support.serving import serve_until_stopped
 
-    serve_until_stopped(chosen, place, quiet=quiet, as_json=as_json)
+        serve_until_stopped(chosen, place, quiet=quiet, as_json=as_json)
+    finally:
+        if place:
+            place.close()
 
 
 def _take_place(arguments: ServeArguments, environ: Mapping[str, str]) -> DaemonPlace:
