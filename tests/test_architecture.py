@@ -89,7 +89,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
-        "daemon.whyreport", "daemon.nodereport",
+        "daemon.whyreport", "daemon.nodereport", "daemon.batchreport",
     },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from relayd.batch.client.filebatches import written
@@ -19,6 +20,7 @@ from relayd.cli.support.batchfiles import (
     submitted,
 )
 from relayd.cli.support.bydefault import ListByDefault
+from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
@@ -197,6 +199,22 @@ def retry(
     else:
         typer.echo(f"Submitted the {count:,} that failed as {made.id}.")
         typer.echo(f"Watch it: relayd batch watch {name or made.id}")
+
+
+@app.command()
+def gc(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="N", help="What ended earlier goes.  [default: as configured]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove batches that ended long ago, and files that none uses."""
+    report = daemon_client().collect_batches(days)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        typer.echo(f"Removed, batches: {report.batches:,}, files: {report.files:,}.")
 
 
 def _finish(row: BatchRow, *, as_json: bool) -> None:

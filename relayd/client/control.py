@@ -16,6 +16,7 @@ from relayd.daemon.adminreport import CancelReport, RequestsReport
 from relayd.daemon.arguments import (
     CancelArguments,
     ChangeKeyArguments,
+    CollectArguments,
     CreateKeyArguments,
     HubArguments,
     ImportKeyArguments,
@@ -33,6 +34,7 @@ from relayd.daemon.arguments import (
     UpgradeArguments,
     UsageArguments,
 )
+from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.livereport import LinkReport, LiveReport
 from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
@@ -110,6 +112,10 @@ class Client:
     def cancel(self, request: str) -> CancelReport:
         """End every request of an id."""
         return self._call("POST", "cancel", CancelArguments(request), CancelReport, ANSWER_SECONDS)
+
+    def collect_batches(self, days: float | None = None) -> CollectedReport:
+        """Remove ended batches and files older than so many days; None follows the settings."""
+        return self._call("POST", "collect_batches", CollectArguments(days), CollectedReport, WORK_SECONDS)
 
     def configuration(self) -> ConfigurationReport:
         """Return what the daemon was given; it holds the key."""

@@ -8,7 +8,13 @@ from relayd.api.control import Feed, Verb
 from relayd.api.figures import OwnFigures
 from relayd.api.ui.links import LINK_SECONDS
 from relayd.daemon.administration import Administration
-from relayd.daemon.arguments import CancelArguments, ModelArguments, NoArguments, RecommendArguments
+from relayd.daemon.arguments import (
+    CancelArguments,
+    CollectArguments,
+    ModelArguments,
+    NoArguments,
+    RecommendArguments,
+)
 from relayd.daemon.commandruns import CommandRuns
 from relayd.daemon.eventcounts import EventCounts
 from relayd.daemon.history import FigureHistory, Moment
@@ -174,4 +180,5 @@ def owners(watching: Watching, administration: Administration) -> Mapping[tuple[
         ("POST", "link"): Verb(NoArguments, watching.link),
         ("GET", "requests"): Verb(NoArguments, administration.requests),
         ("POST", "cancel"): Verb(CancelArguments, administration.cancel),
+        ("POST", "collect_batches"): Verb(CollectArguments, administration.collect_batches),
     }

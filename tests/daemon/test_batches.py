@@ -144,3 +144,15 @@ def test_a_message_batch_has_its_results_in_anthropics_form(demo: Daemon) -> Non
         each["custom_id"]: each["result"]["type"] for each in found
     }
     assert "message_batch_deleted" == json.loads(ask("DELETE", one))["type"]
+
+
+def test_the_owner_removes_what_has_ended(start_daemon: Callable[..., Daemon]) -> None:
+    daemon = start_daemon(FAST, "--demo")
+    with client_of(daemon) as client:
+        batch = ended(client, submit(client, lines(2)))
+        removed = json.loads(daemon.run("batch", "gc", "--days", "0", "--json").stdout)
+        left = client.batches.list().data
+
+    assert "completed" == batch.status
+    assert (1, []) == (removed["batches"], left)
+    assert "Removed, batches: 0, files: 0.\n" == daemon.run("batch", "gc").stdout
