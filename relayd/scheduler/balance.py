@@ -76,8 +76,9 @@ class RandomChoice:
 class RealTimeMetrics:
     """Smooth weighted round robin; a replica weighs the more, the less of it is in use or owed.
 
-    The weight is `1 / (0.7 * share of slots in use + 0.3 * requests that wait + 1e-6)`, as in LLMStream. Both
-    are what the scheduler knows of this moment: nothing is read from a replica, so no figure is ever old.
+    The weight is `1 / (0.7 * share of slots in use + 0.3 * requests that wait + 1e-6)`, as in LLMStream,
+    times the configured weight of an upstream. What it is made of the scheduler knows of this moment: nothing
+    is read from a replica, so no figure is ever old.
     """
 
     def __init__(self) -> None:
@@ -103,4 +104,4 @@ class RealTimeMetrics:
 def _weight(capacity: Capacity) -> float:
     in_use = 1 - capacity.free / capacity.slots
     owed = len(capacity.overdue) + len(capacity.left)
-    return 1 / (_BUSY_WEIGHT * in_use + _WAITING_WEIGHT * owed + _LEAST)
+    return capacity.weight / (_BUSY_WEIGHT * in_use + _WAITING_WEIGHT * owed + _LEAST)

@@ -78,6 +78,15 @@ def test_real_time_metrics_gives_work_in_proportion_to_what_is_unused() -> None:
     assert Counter({"m#0": 200, "m#1": 100}) == found
 
 
+def test_real_time_metrics_gives_work_by_the_weights_of_upstreams() -> None:
+    strategy = RealTimeMetrics()
+    light, heavy = Capacity(endpoint("m@a"), 4), Capacity(endpoint("m@b"), 4, weight=3.0)
+
+    found = Counter(strategy.pick([light, heavy]).endpoint.replica for _ in range(400))
+
+    assert Counter({"m@a": 100, "m@b": 300}) == found
+
+
 def test_real_time_metrics_counts_what_a_replica_owes() -> None:
     strategy = RealTimeMetrics()
     quick, slow = Capacity(endpoint("m#0"), 4), Capacity(endpoint("m#1"), 4)
