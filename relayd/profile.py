@@ -1,7 +1,6 @@
 """What may be assumed of the server at an endpoint, a replica or one elsewhere (profile)."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +9,6 @@ class EndpointProfile:
 
     Attributes:
         model: What it calls the model; empty sends the name that the client asked for.
-        type: Which API it has: OpenAI's, or only the legacy `/completion` of llama.cpp.
         base: What its paths begin with, such as `/api`; without the `/v1` that is in every path.
         half_closes: It takes the half-close of a connection for a cancellation, and closes its own half when
             it is done with the request. Else closing the connection cancels, and the slot counts as free.
@@ -20,7 +18,6 @@ class EndpointProfile:
     """
 
     model: str = ""
-    type: Literal["openai", "completion"] = "openai"
     base: str = ""
     half_closes: bool = True
     continues: bool = True

@@ -19,8 +19,11 @@ from relayd.config.upstreams import name_of
 from relayd.errors import ConfigError
 
 _STRATEGIES = frozenset({"round_robin", "least_connection", "real_time_metrics", "random"})
-_UPSTREAM = {"vllm": "openai", "local": "openai", "openai": "openai", "modal": "completion"}
-"""Type of a backend of RelayServe -> the API that it has."""
+_OPENAI = frozenset({"vllm", "local", "openai"})
+"""Types of a backend of RelayServe that have OpenAI's API."""
+
+_LEGACY = "modal"
+"""The type of those that only have the `/completion` of old llama.cpp servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,14 @@ def from_relayserve(text: str) -> ImportedLines:
         url, kind = entry.get("url"), str(entry.get("type", "local"))
         if not isinstance(url, str) or not url:
             raise ConfigError(f"backends.{name} has no url", remedy="Add it, or take the backend out.")
-        if kind not in _UPSTREAM:
+        if kind == _LEGACY:
+            notes.append(f"backends.{name}: relayd does not use the old /completion API; it is left out.")
+            continue
+        if kind not in _OPENAI:
             notes.append(
                 f"backends.{name}: the type {kind!r} is not known here; it is taken for OpenAI's API."
             )
-        api = _UPSTREAM.get(kind, "openai")
-        theirs = "default" if api == "completion" else "*"
-        upstreams.append({"url": url, "name": name, "models": [f"{name}={theirs}"], "type": api})
+        upstreams.append({"url": url, "name": name, "models": [f"{name}=*"]})
     default, virtual = document.get("default_backend"), []
     if isinstance(default, str) and any(one["name"] == default for one in upstreams):
         virtual.append({"name": "default", "models": [default], "aliases": ["*"]})

@@ -127,7 +127,7 @@ def _of_upstream(one: RemoteCapacity) -> ServedReplica:
         aliases=offer.aliases,
         profile=None
         if profile is LOCAL
-        else ServedProfile(profile.model, profile.type, profile.continues, profile.silence_seconds),
+        else ServedProfile(profile.model, profile.continues, profile.silence_seconds),
     )
 
 

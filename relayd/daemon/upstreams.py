@@ -66,7 +66,6 @@ def _source(one: UpstreamServer, place: ServerPlace) -> UpstreamSource:
         slots=one.slots,
         weight=one.weight,
         cost=one.cost,
-        type=one.type,
         strategy=one.strategy,
         timeout_seconds=one.timeout,
         metrics_seconds=one.metrics_seconds,

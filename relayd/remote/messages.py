@@ -72,10 +72,9 @@ class StreamOpening(Struct, frozen=True, omit_defaults=True):
 
 
 class ServedProfile(Struct, frozen=True, omit_defaults=True):
-    """What a replica of a node is, where relayd has not started it: as `profile.Profile` has it."""
+    """What a replica of a node is, where relayd has not started it: as `EndpointProfile` has it."""
 
     model: str = ""
-    type: str = "openai"
     continues: bool = True
     silence_seconds: float = 0.0
 

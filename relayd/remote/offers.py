@@ -138,7 +138,6 @@ def _profile(served: ServedProfile) -> EndpointProfile:
     """Return the profile of a server that the node reaches itself: the node adds base and key."""
     return EndpointProfile(
         model=served.model,
-        type="completion" if served.type == "completion" else "openai",
         half_closes=True,
         continues=served.continues,
         silence_seconds=served.silence_seconds,

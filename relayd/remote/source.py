@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from relayd.endpoint import Address
 from relayd.secret import Secret
@@ -52,7 +51,6 @@ class UpstreamSource:
         slots: Requests of each model that it works on at once; 0 is what it reports.
         weight: How many requests it gets, relative to others that cost the same.
         cost: Seconds that a request rather waits for something cheaper.
-        type: Which API it has.
         strategy: How requests are spread where several serve a model that is not configured here.
         timeout_seconds: How long an answer may make no progress.
         metrics_seconds: How often its figures are read; 0 never.
@@ -68,7 +66,6 @@ class UpstreamSource:
     slots: int = 0
     weight: float = 1.0
     cost: float = 0.0
-    type: Literal["openai", "completion"] = "openai"
     strategy: str = "prefix_affinity"
     timeout_seconds: float = 300.0
     metrics_seconds: float = 10.0

@@ -171,7 +171,6 @@ class UpstreamWatch:
         is_plain_llama = listed.owner == _LLAMA_SERVER and source.url.startswith("http:")
         profile = EndpointProfile(
             model=listed.name,
-            type=source.type,
             base=source.base,
             half_closes=is_plain_llama,
             continues=listed.owner in _CONTINUES,

@@ -43,9 +43,8 @@ backends:
     url: https://x.modal.run
 """
     )
-    assert [("local", ["local=*"], "openai"), ("cloud", ["cloud=default"], "completion")] == [
-        (one["name"], one["models"], one["type"]) for one in found.upstreams
-    ]
+    assert [("local", ["local=*"])] == [(one["name"], one["models"]) for one in found.upstreams]
+    assert ("backends.cloud: relayd does not use the old /completion API; it is left out.",) == found.notes
     assert ({"name": "default", "models": ["local"], "aliases": ["*"]},) == found.virtual
 
 

@@ -22,7 +22,6 @@ class UpstreamServer(Section, frozen=True):
         slots: Requests of each model that it works on at once; 0 is what it reports, else 8.
         weight: How many requests it gets, relative to others that cost the same.
         cost: Seconds that a request rather waits for something cheaper. Replicas of ours cost nothing.
-        type: Its API: OpenAI's, or only the `/completion` of old llama.cpp servers.
         strategy: How requests are spread where several serve a model that is not configured here.
         timeout: Seconds that an answer may make no progress.
         metrics_seconds: How often its figures are read (`/metrics` of llama.cpp, vLLM and SGLang); 0 never.
@@ -37,7 +36,6 @@ class UpstreamServer(Section, frozen=True):
     slots: Annotated[int, Meta(ge=0, le=4096)] = 0
     weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
     cost: Seconds = 0
-    type: Literal["openai", "completion"] = "openai"
     strategy: Literal[
         "prefix_affinity", "least_busy", "least_connection", "round_robin", "random", "real_time_metrics"
     ] = "prefix_affinity"
