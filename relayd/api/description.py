@@ -60,6 +60,7 @@ SUMMARIES: Mapping[str, str] = {
     "/completion": "Continue a text (llama.cpp).",
     "/infill": "Fill in between two texts (llama.cpp).",
     "/embedding": "Turn texts into vectors (llama.cpp).",
+    "/v1/systemone": "Answer typed questions by a decision model (llama.cpp).",
     "/tokenize": "Split a text into tokens (llama.cpp); takes no slot.",
     "/detokenize": "Make a text of tokens (llama.cpp); takes no slot.",
     "/apply-template": "Render a conversation by the model's template (llama.cpp); takes no slot.",
@@ -88,8 +89,8 @@ _HEADERS = {"X-Request-ID": {"schema": {"type": "string"}, "description": "The i
 
 _LLMS = f"""# relayd {__version__}
 
-> One address for the llama.cpp models of this machine. It serves OpenAI's and Anthropic's APIs, queues
-> requests, first come first served, and retries what a crash interrupts before its first byte.
+> One address for the llama.cpp models of this machine. It serves the APIs of OpenAI, Anthropic, Ollama and
+> llama.cpp, queues requests, shares slots fairly, and retries or continues what a crash interrupts.
 
 Send a key, if one is set, as `Authorization: Bearer KEY` or `x-api-key: KEY`. `GET /v1/models` lists names.
 Errors have a stable `code`; 429 and 503 carry `Retry-After`. `/openapi.json` describes each body.

@@ -19,7 +19,7 @@ from relayd.api.listing import model_entry
 from relayd.api.openai import OPENAI, openai_forwardings, with_counted_tokens
 from relayd.api.rerank import rerank_forwardings
 from relayd.api.streamed import StreamedClient
-from relayd.errors import NotFoundError, NotServedError
+from relayd.errors import NotFetchedError, NotFoundError, NotServedError
 from relayd.router import LLAMA_SERVER
 
 NATIVE = msgspec.structs.replace(OPENAI, name="native", last_event=b"")
@@ -27,9 +27,13 @@ NATIVE = msgspec.structs.replace(OPENAI, name="native", last_event=b"")
 _SLOTTED = {
     "/completion": "completion",
     "/infill": "completion",
+    "/v1/systemone": "completion",
     "/embedding": "embedding",
 }
 """Paths that take a slot, and what their model must be able to do."""
+
+_GENERATING = frozenset({"/completion", "/infill"})
+"""Those whose answers state what they took only where that is asked for."""
 
 _BESIDE = (
     "/tokenize", "/detokenize", "/apply-template",
@@ -39,6 +43,9 @@ _BESIDE = (
 
 READ = ("/props", "/slots", "/metrics", "/lora-adapters")
 """Paths that only read."""
+
+FETCHING = "/cors-proxy"
+"""Path by which llama-server's page fetches from other servers."""
 
 _FIGURES = ("/slots", METRICS)
 """Those that state what the requests of every client come to."""
@@ -80,6 +87,7 @@ def native_routes(
         ),
         *figure_routes(inference, figures, NATIVE),
         *(Route("POST", path, _read_only, dialect=NATIVE) for path in ("/props", "/lora-adapters")),
+        *(Route(method, FETCHING, _not_fetched, dialect=NATIVE) for method in ("GET", "POST")),
         inference.within("/models/", NATIVE, within),
         Route(
             "GET",
@@ -93,7 +101,7 @@ def native_routes(
 
 def _forwardings() -> Iterator[Forwarding]:
     for path, ability in _SLOTTED.items():
-        adapt = with_counted_tokens if ability == "completion" else None
+        adapt = with_counted_tokens if path in _GENERATING else None
         yield Forwarding(path, LLAMA_SERVER[path], adapt, ability=ability)
     for path in _BESIDE:
         yield Forwarding(path, LLAMA_SERVER[path], queued=False)
@@ -122,4 +130,10 @@ async def _read(
 async def _read_only(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
     raise NotServedError(
         "This can only be read here.", remedy="What a model is started with is set in relay.toml."
+    )
+
+
+async def _not_fetched(_request: web.BaseRequest, _context: RequestContext) -> web.StreamResponse:
+    raise NotFetchedError(
+        "relayd fetches nothing for clients.", remedy="Have the page ask the other server itself."
     )

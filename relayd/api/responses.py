@@ -80,7 +80,7 @@ class Responses:
             on_end=partial(self.kept.keep, key, items=asked.items) if keeps else lambda _: None,
         )
         writer = ResponseWriter(head, stream=seen.stream)
-        translation = ChatEvents(writer) if seen.stream else ChatWhole(writer)
+        translation = ChatEvents(writer, writer.measure) if seen.stream else ChatWhole(writer)
         return Adapted(asked.body, _CHAT, _answering(writer, translation), _left_out(asked))
 
     def _compact(self, members: Members, seen: Peek, _model: ModelView, context: RequestContext) -> Adapted:

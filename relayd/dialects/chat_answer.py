@@ -4,6 +4,7 @@ The engine writes reasoning first, then text, then tool calls one after another;
 to one before it.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -121,7 +122,12 @@ class _ChatAnswer(msgspec.Struct, gc=False):
     choices: list[_AnswerChoice] = []
     usage: _ChatUsage | None = None
     error: EngineFailure | None = None
+    timings: msgspec.Raw = msgspec.Raw()
+    prompt_progress: msgspec.Raw = msgspec.Raw()
 
+
+TakeFigures = Callable[[msgspec.Raw, msgspec.Raw], None]
+"""Takes `timings` and `prompt_progress` of an event, empty where it has none, before what else it holds."""
 
 _answer = msgspec.json.Decoder(_ChatAnswer)
 
@@ -131,12 +137,14 @@ class ChatEvents:
 
     Args:
         writer: Writes it in another form.
+        take_figures: Takes what the engine measured; None where the form has no place for it.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, writer: AnswerWriter) -> None:
+    def __init__(self, writer: AnswerWriter, take_figures: TakeFigures | None = None) -> None:
         self._writer = writer
+        self._take_figures = take_figures
         self._events = EventSplitter()
         self._begun = False
         self._reason = ""
@@ -188,6 +196,8 @@ class ChatEvents:
             return
         if answer.usage is not None:
             self._counts = answer.usage.counts()
+        if self._take_figures is not None:
+            self._take_figures(answer.timings, answer.prompt_progress)
         for choice in answer.choices:
             if choice.delta is not None:
                 write_message(self._writer, choice.delta, self._call)

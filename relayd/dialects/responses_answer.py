@@ -63,6 +63,7 @@ class ResponseWriter:
         self._open: Json | None = None
         self._number = 0
         self._is_muted = False
+        self._figures: dict[str, object] = {}
 
     def __repr__(self) -> str:
         return f"<ResponseWriter {self._head.id} items={len(self._output)} events={self._number}>"
@@ -73,6 +74,13 @@ class ResponseWriter:
             response = self._response("in_progress")
             self._event("response.created", response=response)
             self._event("response.in_progress", response=response)
+
+    def measure(self, timings: msgspec.Raw, progress: msgspec.Raw) -> None:
+        """Take what the engine measured, if it did: the next deltas and the last event have its timings."""
+        self._figures = {"timings": timings} if memoryview(timings) else {}
+        if memoryview(progress):
+            response = self._response("in_progress")
+            self._event("response.in_progress", response=response, prompt_progress=progress)
 
     def think(self, text: str) -> None:
         """Write more of the reasoning."""
@@ -94,9 +102,9 @@ class ResponseWriter:
                 self._about("response.content_part.added", content_index=0, part=part)
         self._texts.append(text)
         if self._head.summarizes:
-            self._about("response.reasoning_summary_text.delta", summary_index=0, delta=text)
+            self._about("response.reasoning_summary_text.delta", summary_index=0, delta=text, **self._figures)
         else:
-            self._about("response.reasoning_text.delta", content_index=0, delta=text)
+            self._about("response.reasoning_text.delta", content_index=0, delta=text, **self._figures)
 
     def say(self, text: str) -> None:
         """Write more of the text."""
@@ -107,7 +115,7 @@ class ResponseWriter:
             )  # fmt: skip
             self._about("response.content_part.added", content_index=0, part=_text_part(""))
         self._texts.append(text)
-        self._about("response.output_text.delta", content_index=0, delta=text, logprobs=[])
+        self._about("response.output_text.delta", content_index=0, delta=text, logprobs=[], **self._figures)
 
     def call(self, call_id: str, name: str) -> None:
         """Begin a call of a tool; a second one is left out where the client reads only one."""
@@ -133,7 +141,7 @@ class ResponseWriter:
             return
         self._texts.append(text)
         if self._open["type"] == "function_call":
-            self._about("response.function_call_arguments.delta", delta=text)
+            self._about("response.function_call_arguments.delta", delta=text, **self._figures)
 
     def finish(self, reason: str, counts: AnswerCost) -> None:
         """Write the end, and how much it cost."""
@@ -162,7 +170,7 @@ class ResponseWriter:
 
     def _close(self, kind: str, response: Json) -> None:
         if self._stream:
-            self._event(kind, response=response)
+            self._event(kind, response=response, **self._figures)
         else:
             self._written.append(_encode(response))
 

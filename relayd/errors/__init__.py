@@ -38,6 +38,7 @@ A class fixes a `code` (JSON, `--json`, logs), the exit status of a command and 
         ├── OriginRefusedError      origin_not_allowed      1     403
         ├── AdminKeyError           admin_key_required      1     403
         ├── KeyScopeError           key_scope               1     403
+        ├── NotFetchedError         not_fetched             1     403
         ├── RequestCancelledError   request_cancelled       1     403
         ├── NotFoundError           not_found               1     404
         │   ├── NotServedError      not_served              1     404
@@ -114,6 +115,7 @@ from relayd.errors.requests import (
     MediaTypeError,
     MethodNotAllowedError,
     ModelNotFoundError,
+    NotFetchedError,
     NotFoundError,
     NotLoadedError,
     NotServedError,
@@ -174,6 +176,7 @@ __all__ = [
     "ModelNotFoundError",
     "NoDaemonError",
     "NoSpaceError",
+    "NotFetchedError",
     "NotFoundError",
     "NotLoadedError",
     "NotServedError",

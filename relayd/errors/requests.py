@@ -57,6 +57,13 @@ class KeyScopeError(RequestError):
     http_status = 403
 
 
+class NotFetchedError(RequestError):
+    """A client would have the server fetch from an address."""
+
+    code = "not_fetched"
+    http_status = 403
+
+
 class RequestCancelledError(RequestError):
     """An administrator has ended the request."""
 

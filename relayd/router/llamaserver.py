@@ -15,7 +15,7 @@ from relayd.router.constraints import (
     check_tools,
 )
 from relayd.router.lengths import Measure, nothing, of_conversation, of_prompts
-from relayd.router.media import MOST_MESSAGES, check_conversation, check_inputs, check_items
+from relayd.router.media import MOST_MESSAGES, check_conversation, check_images, check_inputs, check_items
 from relayd.router.members import (
     BodyRules,
     MemberRule,
@@ -269,6 +269,14 @@ _DETOKENIZE: Mapping[str, MemberRule] = {"model": text(512), "tokens": shaped(b"
 _CONTROL: Mapping[str, MemberRule] = {"model": text(512), "id": text(256), "action": text(64)}
 
 
+_DECISION: Mapping[str, MemberRule] = {
+    **_GENERAL,
+    "state": MemberRule("a string, an object or a list", check_inputs),
+    "images": MemberRule("a list of data: URLs", check_images),
+    "questions": shaped(b"{", "an object of questions, each with a type"),
+}
+
+
 def _several(members: Mapping[str, MemberRule], *prompts: str, length: Measure = nothing) -> BodyRules:
     return BodyRules(members, INTERNAL, prompts, _MOST_PROMPTS, length=length)
 
@@ -297,6 +305,7 @@ _FAMILIES: Mapping[tuple[str, ...], BodyRules] = {
     ("/infill",): BodyRules(_INFILL, INTERNAL),
     ("/tokenize",): BodyRules(_TOKENIZE, INTERNAL),
     ("/detokenize",): BodyRules(_DETOKENIZE, INTERNAL),
+    ("/v1/systemone",): BodyRules(_DECISION, INTERNAL),
     ("/v1/chat/completions/control",): BodyRules(_CONTROL, INTERNAL),
 }
 

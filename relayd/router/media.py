@@ -17,6 +17,9 @@ MOST_MESSAGES = 10_000
 _HOLDERS = frozenset({"input_audio", "input_video", "source"})
 """Members of a content part that hold an address or the bytes themselves, besides all that end in `_url`."""
 
+_LISTS = frozenset({"content", "messages", "output"})
+"""Members that hold further parts."""
+
 _FETCHED = re.compile(r"http|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """What llama-server fetches, or could some day: any other text it reads as base64 (`handle_media`)."""
 
@@ -32,6 +35,7 @@ class _InputItem(msgspec.Struct, gc=False):
 
 _MESSAGES = msgspec.json.Decoder(Annotated[list[_ChatMessage], Meta(max_length=MOST_MESSAGES)] | None)
 _INPUTS = msgspec.json.Decoder(Annotated[list[_InputItem], Meta(max_length=MOST_MESSAGES)] | str | None)
+_IMAGES = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(max_length=1_000)] | None)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST, _OBJECT, _QUOTE = map(ord, '[{"')
@@ -76,6 +80,17 @@ def check_inputs(raw: msgspec.Raw) -> None:
             _check_parts(msgspec.json.decode(b"[%b]" % content))
 
 
+def check_images(raw: msgspec.Raw) -> None:
+    """Refuse addresses in a list of images.
+
+    Raises:
+        RequestError: One of them is an address.
+        msgspec.ValidationError: It is not a list.
+    """
+    for image in _IMAGES.decode(raw) or ():
+        _check_holder("images", _opened(image))
+
+
 def _check_content(content: msgspec.Raw) -> None:
     """Look at content piece by piece, so that the decoder is never at work for long."""
     left = [content]
@@ -94,7 +109,7 @@ def _check_content(content: msgspec.Raw) -> None:
             for name, member in _MEMBERS.decode(value).items():
                 if name.endswith("_url") or name in _HOLDERS:
                     _check_holder(name, _opened(member))
-                elif name in {"content", "output"} and memoryview(member)[0] == _LIST:
+                elif name in _LISTS and memoryview(member)[0] == _LIST:
                     left.append(member)
 
 
@@ -130,7 +145,7 @@ def _check_parts(parts: list[object]) -> None:
                 for name, value in part.items():
                     if name.endswith("_url") or name in _HOLDERS:
                         _check_holder(name, value)
-                    elif isinstance(value, list) and name in {"content", "output"}:
+                    elif isinstance(value, list) and name in _LISTS:
                         left.append(value)
 
 

@@ -21,6 +21,7 @@ from relayd.api.admission import Described, RequestContext, Route
 from relayd.api.description import SUMMARIES, description_routes, llms_text, openapi
 from relayd.api.inference import Inference
 from relayd.api.kept import KeptResponses
+from relayd.api.native import FETCHING
 from relayd.api.ollama import NO_CHANGES
 from relayd.api.openai import NOT_SERVED
 from relayd.api.transcription import transcription_routes
@@ -32,7 +33,7 @@ from tests.api.stage import Stage, get
 
 pytestmark = pytest.mark.system
 
-UNSERVED = (*NOT_SERVED, *NO_CHANGES)
+UNSERVED = (*NOT_SERVED, *NO_CHANGES, FETCHING)
 
 
 def every_route(inference: Inference) -> tuple[Route, ...]:

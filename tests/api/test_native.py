@@ -115,6 +115,36 @@ def test_r34_what_an_operator_sets_is_only_read(doors: Doors, path: str) -> None
     assert "not_served" == stage().ask(doors, post({}, path), VIEWS).error["code"]
 
 
+@pytest.mark.parametrize("asked", [get("/cors-proxy?url=http://127.0.0.1/"), post({}, "/cors-proxy")])
+def test_nothing_is_fetched_for_a_page(doors: Doors, asked: bytes) -> None:
+    answer = stage().ask(doors, asked, VIEWS)
+
+    assert (403, "not_fetched") == (answer.status, answer.error["code"])
+
+
+def test_a_decision_model_is_asked_its_questions(doors: Doors) -> None:
+    here = stage(script=act(json_answer(b'{"answers":{}}')))
+    asked = {"state": {"a": "b"}, "questions": {"q": {"type": "noul", "instructions": "?"}}}
+
+    assert 200 == here.ask(doors, post(asked, "/v1/systemone"), VIEWS).status
+    assert ("/v1/systemone", asked) == (here.sent_to, here.sent)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"images": ["http://192.0.2.1/a.png"]},
+        {"state": {"messages": [{"content": [{"image_url": {"url": "file:///etc/passwd"}}]}]}},
+    ],
+)
+def test_r33_nothing_is_fetched_for_a_decision(doors: Doors, members: dict[str, object]) -> None:
+    here = stage()
+
+    answer = here.ask(doors, post({"questions": {}, **members}, "/v1/systemone"), VIEWS)
+
+    assert (400, []) == (answer.status, here.arrived)
+
+
 @pytest.mark.parametrize(
     ("tail", "found"),
     [

@@ -191,3 +191,27 @@ def test_arguments_of_a_custom_tool_that_are_cut_hold_what_came_of_its_input() -
     output = events(chat_call(("c", "patch", ('{"input": "*** Beg',)), cut=True))[-1]["response"]["output"]
 
     assert "*** Beg" == output[0]["input"]
+
+
+def test_a_client_that_asks_for_them_gets_the_figures_of_the_engine() -> None:
+    writer = ResponseWriter(head(), stream=True)
+    subject = ChatEvents(writer, writer.measure)
+    progress, timings = {"total": 9, "processed": 4}, {"predicted_per_second": 2.5}
+    raw = b"".join(
+        b"data: %b\n\n" % json.dumps(one).encode()
+        for one in (
+            {"choices": [{"delta": {"role": "assistant"}}], "prompt_progress": progress},
+            {"choices": [{"delta": {"content": "a"}}], "timings": timings},
+            {"choices": [{"delta": {}, "finish_reason": "stop"}], "timings": timings},
+        )
+    )
+
+    found = parsed(subject.feed(raw + b"data: [DONE]\n\n") + subject.end())
+
+    assert list(range(len(found))) == [one["sequence_number"] for one in found]
+    assert [("response.in_progress", progress)] == [
+        (one["type"], one["prompt_progress"]) for one in found if "prompt_progress" in one
+    ]
+    assert ["response.output_text.delta", "response.completed"] == [
+        one["type"] for one in found if one.get("timings") == timings
+    ]
