@@ -9,6 +9,7 @@ import typer
 from relayd.cli.support import completion
 from relayd.cli.support.control import carried_on
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.remark import remark
 from relayd.daemon.report import ReloadReport, ReplicasReport, StatusReport
 
 Target = Annotated[
@@ -87,11 +88,11 @@ def show_states(
             why = f"it {why.removeprefix(f'{name} ')}" if why.startswith(f"{name} ") else why
             print(f"{name} stays {state}: {why}" if why else f"{name} is {state}{how}")
     if isinstance(report, ReplicasReport) and report.note:
-        typer.echo(report.note, err=True)
+        remark(report.note)
     if "fatal" in states.values():
         failed = failures()
         for name in (name for name, state in states.items() if state == "fatal" and name in failed):
-            typer.echo(f"{name} failed: {failed[name]}", err=True)
+            remark(f"{name} failed: {failed[name]}")
         if not failed:
             typer.echo("The reason is in: relayd status", err=True)
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from relayd.cli.main import COMMANDS, EPILOG, SUMMARY
 from relayd.cli.support.lazy import LazyGroup
 from relayd.cli.support.output import print_event, print_json
+from relayd.cli.support.remark import remark
 from relayd.cli.support.words import prepared
 from relayd.errors import OutputError, RelaydError
 from relayd.files import text_path
@@ -83,6 +84,5 @@ def _print_error(error: RelaydError, *, as_json: bool) -> None:
         return
     color = False if os.environ.get("NO_COLOR") else None
     typer.secho("relayd: ", fg="red", bold=True, nl=False, err=True, color=color)
-    typer.echo(error.message, err=True)
-    for line in error.remedy.splitlines():
-        typer.echo(f"  {line}", err=True)
+    remark(error.message, begun=len("relayd: "))
+    remark(error.remedy, indent=2)

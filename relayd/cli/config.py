@@ -11,6 +11,7 @@ import typer
 from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.given import given_or_here
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.remark import remark
 from relayd.config import check_exposure, check_model_files, check_tls, find_config
 from relayd.config.load import SYSTEM_FILE, load, read_documents
 from relayd.config.origin import DEFAULT, SettingOrigin, origin_of, origins
@@ -116,7 +117,7 @@ def check(
         print_json({"ok": True, "sources": loaded.sources, "warnings": loaded.warnings, "models": count})
         return
     for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        remark(f"warning: {warning}")
     typer.echo(f"ok: {where}: {count} {'model' if count == 1 else 'models'}")
 
 
@@ -128,7 +129,7 @@ def _settings() -> tuple[Sequence[SettingOrigin], str]:
     """
     arguments, site, warning = given_or_here()
     if warning:
-        typer.echo(f"warning: {warning}", err=True)
+        remark(f"warning: {warning}")
     documents = read_documents(arguments.config, site.environ, site.home, site.cwd)
     if problems := [one for document in documents for one in document.problems]:
         raise ConfigError("\n".join(problems))

@@ -11,6 +11,7 @@ from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.keys import with_keys
 from relayd.cli.support.keyspec import parse_limits, parse_moment, parse_quotas
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.remark import remark
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
 from relayd.daemon.arguments import ChangeKeyArguments
@@ -241,7 +242,7 @@ def _show_new(report: NewKeyReport, *, as_json: bool) -> None:
     print(report.secret)
     typer.echo(f"This is the key {report.key.name}. It is shown this once: keep it now.", err=True)
     if report.note:
-        typer.echo(report.note, err=True)
+        remark(report.note)
 
 
 def _show_changed(report: ChangedKeyReport | NewKeyReport, done: str, *, as_json: bool) -> None:
@@ -250,4 +251,4 @@ def _show_changed(report: ChangedKeyReport | NewKeyReport, done: str, *, as_json
         return
     print(f"{report.key.name} is {done}")
     if report.note:
-        typer.echo(report.note, err=True)
+        remark(report.note)

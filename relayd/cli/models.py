@@ -23,6 +23,7 @@ from relayd.cli.ondisk import (
 )
 from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.output import AsJson, Quiet, print_json
+from relayd.cli.support.remark import remark
 from relayd.cli.support.removal import check_agreement, record_to_remove
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
@@ -83,7 +84,7 @@ def list_(
     if not (pattern or tag or every):
         typer.echo(f"The catalogue has {len(entries)} models: relayd models --all")
     for line in lines_of(left_out, LISTED):
-        typer.echo(line, err=True)
+        remark(line)
     for record in unfinished:
         arrived = show_bytes(_arrived(record))
         typer.echo(f"Unfinished: {record.name}, {arrived} downloaded. Resume: relayd pull {_again(record)}")
@@ -175,6 +176,9 @@ def verify(
     skipped: list[Skipped] = []
     found = models_on_disk(skipped.append)
     chosen = [find_on_disk(found, name, skipped)] if name else found
+    if not chosen and not as_json:
+        typer.echo("No model is on this disk.")
+        return
     with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
         verdicts = [check(one, progress.at) for one in chosen]
     if as_json:

@@ -8,6 +8,7 @@ import typer
 from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.control import daemon_client
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.remark import remark
 from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
 from relayd.daemon.nodereport import NodesReport
@@ -56,7 +57,7 @@ def invite(
     print(f"relayd join {report.join}")
     typer.echo(f"Type this on {name} within {report.seconds / 60:.0f} minutes. It works once.", err=True)
     if report.note:
-        typer.echo(report.note, err=True)
+        remark(report.note)
 
 
 @app.command()

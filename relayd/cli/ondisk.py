@@ -72,13 +72,17 @@ def room_for_models() -> int:
 def fits_here() -> Callable[[int], bool]:
     """Return a function: whether this machine can ever hold so many bytes of weights.
 
-    Devices are looked for only where RAM does not hold them.
+    RAM is looked at where a size is asked of, devices only where RAM does not hold it.
     """
-    from relayd.hardware import probe_memory
 
-    ram = probe_memory(gpus=False).memory.ceiling
+    @cache
+    def ram() -> int:
+        from relayd.hardware import probe_memory
+
+        return probe_memory(gpus=False).memory.ceiling
+
     every = cache(lambda: sum(limit_of()))
-    return lambda size: size <= ram or size <= every()
+    return lambda size: size <= ram() or size <= every()
 
 
 def served_files() -> set[str]:

@@ -10,6 +10,7 @@ from relayd.cli.ondisk import models_given_up
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.remark import remark
 from relayd.cli.support.terminal import MAIL_COLUMNS, show
 from relayd.desired.preview import preview
 from relayd.ui.plan import plan_page
@@ -37,7 +38,7 @@ def plan(
     found = preview(arguments, site, ConsoleDisplay(), simulate, fresh=fresh, given_up=given_up)
     if not found.made.plans.plan and not as_json:
         for warning in found.made.warnings:
-            typer.echo(f"Note: {warning}", err=True)
+            remark(f"Note: {warning}")
         typer.echo("No model is configured. Find one: relayd recommend")
         return
     if command and as_json:

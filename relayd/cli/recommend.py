@@ -19,7 +19,7 @@ from relayd.planner.answers import Proposal
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
 from relayd.ui.machine import machine_line, room_line
-from relayd.ui.recommend import advice_page, advice_table, answers_page, heading
+from relayd.ui.recommend import advice_page, advice_table, answers_page, heading, listed
 from relayd.units import show_bytes
 
 EACH, SHOWN = 2, 10
@@ -113,7 +113,7 @@ def answers_for_serve() -> tuple[tuple[str, str], ...]:
     return tuple(
         (
             f"relayd pull {_called(found, one)}",
-            f"{' and '.join(one.kinds)}, {show_bytes(one.placement.form.nbytes)}",
+            f"{listed(one.kinds)}, {show_bytes(one.placement.form.nbytes)}",
         )
         for one in found.answers.get(Use.CHAT, ())
     )

@@ -8,7 +8,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
-from relayd.daemon.whyreport import KnownPrompt, WhyReport, explained
+from relayd.daemon.rereading import KnownPrompt, explained
+from relayd.daemon.whyreport import WhyReport
 from relayd.errors import NotFoundError
 from relayd.router.promptparts import PromptParts, parts_of
 from relayd.scheduler import Exchange

@@ -1,10 +1,11 @@
 """The findings of a check-up, as lines."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.text import Text
+
+from relayd.ui.paragraph import wrapped
 
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red", "fixed": "green"}
 
@@ -40,27 +41,6 @@ def findings_lines(findings: Iterable[tuple[str, str, str, str]], width: int) ->
             yield Text(" " * indent) + Text(line, style="bold")
     yield Text()
     yield Text(_summary(counts))
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Return text in lines of whole words, what it has between quotes of commands kept together."""
-    if not width:
-        return text.splitlines()
-    lines = []
-    for paragraph in text.splitlines():
-        kept = _together(paragraph)
-        lines += textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
-    return [line.replace(_SPACE, " ") for line in lines]
-
-
-_SPACE = "\x00"
-"""Stands for a space within a command while lines are broken."""
-
-
-def _together(text: str) -> str:
-    """Return text in which no space between backquotes breaks a line."""
-    parts = text.split("`")
-    return "`".join(part.replace(" ", _SPACE) if number % 2 else part for number, part in enumerate(parts))
 
 
 def _summary(counts: Counter[str]) -> str:

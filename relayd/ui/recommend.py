@@ -59,12 +59,18 @@ def answers_page(
     """
     lines: list[Text] = []
     for answer in answers:
-        kinds = " and ".join(answer.kinds)
+        kinds = listed(answer.kinds)
         lines.append(Text.assemble((f"{kinds.capitalize()}: ", "bold"), called(answer)))
         lines.append(Text("  " + " ".join(_sentences(answer, use, users, here=here(answer)))))
         verb = "serve" if here(answer) else "pull"
         lines += [Text(f"  relayd {verb} {shlex.quote(called(answer))}"), Text()]
     return Group(*lines[:-1])
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as a sentence has them: `one, two and three`."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def heading(use: Use, users: int) -> str:
@@ -88,7 +94,7 @@ def _sentences(answer: Proposal, use: Use, users: int, *, here: bool) -> Iterato
     placement, candidate = answer.placement, answer.advice.ranked.candidate
     nbytes = placement.form.nbytes
     size = f"{show_bytes(nbytes)} to download ({download_minutes(nbytes)} min at 100 Mbit/s)"
-    held = " and ".join(_held(placement))
+    held = listed(tuple(_held(placement)))
     yield f"{'On this disk' if here else size}; takes {held}."
     yield f"{_speed_sentence(answer, use, users)}, {show_tokens(placement.context)} of context."
     yield f"Quality {candidate.quality.score:.0f} of 100, {basis(answer.advice, use)}."

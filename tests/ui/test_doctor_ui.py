@@ -2,7 +2,7 @@
 
 import pytest
 
-from relayd.ui.doctor import findings_lines, wrapped
+from relayd.ui.doctor import findings_lines
 
 pytestmark = pytest.mark.pure
 
@@ -46,8 +46,3 @@ def test_what_was_mended_is_counted() -> None:
     lines = [line.plain for line in findings_lines([("fixed", "file rights", "x", "")], 80)]
 
     assert "1 finding fixed. Nothing is wrong." == lines[-1]
-
-
-def test_words_are_kept_whole() -> None:
-    assert ["one two", "three"] == wrapped("one two three", 8)
-    assert ["`a b c d`", "e"] == wrapped("`a b c d` e", 3)

@@ -7,9 +7,8 @@ import os
 import tomllib
 from pathlib import Path
 
-import typer
-
 from relayd.cli.support.control import daemon_client
+from relayd.cli.support.remark import remark
 from relayd.cli.support.words import CONFIG_VARIABLE
 from relayd.client.control import UPGRADE
 from relayd.config import Loaded
@@ -78,7 +77,7 @@ def given_settings() -> tuple[Loaded, Site]:
     """
     arguments, site, warning = given_or_here()
     if warning:
-        typer.echo(f"warning: {warning}", err=True)
+        remark(f"warning: {warning}")
     return site.load(arguments.config), site
 
 

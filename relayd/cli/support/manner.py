@@ -3,9 +3,8 @@
 import sys
 from dataclasses import dataclass
 
-import typer
-
 from relayd.cli.support.guide import Guide
+from relayd.cli.support.remark import remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Manner:
     def note(self, text: str) -> None:
         """Show a line on standard error."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            remark(text)
 
 
 def _ask(question: str) -> str:

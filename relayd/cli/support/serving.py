@@ -11,6 +11,7 @@ import uvloop
 
 from relayd.cli.support.announced import ServeOutput
 from relayd.cli.support.display import ConsoleDisplay
+from relayd.cli.support.remark import remark
 from relayd.daemon.life import Daemon
 from relayd.daemon.place import DaemonPlace
 from relayd.desired.arguments import ServeArguments
@@ -73,7 +74,7 @@ def _run(
     Journal("daemon").info("daemon.descriptors", soft=soft, hard=hard)
     cold = [str(one) for one in desired.cold if one.cause in NOTABLE] if place else ()
     for warning in (*desired.warnings, *cold, *root_warning(desired.paths.state)):
-        typer.echo(f"warning: {warning}", err=True)
+        remark(f"warning: {warning}")
     if place:
         output.plan = desired.plan
 

@@ -73,3 +73,13 @@ def test_a_shell_completes_commands_and_those_of_a_group(words: str, expected: s
     )
 
     assert expected == set(done.stdout.split())
+
+
+@pytest.mark.system
+def test_asking_a_daemon_loads_nothing_of_what_runs_in_it() -> None:
+    program = "import relayd.client.control, sys; print(*(name for name in sys.modules if 'relayd' in name))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert not {"router", "scheduler", "api"} & {
+        name.split(".")[1] for name in done.stdout.split() if "." in name
+    }

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from relayd.daemon.prompts import RecentPrompts
-from relayd.daemon.whyreport import KnownPrompt, WhyReport, explained
+from relayd.daemon.rereading import KnownPrompt, explained
+from relayd.daemon.whyreport import WhyReport
 from relayd.errors import NotFoundError
 from relayd.router.promptparts import PromptParts, parts_of
 from relayd.scheduler import Ended, Exchange, Usage
