@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from relayd.errors import HubRefusedError, LinkError, UsageError
+from relayd.remote.channel import close
 from relayd.remote.frames import MESSAGE_BYTES
 from relayd.remote.node import DialledHub, refused
 from relayd.secret import Secret
@@ -33,7 +34,7 @@ async def dial_hub(stack: AsyncExitStack, entry: DialledHub) -> aiohttp.ClientWe
     session = await stack.enter_async_context(_session())
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            return await session.ws_connect(
+            socket = await session.ws_connect(
                 entry.url + CONNECT,
                 headers={"Authorization": f"Bearer {entry.token.reveal()}"},
                 compress=0,
@@ -44,6 +45,8 @@ async def dial_hub(stack: AsyncExitStack, entry: DialledHub) -> aiohttp.ClientWe
         raise refused(error.status, entry.url) from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise LinkError(f"{entry.url} cannot be reached: {_why(error)}") from error
+    stack.push_async_callback(close, socket)  # a session that is closed leaves its WebSockets open
+    return socket
 
 
 async def exchange_invite(url: str, invite: Secret) -> tuple[str, Secret]:

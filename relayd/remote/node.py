@@ -179,7 +179,7 @@ class HubConnection:
             self._failures = 0
             self._connected(welcome)
             carrying = asyncio.create_task(link.carry(socket))
-            stack.callback(carrying.cancel)
+            stack.push_async_callback(_ended, carrying)
             going = asyncio.create_task(link.going.wait())
             stack.callback(going.cancel)
             await asyncio.wait({carrying, going}, return_when=asyncio.FIRST_COMPLETED)
@@ -373,6 +373,12 @@ class HubLink:
         if occupied != self._occupied:
             self._occupied = occupied
             self._link.send(framed(Occupancy(occupied)))
+
+
+async def _ended(carrying: "asyncio.Task[str]") -> None:
+    """Detach a link from its connection."""
+    carrying.cancel()
+    await asyncio.gather(carrying, return_exceptions=True)
 
 
 def refused(status: int, url: str) -> HubRefusedError:

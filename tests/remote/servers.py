@@ -49,11 +49,20 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __post_init__(self) -> None:
-        self.connections: set[asyncio.Task[None]] = set()
+        self.connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.add(task := asyncio.create_task(self.serve(reader, writer)))
-        task.add_done_callback(self.connections.discard)
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.connections[task] = writer
+        task.add_done_callback(self.connections.pop)
+
+    async def end(self) -> None:
+        """End every connection, also of a task that has not begun and would never close it."""
+        for task, writer in tuple(self.connections.items()):
+            writer.transport.abort()
+            task.cancel()
+        if self.connections:
+            await asyncio.wait(self.connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def write(piece: bytes) -> None:
@@ -178,7 +187,5 @@ async def running(server: Server) -> AsyncIterator[Server]:
         yield server
     finally:
         listener.close()
-        for task in tuple(server.connections):
-            task.cancel()
-        if server.connections:
-            await asyncio.wait(server.connections)
+        await asyncio.sleep(0)  # connections that were accepted in this turn are made in the next one
+        await server.end()
