@@ -72,7 +72,9 @@ def _of_messages(events: list[Body]) -> str:
 
 
 def _of_responses(events: list[Body]) -> str:
-    return "".join(one["delta"] for one in events if one.get("type") == "response.output_text.delta")
+    deltas = [one["delta"] for one in events if one.get("type") == "response.output_text.delta"]
+    items = [item for one in events for item in one.get("output", ())]
+    return "".join(deltas + [part["text"] for item in items for part in item.get("content", ())])
 
 
 def _of_lines(events: list[Body]) -> str:
@@ -88,10 +90,13 @@ FORMS: Mapping[str, Form] = {
     "completions": Form("/v1/completions", _prompt, stream=True, text=_of_texts, ends=b"data: [DONE]"),
     "completions, plain": Form("/v1/completions", _prompt, stream=False, text=_of_texts),
     "native": Form("/completion", _native, stream=True, text=_of_contents, ends=b'"stop":true'),
+    "native, plain": Form("/completion", _native, stream=False, text=_of_contents),
     "messages": Form("/v1/messages", _message, stream=True, text=_of_messages, ends=b"event: message_stop"),
     "messages, plain": Form("/v1/messages", _message, stream=False, text=_of_messages),
     "responses": Form("/v1/responses", _input, stream=True, text=_of_responses, ends=_CUT_RESPONSE),
+    "responses, plain": Form("/v1/responses", _input, stream=False, text=_of_responses),
     "ollama": Form("/api/chat", _ollama, stream=True, text=_of_lines, ends=b'"done":true'),
+    "ollama, plain": Form("/api/chat", _ollama, stream=False, text=_of_lines, ends=b'"done":true'),
 }
 
 

@@ -86,10 +86,14 @@ def _fair(seeds: Sequence[int]) -> Iterator[str]:
 
 
 def _storm(aborts: int, seed: int) -> int:
-    counts, left = storm(aborts, seed)
-    print(", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    counts, left = storm(aborts, seed, report=_print_counts)
+    _print_counts(counts)
     print("\n".join(left) or "nothing is left over: every counter is what it was")
     return bool(left)
+
+
+def _print_counts(counts: dict[str, int]) -> None:
+    print(", ".join(f"{name} {count:,}" for name, count in counts.items()), flush=True)
 
 
 if __name__ == "__main__":

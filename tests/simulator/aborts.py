@@ -1,5 +1,6 @@
 """Random requests, ends, aborts, failures and losses on the pure scheduler: does any counter drift?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -23,11 +24,13 @@ from relayd.scheduler import (
     Ticket,
     Usage,
 )
-from relayd.scheduler.ask import CLASSES
+from relayd.scheduler.ask import RANKED
 from relayd.scheduler.prefixes import COVERED_BITS
 from tests.scheduler.script import endpoint
 
 REPLICAS, SLOTS = 4, 4
+ROUND = 20_000
+"""Aborts between two looks at a scheduler that has nothing to do."""
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class Storm:
         ask = Ask(
             "m",
             random.choice((1, 1, 1, 2, 5)),
-            klass=random.choice(CLASSES),
+            klass=random.choice(RANKED),
             prefix=chain,
             deadline=self.now + random.uniform(0.5, 30),
             stream=random.random() < 0.5,
@@ -167,17 +170,29 @@ class Storm:
         self._post(Ready(name, "m", SLOTS, endpoint(name, self.incarnations[name]), 20_000.0))
 
 
-def storm(aborts: int, seed: int, strategy: str = "prefix_affinity") -> tuple[dict[str, int], list[str]]:
-    """Return what happened until so many requests were aborted, and what was left over when all had ended."""
+def storm(
+    aborts: int,
+    seed: int,
+    strategy: str = "prefix_affinity",
+    report: Callable[[dict[str, int]], None] = lambda _: None,
+) -> tuple[dict[str, int], list[str]]:
+    """Return what happened until so many requests were aborted, and what was left over when all had ended.
+
+    The same scheduler is looked at, with nothing open, every so many aborts; `report` follows these rounds.
+    """
     scheduler = Scheduler(depth=60)
     scheduler.configure(depth=60, attempts=3, avoid_seconds=1.0, strategies={"m": strategy})
-    world = Storm(Random(seed), scheduler)
+    world, left = Storm(Random(seed), scheduler), list[str]()
     for number in range(REPLICAS):
         world.ready(f"m#{number}")
-    while world.counts.get("aborted", 0) < aborts:
-        world.step()
-    world.drain()
-    return world.counts, leftovers(scheduler)
+    while (aborted := world.counts.get("aborted", 0)) < aborts and not left:
+        most = min(aborts, aborted + ROUND)
+        while world.counts.get("aborted", 0) < most:
+            world.step()
+        world.drain()
+        left = leftovers(scheduler)
+        report(world.counts)
+    return world.counts, left
 
 
 def leftovers(scheduler: Scheduler) -> list[str]:
@@ -191,7 +206,7 @@ def leftovers(scheduler: Scheduler) -> list[str]:
         for capacity in scheduler._replicas.capacities("m")
         if capacity.free != capacity.slots or capacity.running or capacity.left
     ]
-    for klass, line in zip(CLASSES, scheduler._queues["m"]._lines, strict=True):
+    for klass, line in zip(RANKED, scheduler._queues["m"]._lines, strict=True):
         if len(line) or line._active or line._aside or any(flow.size for flow in line._flows.values()):
             found.append(f"{klass}: {line!r}")
     if scheduler._tickets._models:
