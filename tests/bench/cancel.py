@@ -208,7 +208,7 @@ async def serving(found: list[Engine]) -> AsyncIterator[DataPath]:
     pools = Pools(infer_batch=lambda one: inferred_batch(exchanges.newest(), one, BATCH))
     proxy = Proxy(pools, write_stall_seconds=60, on_fault=lambda *fault: print("fault:", *fault))
     for one in found:
-        post(Ready(one.name, WARM, SLOTS, one.endpoint))
+        post(Ready(one.name, WARM, SLOTS, one.endpoint, 0.0))
     post(Expected(f"{COLD}#0", COLD))
     inference = Inference(Models(), dispatcher, proxy, exchanges, max_body=mib(16), body_seconds=30)
     door = Door(

@@ -20,7 +20,7 @@ from relayd.scheduler import (
     Ticket,
 )
 from tests.simulator.replica import Job, Rates, Segment, SimulatedReplica, replica, tokens
-from tests.simulator.run import BYTES_A_TOKEN, Relayd, Simulation, percentile
+from tests.simulator.run import Relayd, Simulation, percentile
 from tests.simulator.workloads import chat
 
 LEAST_TOKENS, MOST_READINGS = 256, 4
@@ -82,7 +82,7 @@ class WithBatch(Relayd):
 
     def _ask(self, job: Job, now: float) -> None:
         prefix = self._fingerprints.of(job.prompt) if self._fingerprints else ()
-        size = round(tokens(job.prompt) * BYTES_A_TOKEN)
+        size = round(tokens(job.prompt) * self.bytes_a_token)
         ask = Ask("m", prefix=prefix, flow=job.flow, body_bytes=size, klass=BACKGROUND)
         self._follow(self.scheduler.handle(Arrived(Ticket(job.number, ask)), now), now)
 

@@ -1,29 +1,21 @@
-"""Strategies on three real replicas, each held to its share of a core: `python -m tests.simulator.real`
+"""Strategies on three real replicas, beside what is simulated of them: `python -m tests.simulator.real`
 
     python -m tests.simulator.real [--workload chat] [--seeds 1] [--seconds 35] [--share 0.4]
 
 Sessions arrive whatever becomes of those before (open loop), each policy begins cold and gets the same ones.
-relayd's data path runs in this process, nginx (`least_conn`) beside. A replica gets its share by being
-stopped for the rest of each period, so that a quiet machine of two cores is enough. Exits 1 where a bar is
-missed.
+relayd's data path runs in this process, nginx (`least_conn`) beside. Replicas of a smaller share get as much
+less to do. The simulator gets the same sessions and the rates that a replica shows at first. Exits 1 where
+a bar is missed.
 """
 
 import argparse
 import asyncio
-import json
 import random
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
@@ -31,234 +23,206 @@ from statistics import fmean
 import uvloop
 
 from relayd.cli.engine import lend_installer
-from relayd.endpoint import Endpoint, TcpAddress
 from relayd.engine import ensure
 from relayd.folders import cache_dir
-from relayd.secret import Secret
-from tests.bench.cancel import WARM, serving
-from tests.daemons import wait_until
 from tests.ggufs import SLOW, make_model
-from tests.simulator.run import percentile
-from tests.simulator.workloads import Session, Workload, agents, chat, single
+from tests.simulator.fairness import jain, two_keys
+from tests.simulator.llamaservers import (
+    CONTEXT,
+    PORT,
+    REPLICAS,
+    SLOTS,
+    TEMPLATE,
+    Answer,
+    Messages,
+    ask,
+    front,
+    measured,
+    message,
+    replicas,
+    text_of,
+)
+from tests.simulator.replica import Rates, replica
+from tests.simulator.run import POLICIES, Simulation, percentile
+from tests.simulator.workloads import Session, Turn, Workload, agents, chat, single
 
-REPLICAS, SLOTS, CONTEXT, PORT = 3, 2, 4096, 18_700
-PERIOD_SECONDS = 0.025
-POLICIES = ("round_robin", "least_busy", "nginx", "prefix_affinity")
-OURS = "prefix_affinity"
-SCALE = {"chat": 0.5, "agents": 0.25, "hot": 0.25, "unique": 0.5}
-"""Tokens of a session beside those that are simulated: these replicas are slower."""
-
-WORKLOADS: dict[str, Workload] = {
-    "chat": chat(0.22),
-    "agents": agents(0.12),
-    "hot": single(0.9, shared=4000, own=200, answer=120),
-    "unique": single(0.5, shared=0, own=1500, answer=120),
+NAMES = {
+    "round_robin": "round robin",
+    "least_busy": "least busy",
+    "nginx": "nginx least_conn",
+    "prefix_affinity": "prefix affinity",
 }
+OURS = "prefix_affinity"
+SCALE = {"chat": 0.5, "agents": 0.25, "hot": 0.25, "unique": 0.5, "keys": 0.25}
+"""Tokens of a session beside those that are simulated elsewhere: these replicas are slower."""
+
+WHOLE_SHARE = 0.4
+"""Of a core, at which replicas get these workloads as they are."""
+
 MOST = {"chat": 0.6, "agents": 0.8, "hot": 1.15, "unique": 1.15}
 """What our p95 is at most of the best other's; where there is nothing to gain, of least busy's."""
 
+LEAST_JAIN = 0.95
 LONGEST_ANSWER = 40
 MOST_TURNS = 5
 LONGEST_THINK = 8.0
 
 
-@dataclass
-class Replica:
-    """A llama-server that is stopped for the rest of each period."""
+def workload(name: str, pace: float) -> Workload:
+    """Return who sends what; `pace` times as much in a second."""
+    made: Mapping[str, Workload] = {
+        "chat": chat(0.22 * pace),
+        "agents": agents(0.12 * pace),
+        "hot": single(0.9 * pace, shared=4000, own=200, answer=120),
+        "unique": single(0.5 * pace, shared=0, own=1500, answer=120),
+        "keys": two_keys(8.0 * pace, 2.0 * pace),
+    }
+    return made[name]
 
-    process: "subprocess.Popen[bytes]"
-    port: int
+
+def fitted(session: Session, scale: float) -> Session:
+    """Return a session with turns that fit into these replicas."""
+    turns, held = list[Turn](), 0
+    for turn in session.turns[:MOST_TURNS]:
+        added = tuple((number, max(1, round(length * scale))) for number, length in turn.added)
+        answer = turn.answer[0], min(LONGEST_ANSWER, turn.answer[1])
+        held += sum(length for _, length in (*added, answer))
+        if held > CONTEXT - 100:
+            break
+        turns.append(Turn(added, answer, scale * min(turn.think_seconds, LONGEST_THINK)))
+    return replace(session, turns=tuple(turns))
+
+
+@dataclass(slots=True)
+class Stage:
+    """What every run is made with."""
+
+    engine: Path
+    model: Path
     share: float
-    over: threading.Event = field(default_factory=threading.Event)
+    seconds: float
+    workload: str
+    p95: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.limiter = threading.Thread(target=self._limit)
-        self.name = f"{WARM}#{self.port - PORT}"
-        self.endpoint = Endpoint(TcpAddress(self.port), Secret("k"), self.name, 1)
-        self.works, self.steps = 0, list[tuple[float, int]]()
+    def sessions(self, seed: int) -> list[Session]:
+        """Return those of a seed, that fit."""
+        made = workload(self.workload, self.share / WHOLE_SHARE)(random.Random(seed))
+        found = (
+            fitted(one, SCALE[self.workload]) for one in takewhile(lambda one: one.at < self.seconds, made)
+        )
+        return [one for one in found if one.turns]
 
-    def _limit(self) -> None:
-        while not self.over.wait(PERIOD_SECONDS * self.share):
-            self.process.send_signal(signal.SIGSTOP)
-            self.over.wait(PERIOD_SECONDS * (1 - self.share))
-            self.process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """Kill it."""
-        self.over.set()
-        self.limiter.join()
-        self.process.kill()
-        self.process.wait()
-
-
-@contextmanager
-def replicas(engine: Path, model: Path, share: float) -> Iterator[list[Replica]]:
-    """Lend replicas that have read nothing."""
-    flags = f"-t 1 -np {SLOTS} -c {CONTEXT * SLOTS} -b 128 --cache-ram 0 --no-ui"
-    with ExitStack() as stack:
-        found = []
-        for number in range(REPLICAS):
-            port = PORT + number
-            command = [str(engine), "-m", str(model), "--port", str(port), *flags.split()]
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            found.append(Replica(process, port, share))
-        for one in found:
-            stack.callback(one.end)
-            wait_until(partial(_serves, one))
-            one.limiter.start()
-        yield found
+    async def run(self, policy: str, sessions: Sequence[Session]) -> tuple[list[Answer], float, Rates]:
+        """Return what a policy made of some sessions, when they began, and how fast a replica was before."""
+        answers: list[Answer] = []
+        with tempfile.TemporaryDirectory() as folder, replicas(self.engine, self.model, self.share) as found:
+            rates = await measured(PORT)
+            async with front(policy, found, Path(folder)) as port:
+                began = asyncio.get_running_loop().time()
+                limit = self.seconds if self.workload == "keys" else None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(limit), asyncio.TaskGroup() as group:
+                        for one in sessions:
+                            group.create_task(_converse(port, one, answers))
+        return answers, began, rates
 
 
-def _serves(one: Replica) -> bool:
-    with suppress(urllib.error.URLError, OSError):
-        urllib.request.urlopen(f"http://127.0.0.1:{one.port}/health").close()
-        return True
-    return False
-
-
-NGINX = """\
-daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
-events {{ worker_connections 512; }}
-http {{ access_log off;
-  upstream replicas {{ least_conn; {servers} }}
-  server {{ listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://replicas; proxy_buffering off; proxy_http_version 1.1;
-      proxy_read_timeout 600s; }} }} }}
-"""
-
-
-@asynccontextmanager
-async def front(policy: str, found: list[Replica], folder: Path) -> AsyncIterator[int]:
-    """Open what chooses among replicas, and yield its port."""
-    if policy != "nginx":
-        async with serving(found) as path:  # type: ignore[arg-type]  # what it needs of an engine
-            path.scheduler.configure(
-                depth=1000, attempts=3, avoid_seconds=1.0, strategies={WARM: policy}, max_hold_seconds=20.0
-            )
-            yield path.port
-        return
-    servers = " ".join(f"server 127.0.0.1:{one.port};" for one in found)
-    text = NGINX.format(folder=folder, servers=servers, port=PORT + 50)
-    (folder / "nginx.conf").write_text(text)
-    process = await asyncio.create_subprocess_exec(
-        "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")
-    )
-    await asyncio.sleep(1)
-    try:
-        yield PORT + 50
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One request: seconds to its first token, of these in a queue of ours, and tokens of its prompt."""
-
-    first: float
-    queued: float
-    cached: int
-    read: int
-
-
-def text_of(number: int, length: int) -> str:
-    """Return the words of a segment: a token each character."""
-    dice = random.Random(number)
-    return "".join(dice.choice("abcdefghijklmnopqrstuvwxyz ") for _ in range(length))
-
-
-async def ask(port: int, prompt: str, tokens: int, session: str) -> Answer:
-    """Send a request and read its answer."""
-    members = {"model": WARM, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": True}
-    body = json.dumps({**members, "temperature": 0}).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
-    began, first, queued, timings = time.monotonic(), 0.0, 0.0, dict[str, int]()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: {session}\r\n"
-    head += "Content-Type: application/json\r\nConnection: close\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    while line := await reader.readline():
-        if line.lower().startswith(b"x-relayd-queue-ms:"):
-            queued = int(line.split(b":")[1]) / 1000
-        if not line.startswith(b"data: {"):
-            continue
-        first = first or time.monotonic()
-        timings = json.loads(line[6:]).get("timings") or timings
-    writer.close()
-    return Answer(first - began, queued, timings["cache_n"], timings["prompt_n"])
-
-
-async def converse(port: int, session: Session, scale: float, answers: list[Answer]) -> None:
+async def _converse(port: int, session: Session, answers: list[Answer]) -> None:
     """Have one conversation, beginning at its time."""
     await asyncio.sleep(session.at)
-    prompt = ""
-    for turn in session.turns[:MOST_TURNS]:
-        await asyncio.sleep(min(turn.think_seconds, LONGEST_THINK) * scale)
-        prompt += "".join(text_of(number, max(1, round(length * scale))) for number, length in turn.added)
-        if len(prompt) + LONGEST_ANSWER > CONTEXT - 16:
-            return
-        tokens = min(LONGEST_ANSWER, turn.answer[1])
-        answers.append(await ask(port, prompt, tokens, session.flow))
-        prompt += text_of(turn.answer[0], tokens)
+    messages: Messages = []
+    for turn in session.turns:
+        await asyncio.sleep(turn.think_seconds)
+        *system, last = turn.added
+        messages += [message("system", text_of(*one)) for one in system]
+        messages.append(message("user", text_of(*last)))
+        answers.append(await ask(port, messages, turn.answer[1], session.flow))
+        messages.append(message("assistant", answers[-1].text))
 
 
-async def run(
-    policy: str, engine: Path, model: Path, sessions: Sequence[Session], scale: float, share: float
-) -> list[Answer]:
-    """Return what a policy made of some sessions."""
-    answers: list[Answer] = []
-    with tempfile.TemporaryDirectory() as folder, replicas(engine, model, share) as found:
-        async with front(policy, found, Path(folder)) as port, asyncio.TaskGroup() as group:
-            for one in sessions:
-                group.create_task(converse(port, one, scale, answers))
-    return answers
-
-
-def _row(workload: str, policy: str, seed: int, answers: Sequence[Answer]) -> str:
-    first = [one.first for one in answers]
-    cached = sum(one.cached for one in answers) / sum(one.cached + one.read for one in answers)
-    queued = fmean(one.queued for one in answers)
+def _row(name: str, seed: int, first: Sequence[float], queued: float, cached: float) -> str:
     return (
-        f"| {workload} | {policy} | {seed} | {len(first)} | {fmean(first):.2f} "
-        f"| {percentile(first, 0.5):.2f} | {percentile(first, 0.95):.2f} "
-        f"| {queued:.2f} | {fmean(first) - queued:.2f} | {cached:.0%} "
+        f"| {name} | {seed} | {len(first)} | {fmean(first):.2f} | {percentile(first, 0.5):.2f} "
+        f"| {percentile(first, 0.95):.2f} | {queued:.2f} | {fmean(first) - queued:.2f} | {cached:.0%} "
         f"| {sum(one < 2 for one in first) / len(first):.0%} |"
     )
+
+
+def _compare(stage: Stage, policies: Sequence[str], seeds: Sequence[int]) -> int:
+    print("| workload, policy | seed | requests | mean | p50 | p95 | queue | reading | cached | under 2 s |")
+    for seed in seeds:
+        sessions, rates = stage.sessions(seed), None
+        for policy in policies:
+            answers, _, shown = uvloop.run(stage.run(policy, sessions))
+            rates = rates or shown
+            first = [one.first for one in answers]
+            cached = sum(one.cached for one in answers) / sum(one.cached + one.read for one in answers)
+            label = f"{stage.workload}, {NAMES[policy]}"
+            print(_row(label, seed, first, fmean(one.queued for one in answers), cached), flush=True)
+            found = [replica(SLOTS, shown) for _ in range(REPLICAS)]
+            told = Simulation(POLICIES[NAMES[policy]](found), sessions).run(0.0)
+            waits = [job.first - job.arrived for job in told.jobs]
+            print(_row(f"{label}, simulated", seed, waits, told.queue_mean, told.cached), flush=True)
+            stage.p95.setdefault(policy, []).append((percentile(first, 0.95), told.p95))
+            print(
+                f"  a replica then: {shown.prompt_rate:.0f} tokens/s read, {shown.step_seconds:.4f} s a token"
+            )
+    return _judge(stage)
+
+
+def _judge(stage: Stage) -> int:
+    """Print shares and errors; return whether a bar is missed."""
+    pairs = stage.p95
+    for policy, values in pairs.items():
+        errors = ", ".join(f"{simulated / real - 1:+.0%}" for real, simulated in values)
+        print(f"p95 of {NAMES[policy]}, simulated beside real: {errors}")
+    if OURS not in pairs or len(pairs) == 1:
+        return 0
+    real, simulated = (_share(stage.workload, pairs, which) for which in (0, 1))
+    most = MOST[stage.workload]
+    print(f"{stage.workload}: p95 {real:.2f} of the other (at most {most}), {simulated:.2f} simulated")
+    return int(real > most)
+
+
+def _share(name: str, pairs: Mapping[str, Sequence[tuple[float, float]]], which: int) -> float:
+    p95 = {policy: fmean(one[which] for one in values) for policy, values in pairs.items()}
+    best = min(value for policy, value in p95.items() if policy != OURS)
+    return p95[OURS] / (best if MOST[name] < 1 else p95.get("least_busy", best))
+
+
+def _fair(stage: Stage, seeds: Sequence[int]) -> int:
+    """Have one of two keys flood, and print what each got while both had requests that waited."""
+    return max([*_unfair(stage, seeds)])
+
+
+def _unfair(stage: Stage, seeds: Sequence[int]) -> Iterator[bool]:
+    for seed in seeds:
+        answers, began, _ = uvloop.run(stage.run("least_busy", stage.sessions(seed)))
+        placed = [one for one in answers if one.began + one.queued > began + stage.seconds / 5]
+        index, got = jain((one.flow, one.read + 4 * len(one.text)) for one in placed)
+        text = ", ".join(f"{flow} {count:,.0f}" for flow, count in got.items())
+        print(f"two keys, one floods, seed {seed}: Jain's index {index:.3f} (at least {LEAST_JAIN}); {text}")
+        yield index < LEAST_JAIN
 
 
 def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.real", description=__doc__)
-    parser.add_argument("--workload", choices=[*WORKLOADS], default="chat")
+    parser.add_argument("--workload", choices=[*SCALE], default="chat")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=35.0, help="in which sessions begin")
-    parser.add_argument("--share", type=float, default=0.4, help="of a core, for each replica")
-    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=POLICIES)
+    parser.add_argument("--share", type=float, default=WHOLE_SHARE, help="of a core, for each replica")
+    parser.add_argument("--policies", nargs="+", choices=[*NAMES], default=[*NAMES])
     asked = parser.parse_args()
     with lend_installer() as installer:
         engine = ensure(installer, cache=cache_dir() / "engine").path
-    name, scale = asked.workload, SCALE[asked.workload]
-    print("| workload | policy | seed | requests | mean | p50 | p95 | queue | reading | cached | under 2 s |")
-    found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        model = make_model(Path(folder) / "slow.gguf", replace(SLOW, writes_bytes=False))
-        for seed in asked.seeds:
-            made = WORKLOADS[name](random.Random(seed))
-            sessions = list(takewhile(lambda one: one.at < asked.seconds, made))
-            for policy in asked.policies:
-                answers = uvloop.run(run(policy, engine, model, sessions, scale, asked.share))
-                print(_row(name, policy, seed, answers), flush=True)
-                found.setdefault(policy, []).append(percentile([one.first for one in answers], 0.95))
-    return _judge(name, {policy: fmean(values) for policy, values in found.items()})
-
-
-def _judge(workload: str, p95: dict[str, float]) -> int:
-    others = {policy: value for policy, value in p95.items() if policy != OURS}
-    if OURS not in p95 or not others:
-        return 0
-    beside = min(others.values()) if MOST[workload] < 1 else others.get("least_busy", min(others.values()))
-    share = p95[OURS] / beside
-    print(f"{workload}: p95 {share:.2f} of the other (at most {MOST[workload]})")
-    return int(share > MOST[workload])
+        shape = replace(SLOW, template=TEMPLATE, writes_bytes=False)
+        model = make_model(Path(folder) / "slow.gguf", shape)
+        stage = Stage(engine, model, asked.share, asked.seconds, asked.workload)
+        if asked.workload == "keys":
+            return _fair(stage, asked.seeds)
+        return _compare(stage, asked.policies, asked.seeds)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class Rates:
         stream_seconds: What each further stream adds to that.
         batch: Tokens that are read between two tokens of every stream.
         kept_tokens: Earlier prompts in host memory.
+        bytes_a_token: Of a prompt.
     """
 
     prompt_rate: float = 1500.0
@@ -57,6 +58,7 @@ class Rates:
     stream_seconds: float = 0.002
     batch: int = 512
     kept_tokens: int = 60_000
+    bytes_a_token: float = 4.4
 
 
 @dataclass(slots=True, eq=False)

@@ -27,7 +27,6 @@ from tests.scheduler.script import endpoint
 from tests.simulator.replica import Job, Prompt, Rates, SimulatedReplica, replica, tokens
 from tests.simulator.workloads import Session, Workload
 
-BYTES_A_TOKEN = 4.4
 BLOCK_BYTES = 512
 
 
@@ -43,7 +42,8 @@ class Fleet:
 class Fingerprints:
     """Chains of prompts as the router makes them, one segment after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_a_token: float) -> None:
+        self._bytes_a_token = bytes_a_token
         self._known: dict[Prompt, tuple[int, ...]] = {(): ()}
 
     def of(self, prompt: Prompt) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ class Fingerprints:
         chain = list(self.of(prompt[:-1]))
         number, length = prompt[-1]
         covered = chain[-1] & COVERED if chain else 0
-        end = covered + round(length * BYTES_A_TOKEN)
+        end = covered + round(length * self._bytes_a_token)
         while covered < end:
             covered = min(end, covered + BLOCK_BYTES)
             before = chain[-1] if chain else 0
@@ -113,7 +113,8 @@ class Relayd(Router):
             strategies={"m": strategy},
             max_hold_seconds=hold,
         )
-        self._fingerprints = Fingerprints() if strategy == "prefix_affinity" else None
+        self.bytes_a_token = replicas[0].rates.bytes_a_token
+        self._fingerprints = Fingerprints(self.bytes_a_token) if strategy == "prefix_affinity" else None
         self._jobs: dict[int, Job] = {}
         for number, one in enumerate(replicas):
             name = f"m#{number}"
@@ -123,7 +124,7 @@ class Relayd(Router):
     def arrive(self, job: Job, now: float) -> None:
         self._jobs[job.number] = job
         prefix = self._fingerprints.of(job.prompt) if self._fingerprints else ()
-        size = round(tokens(job.prompt) * BYTES_A_TOKEN)
+        size = round(tokens(job.prompt) * self.bytes_a_token)
         ask = Ask("m", prefix=prefix, flow=job.flow, body_bytes=size)
         self._follow(self.scheduler.handle(Arrived(Ticket(job.number, ask)), now), now)
 
