@@ -17,7 +17,7 @@ def upgrade(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="How long answers under way may take.  [default: replicas.drain_seconds]",
+            help="How long answers under way may take.  [default: 600, or a longer replicas.drain_seconds]",
         ),
     ] = None,
     as_json: AsJson = False,

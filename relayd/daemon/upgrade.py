@@ -28,6 +28,10 @@ _CALM_SECONDS = 5.0
 _BATCH = 32
 """How many of them at a time: a full socket pair would block the event loop."""
 
+_DRAIN_SECONDS = 600.0
+"""How long answers under way may take, at least, unless the command sets it: their replicas serve the new
+daemon meanwhile, so that they keep nothing waiting but the next upgrade."""
+
 
 class Upgrade:
     """Replaces this daemon by the build that is installed now, one attempt at a time.
@@ -51,7 +55,8 @@ class Upgrade:
         """Start a new daemon, leave everything to it, and end with the last answer that is under way.
 
         Args:
-            drain_seconds: How long answers under way may take; None for the configured time.
+            drain_seconds: How long answers under way may take; None for ten minutes, or the
+                configured time if that is longer.
 
         Raises:
             RelaydError: It did not come up, or had better not be started; nothing has changed.
@@ -61,7 +66,9 @@ class Upgrade:
             await _calm(parts)
             self._check()
             config = parts.desired.config
-            drain = config.replicas.drain_seconds if drain_seconds is None else drain_seconds
+            drain = (
+                max(config.replicas.drain_seconds, _DRAIN_SECONDS) if drain_seconds is None else drain_seconds
+            )
             self._attempt = _Attempt(parts, self._claim.lock, drain)
             takeover_seconds = config.server.takeover_seconds
             parts.upgrading = True

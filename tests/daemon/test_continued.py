@@ -78,7 +78,14 @@ def unload(stage: Stage, _busy: str) -> None:
     stage.daemon.client.unload("m", force=True)
 
 
-@pytest.mark.parametrize("command", [restart, restart_one_by_one, stop_one, unload])
+def reload_another_line(stage: Stage, _busy: str) -> None:
+    """Have every replica started again, as its line of the configuration has changed."""
+    config = stage.daemon.config
+    config.write_text(config.read_text().replace("context = 4096", "context = 2048"))
+    stage.daemon.client.reload()
+
+
+@pytest.mark.parametrize("command", [restart, restart_one_by_one, stop_one, unload, reload_another_line])
 def test_an_answer_outlasts_a_command_that_ends_its_replica_before_it(
     stage: Stage, command: Callable[[Stage, str], None]
 ) -> None:

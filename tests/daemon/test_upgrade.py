@@ -69,7 +69,8 @@ def await_file(path: Path) -> None:
 def test_under_load_no_request_fails_and_no_replica_restarts(
     start_daemon: Callable[..., Daemon], slow_model: Path
 ) -> None:
-    daemon = start_daemon(config(slow_model, slots=4, replicas=2))
+    text = config(slow_model, slots=4, replicas=2)
+    daemon = start_daemon(text.replace("drain_seconds = 600", "drain_seconds = 0.1"))
     before = pids(daemon)
     with ThreadPoolExecutor(30) as pool:
         streams = [pool.submit(ask, daemon.url, 150) for _ in range(20)]
