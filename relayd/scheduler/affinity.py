@@ -18,6 +18,7 @@ fingerprints (embeddings, documents to rank) gets the least busy replica.
 
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
+from itertools import compress, repeat
 from operator import attrgetter
 
 import msgspec
@@ -61,6 +62,7 @@ _ALL_MISSED = 0.1
 """Up to which share of what was expected a cache held nothing of a prompt but what all begin with."""
 
 _NONE: Mapping[Capacity, int] = {}
+_NO_BYTES = repeat(0)
 
 
 class _Run(msgspec.Struct, eq=False):
@@ -160,21 +162,17 @@ class PrefixAffinity:
         warm = waiting.warm = self._index.find(chain)
         length = chain[-1] & COVERED
         compared = free if len(free) <= _MOST_COMPARED else _narrowed(free, warm)
-        works, found = self._work, warm.get
-        if not (works.get(compared[0]) or self._enter(compared[0])).byte_seconds:
-            for one in compared:  # so that it costs nothing until its own first answer is over: each is tried
-                if one not in works:
-                    self._enter(one)
-            return min(compared, key=lambda one: (_product(one, length - found(one, 0)), one.load))
-        costs = list[float]()
-        for one in compared:  # as `_Work.cost` does, which is a call for each
-            work = works.get(one) or self._enter(one)
-            if (pending := work.reads_until - now) > 0:
-                costs.append(pending + (length - found(one, 0)) * work.slope_behind + work.crowding)
-            else:
-                costs.append((length - found(one, 0)) * work.slope + work.crowding)
+        works = self._works_of(compared)
+        if not works[0].byte_seconds:  # a new one costs nothing until its first answer is over: each is tried
+            return _of_least_product(compared, warm, length)
+        costs = [  # as `_Work.cost` does, which is a call for each
+            (length - read) * work.slope + work.crowding
+            if work.reads_until <= now
+            else work.reads_until - now + (length - read) * work.slope_behind + work.crowding
+            for work, read in zip(works, map(warm.get, compared, _NO_BYTES), strict=True)
+        ]
         most = _NEAR * (least := min(costs))
-        near = [one for one, cost in zip(compared, costs, strict=True) if cost <= most]
+        near = [*compress(compared, map(most.__ge__, costs))]
         if len(near) == 1:
             chosen = near[0]
         else:
@@ -213,8 +211,10 @@ class PrefixAffinity:
         if usage is None or not usage.prompt_tokens:
             work.weigh()
             return
-        self.rates.learn(ask, capacity, usage, alone=run.reads_alone)
-        self._measure(capacity, work)
+        if self.rates.learn(ask, capacity, usage, alone=run.reads_alone):
+            self._measure(capacity, work)
+        else:
+            work.weigh()
         self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
         if run.expected_bytes:
             self._judge(capacity, ask.prefix, run.expected_bytes, usage)
@@ -256,6 +256,13 @@ class PrefixAffinity:
         self.rates.keep(capacities)
         self._work = {one: work for one, work in self._work.items() if one in capacities}
         self._sessions = {name: one for name, one in self._sessions.items() if one in capacities}
+
+    def _works_of(self, capacities: Sequence[Capacity]) -> list[_Work]:
+        """Return what each of some replicas has to do."""
+        try:
+            return [*map(self._work.__getitem__, capacities)]
+        except KeyError:
+            return [self._work.get(one) or self._enter(one) for one in capacities]
 
     def _enter(self, capacity: Capacity) -> _Work:
         work = self._work[capacity] = _Work({})
@@ -299,9 +306,11 @@ class PrefixAffinity:
         return Hold(goal, look_at, length - warm.get(goal, 0), ahead.get(goal, 0), goal.served)
 
 
-def _product(capacity: Capacity, unread_bytes: int) -> int:
-    """Return what decides while rates are not known: unread bytes times requests at work (LMetric)."""
-    return unread_bytes * (len(capacity.running) + 1)
+def _of_least_product(free: Sequence[Capacity], warm: Mapping[Capacity, int], length: int) -> Capacity:
+    """Return where unread bytes times requests at work are fewest (LMetric); of equal ones the least busy."""
+    reads = zip(free, map(warm.get, free, _NO_BYTES), strict=True)
+    products = [(length - read) * (len(one.running) + 1) for one, read in reads]
+    return min(compress(free, map(min(products).__eq__, products)), key=_LOAD)
 
 
 def _narrowed(free: Sequence[Capacity], warm: Mapping[Capacity, int]) -> Sequence[Capacity]:

@@ -6,6 +6,38 @@ from dataclasses import dataclass, field
 from relayd.endpoint import Endpoint
 
 
+class OpenReplicas:
+    """Who takes work, of the replicas of one model: sorted again only after one was opened or closed.
+
+    Attributes:
+        every: All of them.
+        free: Those that take work and have a free slot.
+        busy: Those that take work once a slot is free.
+        is_stale: Some may have changed places. Who owes a first byte is in neither: it gets a request only
+            where no other can take it.
+    """
+
+    __slots__ = ("busy", "every", "free", "is_stale")
+
+    def __init__(self, every: "tuple[Capacity, ...]" = ()) -> None:
+        self.every = every
+        self.free: list[Capacity] = []
+        self.busy: list[Capacity] = []
+        self.is_stale = True
+        for one in self.every:
+            one.among = self
+
+    def __repr__(self) -> str:
+        return f"<OpenReplicas free={len(self.free)} busy={len(self.busy)} of {len(self.every)}>"
+
+    def sort(self) -> None:
+        """Find out who takes work now."""
+        open_now = [one for one in self.every if one.accepting and not one.overdue]
+        self.free = [one for one in open_now if one.free > 0]
+        self.busy = [one for one in open_now if one.free <= 0]
+        self.is_stale = False
+
+
 @dataclass(slots=True, eq=False)
 class Capacity:
     """The slots of one incarnation of a replica.
@@ -49,6 +81,8 @@ class Capacity:
     """When a request other than a line of a batch ended here last (monotonic seconds)."""
     is_watched: bool = False
     """Whether a replica waits for memory, so that it matters when this one has nothing to do."""
+    among: OpenReplicas = field(default_factory=OpenReplicas, repr=False)
+    """The replicas of its model, which are sorted again where it is opened or closed."""
 
     def __post_init__(self) -> None:
         self.free = free = self.slots - sum(self.running.values())
@@ -71,14 +105,17 @@ class Capacity:
         self.last_dispatch = dispatch
         self.load = -free / slots, dispatch
         self.served += 1
+        if free <= 0:
+            self.among.is_stale = True
         if self.served == self.last_of_turn:
-            self.accepting = False
+            self._decide()
 
     def resize(self, slots: int, cost: float, weight: float) -> None:
         """Have other slots; what runs beyond them ends where it is, and `free` is negative until it has."""
         self.slots, self.cost, self.weight = slots, cost, weight
         self.free = free = slots - sum(self.running.values())
         self.load = -free / slots, self.last_dispatch
+        self.among.is_stale = True
 
     def admit(self, *, is_well: bool) -> None:
         """Let it take work, or not, as far as its supervisor is concerned."""
@@ -98,6 +135,17 @@ class Capacity:
     def _decide(self) -> None:
         has_given_way = self.last_of_turn is not None and self.last_of_turn <= self.served
         self.accepting = self.is_well and not has_given_way
+        self.among.is_stale = True
+
+    def owe(self, ticket_id: int) -> None:
+        """Take note that the first byte of a ticket is late."""
+        self.overdue.add(ticket_id)
+        self.among.is_stale = True
+
+    def owe_no_more(self, ticket_id: int) -> None:
+        """Take note that it has come, or that nobody waits for it."""
+        self.overdue.discard(ticket_id)
+        self.among.is_stale = True
 
     def hold(self, ticket_id: int, held_id: int) -> None:
         """Keep a ticket's slots taken under another id."""
@@ -122,14 +170,16 @@ class Capacity:
     def release(self, ticket_id: int) -> None:
         """Take a ticket's slots back, unless they are held under another id."""
         if self.overdue:
-            self.overdue.discard(ticket_id)
+            self.owe_no_more(ticket_id)
         if self.left:
             self.left.pop(ticket_id, None)
         if self.background:
             self.background.discard(ticket_id)
         if self.suspect == ticket_id:
             self.suspect = None
-        self.free = free = self.free + self.running.pop(ticket_id, 0)
+        if (before := self.free) <= 0:
+            self.among.is_stale = True
+        self.free = free = before + self.running.pop(ticket_id, 0)
         self.load = -free / self.slots, self.last_dispatch
 
 

@@ -28,6 +28,11 @@ _SHRINK, _GROW = 0.95, 1.1
 """How a replica's memory is resized after a prompt that it should have held and did not, and after one that
 it did: so its real size is found, whatever a token of this model takes."""
 
+_MOST_SETS = 256
+"""Sets of replicas that are kept."""
+
+_NOBODY: Mapping[Capacity, int] = {}
+
 _KEPT_PROMPTS = 8
 """Earlier prompts for each slot that a replica is taken to hold where its host memory is not known."""
 
@@ -108,6 +113,7 @@ class PrefixIndex:
         self._held: dict[Capacity, _HeldPrompts] = {}
         self._holders: dict[int, int] = {}
         self._of_bit: dict[int, Capacity] = {}
+        self._of_bits: dict[int, tuple[Capacity, ...]] = {}  # those of several bits, as they were found last
         self._every_bit = 0
 
     def __repr__(self) -> str:
@@ -119,9 +125,15 @@ class PrefixIndex:
 
     def find(self, chain: Sequence[int]) -> Mapping[Capacity, int]:
         """Return how many bytes of a prompt each replica has read, where it is any."""
-        found: dict[Capacity, int] = {}
         of, end = self._holders.get, len(chain)
         unknown = of(chain[0], 0) if end else 0  # who has not its first block has none of it
+        if not unknown:
+            return _NOBODY
+        deepest = chain[-1]
+        bits = of(deepest, 0)
+        found = dict.fromkeys(self._of_bits.get(bits) or self._sort(bits), deepest & COVERED)
+        unknown ^= bits & unknown
+        end -= 1
         while end and unknown:
             low, high = 0, end  # how many blocks any of these replicas has for sure, and at most
             while low < high:
@@ -135,13 +147,20 @@ class PrefixIndex:
             deepest = chain[low - 1]
             bits = of(deepest, 0) & unknown
             unknown ^= bits
-            depth = deepest & COVERED
-            while bits:
-                bit = bits & -bits
-                found[self._of_bit[bit]] = depth
-                bits ^= bit
+            found |= dict.fromkeys(self._of_bits.get(bits) or self._sort(bits), deepest & COVERED)
             end = low - 1
         return found
+
+    def _sort(self, bits: int) -> tuple[Capacity, ...]:
+        """Return the replicas of some bits; the few sets of them that prompts have in common are kept."""
+        if len(self._of_bits) >= _MOST_SETS:
+            self._of_bits.clear()
+        found, left = list[Capacity](), bits
+        while left:
+            bit = left & -left
+            found.append(self._of_bit[bit])
+            left ^= bit
+        return self._of_bits.setdefault(bits, tuple(found))
 
     def depth(self, capacity: Capacity, chain: Sequence[int]) -> int:
         """Return how many bytes of a prompt one replica has read."""
@@ -166,14 +185,25 @@ class PrefixIndex:
             tokens: What it takes in the replica's memory, with its answer.
         """
         held = self._held.get(capacity) or self._enter(capacity)
+        if (again := held.prompts.pop(chain[-1], None)) is not None:
+            held.prompts[chain[-1]] = again
+            grown = tokens - again.tokens
+            held.tokens += grown
+            again.tokens = tokens
+            if grown <= 0:
+                return
+        else:
+            self._add(held, chain, tokens)
+        while (oldest := held.surplus()) is not None:
+            self._drop(held, oldest)
+
+    def _add(self, held: _HeldPrompts, chain: tuple[int, ...], tokens: float) -> None:
         known = self._continued(held, chain)
         for block in chain[known:]:
             count = held.blocks[block] = held.blocks.get(block, 0) + 1
             if count == 1:
                 self._holders[block] = self._holders.get(block, 0) | held.bit
         held.put(_Prompt(chain, tokens))
-        while (oldest := held.surplus()) is not None:
-            self._drop(held, oldest)
 
     def correct(self, capacity: Capacity, chain: tuple[int, ...], found_bytes: int) -> None:
         """Drop what a replica turned out not to hold: other prompts that share more than was found.
@@ -214,6 +244,7 @@ class PrefixIndex:
         """Forget the replicas that are not among these: their caches are gone."""
         for capacity in [one for one in self._held if one not in capacities]:
             held = self._held.pop(capacity)
+            self._of_bits.clear()
             del self._of_bit[held.bit]
             self._every_bit &= ~held.bit
             for block in held.blocks:

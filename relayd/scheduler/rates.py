@@ -41,8 +41,9 @@ class ReplicaPace(msgspec.Struct):
         The engine's time for a prompt counts its wait behind other prompts, so that a rate which was seen
         beside others is only a lower bound.
         """
-        if rate and (alone or rate > self.prompt_rate):
-            self.prompt_rate = _mean(self.prompt_rate, rate)
+        known = self.prompt_rate
+        if rate and (alone or rate > known):
+            self.prompt_rate = _mean(known, rate)
         if seconds:
             self.token_seconds = _mean(self.token_seconds, seconds)
 
@@ -62,8 +63,15 @@ class Rates:
             f"{len(self._replicas)} replicas>"
         )
 
-    def learn(self, ask: Ask, capacity: Capacity, usage: Usage, *, alone: bool) -> None:
-        """Take note of a complete answer; `alone` where its prompt was read beside no other."""
+    def learn(self, ask: Ask, capacity: Capacity, usage: Usage, *, alone: bool) -> bool:
+        """Take note of a complete answer, and return whether it was long enough to show a rate.
+
+        Args:
+            ask: What was asked for.
+            capacity: Of whom.
+            usage: What it took.
+            alone: Its prompt was read beside no other.
+        """
         size = covered(ask.prefix) or ask.body_bytes
         if size and usage.prompt_tokens >= _TELLING_TOKENS:
             self.bytes_a_token = _mean(self.bytes_a_token, size / usage.prompt_tokens)
@@ -73,11 +81,14 @@ class Rates:
             rate = 1000 * read / usage.prompt_ms
         if usage.completion_tokens >= _TELLING_TOKENS and usage.completion_ms > 0:
             seconds = usage.completion_ms / usage.completion_tokens / 1000
+        if not rate and not seconds:
+            return False
         self._model.learn(rate, seconds, alone=alone)
         own = self._replicas.get(capacity)
         if own is None:
             own = self._replicas[capacity] = ReplicaPace()
         own.learn(rate, seconds, alone=alone)
+        return True
 
     def prompt_rate(self, capacity: Capacity) -> float:
         """Return how many tokens a replica reads in a second; 0 while that is not known of any."""

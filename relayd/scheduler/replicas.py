@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from relayd.scheduler.capacity import Absence, Capacity, ReplicaSlots
+from relayd.scheduler.capacity import Absence, Capacity, OpenReplicas, ReplicaSlots
 from relayd.scheduler.events import Ready, Refusal
 
 _NONE: Mapping[str, ReplicaSlots] = {}
@@ -19,7 +19,7 @@ class KnownReplicas:
         self.has_costs = False
         self._replicas: dict[str, ReplicaSlots] = {}
         self._of_model: dict[str, dict[str, ReplicaSlots]] = {}
-        self._with_slots: dict[str, tuple[Capacity, ...]] = {}  # what `capacities` has found
+        self._open: dict[str, OpenReplicas] = {}  # those that have slots, until one gets or loses them
 
     def __repr__(self) -> str:
         ready = sum(replica.capacity is not None for replica in self._replicas.values())
@@ -35,7 +35,7 @@ class KnownReplicas:
     def put(self, name: str, replica: ReplicaSlots) -> None:
         """Add a replica, or replace what was known of it."""
         self.remove(name)
-        self._with_slots.pop(replica.model, None)
+        self._open.pop(replica.model, None)
         self._replicas[name] = replica
         self.has_costs = self.has_costs or replica.cost > 0
         self._of_model.setdefault(replica.model, {})[name] = replica
@@ -44,7 +44,7 @@ class KnownReplicas:
         """Remove a replica, and return what was known of it."""
         replica = self._replicas.pop(name, None)
         if replica is not None:
-            self._with_slots.pop(replica.model, None)
+            self._open.pop(replica.model, None)
             del self._of_model[replica.model][name]
             if not self._of_model[replica.model]:
                 del self._of_model[replica.model]
@@ -88,7 +88,7 @@ class KnownReplicas:
     def set_capacity(self, replica: ReplicaSlots, capacity: Capacity | None) -> None:
         """Give a replica the slots of another incarnation, or none."""
         replica.capacity = capacity
-        self._with_slots.pop(replica.model, None)
+        self._open.pop(replica.model, None)
 
     def give_up(self, name: str, reason: str) -> str | None:
         """Take note that a replica does not come back by itself, and return its model if it is known."""
@@ -109,13 +109,23 @@ class KnownReplicas:
         return replica.model
 
     def capacities(self, model: str) -> tuple[Capacity, ...]:
-        """Return the slots of every replica of a model that has some; found again only after a change."""
-        found = self._with_slots.get(model)
-        if found is None:
-            if model not in self._of_model:
-                return ()
-            found = tuple(one.capacity for one in self.of(model) if one.capacity is not None)
-            self._with_slots[model] = found
+        """Return the slots of every replica of a model that has some."""
+        found = self._open.get(model)
+        return (found or self._sorted(model)).every
+
+    def open(self, model: str) -> OpenReplicas:
+        """Return which replicas of a model take work now."""
+        found = self._open.get(model)
+        if found is None or found.is_stale:
+            found = found or self._sorted(model)
+            found.sort()
+        return found
+
+    def _sorted(self, model: str) -> OpenReplicas:
+        if model not in self._of_model:
+            return OpenReplicas()
+        found = OpenReplicas(tuple(one.capacity for one in self.of(model) if one.capacity is not None))
+        self._open[model] = found
         return found
 
     def has_any(self, model: str) -> bool:

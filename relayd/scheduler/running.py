@@ -1,6 +1,6 @@
 """Which replica does a ticket get, and what runs where?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from itertools import filterfalse
 from operator import attrgetter
@@ -8,7 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from relayd.endpoint import Endpoint
-from relayd.scheduler.ask import BACKGROUND
+from relayd.scheduler.ask import BACKGROUND, Ask
 from relayd.scheduler.breaker import CircuitBreaker
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.costs import affordable
@@ -168,12 +168,28 @@ class RunningTickets:
             among: The replicas that it may run on; None for all of its model.
             ahead: How many tickets in front are held for a replica.
         """
-        ask = waiting.ticket.ask
-        width, free, late, busy = ask.width, list[Capacity](), list[Capacity](), list[Capacity]()
+        ask, replicas = waiting.ticket.ask, self._replicas
+        is_special = among is not None or self._breaker.failing or replicas.has_costs
+        if not (is_special or ask.width > 1 or waiting.avoid or waiting.is_suspect):
+            found = replicas.open(ask.model)
+            if free := found.free:
+                return self._choose_of(waiting, ask, free, found.busy, now, ahead)
+        return self._choose_of_fitting(waiting, ask, now, among, ahead)
+
+    def _choose_of_fitting(
+        self,
+        waiting: Waiting,
+        ask: Ask,
+        now: float,
+        among: frozenset[Capacity] | None,
+        ahead: Ahead | None,
+    ) -> Choice:
+        """Do the same where not every replica that has a free slot will do."""
+        free, late, busy = list[Capacity](), list[Capacity](), list[Capacity]()
         for one in self._replicas.capacities(ask.model):
             if not one.accepting:
                 continue
-            if width <= one.free or one.slots == one.free:  # as `fits` does
+            if ask.width <= one.free or one.slots == one.free:  # as `fits` does
                 (late if one.overdue else free).append(one)
             elif not one.overdue:
                 busy.append(one)
@@ -194,6 +210,18 @@ class RunningTickets:
             if isinstance(found, Hold):
                 return found
             fitting = found
+        return self._choose_of(waiting, ask, fitting, busy, now, ahead)
+
+    def _choose_of(
+        self,
+        waiting: Waiting,
+        ask: Ask,
+        fitting: Sequence[Capacity],
+        busy: Sequence[Capacity],
+        now: float,
+        ahead: Ahead | None,
+    ) -> Choice:
+        """Have the model's strategy choose, of replicas where a ticket fits and ones that it may wait for."""
         if ask.prefix and (strategy := self._strategies.learning(ask)) is not None:
             return strategy.choose(waiting, fitting, busy, now, ahead or _NONE)
         return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
@@ -279,7 +307,7 @@ class RunningTickets:
             return []
         self._moving.discard(ticket_id)
         waiting, capacity = running.waiting, running.capacity
-        capacity.overdue.add(ticket_id)
+        capacity.owe(ticket_id)
         can_move = waiting.ticket.ask.stream and waiting.attempts == 1 and not queue
         if not (can_move and capacity.owes_older(ticket_id) and self._has_room(waiting.ticket)):
             return []
@@ -290,7 +318,7 @@ class RunningTickets:
         """Take note that the answer to an overdue ticket has begun."""
         self._moving.discard(ticket_id)
         if running := self._running.get(ticket_id):
-            running.capacity.overdue.discard(ticket_id)
+            running.capacity.owe_no_more(ticket_id)
 
     def _has_room(self, ticket: Ticket) -> bool:
         """Return whether replicas that owe nothing have slots for a ticket besides those about to move."""
