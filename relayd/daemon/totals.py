@@ -1,14 +1,15 @@
 """What requests came to since the daemon began (totals), and how long recent ones took.
 
-A request adds to plain integers and to lists of buckets; what they are called is made when they are read.
+A request costs one append to a list; requests are added up many at a time, or when somebody reads the sums.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import quantiles
 
 from relayd.daemon.adminreport import EndedRequests, Spread
-from relayd.scheduler import Exchange
+from relayd.scheduler import Ended, Exchange
 
 FIRST_BYTE_EDGES = (
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0, 2560.0,
@@ -18,6 +19,9 @@ FIRST_BYTE_EDGES = (
 QUEUE_EDGES = (0.01, *FIRST_BYTE_EDGES)
 TOKEN_EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
+
+_MOST_NOTED = 512
+"""Requests that are kept one by one before they are added up."""
 
 _MOST_CODES = 100
 _OTHER = "other"
@@ -41,10 +45,15 @@ class Distribution:
     def __repr__(self) -> str:
         return f"<Distribution of {sum(self.counts)} values>"
 
-    def add(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self._edges, value)] += 1
-        self.total += value
+    def add(self, values: Iterable[float]) -> None:
+        """Count some values: few edges are looked up among many values."""
+        ordered, before, counts = sorted(values), 0, self.counts
+        for bucket, edge in enumerate(self._edges):
+            up_to = bisect_right(ordered, edge, before)
+            counts[bucket] += up_to - before
+            before = up_to
+        counts[-1] += len(ordered) - before
+        self.total += sum(ordered)
 
     def copy(self) -> "Distribution":
         """Return another one with the same counts."""
@@ -81,6 +90,30 @@ class RequestSums:
         self.first_byte = Distribution(FIRST_BYTE_EDGES)
         self.token = Distribution(TOKEN_EDGES)
 
+    def add(self, some: Sequence[Exchange], *, stream: bool) -> None:
+        """Add requests that have ended, all of them streamed or none."""
+        self.requests += len(some)
+        self.seconds.add(one.ended_at - one.arrived_at for one in some)
+        self.queue.add(
+            one.placed_at - one.queued_at
+            for one in some
+            if one.placed_at is not None and one.queued_at is not None
+        )
+        answered = [(one.first_byte_at, one) for one in some if one.first_byte_at is not None]
+        self.first_byte.add(first_at - one.arrived_at for first_at, one in answered)
+        self.retries += sum(one.attempts - 1 for one in some if one.attempts > 1)
+        self.continued += sum(one.continued for one in some)
+        used = [one.usage for one in some if one.usage is not None]
+        self.prompt_tokens += sum(usage.prompt_tokens for usage in used)
+        self.cached_tokens += sum(usage.cached_tokens for usage in used)
+        self.completion_tokens += sum(usage.completion_tokens for usage in used)
+        if stream:
+            self.token.add(
+                (one.ended_at - first_at) / (one.usage.completion_tokens - 1)
+                for first_at, one in answered
+                if one.usage is not None and one.usage.completion_tokens > 1
+            )
+
     def __repr__(self) -> str:
         return f"<RequestSums of {self.requests} requests>"
 
@@ -98,58 +131,66 @@ class KeySums:
 
 
 class Totals:
-    """Adds up finished requests, model by model and by how they ended.
-
-    Attributes:
-        count: How many there were.
-        keys: Key's id → what its requests came to; empty for those without a key.
-        refused: Code of an error → how many requests got it.
-    """
+    """Adds up finished requests, model by model and by how they ended."""
 
     def __init__(self) -> None:
+        self._noted: list[Exchange] = []
         self._rows: dict[tuple[str, str, bool], RequestSums] = {}
-        self.count = 0
-        self.keys: dict[str, KeySums] = {}
-        self.refused: dict[str, int] = {}
+        self._count = 0
+        self._keys: dict[str, KeySums] = {}
+        self._refused: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Totals of {self.count} requests>"
 
     def note(self, exchange: Exchange) -> None:
         """Count a request that has ended."""
-        self.count += 1
-        ask = exchange.ask
-        place = ask.model, exchange.ended.value, ask.stream
-        if (row := self._rows.get(place)) is None:
-            row = self._rows[place] = RequestSums()
-        row.requests += 1
-        arrived_at, ended_at, first_at = exchange.arrived_at, exchange.ended_at, exchange.first_byte_at
-        row.seconds.add(ended_at - arrived_at)
-        if exchange.queued_at is not None and exchange.placed_at is not None:
-            row.queue.add(exchange.placed_at - exchange.queued_at)
-        if exchange.attempts > 1:
-            row.retries += exchange.attempts - 1
-        row.continued += exchange.continued
-        if code := exchange.code:
-            code = code if code in self.refused or len(self.refused) < _MOST_CODES else _OTHER
-            self.refused[code] = self.refused.get(code, 0) + 1
-        if (key := self.keys.get(ask.key)) is None:
-            key = self.keys[ask.key] = KeySums()
-        key.requests += 1
-        if first_at is not None:
-            row.first_byte.add(first_at - arrived_at)
-        if (usage := exchange.usage) is not None:
-            tokens = usage.completion_tokens
-            row.prompt_tokens += usage.prompt_tokens
-            row.cached_tokens += usage.cached_tokens
-            row.completion_tokens += tokens
-            key.prompt_tokens += usage.prompt_tokens
-            key.completion_tokens += tokens
-            if tokens > 1 and first_at is not None and ask.stream:
-                row.token.add((ended_at - first_at) / (tokens - 1))
+        self._noted.append(exchange)
+        if len(self._noted) >= _MOST_NOTED:
+            self._add_up()
+
+    @property
+    def count(self) -> int:
+        """How many requests there were."""
+        return self._count + len(self._noted)
+
+    @property
+    def keys(self) -> Mapping[str, KeySums]:
+        """Key's id → what its requests came to; empty for those without a key."""
+        self._add_up()
+        return self._keys
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Code of an error → how many requests got it."""
+        self._add_up()
+        return self._refused
+
+    def _add_up(self) -> None:
+        noted, self._noted = self._noted, []
+        self._count += len(noted)
+        alike: defaultdict[tuple[str, Ended, bool], list[Exchange]] = defaultdict(list)
+        for exchange in noted:
+            ask = exchange.ask
+            alike[ask.model, exchange.ended, ask.stream].append(exchange)
+            if code := exchange.code:
+                code = code if code in self._refused or len(self._refused) < _MOST_CODES else _OTHER
+                self._refused[code] = self._refused.get(code, 0) + 1
+            if (key := self._keys.get(ask.key)) is None:
+                key = self._keys[ask.key] = KeySums()
+            key.requests += 1
+            if (usage := exchange.usage) is not None:
+                key.prompt_tokens += usage.prompt_tokens
+                key.completion_tokens += usage.completion_tokens
+        for (model, ended, stream), some in alike.items():
+            place = model, ended.value, stream
+            if (row := self._rows.get(place)) is None:
+                row = self._rows[place] = RequestSums()
+            row.add(some, stream=stream)
 
     def rows(self) -> Iterator[tuple[str, str, bool, RequestSums]]:
         """Yield model, how requests ended, whether they were streamed, and what they came to."""
+        self._add_up()
         for (model, ended, stream), row in self._rows.items():
             yield model, ended, stream, row
 

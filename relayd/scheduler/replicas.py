@@ -113,7 +113,7 @@ class KnownReplicas:
         found = self._open.get(model)
         return (found or self._sorted(model)).every
 
-    def open(self, model: str) -> OpenReplicas:
+    def opened(self, model: str) -> OpenReplicas:
         """Return which replicas of a model take work now."""
         found = self._open.get(model)
         if found is None or found.is_stale:

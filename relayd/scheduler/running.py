@@ -171,7 +171,7 @@ class RunningTickets:
         ask, replicas = waiting.ticket.ask, self._replicas
         is_special = among is not None or self._breaker.failing or replicas.has_costs
         if not (is_special or ask.width > 1 or waiting.avoid or waiting.is_suspect):
-            found = replicas.open(ask.model)
+            found = replicas.opened(ask.model)
             if free := found.free:
                 return self._choose_of(waiting, ask, free, found.busy, now, ahead)
         return self._choose_of_fitting(waiting, ask, now, among, ahead)
