@@ -85,6 +85,7 @@ class Direct(msgspec.Struct, eq=False):
         keep_alive: Whether another request may follow on its connection.
         sent_bytes: Bytes of the answer that were written, its head included.
         splices: Whether the client reads chunks.
+        body: What came at once, or what takes it piece by piece.
     """
 
     line: Connected
@@ -93,8 +94,7 @@ class Direct(msgspec.Struct, eq=False):
     splices: bool
     keep_alive: bool
     sent_bytes: int = 0
-    _body: bytes | ArrivingBody | None = None
-    """What came at once, or what takes it piece by piece."""
+    body: bytes | ArrivingBody | None = None
     _end: BodyEnd | None = None
     """Finds the end of one that comes in pieces."""
     _chunked: bool = False
@@ -131,22 +131,22 @@ class Direct(msgspec.Struct, eq=False):
     @property
     def has_arrived(self) -> bool:
         """Whether all of its body is here."""
-        return self._end.is_over if self._end is not None else self._body is not None
+        return self._end.is_over if self._end is not None else self.body is not None
 
     @property
     def content(self) -> ArrivingBody:
         """Its body, piece by piece."""
-        if not isinstance(whole := self._body, ArrivingBody):
-            self._body = ArrivingBody(self.line.resume, complete=self.has_arrived)
+        if not isinstance(whole := self.body, ArrivingBody):
+            self.body = ArrivingBody(self.line.resume, complete=self.has_arrived)
             if whole:
-                self._body.feed([whole], complete=True)
-            return self._body
+                self.body.feed([whole], complete=True)
+            return self.body
         return whole
 
     def whole(self) -> bytes | None:
         """Return the body, if all of it is here."""
-        if isinstance(body := self._body, bytes):
-            self._body = b""
+        if isinstance(body := self.body, bytes):
+            self.body = b""
             return body
         return self.content.read_nowait() if self.has_arrived else None
 
@@ -158,11 +158,11 @@ class Direct(msgspec.Struct, eq=False):
     def feed(self, data: bytes) -> bytes:
         """Take what belongs to the body, and return the rest."""
         if self._end is None:
-            if self._body is not None:
+            if self.body is not None:
                 return data
             declared = self._declared
             if declared is not None and len(data) >= declared:
-                self._body = data[:declared]
+                self.body = data[:declared]
                 return data[declared:]
             self._end = ByChunks() if declared is None else ByLength(declared)
         return self._feed(self._end, data)
@@ -208,13 +208,13 @@ class Direct(msgspec.Struct, eq=False):
 
     def go_straight(self, known: KnownHead) -> bool:
         """Have its route answer it without a coroutine; return whether that is possible."""
-        straight, body = known.admitted.route.straight, self._body
+        straight, body = known.admitted.route.straight, self.body
         if straight is None or not isinstance(body, bytes):
             return False
         passage = straight.prepare(self, known.admitted.context, (known.name(), known.others), body)
         if passage is None:
             return False
-        self._body = b""
+        self.body = b""
         self._run = passage
         passage.start()
         return True
@@ -274,17 +274,28 @@ class Direct(msgspec.Struct, eq=False):
         self.keep_alive = keep_alive = self.keep_alive and line.may_continue
         self._unsent = encode_answer(status, fields, line.date, keep_alive=keep_alive, version=version)
 
-    def begin_known(self, known: AnswerFields, request_id: str, length: int | None) -> None:
-        """Make the head of a success from fields that were encoded before."""
+    def begin_known(self, known: AnswerFields, request_id: str) -> None:
+        """Make the head of a success in chunks from fields that were encoded before."""
         line = self.line
         if not (self.splices and self.keep_alive and line.may_continue):
-            self.begin(200, known.filled(request_id, length), framed=True)
+            self.begin(200, known.filled(request_id, None), framed=True)
             return
         if not known.encoded:
             known.encoded = encode_known(known.fields, VARIES)
-        name, date = request_id.encode(), line.date.encode()
-        varying = (name, date) if length is None else (name, b"%d" % length, date)
-        self._unsent = known.encoded % varying
+        self._unsent = known.encoded % (request_id.encode(), line.date.encode())
+
+    def write_known(self, known: AnswerFields, request_id: str, whole: bytes) -> None:
+        """Write a whole success behind such a head."""
+        line = self.line
+        if not (self.splices and self.keep_alive and line.may_continue):
+            self.begin(200, known.filled(request_id, len(whole)), framed=True)
+            self.write(whole)
+            return
+        if not known.encoded:
+            known.encoded = encode_known(known.fields, VARIES)
+        head = known.encoded % (request_id.encode(), b"%d" % len(whole), line.date.encode())
+        self.sent_bytes = len(head) + len(whole)
+        line.transport.write(head + whole)
 
     def _framed(self, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return fields that say how the body ends: without a length in chunks, if the client reads them."""

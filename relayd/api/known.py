@@ -5,6 +5,8 @@ is not judged again: the same bytes, at the same local address, by the same door
 kept, and a key that is no longer known is asked for again.
 """
 
+import re
+
 import msgspec
 from msgspec.structs import replace
 
@@ -13,8 +15,7 @@ from relayd.api.answer import new_id
 from relayd.api.head import RequestHead
 from relayd.api.keys import KnownKeys
 
-_NAME, _LOWER_NAME = b"\r\nContent-Length: ", b"\r\ncontent-length: "
-_MOST_DIGITS = 15
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,15})(?=\r\n|\Z)")
 _KEPT = 1024
 _LONGEST = 4096
 
@@ -75,10 +76,8 @@ def without_length(raw: bytes) -> tuple[bytes, int] | None:
     They are taken from the beginning of a line only, so two heads without their lengths are equal only
     if everything but the value of this one field is.
     """
-    before, name, after = raw.partition(_NAME)
-    if not name:
-        before, name, after = raw.partition(_LOWER_NAME)
-    digits, end, rest = after.partition(b"\r\n")
-    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+    found = _LENGTH.search(raw)
+    if found is None:
         return None
-    return b"".join((before, name, end, rest)), int(digits)
+    start, end = found.span(1)
+    return raw[:start] + raw[end:], int(raw[start:end])

@@ -39,8 +39,6 @@ LINGERING_SECONDS = 1.0
 _FOR_HEALTH_SECONDS = 2.0
 """How long the head of a health check may take on a connection beyond the limits."""
 
-_LINE_ENDS = b"\r\n"
-
 _NEW, _IDLE, _HEAD, _BUSY, _ENDING = Phase.NEW, Phase.IDLE, Phase.HEAD, Phase.BUSY, Phase.ENDING
 """By name, as each look into an enumeration costs as much as a call."""
 
@@ -132,10 +130,8 @@ class Lane(asyncio.Protocol):
         """Take bytes: of the current request's body, or of the next head."""
         if self._phase is _ENDING:
             return
-        if self._current is not None:
-            data = self._current.feed(data)
-            if not data:
-                return
+        if self._current is not None and not (data := self._current.feed(data)):
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if self._current is None:
             self._advance()
@@ -203,8 +199,8 @@ class Lane(asyncio.Protocol):
     @property
     def may_continue(self) -> bool:
         """Whether another request may follow the one that is answered."""
-        is_last = self._half_closed is not None and not self._buffer
-        return self._phase is _BUSY and not (self._lanes.closing or self._for_health or is_last)
+        may_last = self._phase is _BUSY and not (self._lanes.closing or self._for_health)
+        return may_last and (self._half_closed is None or bool(self._buffer))
 
     def lasts(self, *, lasting: bool, others: bool = False) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
@@ -320,7 +316,7 @@ class Lane(asyncio.Protocol):
     def _advance(self) -> None:
         """Begin the next request whose head is here as a whole."""
         buffer = self._buffer
-        if buffer[0] in _LINE_ENDS:  # empty lines before a request line are passed over
+        if buffer[0] in b"\r\n":  # empty lines before a request line are passed over
             self._buffer = buffer = buffer.lstrip(b"\r\n")
             if not buffer:
                 return
@@ -373,7 +369,10 @@ class Lane(asyncio.Protocol):
         self._phase = _BUSY
         self._lanes.deadlines.drop(self)
         self._current = current = Direct(self, head, length, head.is_newest, head.keep_alive)
-        self._buffer = current.feed(rest)
+        if length == len(rest):
+            current.body = rest
+        else:
+            self._buffer = current.feed(rest)
         return current
 
     def _pass_on(self, raw: bytes, head: RequestHead, rest: bytes) -> None:

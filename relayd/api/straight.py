@@ -26,7 +26,7 @@ from relayd.router import (
     Pools,
     StraightRecipient,
     changed,
-    fingerprint,
+    fingerprint_of,
     judge,
     open_body,
     with_additions,
@@ -90,31 +90,34 @@ class StraightRoute:
             return None
         try:
             opened = open_body(body)
-            if "tools" in opened.members or opened.takes_long(forwarding.rules):
+            members, rules = opened.members, forwarding.rules
+            if not rules.constrained.isdisjoint(members) and ("tools" in members or opened.takes_long(rules)):
                 return None  # whose schemas, and conversation, are looked at
-            seen = judge(opened, forwarding.rules, parts.unlisted)
+            seen = judge(opened, rules, parts.unlisted)
         except RequestError:
             return None
         model = None if seen.model is None else grant.models.named(seen.model, parts.fleet.models())
-        if model is None or not _is_plain(model) or not forwarding.leaves(opened.members):
+        if model is None or not _is_plain(model) or not forwarding.leaves(members):
             return None
-        if parts.fitting.concerns(forwarding.path, opened.members, model):
+        if parts.fitting.concerns(forwarding.path, members, model):
             return None
-        call = with_additions(Call(forwarding.path, seen.body, seen.stream), opened.members, seen.width)
+        call = with_additions(Call(forwarding.path, seen.body, seen.stream), members, seen.width)
         progress = parts.progress
         if progress is not None and (progress.always or context.progress) and call.answers_events:
             return None
         request_id, others = named
         if seen.dropped:
+            members = opened.left(seen.dropped).members
             others = (*others, ("X-Relayd-Changed", changed(seen.dropped)))
         retains = grant.rights.retain
         is_known = model.is_affine and retains
         if retains:
             parts.note_prompt(request_id, call.body)
-        found = fingerprint(call.body) if is_known else NO_FINGERPRINT
+        found = fingerprint_of(members, seen.messages) if is_known else NO_FINGERPRINT
         record = parts.exchanges.begin(request_id, forwarding.path, grant.id)
         slot = (model.replicas_of, seen.width, parts.dispatcher.deadline_from(record.arrived_at))
-        lease = parts.dispatcher.open(make_ask(slot, call, context, client.peer, found), record)
+        peer = grant.id or client.peer  # which counts only where there is no key
+        lease = parts.dispatcher.open(make_ask(slot, call, context, peer, found), record)
         lease.may_continue = parts.continues and context.continues
         bodies.used += size
         return Passage(self, client, call, lease, self.dialect, others, size)

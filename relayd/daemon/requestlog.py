@@ -24,7 +24,7 @@ from relayd.units import Bytes
 Requests = Literal["off", "errors", "all"]
 """Which requests are logged: none, those that were refused or cut, or every one."""
 
-_ERRORS = frozenset({Ended.REFUSED, Ended.CUT})
+_ERRORS = (Ended.REFUSED, Ended.CUT)
 _MOST_LINES = 4096
 _WARN_SECONDS = 60.0
 

@@ -1,6 +1,6 @@
 """What requests came to since the daemon began (totals), and how long recent ones took.
 
-A request costs one append to a list; requests are added up many at a time, or when somebody reads the sums.
+A request costs one append to a list; requests are added up many at a time, or when the sums are read.
 """
 
 from bisect import bisect_right

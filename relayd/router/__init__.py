@@ -8,7 +8,7 @@ from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
 from relayd.router.exchange import ExchangeRecord, Exchanges
-from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint
+from relayd.router.fingerprint import NO_FINGERPRINT, Fingerprint, fingerprint, fingerprint_of
 from relayd.router.headers import OWN_FIELDS, Call, SentBody
 from relayd.router.lease import Lease
 from relayd.router.llamaserver import LLAMA_SERVER
@@ -82,6 +82,7 @@ __all__ = [
     "become_task",
     "changed",
     "fingerprint",
+    "fingerprint_of",
     "inferred_batch",
     "judge",
     "looser_tools",

@@ -5,12 +5,14 @@ every other member as the client wrote it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import cast
 
 import msgspec
 
 from relayd.errors import RequestError
+from relayd.router.media import ChatMessage
 from relayd.router.members import DROP, BodyRules, Unlisted, explain
 from relayd.router.structure import (
     MOST_DEPTH,
@@ -57,6 +59,7 @@ class Peek(msgspec.Struct, frozen=True):
         body: What a replica gets.
         dropped: Members that were taken out of it.
         text_bytes: Bytes of text that one slot must hold, at least; 0 for a body of less than 64 KiB.
+        messages: Of its conversation, values still bytes; empty where it has none.
     """
 
     model: str | None
@@ -65,6 +68,7 @@ class Peek(msgspec.Struct, frozen=True):
     body: bytes
     dropped: frozenset[str] = _NOTHING
     text_bytes: int = 0
+    messages: Sequence[ChatMessage] = ()
 
 
 class OpenedBody(msgspec.Struct, frozen=True):
@@ -84,6 +88,10 @@ class OpenedBody(msgspec.Struct, frozen=True):
         """Return the body without some members; every other one is there byte for byte."""
         written = _as_written(self.raw, self.members)
         return b"{%b}" % b",".join(text for name, text in written.items() if name not in names)
+
+    def left(self, dropped: AbstractSet[str]) -> "OpenedBody":
+        """Return it without some members, where its bytes are not looked at any more."""
+        return OpenedBody(self.raw, {name: raw for name, raw in self.members.items() if name not in dropped})
 
     def takes_long(self, rules: BodyRules) -> bool:
         """Return whether judging it takes milliseconds, so that it belongs into a thread."""
@@ -139,6 +147,7 @@ def judge(body: OpenedBody, rules: BodyRules, unlisted: Unlisted = DROP) -> Peek
         body.without(dropped) if dropped else raw,
         dropped,
         rules.length(members) if len(raw) > _LONG else 0,
+        cast("Sequence[ChatMessage]", value("messages", ())),
     )
 
 

@@ -11,8 +11,11 @@ Fingerprints are Python's own hashes (SipHash with a key of this process), which
 daemon's mean nothing here.
 """
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
+from relayd.router.media import MISSING, ChatMessage
 from relayd.scheduler.prefixes import COVERED
 
 BLOCK_BYTES = 512
@@ -33,38 +36,26 @@ _FRAME_BYTES = 16
 _KEEP = ~COVERED & (1 << 63) - 1
 """Bits of a hash that are kept: a signed number of 64 bits crosses a hand-over in JSON."""
 
-_MISSING = msgspec.Raw(b"")
-"""Stands for a member that a body does not have."""
-
-
-class _PromptMessage(msgspec.Struct, gc=False):
-    """What a template writes of a message."""
-
-    role: str = ""
-    content: msgspec.Raw = _MISSING
-    reasoning_content: msgspec.Raw = _MISSING
-    tool_calls: msgspec.Raw = _MISSING
-    tool_call_id: msgspec.Raw = _MISSING
-    name: msgspec.Raw = _MISSING
-
 
 class _SentPrompt(msgspec.Struct, gc=False):
     """What of a body decides its prompt, and what names its conversation."""
 
-    messages: list[_PromptMessage] = []
-    chat_template_kwargs: msgspec.Raw = _MISSING
-    reasoning_effort: msgspec.Raw = _MISSING
-    thinking: msgspec.Raw = _MISSING
-    tools: msgspec.Raw = _MISSING
-    system: msgspec.Raw = _MISSING
-    input_extra: msgspec.Raw = _MISSING
-    input_prefix: msgspec.Raw = _MISSING
-    prompt: msgspec.Raw = _MISSING
-    prompt_cache_key: msgspec.Raw = _MISSING
-    user: msgspec.Raw = _MISSING
+    messages: Sequence[ChatMessage] = []
+    chat_template_kwargs: msgspec.Raw = MISSING
+    reasoning_effort: msgspec.Raw = MISSING
+    thinking: msgspec.Raw = MISSING
+    tools: msgspec.Raw = MISSING
+    system: msgspec.Raw = MISSING
+    input_extra: msgspec.Raw = MISSING
+    input_prefix: msgspec.Raw = MISSING
+    prompt: msgspec.Raw = MISSING
+    prompt_cache_key: msgspec.Raw = MISSING
+    user: msgspec.Raw = MISSING
 
 
 _SENT = msgspec.json.Decoder(_SentPrompt)
+_OTHERS = frozenset(_SentPrompt.__struct_fields__) - {"messages"}
+"""Members besides the messages that decide the prompt, or name its conversation; most bodies have none."""
 
 
 class Fingerprint(msgspec.Struct, frozen=True, gc=False):
@@ -81,30 +72,54 @@ class Fingerprint(msgspec.Struct, frozen=True, gc=False):
 
 NO_FINGERPRINT = Fingerprint(())
 
-_NO_HEAD = _NO_OTHERS = (_MISSING, _MISSING, _MISSING, _MISSING)
+_NO_HEAD = _NO_OTHERS = (MISSING, MISSING, MISSING, MISSING)
 
 
 def fingerprint(body: bytes) -> Fingerprint:
     """Return the fingerprints of a body that a replica gets."""
     try:
-        sent = _SENT.decode(body)
+        return _fingerprint_of(_SENT.decode(body))
     except (msgspec.DecodeError, msgspec.ValidationError):  # the engine's own validation judges it
         return NO_FINGERPRINT
+
+
+def fingerprint_of(members: Mapping[str, msgspec.Raw], messages: Sequence[ChatMessage]) -> Fingerprint:
+    """Return the same for a body that was decoded already.
+
+    Args:
+        members: Of the body, as a replica gets them.
+        messages: Its messages.
+    """
+    if _OTHERS.isdisjoint(members):
+        chain: list[int] = []
+        _add_messages(chain, 0, messages)
+        return Fingerprint(tuple(chain))
+    others = {name: members[name] for name in _OTHERS if name in members}
+    return _fingerprint_of(_SentPrompt(messages, **others))
+
+
+def _fingerprint_of(sent: _SentPrompt) -> Fingerprint:
     chain: list[int] = []
     head = (sent.chat_template_kwargs, sent.reasoning_effort, sent.thinking, sent.tools)
-    before = _add(chain, 0, "", b"\0".join(head)) if head != _NO_HEAD else 0
-    if sent.system is not _MISSING:
-        before = _add(chain, before, "system", bytes(sent.system))
-    for message in sent.messages:
+    before = _add(chain, 0, b"", b"\0".join(head)) if head != _NO_HEAD else 0
+    if sent.system is not MISSING:
+        before = _add(chain, before, b'"system"', bytes(sent.system))
+    before = _add_messages(chain, before, sent.messages)
+    for part in (sent.input_extra, sent.input_prefix, sent.prompt):
+        if part is not MISSING:
+            before = _add(chain, before, b"", bytes(part))
+    return Fingerprint(tuple(chain), _named(sent.prompt_cache_key) or _named(sent.user))
+
+
+def _add_messages(chain: list[int], before: int, messages: Sequence[ChatMessage]) -> int:
+    """Add messages, and return the last fingerprint."""
+    for message in messages:
         text = bytes(message.content)
         others = (message.tool_calls, message.tool_call_id, message.reasoning_content, message.name)
         if others != _NO_OTHERS:
             text = b"\0".join((text, *others))
-        before = _add(chain, before, message.role, text)
-    for part in (sent.input_extra, sent.input_prefix, sent.prompt):
-        if part is not _MISSING:
-            before = _add(chain, before, "", bytes(part))
-    return Fingerprint(tuple(chain), _named(sent.prompt_cache_key) or _named(sent.user))
+        before = _add(chain, before, bytes(message.role), text)
+    return before
 
 
 def _named(part: msgspec.Raw) -> str:
@@ -115,7 +130,7 @@ def _named(part: msgspec.Raw) -> str:
     return text[1:-1].decode("ascii", "replace")
 
 
-def _add(chain: list[int], before: int, role: str, text: bytes) -> int:
+def _add(chain: list[int], before: int, role: bytes, text: bytes) -> int:
     """Add the blocks of a part of the prompt, and return the last fingerprint."""
     covered, length = before & COVERED, len(text)
     if length <= BLOCK_BYTES:

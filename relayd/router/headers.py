@@ -11,9 +11,12 @@ from relayd.endpoint import Endpoint
 from relayd.errors import UpstreamError
 from relayd.router.collect import Collector
 from relayd.router.framing import Chunked, Counted, Framing, UntilClose
+from relayd.units import KIB
 
 OWN_FIELDS: Mapping[str, str] = MappingProxyType({"Server": "relayd", "X-Content-Type-Options": "nosniff"})
 """What every answer carries: no version, and that no browser shall guess what it is."""
+
+LONGEST_HEAD = 32 * KIB
 
 _MOST_FIELDS = 128
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e]*)?")
@@ -155,6 +158,19 @@ class Head(msgspec.Struct, frozen=True):
         if self.chunked:
             return Chunked(pieces)
         return UntilClose(pieces) if self.length is None else Counted(self.length, pieces)
+
+
+def whole_answer(data: bytes) -> tuple[Head, bytes] | None:
+    """Return head and body of an answer that is here at once, as plain ones are; None where it is not.
+
+    Raises:
+        UpstreamError: It is not HTTP/1.1.
+    """
+    raw, found, body = data.partition(b"\r\n\r\n")
+    if not found or len(raw) > LONGEST_HEAD:
+        return None
+    head = parse_head(raw)
+    return (head, body) if head.status >= 200 and head.length == len(body) else None
 
 
 @lru_cache(maxsize=1024)

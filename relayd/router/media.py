@@ -1,7 +1,7 @@
 """Would a server fetch something for a conversation: a file of its own, or an address it can reach?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -24,8 +24,19 @@ _FETCHED = re.compile(r"http|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """What llama-server fetches, or could some day: any other text it reads as base64 (`handle_media`)."""
 
 
-class _ChatMessage(msgspec.Struct, gc=False):
-    content: msgspec.Raw = msgspec.Raw(b"null")
+MISSING = msgspec.Raw(b"")
+"""Stands for a member that a message, or a body, does not have."""
+
+
+class ChatMessage(msgspec.Struct, gc=False):
+    """What a template writes of a message, as its client wrote it; empty where it has no such member."""
+
+    role: msgspec.Raw = MISSING
+    content: msgspec.Raw = MISSING
+    reasoning_content: msgspec.Raw = MISSING
+    tool_calls: msgspec.Raw = MISSING
+    tool_call_id: msgspec.Raw = MISSING
+    name: msgspec.Raw = MISSING
 
 
 class _InputItem(msgspec.Struct, gc=False):
@@ -33,7 +44,7 @@ class _InputItem(msgspec.Struct, gc=False):
     output: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_MESSAGES = msgspec.json.Decoder(Annotated[list[_ChatMessage], Meta(max_length=MOST_MESSAGES)] | None)
+_MESSAGES = msgspec.json.Decoder(Annotated[list[ChatMessage], Meta(max_length=MOST_MESSAGES)] | None)
 _INPUTS = msgspec.json.Decoder(Annotated[list[_InputItem], Meta(max_length=MOST_MESSAGES)] | str | None)
 _IMAGES = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(max_length=1_000)] | None)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -49,16 +60,19 @@ _MOST_PARTS = 10_000
 _BEGINNING = re.compile(rb'"(?:[^"\\]|\\u[0-9a-fA-F]{4}|\\[^u]){0,40}')
 
 
-def check_conversation(raw: msgspec.Raw) -> None:
-    """Refuse addresses in the content parts of messages.
+def check_conversation(raw: msgspec.Raw) -> Sequence[ChatMessage]:
+    """Return messages, and refuse addresses in their content parts.
 
     Raises:
         RequestError: A part names an address.
         msgspec.ValidationError: It is not a list of objects.
     """
-    for message in _MESSAGES.decode(raw) or ():
-        if memoryview(message.content)[0] == _LIST:
-            _check_content(message.content)
+    messages = _MESSAGES.decode(raw) or ()
+    for message in messages:
+        content = message.content
+        if content is not MISSING and memoryview(content)[0] == _LIST:
+            _check_content(content)
+    return messages
 
 
 def check_items(raw: msgspec.Raw) -> None:

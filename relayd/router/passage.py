@@ -180,15 +180,14 @@ class Passage:
 
     def _answer(self, upstream: Upstream, head: Head, whole: bytes) -> None:
         """Write a plain answer, framed as its head states."""
-        client, lease = self.client, self.lease
+        lease = self.lease
         if lease.width > 1:
             tap = tap_of(self.call, head, several=True, may_continue=False)
             tap.add(whole)
             usage = tap.usage()
         else:
             usage = usage_in(whole)
-        self._open(upstream, head)
-        client.write(whole)
+        self.client.write_known(self._fields(upstream, head), lease.record.request_id, whole)
         self._end(upstream, usage)
 
     def _collect(self, upstream: Upstream, collector: Callable[[], Collector]) -> None:
@@ -218,7 +217,7 @@ class Passage:
         self.tap, kept = tap, tap.kept
         if kept is not None:
             self._kept, lease.relaying = kept, self
-        self._open(upstream, head)
+        self.client.begin_known(self._fields(upstream, head), lease.record.request_id)
         held = upstream.pass_to(self._write if kept is None else self._write_kept)
         tap.add(held)
         if self.client.write(held):
@@ -226,12 +225,10 @@ class Passage:
         elif upstream.is_over:
             self._end(upstream, tap.usage())
 
-    def _open(self, upstream: Upstream, head: Head) -> None:
-        """Make the head of the answer, which goes out together with the first bytes."""
-        record = self.lease.record
-        record.began(_OK)
-        fields = answer_fields(head.passing, self._others, upstream.pool.endpoint.replica, head.chunked)
-        self.client.begin_known(fields, record.request_id, head.length)
+    def _fields(self, upstream: Upstream, head: Head) -> AnswerFields:
+        """Take note that the answer begins, and return the fields of its head."""
+        self.lease.record.began(_OK)
+        return answer_fields(head.passing, self._others, upstream.pool.endpoint.replica, head.chunked)
 
     def _write_kept(self, raw: bytes) -> bool:
         """Write bytes of a stream and keep them; True when enough waits for the client, or it has left."""

@@ -192,6 +192,10 @@ class Pools:
         pool = self._latest.get(endpoint.replica)
         if pool is None or pool.endpoint is not endpoint or not pool.idle:
             return None
+        upstream = pool.idle.pop()
+        if upstream.can_follow(asyncio.get_running_loop().time() - self._idle_seconds):
+            return upstream
+        upstream.close()
         return self._take(pool)
 
     def give_back(self, upstream: Upstream, hold: Hold) -> None:

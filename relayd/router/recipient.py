@@ -127,13 +127,17 @@ class StraightRecipient(Recipient, Protocol):
     line: ClientLine
     sent_bytes: int
 
-    def begin_known(self, known: AnswerFields, request_id: str, length: int | None) -> None:
-        """Make the head of a success (200), as `begin` makes a framed one.
+    def begin_known(self, known: AnswerFields, request_id: str) -> None:
+        """Make the head of a success (200) whose body comes in chunks, as `begin` makes a framed one."""
+        ...
+
+    def write_known(self, known: AnswerFields, request_id: str, whole: bytes) -> None:
+        """Write a whole success (200).
 
         Args:
-            known: Its fields.
+            known: The fields of its head.
             request_id: Of the request.
-            length: Of the body; None where it comes in chunks.
+            whole: The body.
         """
         ...
 

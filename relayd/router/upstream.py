@@ -13,14 +13,13 @@ from relayd.errors import UpstreamError
 from relayd.router.eager import Pause
 from relayd.router.faults import as_cut
 from relayd.router.framing import SHORT_LINE, Counted, Framing, size_in
-from relayd.router.headers import Call, Head, parse_head
+from relayd.router.headers import LONGEST_HEAD, Call, Head, parse_head, whole_answer
 from relayd.router.prefill import Prefill, PromptProgress
 from relayd.router.replicapool import ReplicaPool
 from relayd.router.sink import Sink, Take, Waiter
 from relayd.units import KIB
 
-_LONGEST_HEAD, _HELD_BACK = 32 * KIB, 256 * KIB
-_LONGEST_REST = 256 * KIB
+_HELD_BACK = _LONGEST_REST = 256 * KIB
 """Parts of a chunk that is longer are passed on as they come."""
 
 _COMPLETE = Counted(0)
@@ -176,12 +175,8 @@ class Upstream(asyncio.Protocol):
         return held
 
     def _take_held(self) -> bytes:
-        held = self._held
-        if not held:
-            return b""
-        taken = held[0] if len(held) == 1 else b"".join(held)
-        held.clear()
-        return taken
+        held, self._held = self._held, []
+        return held[0] if len(held) == 1 else b"".join(held)
 
     def take_whole(self) -> bytes | None:
         """Return the body, framing included, if all of it is here and none of it was passed on."""
@@ -280,10 +275,15 @@ class Upstream(asyncio.Protocol):
         framing = self._framing
         if framing is None:
             self.answered = True
+            if not self._begun and self._on_end is None and (whole := whole_answer(data)) is not None:
+                self.head, self._held = whole[0], [whole[1]]
+                self._framing, self._prefill = _COMPLETE, None
+                self._wake()
+                return
             data = self._read_head(data)
             if (framing := self._framing) is None:
                 return
-        taken = len(data) if framing is _COMPLETE else framing.feed(data)
+        taken = framing.feed(data)
         take = self._take or self._hold
         if framing.over:
             self._end(data, taken)
@@ -326,22 +326,22 @@ class Upstream(asyncio.Protocol):
         rest = self._begun + data if self._begun else data
         while self._framing is None:
             raw, found, rest = rest.partition(b"\r\n\r\n")
-            if len(raw) > _LONGEST_HEAD:
+            if len(raw) > LONGEST_HEAD:
                 raise UpstreamError("The replica's response head is longer than 32 KiB.")
             if not found:
                 self._begun = raw
                 return b""
-            self._accept(parse_head(raw), len(rest))
+            self._accept(parse_head(raw))
         self._begun = b""
         return rest
 
-    def _accept(self, head: Head, come: int) -> None:
-        """Take a head, behind which so many bytes have come already."""
+    def _accept(self, head: Head) -> None:
+        """Take a head, unless it is that of an interim response."""
         if head.status == 101:
             raise UpstreamError("The replica switches protocols, which relayd never asks for.")
         if head.status >= 200:
             self.head = head
-            self._framing = _COMPLETE if head.length == come else head.framing()
+            self._framing = head.framing()
             if not head.is_success:
                 self._enough, self._is_prefilling = _HELD_BACK, False
             if not head.chunked:

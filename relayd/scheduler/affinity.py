@@ -184,7 +184,8 @@ class PrefixAffinity:
 
     def started(self, waiting: Waiting, capacity: Capacity, now: float) -> None:
         """Take note that a replica reads a prompt now, and what it has to do until the answer is over."""
-        ask, rates, chain = waiting.ticket.ask, self.rates, waiting.ticket.ask.prefix
+        ask, rates = waiting.ticket.ask, self.rates
+        chain = ask.prefix
         expected, length = waiting.warm.get(capacity, 0), chain[-1] & COVERED
         work = self._work.get(capacity) or self._enter(capacity)
         alone = (read := work.reads_until) <= now

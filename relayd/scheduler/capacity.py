@@ -143,7 +143,7 @@ class Capacity:
         self.among.is_stale = True
 
     def owe_no_more(self, ticket_id: int) -> None:
-        """Take note that it has come, or that nobody waits for it."""
+        """Take note that it has come, or is not waited for any more."""
         self.overdue.discard(ticket_id)
         self.among.is_stale = True
 

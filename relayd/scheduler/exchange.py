@@ -26,7 +26,7 @@ class Ended(Enum):
     """Its answer was complete, and more than one replica gave it."""
 
 
-_COMPLETE = frozenset({Ended.DONE, Ended.CONTINUED})
+_COMPLETE = (Ended.DONE, Ended.CONTINUED)  # a set asks each for its hash, which is written in Python
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -149,8 +149,8 @@ class RunningTickets:
         self._running[ticket.id] = Running(waiting, capacity, now)
         if ticket.ask.klass == BACKGROUND:
             capacity.background.add(ticket.id)
-        if ticket.ask.prefix and (strategy := self._strategies.learning(ticket.ask)):
-            strategy.started(waiting, capacity, now)
+        if (learner := waiting.learner) is not None:
+            learner.started(waiting, capacity, now)
         return capacity.endpoint
 
     def choose(
@@ -222,7 +222,8 @@ class RunningTickets:
         ahead: Ahead | None,
     ) -> Choice:
         """Have the model's strategy choose, of replicas where a ticket fits and ones that it may wait for."""
-        if ask.prefix and (strategy := self._strategies.learning(ask)) is not None:
+        strategy = waiting.learner = self._strategies.learning(ask)
+        if strategy is not None:
             return strategy.choose(waiting, fitting, busy, now, ahead or _NONE)
         return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
 
@@ -260,8 +261,8 @@ class RunningTickets:
         ask = running.waiting.ticket.ask
         if exchange is not None and self._breaker.failing:
             self._breaker.served(running.capacity)
-        if ask.prefix and (strategy := self._strategies.learning(ask)):
-            strategy.ended(running.waiting, running.capacity, exchange, now)
+        if (learner := running.waiting.learner) is not None:
+            learner.ended(running.waiting, running.capacity, exchange, now)
         if running.charged and exchange is not None and exchange.usage is not None:
             worth = self._prices.learn(ask, exchange.usage)
             if queue is not None:

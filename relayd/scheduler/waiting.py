@@ -1,11 +1,25 @@
 """What is known of a ticket while it is on its way to a slot?"""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 import msgspec
 
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Ticket
+from relayd.scheduler.exchange import Exchange
+
+
+class Learner(Protocol):
+    """A strategy that learns from what becomes of requests."""
+
+    def started(self, waiting: "Waiting", capacity: Capacity, now: float) -> None:
+        """Take note that a request runs on a replica."""
+        ...
+
+    def ended(self, waiting: "Waiting", capacity: Capacity, exchange: Exchange | None, now: float) -> None:
+        """Take note that it has ended; `exchange` is None where its answer is not whole."""
+        ...
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -44,6 +58,7 @@ class Waiting(msgspec.Struct, eq=False):
         held: What it is held for.
         yielded: How often it has given its slots to others.
         spared_since: Since when it waits for what costs less (monotonic seconds); None while it did not.
+        learner: What chose its replica, and learns from what becomes of it; None where nothing does.
     """
 
     ticket: Ticket
@@ -55,6 +70,7 @@ class Waiting(msgspec.Struct, eq=False):
     held: Hold | None = None
     yielded: int = 0
     spared_since: float | None = None
+    learner: Learner | None = None
 
     def may_hold(self, now: float) -> bool:
         """Return whether others may pass it at `now` (monotonic seconds)."""

@@ -8,7 +8,9 @@ import pytest
 
 from relayd.dialects.anthropic_chat import as_chat
 from relayd.dialects.anthropic_request import for_engine
-from relayd.router.fingerprint import BLOCK_BYTES, fingerprint
+from relayd.router.body import judge, open_body
+from relayd.router.fingerprint import BLOCK_BYTES, fingerprint, fingerprint_of
+from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.scheduler.prefixes import covered
 
 pytestmark = pytest.mark.pure
@@ -36,6 +38,15 @@ def test_a_turn_that_goes_on_begins_with_all_of_the_turn_before() -> None:
 
     assert before == after[: len(before)]
     assert len(before) < len(after)
+
+
+@pytest.mark.parametrize("members", [{}, {"user": "me", "system": "Be brief."}, {"tools": [{"name": "f"}]}])
+def test_a_body_that_was_judged_has_the_fingerprints_of_its_bytes(members: dict[str, Any]) -> None:
+    raw = body(**members)
+    opened = open_body(raw)
+    seen = judge(opened, LLAMA_SERVER["/v1/chat/completions"])
+
+    assert fingerprint(raw) == fingerprint_of(opened.members, seen.messages)
 
 
 def test_blocks_are_of_512_bytes_and_every_message_ends_one() -> None:
