@@ -23,6 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* What a llama-server reports at the end of every answer. */
+#define FIGURES "\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":50},\"timings\":{\"cache_n\":60," \
+                "\"prompt_n\":40,\"prompt_ms\":8.5,\"predicted_n\":50,\"predicted_ms\":100.5}"
+
 enum { EVENT_BYTES = 200, DEFAULT_EVENTS = 64, FIRST_INBOX = 4096, WAKES = 256, OUTBOX = 1024 };
 
 typedef struct Peer {
@@ -153,7 +157,7 @@ static int say_event(Peer *peer) {
 
 /* Send the next event, and the end after the last; 0 when the peer has gone. */
 static int advance(Peer *peer) {
-    static const char last[] = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+    static const char last[] = "a8\r\ndata: {\"choices\":[]," FIGURES "}\n\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
     if (peer->events_left > 0) {
         if (!say_event(peer)) return 0;
         if (--peer->events_left > 0) return 1;
@@ -304,7 +308,7 @@ static void make_answer(void) {
                           "\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\","
                           "\"content\":\"");
     for (int word = 0; word < 70; word++) length += sprintf(body + length, "hello ");
-    length += sprintf(body + length, "\"}}],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":50}}");
+    length += sprintf(body + length, "\"}}]," FIGURES "}");
     answer_length = (size_t)sprintf(answer, "HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nContent-Type: application/json; "
                                     "charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", length, body);
 }

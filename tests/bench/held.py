@@ -20,7 +20,7 @@ _BODIES_MIB = (1, 4, 8, 15)
 
 def request(prompt: str, *, stream: bool = False) -> bytes:
     """Return a whole request."""
-    asked = '"stream":true,' if stream else '"n":2,'
+    asked = '"stream":true,' if stream else '"logprobs":true,'
     body = f'{{"model":"m",{asked}"messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":64}}'
     fields = (
         "Host: localhost",

@@ -194,7 +194,7 @@ static void take(Client *client) {
 static void write_request(const char *key, long prompt, long events, long gap) {
     char *body = malloc((size_t)prompt + 512);
     int length = sprintf(body, "{\"model\":\"m\",%s\"messages\":[{\"role\":\"user\",\"content\":\"@events=%ld @gap=%ld ",
-                         stream ? "\"stream\":true," : "\"n\":2,", events, gap);
+                         stream ? "\"stream\":true," : "\"logprobs\":true,", events, gap);
     memset(body + length, 'a', (size_t)prompt);
     length += (int)prompt;
     length += sprintf(body + length, "\"}],\"max_tokens\":64}");
