@@ -89,7 +89,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     },
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
-        "daemon.whyreport", "daemon.nodereport", "daemon.batchreport",
+        "daemon.whyreport", "daemon.nodereport", "daemon.batchreport", "daemon.givenreport",
     },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
@@ -99,9 +99,9 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "checkup": {"config", "engine", "hardware", "planner.ledger"},
     "cli": {
         "advice", "ui", "client", "desired", "planner", "memory", "hardware", "gguf", "engine", "catalog",
-        "models", "config", "service", "batch.client", "daemon.report",
+        "models", "config", "service", "batch.client", "daemon.report", "daemon.givenreport",
     },
-    "cli.serve": {"daemon.place"}, "cli.bench": {"store"},
+    "cli.bus": {"remote.bus"}, "cli.serve": {"daemon.place"}, "cli.bench": {"store"},
     "cli.support.announced": {"daemon", "supervisor"}, "cli.support.serving": {"daemon", "store.hubs"},
     "cli.join": {"daemon.arguments", "remote.dial", "store.hubs"}, "cli.nodes": {"daemon.nodereport"},
     "cli.top": {"supervisor.logs", "daemon.livereport"}, "cli.logs": {"supervisor.logs"},

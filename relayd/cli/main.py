@@ -66,6 +66,7 @@ COMMANDS = {
     "engine": _command("engine.app", "Install and choose the llama-server that models run on."),
     "keys": _command("keys.app", "Make, limit and revoke API keys; alone it lists them."),
     "nodes": _command("nodes.app", "Invite, drain and remove machines; alone it lists them."),
+    "bus": _command("bus.app", "Make the keys of hubs and nodes that meet on NATS."),
     "join": _command("join.join", "Make this machine a node of a hub."),
     "usage": _command("usage.usage", "Show what each key used of each model, by day."),
     "completions": _command("completions.completions", "Print the completion script for a shell."),

@@ -85,7 +85,7 @@ def undrain(name: KnownNode, as_json: AsJson = False) -> None:
 def _show(report: NodesReport, *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(report))
-    elif report.nodes or report.hubs:
+    elif report.nodes or report.hubs or report.bus:
         show(nodes_page(report, SystemClock().wall()))
     elif report.is_hub:
         typer.echo("There is no node. Invite one: relayd nodes invite NAME")

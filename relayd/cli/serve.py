@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from relayd.cli.support.flags import Context, EngineFlags, GpuLayers, Slots, overrides_of
+from relayd.cli.support.flags import Bus, BusCredentials, Context, EngineFlags, GpuLayers, Slots, overrides_of
 from relayd.config import as_hub, check_exposure, load
 from relayd.daemon.place import DaemonPlace, take_place
 from relayd.desired.arguments import ServeArguments
@@ -42,6 +42,8 @@ def serve(
             "--hub", help="Let other machines join; listens to all, and every client needs a key then."
         ),
     ] = False,
+    bus: Bus = None,
+    bus_credentials: BusCredentials = None,
     insecure_bind: Annotated[
         bool, typer.Option("--insecure-bind", help="Let other machines in without a key.")
     ] = False,
@@ -60,7 +62,7 @@ def serve(
     typed = overrides_of(context, slots, gpu_layers, engine_flag)
     chosen = ServeArguments(
         tuple(targets or ()), demo, listen, config, llama_server, insecure_bind, typed, on_demand, log_level,
-        hub,
+        hub, bus, bus_credentials,
     )  # fmt: skip
     place = None if takes_over(os.environ) else _take_place(chosen, os.environ)
     try:

@@ -35,11 +35,11 @@ from relayd.daemon.arguments import (
     UsageArguments,
 )
 from relayd.daemon.batchreport import CollectedReport
+from relayd.daemon.givenreport import ConfigurationReport
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.livereport import LinkReport, LiveReport
 from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
 from relayd.daemon.report import (
-    ConfigurationReport,
     PinReport,
     ReloadReport,
     ReplicasReport,

@@ -8,6 +8,8 @@ import msgspec
 from relayd.config.schema import Config, Model
 
 RESTART_ONLY = frozenset({
+    "bus.credentials",
+    "bus.url",
     "engine.path",
     "engine.release_sha256",
     "hub.enabled",

@@ -144,6 +144,14 @@ HubUrl = Annotated[
     ),
 ]
 
+BusUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\A((nats|tls)://[^\s/@?#,]+(,(nats|tls)://[^\s/@?#,]+)*)?\Z",
+        description="addresses like nats://bus.example:4222, with commas between them, or an empty string",
+    ),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

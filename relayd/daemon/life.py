@@ -13,6 +13,7 @@ from relayd.api.control import open_control
 from relayd.daemon.administration import Administration, offered
 from relayd.daemon.announce import NO_OUTPUT, Announcer, DaemonOutput
 from relayd.daemon.arguments import TargetArguments
+from relayd.daemon.bus import bus_place
 from relayd.daemon.certwatch import CertificateWatch
 from relayd.daemon.filewatch import FileWatch
 from relayd.daemon.happenings import Happenings
@@ -101,6 +102,7 @@ class Daemon:
         no_core()
         stack.enter_context(LoopWatchdog(parts.clock))
         self._watch_signals(stack)
+        parts.nodes.bus = bus_place(parts.desired.config.bus, parts.nodes, parts.membership, parts.clock)
         upstreams = await asyncio.to_thread(upstream_plan, parts.desired.config)
         place = await claim(parts.desired, self._place)
         stack.callback(place.close)
@@ -167,7 +169,7 @@ class Daemon:
         self._output.stopping(open_requests, replicas.drain_seconds)
         if not keep:
             parts.stop_unused()
-        parts.nodes.hub.go_away("the hub stops", replicas.drain_seconds)
+        parts.nodes.go_away("the hub stops", replicas.drain_seconds)
         parts.membership.go_away()
         await parts.membership.finished(replicas.drain_seconds)
         await parts.doors.listener.close(replicas.drain_seconds, parts.interrupt)
@@ -224,6 +226,8 @@ class Daemon:
         facts = MachineFacts(parts, self._commands, lambda: self._shutdown.requested)
         stack.push_async_callback(parts.membership.close)
         stack.push_async_callback(parts.nodes.hub.close)
+        if parts.nodes.bus is not None:
+            _run_aside(stack, parts.nodes.bus.work())
         await parts.membership.begin(facts, mib(parts.desired.config.server.max_body_mib))
 
     def _notifications(self) -> Notifications:

@@ -75,16 +75,33 @@ class JoinedHubReport(Struct, frozen=True, omit_defaults=True):
     provider: str = ""
 
 
+class BusReport(Struct, frozen=True, omit_defaults=True):
+    """This machine on the bus.
+
+    Attributes:
+        role: `hub` or `node`.
+        name: What it is called there.
+        state: `connected`, or why it is not.
+    """
+
+    url: str
+    role: str = ""
+    name: str = ""
+    state: str = ""
+
+
 class NodesReport(Struct, frozen=True, omit_defaults=True):
     """The nodes of this daemon, and the hubs that it is a node of.
 
     Attributes:
         is_hub: Whether other machines may join it.
+        bus: How it stands on the bus; None without one.
     """
 
     is_hub: bool = False
     nodes: tuple[NodeReport, ...] = ()
     hubs: tuple[JoinedHubReport, ...] = ()
+    bus: BusReport | None = None
 
 
 class InviteReport(Struct, frozen=True):

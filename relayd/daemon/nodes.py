@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from relayd.api import FailedKeys
@@ -23,21 +25,29 @@ from relayd.daemon.nodereport import (
 )
 from relayd.errors import KeyUnknownError, NotFoundError, TooManyFailedKeysError, UsageError
 from relayd.journal import Journal
+from relayd.remote.bus.subjects import SCHEME
 from relayd.remote.capacity import RemoteCapacity, Remotes
+from relayd.remote.channel import Socket
 from relayd.remote.dial import dial_hub
 from relayd.remote.hub import NodeHub, NodeSession
+from relayd.remote.hublink import NodeFacts
 from relayd.remote.invites import INVITE_SECONDS, Invites
-from relayd.remote.node import DialledHub, HubConnection, NodeFacts
+from relayd.remote.node import DialledHub, HubConnection
 from relayd.rights import KeyRights, StoredKey, check_name
 from relayd.router import Pools
 from relayd.scheduler import Scheduler
 from relayd.secret import Secret
 from relayd.store.hubs import JoinedHub, JoinedHubs
 
+if TYPE_CHECKING:
+    from relayd.daemon.bus import BusPlace
+
 NODE_SCOPE = ("node",)
 """What a node's token is for, and nothing else."""
 
 PLAIN = "The link is not encrypted: set tls_cert and tls_key in [server], or put a proxy with TLS in front."
+
+BUS_REMOVAL = "Delete its file, run `relayd bus init` in that folder again, and reload nats-server."
 
 _UNREACHABLE = "This hub listens on this machine only. Let it listen wider: relayd serve --hub"
 
@@ -54,12 +64,14 @@ class Nodes:
 
     Attributes:
         hub: Who is connected.
+        bus: This daemon's place on the bus; None without one.
     """
 
     def __init__(
         self, remotes: Remotes, keys: KeyBook, scheduler: Scheduler, clock: Clock, *, is_enabled: bool
     ) -> None:
         self.hub = NodeHub(remotes, clock)
+        self.bus: BusPlace | None = None
         self.is_enabled = is_enabled
         self._remotes, self._keys, self._scheduler = remotes, keys, scheduler
         self._invites = Invites(clock)
@@ -137,6 +149,8 @@ class Nodes:
             StateError: It cannot be written.
         """
         known = self._token_of(name)
+        if known is None and self.bus is not None and any(session.name == name for session in self.hub):
+            raise UsageError(f"{name} is a node of the bus", remedy=BUS_REMOVAL)
         if known is None or known.rights.scopes != NODE_SCOPE:
             raise NotFoundError(f"There is no node {name[:128]!r}.", remedy="See them: `relayd nodes`.")
         await self._keys.revoke(known.id)
@@ -149,11 +163,17 @@ class Nodes:
         Raises:
             NotFoundError: There is no such node.
         """
-        if self._token_of(name) is None:
+        if self._token_of(name) is None and all(session.name != name for session in self.hub):
             raise NotFoundError(f"There is no node {name[:128]!r}.", remedy="See them: `relayd nodes`.")
         self.hub.drain(name, drained=drained)
         self._journal.info("node.drained" if drained else "node.undrained", node=name)
         return self.report()
+
+    def go_away(self, reason: str, seconds: float | None) -> None:
+        """Have every node dial again: this daemon ends, or another takes over."""
+        if self.bus is not None:
+            self.bus.go_away()
+        self.hub.go_away(reason, seconds)
 
     def report(self, hubs: Iterable[JoinedHubReport] = ()) -> NodesReport:
         """Return every node, connected or not."""
@@ -163,12 +183,12 @@ class Nodes:
             if one.offer.kind == "node":
                 offers.setdefault(one.offer.origin, []).append(one)
         tokens = [
-            key for key in self._keys.every() if key.revoked is None and key.rights.scopes == NODE_SCOPE
+            key.name for key in self._keys.every() if key.revoked is None and key.rights.scopes == NODE_SCOPE
         ]
-        nodes = tuple(
-            self._node(key.name, sessions.get(key.name), offers.get(key.name, ())) for key in tokens
-        )
-        return NodesReport(self.is_enabled, nodes, tuple(hubs))
+        names = dict.fromkeys((*tokens, *sessions))  # those that the bus connects have no token here
+        nodes = tuple(self._node(name, sessions.get(name), offers.get(name, ())) for name in names)
+        bus = self.bus.report() if self.bus is not None else None
+        return NodesReport(self.is_enabled or bus is not None, nodes, tuple(hubs), bus)
 
     def _node(self, name: str, session: NodeSession | None, offers: Iterable[RemoteCapacity]) -> NodeReport:
         drained = self.hub.is_drained(name)
@@ -245,6 +265,18 @@ def own_address() -> str:
             return socket.gethostname()
 
 
+class BusHubs(Protocol):
+    """The hubs that are on the bus."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield their addresses, `bus://NAME`."""
+        ...
+
+    async def dial(self, stack: AsyncExitStack, entry: DialledHub) -> Socket:
+        """Connect to one as soon as it is there."""
+        ...
+
+
 class Membership:
     """The hubs that this machine is a node of.
 
@@ -260,6 +292,8 @@ class Membership:
         self._running: dict[str, tuple[JoinedHub, HubConnection, asyncio.Task[None]]] = {}
         self._facts: NodeFacts | None = None
         self._most_bytes = 0
+        self._bus: tuple[str, BusHubs] | None = None
+        self._following, self._looks = asyncio.Lock(), set[asyncio.Task[None]]()
         self._journal = Journal("daemon")
 
     def __repr__(self) -> str:
@@ -270,11 +304,28 @@ class Membership:
         self._facts, self._most_bytes = facts, most_bytes
         await self.follow()
 
+    def reach(self, name: str, bus: "BusHubs") -> None:
+        """Dial the hubs of a bus too, as far as this machine does not reach them directly."""
+        self._bus = name, bus
+
+    def follow_soon(self) -> None:
+        """Look again which hubs are to be dialled; returns at once."""
+        task = asyncio.get_running_loop().create_task(self.follow())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
     async def follow(self) -> None:
-        """Dial the hubs that are in the file now, and leave those that are not any more."""
+        """Dial the hubs that are in the file now, and on the bus, and leave those that are not any more."""
+        async with self._following:
+            await self._follow()
+
+    async def _follow(self) -> None:
         if self._facts is None:
             return
         wanted = {hub.url: hub for hub in await asyncio.to_thread(self._store.read)}
+        if self._bus is not None:
+            direct = {f"{SCHEME}{one.hub}" for url, (_, one, _) in self._running.items() if url in wanted}
+            wanted |= {url: JoinedHub(url, "", self._bus[0]) for url in self._bus[1] if url not in direct}
         for url, (hub, _, task) in tuple(self._running.items()):
             if wanted.get(url) != hub:
                 del self._running[url]
@@ -282,8 +333,15 @@ class Membership:
         for url, hub in wanted.items():
             if url not in self._running:
                 entry = DialledHub(url, hub.secret, hub.provider)
+                is_direct = not url.startswith(SCHEME)
                 made = HubConnection(
-                    entry, dial_hub, self._facts, self._pools, self._clock, most_bytes=self._most_bytes
+                    entry,
+                    dial_hub if is_direct or self._bus is None else self._bus[1].dial,
+                    self._facts,
+                    self._pools,
+                    self._clock,
+                    most_bytes=self._most_bytes,
+                    on_connected=self.follow_soon if is_direct else lambda: None,
                 )
                 self._running[url] = hub, made, asyncio.create_task(made.run())
 

@@ -25,12 +25,11 @@ from relayd.daemon.arguments import (
     UpgradeArguments,
     UsageArguments,
 )
+from relayd.daemon.givenreport import ConfigurationReport, GivenArguments
 from relayd.daemon.keyoperations import KeyOperations
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.reload import Reload
 from relayd.daemon.report import (
-    ConfigurationReport,
-    GivenArguments,
     PinReport,
     ReloadReport,
     ReplicasReport,
@@ -106,6 +105,8 @@ class Operations(KeyOperations):
             flags=typed.overrides.flags,
             on_demand=typed.on_demand,
             hub=typed.hub,
+            bus=typed.bus,
+            bus_credentials=str(typed.bus_credentials) if typed.bus_credentials else None,
         )
         certificate = desired.config.server.tls_cert
         return ConfigurationReport(desired.sources, doors.listen, doors.url, key.reveal(), given, certificate)

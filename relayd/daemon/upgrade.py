@@ -191,7 +191,7 @@ class _Attempt:
         """Let go of everything within one turn of the loop."""
         parts, successor = self._parts, self._successor
         parts.doors.listener.stop_listening()
-        parts.nodes.hub.go_away("another daemon has taken over", self._drain_seconds)
+        parts.nodes.go_away("another daemon has taken over", self._drain_seconds)
         parts.membership.go_away()
         parts.grants.close()
         parts.fleet.release()

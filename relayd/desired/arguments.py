@@ -43,6 +43,8 @@ class ServeArguments:
         on_demand: Whether models that relayd finds on the disk wait until a client asks for them.
         log_level: The level of relayd's own log instead of the configured one.
         hub: Whether other machines may join this one, whatever is configured.
+        bus: Where hubs and nodes meet instead of the configured address.
+        bus_credentials: The file by which the bus knows this machine, likewise.
     """
 
     targets: tuple[str, ...] = ()
@@ -55,6 +57,8 @@ class ServeArguments:
     on_demand: bool = False
     log_level: str | None = None
     hub: bool = False
+    bus: str | None = None
+    bus_credentials: Path | None = None
 
     @property
     def demo_alone(self) -> bool:

@@ -124,6 +124,8 @@ def select(arguments: ServeArguments, site: Site, display: Display) -> Selection
         engine=arguments.llama_server,
         log_level=arguments.log_level,
         hub=arguments.hub,
+        bus=arguments.bus,
+        bus_credentials=arguments.bus_credentials,
     )
     configured = {one.name for one in loaded.config.model}
     named = frozenset(one.name for one in wanted.model if one.name not in configured)

@@ -57,10 +57,15 @@ def overridden(
     engine: str | None = None,
     log_level: str | None = None,
     hub: bool = False,
+    bus: str | None = None,
+    bus_credentials: Path | None = None,
 ) -> Config:
     """Return the configuration with the overrides of the command line."""
     if hub:
         config = as_hub(config)
+    typed = {"url": bus, "credentials": bus_credentials and str(bus_credentials.absolute())}
+    given = {name: value for name, value in typed.items() if value is not None}
+    config = msgspec.structs.replace(config, bus=msgspec.structs.replace(config.bus, **given))
     if listen is not None:
         config = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, listen=listen))
     if engine is not None:

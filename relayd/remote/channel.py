@@ -25,7 +25,7 @@ class Socket(Protocol):
     """A WebSocket of aiohttp's, of either side."""
 
     async def receive(self, timeout: float | None = None) -> WSMessage:  # noqa: ASYNC109 - aiohttp's signature
-        """Return the next message, or that there is none."""
+        """Return the next message, or that there is none; raises LinkError where a connection is broken."""
         ...
 
     async def send_bytes(self, data: bytes) -> None:
@@ -104,6 +104,8 @@ class LinkChannel:
                 message = await self._socket.receive(timeout=SILENT_BEATS * self._beat_seconds)
             except TimeoutError:
                 return f"nothing came for {SILENT_BEATS * self._beat_seconds:g} s"
+            except LinkError as error:
+                return error.message
             if message.type is not WSMsgType.BINARY:
                 self.was_closed = True
                 return _why(message)

@@ -191,6 +191,9 @@ class NodeHub:
         clock: Time.
         resume_seconds: How long a link that is silent may take to go on.
         beat_seconds: How often each side sends a sign of life.
+
+    Attributes:
+        bus_name: What this hub is called on the bus; empty where it is not there.
     """
 
     def __init__(
@@ -205,6 +208,7 @@ class NodeHub:
         self._clock = clock
         self.resume_seconds = resume_seconds
         self._beat_seconds = beat_seconds
+        self.bus_name = ""
         self._sessions: dict[str, NodeSession] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._drained: set[str] = set()
@@ -311,7 +315,13 @@ class NodeHub:
 
     def _welcome(self, session: NodeSession, version: int, points: dict[int, int] | None) -> LinkWelcome:
         return LinkWelcome(
-            version, session.name, session.link_id, points, self.resume_seconds, self._beat_seconds
+            version,
+            session.name,
+            session.link_id,
+            points,
+            self.resume_seconds,
+            self._beat_seconds,
+            self.bus_name,
         )
 
     async def _carry(self, session: NodeSession, socket: Socket, *, is_new: bool) -> None:

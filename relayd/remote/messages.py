@@ -47,6 +47,7 @@ class LinkWelcome(Struct, frozen=True, omit_defaults=True):
         points: Stream of the link → bytes that the hub has of it; None where the link is a new one.
         resume_seconds: How long each side keeps the streams of a broken link.
         heartbeat_seconds: How often each side sends a sign of life.
+        hub: What the hub is called on the bus; empty where it is not there.
     """
 
     version: int
@@ -55,6 +56,7 @@ class LinkWelcome(Struct, frozen=True, omit_defaults=True):
     points: dict[int, int] | None = None
     resume_seconds: float = 30.0
     heartbeat_seconds: float = HEARTBEAT_SECONDS
+    hub: str = ""
 
 
 class LinkRefusal(Struct, frozen=True, omit_defaults=True):

@@ -21,6 +21,9 @@ def nodes_page(report: NodesReport, now: float) -> RenderableType:
         parts += [Text(), _replicas(report.nodes)]
     if report.hubs:
         parts += [Text()] * bool(parts) + [_hubs(report.hubs, now)]
+    if (bus := report.bus) is not None:
+        shown = Text(bus.state, style=_STYLES.get(bus.state, "yellow"))
+        parts += [Text()] * bool(parts) + [Text(f"bus {bus.url}: {bus.role} {bus.name}, ") + shown]
     return Group(*parts)
 
 

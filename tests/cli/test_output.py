@@ -21,6 +21,7 @@ from relayd.cli.support.lazy import LazyGroup
 from tests.daemons import Daemon, home_environ
 
 ARGUMENTS: Mapping[str, str] = MappingProxyType({
+    "bus init": "bus --hub main",
     "import": "llmstream config.json",
     "upstreams add": "http://127.0.0.1:9 --name box",
     "upstreams remove": "box",

@@ -24,8 +24,8 @@ from relayd.daemon.arguments import (
     UnloadArguments,
     UpgradeArguments,
 )
+from relayd.daemon.givenreport import ConfigurationReport
 from relayd.daemon.report import (
-    ConfigurationReport,
     PinReport,
     ReloadReport,
     ReplicasReport,

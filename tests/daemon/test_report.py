@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from relayd.daemon.report import ConfigurationReport, ReloadReport, StatusReport
+from relayd.daemon.givenreport import ConfigurationReport
+from relayd.daemon.report import ReloadReport, StatusReport
 
 pytestmark = pytest.mark.pure
 

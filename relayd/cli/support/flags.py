@@ -1,6 +1,7 @@
 """Options and engine flags that `serve` and `run` take for the models that their line names."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,12 @@ Context = Annotated[
 ]
 Slots = Annotated[int | None, typer.Option(min=1, max=256, help="Requests at once.")]
 GpuLayers = Annotated[int | None, typer.Option("--gpu-layers", "-ngl", min=0, help="Layers on the devices.")]
+Bus = Annotated[
+    str | None, typer.Option(metavar="nats://HOST:PORT", help="Meet hubs and nodes on NATS, in large fleets.")
+]
+BusCredentials = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="What relayd bus init made for this machine.")
+]
 EngineFlags = Annotated[list[str] | None, typer.Option("--engine-flag", hidden=True)]
 
 _OURS = {

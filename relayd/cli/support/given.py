@@ -13,7 +13,7 @@ from relayd.cli.support.words import CONFIG_VARIABLE
 from relayd.client.control import UPGRADE
 from relayd.config import Loaded
 from relayd.config.written import FILE_NAME
-from relayd.daemon.report import GivenArguments
+from relayd.daemon.givenreport import GivenArguments
 from relayd.desired.arguments import Overrides, ServeArguments
 from relayd.desired.site import Site
 from relayd.errors import DaemonError, OtherBuildError
@@ -51,6 +51,8 @@ def given_arguments(config: Path | None = None) -> tuple[ServeArguments, Site]:
         overrides=Overrides(given.context, given.slots, given.gpu_layers, given.flags),
         on_demand=given.on_demand,
         hub=given.hub,
+        bus=given.bus,
+        bus_credentials=Path(given.bus_credentials) if given.bus_credentials else None,
     )
     return arguments, Site(given.environ, Path(given.home), Path(given.cwd))
 

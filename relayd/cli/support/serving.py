@@ -44,7 +44,8 @@ def serve_until_stopped(
     """
     desired = desired_state(arguments, Site(), ConsoleDisplay(quiet=quiet or as_json))
     output = ServeOutput(quiet=quiet, as_json=as_json, certificate=desired.config.server.tls_cert)
-    serves_others = desired.config.upstream or desired.config.hub.takes_others or is_node(desired.paths.state)
+    config, is_remote = desired.config, is_node(desired.paths.state) or bool(desired.config.bus.url)
+    serves_others = config.upstream or config.hub.takes_others or is_remote
     if not desired.plan and not serves_others:
         output.nothing_to_serve()
         if desired.on_terminal:

@@ -1,7 +1,16 @@
 """Every setting of relay.toml: unit, range and default."""
 
 from relayd.config.schema.models import Allocation, LoraFile, Model, ReplicaRange
-from relayd.config.schema.running import EngineSettings, HubSettings, Logs, Notify, Probe, Replicas, Restart
+from relayd.config.schema.running import (
+    BusSettings,
+    EngineSettings,
+    HubSettings,
+    Logs,
+    Notify,
+    Probe,
+    Replicas,
+    Restart,
+)
 from relayd.config.schema.section import Section
 from relayd.config.schema.serving import Compat, QueueSettings, Server
 from relayd.config.schema.stores import BatchSettings, Catalog, MemoryBudget, Models
@@ -11,6 +20,7 @@ from relayd.config.schema.virtual import VirtualModel
 __all__ = [
     "Allocation",
     "BatchSettings",
+    "BusSettings",
     "Catalog",
     "Compat",
     "Config",
@@ -47,6 +57,7 @@ class Config(Section, frozen=True):
         notify: What is run and asked when something happens.
         compat: What other programs expect that most do not need.
         hub: Whether other machines may join this one as nodes.
+        bus: Whether hubs and nodes meet on NATS.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
@@ -66,6 +77,7 @@ class Config(Section, frozen=True):
     notify: Notify = Notify()
     compat: Compat = Compat()
     hub: HubSettings = HubSettings()
+    bus: BusSettings = BusSettings()
     engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()

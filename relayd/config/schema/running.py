@@ -6,6 +6,7 @@ import msgspec
 
 from relayd.config.schema.section import Section
 from relayd.config.values import (
+    BusUrl,
     Count,
     CountOrZero,
     HubUrl,
@@ -166,3 +167,15 @@ class HubSettings(Section, frozen=True):
     def takes_others(self) -> bool:
         """Whether other machines may join at all."""
         return self.enabled or bool(self.worker_secret)
+
+
+class BusSettings(Section, frozen=True):
+    """Where hubs and nodes meet on NATS: for nodes that reach no hub, and fleets of many (`relayd[nats]`).
+
+    Attributes:
+        url: Of its servers, with commas (`serve --bus`); empty is without.
+        credentials: The file that `relayd bus init` makes for this machine: its role, name and key.
+    """
+
+    url: BusUrl = ""
+    credentials: OptionalFilePath = ""

@@ -1,0 +1,1 @@
+"""Links of hubs and nodes that reach each other through NATS only; imported where `--bus` is given."""
