@@ -16,14 +16,14 @@ SPELLING = re.compile(r"[a-z]+(?:\.[a-z]+(?:_[a-z]+)*)(?:\{\})?|[a-z]+\.\{\}")
 
 def written() -> dict[str, str]:
     """Return each event that relayd writes to its journal, and a place where it does."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted((ROOT / "relayd").rglob("*.py")):
         text = path.read_text("utf-8")
         if "Journal(" not in text:
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and is_journal(node.func) and node.args:
-                found[event(node.args[0])] = f"{path.relative_to(ROOT)}:{node.lineno}"
+                found |= dict.fromkeys(events(node.args[0]), f"{path.relative_to(ROOT)}:{node.lineno}")
     return found
 
 
@@ -32,6 +32,13 @@ def is_journal(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr in LEVELS and "journal" in ast.unparse(function.value).lower()
     return isinstance(function, ast.Name) and function.id == "log"
+
+
+def events(argument: ast.expr) -> list[str]:
+    """Return the events that an argument may name."""
+    if isinstance(argument, ast.IfExp):
+        return events(argument.body) + events(argument.orelse)
+    return [event(argument)]
 
 
 def event(argument: ast.expr) -> str:

@@ -87,7 +87,7 @@ def test_a_batch_of_an_unmodified_client(client: OpenAI) -> None:
 
 
 def test_a_cancelled_batch_has_a_result_for_every_line(client: OpenAI) -> None:
-    name = submit(client, lines(200, tokens=200))
+    name = submit(client, lines(2000, tokens=200))
     wait_until(lambda: client.batches.retrieve(name).status == "in_progress")
     client.batches.cancel(name)
 
@@ -95,7 +95,7 @@ def test_a_cancelled_batch_has_a_result_for_every_line(client: OpenAI) -> None:
 
     found = results(client, batch)
     assert "cancelled" == batch.status
-    assert 200 == len({one["custom_id"] for one in found}) == len(found)
+    assert 2000 == len({one["custom_id"] for one in found}) == len(found)
     assert "batch_cancelled" in {one["error"]["code"] for one in found if one["error"]}
 
 

@@ -71,7 +71,7 @@ FOR_ANYBODY = {"/", "/health", "/v1/health", "/healthz", "/readyz"}
 FOR_CLIENTS = {
     *("/v1/models", "/v1/models/", "/models", "/models/", "/api/v0/models", "/api/v0/models/"),
     *("/api/tags", "/api/ps", "/api/version", "/props", "/lora-adapters"),
-    *("/v1/responses/", "/openapi.json", "/llms.txt"),
+    *("/v1/responses/", "/openapi.json", "/llms.txt", "/cors-proxy"),
     *NOT_SERVED,
     *(f"{path}/" for path in NOT_SERVED),
 }

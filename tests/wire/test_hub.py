@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,15 +16,28 @@ from tests.wire.peers import ANSWER, DONE, SECRET, ScriptedWorker, chat, delta, 
 pytestmark = pytest.mark.fake
 
 
-@pytest.fixture(scope="module")
-def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon without models of its own; each test uses models of its own name."""
+@contextmanager
+def a_hub(engine: Engine, home: Path) -> Iterator[Daemon]:
     config = f'[hub]\nworker_secret = "{SECRET}"\n'
-    daemon = Daemon(tmp_path_factory.mktemp("h"), engine.path, config, (), {})
+    daemon = Daemon(home, engine.path, config, (), {})
     daemon.await_event("listening")
     yield daemon
     daemon.end()
     assert daemon.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def hub(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon without models of its own; each test uses models of its own name."""
+    with a_hub(engine, tmp_path_factory.mktemp("h")) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def wronged(engine: Engine, home: Path) -> Iterator[Daemon]:
+    """A hub for wrong secrets: after some, it refuses every worker of that address for a while."""
+    with a_hub(engine, home) as daemon:
+        yield daemon
 
 
 @asynccontextmanager
@@ -161,10 +175,10 @@ async def test_c14_an_answer_that_is_cut_is_not_spliced(hub: Daemon) -> None:
         assert "[DONE]" not in text
 
 
-async def test_c50_a_wrong_secret_is_refused_after_the_upgrade(hub: Daemon) -> None:
-    async with worker_at(hub.url, secret="wrong") as worker:
+async def test_c50_a_wrong_secret_is_refused_after_the_upgrade(wronged: Daemon) -> None:
+    async with worker_at(wronged.url, secret="wrong") as worker:
         assert await worker.closed() == (1008, "worker authentication failed")
-    async with worker_at(hub.url, query=f"?worker_secret={SECRET}", secret="wrong") as worker:
+    async with worker_at(wronged.url, query=f"?worker_secret={SECRET}", secret="wrong") as worker:
         assert (await worker.closed())[0] == 1008
 
 
@@ -243,9 +257,11 @@ async def test_c7_a_model_that_nobody_serves_is_refused_at_once(hub: Daemon) -> 
         assert (await answer.json())["error"]["code"] == "model_not_found"
 
 
-async def test_c56_a_key_of_a_client_is_no_secret_of_a_worker(hub: Daemon) -> None:
-    key = json.loads(hub.run("keys", "create", "a-client", "--scope", "metrics", "--json").stdout)["secret"]
-    async with worker_at(hub.url, secret=key) as worker:
+async def test_c56_a_key_of_a_client_is_no_secret_of_a_worker(wronged: Daemon) -> None:
+    key = json.loads(wronged.run("keys", "create", "a-client", "--scope", "metrics", "--json").stdout)[
+        "secret"
+    ]
+    async with worker_at(wronged.url, secret=key) as worker:
         assert (await worker.closed())[0] == 1008
 
 
