@@ -106,7 +106,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.join": {"daemon.arguments", "remote.dial", "store.hubs"}, "cli.nodes": {"daemon.nodereport"},
     "cli.top": {"supervisor.logs", "daemon.livereport"}, "cli.logs": {"supervisor.logs"},
     "cli.requests": {"supervisor.logs"}, "cli.why": {"daemon.whyreport"},
-    "cli.support.conversation": {"supervisor.child"},
+    "cli.support.conversation": {"supervisor.child"}, "cli.support.nodepull": {"daemon.livereport"},
     "cli.doctor": {"checkup"}, "cli.support.backendwork": {"remote"},
     "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"},
     "cli.keys": {"daemon.arguments", "daemon.keyreport"}, "cli.upstreams": {"daemon.upstreamreport"},

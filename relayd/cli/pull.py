@@ -38,14 +38,23 @@ def pull(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Also what the hub lists no SHA-256 of.")
     ] = False,
+    node: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Fetch it on this machine of the hub's.")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Download a model; an interrupted download is resumed.
 
     Files of the Hugging Face hub go to its cache, where llama.cpp finds them too; HF_TOKEN, HF_HOME and
-    HF_ENDPOINT are respected. What comes from elsewhere goes to relayd's own folder of models.
+    HF_ENDPOINT are respected. What comes from elsewhere goes to relayd's own folder of models. With --node,
+    the hub that runs here has that machine fetch it; the other options are for this machine.
     """
+    if node is not None:
+        from relayd.cli.support.nodepull import pull_at
+
+        pull_at(node, model, quiet=quiet, as_json=as_json)
+        return
     order, record = obtain(
         model,
         mmproj=mmproj,

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from relayd.daemon.arguments import (
     ModelArguments,
     NoArguments,
     NodeArguments,
+    NodePullArguments,
     ReloadArguments,
     RestartArguments,
     StopArguments,
@@ -37,7 +38,7 @@ from relayd.daemon.arguments import (
 from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.givenreport import ConfigurationReport
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
-from relayd.daemon.livereport import LinkReport, LiveReport
+from relayd.daemon.livereport import LinkReport, LiveReport, PullReport
 from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
 from relayd.daemon.report import (
     PinReport,
@@ -183,6 +184,11 @@ class Client:
         """Give a node no new requests, or give it some again."""
         verb = "drain_node" if drained else "undrain_node"
         return self._call("POST", verb, NodeArguments(node), NodesReport, ANSWER_SECONDS)
+
+    def pull_at(self, node: str, model: str, step: Literal["begin", "look", "end"] = "begin") -> PullReport:
+        """Have a node fetch a model, look how far it is, or interrupt it."""
+        arguments = NodePullArguments(node, model, step)
+        return self._call("POST", "node_pull", arguments, PullReport, ANSWER_SECONDS)
 
     def join_hub(self, arguments: JoinArguments) -> NodesReport:
         """Have the daemon be a node of a hub."""

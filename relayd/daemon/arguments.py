@@ -85,6 +85,14 @@ class NodeArguments(Struct, frozen=True):
     node: str
 
 
+class NodePullArguments(Struct, frozen=True, omit_defaults=True):
+    """Of `node_pull`: a node, a model to fetch there, and whether to begin, to look, or to interrupt."""
+
+    node: str
+    model: str
+    step: Literal["begin", "look", "end"] = "begin"
+
+
 class JoinArguments(Struct, frozen=True, omit_defaults=True):
     """Of `join_hub`: a hub, the token by which it knows this machine; for the control socket only."""
 

@@ -16,10 +16,13 @@ from relayd.daemon.arguments import (
     ModelArguments,
     NoArguments,
     NodeArguments,
+    NodePullArguments,
     StopArguments,
     TargetArguments,
     UnloadArguments,
 )
+from relayd.daemon.commandruns import CommandRuns
+from relayd.daemon.livereport import PullReport, PullsReport
 from relayd.daemon.nodefacts import Commands, last_lines
 from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
 from relayd.daemon.operations import Operations
@@ -86,6 +89,14 @@ class NodeOperations:
         reply = await self._parts.nodes.hub.command(node, "logs", target, arguments.lines)
         return NodeLogReport(answer_of(reply, tuple[LogLineReport, ...]))
 
+    async def pull(self, arguments: NodePullArguments) -> PullReport:
+        """Have a node fetch a model to its disk, and return how far that is."""
+        reply = await self._parts.nodes.hub.command(
+            arguments.node, _PULL_STEPS[arguments.step], arguments.model
+        )
+        found = answer_of(reply, PullsReport).pulls
+        return next((one for one in found if one.model == arguments.model), PullReport(arguments.model))
+
     def elsewhere(self, target: str | None) -> bool:
         """Return whether a target is of a node of this hub."""
         node = split(target or "")[1]
@@ -102,6 +113,8 @@ class NodeOperations:
 
         return replace(report, replicas=here(report.replicas), not_started=here(report.not_started))
 
+
+_PULL_STEPS = {"begin": "pull", "look": "pulls", "end": "end_pull"}
 
 Answer = TypeVar("Answer")
 
@@ -126,7 +139,7 @@ def split(target: str) -> tuple[str, str]:
     return name, node
 
 
-def commands(operations: Operations, administration: Administration) -> Commands:
+def commands(operations: Operations, administration: Administration, runs: CommandRuns) -> Commands:
     """Return what a hub may have this machine do, by verb."""
 
     async def load(command: NodeCommand) -> object:
@@ -148,7 +161,19 @@ def commands(operations: Operations, administration: Administration) -> Commands
         feed = await administration.logs(LogArguments(_named(command), min(command.lines, 1000)))
         return await last_lines(feed)
 
-    return {"load": load, "unload": unload, "start": start, "stop": stop, "drain": drain, "logs": logs}
+    async def pull(command: NodeCommand) -> object:
+        return await runs.pull(ModelArguments(_named(command)))
+
+    async def pulls(_command: NodeCommand) -> object:
+        return runs.pulls()
+
+    async def end_pull(command: NodeCommand) -> object:
+        return runs.end_pull(_named(command))
+
+    return {
+        "load": load, "unload": unload, "start": start, "stop": stop, "drain": drain, "logs": logs,
+        "pull": pull, "pulls": pulls, "end_pull": end_pull,
+    }  # fmt: skip
 
 
 def _named(command: NodeCommand) -> str:
@@ -184,6 +209,7 @@ def node_verbs(
         ("POST", "join_hub"): Verb(JoinArguments, nodes.join),
         ("POST", "leave_hub"): Verb(HubArguments, nodes.leave),
         ("GET", "node_logs"): Verb(LogArguments, nodes.logs),
+        ("POST", "node_pull"): Verb(NodePullArguments, nodes.pull),
     }
 
 

@@ -11,8 +11,11 @@ import pytest
 from relayd.daemon.nodereport import NodeReport
 from relayd.engine import Engine
 from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, wait_until
+from tests.fakes.hub import running_hub
 
 pytestmark = pytest.mark.real
+
+REPOSITORY = "maker/tiny-GGUF"
 
 
 @pytest.fixture
@@ -23,12 +26,15 @@ def machines(
     model = f'{FAST}\n[[model]]\nname = "m"\nfile = "{tiny_model}"\nslots = 2\n'
     folders = [tmp_path_factory.mktemp(name) for name in "ab"]
     hub = Daemon(folders[0], engine.path, FAST, ["--hub"], {})
-    box = Daemon(folders[1], engine.path, model, [], {})
-    hub.await_event("listening")
-    box.await_event("try")
-    yield hub, box
-    for daemon in (box, hub):
-        daemon.end()
+    with running_hub() as files:
+        files.add(REPOSITORY, **{"tiny-Q8_0": tiny_model.read_bytes()})
+        environ = {"HF_ENDPOINT": files.endpoint, "HF_HOME": str(folders[1] / "hf")}
+        box = Daemon(folders[1], engine.path, model, [], environ)
+        hub.await_event("listening")
+        box.await_event("try")
+        yield hub, box
+        for daemon in (box, hub):
+            daemon.end()
     assert [] == [name for daemon in (hub, box) for name in daemon.leftovers()]
 
 
@@ -82,6 +88,11 @@ def test_two_machines_become_one_by_two_commands(machines: tuple[Daemon, Daemon]
     assert {"m#0@box": "ready"} == json.loads(hub.run("load", "m@box", "--json").stdout)["replicas"]
     wait_until(lambda: serves(hub))
     assert "m#0" in hub.run("logs", "m@box").stdout
+
+    pulled = hub.run("pull", f"hf:{REPOSITORY}", "--node", "box")
+    assert (0, f"box has hf:{REPOSITORY}\n") == (pulled.returncode, pulled.stdout), pulled.stderr
+    assert [*(box.home / "hf").rglob("tiny-Q8_0.gguf")]
+    assert "box did not fetch nosuch" in hub.run("pull", "nosuch", "--node", "box").stderr
 
     hub.run("nodes", "drain", "box")
     assert ("drained", False) == (node_of(hub).state, serves(hub))
