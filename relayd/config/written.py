@@ -4,7 +4,7 @@ It is relayd's own file: comments in it are lost, and what else is in it stays. 
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,15 @@ def drop(name: str, state: Path, table: str = "model") -> Path:
     document = migrated_written(_read(state / FILE_NAME))
     others = [one for one in document.get(table, []) if one.get("name") != name]
     return _write(document | {table: others}, state)
+
+
+def replace_lines(lines: Sequence[Mapping[str, object]], state: Path, table: str) -> Path:
+    """Write all lines of a table down, in place of those that it has, and return the file.
+
+    Raises:
+        StateError: The file cannot be read or written, or holds no TOML.
+    """
+    return _write(migrated_written(_read(state / FILE_NAME)) | {table: [dict(one) for one in lines]}, state)
 
 
 def written_models(state: Path) -> dict[str, dict[str, Any]]:

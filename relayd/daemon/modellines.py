@@ -17,6 +17,7 @@ from relayd.config.written import FILE_NAME
 from relayd.daemon.adminreport import MessageReport, ModelLineReport
 from relayd.daemon.arguments import ModelLineArguments, NameArguments, NoArguments
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.remotelines import RemoteLines
 from relayd.daemon.report import ReloadReport
 from relayd.desired.disk import servable_model
 from relayd.desired.display import Silent
@@ -41,6 +42,7 @@ class ModelLines:
     def __init__(self, parts: DaemonParts, reload: Callable[[], Awaitable[ReloadReport]]) -> None:
         self._parts = parts
         self._reload = reload
+        self._elsewhere = RemoteLines(parts, self.apply)
         self.changing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -49,7 +51,8 @@ class ModelLines:
     async def models(self, _arguments: NoArguments) -> dict[str, ModelLineReport]:
         """Return every model by its name."""
         written = await asyncio.to_thread(written_models, self._state)
-        return {one.name: self._report(one, written) for one in self._config.model}
+        own = {one.name: self._report(one, written) for one in self._config.model}
+        return await self._elsewhere.reports() | own
 
     async def model(self, arguments: NameArguments) -> ModelLineReport:
         """Return one model.
@@ -58,19 +61,26 @@ class ModelLines:
             ModelNotFoundError: There is none of that name.
         """
         written = await asyncio.to_thread(written_models, self._state)
+        if self._elsewhere.is_named(arguments.name):
+            return (await self.models(NoArguments()))[arguments.name]
         return self._report(self._find(arguments.name), written)
 
     async def add(self, arguments: ModelLineArguments) -> MessageReport:
-        """Add a model; without a file it is the one on this disk that is called so.
+        """Add a model; without a file or servers it is the one on this disk that is called so.
 
         Raises:
             RequestError: There is one of that name, or its settings cannot be followed.
         """
-        name, settings = arguments.name, _without_servers(arguments.settings)
+        name, settings = arguments.name, arguments.settings
         async with self.changing:
             self.check_configured()
-            if any(name in (one.name, *one.aliases) for one in self._config.model):
+            known = any(name in (one.name, *one.aliases) for one in self._config.model)
+            if known or self._elsewhere.is_named(name):
                 raise RequestError("Model already exists", remedy=f"Change it: PUT /admin/models/{name}.")
+            if settings.get("servers"):
+                report = await self._elsewhere.keep(name, settings)
+                return MessageReport(f"Model {name} added successfully.", report.replicas or {})
+            settings = {key: value for key, value in settings.items() if key != "servers"}
             if "file" not in settings:
                 settings = await asyncio.to_thread(self._on_disk, name) | settings
             report = await self._follow({"name": name, **settings})
@@ -83,9 +93,12 @@ class ModelLines:
             ModelNotFoundError: There is none of that name.
             RequestError: Nothing is to be changed, or it cannot be followed.
         """
-        if not (settings := _without_servers(arguments.settings)):
+        if not (settings := arguments.settings):
             raise RequestError("No updates provided", remedy="Send settings of [[model]].")
         async with self.changing:
+            if await self._elsewhere.find(arguments.name):
+                report = await self._elsewhere.keep(arguments.name, settings)
+                return MessageReport(f"Model {arguments.name} updated successfully.", report.replicas or {})
             line = await self._written(arguments.name)
             changed = {name: value for name, value in (line | settings).items() if value is not None}
             report = await self._follow({**changed, "name": line["name"]})
@@ -99,6 +112,9 @@ class ModelLines:
             RequestError: It is not one that was added here.
         """
         async with self.changing:
+            if await self._elsewhere.find(arguments.name):
+                await self._elsewhere.drop(arguments.name)
+                return MessageReport(f"Model {arguments.name} deleted successfully.")
             line = await self._written(arguments.name)
             await self.apply(lambda: drop(line["name"], self._state))
         return MessageReport(f"Model {line['name']} deleted successfully.")
@@ -240,22 +256,6 @@ def settings_of(model: Model) -> dict[str, Any]:
 
 def _outside(file: Path) -> str:
     return f"{file} is in no folder of models; add its folder to `folders` in [models]"
-
-
-def _without_servers(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings without what LLMStream has beside them.
-
-    Raises:
-        RequestError: The model would be on other servers.
-    """
-    for name in ("servers", "strategy"):
-        if settings.get(name):
-            raise RequestError(
-                f"{name}: a model of other servers is not served yet.",
-                remedy="Name a file on this machine: file.",
-                param=name,
-            )
-    return {name: value for name, value in settings.items() if name not in ("servers", "strategy")}
 
 
 def _restore(path: Path, before: bytes | None) -> None:

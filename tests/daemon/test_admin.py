@@ -139,6 +139,33 @@ def test_models_are_added_changed_and_removed_while_the_daemon_serves(
     assert 400 == admin.ask("DELETE", "/admin/models/slow")[0], "relay.toml is an operator's own"
 
 
+def test_models_of_other_servers_are_added_as_llmstream_has_them(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(configured(slow_model))
+    admin = Admin(daemon.url)
+    written = daemon.home / "state/relayd/models.toml"
+    line = {"model_name": "org/far", "servers": ["http://127.0.0.1:9", "http://127.0.0.1:10"]}
+
+    assert (201, "Model org/far added successfully.") == said(admin.ask("POST", "/admin/models", line))
+    assert (400, "Model already exists") == refused(admin.ask("POST", "/admin/models", line))
+    found = admin.get("/admin/models")
+    assert {"servers": line["servers"], "strategy": "round_robin"} == found["org/far"]["settings"]
+    assert 2 == len(tomllib.loads(written.read_text())["upstream"])
+
+    changed = admin.ask("PUT", "/admin/models/org/far", {"strategy": "least_connection"})
+    assert (200, "Model org/far updated successfully.") == said(changed)
+    assert "least_connection" == admin.get("/admin/models/org/far")["settings"]["strategy"]
+    before = written.read_bytes()
+    wrong: list[dict[str, object]] = [{"servers": ["ftp://x"]}, {"servers": []}, {"strategy": "fastest"}]
+    for bad in [*wrong, {"file": "/a.gguf"}]:
+        assert 400 == admin.ask("PUT", "/admin/models/org/far", bad)[0], bad
+    assert before == written.read_bytes()
+
+    assert (200, "Model org/far deleted successfully.") == said(admin.ask("DELETE", "/admin/models/org/far"))
+    assert ["slow"] == [*admin.get("/admin/models")]
+
+
 def test_ollamas_clients_copy_make_and_delete_models(
     start_daemon: Callable[..., Daemon], slow_model: Path
 ) -> None:
