@@ -51,7 +51,7 @@ def _read(program: str, file: Path) -> ImportedLines:
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+        raise ConfigError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
         return reader(text)
     except ConfigError as error:

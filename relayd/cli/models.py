@@ -16,6 +16,7 @@ from relayd.cli.ondisk import (
     called,
     fits_here,
     known_models,
+    models_configured,
     models_on_disk,
     own_shelf,
     served_files,
@@ -65,7 +66,9 @@ def list_(
     if skipped and not as_json:
         typer.echo("\n".join(lines_of(left_out, len(left_out))) or "No file is skipped.")
         return
-    rows = _rows(found, entries, catalogue=bool(pattern or tag or every))
+    configured = models_configured(found)
+    rows = _rows(found, configured, entries, catalogue=bool(pattern or tag or every))
+    found += configured
     rows = [row for row in rows if _wanted(row, pattern.casefold(), capability_of(tag))]
     unfinished = [record for record in own_shelf().records() if not record.finished]
     if as_json:
@@ -206,15 +209,17 @@ def du(as_json: AsJson = False) -> None:
         show(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
 
 
-def _rows(found: Sequence[Found], entries: Sequence[CatalogEntry], *, catalogue: bool) -> list[ModelRow]:
-    """Return models on disk, then those of the catalogue that are not."""
+def _rows(
+    found: Sequence[Found], configured: Sequence[Found], entries: Sequence[CatalogEntry], *, catalogue: bool
+) -> list[ModelRow]:
+    """Return models on disk, those of the configuration besides, then those of the catalogue."""
     fits, running = fits_here(), served_files()
     known = {entry.name: entry.capabilities for entry in entries}
     given = {record.source: record.tags for record in own_shelf().records()}
     rows = []
-    for one in found:
+    for one in (*found, *configured):
         state = "running" if os.path.realpath(one.files[0]) in running else ""
-        where = STORES[one.store] + (" (llamafile)" if one.embedded else "")
+        where = "relay.toml" if one in configured else STORES[one.store] + " (llamafile)" * one.embedded
         kinds = given.get(one.source) or known.get(one.model, ())
         rows.append(ModelRow(one.name, one.bytes, one.quant, where, state, fits(one.bytes), kinds))
     here = {one.model for one in found}

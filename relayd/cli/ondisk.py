@@ -1,7 +1,7 @@
 """The models and folders that commands look at."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from relayd.desired import disk
 from relayd.desired.site import Site
 from relayd.desired.whole import whole_models
 from relayd.errors import DaemonError
+from relayd.models.choice import quant_of
 from relayd.models.ondisk import Found
 from relayd.models.shelf import ModelRecord, ModelShelf
 from relayd.models.skipped import Skipped, passed_over
@@ -50,6 +51,17 @@ def whole_models_on_disk(skip: Callable[[Skipped], None]) -> list[Found]:
         skip: Called with each file that is called like a model and is none to serve, or is cut.
     """
     return whole_models(models_on_disk(skip), Site().cache, skip)
+
+
+def models_configured(found: Sequence[Found]) -> list[Found]:
+    """Return the models of the configuration whose files none of these has."""
+    here = {os.path.realpath(one.files[0]) for one in found}
+    files = [(one.name, Path(one.file)) for one in given_settings()[0].config.model]
+    return [
+        Found(name, (file,), file.stat().st_size, "folder", quant=quant_of(file.name))
+        for name, file in files
+        if os.path.realpath(file) not in here and file.is_file()
+    ]
 
 
 def limit_of() -> tuple[int, int]:

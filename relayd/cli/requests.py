@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ _SHOWN_LINES = 20
 
 def requests(
     request: Annotated[
-        str, typer.Argument(metavar="[ID]", help="One request, as X-Request-ID of its answer names it.")
+        str, typer.Argument(metavar="[ID]", help="One request: its X-Request-ID, or how that begins.")
     ] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Print each request as it ends.")] = False,
     cancel: Annotated[str, typer.Option(metavar="ID", help="End a request: its client gets an error.")] = "",
@@ -42,7 +43,9 @@ def requests(
     if bool(request) + follow + bool(cancel) > 1:
         raise UsageError("ID, --follow and --cancel exclude each other")
     if cancel:
-        ended = daemon_client().cancel(cancel)
+        client = daemon_client()
+        cancel = _whole(cancel, _ids(client))
+        ended = client.cancel(cancel)
         print_json(msgspec.to_builtins(ended)) if as_json else typer.echo(f"{cancel} was ended.")
     elif follow:
         _follow(daemon_client(), as_json=as_json)
@@ -82,7 +85,8 @@ def _one(request: str, *, as_json: bool) -> None:
     logs = own_paths().state / "logs"
     report = None
     try:
-        report = daemon_client().now()
+        client = daemon_client()
+        report, request = client.now(), _whole(request, _ids(client))
         logs = Path(report.status.logs)
     except NoDaemonError:
         pass  # its log is read all the same
@@ -103,6 +107,28 @@ def _one(request: str, *, as_json: bool) -> None:
         print_json({"open": open_ones, "ended": ended, "logged": logged, "log": lines})
     else:
         show(request_page(request, open_ones, ended, logged, lines))
+
+
+def _ids(client: Client) -> set[str]:
+    report = client.now()
+    return {one.id for one in report.requests.values()} | {one.id for one in report.finished.values()}
+
+
+def _whole(request: str, known: AbstractSet[str]) -> str:
+    """Return the id that a request was named by the beginning of; what was typed, where none begins so.
+
+    Raises:
+        UsageError: More than one begins so.
+    """
+    meant = sorted(one for one in known if one.startswith(request))
+    if request in known or not meant:
+        return request
+    if len(meant) > 1:
+        raise UsageError(
+            f"{len(meant)} requests begin with {request!r}",
+            remedy="Write more of the id: " + ", ".join(meant),
+        )
+    return meant[0]
 
 
 def _logged(logs: Path) -> Iterator[dict[str, Any]]:

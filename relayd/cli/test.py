@@ -1,22 +1,28 @@
 """relayd test: check that a model answers, from every replica and through relayd."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from relayd.cli.chat import describe
 from relayd.cli.support import completion
 from relayd.cli.support.conversation import choose_model, open_conversation, open_replica
 from relayd.cli.support.output import AsJson, print_json
+from relayd.cli.support.terminal import show_lines
 from relayd.client.chat import Conversation
 from relayd.daemon.report import ModelReport
 from relayd.errors import ModelNotFoundError, RelaydError
 from relayd.printable import printable
+from relayd.ui.paragraph import wrapped
 
 _HELLO = "Say hello."
+
+_LEAST_COLUMNS = 30
+"""Words are not squeezed into less, however narrow the terminal is."""
 
 
 def try_models(
@@ -70,5 +76,11 @@ def _ask(what: str, name: str, connect: Callable[[], Conversation], prompt: str)
 
 def _print(result: dict[str, Any]) -> None:
     mark, color = ("ok", "green") if result["ok"] else ("FAIL", "red")
-    typer.secho(f"{mark:4} ", fg=color, nl=False)
-    print(f"{result['what']}: {result['detail']}")
+    show_lines(lambda width: _lines(f"{mark:4} ", color, f"{result['what']}: {result['detail']}", width))
+
+
+def _lines(mark: str, color: str, text: str, width: int) -> Iterator[Text]:
+    room = max(width - len(mark), _LEAST_COLUMNS) if width else 0
+    first, *others = wrapped(text, room)
+    yield Text.assemble((mark, color), first)
+    yield from (Text(" " * len(mark) + line) for line in others)

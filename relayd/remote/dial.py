@@ -100,7 +100,7 @@ def split_invite(text: str) -> tuple[str, Secret]:
     scheme = {"https": "wss", "http": "ws"}.get(scheme, scheme)
     if scheme not in ("ws", "wss") or not mark or not host or "@" in host or "/" in invite or "?" in rest:
         raise UsageError(
-            f"{scheme}://{host} is not the address of a hub",
+            f"{f'{scheme}://{host}' if mark else repr(text.partition('/')[0])} is not the address of a hub",
             remedy="Paste the line that `relayd nodes invite NAME` printed, `relayd join wss://HOST/INVITE`.",
         )
     return f"{scheme}://{host}", Secret(invite)

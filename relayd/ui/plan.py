@@ -13,10 +13,14 @@ from relayd.planner.fleet import Assignment, FleetPlan
 from relayd.planner.ledger import DeviceRow
 from relayd.planner.placement import Placement
 from relayd.ui.recommend import NARROW, memory_of, show_rate, show_tokens, verdict
-from relayd.units import GIB, show_bytes
+from relayd.units import GIB, MIB, show_bytes
 
 MOST_ON_DEMAND = 12
 """How many models on demand are shown a line each."""
+
+
+_LEAST_GIB = 0.1
+"""What is less has two digits."""
 
 
 def plan_page(
@@ -108,6 +112,16 @@ def _account(key: str) -> str:
     return HOST if key == CPU else key
 
 
+def _needs(placement: Placement) -> Iterator[str]:
+    """Yield what devices hold, in GiB, and apart from it what prompts of earlier requests take at most."""
+    cache = placement.setup.cache_ram_mib * MIB
+    for key, nbytes in placement.needs.items():
+        gib = (nbytes - (cache if key == CPU else 0)) / GIB
+        yield f"{_account(key)} {gib:.{1 if gib >= _LEAST_GIB else 2}f}"
+    if cache:
+        yield f"cache {cache / GIB:.1f}"
+
+
 def _assigned(assignment: Assignment) -> Iterator[str]:
     placement = assignment.outcome
     yield assignment.name
@@ -115,8 +129,7 @@ def _assigned(assignment: Assignment) -> Iterator[str]:
         yield from ("", memory_of(placement) + "~", "", "fitted by the engine")
     elif isinstance(placement, Placement):
         yield f"{placement.slots} x {show_tokens(placement.context)}"
-        needs = (f"{_account(key)} {nbytes / GIB:.1f}" for key, nbytes in placement.needs.items())
-        yield f"{' + '.join(needs)}~"
+        yield f"{' + '.join(_needs(placement))}~"
         yield show_rate(placement.alone)
         yield verdict(placement)
     else:

@@ -1,6 +1,6 @@
 """How does `relayd requests` look?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +10,18 @@ from rich.text import Text
 
 from relayd.daemon.adminreport import RequestReport
 from relayd.daemon.livereport import FinishedReport, LiveReport
+from relayd.ui.columns import GAP, kept
 from relayd.units import show_seconds
 
 _SHOWN = 20
 _BAR = 40
+
+_WIDE = 120
+"""Columns from which a table has room for whole ids and for reasons."""
+
+_SHORT = 10
+_NUMBERS = frozenset({"WAITED", "TOKENS", "AGE", "QUEUE", "FIRST", "TOTAL", "IN", "CACHED", "OUT"})
+_NAMES, _PROSE = frozenset({"MODEL", "KEY"}), frozenset({"STATE", "HOW"})
 _STYLES = {"cut": "red", "refused": "yellow", "cancelled": "dim", "waiting": "yellow"}
 
 
@@ -39,40 +47,64 @@ def requests_table(report: LiveReport, now: float, width: int) -> RenderableType
 
 
 def _open_table(rows: Iterable[RequestReport], report: LiveReport, now: float, width: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("OPEN", "MODEL", "KEY", "STATE"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("WAITED", "TOKENS", "AGE"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    shown = []
     for one in rows:
         waited = now - one.since if one.state == "waiting" else one.waited_seconds
-        state = f"{one.state}: {one.reason}" if one.reason and width >= 100 else one.state
+        state = f"{one.state}: {one.reason}" if one.reason and width >= _WIDE else one.state
         if one.prompt_total:
             state = f"reads its prompt, {100 * one.prompt_done // one.prompt_total} %"
-        table.add_row(
-            Text(one.id), Text(one.model), Text(report.keys.get(one.key, one.key) or "-"),
-            Text(state, style=_STYLES.get(one.state, "")), show_seconds(max(0.0, waited)),
-            f"~{one.tokens}" if one.tokens else "-", show_seconds(max(0.0, now - one.since)),
-        )  # fmt: skip
-    return table
+        row = {
+            "OPEN": short_id(one.id, width), "MODEL": one.model,
+            "KEY": report.keys.get(one.key, one.key) or "-", "STATE": state,
+            "WAITED": show_seconds(max(0.0, waited)),
+            "TOKENS": f"~{one.tokens}" if one.tokens else "-", "AGE": show_seconds(max(0.0, now - one.since)),
+        }  # fmt: skip
+        shown.append((row, {"STATE": _STYLES.get(one.state, "")}))
+    return _table(shown, width, ("KEY", "WAITED", "TOKENS"))
 
 
 def _ended_table(rows: Iterable[FinishedReport], keys: Mapping[str, str], width: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("ENDED", "AT", "MODEL", "KEY")[: 4 if width >= 100 else 3]:
-        table.add_column(heading, overflow="fold")
-    for heading in ("QUEUE", "FIRST", "TOTAL", "IN", "CACHED", "OUT", "HOW"):
-        table.add_column(heading, justify="right" if heading != "HOW" else "left", no_wrap=True)
+    shown = []
     for one in rows:
-        names = (one.id, _clock(one.at), one.model or "-", keys.get(one.key, one.key) or "-")
-        how = f"{one.ended} {one.code or one.status or ''}".strip() if one.ended != "done" else "done"
-        table.add_row(
-            *(Text(text) for text in names[: 4 if width >= 100 else 3]),
-            _seconds(one.queue_seconds), _seconds(one.first_byte_seconds), _seconds(one.seconds),
-            str(one.prompt_tokens or "-"), str(one.cached_tokens or "-"), str(one.completion_tokens or "-"),
-            Text(how, style=_STYLES.get(one.ended, "")),
-        )  # fmt: skip
+        row = {
+            "ENDED": short_id(one.id, width), "AT": _clock(one.at), "MODEL": one.model or "-",
+            "KEY": keys.get(one.key, one.key) or "-", "QUEUE": _seconds(one.queue_seconds),
+            "FIRST": _seconds(one.first_byte_seconds), "TOTAL": _seconds(one.seconds),
+            "IN": str(one.prompt_tokens or "-"), "CACHED": str(one.cached_tokens or "-"),
+            "OUT": str(one.completion_tokens or "-"), "HOW": _how(one),
+        }  # fmt: skip
+        shown.append((row, {"HOW": _STYLES.get(one.ended, "")}))
+    return _table(shown, width, ("KEY", "CACHED", "AT", "QUEUE", "IN"))
+
+
+def _table(
+    rows: Sequence[tuple[Mapping[str, str], Mapping[str, str]]], width: int, dropped: Sequence[str]
+) -> Table:
+    """Return a table of rows, each with the styles of its cells; a narrow terminal has fewer columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    texts = [row for row, _ in rows]
+    headings = kept([*texts[0]], texts, width, dropped)
+    for heading in headings:
+        table.add_column(
+            heading,
+            justify="right" if heading in _NUMBERS else "left",
+            no_wrap=heading not in _PROSE,
+            overflow="ellipsis" if heading in _NAMES else "fold",
+        )
+    for row, styles in rows:
+        table.add_row(*(Text(row[heading], style=styles.get(heading, "")) for heading in headings))
     return table
+
+
+def short_id(request: str, width: int) -> str:
+    """Return as much of an id as a list has room for: `relayd requests` takes the beginning of one."""
+    return request if width >= _WIDE else request[:_SHORT]
+
+
+def _how(one: FinishedReport) -> str:
+    if one.ended == "refused":
+        return one.code or f"refused {one.status}"
+    return f"{one.ended} {one.code}".strip()
 
 
 def finished_line(one: FinishedReport, key: str) -> str:

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from msgspec import to_builtins
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from relayd.daemon.adminreport import RequestReport
@@ -73,3 +74,12 @@ def test_the_page_of_a_request_shows_where_its_time_went() -> None:
 
     assert "[qqqqqqqqqqppppppppppaaaaaaaaaaaaaaaaaaaa] queue 1.00 s, prompt 1.00 s, answer 2.00 s" in shown
     assert "a line" in shown
+
+
+def test_a_narrow_list_shows_how_ids_begin_and_keeps_each_request_on_one_line() -> None:
+    long = replace(ENDED, id="6ba1f8a8b40c4a7d9b1e0c2d3e4f5a6b", model="qwen3.6-35b-a3b:UD-Q4_K_M")
+
+    shown = text(requests_table(LiveReport(StatusReport(), finished={"0": long}), NOW, 80), 80).splitlines()
+
+    assert 4 == len(shown)
+    assert shown[3].startswith("6ba1f8a8b4  ")

@@ -9,6 +9,7 @@ import typer
 
 from relayd.cli.support.loads import LoadingBar, file_bytes, loaded_bytes
 from relayd.cli.support.output import print_event
+from relayd.cli.support.remark import output_columns
 from relayd.cli.support.surroundings import discard_output
 from relayd.daemon.notices import Narrator, Notice
 from relayd.daemon.report import ReloadReport
@@ -18,6 +19,7 @@ from relayd.errors import OutputError
 from relayd.planner import Planned
 from relayd.supervisor import Status
 from relayd.supervisor.state import COMING_UP
+from relayd.ui.paragraph import wrapped
 from relayd.ui.served import on_demand_line, planned_line, stopping_line, try_lines
 
 
@@ -129,8 +131,9 @@ class ServeOutput:
             ended = status.last_exit.message if status.last_exit and state != "ready" else ""
             why = status.reason or ended
             is_new = state != "cold" and name not in self._named
+            line = f"{name} is {_WORDS.get(state, state)}{f': {why}' if why else ''}"
             self._print(
-                f"{name} is {_WORDS.get(state, state)}{f': {why}' if why else ''}" if is_new else "",
+                "\n".join(wrapped(line, output_columns())) if is_new else "",
                 event="replica",
                 replica=name,
                 state=state,
@@ -205,6 +208,7 @@ class ServeOutput:
         if is_demo and text.startswith(f"{notice.replica} is"):
             text = text.replace(f"{notice.replica} is", f"{notice.replica} (demo model: fixed answers) is", 1)
         colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        text = "\n".join(wrapped(text, output_columns()))
         self._print(
             typer.style(text, fg="yellow") if notice.alarming and colored else text,
             event="change",

@@ -41,7 +41,8 @@ def open_replica(replica: ReplicaReport, runtime: Path) -> Conversation:
 
     address, key_file = replica.address, Files.of(runtime, replica.name).key
     if address is None or not key_file.exists():
-        raise NoDaemonError(f"{replica.name} is {replica.state}: it has no process to ask")
+        state = "has failed" if replica.state == "fatal" else f"is {replica.state}"
+        raise NoDaemonError(f"{replica.name} {state}: it has no process to ask")
     key = Secret(key_file.read_text().strip())
     if address.startswith("unix:"):
         return Conversation(

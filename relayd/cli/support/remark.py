@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 import typer
 
@@ -16,13 +17,17 @@ def remark(text: str, *, indent: int = 0, begun: int = 0) -> None:
         indent: Columns before each line.
         begun: Columns of the first line that are taken already.
     """
-    for line in wrapped(text, max(0, _columns() - indent), begun):
+    for line in wrapped(text, max(0, _columns(sys.stderr) - indent), begun):
         typer.echo(" " * indent + line, err=True)
 
 
-def _columns() -> int:
-    """Return the width of the terminal that standard error is; 0 where it is none."""
+def output_columns() -> int:
+    """Return the width of the terminal that standard output is; 0 where it is none."""
+    return _columns(sys.stdout)
+
+
+def _columns(stream: TextIO) -> int:
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+        return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     except (OSError, ValueError):
         return 0
