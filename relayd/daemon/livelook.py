@@ -84,9 +84,9 @@ class LiveLook:
         """Return the last requests that are over, by their number; what is known of one is kept."""
         recent, count = self._parts.doors.exchanges.recent(), self._parts.totals.count
         ahead = self._parts.clock.wall() - self._parts.clock.monotonic()
-        first = count - min(_RECENT, len(recent))
+        first, loads = count - min(_RECENT, len(recent)), self._parts.scheduler.memory.last_loads()
         self._ended = {
-            str(number): self._ended.get(str(number)) or finished_request(exchange, ahead)
+            str(number): self._ended.get(str(number)) or finished_request(exchange, ahead, loads)
             for number, exchange in enumerate(recent[len(recent) - (count - first) :], first)
         }
         return self._ended

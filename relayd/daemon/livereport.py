@@ -59,7 +59,9 @@ class FinishedReport(Struct, frozen=True, omit_defaults=True):
     Attributes:
         ended: `done`, `continued`, `refused`, `cut` or `cancelled`.
         at: When it ended.
-        queue_seconds: How long it waited for its slot.
+        queue_seconds: How long it waited for its slot, loads and failed attempts included.
+        load_seconds: How long of that its model was loading.
+        retry_seconds: How long of that it was tried on replicas that failed.
         first_byte_seconds: From its arrival to the first byte of its answer.
         seconds: Altogether.
         prefill_tokens_per_second: How fast its prompt was read, what was cached left out.
@@ -82,6 +84,8 @@ class FinishedReport(Struct, frozen=True, omit_defaults=True):
     at: float = 0.0
     seconds: float = 0.0
     queue_seconds: float | None = None
+    load_seconds: float = 0.0
+    retry_seconds: float = 0.0
     first_byte_seconds: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0

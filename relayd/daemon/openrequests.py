@@ -1,6 +1,6 @@
 """The requests that wait or run, and those that have ended, as reports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from relayd.clock import Clock
 from relayd.daemon.adminreport import RequestReport
@@ -9,7 +9,7 @@ from relayd.daemon.rates import USUAL_BYTES
 from relayd.router import ExchangeRecord, Lease
 from relayd.router.prefill import PromptProgress
 from relayd.scheduler import Exchange, Scheduler
-from relayd.scheduler.views import TicketProgress
+from relayd.scheduler.views import LoadDone, TicketProgress
 
 
 def open_request(
@@ -91,12 +91,13 @@ def _reason(progress: TicketProgress, model: str) -> str:
     return f"{model} is loading" if progress.is_loading else f"{model} waits for memory"
 
 
-def finished_request(exchange: Exchange, ahead: float) -> FinishedReport:
+def finished_request(exchange: Exchange, ahead: float, loads: Iterable[LoadDone] = ()) -> FinishedReport:
     """Return a request that is over.
 
     Args:
         exchange: What happened.
         ahead: Seconds since 1970 when monotonic time was 0.
+        loads: The last ones.
     """
     ask, usage = exchange.ask, exchange.usage
     return FinishedReport(
@@ -115,6 +116,8 @@ def finished_request(exchange: Exchange, ahead: float) -> FinishedReport:
         at=round(exchange.ended_at + ahead, 3),
         seconds=round(exchange.ended_at - exchange.arrived_at, 3),
         queue_seconds=_between(exchange.queued_at, exchange.placed_at),
+        load_seconds=_loading(exchange, loads),
+        retry_seconds=_between(exchange.first_placed_at, exchange.placed_at) or 0.0,
         first_byte_seconds=_between(exchange.arrived_at, exchange.first_byte_at),
         prompt_tokens=usage.prompt_tokens if usage else 0,
         cached_tokens=usage.cached_tokens if usage else 0,
@@ -124,6 +127,19 @@ def finished_request(exchange: Exchange, ahead: float) -> FinishedReport:
         else 0.0,
         tokens_per_second=_rate(usage.completion_tokens - 1, usage.completion_ms) if usage else 0.0,
     )
+
+
+def _loading(exchange: Exchange, loads: Iterable[LoadDone]) -> float:
+    """Return how long a model was loading while a request for it waited for its first slot."""
+    start, end = exchange.queued_at, exchange.first_placed_at or exchange.placed_at or exchange.ended_at
+    if start is None:
+        return 0.0
+    spent = (
+        min(end, one.ended_at) - max(start, one.ended_at - one.load_seconds)
+        for one in loads
+        if one.model == exchange.ask.model
+    )
+    return round(max((0.0, *spent)), 4)
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -79,6 +79,7 @@ class ExchangeRecord(msgspec.Struct, eq=False):
     ask: Ask | None = None
     queued_at: float | None = None
     placed_at: float | None = None
+    first_placed_at: float | None = None
     first_byte_at: float | None = None
     endpoint: Endpoint | None = None
     attempts: int = 0
@@ -93,6 +94,8 @@ class ExchangeRecord(msgspec.Struct, eq=False):
 
     def placed(self, endpoint: Endpoint, now: float) -> None:
         """Note which replica gets the request at `now` (monotonic seconds)."""
+        if self.attempts == 1:
+            self.first_placed_at = self.placed_at
         self.endpoint = endpoint
         self.attempts += 1
         self.placed_at = now
@@ -144,6 +147,7 @@ class ExchangeRecord(msgspec.Struct, eq=False):
             self.ask or Ask(key=self.key), self.request_id, self.path, self.ended, self.status, self.code,
             replica, incarnation, self.attempts, self.arrived_at, self.queued_at, self.placed_at,
             self.first_byte_at, now, self.sent_bytes, self.usage, self.continued,
+            self.first_placed_at,
         )  # fmt: skip
 
     def __enter__(self) -> Self:

@@ -69,6 +69,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
             for a refusal.
         usage: Tokens; None when the answer names none.
         continued: How often another replica continued the answer.
+        first_placed_at: When it got its first slot, where it was tried again on another.
     """
 
     ask: Ask
@@ -88,6 +89,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
     sent_bytes: int = 0
     usage: Usage | None = None
     continued: int = 0
+    first_placed_at: float | None = None
 
     @property
     def is_complete(self) -> bool:

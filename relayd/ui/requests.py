@@ -20,6 +20,9 @@ _WIDE = 120
 """Columns from which a table has room for whole ids and for reasons."""
 
 _SHORT = 10
+_ALWAYS = frozenset({"queue", "prompt", "answer"})
+"""Phases of a request that are shown also where they took no time."""
+
 _NUMBERS = frozenset({"WAITED", "TOKENS", "AGE", "QUEUE", "FIRST", "TOTAL", "IN", "CACHED", "OUT"})
 _NAMES, _PROSE = frozenset({"MODEL", "KEY"}), frozenset({"STATE", "HOW"})
 _STYLES = {"cut": "red", "refused": "yellow", "cancelled": "dim", "waiting": "yellow"}
@@ -165,15 +168,23 @@ def _pairs(row: Mapping[str, Any]) -> Table:
 
 
 def _timeline(row: Mapping[str, Any]) -> str:
-    """Return where the time of a request went: queue, prompt, answer."""
+    """Return where the time of a request went: queue, load, failed attempts, prompt, answer."""
     total = float(row.get("seconds") or 0.0)
     if total <= 0:
         return ""
-    queue = float(row.get("queue_seconds") or 0.0)
+    queue, load, retry = (float(row.get(f"{name}_seconds") or 0.0) for name in ("queue", "load", "retry"))
     first = float(row.get("first_byte_seconds") or total)
-    parts = (("q", queue), ("p", max(0.0, first - queue)), ("a", max(0.0, total - first)))
-    bar = "".join(sign * round(_BAR * seconds / total) for sign, seconds in parts)
-    return f"[{bar:<{_BAR}}] queue {queue:.2f} s, prompt {parts[1][1]:.2f} s, answer {parts[2][1]:.2f} s"
+    phases = {
+        "queue": queue - load - retry, "load": load, "retry": retry, "prompt": first - queue,
+        "answer": total - first,
+    }  # fmt: skip
+    shown = {name: max(0.0, seconds) for name, seconds in phases.items()}
+    bar = "".join(name[0] * round(_BAR * seconds / total) for name, seconds in shown.items())
+    figures = ", ".join(
+        f"{name} {seconds:.2f} s" for name, seconds in shown.items() if seconds or name in _ALWAYS
+    )
+    continued = f", continued {row['continued']} times" if row.get("continued") else ""
+    return f"[{bar:<{_BAR}}] {figures}{continued}"
 
 
 def _clock(at: float) -> str:

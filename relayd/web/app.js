@@ -10,6 +10,7 @@ const PAGES = [
   ["models", "Models", "g m", () => import("./pages/models.js")],
   ["playground", "Playground", "g p", () => import("./pages/playground.js")],
   ["connect", "Connect", "g c", () => import("./pages/connect.js")],
+  ["batches", "Batches", "g b", () => import("./pages/batches.js")],
   ["keys", "Keys", "g k", () => import("./pages/keys.js")],
   ["logs", "Logs", "g l", () => import("./pages/logs.js")],
   ["recommend", "Recommend", "g o", () => import("./pages/recommend.js")],
@@ -64,7 +65,10 @@ async function arrive() {
   if (page.enter) page.enter(context);
   drawNow();
   const main = document.getElementById("main");
-  if (main) main.focus({ preventScroll: false });
+  if (main) main.focus({ preventScroll: true }); // the bar at the top would cover the title
+  scrollTo(0, 0);
+  const current = document.querySelector("nav [aria-current]");
+  if (current) current.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function drawNow() {

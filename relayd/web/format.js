@@ -11,6 +11,7 @@ export function bytes(n) {
 
 export function seconds(s) {
   if (s == null || !isFinite(s)) return "–";
+  if (s < 0.00005) return "0 ms";
   if (s < 0.0095) return `${(s * 1000).toFixed(s < 0.00095 ? 1 : 0)} ms`;
   if (s < 0.995) return `${Math.round(s * 1000)} ms`;
   if (s < 9.95) return `${s.toFixed(1)} s`;

@@ -83,3 +83,12 @@ def test_a_narrow_list_shows_how_ids_begin_and_keeps_each_request_on_one_line() 
 
     assert 4 == len(shown)
     assert shown[3].startswith("6ba1f8a8b4  ")
+
+
+def test_a_timeline_has_a_letter_for_each_part_of_the_time() -> None:
+    row = to_builtins(replace(ENDED, load_seconds=0.5, continued=2))
+
+    shown = text(request_page("id-2", [], [row], [], []), 140)
+
+    assert "[qqqqqlllllppppppppppaaaaaaaaaaaaaaaaaaaa]" in shown
+    assert "queue 0.50 s, load 0.50 s, prompt 1.00 s, answer 2.00 s, continued 2 times" in shown

@@ -93,6 +93,8 @@ function devices(state) {
       h("p", { class: "hint", key: one.replica }, `${one.replica} waits for memory`, (one.waits_for || []).length ? `: ${one.waits_for.join(", ")} leave for it` : "")));
 }
 
+const NAMED = 0.12; // of a bar: what is narrower has no name in it, only below
+
 function deviceView(one, replicas, memory) {
   const total = Math.max(one.capacity, one.held + Math.max(0, one.others || 0)) || 1;
   const parts = [];
@@ -104,7 +106,9 @@ function deviceView(one, replicas, memory) {
     const isLoading = ["loading", "starting"].includes(replica.state);
     parts.push({ name: replica.name, size: Math.max(planned || 0, held || 0), filled: isLoading ? (held || 0) / Math.max(planned || 1, held || 1) : 1, hue: at % HUES, note: isLoading ? "loading" : (memory.leaving || {})[replica.name] ? "leaving" : "" });
   }
-  const known = parts.reduce((sum, part) => sum + part.size, 0);
+  const models = parts.reduce((sum, part) => sum + part.size, 0);
+  const cache = one.account === "host" ? Math.max(0, one.held - models) : 0; // what of the limits of the prompt caches counts as held
+  const known = models + cache;
   const others = Math.max(0, one.others || 0);
   const width = (size) => `${Math.max(0, Math.min(100, (100 * size) / Math.max(total, known + others)))}%`;
   const free = one.free;
@@ -115,9 +119,10 @@ function deviceView(one, replicas, memory) {
     h("div", { class: "bar-of", role: "img", "aria-label": `${one.account}: ${parts.map((p) => `${p.name} ${bytes(p.size)}`).join(", ") || "no model"}, ${bytes(free)} free` },
       parts.map((part) => h("span", { key: part.name, class: `seg hue${part.hue} ${part.note}`, style: { width: width(part.size) }, title: `${part.name}: ${bytes(part.size)}` },
         part.note === "loading" && h("span", { class: "fill", style: { width: `${Math.round(part.filled * 100)}%` } }),
-        h("span", { class: "name" }, part.name, part.note && ` (${part.note})`))),
+        part.size > known * NAMED && h("span", { class: "name" }, part.name, part.note && ` (${part.note})`))),
+      cache > 0 && h("span", { key: "_cache", class: "seg cache", style: { width: width(cache) }, title: `prompts of earlier requests: up to ${bytes(cache)}` }, h("span", { class: "name" }, "earlier prompts")),
       others > 0 && h("span", { key: "_others", class: "seg others", style: { width: width(others) }, title: `other programs: ${bytes(others)}` }, h("span", { class: "name" }, "others"))),
-    h("p", { class: "legend" }, parts.map((part) => h("span", { key: part.name }, h("i", { class: `dot hue${part.hue}` }), ` ${part.name} ${bytes(part.size)}`)), others > 0 && h("span", { key: "_o" }, h("i", { class: "dot others" }), ` others ${bytes(others)}`)));
+    h("p", { class: "legend" }, parts.map((part) => h("span", { key: part.name }, h("i", { class: `dot hue${part.hue}` }), ` ${part.name} ${bytes(part.size)}`)), cache > 0 && h("span", { key: "_c" }, h("i", { class: "dot cache" }), ` earlier prompts up to ${bytes(cache)}`), others > 0 && h("span", { key: "_o" }, h("i", { class: "dot others" }), ` others ${bytes(others)}`)));
 }
 
 function modelView(context, state, model) {

@@ -5,6 +5,12 @@ import { call } from "../api.js";
 import { ask, button, commandLine, copyButton, empty, matches, notice, show, table } from "../parts.js";
 import { count, day } from "../format.js";
 
+const DAYS = 30; // of usage
+
+function dayBefore(days) {
+  return new Date(Date.now() - days * 86400e3).toISOString().slice(0, 10);
+}
+
 let keys = null, usage = null, error = "";
 
 export async function enter(context) {
@@ -13,8 +19,7 @@ export async function enter(context) {
 
 async function read(context) {
   try {
-    const since = new Date(Date.now() - 29 * 86400e3).toISOString().slice(0, 10);
-    [keys, usage] = await Promise.all([call("GET", "/admin/keys"), call("GET", `/admin/usage?since=${since}`)]);
+    [keys, usage] = await Promise.all([call("GET", "/admin/keys"), call("GET", `/admin/usage?since=${dayBefore(DAYS - 1)}`)]);
     error = "";
   } catch (fault) { error = fault.message; }
   context.draw();
@@ -98,11 +103,11 @@ function usageView() {
   const rows = (usage && usage.rows) || [];
   if (!rows.length) return h("p", { class: "hint" }, "Nothing was used in this time.");
   const name = (key) => (key ? usage.names[key] || key : "without a key");
-  const days = [...new Set(rows.map((one) => one.day))].sort(), owners = [...new Set(rows.map((one) => one.key))];
+  const days = Array.from({ length: DAYS }, (_, i) => dayBefore(DAYS - 1 - i)), owners = [...new Set(rows.map((one) => one.key))];
   const tokens = (one) => one.prompt_tokens + one.completion_tokens;
   const sum = (list) => list.reduce((all, one) => all + tokens(one), 0);
   const top = Math.max(1, ...days.map((d) => sum(rows.filter((one) => one.day === d))));
-  const width = 640, height = 150, step = width / Math.max(days.length, 12);
+  const width = 640, height = 150, step = width / DAYS;
   const bars = days.flatMap((d, i) => {
     let y = height;
     return owners.map((key, j) => {
@@ -113,8 +118,8 @@ function usageView() {
   });
   const totals = owners.map((key) => rows.filter((one) => one.key === key)).map((list) => ({ key: list[0].key, requests: list.reduce((s, one) => s + one.requests, 0), prompt: list.reduce((s, one) => s + one.prompt_tokens, 0), cached: list.reduce((s, one) => s + one.cached_tokens, 0), out: list.reduce((s, one) => s + one.completion_tokens, 0) }));
   return [
-    h("div", { class: "card" }, h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Tokens a day, ${days[0]} to ${days[days.length - 1]}, at most ${count(top)}` }, bars),
-      h("p", { class: "legend" }, owners.map((key, j) => h("span", { key: key || "-" }, h("i", { class: `dot hue${j % 8}` }), ` ${name(key)}`)), h("span", { key: "_top" }, `${days[0]} to ${days[days.length - 1]}, highest day ${count(top)} tokens`))),
+    h("div", { class: "card" }, h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `Tokens a day, ${days[0]} to ${days[DAYS - 1]}, at most ${count(top)}` }, bars),
+      h("p", { class: "legend" }, owners.map((key, j) => h("span", { key: key || "-" }, h("i", { class: `dot hue${j % 8}` }), ` ${name(key)}`)), h("span", { key: "_top" }, `${days[0]} to ${days[DAYS - 1]}, highest day ${count(top)} tokens`))),
     table("Usage by key", ["Key", { text: "Requests", num: true }, { text: "Prompt tokens", num: true }, { text: "of them cached", num: true }, { text: "Answer tokens", num: true }], totals.map((one) => ({ cells: [name(one.key), count(one.requests), count(one.prompt), count(one.cached), count(one.out)] }))),
     commandLine("relayd usage --since 30d"),
   ];

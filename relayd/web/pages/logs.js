@@ -6,6 +6,8 @@ import { button, commandLine, matches } from "../parts.js";
 import { clock } from "../format.js";
 
 const MOST = 2000;
+const STAMP = /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)\s+/; // of a line whose time stands before it already
+
 let stop = null, target = null, lines = [], paused = false, error = "", draw = () => {};
 
 export function enter(context) {
@@ -55,7 +57,7 @@ export function view(context) {
         button(paused ? "Follow" : "Pause", () => { paused = !paused; draw(); }))),
     error && h("p", { class: "bad", role: "alert" }, error),
     h("div", { class: "log", role: "log", tabindex: "0", "aria-label": `Log of ${target}` },
-      shown.map((one, i) => h("div", { key: `${one.time}-${i}`, class: level(one.line) }, one.time ? h("time", {}, clock(one.time)) : "", ` ${one.line}`)),
+      shown.map((one, i) => h("div", { key: `${one.time}-${i}`, class: level(one.line) }, one.time ? h("time", {}, clock(one.time)) : "", ` ${one.time ? one.line.replace(STAMP, "") : one.line}`)),
       !shown.length && h("p", { class: "hint" }, filter ? "No line matches." : "Nothing is written yet.")),
     commandLine(`relayd logs ${target} -f`),
   ];

@@ -1,9 +1,9 @@
 // Requests: what runs, what waits and why, and what has ended, each with its times on one line.
 
-import { h } from "../dom.js";
+import { h, render } from "../dom.js";
 import { call, live } from "../api.js";
 import { ask, button, commandLine, empty, matches, notice, show, table } from "../parts.js";
-import { clock, count, percent, rate, seconds } from "../format.js";
+import { clock, count, day, percent, plural, rate, seconds } from "../format.js";
 
 const HEADS = ["State", "Request", "Model", "Key", "Replica", { text: "Waited", num: true }, { text: "First byte", num: true }, { text: "Tokens", num: true }, { text: "Age", num: true }, ""];
 const ENDED = ["Ended", "At", "Request", "Model", "Key", "Replica", { text: "Queue", num: true }, { text: "First byte", num: true }, { text: "Total", num: true }, { text: "In", num: true }, { text: "Cached", num: true }, { text: "Out", num: true }, { text: "t/s", num: true }];
@@ -77,18 +77,34 @@ async function cancel(one) {
   catch (error) { notice(error.message, { command, bad: true }); }
 }
 
-/** One timeline: queue, prompt, answer. */
+/** One timeline: queue, load, failed attempts, prompt, answer. */
 function timeline(one) {
-  const total = one.seconds || 0, queue = one.queue_seconds || 0, first = one.first_byte_seconds || 0;
+  const total = one.seconds || 0, queue = one.queue_seconds || 0, load = one.load_seconds || 0, retry = one.retry_seconds || 0;
   if (!total) return null;
-  const before = Math.max(0, (one.first_byte_seconds != null ? first : total) - queue);
-  const parts = [["queue", queue], ["prompt", before], ["answer", one.first_byte_seconds != null ? Math.max(0, total - first) : 0]];
+  const first = one.first_byte_seconds != null ? one.first_byte_seconds : total;
+  const parts = [["queue", queue - load - retry], ["load", load], ["retry", retry], ["prompt", first - queue], ["answer", total - first]].map(([name, s]) => [name, Math.max(0, s)]);
+  const shown = parts.filter(([name, s]) => s > 0 || (name !== "load" && name !== "retry"));
   return h("div", { class: "timeline" },
-    h("div", { class: "bar-of", role: "img", "aria-label": parts.map(([name, s]) => `${name} ${seconds(s)}`).join(", ") }, parts.filter(([, s]) => s > 0).map(([name, s]) => h("span", { class: `seg t-${name}`, style: { width: `${(100 * s) / total}%` } }))),
-    h("p", { class: "legend" }, parts.map(([name, s]) => h("span", {}, h("i", { class: `dot t-${name}` }), ` ${name} ${seconds(s)}`))));
+    h("div", { class: "bar-of", role: "img", "aria-label": shown.map(([name, s]) => `${name} ${seconds(s)}`).join(", ") }, parts.filter(([, s]) => s > 0).map(([name, s]) => h("span", { class: `seg t-${name}`, style: { width: `${(100 * s) / total}%` } }))),
+    h("p", { class: "legend" }, shown.map(([name, s]) => h("span", {}, h("i", { class: `dot t-${name}` }), ` ${name} ${seconds(s)}`)), one.continued ? h("span", {}, `continued ${plural(one.continued, "time")} by another replica`) : null));
 }
+
+const TIMES = new Set(["at", "since"]);
 
 function details(one) {
   const rows = Object.entries(one).filter(([, value]) => value !== "" && value !== 0 && value !== null && value !== false);
-  show("Request", h("div", {}, timeline(one), h("dl", { class: "details" }, rows.map(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, String(value))])), h("p", { class: "hint" }, "On a terminal:"), commandLine(`relayd requests ${one.id}`)));
+  const text = (name, value) => TIMES.has(name) ? day(value) : /_seconds$|^seconds$/.test(name) ? seconds(value) : String(value);
+  const box = h("section", { class: "why-read", "aria-label": "Why its prompt was read", "aria-live": "polite" },
+    h("div", { class: "buttons" }, button("Why was its prompt read?", async (event) => { const place = event.target.closest(".why-read"); render(place, await whyView(one)); }, { title: `$ relayd why ${one.id}` })));
+  show("Request", h("div", { class: "request" }, timeline(one), one.ended && one.prompt_tokens > 0 && box, h("dl", { class: "details" }, rows.map(([name, value]) => [h("dt", {}, name.replace("klass", "class").replaceAll("_", " ")), h("dd", {}, text(name, value))])), h("p", { class: "hint" }, "On a terminal:"), commandLine(`relayd requests ${one.id}`)));
+}
+
+/** What of its prompt was read again, and why. */
+async function whyView(one) {
+  let report;
+  try { report = await call("GET", `/admin/requests/${encodeURIComponent(one.id)}/why`); } catch (error) { return h("p", {}, error.message); }
+  return h("div", {},
+    h("p", {}, h("b", {}, `${count(report.cached_tokens)} of ${count(report.prompt_tokens)} tokens reused. `), report.text),
+    report.lost_tokens > 0 && h("p", { class: "hint" }, `Read again: ${count(report.lost_tokens)} tokens in ${seconds(report.lost_seconds)}.`, report.difference && report.cause !== "client" && ` It differs in: ${report.difference}.`),
+    commandLine(`relayd why ${one.id}`));
 }
