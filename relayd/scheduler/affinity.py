@@ -23,6 +23,7 @@ from operator import attrgetter
 
 import msgspec
 
+from relayd.scheduler.ask import BACKGROUND
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.exchange import Exchange, Usage
 from relayd.scheduler.prefixes import COVERED, PrefixIndex, covered
@@ -55,6 +56,9 @@ _MOST_SESSIONS = 4096
 _MISSED_TOKENS = 64
 """Tokens by which a cache may fall short of what was expected: a template's own words, the last block."""
 
+_LEAVING_SECONDS = 0.1
+"""How long it takes until a line of a batch has given its slot away."""
+
 _LEAST_LOOK = 0.05
 """Seconds before a hold is looked at again."""
 
@@ -72,6 +76,8 @@ class _Run(msgspec.Struct, eq=False):
     ends: float
     expected_bytes: int
     reads_alone: bool
+    continues: bool
+    gives_way: bool
 
 
 class _Work(msgspec.Struct, eq=False):
@@ -104,9 +110,20 @@ class _Work(msgspec.Struct, eq=False):
         self.slope_behind = byte_seconds * (1 + _HARM * (runs - 1)) if runs else byte_seconds
         self.crowding = _CROWDING * self.answer_seconds * runs
 
-    def wait(self, ahead: int, now: float) -> float:
-        """Return in how many seconds the slot after the next `ahead` ones is free."""
-        left = sorted(max(one.ends - now, _OVERDUE_SHARE * (now - one.started)) for one in self.runs.values())
+    def wait(self, ahead: int, now: float, *, lines_leave: bool) -> float:
+        """Return in how many seconds the slot after the next `ahead` ones is free.
+
+        Args:
+            ahead: How many are taken before.
+            now: Monotonic seconds.
+            lines_leave: Whether lines of batches give their slots to who waits.
+        """
+        left = sorted(
+            _LEAVING_SECONDS
+            if lines_leave and one.gives_way
+            else max(one.ends - now, _OVERDUE_SHARE * (now - one.started))
+            for one in self.runs.values()
+        )
         if not left:
             return 0.0
         rounds, at = divmod(ahead, len(left))
@@ -191,9 +208,12 @@ class PrefixAffinity:
         alone = (read := work.reads_until) <= now
         work.reads_until = read = (now if alone else read) + (length - expected) * work.byte_seconds
         answer_seconds = rates.output_tokens * rates.token_seconds(capacity)
-        work.runs[waiting.ticket.id] = _Run(now, read + answer_seconds, expected, alone)
+        tokens = length / rates.bytes_a_token + rates.output_tokens
+        continues = self._index.learn(capacity, chain, tokens)
+        gives_way = ask.klass == BACKGROUND and not waiting.yielded
+        ends = read + answer_seconds
+        work.runs[waiting.ticket.id] = _Run(now, ends, expected, alone, continues, gives_way)
         work.weigh()
-        self._index.learn(capacity, chain, length / rates.bytes_a_token + rates.output_tokens)
         if ask.session:
             self._sessions.pop(ask.session, None)
             self._sessions[ask.session] = capacity
@@ -216,12 +236,19 @@ class PrefixAffinity:
             self._measure(capacity, work)
         else:
             work.weigh()
+        is_line = ask.klass == BACKGROUND
+        if is_line:
+            self._index.spend(capacity, ask.prefix)
         self._index.measure(capacity, ask.prefix, usage.prompt_tokens + usage.completion_tokens)
-        if run.expected_bytes:
+        if run.continues and run.expected_bytes and not is_line:
             self._judge(capacity, ask.prefix, run.expected_bytes, usage)
 
     def _judge(self, capacity: Capacity, chain: tuple[int, ...], expected_bytes: int, usage: Usage) -> None:
-        """Compare what a replica held of a prompt with what was expected, and learn from the difference."""
+        """Compare what a replica held of a prompt with what was expected, and learn from the difference.
+
+        Only a prompt that continues one tells what is held. A beginning that others have too is in slots that
+        are busy, or a small part of a prompt in host memory: the engine takes it from neither.
+        """
         cached, length = usage.cached_tokens, covered(chain)
         expected = expected_bytes / length * usage.prompt_tokens
         missed = cached < expected / 2 and expected - cached > _MISSED_TOKENS
@@ -243,7 +270,7 @@ class PrefixAffinity:
             return True
         work = self._work.get(freed) or self._enter(freed)
         cost = work.cost((chain[-1] & COVERED) - self._index.depth(freed, chain), now, 0.0)
-        wait = there.wait(hold.ahead, now)
+        wait = there.wait(hold.ahead, now, lines_leave=waiting.ticket.ask.klass != BACKGROUND)
         return there.cost(hold.unread_bytes, now, wait) >= cost * _WORTH_HOLDING
 
     def warm_seconds(self, capacity: Capacity) -> float:
@@ -290,12 +317,13 @@ class PrefixAffinity:
         """Return the busy replica that is worth waiting for; None when the chosen one is better."""
         warm, length = waiting.warm, covered(waiting.ticket.ask.prefix)
         least, goal, wait_seconds = cost * _WORTH_HOLDING, None, 0.0
+        lines_leave = waiting.ticket.ask.klass != BACKGROUND
         for one in busy:
             found = warm.get(one, 0)
             if found <= warm.get(chosen, 0):
                 continue
             work = self._work.get(one) or self._enter(one)
-            wait = work.wait(ahead.get(one, 0), now)
+            wait = work.wait(ahead.get(one, 0), now, lines_leave=lines_leave)
             total = work.cost(length - found, now, wait)
             if total < least:
                 least, goal, wait_seconds = total, one, wait

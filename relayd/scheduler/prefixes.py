@@ -57,6 +57,7 @@ class _HeldPrompts:
         self.prompts: dict[int, _Prompt] = {}  # by their last fingerprint, the newest last
         self.blocks: dict[int, int] = {}  # how many prompts share each
         self.tokens = 0.0  # of all prompts
+        self.spent: dict[int, None] = {}  # those of lines that were answered, the newest last
         self._slots = slots
         self._kept_tokens = kept_tokens
         self._most_tokens = kept_tokens
@@ -176,34 +177,38 @@ class PrefixIndex:
                 high = middle - 1
         return chain[low - 1] & COVERED if low else 0
 
-    def learn(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> None:
-        """Take note that a replica reads a prompt; the one that it continues is part of it now.
+    def learn(self, capacity: Capacity, chain: tuple[int, ...], tokens: float) -> bool:
+        """Take note that a replica reads a prompt, and return whether it continues one that is held whole.
+
+        That one is part of it now.
 
         Args:
             capacity: Which replica.
             chain: The prompt.
             tokens: What it takes in the replica's memory, with its answer.
         """
-        held = self._held.get(capacity) or self._enter(capacity)
+        held, continues = self._held.get(capacity) or self._enter(capacity), True
         if (again := held.prompts.pop(chain[-1], None)) is not None:
             held.prompts[chain[-1]] = again
             grown = tokens - again.tokens
             held.tokens += grown
             again.tokens = tokens
             if grown <= 0:
-                return
+                return True
         else:
-            self._add(held, chain, tokens)
+            continues = self._add(held, chain, tokens)
         while (oldest := held.surplus()) is not None:
             self._drop(held, oldest)
+        return continues
 
-    def _add(self, held: _HeldPrompts, chain: tuple[int, ...], tokens: float) -> None:
+    def _add(self, held: _HeldPrompts, chain: tuple[int, ...], tokens: float) -> bool:
         known = self._continued(held, chain)
         for block in chain[known:]:
             count = held.blocks[block] = held.blocks.get(block, 0) + 1
             if count == 1:
                 self._holders[block] = self._holders.get(block, 0) | held.bit
         held.put(_Prompt(chain, tokens))
+        return known > 0
 
     def correct(self, capacity: Capacity, chain: tuple[int, ...], found_bytes: int) -> None:
         """Drop what a replica turned out not to hold: other prompts that share more than was found.
@@ -220,6 +225,20 @@ class PrefixIndex:
         for prompt in [one for one in held.prompts.values() if beyond in one.chain]:
             if prompt.chain[-1] != chain[-1]:
                 self._drop(held, prompt)
+
+    def spend(self, capacity: Capacity, chain: tuple[int, ...]) -> None:
+        """Take note that a line of a batch was answered: nothing continues its prompt.
+
+        A line takes the slot of one that began alike, and the engine keeps no copy of what a slot loses by
+        that. So a replica holds as many of them as it has slots, and they push out no conversation.
+        """
+        if held := self._held.get(capacity):
+            held.spent[chain[-1]] = None
+            while len(held.spent) > capacity.slots:
+                last = next(iter(held.spent))
+                del held.spent[last]
+                if (prompt := held.prompts.get(last)) is not None:
+                    self._drop(held, prompt)
 
     def judge(self, capacity: Capacity, *, missed: bool) -> None:
         """Take note of whether a replica held a prompt that it was expected to hold."""

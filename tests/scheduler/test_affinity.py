@@ -166,6 +166,29 @@ def test_a_memory_that_is_smaller_than_planned_is_found_by_what_it_misses() -> N
     assert 2 >= sum(bool(index.find(chain(number, size=12_000))) for number in range(1, 7))
 
 
+def test_lines_of_a_batch_push_no_conversation_out() -> None:
+    index, capacity = PrefixIndex(), capacity_of("m#0", slots=2, kept=10_000)
+    index.learn(capacity, chain(1, 2, 3), 3000)
+    for number in range(100, 200):
+        index.learn(capacity, chain(7, number), 2000)
+        index.spend(capacity, chain(7, number))
+
+    assert {capacity: 12_000} == index.find(chain(1, 2, 3, 4))
+    assert {capacity: 4000} == index.find(chain(7, 300))
+
+
+def test_a_beginning_that_a_replica_did_not_have_is_no_reason_to_forget_conversations() -> None:
+    scheduler = fleet(1, slots=2)
+    play(scheduler, asks(1, 1, 2, 3), now=10.0)
+    play(scheduler, whole(1, 1, 2, 3), now=14.0)
+    play(scheduler, asks(2, 1, 5), now=20.0)
+    play(scheduler, whole(2, 1, 5), now=24.0)
+
+    strategy = scheduler._strategies.of("m")
+    assert isinstance(strategy, PrefixAffinity)
+    assert [12_000] == [*strategy._index.find(chain(1, 2, 3)).values()]
+
+
 def test_the_index_has_a_cap() -> None:
     index, capacity = PrefixIndex(), capacity_of("m#0", kept=1e12)
     for number in range(200):
