@@ -246,7 +246,7 @@ class PrefixAffinity:
     def _judge(self, capacity: Capacity, chain: tuple[int, ...], expected_bytes: int, usage: Usage) -> None:
         """Compare what a replica held of a prompt with what was expected, and learn from the difference.
 
-        Only a prompt that continues one tells what is held. A beginning that others have too is in slots that
+        Only a prompt that continues one shows what is held. A beginning that others have too is in slots that
         are busy, or a small part of a prompt in host memory: the engine takes it from neither.
         """
         cached, length = usage.cached_tokens, covered(chain)

@@ -77,6 +77,8 @@ class Capacity:
     """The dispatch after which it takes no more, as another model waits for its memory."""
     background: set[int] = field(default_factory=set)
     """Lines of batches that run here, which give their slots to others."""
+    resumed: set[int] = field(default_factory=set)
+    """Those of them that gave way before, and keep their slots for a while."""
     wanted_at: float = -math.inf
     """When a request other than a line of a batch ended here last (monotonic seconds)."""
     is_watched: bool = False
@@ -154,6 +156,7 @@ class Capacity:
         if ticket_id in self.overdue:
             self.overdue.add(held_id)
         self.background.discard(ticket_id)
+        self.resumed.discard(ticket_id)
         self.left[held_id] = ticket_id
         self.running[held_id] = self.running.pop(ticket_id)
 
@@ -175,6 +178,7 @@ class Capacity:
             self.left.pop(ticket_id, None)
         if self.background:
             self.background.discard(ticket_id)
+            self.resumed.discard(ticket_id)
         if self.suspect == ticket_id:
             self.suspect = None
         if (before := self.free) <= 0:

@@ -17,6 +17,7 @@ from relayd.scheduler.exchange import Exchange
 from relayd.scheduler.prices import Prices
 from relayd.scheduler.queue import Ahead, Queue
 from relayd.scheduler.replicas import KnownReplicas
+from relayd.scheduler.resuming import resumable
 from relayd.scheduler.strategies import Strategies
 from relayd.scheduler.waiting import Choice, Hold, Waiting
 
@@ -149,6 +150,8 @@ class RunningTickets:
         self._running[ticket.id] = Running(waiting, capacity, now)
         if ticket.ask.klass == BACKGROUND:
             capacity.background.add(ticket.id)
+            if waiting.yielded:
+                capacity.resumed.add(ticket.id)
         if (learner := waiting.learner) is not None:
             learner.started(waiting, capacity, now)
         return capacity.endpoint
@@ -170,7 +173,7 @@ class RunningTickets:
         """
         ask, replicas = waiting.ticket.ask, self._replicas
         is_special = among is not None or self._breaker.failing or replicas.has_costs
-        if not (is_special or ask.width > 1 or waiting.avoid or waiting.is_suspect):
+        if not (is_special or ask.width > 1 or waiting.avoid or waiting.is_suspect or waiting.yielded):
             found = replicas.opened(ask.model)
             if free := found.free:
                 return self._choose_of(waiting, ask, free, found.busy, now, ahead)
@@ -205,8 +208,8 @@ class RunningTickets:
         fitting = free or late
         if not fitting:
             return None
-        if self._replicas.has_costs:
-            found = affordable(waiting, fitting, self._replicas.of(ask.model), now)
+        if self._replicas.has_costs or waiting.yielded:
+            found = self._permitted(waiting, fitting, now)
             if isinstance(found, Hold):
                 return found
             fitting = found
@@ -226,6 +229,23 @@ class RunningTickets:
         if strategy is not None:
             return strategy.choose(waiting, fitting, busy, now, ahead or _NONE)
         return fitting[0] if len(fitting) == 1 else self._strategies.of(ask.model).pick(fitting)
+
+    def _permitted(self, waiting: Waiting, fitting: list[Capacity], now: float) -> list[Capacity] | Hold:
+        """Return those of the replicas with room for a ticket it may run on now; or what it waits for."""
+        ask = waiting.ticket.ask
+        if waiting.yielded and ask.klass == BACKGROUND:
+            found = resumable(fitting, self._replicas.capacities(ask.model), now)
+            if isinstance(found, Hold):
+                return found
+            fitting = found
+        if self._replicas.has_costs:
+            return affordable(waiting, fitting, self._replicas.of(ask.model), now)
+        return fitting
+
+    def best(self, waiting: Waiting, capacities: Sequence[Capacity], now: float) -> Capacity:
+        """Return which of some replicas suits a ticket best, whether they have slots for it or not."""
+        chosen = self._choose_of(waiting, waiting.ticket.ask, capacities, (), now, None)
+        return chosen if isinstance(chosen, Capacity) else capacities[0]
 
     def inherit(self, event: Inherited, now: float) -> None:
         """Take note of a ticket that an earlier daemon has placed."""

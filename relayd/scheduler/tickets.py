@@ -229,10 +229,9 @@ class Tickets:
         running = self._running.end(event.ticket_id)
         if running is None:
             return []
-        self.yielding.ended(event.ticket_id)
         freed = self._running.free(running)
         waiting = running.waiting
-        waiting.yielded += 1
+        waiting.yielded += self.yielding.gave(event.ticket_id)
         model = waiting.ticket.ask.model
         ask = msgspec.structs.replace(waiting.ticket.ask, deadline=event.deadline)
         waiting.ticket, waiting.attempts = Ticket(event.ticket_id, ask), waiting.attempts - 1

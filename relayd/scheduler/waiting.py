@@ -56,7 +56,7 @@ class Waiting(msgspec.Struct, eq=False):
             None while it was not held.
         warm: Bytes of its prompt that replicas were found to have read before.
         held: What it is held for.
-        yielded: How often it has given its slots to others.
+        yielded: How often it has given its slots to others after its prompt was read.
         spared_since: Since when it waits for what costs less (monotonic seconds); None while it did not.
         learner: What chose its replica, and learns from what becomes of it; None where nothing does.
     """

@@ -11,12 +11,13 @@ Lines also give way where their replica has to leave memory, or takes no more wo
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from relayd.scheduler.capacity import Capacity
 from relayd.scheduler.events import Preempt
 from relayd.scheduler.queue import Queue
 from relayd.scheduler.running import Running, RunningTickets
+from relayd.scheduler.waiting import Waiting
 
 KEPT_SECONDS = 0.1
 """How long a line that keeps its slots is not asked again."""
@@ -35,6 +36,7 @@ class Yielding:
     def __init__(self, running: RunningTickets) -> None:
         self._running = running
         self._asked: dict[int, float] = {}
+        self._while_reading: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Yielding asked={len(self._asked)}>"
@@ -42,11 +44,19 @@ class Yielding:
     def ended(self, ticket_id: int) -> None:
         """Take note that a line has no slots any more."""
         self._asked.pop(ticket_id, None)
+        self._while_reading.discard(ticket_id)
+
+    def gave(self, ticket_id: int) -> bool:
+        """Take note that a line has given its slots back; return whether its answer had begun."""
+        was_reading = ticket_id in self._while_reading
+        self.ended(ticket_id)
+        return not was_reading
 
     def kept(self, ticket_id: int, now: float) -> None:
         """Take note that a line keeps its slots for now."""
         if ticket_id in self._asked:
             self._asked[ticket_id] = now + KEPT_SECONDS
+            self._while_reading.discard(ticket_id)
 
     def due(self, now: float) -> float:
         """Return when a line that kept its slots may be asked again (monotonic seconds), or infinity."""
@@ -68,17 +78,25 @@ class Yielding:
         coming = sum(self._coming(one) for one in usable)
         effects: list[Preempt] = []
         for waiting in queue.urgent():
-            ask = waiting.ticket.ask
-            able = [one for one in usable if not waiting.avoids(one, now)]
-            for _ in range(ask.width):
+            able: list[Capacity] | None = None
+            for _ in range(waiting.ticket.ask.width):
                 if coming > 0:
                     coming -= 1
                     continue
-                able.sort(key=lambda one: (-waiting.warm.get(one, 0), -len(one.background)))
-                if (asked := self._ask_one(able, now)) is None:
-                    return effects
-                effects.append(asked)
+                able = self._able(waiting, usable, now) if able is None else able
+                if (asked := self._ask_one(able, now)) is not None:
+                    effects.append(asked)
         return effects
+
+    def _able(self, waiting: Waiting, usable: Sequence[Capacity], now: float) -> list[Capacity]:
+        """Return the replicas of which lines may leave for a ticket, the one that suits it best in front."""
+        if waiting.held is not None:  # it declined what was free elsewhere
+            return [one for one in usable if one is waiting.held.goal]
+        able = [one for one in usable if not waiting.avoids(one, now)]
+        if len(able) > 1:
+            best = self._running.best(waiting, able, now)
+            able.sort(key=lambda one: (one is not best, -waiting.warm.get(one, 0), -len(one.background)))
+        return able
 
     def leave(self, capacity: Capacity, now: float) -> list[Preempt]:
         """Have every line of a replica give way: it takes no more work."""
@@ -112,6 +130,8 @@ class Yielding:
         if self._asked.get(ticket_id, -math.inf) > now:
             return None
         self._asked[ticket_id] = math.inf
+        if while_reading:
+            self._while_reading.add(ticket_id)
         return Preempt(ticket_id, while_reading)
 
 

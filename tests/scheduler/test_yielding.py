@@ -21,6 +21,7 @@ from relayd.scheduler import (
     Tick,
     Ticket,
 )
+from relayd.scheduler.prefixes import COVERED_BITS
 from tests.scheduler.script import endpoint
 
 pytestmark = pytest.mark.pure
@@ -171,3 +172,48 @@ def test_requests_alone_never_ask_for_anything() -> None:
     here = scheduler(slots=1)
 
     assert [] == asked([one for number in range(1, 9) for one in arrive(here, number, NORMAL)])
+
+
+def test_the_line_that_gives_way_is_on_the_replica_that_has_read_the_prompt() -> None:
+    here = scheduler(replicas=2, slots=1)
+    here.configure(depth=100, attempts=3, avoid_seconds=1, strategies={"m": "prefix_affinity"})
+    prefix = (1 << COVERED_BITS | 4000,)
+
+    def converse(ticket: int, now: float) -> list[Effect]:
+        return here.handle(Arrived(Ticket(ticket, Ask("m", prefix=prefix))), now)
+
+    (first,) = converse(1, 0.0)
+    assert isinstance(first, Dispatch)
+    here.handle(Finished(1), 1.0)
+    lines = {one.endpoint.replica: one.ticket_id for number in (2, 3) for one in started(here, number, 2.0)}
+
+    assert [lines[first.endpoint.replica]] == asked(converse(4, 20.0))
+
+
+def started(here: Scheduler, ticket: int, now: float) -> list[Dispatch]:
+    return [one for one in arrive(here, ticket, BACKGROUND, now) if isinstance(one, Dispatch)]
+
+
+def test_few_lines_that_gave_way_go_on_while_requests_come() -> None:
+    here = scheduler(slots=4)
+    for number in range(1, 9):
+        arrive(here, number, BACKGROUND, 0.0)
+    gave: list[int] = []
+    for number in (20, 21):
+        gave += asked(arrive(here, number, NORMAL, 10.0))
+        here.handle(GivenBack(gave[-1]), 10.1)
+
+    first, second = (begun(here.handle(Finished(number), 11.0)) for number in (20, 21))
+
+    assert [[gave[0]], [5]] == [first, second]
+    here.handle(Tick(), 42.0)
+    assert [gave[1]] == begun(here.handle(Finished(5), 43.0))
+
+
+def test_a_line_that_gave_way_while_it_was_read_goes_on_like_any_other() -> None:
+    here = scheduler()
+    arrive(here, 1, BACKGROUND, 9.0)
+    arrive(here, 2, NORMAL, 10.0)
+    here.handle(GivenBack(1), 10.0)
+
+    assert [1] == asked(arrive(here, 3, NORMAL, 11.0))
