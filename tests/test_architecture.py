@@ -90,6 +90,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
         "daemon.whyreport", "daemon.nodereport", "daemon.batchreport", "daemon.givenreport",
+        "daemon.upstreamreport",
     },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",
@@ -105,13 +106,11 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "cli.support.announced": {"daemon", "supervisor"}, "cli.support.serving": {"daemon", "store.hubs"},
     "cli.join": {"daemon.arguments", "remote.dial", "store.hubs"}, "cli.nodes": {"daemon.nodereport"},
     "cli.top": {"supervisor.logs", "daemon.livereport"}, "cli.logs": {"supervisor.logs"},
-    "cli.requests": {"supervisor.logs"}, "cli.why": {"daemon.whyreport"},
+    "cli.requests": {"supervisor.logs"}, "cli.why": {"daemon.whyreport"}, "__main__": {"cli.main"},
     "cli.support.conversation": {"supervisor.child"}, "cli.support.nodepull": {"daemon.livereport"},
-    "cli.doctor": {"checkup"}, "cli.support.backendwork": {"remote"},
-    "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"},
+    "cli.support.keys": {"daemon.arguments", "daemon.keyreport", "store"}, "cli.doctor": {"checkup"},
     "cli.keys": {"daemon.arguments", "daemon.keyreport"}, "cli.upstreams": {"daemon.upstreamreport"},
-    "cli.usage": {"daemon.arguments", "daemon.keyreport", "store"},
-    "__main__": {"cli.main"},
+    "cli.usage": {"daemon.arguments", "daemon.keyreport", "store"}, "cli.support.backendwork": {"remote"},
 }  # fmt: skip
 """Room (or one module of it, which adds to its room) -> rooms or modules it may import."""
 
@@ -132,6 +131,7 @@ PURE = (
     "daemon.livereport",
     "daemon.mergepatch",
     "daemon.nodereport",
+    "daemon.givenreport",
     "daemon.rates",
     "daemon.totals",
     "daemon.whyreport",

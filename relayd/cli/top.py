@@ -24,6 +24,7 @@ from relayd.daemon.livereport import LiveReport
 from relayd.errors import DaemonError, RelaydError
 from relayd.printable import printable
 from relayd.supervisor.logs import LogReader
+from relayd.ui.elsewhere import every_replica
 from relayd.ui.top import SORTS, TopView, chosen_replicas, render_top
 
 _PERIOD_SECONDS = 0.5
@@ -47,7 +48,7 @@ def top(
         print_json(msgspec.to_builtins(report))
         return
     if once or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        lines = 6 + sum(len(model.replicas) for model in report.status.models) + 2 * len(report.requests)
+        lines = 6 + sum(1 for _ in every_replica(report.status)) + 2 * len(report.requests)
         now = SystemClock().wall()
         show(lambda width: render_top(TopView(report, now, width, lines)), pipe_columns=100)
         return
@@ -129,7 +130,7 @@ class TopScreen:
         self._choose(0)
 
     def _command(self, key: str) -> None:
-        name, model = self._state.selected, self._state.selected.rpartition("#")[0]
+        name, model = self._state.selected, _model_of(self._state.selected)
         if key in ("up", "k", "down", "j"):
             self._choose(-1 if key in ("up", "k") else 1)
         elif key == "/":
@@ -191,6 +192,10 @@ class TopScreen:
         self._set(selected=chosen)
 
     def _open_log(self) -> None:
+        name = self._state.selected
+        if "@" in name:
+            self._do(f"relayd logs {name}", lambda: self._show_log_of_node(name))
+            return
         every = (one for model in self._report.status.models for one in model.replicas)
         found = next((one for one in every if one.name == self._state.selected), None)
         if found is None or not found.log:
@@ -198,6 +203,11 @@ class TopScreen:
             return
         self._log = LogReader(Path(found.log), _LOG_LINES), deque(maxlen=_LOG_LINES)
         self._set(page="log", message=f"log of {found.name}; Esc leaves it")
+
+    def _show_log_of_node(self, name: str) -> None:
+        """Show the last lines of a node's replica as they are now."""
+        found = self._client.node_logs(name, _LOG_LINES).lines
+        self._set(page="log", log=tuple(printable(one.line) for one in found))
 
     def _look(self) -> None:
         """Ask the daemon, at most once in a period; a daemon that is away is shown as that."""
@@ -222,6 +232,13 @@ class TopScreen:
     def _with(self, **changed: object) -> TopView:
         known = {name: getattr(self._state, name) for name in TopView.__slots__}
         return TopView(**{**known, **changed})
+
+
+def _model_of(replica: str) -> str:
+    """Return the model of a replica, with the node that it is on: `m@box` of `m#0@box`."""
+    name, mark, node = replica.partition("@")
+    model = name.rpartition("#")[0] if "#" in name else name
+    return f"{model}{mark}{node}"
 
 
 def _draws_bars() -> bool:

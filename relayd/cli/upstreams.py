@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from relayd.cli.support.bydefault import ListByDefault
-from relayd.cli.support.control import running_daemons
+from relayd.cli.support.control import daemon_client, running_daemons
 from relayd.cli.support.output import AsJson, print_json
 from relayd.config.upstreams import name_of, place_of
 from relayd.config.written import FILE_NAME, drop, keep, written
@@ -17,7 +17,7 @@ from relayd.errors import NoDaemonError, UsageError
 app = typer.Typer(
     name="upstreams",
     cls=ListByDefault,
-    help="Show, add and remove servers elsewhere; alone it lists.",
+    help="Show, add, test and remove servers elsewhere; alone it lists.",
 )
 _TABLE = "upstream"
 
@@ -89,6 +89,26 @@ def remove(
         )
     drop(name, state, _TABLE)
     _follow({"removed": name}, f"{name} removed", as_json=as_json)
+
+
+@app.command("test")
+def try_(
+    name: Annotated[str, typer.Argument(help="An upstream, a node or a worker.")],
+    as_json: AsJson = False,
+) -> None:
+    """Have an upstream, or a node, answer a request of one token.
+
+    It costs what one token costs. The exit status is 1 where no answer comes.
+    """
+    found = daemon_client().test_upstream(name)
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    elif found.problem:
+        typer.echo(f"{name} does not answer for {found.model}: {found.problem}", err=True)
+    else:
+        print(f"{name} answers for {found.model}, in {found.seconds:.2f} s")
+    if found.problem:
+        raise typer.Exit(1)
 
 
 def _follow(document: dict[str, Any], done: str, *, as_json: bool) -> None:

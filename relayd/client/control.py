@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from relayd.daemon.adminreport import CancelReport, RequestsReport
+from relayd.daemon.adminreport import CancelReport, NodeLogReport, RequestsReport
 from relayd.daemon.arguments import (
     CancelArguments,
     ChangeKeyArguments,
@@ -24,6 +24,7 @@ from relayd.daemon.arguments import (
     KeyArguments,
     LogArguments,
     ModelArguments,
+    NameArguments,
     NoArguments,
     NodeArguments,
     NodePullArguments,
@@ -39,7 +40,7 @@ from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.givenreport import ConfigurationReport
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.livereport import LinkReport, LiveReport, PullReport
-from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
+from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
 from relayd.daemon.report import (
     PinReport,
     ReloadReport,
@@ -48,6 +49,7 @@ from relayd.daemon.report import (
     StoppingReport,
     UpgradeReport,
 )
+from relayd.daemon.upstreamreport import TestedReport
 from relayd.daemon.whyreport import WhyReport
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
 from relayd.rights import KeyRights
@@ -201,6 +203,10 @@ class Client:
     def node_logs(self, target: str, lines: int) -> NodeLogReport:
         """Return the last lines of the logs of a node's model or replica."""
         return self._call("GET", "node_logs", LogArguments(target, lines), NodeLogReport, WORK_SECONDS)
+
+    def test_upstream(self, name: str) -> TestedReport:
+        """Have an upstream, a node or a worker answer a request of one token."""
+        return self._call("POST", "test_upstream", NameArguments(name), TestedReport, WORK_SECONDS)
 
     def keys(self) -> KeysReport:
         """Return every API key, without its secret."""

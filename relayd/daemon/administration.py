@@ -31,6 +31,7 @@ from relayd.daemon.arguments import (
     NoArguments,
     StopArguments,
     TargetArguments,
+    UpstreamLineArguments,
 )
 from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.derived import DerivedModels
@@ -44,6 +45,8 @@ from relayd.daemon.parts import DaemonParts
 from relayd.daemon.rates import token_bytes
 from relayd.daemon.report import ReloadReport, ReplicasReport
 from relayd.daemon.totals import spread
+from relayd.daemon.upstreamlines import UpstreamLines
+from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import NotFoundError, RequestCancelledError
 from relayd.planner.plan import to_document
 from relayd.supervisor import State, Status
@@ -216,6 +219,7 @@ def offered(
         reload: Follows the configuration anew.
     """
     models, keys = ModelLines(parts, reload), AdminKeys(parts.keys)
+    servers = UpstreamLines(parts, models)
     derived = DerivedModels(parts, models)
     common = {name: verb for (_, name), verb in verbs(operations).items() if name not in _OWNERS}
     return {
@@ -226,6 +230,10 @@ def offered(
         "add_model": Verb(ModelLineArguments, models.add),
         "change_model": Verb(ModelLineArguments, models.change),
         "remove_model": Verb(NameArguments, models.remove),
+        "upstreams": Verb(NoArguments, servers.upstreams),
+        "add_upstream": Verb(UpstreamLineArguments, servers.add),
+        "remove_upstream": Verb(NameArguments, servers.remove),
+        "test_upstream": Verb(NameArguments, UpstreamTest(parts).test),
         "derive_model": Verb(DeriveArguments, derived.derive),
         "remove_derived": Verb(NameArguments, derived.remove),
         "workers": Verb(NoArguments, administration.workers),

@@ -188,6 +188,12 @@ class LogLineReport(Struct, frozen=True):
     line: str
 
 
+class NodeLogReport(Struct, frozen=True):
+    """The last lines of the logs of a node's replicas."""
+
+    lines: tuple[LogLineReport, ...] = ()
+
+
 class Happening(Struct, frozen=True):
     """Something that the daemon wrote into its journal; `relayd logs relayd` shows the same."""
 

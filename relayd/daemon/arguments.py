@@ -70,6 +70,13 @@ class ModelLineArguments(Struct, frozen=True):
     settings: dict[str, Any] = {}
 
 
+class UpstreamLineArguments(Struct, frozen=True):
+    """Of what writes an upstream down: where it answers, and settings of its `[[upstream]]`."""
+
+    url: str
+    settings: dict[str, Any] = {}
+
+
 class DeriveArguments(Struct, frozen=True):
     """Of what makes a model of another one: their names, a system prompt, and defaults of members."""
 

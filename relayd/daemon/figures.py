@@ -163,6 +163,37 @@ FIGURES = (
         "Memory of a device that is used, by whatever program.",
         ("device",),
     ),
+    Figure(
+        "relayd_origin_models",
+        "gauge",
+        "Models that an upstream, node or worker serves now.",
+        ("origin", "kind"),
+    ),
+    Figure(
+        "relayd_origin_slots",
+        "gauge",
+        "Slots that an upstream, node or worker has for this relayd.",
+        ("origin", "kind"),
+    ),
+    Figure(
+        "relayd_origin_running",
+        "gauge",
+        "Requests of this relayd that an upstream, node or worker works on.",
+        ("origin", "kind"),
+    ),
+    Figure("relayd_node_connected", "gauge", "1 while a node is connected.", ("node",)),
+    Figure(
+        "relayd_node_round_trip_seconds",
+        "gauge",
+        "There and back to a node, when last measured.",
+        ("node",),
+    ),
+    Figure(
+        "relayd_node_memory_bytes",
+        "gauge",
+        "A node's memory ledger: capacity, held, free.",
+        ("node", "account", "kind"),
+    ),
 )
 """Every figure of relayd's own, in the order in which they are written."""
 

@@ -103,6 +103,11 @@ class LiveLook:
             models[model.name] = NowReport(load.running, load.waiting, rate)
             for name in names:
                 replicas[name] = NowReport(scheduler.running_on(name), 0, rates.get(name, 0.0))
+        for one in self._parts.remotes:
+            name, theirs = one.offer.replica, one.offer.model
+            now = replicas[name] = NowReport(scheduler.running_on(name), 0, rates.get(name, 0.0))
+            load, rate = scheduler.load(theirs), models.get(theirs, NowReport()).tokens_per_second
+            models[theirs] = NowReport(load.running, load.waiting, round(rate + now.tokens_per_second, 1))
         return models, replicas
 
 

@@ -6,8 +6,8 @@ Lists are replaced as a whole, so those that change in parts are turned into obj
 from collections.abc import Mapping
 from typing import Any
 
-KEYED: Mapping[str, str] = {"models": "name", "replicas": "name", "accounts": "account"}
-"""Member whose list becomes an object → the member of each element that is its name there."""
+KEYED: Mapping[str, str] = {"models": "name", "replicas": "name", "accounts": "account", "nodes": "name"}
+"""Member whose list becomes an object → the member of each element that is its name there, if all have it."""
 
 
 _MOMENTS = 1e9
@@ -25,7 +25,7 @@ def keyed(value: Any) -> Any:
 
 def _entry(name: str, value: Any) -> Any:
     by = KEYED.get(name)
-    if by and isinstance(value, list | tuple):
+    if by and isinstance(value, list | tuple) and all(by in one for one in value):
         return {one[by]: keyed(one) for one in value}
     return keyed(value)
 

@@ -10,6 +10,7 @@ from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.eventcounts import EventCounts
 from relayd.daemon.figures import FIGURES
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.remotemetrics import collect_elsewhere
 from relayd.daemon.totals import Distribution, RequestSums, Totals
 from relayd.hardware.loads import DeviceLoad
 from relayd.supervisor import State, Status
@@ -69,6 +70,7 @@ def collect(parts: DaemonParts, events: EventCounts, devices: Iterable[DeviceLoa
         found.set("relayd_requests_running", load.running, model.name)
         found.set("relayd_requests_waiting", load.waiting, model.name)
         found.set("relayd_slots", load.slots, model.name)
+    collect_elsewhere(found, parts)
     _batches(found, parts.batches.summary())
     found.set("relayd_requests_held", len(parts.keys.waiting()))
     for status in statuses:

@@ -59,12 +59,13 @@ class MachineFacts:
 
     def inventory(self) -> Inventory:
         """Return what it is and serves."""
-        parts = self._parts
+        parts, budget = self._parts, self._parts.desired.budget
         views = {view.name: view for view in parts.view.models()}
         local = (_of_replica(one, views.get(one.spec.model)) for one in parts.fleet.statuses())
         return Inventory(
             relayd=__version__,
             platform=_PLATFORM,
+            devices=tuple(room.name for room in budget.rooms) if budget is not None else (),
             accounts=tuple(
                 NodeAccount(row.account, row.capacity, row.held, row.free)
                 for row in parts.scheduler.memory.ledger()

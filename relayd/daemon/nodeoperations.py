@@ -1,6 +1,6 @@
 """The verbs for nodes, and those of replicas where they are meant for a node (`MODEL@NODE`)."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from relayd.api.control import Feed, Verb
 from relayd.daemon.administration import Administration
-from relayd.daemon.adminreport import LogLineReport
+from relayd.daemon.adminreport import LogLineReport, NodeLogReport
 from relayd.daemon.arguments import (
     HubArguments,
     JoinArguments,
     LogArguments,
     ModelArguments,
+    NameArguments,
     NoArguments,
     NodeArguments,
     NodePullArguments,
@@ -24,10 +25,11 @@ from relayd.daemon.arguments import (
 from relayd.daemon.commandruns import CommandRuns
 from relayd.daemon.livereport import PullReport, PullsReport
 from relayd.daemon.nodefacts import Commands, last_lines
-from relayd.daemon.nodereport import InviteReport, NodeLogReport, NodesReport, TokenReport
+from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.report import ReplicasReport
+from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import DaemonError, UsageError
 from relayd.remote.messages import NodeCommand, NodeReply
 from relayd.store.hubs import JoinedHub
@@ -38,74 +40,96 @@ Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 class NodeOperations:
     """The verbs for nodes; each raises `RelaydError` to refuse.
 
-    Args:
+    Attributes:
         parts: Of the daemon.
     """
 
     def __init__(self, parts: DaemonParts) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def __repr__(self) -> str:
-        return f"<NodeOperations on {self._parts.nodes!r}>"
+        return f"<NodeOperations on {self.parts.nodes!r}>"
 
     async def nodes(self, _arguments: NoArguments) -> NodesReport:
         """Return the nodes of this hub, and the hubs that this machine is a node of."""
-        return self._parts.nodes.report(self._parts.membership.report())
+        return self.parts.nodes.report(self.parts.membership.report())
 
     async def invite(self, arguments: NodeArguments) -> InviteReport:
         """Return an invite for a node, which counts once and for 15 minutes."""
-        return self._parts.nodes.invite(arguments.node)
+        return self.parts.nodes.invite(arguments.node)
 
     async def token(self, arguments: NodeArguments) -> TokenReport:
         """Return a token for a node, which lasts until the node is removed."""
-        return await self._parts.nodes.token(arguments.node)
+        return await self.parts.nodes.token(arguments.node)
 
     async def remove(self, arguments: NodeArguments) -> NodesReport:
         """Take a node's token back, and cut it off."""
-        return await self._parts.nodes.remove(arguments.node)
+        return await self.parts.nodes.remove(arguments.node)
 
     async def drain(self, arguments: NodeArguments) -> NodesReport:
         """Give a node no new requests; those that run are finished."""
-        return self._parts.nodes.drain(arguments.node, drained=True)
+        return self.parts.nodes.drain(arguments.node, drained=True)
 
     async def undrain(self, arguments: NodeArguments) -> NodesReport:
         """Give a node requests again."""
-        return self._parts.nodes.drain(arguments.node, drained=False)
+        return self.parts.nodes.drain(arguments.node, drained=False)
 
     async def join(self, arguments: JoinArguments) -> NodesReport:
         """Be a node of a hub from now on."""
         made = JoinedHub(arguments.url, arguments.token, arguments.node, arguments.provider)
-        await self._parts.membership.join(made)
+        await self.parts.membership.join(made)
         return await self.nodes(NoArguments())
 
     async def leave(self, arguments: HubArguments) -> NodesReport:
         """Leave a hub."""
-        await self._parts.membership.leave(arguments.url)
+        await self.parts.membership.leave(arguments.url)
         return await self.nodes(NoArguments())
 
     async def logs(self, arguments: LogArguments) -> NodeLogReport:
         """Return the last lines of the log of a node's model or replica, `MODEL@NODE`."""
         target, node = split(arguments.target or "")
-        reply = await self._parts.nodes.hub.command(node, "logs", target, arguments.lines)
+        reply = await self.parts.nodes.hub.command(node, "logs", target, arguments.lines)
         return NodeLogReport(answer_of(reply, tuple[LogLineReport, ...]))
 
     async def pull(self, arguments: NodePullArguments) -> PullReport:
         """Have a node fetch a model to its disk, and return how far that is."""
-        reply = await self._parts.nodes.hub.command(
+        reply = await self.parts.nodes.hub.command(
             arguments.node, _PULL_STEPS[arguments.step], arguments.model
         )
         found = answer_of(reply, PullsReport).pulls
         return next((one for one in found if one.model == arguments.model), PullReport(arguments.model))
 
+    async def log_lines(self, arguments: LogArguments) -> AsyncGenerator[LogLineReport]:
+        """Return what yields the lines of `logs`, and ends then."""
+        found = (await self.logs(arguments)).lines
+
+        async def lines() -> AsyncGenerator[LogLineReport]:
+            for line in found:
+                yield line
+
+        return lines()
+
     def elsewhere(self, target: str | None) -> bool:
         """Return whether a target is of a node of this hub."""
         node = split(target or "")[1]
-        return bool(node) and any(session.name == node for session in self._parts.nodes.hub)
+        return bool(node) and any(session.name == node for session in self.parts.nodes.hub)
+
+    def is_node(self, target: str | None) -> bool:
+        """Return whether a target is a node as a whole, and no model here is called so."""
+        parts = self.parts
+        names = {name for model in parts.desired.config.model for name in (model.name, *model.aliases)}
+        return target not in names and any(one.name == target for one in parts.nodes.report().nodes)
+
+    def set_drained(self, node: str, *, drained: bool) -> ReplicasReport:
+        """Give a node no new requests, or give it some again, and return how its replicas stand here."""
+        report = self.parts.nodes.drain(node, drained=drained)
+        found = next(one for one in report.nodes if one.name == node)
+        return ReplicasReport({one.name: one.state for one in found.replicas})
 
     async def command(self, verb: str, target: str) -> ReplicasReport:
         """Have a node carry out a verb on what is `MODEL@NODE` here."""
         named, node = split(target)
-        reply = await self._parts.nodes.hub.command(node, verb, named)
+        reply = await self.parts.nodes.hub.command(node, verb, named)
         report = answer_of(reply, ReplicasReport)
 
         def here(found: dict[str, str]) -> dict[str, str]:
@@ -208,9 +232,14 @@ def node_verbs(
         ("POST", "undrain_node"): Verb(NodeArguments, nodes.undrain),
         ("POST", "join_hub"): Verb(JoinArguments, nodes.join),
         ("POST", "leave_hub"): Verb(HubArguments, nodes.leave),
+        ("POST", "test_upstream"): Verb(NameArguments, UpstreamTest(nodes.parts).test),
         ("GET", "node_logs"): Verb(LogArguments, nodes.logs),
         ("POST", "node_pull"): Verb(NodePullArguments, nodes.pull),
     }
+
+
+_OF_WHOLE_NODES: Mapping[str, bool] = {"drain": True, "start": False}
+"""Verbs that take a node as a whole → whether it is drained then."""
 
 
 def _routed(
@@ -220,15 +249,28 @@ def _routed(
 
     async def run(arguments: Arguments) -> object:
         target = getattr(arguments, member)
-        return await (nodes.command(verb, target) if nodes.elsewhere(target) else here(arguments))
+        if nodes.elsewhere(target):
+            return await nodes.command(verb, target)
+        if verb in _OF_WHOLE_NODES and nodes.is_node(target):
+            return nodes.set_drained(target, drained=_OF_WHOLE_NODES[verb])
+        return await here(arguments)
 
     return run
 
 
 def offered_to_admins(
-    offered: Mapping[str, Verb | Feed], verbs: Mapping[tuple[str, str], Verb]
+    offered: Mapping[str, Verb | Feed], verbs: Mapping[tuple[str, str], Verb], nodes: NodeOperations
 ) -> Mapping[str, Verb | Feed]:
     """Return what administrators have over TCP, with the verbs for nodes; no lasting token is among them."""
+    here = offered["logs"]
+
+    async def logs(arguments: LogArguments) -> AsyncGenerator[msgspec.Struct]:
+        run = nodes.log_lines if nodes.elsewhere(arguments.target) else here.run
+        found = await run(arguments)
+        assert isinstance(found, AsyncGenerator)  # noqa: S101 - for the type checker
+        return found
+
     names = ("load", "unload", "start", "drain", "nodes", "invite_node", "remove_node", "drain_node",
              "undrain_node")  # fmt: skip
-    return {**offered, **{name: verb for (_, name), verb in verbs.items() if name in names}}
+    own = {name: verb for (_, name), verb in verbs.items() if name in names}
+    return {**offered, **own, "logs": Feed(LogArguments, logs)}

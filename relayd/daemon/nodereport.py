@@ -2,8 +2,6 @@
 
 from msgspec import Struct
 
-from relayd.daemon.adminreport import LogLineReport
-
 
 class NodeAccountReport(Struct, frozen=True, omit_defaults=True):
     """One account of a node's memory ledger, in bytes."""
@@ -120,12 +118,6 @@ class InviteReport(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"InviteReport(node={self.node!r})"
-
-
-class NodeLogReport(Struct, frozen=True):
-    """The last lines of the logs of a node's replicas."""
-
-    lines: tuple[LogLineReport, ...] = ()
 
 
 class TokenReport(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""How what upstreams and nodes offer is reported."""
+"""How what upstreams and workers offer is reported."""
 
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.upstreamreport import RemoteReplicaReport, UpstreamReport
@@ -6,10 +6,11 @@ from relayd.remote import RemoteCapacity
 
 
 def upstream_reports(parts: DaemonParts) -> tuple[UpstreamReport, ...]:
-    """Return every upstream, and every other origin of capacity elsewhere, with what it serves."""
+    """Return every upstream and every worker, with what it serves; nodes have reports of their own."""
     offered: dict[str, list[RemoteCapacity]] = {}
     for one in parts.remotes:
-        offered.setdefault(one.offer.origin, []).append(one)
+        if one.offer.kind != "node":
+            offered.setdefault(one.offer.origin, []).append(one)
     found = [
         UpstreamReport(
             watch.source.name,

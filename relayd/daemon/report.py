@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from relayd.daemon.batchreport import BatchesReport
 from relayd.daemon.donereport import DoneReport
+from relayd.daemon.nodereport import JoinedHubReport, NodeReport
 from relayd.daemon.upstreamreport import UpstreamReport
 
 SCHEMA = 1
@@ -240,6 +241,8 @@ class StatusReport(Struct, frozen=True):
         memory: The ledger of host and devices, and what came and went.
         batches: Work that can wait.
         upstreams: Servers elsewhere that serve models too.
+        nodes: Machines that have joined this hub, with their memory and what they serve.
+        hubs: Hubs that this machine has joined.
     """
 
     schema: int = SCHEMA
@@ -260,6 +263,8 @@ class StatusReport(Struct, frozen=True):
     memory: LedgerReport = LedgerReport()
     batches: BatchesReport = BatchesReport()
     upstreams: tuple[UpstreamReport, ...] = ()
+    nodes: tuple[NodeReport, ...] = ()
+    hubs: tuple[JoinedHubReport, ...] = ()
 
 
 class SettingReport(Struct, frozen=True):

@@ -61,6 +61,7 @@ async def status_report(
     statuses = parts.fleet.statuses()
     footprints = await parts.footprints.read(statuses)
     service = managed(desired.environ, os.getpid())
+    joined = parts.nodes.report(parts.membership.report())
     finishing = predecessor if predecessor and predecessor.alive else None
     return StatusReport(
         version=__version__,
@@ -88,6 +89,8 @@ async def status_report(
         memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
         batches=parts.batches.summary(),
         upstreams=upstream_reports(parts),
+        nodes=joined.nodes,
+        hubs=joined.hubs,
     )
 
 

@@ -1,5 +1,7 @@
 """What is reported of servers elsewhere, as values with one JSON form."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 
@@ -39,3 +41,28 @@ class UpstreamReport(Struct, frozen=True):
     kind: str = "upstream"
     problem: str = ""
     models: tuple[RemoteReplicaReport, ...] = ()
+
+
+class UpstreamsReport(Struct, frozen=True):
+    """Every server elsewhere, and every worker that is connected."""
+
+    upstreams: tuple[UpstreamReport, ...] = ()
+
+
+class TestedReport(Struct, frozen=True):
+    """What a request of one token came to at an upstream, a node or a worker.
+
+    Attributes:
+        model: Of which model it was.
+        status: HTTP status of the answer; 0 where there was none.
+        seconds: Until the end of the answer.
+        problem: Why it failed; empty where it did not.
+    """
+
+    __test__: ClassVar[bool] = False
+
+    name: str
+    model: str
+    status: int = 0
+    seconds: float = 0.0
+    problem: str = ""

@@ -15,13 +15,16 @@ class Upstreams:
         remotes: Takes what they offer.
         fetch: Asks them.
         running: Returns how many requests relayd has at a replica.
+
+    Attributes:
+        fetch: Asks them, and whatever else is reached like them.
     """
 
     def __init__(
         self, remotes: Remotes, fetch: FetchAnswer, running: Callable[[str], int] = lambda _: 0
     ) -> None:
         self._remotes = remotes
-        self._fetch = fetch
+        self.fetch = fetch
         self._running = running
         self._watched: dict[str, tuple[UpstreamWatch, asyncio.Task[None]]] = {}
 
@@ -43,7 +46,7 @@ class Upstreams:
                 self._remotes.withdraw_all(name, "it is not configured any more")
         for name, source in wanted.items():
             if name not in self._watched:
-                watch = UpstreamWatch(source, self._remotes, self._fetch, self._running)
+                watch = UpstreamWatch(source, self._remotes, self.fetch, self._running)
                 self._watched[name] = watch, asyncio.create_task(watch.run())
 
     async def settled(self, most_seconds: float) -> None:

@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from relayd.daemon.nodereport import NodesReport
 from relayd.daemon.report import MemoryReport, ReplicaReport, ServiceReport, StatusReport
 from relayd.ui.ledger import ledger_notes, ledger_table
+from relayd.ui.nodes import nodes_page
 from relayd.ui.upstreams import upstream_table
 from relayd.units import MIB, show_bytes, show_seconds
 
@@ -43,7 +45,7 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
     if batches := batch_line(report):
         lines.append(Text(batches))
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.warnings]
-    elsewhere: list[RenderableType] = [Text(), upstream_table(report.upstreams)] if report.upstreams else []
+    elsewhere = [*_elsewhere(report, now)]
     if not report.models:
         return Group(*lines, *(elsewhere or [Text("no model is configured")]), *_upstream_notes(report))
     tables: list[RenderableType] = [Text(), _table(report, now)]
@@ -55,6 +57,14 @@ def render_status(report: StatusReport, now: float) -> RenderableType:
         tables += [Text(), ledger_table(report.memory), Text()]
     notes = (*ledger_notes(report.memory, report.models, now), *_notes(report, now), *_upstream_notes(report))
     return Group(*lines, *tables, *elsewhere, *notes)
+
+
+def _elsewhere(report: StatusReport, now: float) -> Iterator[RenderableType]:
+    """Yield what is on other machines: upstreams, nodes, and the hubs of this one."""
+    if report.upstreams:
+        yield from (Text(), upstream_table(report.upstreams))
+    if report.nodes or report.hubs:
+        yield from (Text(), nodes_page(NodesReport(bool(report.nodes), report.nodes, report.hubs), now))
 
 
 def _upstream_notes(report: StatusReport) -> Iterator[Text]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from relayd.daemon.adminreport import RequestReport
 from relayd.daemon.livereport import LiveReport, NowReport
 from relayd.daemon.report import ReplicaReport
+from relayd.ui.elsewhere import every_replica, slots_elsewhere
 from relayd.units import show_bytes, show_seconds
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -84,8 +85,7 @@ def chosen_replicas(view: TopView) -> list[ReplicaReport]:
     """Return the replicas that are shown, in their order."""
     found = [
         replica
-        for model in view.report.status.models
-        for replica in model.replicas
+        for replica in every_replica(view.report.status)
         if all(word in f"{replica.name} {replica.state}".lower() for word in view.filter.lower().split())
     ]
 
@@ -114,7 +114,7 @@ def _head(view: TopView) -> list[Text]:
     report = view.report
     running = sum(one.running for one in report.models.values())
     waiting = sum(one.waiting for one in report.models.values())
-    slots = sum(model.slots for model in report.status.models)
+    slots = sum(model.slots for model in report.status.models) + slots_elsewhere(report.status)
     spark = max(8, (view.width - 48) // 2)
     first = Text(no_wrap=True, overflow="crop")
     first.append(f"{report.tokens_per_second:6.0f} tok/s ", "bold")
@@ -190,7 +190,7 @@ def _replica(view: TopView, one: ReplicaReport) -> Text:
     cells = (
         one.name,
         f"{'' if view.plain else mark + ' '}{one.state}",
-        show_seconds(max(0.0, view.now - one.since)),
+        show_seconds(max(0.0, view.now - one.since)) if one.since else "-",
         f"{bar} {now.running}/{one.slots}",
         f"{now.tokens_per_second:.0f}" if is_there else "-",
         show_bytes(sum(held.bytes.values())) if held and is_there else "-",
@@ -226,17 +226,17 @@ def _request(view: TopView, one: RequestReport) -> Text:
 
 
 def _find(view: TopView) -> ReplicaReport | None:
-    every = (one for model in view.report.status.models for one in model.replicas)
-    return next((one for one in every if one.name == view.selected), None)
+    return next((one for one in every_replica(view.report.status) if one.name == view.selected), None)
 
 
 def _details(view: TopView, _room: int) -> list[RenderableType]:
     one = _find(view)
     if one is None:
         return [Text("No replica is chosen.")]
+    since = show_seconds(max(0.0, view.now - one.since))
     rows = [
         ("replica", one.name),
-        ("state", f"{one.state} for {show_seconds(max(0.0, view.now - one.since))}"),
+        ("state", f"{one.state} for {since}" if one.since else one.state),
         ("why", one.reason),
         ("pid", str(one.pid or "-")),
         ("address", one.address or "-"),

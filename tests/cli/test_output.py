@@ -25,6 +25,7 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "import": "llmstream config.json",
     "upstreams add": "http://127.0.0.1:9 --name box",
     "upstreams remove": "box",
+    "upstreams test": "box",
     "serve": "no-such-model",
     "init": "--yes --model smollm2-135m-instruct --no-pull --no-service",
     "recommend": "--model smollm2-135m-instruct",

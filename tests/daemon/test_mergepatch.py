@@ -34,6 +34,12 @@ def sorted_(value: Any) -> Any:
     return value
 
 
+def test_a_list_whose_elements_have_no_such_name_stays_a_list() -> None:
+    document = {"upstreams": [{"name": "a", "models": [{"replica": "m@a"}]}]}
+
+    assert document == keyed(document)
+
+
 def test_named_things_become_members_and_nulls_are_left_out() -> None:
     document = {"models": [{"name": "a", "replicas": [{"name": "a#0", "pid": None}]}], "loads": [{"at": 1}]}
 

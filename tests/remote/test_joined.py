@@ -47,13 +47,15 @@ def serves(hub: Daemon) -> bool:
     return any(one.state == "ready" for one in node_of(hub).replicas)
 
 
-def asked(hub: Daemon, path: str, key: str, body: object = None) -> tuple[int, dict[str, str], bytes]:
+def asked(
+    hub: Daemon, path: str, key: str, body: object = None, method: str = ""
+) -> tuple[int, dict[str, str], bytes]:
     """Ask the hub as a client does."""
     place = urlsplit(hub.url)
     connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=DEADLINE_SECONDS)
     fields = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     raw = None if body is None else json.dumps(body)
-    connection.request("GET" if raw is None else "POST", path, raw, fields)
+    connection.request(method or ("GET" if raw is None else "POST"), path, raw, fields)
     answer = connection.getresponse()
     try:
         return answer.status, dict(answer.getheaders()), answer.read()
@@ -66,7 +68,7 @@ def test_two_machines_become_one_by_two_commands(machines: tuple[Daemon, Daemon]
     invite = json.loads(hub.run("nodes", "invite", "box", "--json").stdout)["join"]
     assert 0 == box.run("join", invite, "--provider", "attic").returncode
     wait_until(lambda: hub.client.nodes().nodes and serves(hub))
-    key = hub.run("keys", "create", "me").stdout.strip()
+    key = hub.run("keys", "create", "me", "--scope", "inference", "--scope", "metrics").stdout.strip()
     prompt = {"model": "m", "prompt": "a", "max_tokens": 3}
 
     status, fields, body = asked(hub, "/v1/completions", key, prompt)
@@ -94,12 +96,40 @@ def test_two_machines_become_one_by_two_commands(machines: tuple[Daemon, Daemon]
     assert [*(box.home / "hf").rglob("tiny-Q8_0.gguf")]
     assert "box did not fetch nosuch" in hub.run("pull", "nosuch", "--node", "box").stderr
 
-    hub.run("nodes", "drain", "box")
+    assert "box answers for m" in hub.run("upstreams", "test", "box").stdout
+    shown = hub.run("status").stdout
+    assert all(one in shown for one in ("m#0@box", "attic", "ROUND TRIP"))
+    assert "m#0@box" in hub.run("top", "--once").stdout
+    assert 'relayd_node_connected{node="box"} 1.0' in asked(hub, "/metrics", key)[2].decode()
+
+    hub.run("drain", "box")
     assert ("drained", False) == (node_of(hub).state, serves(hub))
-    hub.run("nodes", "undrain", "box")
+    assert 1 == hub.run("upstreams", "test", "box").returncode
+    hub.run("start", "box")
     assert serves(hub)
     removed = hub.run("nodes", "remove", "box")
     assert (0, "") == (removed.returncode, removed.stderr)
     wait_until(lambda: "refuses this node's token" in box.client.nodes().hubs[0].state)
     assert () == hub.client.nodes().nodes
+    assert 404 == asked(hub, "/v1/completions", key, prompt)[0]
+
+
+def test_another_relayd_is_an_upstream_that_an_administrator_adds(machines: tuple[Daemon, Daemon]) -> None:
+    hub, box = machines
+    admin = hub.run("keys", "create", "me", "--scope", "admin").stdout.strip()
+    theirs = box.run("keys", "create", "hub").stdout.strip()
+    key = hub.run("keys", "create", "you").stdout.strip()
+    prompt = {"model": "m", "prompt": "a", "max_tokens": 3}
+
+    line = {"url": box.url, "name": "box", "key": theirs}
+    for wrong in ({**line, "key": "${ENV:HOME}"}, {"url": box.url, "key_file": "/etc/passwd"}, {"url": "x"}):
+        assert 400 == asked(hub, "/admin/upstreams", admin, wrong)[0]
+    status, _, body = asked(hub, "/admin/upstreams", admin, line)
+    assert (201, "ready") == (status, json.loads(body)["models"][0]["state"])
+    assert 400 == asked(hub, "/admin/upstreams", admin, line)[0]
+    status, fields, body = asked(hub, "/v1/completions", key, prompt)
+    assert (200, "m@box") == (status, fields["X-Relayd-Replica"])
+    assert 200 == json.loads(asked(hub, "/admin/upstreams/box/test", admin, {})[2])["status"]
+    assert "m@box" in asked(hub, "/admin/now", admin)[2].decode()
+    assert 0 == hub.run("upstreams", "remove", "box").returncode
     assert 404 == asked(hub, "/v1/completions", key, prompt)[0]
