@@ -32,6 +32,7 @@ def attention(
             found.extend(_of_replica(model, replica))
         found.extend(_of_queue(model, waits.get(model.name, 0.0), models.get(model.name, NowReport())))
     found.extend(_of_memory(status.memory))
+    found.extend(_of_others(status))
     return tuple(sorted(found, key=lambda one: _LEVELS.index(one.level)))
 
 
@@ -43,9 +44,21 @@ def _of_daemon(status: StatusReport) -> Iterator[AttentionReport]:
         if any(message and message in warning for message in shown):
             continue  # the replica itself is named, with what mends it
         yield AttentionReport("warning", "", warning)
-    if not status.models:
+    if not (status.models or status.upstreams or status.nodes):
         remedy = RemedyReport("Find a model", "relayd recommend", "recommend")
         yield AttentionReport("note", "", "No model is configured.", remedies=(remedy,))
+
+
+def _of_others(status: StatusReport) -> Iterator[AttentionReport]:
+    """Yield upstreams that cannot be used, and nodes that are not connected and have been."""
+    for upstream in status.upstreams:
+        if upstream.problem:
+            yield AttentionReport(
+                "warning", upstream.name, f"{upstream.name} cannot be used.", upstream.problem
+            )
+    for node in status.nodes:
+        if node.state in ("away", "broken") and node.version:
+            yield AttentionReport("warning", node.name, f"{node.name} is not connected.", node.reason)
 
 
 def _of_replica(model: ModelReport, replica: ReplicaReport) -> Iterator[AttentionReport]:

@@ -113,6 +113,11 @@ function isObject(value) {
 /** The live state: `live.state` is the last one, `live.trend` what headline plots need. */
 export const live = { state: null, revision: 0, connected: false, trend: { tokens: [], running: [], waiting: [] }, listeners: new Set() };
 
+/** Every model that is served, those of other machines too. */
+export function servedNames() {
+  return [...new Set([...Object.keys(live.state.status.models || {}), ...Object.keys(live.state.models || {})])];
+}
+
 const TREND = 240;
 
 function told() {

@@ -7,6 +7,7 @@ import { notice, show } from "./parts.js";
 const PAGES = [
   ["", "Fleet", "g f", () => import("./pages/fleet.js")],
   ["requests", "Requests", "g r", () => import("./pages/requests.js")],
+  ["nodes", "Nodes", "g n", () => import("./pages/nodes.js")],
   ["models", "Models", "g m", () => import("./pages/models.js")],
   ["playground", "Playground", "g p", () => import("./pages/playground.js")],
   ["connect", "Connect", "g c", () => import("./pages/connect.js")],

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from relayd.daemon.attention import LONG_QUEUE_SECONDS, attention
 from relayd.daemon.livereport import NowReport
+from relayd.daemon.nodereport import NodeReport
 from relayd.daemon.report import (
     AccountReport,
     ExitReport,
@@ -14,6 +15,7 @@ from relayd.daemon.report import (
     ReplicaReport,
     StatusReport,
 )
+from relayd.daemon.upstreamreport import UpstreamReport
 
 pytestmark = pytest.mark.pure
 
@@ -82,3 +84,18 @@ def test_a_daemon_without_models_shows_how_to_find_one() -> None:
     (one,) = attention(StatusReport(), {}, {})
 
     assert "relayd recommend" == one.remedies[0].command
+
+
+def test_a_server_that_cannot_be_used_and_a_node_that_has_left_are_named() -> None:
+    others = StatusReport(
+        upstreams=(UpstreamReport("gpu2", problem="it refuses the key"), UpstreamReport("gpu3")),
+        nodes=(
+            NodeReport("attic", "away", version="1.0", reason="nothing came for 15 s"),
+            NodeReport("new", "away"),
+        ),
+    )
+
+    found = attention(others, {}, {})
+    assert [("gpu2", "it refuses the key"), ("attic", "nothing came for 15 s")] == [
+        (a.subject, a.cause) for a in found
+    ]

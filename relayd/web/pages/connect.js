@@ -1,7 +1,7 @@
 // Connect: what to type or paste so that a program uses this relayd, with the right URL, key and model.
 
 import { h } from "../dom.js";
-import { live, session } from "../api.js";
+import { live, servedNames, session } from "../api.js";
 import { copyButton } from "../parts.js";
 
 const KEY = "YOUR_KEY";
@@ -9,7 +9,7 @@ const KEY = "YOUR_KEY";
 export function enter() {}
 
 export function view(context) {
-  const { query } = context.place(), names = Object.keys(live.state.status.models || {});
+  const { query } = context.place(), names = servedNames();
   const model = names.includes(query.get("model")) ? query.get("model") : names[0] || "MODEL";
   const url = location.origin, key = live.state.status.keyed ? KEY : "unused";
   const all = snippets(url, key, model);

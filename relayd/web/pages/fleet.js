@@ -33,11 +33,23 @@ export function view(context) {
         h("h2", { id: "models-title" }, "Models"),
         h("input", { type: "search", "aria-label": "Filter models", placeholder: "Filter  /", value: filter, oninput: (event) => context.remember("q", event.target.value) })),
       models.map((model) => modelView(context, state, model)),
-      !Object.keys(status.models || {}).length && empty("No model yet", "relayd serves GGUF models of this machine's disk. Find one that fits this machine, and pull it.",
+      !Object.keys(state.models || {}).length && empty("No model yet", "relayd serves GGUF models of this machine's disk. Find one that fits this machine, and pull it.",
         h("p", { class: "buttons" }, link("setup", "Set up", { class: "button primary" }), link("models", "Models on this disk", { class: "button" }))),
       Object.keys(status.models || {}).length > 0 && !models.length && h("p", { class: "hint" }, `No model matches “${filter}”.`)),
+    elsewhere(state),
     h("p", { class: "foot" }, `relayd ${status.version} · pid ${status.pid} · up ${seconds(Date.now() / 1000 - status.since)} · llama.cpp ${(status.engine || {}).version || "?"} · ${status.url}`),
   ];
+}
+
+/** Models on other machines, a line for each machine. */
+function elsewhere(state) {
+  const nodes = Object.values(state.status.nodes || {}).map((one) => [one.name, one.state, Object.values(one.replicas || {})]);
+  const servers = (state.status.upstreams || []).map((one) => [one.name, one.problem, one.models || []]);
+  const all = [...nodes, ...servers];
+  return all.length > 0 && h("section", { "aria-labelledby": "elsewhere-title" },
+    h("div", { class: "row spread" }, h("h2", { id: "elsewhere-title" }, "On other machines"), link("nodes", "Nodes and servers", { class: "button" })),
+    all.map(([name, why, models]) => h("p", { key: name }, h("strong", {}, name), why && ` (${why})`, ": ",
+      models.map((one) => `${one.model} ${one.state} ${((state.replicas || {})[one.name || one.replica] || {}).running || 0}/${one.slots || 0}`).join(", ") || "nothing")));
 }
 
 function attentionView(context, list) {

@@ -46,7 +46,8 @@ function level(text) {
 
 export function view(context) {
   const { query } = context.place(), filter = query.get("q") || "";
-  const names = ["relayd", ...Object.values(live.state.status.models || {}).flatMap((model) => Object.keys(model.replicas || {}))];
+  const { models, nodes } = live.state.status;
+  const names = ["relayd", ...[...Object.values(models || {}), ...Object.values(nodes || {})].flatMap((one) => Object.keys(one.replicas || {}))];
   const shown = lines.filter((one) => matches(filter, one.line)).slice(-600);
   requestAnimationFrame(() => { const box = document.querySelector(".log"); if (box && !paused) box.scrollTop = box.scrollHeight; });
   return [

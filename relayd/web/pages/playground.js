@@ -1,7 +1,7 @@
 // Playground: chat with a model, or have it continue a text; shows how fast and how much came from the cache.
 
 import { h } from "../dom.js";
-import { follow, live, session } from "../api.js";
+import { follow, live, servedNames, session } from "../api.js";
 import { button, empty } from "../parts.js";
 import { percent, rate, seconds } from "../format.js";
 
@@ -14,17 +14,18 @@ export function leave() {
 }
 
 function chosen(context) {
-  const names = Object.keys(live.state.status.models || {});
+  const names = servedNames();
   const wanted = context.place().query.get("model");
   return names.includes(wanted) ? wanted : names.find((one) => ready(one)) || names[0] || "";
 }
 
 function ready(name) {
-  return Object.values(live.state.status.models[name].replicas || {}).some((one) => one.state === "ready");
+  const own = (live.state.status.models || {})[name];
+  return !own || Object.values(own.replicas || {}).some((one) => one.state === "ready");
 }
 
 export function view(context) {
-  const names = Object.keys(live.state.status.models || {});
+  const names = servedNames();
   if (!names.length) return empty("No model to talk with", "Once a model is served, it can be tried here.", h("p", { class: "buttons" }, h("a", { class: "button primary", href: "/ui/setup" }, "Set up")));
   const model = chosen(context);
   return [
