@@ -3,10 +3,11 @@
 `python -m tests.simulator --background` runs the same conversations with and without a batch beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 from random import Random
+from statistics import fmean
 
 from relayd.batch.lineup import Lineup, TakenLine
 from relayd.scheduler import (
@@ -22,6 +23,9 @@ from relayd.scheduler import (
 from tests.simulator.replica import Job, Rates, Segment, SimulatedReplica, replica, tokens
 from tests.simulator.run import Relayd, Simulation, percentile
 from tests.simulator.workloads import chat
+
+MOST_RATIO, LEAST_USED = 1.1, 0.9
+"""How much longer people may wait for their first token (p95), and how much of what is idle is to be used."""
 
 LEAST_TOKENS, MOST_READINGS = 256, 4
 RATES = Rates(stream_seconds=0.0)
@@ -174,45 +178,88 @@ class Effects:
     """What a batch does to people, and with what they leave.
 
     Attributes:
-        p50, p95: Seconds until people's first token.
-        wait_p95: Seconds that they wait for a slot.
+        jobs: What people asked while it ran.
         used: Share of the slots that people leave free in which lines run.
         cached: Share of the lines' prompts that was in a cache.
         lines: Lines that were answered.
-        seconds: How long that took.
         preempted: How often one gave its slot back.
     """
 
-    p50: float
-    p95: float
-    wait_p95: float
+    jobs: tuple[Job, ...]
     used: float = 0.0
     cached: float = 0.0
     lines: int = 0
-    seconds: float = 0.0
     preempted: int = 0
 
 
-def measure(
-    seed: int, *, seconds: float, per_second: float, number: int, parts: bool = True, ordered: bool = True
-) -> Effects:
-    """Return what a batch of so many lines (0 for none) does to people on three replicas of four slots."""
+def measure(seed: int, *, seconds: float, per_second: float, number: int, ordered: bool = True) -> Effects:
+    """Return what a batch of so many lines (0 for none) does to people on three replicas of four slots.
+
+    Args:
+        seed: Of the conversations and the lines.
+        seconds: Within which conversations begin.
+        per_second: How many of them.
+        number: Of lines.
+        ordered: Whether lines that begin alike follow each other, from one place for each replica.
+    """
     replicas = [replica(4, RATES) for _ in range(3)]
     sessions = list(takewhile(lambda one: one.at < seconds, chat(per_second)(Random(seed))))
     given = lines(Random(seed), number, 40)
     if ordered:
         given.sort(key=lambda one: one[0])
-    router = WithBatch(replicas, given, parts=parts)
+    router = WithBatch(replicas, given, parts=ordered)
     router.feed(0.0)
     found = BatchSimulation(router, sessions).run(0.0)
     prompts = sum(tokens(one.job.prompt) for one in router.done_lines)
     return Effects(
-        found.p50,
-        found.p95,
-        percentile([job.placed - job.arrived for job in found.jobs], 0.95),
+        tuple(one for one in found.jobs if not number or one.arrived < router.ended),
         used=router.batch / max(router.all - router.people, 1e-9),
         cached=sum(one.job.cached for one in router.done_lines) / max(prompts, 1),
         lines=len(router.done_lines),
-        seconds=router.ended,
         preempted=router.preempted,
+    )
+
+
+def compare(seeds: Sequence[int], seconds: float) -> Iterator[str]:
+    """Print what a batch does to people at several loads, and yield the bars that are missed."""
+    titles = (
+        "chats/s batch requests p50 p95 wait reading behind cached used lines ordered unordered given_back"
+    )
+    print(f"| {' | '.join(titles.split())} |\n|{'---|' * len(titles.split())}")
+    for per_second in (0.1, 0.15, 0.2):
+        alone, beside, unordered = (
+            [
+                measure(seed, seconds=seconds, per_second=per_second, number=number, ordered=ordered)
+                for seed in seeds
+            ]
+            for number, ordered in ((0, True), (round(5 * seconds), True), (round(5 * seconds), False))
+        )
+        print(_row(per_second, alone, alone))
+        print(_row(per_second, beside, unordered), flush=True)
+        ratio = _p95(beside) / _p95(alone)
+        print(f"p95 until the first token {ratio:.2f} of that without a batch (at most {MOST_RATIO})")
+        if ratio > MOST_RATIO:
+            yield f"MISSED at {per_second} chats a second: p95 {ratio:.2f} of that without a batch"
+        if (used := fmean(one.used for one in beside)) < LEAST_USED:
+            yield f"MISSED at {per_second} chats a second: {used:.0%} of the idle slots used"
+
+
+def _p95(found: Sequence[Effects]) -> float:
+    return percentile([job.first - job.arrived for one in found for job in one.jobs], 0.95)
+
+
+def _row(per_second: float, found: Sequence[Effects], unordered: Sequence[Effects]) -> str:
+    """Return what was found, all seeds together; where the time goes as means."""
+    jobs = [job for one in found for job in one.jobs]
+    prompts, lines_done = sum(tokens(job.prompt) for job in jobs), sum(one.lines for one in found)
+    reading = [(tokens(job.prompt) - job.cached) / RATES.prompt_rate for job in jobs]
+    wait = fmean(job.placed - job.arrived for job in jobs)
+    behind = fmean(job.first - job.placed for job in jobs) - fmean(reading)
+    return (
+        f"| {per_second} | {'yes' if lines_done else 'no'} | {len(jobs)} "
+        f"| {percentile([job.first - job.arrived for job in jobs], 0.5):.2f} | {_p95(found):.2f} "
+        f"| {wait:.2f} | {fmean(reading):.2f} | {behind:.2f} "
+        f"| {sum(job.cached for job in jobs) / prompts:.1%} | {fmean(one.used for one in found):.1%} "
+        f"| {lines_done} | {fmean(one.cached for one in found):.1%} "
+        f"| {fmean(one.cached for one in unordered):.1%} | {sum(one.preempted for one in found)} |"
     )

@@ -1,0 +1,1 @@
+"""Measures batches against real replicas: `python -m tests.batches`."""
