@@ -63,7 +63,8 @@ def measure(place: Place, *, number: int, streams: int, seconds: float, seed: in
 
 def _taken(daemon: Daemon) -> float:
     model = daemon.status()["models"][0]
-    return float(model["running"]) / max(model["slots"], 1)
+    running, slots = int(model["running"]), int(model["slots"])
+    return running / max(slots, 1)
 
 
 def _requests(place: Place) -> list[dict[str, Any]]:
@@ -72,7 +73,8 @@ def _requests(place: Place) -> list[dict[str, Any]]:
 
 
 def _began(one: dict[str, Any]) -> float:
-    return datetime.fromisoformat(one["time"]).timestamp() - one["total_ms"] / 1000
+    took = float(one["total_ms"]) / 1000
+    return datetime.fromisoformat(one["time"]).timestamp() - took
 
 
 def _p95(values: list[float]) -> float:

@@ -36,7 +36,8 @@ def measure(place: Place, *, number: int, cuts: int, seconds: float, seed: int) 
     finally:
         daemon.end()
         daemon.leftovers()
-    return all([_goes_on(replace(place, home=copy), batch, number) for copy in copies])
+    wrong = [copy for copy in copies if not _goes_on(replace(place, home=copy), batch, number)]
+    return not wrong
 
 
 def _cut(daemon: Daemon, place: Place, synced: Path, home: Path) -> Path:
