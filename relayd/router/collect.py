@@ -21,6 +21,9 @@ from relayd.units import KIB
 _FOLD_BYTES = 16 * KIB
 """Events are read this many bytes at a time: 50 to 100 of them, in 0.1 ms."""
 
+_MOST_PIECES = 1024
+"""Pieces of text that are held one by one."""
+
 _DATA = b"data: "
 _DONE = b"[DONE]"
 _ABSENT = msgspec.Raw()
@@ -43,6 +46,8 @@ class Collector(ABC):
         self.is_over = False
         self._texts: list[str] = []
         self._thoughts: list[str] = []
+        self._text = self._reasoning = ""  # what was in these lists before they were emptied
+        self._pieces = 0
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._enough_bytes = _FOLD_BYTES
@@ -53,17 +58,17 @@ class Collector(ABC):
     @property
     def text(self) -> str:
         """The text, as far as it was read."""
-        return "".join(self._texts)
+        return self._text + "".join(self._texts)
 
     @property
     def reasoning(self) -> str:
         """The reasoning, as far as it was read."""
-        return "".join(self._thoughts)
+        return self._reasoning + "".join(self._thoughts)
 
     @property
     def pieces(self) -> int:
         """How many events with text or reasoning were read: as many tokens, or fewer than there were."""
-        return sum(map(bool, self._texts)) + len(self._thoughts)
+        return self._pieces + sum(map(bool, self._texts)) + len(self._thoughts)
 
     @property
     def has_ended(self) -> bool:
@@ -101,9 +106,17 @@ class Collector(ABC):
         end = kept.rfind(b"\n\n") + 1
         if end:
             self._read_all(kept[:end])
+        if len(self._texts) + len(self._thoughts) > _MOST_PIECES:
+            self._join()
         self._kept = [kept[end:]]
         self._kept_bytes = len(kept) - end
         self._enough_bytes = max(_FOLD_BYTES, 2 * self._kept_bytes)  # one event may be as long as its prompt
+
+    def _join(self) -> None:
+        """Hold what was read as one string: a piece is a few letters, and takes 60 bytes besides."""
+        self._pieces, self._text, self._reasoning = self.pieces, self.text, self.reasoning
+        self._texts.clear()
+        self._thoughts.clear()
 
     def cut(self) -> None:
         """Take note that the stream broke off here; the event that had begun is dropped."""

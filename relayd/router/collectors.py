@@ -142,8 +142,8 @@ class ChatCollector(_ChoiceCollector):
 
     def _choice(self) -> dict[str, object]:
         message: dict[str, object] = {"role": "assistant", "content": self.text}
-        if self._thoughts:
-            message["reasoning_content"] = self.reasoning
+        if reasoning := self.reasoning:
+            message["reasoning_content"] = reasoning
         if self._calls:
             message["tool_calls"] = [_made(call, arguments) for call, arguments in self._calls]
         return {"finish_reason": self._reason, "index": 0, "message": message}
