@@ -41,16 +41,19 @@ class Deadlines:
 
     Args:
         loop: The running loop.
+
+    Attributes:
+        time: Returns the loop's time.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._time = loop.time
+        self.time = loop.time
         self._deadlines: dict[Owner, _DueTime] = {}
         self._looks: list[tuple[float, int, _DueTime]] = []  # a heap; the own `look_at` is what counts
         self._order = count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = inf
+        self.timer: asyncio.TimerHandle | None = None
+        self.timer_due = inf
 
     def __repr__(self) -> str:
         waiting = sum(given.due < inf for given in self._deadlines.values())
@@ -61,7 +64,7 @@ class Deadlines:
         given = self._deadlines.get(owner)
         if given is None:
             given = self._deadlines[owner] = _DueTime(owner)
-        given.due = due = self._time() + seconds
+        given.due = due = self.time() + seconds
         if due < given.look_at:
             self._enter(given)
 
@@ -79,27 +82,27 @@ class Deadlines:
         """Forget every deadline."""
         self._deadlines.clear()
         self._looks.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._timer_due = None, inf
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer, self.timer_due = None, inf
 
     def _enter(self, given: _DueTime) -> None:
         """Look at a deadline when it is due."""
         given.look_at = given.due
         heappush(self._looks, (given.due, next(self._order), given))
-        if given.due < self._timer_due:
+        if given.due < self.timer_due:
             self._set_timer()
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due = self._looks[0][0]
-        self._timer = self._loop.call_at(self._timer_due, self._look)
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer_due = self._looks[0][0]
+        self.timer = self._loop.call_at(self.timer_due, self._look)
 
     def _look(self) -> None:
         """End what is overdue, and set the timer for what is to be looked at next."""
-        self._timer, self._timer_due = None, -inf  # set again below, once
-        now = self._time() + 0.001  # a timer may come a little early
+        self.timer, self.timer_due = None, -inf  # set again below, once
+        now = self.time() + 0.001  # a timer may come a little early
         looks = self._looks
         try:
             while looks and looks[0][0] <= now:
@@ -107,7 +110,7 @@ class Deadlines:
                 if look_at == given.look_at:  # else it was looked at before, or will be
                     self._judge(given, now)
         finally:
-            self._timer_due = inf
+            self.timer_due = inf
             if looks:
                 self._set_timer()
 

@@ -29,6 +29,7 @@ from relayd.api.head import MALFORMED, RequestHead, encode_answer, http_date, is
 from relayd.api.known import without_length
 from relayd.api.lanes import Lanes, Phase
 from relayd.api.limiter import HEALTH_PATHS, TOO_MANY, Entry, Idleness
+from relayd.api.sockets import set_options
 from relayd.errors import RequestError
 from relayd.router import ENDING, FULL_BYTES
 from relayd.units import KIB
@@ -93,7 +94,7 @@ class Lane(asyncio.Protocol):
         if lanes.handshakes is not None:
             lanes.handshakes.begin(self.transport, self)
         self.transport.set_write_buffer_limits(high=FULL_BYTES)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        set_options(transport.get_extra_info("socket"))
         seconds = limits.header_seconds if self._phase is _NEW else limits.idle_seconds
         self.wait_for(min(seconds, _FOR_HEALTH_SECONDS) if self._for_health else seconds)
 
@@ -134,7 +135,8 @@ class Lane(asyncio.Protocol):
             return
         self._buffer = self._buffer + data if self._buffer else data
         if self._current is None:
-            self._advance()
+            if self._lanes.takes_turn(self):
+                self._advance()
         elif len(self._buffer) > _BACKLOG:
             self.pause()
 
@@ -222,18 +224,16 @@ class Lane(asyncio.Protocol):
     def close(self) -> None:
         """Take no further request; an idle connection ends at once.
 
-        Half a head is answered: its sender could count on the connection that was kept for it.
+        A head, or half of one, is answered: its sender could count on the connection that was kept for it.
         """
-        if self._phase is _HEAD:
-            self._refuse(ENDING)
-        elif self._phase in (_NEW, _IDLE):
-            self.force_close()
+        if self._phase in (_NEW, _IDLE, _HEAD):
+            self._refuse(ENDING) if self._buffer else self.force_close()
 
     def idleness(self) -> Idleness:
         """Return whether it may be closed without harm."""
         if self._phase is _HEAD:
             return Idleness.IN_HEAD
-        return Idleness.IDLE if self._phase in (_NEW, _IDLE) else Idleness.BUSY
+        return Idleness.IDLE if self._phase in (_NEW, _IDLE) and not self._buffer else Idleness.BUSY
 
     def give_way(self) -> None:
         """Close an idle connection, and give its place to another at once."""
@@ -295,10 +295,10 @@ class Lane(asyncio.Protocol):
         lanes.deadlines.give(self, lanes.limits.idle_seconds)
         self.resume()
         if self._buffer:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            asyncio.get_running_loop().call_soon(self.go_on)
 
-    def _go_on(self) -> None:
-        """Begin a request that came before the answer to the one before: a thousand of them must not nest."""
+    def go_on(self) -> None:
+        """Begin a request that waits; one that came before the answer to the one before must not nest."""
         if self._current is None and self._buffer and self._phase is not _ENDING:
             self._advance()
 

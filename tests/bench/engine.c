@@ -147,10 +147,11 @@ static int say_event(Peer *peer) {
     char event[EVENT_BYTES + 32], text[EVENT_BYTES + 1];
     int length = snprintf(text, sizeof text,
                           "data: {\"id\":\"chatcmpl-abc\",\"object\":\"chat.completion.chunk\",\"model\":\"m\","
-                          "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"@TS%020llu tok%06ld",
+                          "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"@TS%020llu tok%06ld\"}}],"
+                          "\"system_fingerprint\":\"",
                           (unsigned long long)now(), peer->events_left);
-    memset(text + length, 'x', (size_t)(EVENT_BYTES - 7 - length));
-    memcpy(text + EVENT_BYTES - 7, "\"}}]}\n\n", 7);
+    memset(text + length, 'x', (size_t)(EVENT_BYTES - 4 - length));
+    memcpy(text + EVENT_BYTES - 4, "\"}\n\n", 4);
     length = snprintf(event, sizeof event, "%x\r\n%.*s\r\n", EVENT_BYTES, EVENT_BYTES, text);
     return say(peer, event, (size_t)length);
 }

@@ -5,6 +5,7 @@ same on every machine however busy it is. What a request costs in time is measur
 """
 
 import asyncio
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class Wire(asyncio.Transport):
     def __init__(self, on_write: Callable[[], None] = lambda: None) -> None:
         super().__init__({"socket": self, "peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
         self._on_write = on_write
+
+    family = socket.AF_UNIX
 
     def setsockopt(self, *_: object) -> None:
         """Take an option, as a socket does."""
