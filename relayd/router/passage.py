@@ -22,6 +22,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import msgspec
+
 from relayd.errors import UpstreamError
 from relayd.router.collect import Collector, begins_with_failure
 from relayd.router.dialect import Dialect, as_it_came
@@ -59,10 +61,10 @@ class PassageOwner(Protocol):
         ...
 
 
-class Passage:
+class Passage(msgspec.Struct, eq=False):
     """One request on its way.
 
-    Args:
+    Attributes:
         owner: Knows what is done before and after it.
         client: Whose it is.
         call: What a replica gets.
@@ -70,39 +72,22 @@ class Passage:
         dialect: How refusals and broken answers are written.
         others: What the head of the answer carries besides the request's id and the replica's own fields.
         body_bytes: What the request's body takes.
-
-    Attributes:
         upstream: The connection that it was sent on; None before that.
         tap: Reads what passes; None before anything does.
     """
 
-    __slots__ = (
-        "_is_collecting", "_kept", "_others", "_owner", "_run", "body_bytes", "call", "client", "dialect",
-        "lease", "tap", "upstream",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        owner: PassageOwner,
-        client: StraightRecipient,
-        call: Call,
-        lease: Lease,
-        dialect: Dialect,
-        others: FieldPairs,
-        body_bytes: int,
-    ) -> None:
-        self._owner = owner
-        self._others = others
-        self._run: EagerRun | None = None
-        self._kept: list[bytes] = []
-        self._is_collecting = False
-        self.client = client
-        self.call = call
-        self.lease = lease
-        self.dialect = dialect
-        self.body_bytes = body_bytes
-        self.upstream: Upstream | None = None
-        self.tap: Tap | None = None
+    owner: PassageOwner
+    client: StraightRecipient
+    call: Call
+    lease: Lease
+    dialect: Dialect
+    others: FieldPairs
+    body_bytes: int
+    upstream: Upstream | None = None
+    tap: Tap | None = None
+    _run: EagerRun | None = None
+    _kept: list[bytes] = []
+    _is_collecting: bool = False
 
     def __repr__(self) -> str:
         state = "handed over" if self._run else "passing" if self.tap else "waiting"
@@ -111,7 +96,7 @@ class Passage:
     @property
     def headers(self) -> Mapping[str, str]:
         """What the head of the answer carries besides the replica's own fields."""
-        return {"X-Request-ID": self.lease.record.request_id, **dict(self._others)}
+        return {"X-Request-ID": self.lease.record.request_id, **dict(self.others)}
 
     @property
     def begun(self) -> Begun | None:
@@ -125,11 +110,11 @@ class Passage:
         if endpoint is None or lease.suspects.refusing:
             self.hand_over()
             return
-        upstream = self.upstream = self._owner.pools.kept(endpoint)
+        upstream = self.upstream = self.owner.pools.kept(endpoint)
         if upstream is None:
             self.hand_over()
             return
-        lease.begin(call, (self.client, self.dialect, self.headers if self._others else _NOTHING), upstream)
+        lease.begin(call, (self.client, self.dialect, self.headers if self.others else _NOTHING), upstream)
         upstream.begin(call, self)
         if upstream.error is not None:
             self.hand_over()
@@ -137,7 +122,7 @@ class Passage:
     def hand_over(self) -> EagerRun:
         """Have a coroutine go on, and return what runs it."""
         if self._run is None:
-            self._run = EagerRun(self._owner.resume(self))
+            self._run = EagerRun(self.owner.resume(self))
         return self._run
 
     def cancel(self) -> None:
@@ -228,7 +213,7 @@ class Passage:
     def _fields(self, upstream: Upstream, head: Head) -> AnswerFields:
         """Take note that the answer begins, and return the fields of its head."""
         self.lease.record.began(_OK)
-        return answer_fields(head.passing, self._others, upstream.pool.endpoint.replica, head.chunked)
+        return answer_fields(head.passing, self.others, upstream.pool.endpoint.replica, head.chunked)
 
     def _write_kept(self, raw: bytes) -> bool:
         """Write bytes of a stream and keep them; True when enough waits for the client, or it has left."""
@@ -256,9 +241,9 @@ class Passage:
             read = lease.progress or (tap.progress if tap is not None else None)
             usage = estimated(self.call, read, tap.events if tap is not None else 0)
         record.usage = usage
-        self._owner.pools.give_back(upstream, lease.hold)
+        self.owner.pools.give_back(upstream, lease.hold)
         lease.close(None, record.clock.monotonic())
-        self._owner.over(self)
+        self.owner.over(self)
 
 
 def _collected(collector: Collector, payload: bytes) -> bytes | None:

@@ -207,11 +207,10 @@ class PrefixAffinity:
         work = self._work.get(capacity) or self._enter(capacity)
         alone = (read := work.reads_until) <= now
         work.reads_until = read = (now if alone else read) + (length - expected) * work.byte_seconds
-        answer_seconds = rates.output_tokens * rates.token_seconds(capacity)
         tokens = length / rates.bytes_a_token + rates.output_tokens
         continues = self._index.learn(capacity, chain, tokens)
         gives_way = ask.klass == BACKGROUND and not waiting.yielded
-        ends = read + answer_seconds
+        ends = read + work.answer_seconds
         work.runs[waiting.ticket.id] = _Run(now, ends, expected, alone, continues, gives_way)
         work.weigh()
         if ask.session:
@@ -275,7 +274,7 @@ class PrefixAffinity:
 
     def warm_seconds(self, capacity: Capacity) -> float:
         """Return how long a replica would take to read again what its slots hold; 0 until rates are known."""
-        rate = self.rates.prompt_rate(capacity)
+        rate, _ = self.rates.of(capacity)
         return self._index.newest_tokens(capacity) / rate if rate else 0.0
 
     def keep(self, capacities: set[Capacity]) -> None:
@@ -300,9 +299,9 @@ class PrefixAffinity:
     def _measure(self, capacity: Capacity, work: _Work) -> None:
         """Take over what is known of a replica's rates."""
         rates = self.rates
-        rate = rates.prompt_rate(capacity)
+        rate, token_seconds = rates.of(capacity)
         work.byte_seconds = 1 / rates.bytes_a_token / rate if rate else 0.0
-        work.answer_seconds = rates.output_tokens * rates.token_seconds(capacity)
+        work.answer_seconds = rates.output_tokens * token_seconds
         work.weigh()
 
     def _hold(

@@ -48,6 +48,9 @@ class ReplicaPace(msgspec.Struct):
             self.token_seconds = _mean(self.token_seconds, seconds)
 
 
+_UNKNOWN = ReplicaPace()
+
+
 class Rates:
     """What is known of one model and of each of its replicas."""
 
@@ -90,15 +93,13 @@ class Rates:
         own.learn(rate, seconds, alone=alone)
         return True
 
-    def prompt_rate(self, capacity: Capacity) -> float:
-        """Return how many tokens a replica reads in a second; 0 while that is not known of any."""
-        known = self._replicas.get(capacity)
-        return _own(known.prompt_rate if known else 0.0, self._model.prompt_rate)
+    def of(self, capacity: Capacity) -> tuple[float, float]:
+        """Return how many tokens a replica reads in a second, and the seconds that it takes to write one.
 
-    def token_seconds(self, capacity: Capacity) -> float:
-        """Return how long a replica takes to write a token; 0 while that is not known of any."""
-        known = self._replicas.get(capacity)
-        return _own(known.token_seconds if known else 0.0, self._model.token_seconds)
+        0 stands for what is not known of any replica.
+        """
+        known, model = self._replicas.get(capacity) or _UNKNOWN, self._model
+        return _own(known.prompt_rate, model.prompt_rate), _own(known.token_seconds, model.token_seconds)
 
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these."""
