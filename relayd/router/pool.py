@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -88,6 +89,7 @@ class Pools:
         self._infer_batch = infer_batch
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._renewing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         idle = sum(len(pool.idle) for pool in self._with_idle)
@@ -208,10 +210,27 @@ class Pools:
         if upstream.is_unfinished:
             self._leave(upstream, hold)
         elif upstream.rest():
-            if upstream.uses >= self._most_uses:
-                upstream.close()
+            if upstream.uses < self._most_uses:
+                self._keep(upstream)
                 return
-            self._keep(upstream)
+            upstream.close()
+            if not upstream.pool.is_elsewhere:
+                self._renew(upstream.pool)
+
+    def _renew(self, pool: ReplicaPool) -> None:
+        """Open a connection in place of one that was used often enough: a request would wait for it."""
+        renewing = asyncio.get_running_loop().create_task(self._open_another(pool))
+        self._renewing.add(renewing)
+        renewing.add_done_callback(self._renewing.discard)
+
+    async def _open_another(self, pool: ReplicaPool) -> None:
+        with suppress(OSError):  # a request that meets this fault reports it
+            upstream = await self._connect(pool)
+            if self._latest.get(pool.endpoint.replica) is pool:
+                upstream.last_byte_at = asyncio.get_running_loop().time()
+                self._keep(upstream)
+            else:
+                upstream.close()
 
     def _keep(self, upstream: Upstream) -> None:
         pool = upstream.pool
@@ -280,6 +299,8 @@ class Pools:
         """Close every connection that no request uses."""
         for upstream in tuple(self._left):
             upstream.close()
+        for renewing in self._renewing:
+            renewing.cancel()
         for pool in self._with_idle:
             while pool.idle:
                 pool.idle.pop().close()

@@ -10,6 +10,7 @@ import pytest
 
 from relayd.router import Call, Pools
 from relayd.router.upstream import Upstream
+from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import Act, FakeReplica, Then, act, fake_replica, head, json_answer
 from tests.router.front import Opener, body, post, status
 
@@ -60,6 +61,22 @@ async def test_a_connection_is_closed_before_the_engine_would() -> None:
 
         assert first is second
         assert second is not third
+        pools.close()
+
+
+async def test_another_connection_is_opened_in_place_of_one_that_is_used_up() -> None:
+    async with fake_replica(None, GOOD) as fake:
+        pools, endpoint = Pools(most_uses=1), fake.endpoint
+
+        first = await pools.ask(endpoint, CALL, freed)
+        pools.give_back(first, freed)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (second := pools.kept(endpoint)) is None:
+                await asyncio.sleep(0)
+
+        assert first is not second
+        assert second.uses == 0
+        second.close()
         pools.close()
 
 
