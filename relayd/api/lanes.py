@@ -109,7 +109,7 @@ class Lanes:
         return sum(lane.unsent_bytes for lane in self.open)
 
     def takes_turn(self, lane: OpenLane) -> bool:
-        """Return whether a connection begins a request now; else it is told to go on a little later."""
+        """Return whether a connection begins a request now; else it goes on a little later."""
         now = self.deadlines.time()  # uvloop's stands still while it works on what it has found at one look
         if now != self._looked_at:
             self._looked_at, self._begun = now, 0
