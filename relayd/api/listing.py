@@ -40,7 +40,7 @@ def model_entry(model: ModelView) -> dict[str, object]:
         "meta": _meta(model),
         "type": "model",
         "display_name": model.name,
-        "created_at": datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z"),
+        "created_at": _stamp(model),
     }
     if model.reason:
         entry["reason"] = model.reason
@@ -74,13 +74,43 @@ def model_list(models: Sequence[ModelView]) -> dict[str, object]:
 
 
 def _as_llama_server(model: ModelView) -> dict[str, object]:
-    facts = model.facts
     more = ["multimodal"] if len(model.modalities) > 1 else []
     return {
         "name": model.name,
         "model": model.name,
+        "modified_at": _stamp(model),
+        "size": str(model.facts.size),
+        "digest": "",
         "type": "model",
-        "size": str(facts.size),
+        "description": "",
+        "tags": [""],
         "capabilities": [*(name for name in model.abilities if name in _PLAIN), *more],
-        "details": {"format": "gguf", "family": facts.architecture, "quantization_level": facts.quantization},
+        "parameters": "",
+        "details": model_details(model),
     }
+
+
+def model_details(model: ModelView) -> dict[str, object]:
+    """Return what Ollama lists as `details`, and llama-server after it."""
+    facts = model.facts
+    family = facts.architecture or "unknown"
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family,
+        "families": [family],
+        "parameter_size": _parameters(facts.parameters),
+        "quantization_level": facts.quantization or "unknown",
+    }
+
+
+def _parameters(count: int) -> str:
+    """Return a count as Ollama writes it, like `8.0B`."""
+    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= unit:
+            return f"{count / unit:.1f}{suffix}"
+    return str(count)
+
+
+def _stamp(model: ModelView) -> str:
+    return datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z")

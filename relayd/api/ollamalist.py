@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from relayd.api.fleet import ModelState, ModelView
+from relayd.api.listing import model_details
 from relayd.dialects.ollama_answer import stamp
 
 _TAG = ":latest"
@@ -65,7 +66,7 @@ def shown(model: ModelView, *, verbose: bool = False) -> dict[str, object]:
         "modelfile": f"FROM {tagged(model.name)}\n",
         "parameters": f"num_ctx                        {model.window}" if model.window else "",
         "template": template or "{{ .Prompt }}",
-        "details": _details(model),
+        "details": model_details(model),
         "model_info": info,
         "capabilities": [one for one in model.abilities if one in _CAPABILITIES],
         "modified_at": _modified(model),
@@ -107,7 +108,7 @@ def _entry(model: ModelView) -> dict[str, object]:
         "modified_at": _modified(model),
         "size": model.facts.size,
         "digest": digest_of(model),
-        "details": _details(model),
+        "details": model_details(model),
     }
 
 
@@ -118,32 +119,11 @@ def _running(model: ModelView) -> dict[str, object]:
         "model": name,
         "size": model.host_bytes + model.device_bytes or model.facts.size,
         "digest": digest_of(model),
-        "details": _details(model),
+        "details": model_details(model),
         "expires_at": stamp(_LASTING),
         "size_vram": model.device_bytes,
         "context_length": model.window,
     }
-
-
-def _details(model: ModelView) -> dict[str, object]:
-    facts = model.facts
-    family = facts.architecture or "unknown"
-    return {
-        "parent_model": "",
-        "format": "gguf",
-        "family": family,
-        "families": [family],
-        "parameter_size": _parameters(facts.parameters),
-        "quantization_level": facts.quantization or "unknown",
-    }
-
-
-def _parameters(count: int) -> str:
-    """Return a count as Ollama writes it, like `8.0B`."""
-    for unit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if count >= unit:
-            return f"{count / unit:.1f}{suffix}"
-    return str(count)
 
 
 def _modified(model: ModelView) -> str:

@@ -78,6 +78,7 @@ class Responses:
             summarizes=asked.summarizes,
             encrypted=_ENCRYPTED in bytes(members.get("include", b"")),
             on_end=partial(self.kept.keep, key, items=asked.items) if keeps else lambda _: None,
+            now=self.clock.wall,
         )
         writer = ResponseWriter(head, stream=seen.stream)
         translation = ChatEvents(writer, writer.measure) if seen.stream else ChatWhole(writer)

@@ -30,6 +30,7 @@ class ResponseHead:
         summarizes: Reasoning is written as a summary.
         encrypted: The client keeps reasoning as `encrypted_content`; there is none, so it is empty.
         on_end: Called with the response once it is complete or cut.
+        now: Returns seconds since 1970.
     """
 
     id: str
@@ -40,6 +41,7 @@ class ResponseHead:
     summarizes: bool = False
     encrypted: bool = False
     on_end: Callable[[Json], None] = lambda _: None
+    now: Callable[[], float] = lambda: 0.0
 
     def item_id(self, prefix: str, index: int) -> str:
         """Return the id of an item of the response."""
@@ -151,6 +153,8 @@ class ResponseWriter:
         response = self._response(status) | {"usage": usage_of(counts)}
         if is_cut:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
+        else:
+            response["completed_at"] = int(self._head.now())
         self._head.on_end(response)
         self._close(f"response.{status}", response)
 
@@ -240,6 +244,7 @@ class ResponseWriter:
             "id": head.id,
             "object": "response",
             "created_at": head.created_at,
+            "completed_at": None,
             "status": status,
             "background": False,
             "error": None,

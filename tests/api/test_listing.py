@@ -61,6 +61,15 @@ def test_modalities_follow_from_abilities(
     assert capabilities == listed["models"][0]["capabilities"]
 
 
+def test_llama_servers_list_has_every_member_of_its_own() -> None:
+    listed: Any = model_list([view()])
+    model = listed["models"][0]
+
+    assert {"modified_at", "digest", "description", "tags", "parameters", "size", "type"} <= {*model}
+    details = {"parent_model", "format", "family", "families", "parameter_size", "quantization_level"}
+    assert details == {*model["details"]}
+
+
 def test_anthropics_clients_find_their_members() -> None:
     listed: Any = model_list([view("a"), view("b")])
 

@@ -193,6 +193,13 @@ def test_arguments_of_a_custom_tool_that_are_cut_hold_what_came_of_its_input() -
     assert "*** Beg" == output[0]["input"]
 
 
+def test_a_response_has_the_time_of_its_end_once_it_is_complete() -> None:
+    found = events(chat_text("a"), now=lambda: 9.5)
+
+    assert (None, 9) == (found[0]["response"]["completed_at"], found[-1]["response"]["completed_at"])
+    assert events(chat_text("a", reason="length"), now=lambda: 9.5)[-1]["response"]["completed_at"] is None
+
+
 def test_a_client_that_asks_for_them_gets_the_figures_of_the_engine() -> None:
     writer = ResponseWriter(head(), stream=True)
     subject = ChatEvents(writer, writer.measure)
