@@ -1,7 +1,7 @@
 """What is the answer to one question about models, with its winners confirmed?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Recommendations:
         confirmations: Model and quantization → what the engine reports.
         needs: Where one model was asked about, what would make it fit.
         answers: Use → a comfortable model, the best that fits, and a small and quick one.
+        slower: Use → where nothing is fast enough, the best of what fits.
     """
 
     adviser: Adviser
@@ -73,6 +74,7 @@ class Recommendations:
     confirmations: Mapping[str, Confirmation]
     needs: str = ""
     answers: Mapping[Use, tuple[Proposal, ...]] = field(default_factory=dict)
+    slower: Mapping[Use, Advice] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Placement]:
@@ -204,11 +206,15 @@ def answer(adviser: Adviser, question: Question) -> Recommendations:
     groups: dict[Use, tuple[Advice, ...]] = {}
     told: dict[str, Confirmation] = {}
     three: dict[Use, tuple[Proposal, ...]] = {}
+    slower: dict[Use, Advice] = {}
     for use in uses:
         groups[use], said = _settled(adviser, partial(_best, adviser, question, use))
         three[use] = adviser.answers(question.request(use), next(iter(groups[use]), None))
         told |= said
-    return Recommendations(adviser, groups, (), told, answers=three)
+        if not three[use]:
+            patient = replace(question.request(use), min_speed=None, patient=True)
+            slower.update((use, advice) for advice in adviser.best(patient, 1) if advice.good)
+    return Recommendations(adviser, groups, (), told, answers=three, slower=slower)
 
 
 def _best(adviser: Adviser, question: Question, use: Use) -> tuple[Advice, ...]:

@@ -19,7 +19,7 @@ from relayd.planner.answers import Proposal
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
 from relayd.ui.machine import machine_line, room_line
-from relayd.ui.recommend import advice_page, advice_table, answers_page, heading, listed
+from relayd.ui.recommend import advice_page, advice_table, answers_page, heading, listed, none_suits
 from relayd.units import show_bytes
 
 EACH, SHOWN = 2, 10
@@ -144,8 +144,7 @@ def _show(found: Recommendations, users: int, *, every: bool) -> None:
 def _answers(found: Recommendations, use: Use, users: int) -> RenderableType:
     answers = found.answers[use]
     if not answers:
-        hint = "Ask for less context or speed" if use is Use.CHAT else "See --for chat"
-        return Text(f"No model for {use} suits this machine. {hint}, or see relayd recommend --all.")
+        return Text(none_suits(use, found.slower.get(use)))
     page = answers_page(
         answers,
         use,

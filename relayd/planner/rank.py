@@ -23,6 +23,9 @@ PREFERRED_CACHES = ("f16", "q8_0")
 """Types of the cache that are chosen among: coarser ones only for who asks for them."""
 
 
+PATIENCE = 100
+"""How many times slower than the floor a model may be before it does not matter how slow."""
+
 COARSEST = ((8e9, KLD["Q4_0"]), (30e9, KLD["IQ3_M"]), (float("inf"), KLD["IQ2_XXS"]))
 """Parameters below which a quantization may diverge no more than this one.
 
@@ -80,6 +83,7 @@ class Request:
         lenient: Whether a model that was trained on less context than the use must have is taken as it is.
         quick: Whether speed counts as much as quality.
         whole: Whether a model must be whole on GPUs where there are any.
+        patient: Whether a model may be slower than the floor, where nothing else is found.
     """
 
     use: Use = Use.CHAT
@@ -91,18 +95,28 @@ class Request:
     lenient: bool = False
     quick: bool = False
     whole: bool = False
+    patient: bool = False
 
     @property
     def profile(self) -> Profile:
         """What the use asks for, with what was asked for beside."""
         plain = PROFILES[self.use]
         least = max(plain.least_context, self.min_context)
-        weights = QUICK_WEIGHTS if self.quick else plain.weights
-        return replace(plain, least_context=least, context=max(plain.context, least), weights=weights)
+        weights = QUICK_WEIGHTS if self.quick or self.patient else plain.weights
+        floor = plain.floor / PATIENCE if self.patient else plain.floor
+        context = max(plain.context, least)
+        return replace(plain, floor=floor, least_context=least, context=context, weights=weights)
+
+    @property
+    def least_quality(self) -> float:
+        """Score below which a model is refused; one that was asked for by its name never is."""
+        return 0.0 if self.lenient else PROFILES[self.use].least_quality
 
     @property
     def floor(self) -> float:
         """Pace below which a candidate is refused."""
+        if self.patient:
+            return 0.0
         plain = PROFILES[self.use]
         return plain.floor if self.min_speed is None or plain.reply else self.min_speed
 
@@ -186,6 +200,11 @@ def _shut_gates(candidate: Candidate, request: Request) -> Iterable[str]:
             f"{candidate.quantization.name} is too coarse for {_billions(model.parameters)} parameters: "
             "a smaller model in 4 bits answers better."
         )
+    if candidate.quality.score < request.least_quality:
+        yield (
+            f"Quality {candidate.quality.score:.0f} of 100 is too little for {use}, which needs "
+            f"{request.least_quality:g}."
+        )
     if candidate.shortfall:
         yield f"It does not fit: {candidate.shortfall}."
     least = request.min_context if request.lenient else request.profile.least_context
@@ -195,9 +214,13 @@ def _shut_gates(candidate: Candidate, request: Request) -> Iterable[str]:
     if request.profile.reply and candidate.paced < request.floor:
         limit = request.profile.seconds(request.floor)
         yield f"{turn(candidate.paced, request.profile)}; {limit:.0f} s are the limit."
-    elif candidate.speed.value < (request.min_speed if request.min_speed is not None else request.floor):
-        least_speed = request.floor if request.min_speed is None else request.min_speed
+    elif candidate.speed.value < (least_speed := _least_speed(request)):
         yield f"{_rate(candidate.speed)} is below {least_speed:g} tokens/s."
+
+
+def _least_speed(request: Request) -> float:
+    """Return the tokens a second that one sequence must reach."""
+    return request.floor if request.min_speed is None or request.patient else request.min_speed
 
 
 def _reasons(candidate: Candidate, request: Request) -> Iterable[str]:

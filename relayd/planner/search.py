@@ -100,6 +100,8 @@ class Scoring:
             pace = max(self._fastest(form, spot) for spot in self.spots)
             if pace >= self.request.floor:
                 points = quality(facts, form.quantization, self.request.use).score
+                if points < self.request.least_quality:
+                    continue
                 found = max(found, score(points, pace, context, profile))
         return found
 
@@ -151,6 +153,8 @@ class Scoring:
                 continue
             for caches in self._caches():
                 found = quality(facts, form.quantization, self.request.use, *caches)
+                if found.score < self.request.least_quality:
+                    continue
                 most = score(found.score, pace, context, self.profile)
                 yield _Chance(most, form, caches, found, spot, pace)
 

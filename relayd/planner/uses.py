@@ -10,6 +10,9 @@
 | embedding | reading inputs of 512 tokens | 512 | 8,192 |
 | long | decoding at the end of the context | 32,768 | as much as it can |
 
+Quality has a floor too: 40 for chat is a 1B model of 2024; code, thoughts and calls of tools go wrong too
+often below 55, 58 and 60, which today's 2B models reach and those below 1B do not.
+
 The numbers are priors: people read about 6 tokens a second; code and thoughts are skimmed, so they must come
 faster; of an agent people wait for the end of each turn.
 """
@@ -35,6 +38,7 @@ class Profile:
         depth: Tokens in the cache while it generates; 0 is the whole context.
         prompt: Tokens that are read at once.
         reply: Tokens of the reply, where a turn is what counts; 0 where it is the rate.
+        least_quality: Score below which a model is of no use for it, however fast it is.
     """
 
     floor: float
@@ -45,6 +49,7 @@ class Profile:
     depth: int = 8192
     prompt: int = 1024
     reply: int = 0
+    least_quality: float = 0.0
 
     def deep(self, context: int) -> int:
         """Return the tokens in the cache while a slot of so much context generates."""
@@ -56,15 +61,23 @@ class Profile:
 
 
 PROFILES: Mapping[Use, Profile] = {
-    Use.CHAT: Profile(6, 25, 8192, 32768, (0.74, 0.20, 0.06)),
+    Use.CHAT: Profile(6, 25, 8192, 32768, (0.74, 0.20, 0.06), least_quality=40),
     Use.AGENT: Profile(
-        800 / 300, 800 / 45, 65536, 131072, (0.72, 0.22, 0.06), depth=49152, prompt=16384, reply=800
+        800 / 300,
+        800 / 45,
+        65536,
+        131072,
+        (0.72, 0.22, 0.06),
+        depth=49152,
+        prompt=16384,
+        reply=800,
+        least_quality=60,
     ),
-    Use.CODE: Profile(12, 45, 16384, 65536, (0.72, 0.20, 0.08), depth=16384),
-    Use.REASONING: Profile(12, 45, 16384, 32768, (0.76, 0.20, 0.04)),
-    Use.VISION: Profile(6, 25, 8192, 16384, (0.72, 0.22, 0.06), depth=4096),
+    Use.CODE: Profile(12, 45, 16384, 65536, (0.72, 0.20, 0.08), depth=16384, least_quality=55),
+    Use.REASONING: Profile(12, 45, 16384, 32768, (0.76, 0.20, 0.04), least_quality=58),
+    Use.VISION: Profile(6, 25, 8192, 16384, (0.72, 0.22, 0.06), depth=4096, least_quality=45),
     Use.EMBEDDING: Profile(100, 5000, 512, 8192, (0.60, 0.32, 0.08), depth=512, prompt=512),
-    Use.LONG: Profile(8, 30, 32768, 1048576, (0.45, 0.10, 0.45), depth=0),
+    Use.LONG: Profile(8, 30, 32768, 1048576, (0.45, 0.10, 0.45), depth=0, least_quality=40),
 }
 
 QUICK_WEIGHTS = (0.46, 0.46, 0.08)

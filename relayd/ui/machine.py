@@ -1,6 +1,6 @@
 """A machine in a line: what advice is given for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from relayd.hardware.machine import Device, Machine
@@ -22,11 +22,18 @@ def machine_line(machine: Machine, assumed: frozenset[str] | None) -> str:
 def room_line(budget: Budget) -> str:
     """Return what models may take of a machine, and what is kept free, whatever is free now."""
     rooms = [room for room in budget.rooms if room.usable] or [budget.host]
+    alike = groupby(rooms, key=lambda room: (show_bytes(room.usable), room.account == HOST))
     parts = ", ".join(
-        f"{show_bytes(room.usable)} of {'RAM' if room.account == HOST else room.key}" for room in rooms
+        f"{size} of {'RAM' if is_host else each_of([room.key for room in some])}"
+        for (size, is_host), some in alike
     )
     kept = show_bytes(Bytes(budget.host.total - budget.host.usable))
     return f"Models may take {parts}; {kept} of RAM stay for other programs."
+
+
+def each_of(keys: Sequence[str]) -> str:
+    """Return devices as a sentence names them: `cuda0`, `each of cuda0 to cuda7`."""
+    return keys[0] if len(keys) == 1 else f"each of {keys[0]} to {keys[-1]}"
 
 
 def short_name(name: str) -> str:

@@ -35,6 +35,12 @@ NUMBERS = frozenset({"DOWNLOAD", "CONTEXT", "TOK/S", "QUALITY"})
 NARROW = 96
 """Columns below which there is little room."""
 
+_NAMED_GPUS = 2
+"""Of so many a sentence has the memory of each; of more, that of all together."""
+
+_MOST_MINUTES = 120
+"""From here on a download is in hours."""
+
 ABOUT_TABLE = (
     "DOWNLOAD is the file; MEMORY what it takes of RAM (cpu) and each device, in GiB; TOK/S what one request "
     "gets alone; QUALITY 0 to 100 from published benchmarks, with * from size and date alone."
@@ -67,6 +73,22 @@ def answers_page(
     return Group(*lines[:-1])
 
 
+def none_suits(use: Use, slower: Advice | None) -> str:
+    """Return that no model suits a machine for a use, and what would come nearest."""
+    if slower is None or not isinstance(slower.outcome, Placement):
+        hint = "Ask for less context or speed" if use is Use.CHAT else "See --for chat"
+        return f"No model for {use} suits this machine. {hint}, or see relayd recommend --all."
+    profile, placement, candidate = PROFILES[use], slower.outcome, slower.ranked.candidate
+    called = f"{slower.known.name}:{placement.form.quantization.name}"
+    pace = f"{_about(placement.alone)} tokens/s"
+    if profile.reply:
+        pace = f"{profile.seconds(candidate.paced):.0f} s a turn"
+    return (
+        f"No model that is good enough for {use} is fast enough here. The nearest is {called}: {pace}, "
+        f"quality {candidate.quality.score:.0f} of 100, {show_bytes(placement.form.nbytes)} to download."
+    )
+
+
 def listed(parts: Sequence[str]) -> str:
     """Return parts as a sentence has them: `one, two and three`."""
     *first, last = parts
@@ -93,7 +115,7 @@ MEANT: Mapping[Use, str] = {
 def _sentences(answer: Proposal, use: Use, users: int, *, here: bool) -> Iterator[str]:
     placement, candidate = answer.placement, answer.advice.ranked.candidate
     nbytes = placement.form.nbytes
-    size = f"{show_bytes(nbytes)} to download ({download_minutes(nbytes)} min at 100 Mbit/s)"
+    size = f"{show_bytes(nbytes)} to download ({_minutes(nbytes)} at 100 Mbit/s)"
     held = listed(tuple(_held(placement)))
     yield f"{'On this disk' if here else size}; takes {held}."
     yield f"{_speed_sentence(answer, use, users)}, {show_tokens(placement.context)} of context."
@@ -117,7 +139,16 @@ def _note(placement: Placement) -> str:
     )
 
 
+def _minutes(nbytes: int) -> str:
+    minutes = download_minutes(nbytes)
+    return f"{minutes} min" if minutes < _MOST_MINUTES else f"{minutes / 60:.0f} h"
+
+
 def _held(placement: Placement) -> Iterator[str]:
+    gpus = [key for key in placement.needs if key != "cpu"]
+    if len(gpus) > _NAMED_GPUS:
+        yield f"{sum(placement.needs[key] for key in gpus) / GIB:.0f} GiB of {len(gpus)} GPUs"
+        return
     for line in memory_of(placement, least=GIB).split("\n"):
         key, _, gib = line.partition(" ")
         yield f"{gib} GiB of {'RAM' if key == 'cpu' else key}"

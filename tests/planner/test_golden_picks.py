@@ -32,7 +32,7 @@ GOLDEN: Mapping[str, Mapping[Use, str]] = {
     },
     "24gb, 2 cores, bandwidth=20": {  # room for 35B-A3B, and too slow for it
         CHAT: "ling-mini-2.0 gemma-4-e2b-it lfm2-24b-a2b",  # 1.4B active of 16B: 19 t/s where others get 8
-        AGENT: "qwen3.5-0.8b",  # as on the laptop
+        AGENT: "none",  # 0.8B calls tools too badly, and a turn of the 2B takes nine minutes
         CODE: "gemma-4-e2b-it lfm2-24b-a2b",  # 13 t/s, just above what code needs
         REASONING: "qwen3.5-0.8b ling-mini-2.0 gemma-4-e2b-it",  # as on the laptop
         VISION: "gemma-4-e2b-it qwen3.5-2b",  # as above
@@ -107,8 +107,8 @@ GOLDEN: Mapping[str, Mapping[Use, str]] = {
 def test_an_expert_would_pick_the_same(machine: str) -> None:
     wrong = {}
     for use, good in GOLDEN[machine].items():
-        (first,) = best(machine, use)
-        if first.known.name not in good.split():
-            wrong[use.value] = f"{first.known.name}, not one of {good}"
+        first = next((one.known.name for one in best(machine, use)), "none")
+        if first not in good.split():
+            wrong[use.value] = f"{first}, not one of {good}"
 
     assert {} == wrong

@@ -188,7 +188,25 @@ def test_a_large_model_may_be_coarse_where_a_small_one_may_not() -> None:
 
 def test_a_tiny_model_is_as_coarse_as_its_layers_whatever_its_embeddings_weigh() -> None:
     assert judge(candidate(parameters=270e6, quant="UD-IQ2_M", bits=5.3), Request()).refused
-    assert not judge(candidate(parameters=270e6, quant="UD-Q4_K_XL", bits=6.9), Request()).refused
+    assert not judge(candidate(parameters=270e6, quant="UD-Q4_K_XL", bits=6.9), Request(lenient=True)).refused
+
+
+def test_a_model_too_weak_for_a_use_is_refused_unless_it_was_asked_for() -> None:
+    weak = candidate(parameters=350e6)
+
+    reasons = judge(weak, Request(use=Use.CODE)).reasons
+
+    assert f"Quality {weak.quality.score:.0f} of 100 is too little for code, which needs 55." in reasons
+    assert not [
+        one for one in judge(weak, Request(use=Use.CODE, lenient=True)).reasons if "too little" in one
+    ]
+
+
+def test_who_is_patient_gets_the_nearest_that_is_slow() -> None:
+    slow = candidate(speed=2.0)
+
+    assert judge(slow, Request()).refused
+    assert not judge(slow, Request(patient=True)).refused
 
 
 def test_the_reasons_say_what_made_the_score() -> None:

@@ -52,7 +52,9 @@ def test_answers_are_sentences_with_size_minutes_memory_speed_and_command(name: 
     given = found(name)[1]
 
     assert max(map(len, shown)) <= width
-    assert len(given) == len(re.findall(r"[\d.]+ [GM]iB to download \(\d+ min at 100 Mbit/s\); takes", text))
+    assert len(given) == len(
+        re.findall(r"[\d.]+ [GM]iB to download \(\d+ (?:min|h) at 100 Mbit/s\); takes", text)
+    )
     assert len(given) == len(re.findall(r"(?:About|Roughly) [\d.,]+ tokens/s alone, \d+k of context\.", text))
     assert len(given) == len(re.findall(r"Quality \d+ of 100, by ", text))
     assert all(f"  relayd pull {named(one)}" in shown for one in given)
