@@ -25,6 +25,8 @@ class ModelLineReport(Struct, frozen=True):
         settings: What its line sets; the defaults are left out.
         written: Whether it is in models.toml, and so can be changed and removed here.
         replicas: Replica → its state.
+        servers: URLs of other servers that serve it, as LLMStream lists them.
+        strategy: How requests are spread.
     """
 
     settings: dict[str, Any]
@@ -33,6 +35,8 @@ class ModelLineReport(Struct, frozen=True):
     waiting: int = 0
     slots: int = 0
     replicas: Mapping[str, str] = {}
+    servers: tuple[str, ...] = ()
+    strategy: str = ""
 
 
 class WorkerReport(Struct, frozen=True):

@@ -140,6 +140,7 @@ class ModelLines:
                 for one in self._parts.fleet.statuses()
                 if one.spec.model == model.name
             },
+            strategy=model.strategy,
         )
 
     def _find(self, name: str) -> Model:

@@ -128,6 +128,8 @@ class RemoteLines:
             running=load.running,
             waiting=load.waiting,
             slots=load.slots,
+            servers=remote.servers,
+            strategy=remote.strategy,
         )
 
     @property

@@ -151,6 +151,7 @@ def test_models_of_other_servers_are_added_as_llmstream_has_them(
     assert (400, "Model already exists") == refused(admin.ask("POST", "/admin/models", line))
     found = admin.get("/admin/models")
     assert {"servers": line["servers"], "strategy": "round_robin"} == found["org/far"]["settings"]
+    assert (line["servers"], "round_robin") == (found["org/far"]["servers"], found["org/far"]["strategy"])
     assert 2 == len(tomllib.loads(written.read_text())["upstream"])
 
     changed = admin.ask("PUT", "/admin/models/org/far", {"strategy": "least_connection"})
