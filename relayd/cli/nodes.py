@@ -82,6 +82,12 @@ def undrain(name: KnownNode, as_json: AsJson = False) -> None:
     _show(daemon_client().drain_node(name, drained=False), as_json=as_json)
 
 
+@app.command()
+def wake(name: KnownNode, as_json: AsJson = False) -> None:
+    """Wake a machine, and wait until it is connected; see [power]."""
+    _show(daemon_client().wake_node(name), as_json=as_json)
+
+
 def _show(report: NodesReport, *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(report))

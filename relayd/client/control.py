@@ -187,6 +187,10 @@ class Client:
         verb = "drain_node" if drained else "undrain_node"
         return self._call("POST", verb, NodeArguments(node), NodesReport, ANSWER_SECONDS)
 
+    def wake_node(self, node: str) -> NodesReport:
+        """Wake a node, and wait until it is connected."""
+        return self._call("POST", "wake_node", NodeArguments(node), NodesReport, WORK_SECONDS)
+
     def pull_at(self, node: str, model: str, step: Literal["begin", "look", "end"] = "begin") -> PullReport:
         """Have a node fetch a model, look how far it is, or interrupt it."""
         arguments = NodePullArguments(node, model, step)

@@ -152,6 +152,14 @@ BusUrl = Annotated[
     ),
 ]
 
+WakeAddress = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:-]*=([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\Z",
+        description="a node and the hardware address of its network card, like box1=aa:bb:cc:dd:ee:ff",
+    ),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

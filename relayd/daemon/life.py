@@ -25,6 +25,7 @@ from relayd.daemon.notifications import Notifications
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import assemble
 from relayd.daemon.place import DaemonPlace
+from relayd.daemon.power import IdleSleep
 from relayd.daemon.reload import Refresh, Reload
 from relayd.daemon.restart import PlannedRestart
 from relayd.daemon.shutdown import Shutdown
@@ -229,6 +230,8 @@ class Daemon:
         stack.push_async_callback(parts.nodes.hub.close)
         if parts.nodes.bus is not None:
             _run_aside(stack, parts.nodes.bus.work())
+        sleep = IdleSleep(lambda: parts.desired.config.power, lambda: parts.open_requests > 0, parts.clock)
+        _run_aside(stack, sleep.run())
         await parts.membership.begin(facts, mib(parts.desired.config.server.max_body_mib))
 
     def _notifications(self) -> Notifications:

@@ -28,6 +28,7 @@ from relayd.daemon.nodefacts import Commands, last_lines
 from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.power import wake
 from relayd.daemon.report import ReplicasReport
 from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import DaemonError, UsageError
@@ -90,6 +91,18 @@ class NodeOperations:
         target, node = split(arguments.target or "")
         reply = await self.parts.nodes.hub.command(node, "logs", target, arguments.lines)
         return NodeLogReport(answer_of(reply, tuple[LogLineReport, ...]))
+
+    async def wake(self, arguments: NodeArguments) -> NodesReport:
+        """Wake a node, and return when it is connected."""
+        parts, name = self._parts, arguments.node
+        sessions = parts.nodes.hub
+        await wake(
+            name,
+            parts.desired.config.power,
+            lambda: any(one.name == name and one.channel is not None for one in sessions),
+            parts.clock,
+        )
+        return await self.nodes(NoArguments())
 
     async def pull(self, arguments: NodePullArguments) -> PullReport:
         """Have a node fetch a model to its disk, and return how far that is."""
@@ -230,6 +243,7 @@ def node_verbs(
         ("POST", "remove_node"): Verb(NodeArguments, nodes.remove),
         ("POST", "drain_node"): Verb(NodeArguments, nodes.drain),
         ("POST", "undrain_node"): Verb(NodeArguments, nodes.undrain),
+        ("POST", "wake_node"): Verb(NodeArguments, nodes.wake),
         ("POST", "join_hub"): Verb(JoinArguments, nodes.join),
         ("POST", "leave_hub"): Verb(HubArguments, nodes.leave),
         ("POST", "test_upstream"): Verb(NameArguments, UpstreamTest(nodes.parts).test),

@@ -7,6 +7,7 @@ from relayd.config.schema.running import (
     HubSettings,
     Logs,
     Notify,
+    PowerSettings,
     Probe,
     Replicas,
     Restart,
@@ -32,6 +33,7 @@ __all__ = [
     "Model",
     "Models",
     "Notify",
+    "PowerSettings",
     "Probe",
     "QueueSettings",
     "ReplicaRange",
@@ -58,6 +60,7 @@ class Config(Section, frozen=True):
         compat: What other programs expect that most do not need.
         hub: Whether other machines may join this one as nodes.
         bus: Whether hubs and nodes meet on NATS.
+        power: How machines are woken, and put to sleep.
         engine: Which llama-server runs.
         models: Where models are found besides the usual stores.
         catalog: Where a newer catalogue is found.
@@ -78,6 +81,7 @@ class Config(Section, frozen=True):
     compat: Compat = Compat()
     hub: HubSettings = HubSettings()
     bus: BusSettings = BusSettings()
+    power: PowerSettings = PowerSettings()
     engine: EngineSettings = EngineSettings()
     models: Models = Models()
     catalog: Catalog = Catalog()

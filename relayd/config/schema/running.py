@@ -15,6 +15,7 @@ from relayd.config.values import (
     OptionalFilePath,
     Seconds,
     Sha256,
+    WakeAddress,
     WebhookUrl,
 )
 from relayd.secret import Secret
@@ -179,3 +180,21 @@ class BusSettings(Section, frozen=True):
 
     url: BusUrl = ""
     credentials: OptionalFilePath = ""
+
+
+class PowerSettings(Section, frozen=True):
+    """How machines of a hub are woken (`relayd nodes wake`), and when this one is put to sleep.
+
+    Attributes:
+        wake: Nodes that are woken over the network, as "NAME=MAC".
+        wake_command: A program that wakes a node, instead; its name is added as the last argument.
+        wake_seconds: How long a node may take to connect after it was woken.
+        suspend_minutes: After how long without a request `suspend_command` runs; 0 never.
+        suspend_command: What puts this machine to sleep.
+    """
+
+    wake: tuple[WakeAddress, ...] = ()
+    wake_command: tuple[str, ...] = ()
+    wake_seconds: Interval = 180
+    suspend_minutes: Seconds = 0
+    suspend_command: tuple[str, ...] = ("systemctl", "suspend")
