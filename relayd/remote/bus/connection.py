@@ -65,7 +65,7 @@ class BusConnection:
         self._url, self._credentials, self._subscribed = url, credentials, subscribed
         self._on_lost = on_lost
         self._client = Client()
-        self._up, self._closed = asyncio.Event(), asyncio.Event()
+        self._up, self._down, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._random = Random()  # noqa: S311 - it spreads attempts
         self._journal = Journal("remote")
         self.state = "connecting"
@@ -93,6 +93,14 @@ class BusConnection:
     async def connected(self) -> None:
         """Wait until there is a bus."""
         await self._up.wait()
+
+    async def broken(self, seconds: float) -> None:
+        """Wait until the connection breaks, for some seconds at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._down.wait()
+        except TimeoutError:
+            return
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Send a message.
@@ -139,6 +147,7 @@ class BusConnection:
         self.state = "connected"
         self._journal.info("bus.connected", url=self._url)
         self._up.set()
+        self._down.clear()
 
     async def _on_disconnected(self) -> None:
         self._broken("the connection to the bus broke")
@@ -155,6 +164,7 @@ class BusConnection:
     def _broken(self, reason: str) -> None:
         was_up = self._up.is_set()
         self._up.clear()
+        self._down.set()
         if was_up:
             self.state = reason
             self._journal.warning("bus.disconnected", reason=reason)

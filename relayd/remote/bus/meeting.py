@@ -91,7 +91,7 @@ class BusHub:
         while self._is_shown:
             await self.bus.connected()
             await _quietly(self.bus.publish(presence(self._name), self._instance.encode()))
-            await asyncio.sleep(self._beat_seconds)
+            await self.bus.broken(self._beat_seconds)  # and at once when it is back
 
     def _take(self, subject: str, piece: bytes) -> None:
         node, _, session = last_parts(subject)
@@ -141,7 +141,7 @@ class BusNode:
             Subscribed(down(self._name, "*", "*"), self._take),
             Subscribed(presence("*"), self._note),
         )
-        self.bus = BusConnection(url, credentials, taken, self._sockets.lose_all)
+        self.bus = BusConnection(url, credentials, taken, self._lose)
 
     def __repr__(self) -> str:
         return f"<BusNode {self._name} connections={len(self._sockets)} {self.bus!r}>"
@@ -168,6 +168,11 @@ class BusNode:
         """Return which daemon of a hub is there; empty where none has been for a while."""
         instance, at = self._shown.get(hub, ("", 0.0))
         return instance if self._clock.monotonic() - at < self._silent_seconds else ""
+
+    def _lose(self) -> None:
+        """Take note that the bus is away: a hub may be dialled once it has shown itself again."""
+        self._shown = dict.fromkeys(self._shown, ("", 0.0))
+        self._sockets.lose_all()
 
     def _take(self, subject: str, piece: bytes) -> None:
         if (socket := self._sockets.find(subject)) is not None:
