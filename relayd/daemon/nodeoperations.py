@@ -94,7 +94,7 @@ class NodeOperations:
 
     async def wake(self, arguments: NodeArguments) -> NodesReport:
         """Wake a node, and return when it is connected."""
-        parts, name = self._parts, arguments.node
+        parts, name = self.parts, arguments.node
         sessions = parts.nodes.hub
         await wake(
             name,
