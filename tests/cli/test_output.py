@@ -56,6 +56,7 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "nodes invite": "box",
     "nodes remove": "box",
     "nodes drain": "box",
+    "nodes wake": "box",
     "nodes undrain": "box",
     "join": "nowhere",
     "load": "no-such-model",
