@@ -2,6 +2,7 @@
 
 import contextlib
 import shlex
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -18,7 +19,8 @@ from relayd.errors import UsageError
 from relayd.planner.answers import Proposal
 from relayd.planner.quality import Use
 from relayd.planner.uses import use_of
-from relayd.ui.machine import machine_line, room_line
+from relayd.printable import printable
+from relayd.ui.machine import held_line, machine_line, room_line
 from relayd.ui.recommend import advice_page, advice_table, answers_page, heading, listed, none_suits
 from relayd.units import show_bytes
 
@@ -136,9 +138,18 @@ def _show(found: Recommendations, users: int, *, every: bool) -> None:
     else:
         (use,) = found.answers
         show(lambda _: _answers(found, use, users), MAIL_COLUMNS)
-    notes = (*found.notes, *adviser.machine.notes)
+    notes = (*found.notes, *adviser.machine.notes, *_held_now(adviser))
     if notes:
         show(lambda _: Text("\n".join(f"Note: {note}" for note in notes)), MAIL_COLUMNS)
+
+
+def _held_now(adviser: Adviser) -> Iterator[str]:
+    """Yield which programs hold memory, where less is free now than models may take."""
+    free = adviser.machine.memory.usable
+    if adviser.assumed is None and free < adviser.budget.host.usable:
+        from relayd.hardware import largest_in_ram
+
+        yield held_line(free, [(printable(name), nbytes) for name, nbytes in largest_in_ram()])
 
 
 def _answers(found: Recommendations, use: Use, users: int) -> RenderableType:

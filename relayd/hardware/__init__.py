@@ -6,6 +6,7 @@ without touching the operating system.
 
 from relayd.hardware.document import document
 from relayd.hardware.held import Held, held, unmapped_ram
+from relayd.hardware.holders import largest_in_ram
 from relayd.hardware.listing import Listed, merge_engine_devices, parse_devices
 from relayd.hardware.machine import (
     Bandwidth,
@@ -38,6 +39,7 @@ __all__ = [
     "OomKills",
     "document",
     "held",
+    "largest_in_ram",
     "merge_engine_devices",
     "parse_devices",
     "probe",

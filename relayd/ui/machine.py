@@ -31,6 +31,12 @@ def room_line(budget: Budget) -> str:
     return f"Models may take {parts}; {kept} of RAM stay for other programs."
 
 
+def held_line(free: Bytes, programs: Sequence[tuple[str, Bytes]]) -> str:
+    """Return that less RAM is free now than models may take, and which programs hold the most."""
+    most = ", ".join(f"{name} {show_bytes(nbytes)}" for name, nbytes in programs)
+    return f"{show_bytes(free)} of RAM is free now. Other programs hold the most: {most}."
+
+
 def each_of(keys: Sequence[str]) -> str:
     """Return devices as a sentence names them: `cuda0`, `each of cuda0 to cuda7`."""
     return keys[0] if len(keys) == 1 else f"each of {keys[0]} to {keys[-1]}"

@@ -273,7 +273,5 @@ def _foot(view: TopView) -> Text:
     if view.message:
         return Text(view.message, style="bold", no_wrap=True, overflow="crop")
     more = f"  filter: {view.filter}" if view.filter else ""
-    text = (
-        f"Enter details  l log  L load  U unload  R restart  s sort ({view.sort})  / filter  ? help  q{more}"
-    )
+    text = f"Enter more  l log  L load  U unload  R restart  s: {view.sort}  / find  ? help  q quit{more}"
     return Text(text, style="dim", no_wrap=True, overflow="crop")
