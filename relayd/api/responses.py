@@ -21,6 +21,7 @@ from relayd.dialects.responses_compaction import CompactionWriter, asking_for_su
 from relayd.dialects.responses_request import ChatRequest, as_chat
 from relayd.errors import NotFoundError, NotServedError, RequestError
 from relayd.router import LLAMA_SERVER, Dialect, Peek, Problem, Translation
+from relayd.scheduler.ask import BACKGROUND
 
 _CHAT = "/v1/chat/completions"
 _NOT_OF_A_SUMMARY = frozenset({"tools", "tool_choice", "parallel_tool_calls", "text"})
@@ -68,7 +69,8 @@ class Responses:
     def _create(self, members: Members, seen: Peek, model: ModelView, context: RequestContext) -> Adapted:
         asked, key = self._asked(members, seen, context), context.key
         name = f"resp_{new_id()}"
-        keeps = asked.echo["store"] is not False and context.grant.rights.retain
+        is_line = context.klass == BACKGROUND  # its answer is in the file of results
+        keeps = asked.echo["store"] is not False and context.grant.rights.retain and not is_line
         head = ResponseHead(
             id=name,
             created_at=int(self.clock.wall()),

@@ -7,9 +7,10 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import NotFoundError, OpenAI
 from openai.types import BatchRequestCounts
 
+from tests.daemon.test_upgrade import upgrade
 from tests.daemons import DEADLINE_SECONDS, FAST, Daemon, wait_until
 
 pytestmark = pytest.mark.real
@@ -144,6 +145,34 @@ def test_a_message_batch_has_its_results_in_anthropics_form(demo: Daemon) -> Non
         each["custom_id"]: each["result"]["type"] for each in found
     }
     assert "message_batch_deleted" == json.loads(ask("DELETE", one))["type"]
+
+
+def test_a_batch_goes_on_through_an_upgrade(start_daemon: Callable[..., Daemon]) -> None:
+    daemon = start_daemon(FAST, "--demo")
+    with client_of(daemon) as client:
+        name = submit(client, lines(16, tokens=8))
+        wait_until(lambda: counts_of(client, name).completed >= 1)
+        upgrade(daemon)
+
+    with client_of(daemon) as client:
+        batch = ended(client, name)
+        found = results(client, batch)
+
+    assert ("completed", 16) == (batch.status, batch.request_counts.completed)
+    assert sorted(f"line-{number}" for number in range(16)) == sorted(one["custom_id"] for one in found)
+
+
+def test_responses_of_lines_are_in_the_results_and_nowhere_else(client: OpenAI) -> None:
+    body = {"model": "demo", "input": "Hi", "max_output_tokens": 4}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
+    upload = client.files.create(file=("a.jsonl", json.dumps(line).encode()), purpose="batch")
+    made = client.batches.create(input_file_id=upload.id, endpoint="/v1/responses", completion_window="24h")
+
+    (found,) = results(client, ended(client, made.id))
+
+    assert "response" == found["response"]["body"]["object"]
+    with pytest.raises(NotFoundError):
+        client.responses.retrieve(found["response"]["body"]["id"])
 
 
 def test_the_owner_removes_what_has_ended(start_daemon: Callable[..., Daemon]) -> None:
