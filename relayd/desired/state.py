@@ -9,6 +9,7 @@ from pathlib import Path
 from relayd.config import Config, Loaded, Model, check_exposure, check_tls
 from relayd.desired.arguments import ServeArguments
 from relayd.desired.cold import Cold
+from relayd.desired.disk import models_on_disk
 from relayd.desired.display import Display
 from relayd.desired.engines import engine_at, engine_for
 from relayd.desired.make import NO_ENGINE, Made, Selection, plan_at, select
@@ -124,13 +125,14 @@ def desired_state(
 
 
 def _engine(config: Config, site: Site, display: Display) -> Engine:
-    """Return the engine that runs replicas; where only upstreams serve, none is installed for that."""
-    if config.model or not config.upstream:
-        return engine_for(site, display, config.engine.path, config.engine.release_sha256)
-    try:
-        return engine_at(site, config.engine.path)
-    except EngineMissing:
-        return NO_ENGINE
+    """Return the engine that runs replicas; where only other machines serve, none is installed for that."""
+    if not config.model and (config.upstream or config.hub.takes_others):
+        try:
+            return engine_at(site, config.engine.path)
+        except EngineMissing:
+            if config.upstream or not models_on_disk(site, config.models.folders):
+                return NO_ENGINE
+    return engine_for(site, display, config.engine.path, config.engine.release_sha256)
 
 
 def planned_anew(desired: DesiredState, models: Collection[str]) -> DesiredState:
