@@ -48,8 +48,10 @@ class SlotsForHub:
                 found[replica] = others
         return found
 
-    async def claim(self, opening: StreamOpening, *, beside: bool) -> "ClaimedSlot | BesideSlots":
-        """Return a free slot of an incarnation, or a place beside its slots.
+    async def claim(
+        self, opening: StreamOpening, *, beside: bool, width: int = 1
+    ) -> "ClaimedSlot | BesideSlots":
+        """Return free slots of an incarnation, or a place beside its slots.
 
         Raises:
             SlotTakenError: It has none that is free, or takes nothing new.
@@ -60,11 +62,12 @@ class SlotsForHub:
             places = self._beside.setdefault(opening.replica, asyncio.Semaphore(AT_ONCE))
             await places.acquire()
             return BesideSlots(vacancy.endpoint, places)
-        if vacancy.free < 1:
-            raise SlotTakenError(f"{opening.replica} has no free slot")
-        ticket = Ticket(self._dispatcher.next_id(), Ask(vacancy.model, flow=self._hub))
+        width = min(width, vacancy.slots)
+        if vacancy.free < width:
+            raise SlotTakenError(f"{opening.replica} has {vacancy.free} free slots of {width}")
+        ticket = Ticket(self._dispatcher.next_id(), Ask(vacancy.model, width=width, flow=self._hub))
         claimed = ClaimedSlot(self._dispatcher, ticket, vacancy.endpoint, self._given_back)
-        self._own[opening.replica] += 1
+        self._own[opening.replica] += width
         self._dispatcher.inherit(Inherited(ticket, vacancy.endpoint, vacancy.slots), claimed)
         return claimed
 
@@ -74,8 +77,8 @@ class SlotsForHub:
             raise LookupError(f"{opening.replica} is not there, or has been restarted")
         return vacancy
 
-    def _given_back(self, replica: str) -> None:
-        self._own[replica] -= 1
+    def _given_back(self, replica: str, width: int) -> None:
+        self._own[replica] -= width
 
 
 class ClaimedSlot:
@@ -85,11 +88,11 @@ class ClaimedSlot:
         dispatcher: Who holds slots.
         ticket: By which it is counted.
         endpoint: Where the replica answers.
-        on_free: Called with the replica once the slot is free.
+        on_free: Called with the replica and how many slots it has again, once they are free.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, ticket: Ticket, endpoint: Endpoint, on_free: Callable[[str], None]
+        self, dispatcher: Dispatcher, ticket: Ticket, endpoint: Endpoint, on_free: Callable[[str, int], None]
     ) -> None:
         self._dispatcher = dispatcher
         self._ticket = ticket
@@ -108,7 +111,7 @@ class ClaimedSlot:
 
         def ended() -> None:
             free()
-            self._on_free(self.endpoint.replica)
+            self._on_free(self.endpoint.replica, self._ticket.ask.width)
 
         return ended
 
@@ -119,7 +122,7 @@ class ClaimedSlot:
         self._is_released = True
         self._dispatcher.leave(self._ticket)
         if not self._is_held:
-            self._on_free(self.endpoint.replica)
+            self._on_free(self.endpoint.replica, self._ticket.ask.width)
 
     # What a dispatcher asks of a holder:
 

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 import msgspec
 
 from relayd.endpoint import Endpoint
-from relayd.errors import LinkError
+from relayd.errors import LinkError, RequestError
 from relayd.profile import LOCAL
 from relayd.router import Call
+from relayd.router.body import peek
 from relayd.router.llamaserver import LLAMA_SERVER
 from relayd.units import KIB
 
 _HEAD_BYTES = 32 * KIB
 _LINE = re.compile(rb"(GET|POST) (/[\x21-\x7e]{0,255}) HTTP/1\.1")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
+_CHOICES = re.compile(rb'"n(?:_cmpl)?"')
 _LENGTH = re.compile(r"[0-9]{1,12}")
 
 BESIDE = frozenset({
@@ -63,6 +65,17 @@ class LinkRequest(msgspec.Struct, frozen=True):
     def is_beside(self) -> bool:
         """Whether it takes no slot."""
         return self.method == "GET" or self.path in BESIDE
+
+    @property
+    def width(self) -> int:
+        """Slots that it takes at a replica: its choices, times its prompts."""
+        rules = LLAMA_SERVER.get(self.path)
+        if rules is None or not (rules.prompts or _CHOICES.search(self.body)):
+            return 1
+        try:
+            return max(1, peek(self.body, rules).width)
+        except RequestError:
+            return 1  # who answers it refuses it
 
     def call(self, endpoint: Endpoint) -> Call:
         """Return what the replica gets."""

@@ -42,12 +42,13 @@ class SlotClaim(Protocol):
 class Slots(Protocol):
     """Who grants slots at a node: its own scheduler."""
 
-    async def claim(self, opening: StreamOpening, *, beside: bool) -> SlotClaim:
-        """Return a slot of an incarnation; of one that is not in memory, once it is loaded.
+    async def claim(self, opening: StreamOpening, *, beside: bool, width: int = 1) -> SlotClaim:
+        """Return slots of an incarnation; of one that is not in memory, once it is loaded.
 
         Args:
             opening: Which one.
             beside: The replica answers such a request without a slot.
+            width: Slots that the request takes.
 
         Raises:
             SlotTakenError: It has none that is free, or takes nothing new.
@@ -172,7 +173,7 @@ class ServedStream:
 
     async def _serve(self, request: LinkRequest) -> None:
         try:
-            claim = await self._slots.claim(self._opening, beside=request.is_beside)
+            claim = await self._slots.claim(self._opening, beside=request.is_beside, width=request.width)
         except SlotTakenError as error:
             self._refuse(ResetCode.NO_SLOT, str(error))
             return

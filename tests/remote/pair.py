@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 
@@ -79,20 +80,20 @@ class Machine:
     def elsewhere(self) -> dict[str, int]:
         return {"m#0": self.others} if self.others else {}
 
-    async def claim(self, opening: StreamOpening, *, beside: bool) -> Counted:
+    async def claim(self, opening: StreamOpening, *, beside: bool, width: int = 1) -> Counted:
         self.claims += 1
         if opening.incarnation != self.fake.endpoint.incarnation:
             raise LookupError("another incarnation")
         if beside:
             return Counted(self.fake.endpoint, lambda: None)
-        if self.taken + self.others >= self.slots:
+        if self.taken + self.others + width > self.slots:
             raise SlotTakenError("no free slot")
-        self.taken += 1
+        self.taken += width
         self.most = max(self.most, self.taken)
-        return Counted(self.fake.endpoint, self._give_back)
+        return Counted(self.fake.endpoint, partial(self._give_back, width))
 
-    def _give_back(self) -> None:
-        self.taken -= 1
+    def _give_back(self, width: int) -> None:
+        self.taken -= width
 
 
 @dataclass

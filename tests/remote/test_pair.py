@@ -171,6 +171,24 @@ async def test_a_claim_that_cannot_be_held_is_refused_at_once() -> None:
         assert 1 == pair.machine.most
 
 
+@pytest.mark.parametrize(
+    ("body", "slots"),
+    [(b'{"prompt":["a","b"],"stream":true}', 2), (b'{"prompt":"a","n":3,"stream":true}', 3)],
+)
+async def test_a_request_of_several_answers_takes_as_many_slots_of_the_node(body: bytes, slots: int) -> None:
+    never = asyncio.Event()
+    async with (
+        fake_replica(None, act(SSE_HEAD, chunk(event(1)), never)) as fake,
+        paired(Machine(fake, slots=3)) as pair,
+    ):
+        await until(lambda: pair.is_ready)
+        pools = Pools()
+        asking = await asked(pair, pools, Call("/v1/completions", body, stream=True))
+
+        assert slots == pair.machine.most
+        pools.give_back(asking, no_hold)
+
+
 async def test_slots_that_others_use_are_not_offered() -> None:
     async with fake_replica(None, act(WHOLE)) as fake, paired(Machine(fake, slots=3)) as pair:
         await until(lambda: pair.is_ready)
