@@ -2,7 +2,7 @@
 
 `python -m tests.kills` ends (SIGKILL) or stops (SIGSTOP) the replica that works, or resets its connections,
 at a random moment of its prefill or its answer, over every dialect form. On f32 weights whose prompts are
-read token by token no text may differ. `--inexact` has them read as ever, `--model` takes a file of yours,
+read token by token no text may differ. `--inexact` has them read as ever, `--model` takes another file,
 and with `--neighbours` other streams run beside: there the share of equal texts is what is asked for.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
         home = Path(folder)
         shape = replace(SLOW, template=TEMPLATE, writes_bytes=False)
         file = asked.model or make_model(home / "slow.gguf", shape)
-        text = config(file, exact=not (asked.inexact or asked.model), tcp=True)
+        text = config(file, exact=not asked.inexact, tcp=True)
         slots = f"slots = {1 + asked.neighbours}\n"
         daemon = Daemon(home, engine.path, text.replace("slots = 1\n", slots), (), {})
         try:

@@ -212,13 +212,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=35.0, help="in which sessions begin")
     parser.add_argument("--share", type=float, default=WHOLE_SHARE, help="of a core, for each replica")
+    parser.add_argument("--model", type=Path, help="another one, such as a smaller one on a busy machine")
     parser.add_argument("--policies", nargs="+", choices=[*NAMES], default=[*NAMES])
     asked = parser.parse_args()
     with lend_installer() as installer:
         engine = ensure(installer, cache=cache_dir() / "engine").path
     with tempfile.TemporaryDirectory() as folder:
         shape = replace(SLOW, template=TEMPLATE, writes_bytes=False)
-        model = make_model(Path(folder) / "slow.gguf", shape)
+        model = asked.model or make_model(Path(folder) / "slow.gguf", shape)
         stage = Stage(engine, model, asked.share, asked.seconds, asked.workload)
         if asked.workload == "keys":
             return _fair(stage, asked.seeds)
