@@ -16,6 +16,7 @@ RESTART_ONLY = frozenset({
     "replicas.listen",
     "replicas.ports",
     "replicas.sandbox",
+    "replicas.slots_on_disk_mib",
     "server.header_seconds",
     "server.keep_alive_seconds",
     "server.kept_responses",

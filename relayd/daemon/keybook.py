@@ -258,6 +258,10 @@ class KeyBook:
         found = self._stored.get(key)
         return found is None or found.rights.retain
 
+    def retains_all(self) -> bool:
+        """Return whether there is no key whose requests nothing may be kept of."""
+        return all(key.rights.retain for key in self._stored.values())
+
     def spent(self, key: str) -> dict[str, int]:
         """Return how much of each quota of a key is used, by the quota as people write it."""
         allowance = self._allowances.get(key)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relayd.clock import Clock, SystemClock
 from relayd.config import parse_ports
+from relayd.daemon.slots import kept_flags
 from relayd.desired.away import check_files, files_of
 from relayd.desired.confirming import LoadConfirmation
 from relayd.desired.smaller import Ladder
@@ -30,6 +31,7 @@ from relayd.supervisor.orphans import INSTANCE_VARIABLE, REPLICA_VARIABLE
 from relayd.supervisor.probe import Fetch
 from relayd.supervisor.reductions import KeptReductions
 from relayd.supervisor.sizing import Reduction
+from relayd.supervisor.slots import SlotKeeper
 
 
 def dependencies(
@@ -40,6 +42,7 @@ def dependencies(
     busy: Callable[[str], bool],
     suspects: Suspects,
     grants: Grants,
+    slots: SlotKeeper | None,
 ) -> Dependencies:
     """Return everything that replicas of a desired state touch."""
     return Dependencies(
@@ -54,6 +57,7 @@ def dependencies(
         out_of_memory=OomKills().ended,
         grants=grants,
         reductions=KeptReductions(Reductions(desired.paths.state)),
+        slots=slots,
     )
 
 
@@ -98,7 +102,7 @@ def launcher(desired: DesiredState) -> EngineLauncher:
     boxed = desired.config.replicas.sandbox == "bwrap"
 
     def argv(spec: ReplicaSpec, address: LocalAddress, key_file: Path) -> tuple[str, ...]:
-        return (str(binary), *command(spec, features, address, key_file))
+        return (str(binary), *command(spec, features, address, key_file), *kept_flags(desired, spec))
 
     def child_environment(replica: str) -> dict[str, str]:
         return environment(

@@ -25,6 +25,7 @@ from relayd.daemon.nodes import Membership, Nodes
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight
+from relayd.daemon.slots import kept_slots
 from relayd.daemon.templates import TemplateBook
 from relayd.daemon.totals import Totals
 from relayd.daemon.view import FleetView
@@ -164,6 +165,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         bridge,
         clock,
         pools.get,
+        slots=kept_slots(desired, pools, clock, lambda: keys.retains_all()),  # noqa: PLW0108 - the keys come later
         busy=lambda replica: scheduler.running_on(replica) > 0 and not pools.owes(replica),
         suspects=dispatcher.suspects,
         grants=grants,

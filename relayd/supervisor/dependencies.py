@@ -14,6 +14,7 @@ from relayd.supervisor.launcher import Launcher
 from relayd.supervisor.listener import ReplicaListener
 from relayd.supervisor.probe import Fetch
 from relayd.supervisor.sizing import Reduction
+from relayd.supervisor.slots import SlotKeeper
 
 
 class ReductionMemory(Protocol):
@@ -79,6 +80,7 @@ class Dependencies:
         grants: Decides when a replica may take its memory.
         reductions: Keeps what replicas were made smaller to.
         random: Spreads restarts; guards nothing.
+        slots: Keeps what a replica has read over its end; None keeps nothing.
     """
 
     launcher: Launcher
@@ -93,3 +95,4 @@ class Dependencies:
     grants: Grants = field(default_factory=GrantAtOnce)
     reductions: ReductionMemory = field(default_factory=ForgetfulMemory)
     random: Random = field(default_factory=Random)
+    slots: SlotKeeper | None = None

@@ -1,7 +1,7 @@
 """Health checks: whether the running incarnation answers, loads, or hangs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from relayd.clock import Clock
@@ -27,6 +27,8 @@ class Verdict(Enum):
 
 
 Report = Callable[[Verdict, str], None]
+Warm = Callable[[], Awaitable[None]]
+"""Has a replica read something before it counts as ready."""
 
 
 class AwakeTime:
@@ -70,6 +72,7 @@ class HealthCheck:
         clock: Time.
         fetch: Reads from it.
         adopted: Whether an earlier daemon started it, so that it should answer already.
+        warm: Awaited before it counts as ready.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class HealthCheck:
         fetch: Fetch,
         *,
         adopted: bool = False,
+        warm: Warm | None = None,
     ) -> None:
         self._adopted = adopted
+        self._warm = warm
         self._prober = Prober(child.endpoint, fetch, timeout_seconds=probe.timeout_seconds)
         self._child = child
         self._busy = busy
@@ -165,6 +170,8 @@ class HealthCheck:
             if health is ProbeResult.READY:
                 answer = await self._prober.identity()
             if answer is ProbeResult.READY:
+                if self._warm is not None:
+                    await self._warm()
                 report(Verdict.READY, "")
                 return True
             if answer is ProbeResult.IMPOSTOR:

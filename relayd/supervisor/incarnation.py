@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from relayd.clock import Clock
@@ -10,7 +10,7 @@ from relayd.endpoint import Endpoint
 from relayd.journal import Journal
 from relayd.supervisor.causes import Cause, Exit, HeldExit
 from relayd.supervisor.child import Child
-from relayd.supervisor.health import HealthCheck, Verdict
+from relayd.supervisor.health import HealthCheck, Verdict, Warm
 from relayd.supervisor.probe import Fetch
 from relayd.supervisor.state import Event
 from relayd.supervisor.status import Settings
@@ -25,6 +25,10 @@ _EVENTS = {
 }
 
 
+Keep = Callable[[Endpoint, float], Awaitable[None]]
+"""Keeps something of a replica before its end, within some seconds."""
+
+
 class Incarnation:
     """A process from its start to its end.
 
@@ -36,6 +40,7 @@ class Incarnation:
         busy: Returns whether it has requests to work on.
         report: Called from the event loop with what happens to it.
         adopted: Whether an earlier daemon started it, so that it should answer already.
+        warm: Awaited before it counts as ready.
 
     Attributes:
         verdict: Why the health check has killed it; None if it has not.
@@ -52,6 +57,7 @@ class Incarnation:
         report: Callable[[Event], None],
         *,
         adopted: bool = False,
+        warm: Warm | None = None,
     ) -> None:
         self.child = child
         self.verdict: Exit | None = None
@@ -60,11 +66,12 @@ class Incarnation:
         self._replicas = settings.replicas
         self._report = report
         self._overdue: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._ready_since: float | None = None
         self._watch = ExitWatch(child.pid, self._exited)
         idle_or_busy = partial(busy, child.endpoint.replica)
         self._health = HealthCheck(
-            child, idle_or_busy, settings.probe, settings.replicas, clock, fetch, adopted=adopted
+            child, idle_or_busy, settings.probe, settings.replicas, clock, fetch, adopted=adopted, warm=warm
         )
         self._health.begin(self.judge)
 
@@ -80,11 +87,25 @@ class Incarnation:
         """Return for how long it has been ready, since the first time; None if it never was."""
         return None if self._ready_since is None else self._clock.monotonic() - self._ready_since
 
-    def terminate(self) -> None:
-        """Send SIGTERM to its process group, and SIGKILL when it has not ended in time."""
+    def terminate(self, keep: Keep | None = None) -> None:
+        """Send SIGTERM to its process group, and SIGKILL when it has not ended in time.
+
+        Args:
+            keep: Awaited before, in half of that time.
+        """
+        self._in(self._replicas.stop_seconds, self._kill_overdue)
+        if keep is None:
+            self._ask_to_end()
+        else:
+            self._keeping = asyncio.get_running_loop().create_task(self._end_after(keep))
+
+    async def _end_after(self, keep: Keep) -> None:
+        await keep(self.endpoint, self._replicas.stop_seconds / 2)
+        self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
         self.child.signal(signal.SIGTERM)
         self.child.signal(signal.SIGCONT)  # a stopped process would keep TERM pending
-        self._in(self._replicas.stop_seconds, self._kill_overdue)
 
     def kill(self) -> None:
         """Send SIGKILL to its process group now."""
@@ -121,6 +142,8 @@ class Incarnation:
         self._health.end()
         if self._overdue:
             self._overdue.cancel()
+        if self._keeping:
+            self._keeping.cancel()
 
     def _in(self, seconds: float, callback: Callable[[], None]) -> None:
         if self._overdue:

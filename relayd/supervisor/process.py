@@ -11,7 +11,8 @@ from relayd.supervisor.causes import Cause, Exit
 from relayd.supervisor.child import Child
 from relayd.supervisor.dependencies import Dependencies
 from relayd.supervisor.examination import Examination, Findings
-from relayd.supervisor.incarnation import Incarnation
+from relayd.supervisor.health import Warm
+from relayd.supervisor.incarnation import Incarnation, Keep
 from relayd.supervisor.launching import Launch, Launching, NotStarted
 from relayd.supervisor.restarts import NOT_SERVED, Served
 from relayd.supervisor.sizing import Sizing
@@ -82,19 +83,25 @@ class ReplicaProcess:
         """
         self._launching = Launching(prepare, began)
 
-    def attend(self, child: Child, settings: Settings, *, adopted: bool = False) -> None:
-        """Look after a process until it ends."""
+    def attend(
+        self, child: Child, settings: Settings, *, adopted: bool = False, warm: Warm | None = None
+    ) -> None:
+        """Look after a process until it ends; `warm` is awaited before it counts as ready."""
         needs = self._dependencies
         self._incarnation = Incarnation(
-            child, needs.clock, settings, needs.fetch, needs.busy, self._take, adopted=adopted
+            child, needs.clock, settings, needs.fetch, needs.busy, self._take, adopted=adopted, warm=warm
         )
 
-    def terminate(self) -> None:
-        """Send SIGTERM, and SIGKILL when it has not ended in time; call off a start that is under way."""
+    def terminate(self, keep: Keep | None = None) -> None:
+        """Send SIGTERM, and SIGKILL when it has not ended in time; call off a start that is under way.
+
+        Args:
+            keep: Awaited before, in half of that time.
+        """
         if self._launching and self._launching.under_way:
             self._launching.call_off()
         elif self._incarnation:
-            self._incarnation.terminate()
+            self._incarnation.terminate(keep)
 
     def suspect(self) -> None:
         """Find out whether its inference thread stands still, and if so end it."""

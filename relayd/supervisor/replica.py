@@ -246,9 +246,9 @@ class Replica:
         if old is not new or new is not State.STOPPING:
             self._cancel()
             self._cancel = _nothing
-            self._enter(new)
+            self._enter(new, old)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: State, old: State) -> None:
         """Do what a state begins with."""
         match state:
             case State.WAITING:
@@ -261,9 +261,14 @@ class Replica:
             case State.DRAINING if self._drain_timeout is not None:
                 self._after(self._drain_timeout, self.idle)
             case State.STOPPING:
-                self._process.terminate()
+                slots = self._dependencies.slots if self._is_at_rest(old) else None
+                self._process.terminate(partial(slots.keep, self.spec) if slots else None)
             case State.BACKOFF:
                 self._back_off()
+
+    def _is_at_rest(self, state: State) -> bool:
+        """Return whether it served in a state, and has finished what it was given."""
+        return state in (State.READY, State.DRAINING) and not self._dependencies.busy(self.name)
 
     def _granted(self, planned: Planned) -> None:
         self._known.sizing = self._known.sizing.started_as(planned)
@@ -291,7 +296,9 @@ class Replica:
 
     def _attend(self, child: Child, *, adopted: bool = False) -> None:
         self._known.history.attended(child)
-        self._process.attend(child, self._settings, adopted=adopted)
+        slots = None if adopted else self._dependencies.slots
+        warm = partial(slots.restore, self.spec, child.endpoint) if slots else None
+        self._process.attend(child, self._settings, adopted=adopted, warm=warm)
 
     def _examined(self, found: Findings, served: Served) -> None:
         """Take what the examination of the last incarnation has found."""

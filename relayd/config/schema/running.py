@@ -28,6 +28,8 @@ class Replicas(Section, frozen=True):
         listen: What a replica listens on: a unix socket, or a TCP port of the loopback interface.
         ports: Range of ports for `tcp`, both ends included.
         sandbox: Whether replicas run in a sandbox (bubblewrap): no network, read-only models, their own /tmp.
+        slots_on_disk_mib: How much disk the long prompts of stopped or unloaded replicas may take,
+            which read them again when they are started; 0 keeps none.
         on_daemon_exit: Whether a signal to the daemon stops replicas too, or keeps them for the
             next one; `relayd stop` always stops them.
         ready_seconds: How long a started process may take to answer at all.
@@ -40,6 +42,7 @@ class Replicas(Section, frozen=True):
     listen: Literal["unix", "tcp"] = "unix"
     ports: str = "8100-8199"
     sandbox: Literal["none", "bwrap"] = "none"
+    slots_on_disk_mib: CountOrZero = 0
     on_daemon_exit: Literal["stop", "keep"] = "stop"
     ready_seconds: Interval = 30
     load_stall_seconds: Interval = 60
