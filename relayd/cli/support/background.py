@@ -1,21 +1,27 @@
 """A daemon that a command starts in the background, because none runs yet."""
 
+import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 
 from relayd.cli.support.control import own_client
-from relayd.cli.support.service import program_of
+from relayd.cli.support.service import places, program_of
 from relayd.client.control import Client
 from relayd.config import parse_addresses
 from relayd.config.schema import Server
 from relayd.errors import DaemonError, StateError
 from relayd.folders import own_paths
 from relayd.printable import printable
+from relayd.service.install import missing_manager
+from relayd.service.plan import ServiceKind, UnitFolders
 
 _LOOK_SECONDS = 0.05
 _SHOWN_LINES = 5
+_SERVICE_LOOKS = 1200
+"""How often is looked whether a service that was started answers: for a minute."""
 
 
 def start_daemon(arguments: Sequence[str]) -> Client:
@@ -48,6 +54,36 @@ def start_daemon(arguments: Sequence[str]) -> Client:
             continue
         raise StateError(f"relayd serve has ended:\n{_last_lines(log)}", remedy=f"All of it is in {log}.")
     return client
+
+
+def start_service() -> Client | None:
+    """Start the service of this session, and return a client once it answers; None where none is installed.
+
+    Raises:
+        StateError: It was started and does not answer.
+    """
+    command = service_command(places(), os.environ)
+    if not command or subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:  # noqa: S603 - systemctl
+        return None
+    client = own_client()
+    for _ in range(_SERVICE_LOOKS):
+        if _listens(client):
+            return client
+        Event().wait(_LOOK_SECONDS)
+    raise StateError("the service of relayd does not answer", remedy="Look at `relayd logs`.")
+
+
+def service_command(
+    folders: UnitFolders, environ: Mapping[str, str], root: Path = Path("/")
+) -> tuple[str, ...]:
+    """Return what starts the service of this session; nothing where none is installed, or no systemd runs.
+
+    That of the machine has models of its own, and launchd starts an agent by itself.
+    """
+    unit = folders.files(ServiceKind.SESSION)["relayd.service"]
+    if not unit.exists() or missing_manager(ServiceKind.SESSION, environ, root):
+        return ()
+    return ("systemctl", "--user", "start", unit.name)
 
 
 def _listens(client: Client) -> bool:

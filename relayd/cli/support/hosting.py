@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relayd.cli.support.background import elsewhere_if_taken, start_daemon
+from relayd.cli.support.background import elsewhere_if_taken, start_daemon, start_service
 from relayd.cli.support.control import RunningDaemon
 from relayd.cli.support.display import ConsoleDisplay
 from relayd.cli.support.given import given_arguments
@@ -81,7 +81,8 @@ def _started(found: Found, typed: Overrides, config: Path | None, display: Displ
         _configure(found, site, display)
     where = elsewhere_if_taken(settings.server.listen)
     with display.doing("Starting relayd in the background …"):
-        client = start_daemon([*where, *words])
+        client = None if typed or config else start_service()
+        client = client or start_daemon([*where, *words])
     return Hosted(client, _named(found, client), is_new=True)
 
 
