@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 pytest.importorskip("nats", reason="nats-py is not installed: pip install 'relayd[nats]'")
@@ -16,12 +17,14 @@ from relayd.clock import SystemClock
 from relayd.remote.bus.credentials import BusCredentials
 from relayd.remote.bus.keys import make_credentials
 from relayd.remote.bus.meeting import BusHub, BusNode
+from relayd.remote.bus.serverconfig import BusTls
 from relayd.remote.bus.subjects import BusRole, down, inbox
 from relayd.remote.capacity import Remotes
 from relayd.remote.hub import NodeHub
 from relayd.remote.node import DialledHub, HubConnection
 from relayd.router import Call, Pools
 from relayd.secret import Secret
+from tests.certificates import make_certificate
 from tests.daemons import DEADLINE_SECONDS
 from tests.fakes.replica import DONE, LAST_CHUNK, SSE_HEAD, act, chunk, event, fake_replica, json_answer
 from tests.remote.busserver import BusServer
@@ -157,3 +160,23 @@ async def test_credentials_that_the_server_has_not_got_are_refused_and_tried_on(
     async with AsyncExitStack() as stack:
         await _aside(stack, asyncio.create_task(at_node.bus.run()))
         await until(lambda: "authorization" in at_node.bus.state.lower())
+
+
+async def test_a_server_with_a_certificate_of_ones_own_is_trusted_by_the_file_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    mine = make_credentials(BusRole.NODE, "box", cert.read_text())
+    server = BusServer(tmp_path, (mine,), BusTls(cert, key))
+    url = server.url.replace("nats://", "tls://")
+    try:
+        async with AsyncExitStack() as stack:
+            at_node = BusNode(url, mine, SystemClock(), lambda: None)
+            await _aside(stack, asyncio.create_task(at_node.bus.run()))
+            await until(lambda: at_node.bus.state == "connected")
+        async with AsyncExitStack() as stack:
+            strange = BusNode(url, msgspec.structs.replace(mine, ca=""), SystemClock(), lambda: None)
+            await _aside(stack, asyncio.create_task(strange.bus.run()))
+            await until(lambda: "certificate" in strange.bus.state.lower())
+    finally:
+        server.stop()
