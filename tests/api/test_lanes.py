@@ -14,7 +14,7 @@ from relayd.clock import SystemClock
 
 pytestmark = pytest.mark.pure
 
-AT_ONCE = 16
+AT_ONCE = 32
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ def test_of_many_requests_at_once_some_begin_now_and_the_others_by_turns() -> No
 
     async def scene() -> tuple[list[bool], list[int]]:
         lanes = lanes_on(StillLoop())
-        asked = [lanes.takes_turn(cast("Any", Asking(number, begun))) for number in range(40)]
+        asked = [lanes.takes_turn(cast("Any", Asking(number, begun))) for number in range(80)]
         sizes = []
         for _ in range(3):
             await asyncio.sleep(0)
@@ -57,9 +57,9 @@ def test_of_many_requests_at_once_some_begin_now_and_the_others_by_turns() -> No
 
     asked, sizes = asyncio.run(scene())
 
-    assert [True] * AT_ONCE + [False] * 24 == asked
-    assert [16, 24, 24] == sizes
-    assert [*range(AT_ONCE, 40)] == begun
+    assert [True] * AT_ONCE + [False] * 48 == asked
+    assert [32, 48, 48] == sizes
+    assert [*range(AT_ONCE, 80)] == begun
 
 
 def test_requests_that_come_one_after_the_other_all_begin_at_once() -> None:
