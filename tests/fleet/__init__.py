@@ -1,0 +1,1 @@
+"""What hubs and nodes add to streams: `python -m tests.fleet`."""
