@@ -87,6 +87,7 @@ class BatchBook:
         self.limits = limits
         self.files: dict[str, BatchFile] = {}
         self.batches: dict[str, StoredBatch] = {}
+        self._cancelled: set[str] = set()  # also while their rows are being written
         self.on_made: Callable[[StoredBatch], None] = lambda _: None
         self.size_of: Callable[[BatchFile], int | None] = lambda _: None
         self._rows = rows
@@ -236,19 +237,24 @@ class BatchBook:
         return batch
 
     async def change(self, batch: StoredBatch, files: Iterable[BatchFile] = ()) -> None:
-        """Replace the row of a batch, and write files of it.
+        """Replace the row of a batch, and write files of it; one that was cancelled meanwhile stays so.
 
         Raises:
             StateError: It cannot be written.
         """
         files = [*files]
+        if batch.id in self._cancelled and batch.state is BatchState.IN_PROGRESS:
+            batch = batch.entering(BatchState.CANCELLING, self.clock.wall())
+        row = batch
 
         def write(database: Database) -> None:
             FileTable(database).put_all(files)
-            BatchTable(database).put(batch)
+            BatchTable(database).put(row)
 
         await self._rows.run(write)
         self.batches[batch.id] = batch
+        if batch.state.is_over:
+            self._cancelled.discard(batch.id)
         self.files.update({one.id: one for one in files})
 
     async def cancel(self, batch: StoredBatch) -> StoredBatch:
@@ -262,6 +268,7 @@ class BatchBook:
             raise ConflictError(f"The batch {batch.id} is {batch.state.value}, and cannot be cancelled.")
         if batch.state is BatchState.CANCELLING:
             return batch
+        self._cancelled.add(batch.id)
         batch = batch.entering(BatchState.CANCELLING, self.clock.wall())
         await self.change(batch)
         self.on_made(batch)

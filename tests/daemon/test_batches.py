@@ -100,6 +100,15 @@ def test_a_cancelled_batch_has_a_result_for_every_line(client: OpenAI) -> None:
     assert "batch_cancelled" in {one["error"]["code"] for one in found if one["error"]}
 
 
+def test_a_batch_that_is_cancelled_while_it_is_checked_stays_cancelled(client: OpenAI) -> None:
+    name = submit(client, lines(50, tokens=200))
+    client.batches.cancel(name)
+
+    batch = ended(client, name)
+
+    assert ("cancelled", 50) == (batch.status, batch.request_counts.failed + batch.request_counts.completed)
+
+
 def test_a_batch_outlives_a_killed_daemon(start_daemon: Callable[..., Daemon]) -> None:
     first = start_daemon(FAST, "--demo")
     with client_of(first) as client:
