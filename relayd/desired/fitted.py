@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from relayd.desired.lines import EngineLine, aim_of, line_spec, use_of
+from relayd.desired.lines import EngineLine, aim_of, line_spec, open_context, use_of
 from relayd.desired.remembered import RememberedFit
 from relayd.endpoint import TcpAddress
 from relayd.engine import Engine, command
@@ -25,7 +25,7 @@ from relayd.planner.placement import DEFAULT_SLOTS, Aim, Form, Place, Placement
 from relayd.planner.plan import Basis
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use, pooling
-from relayd.planner.shapes import LONGEST_INPUT, MICRO_BATCH
+from relayd.planner.shapes import MICRO_BATCH
 from relayd.planner.speed import Decoding, Estimate
 from relayd.planner.timing import placed
 from relayd.units import MIB, Bytes
@@ -116,9 +116,7 @@ def _answering(spec: ReplicaSpec, form: Form) -> ReplicaSpec:
     spec = replace(spec, embeddings=True, pooling=pooling(form.build().model))
     if asked.micro_batch or "micro_batch" in fixed_by(spec.extra_args):
         return spec
-    trained = form.build().shape.context_trained
-    chosen = spec.context or (trained if use is Use.EMBEDDING else min(trained, LONGEST_INPUT))
-    micro = max(MICRO_BATCH, chosen)
+    micro = max(MICRO_BATCH, spec.context or open_context(form, Use.EMBEDDING))
     placement = msgspec.structs.replace(asked, micro_batch=micro, batch=asked.batch or max(2048, micro))
     return replace(spec, placement=placement)
 

@@ -31,6 +31,7 @@ from relayd.planner.placement import (
     spec,
 )
 from relayd.planner.quality import Use, made_for, pooling
+from relayd.planner.shapes import LONGEST_INPUT
 from relayd.units import Bytes
 
 NEEDED_FLAGS = ("--device", "--fit")
@@ -97,10 +98,20 @@ def use_of(form: Form) -> Use:
     return made_for(form.build().model)
 
 
+def open_context(form: Form, use: Use) -> int:
+    """Return the tokens that a slot is given at most where its line does not set them.
+
+    An input for a vector is read in one pass, whose memory grows with what it may hold. Few inputs are longer
+    than those that OpenAI's models take, and 32k of a small model in four slots are 14 GiB.
+    """
+    trained = form.build().shape.context_trained
+    return min(trained, LONGEST_INPUT) if use is Use.EMBEDDING else trained
+
+
 def aim_of(model: Model, form: Form, fixed: Allocation) -> Aim:
     """Return what a line asks of a model; RAM for prompts of earlier requests is given later."""
-    trained = form.build().shape.context_trained
-    context, use = model.context or trained, use_of(form)
+    use = use_of(form)
+    context = model.context or open_context(form, use)
     paced = not model.slots and use is Use.CHAT
     return Aim(
         context=context,

@@ -23,7 +23,7 @@ makes both about 4 times shorter (measured).
 """
 
 LONGEST_INPUT = 8192
-"""Tokens of an input for a vector that a model for chat takes, where its line leaves the context open.
+"""Tokens of an input for a vector that a model takes, where its line leaves the context open.
 
 OpenAI's models take 8,191; the pass of a longer one needs gigabytes for the logits of all its tokens.
 """

@@ -23,13 +23,13 @@ def small(tmp_path: Path) -> Model:
     return Model(name="small", file=sparse(tmp_path, "qwen3-8b"), slots=1)
 
 
-def pooling(model: Model, folder: Path, kind: int) -> Model:
-    """Return a model whose file says how it pools the vectors of its tokens."""
+def pooling(model: Model, folder: Path, kind: int, trained: int = 2048) -> Model:
+    """Return a model whose file has a way to pool the vectors of its tokens."""
     header = catalogue_header(next(one for one in catalogue() if one.name == "qwen3-8b"), "Q4_K_M")
     header = replace(
-        header, values={**header.values, "qwen3.pooling_type": kind, "qwen3.context_length": 2048}
+        header, values={**header.values, "qwen3.pooling_type": kind, "qwen3.context_length": trained}
     )
-    path = folder / f"pools-{kind}.gguf"
+    path = folder / f"pools-{kind}-{trained}.gguf"
     write_sparse(path, header)
     return msgspec.structs.replace(model, file=str(path))
 
@@ -53,6 +53,16 @@ def test_a_model_that_pools_is_served_for_vectors_without_a_setting(pooled: Mode
     assert (one.spec.context, one.spec.context) == (placement.micro_batch, placement.batch)
     assert one.line
     assert not one.line.embeddings
+
+
+@pytest.mark.parametrize(("context", "held"), [(0, 8192), (16384, 16384)])
+def test_a_model_for_vectors_takes_what_openais_take_unless_its_line_sets_more(
+    small: Model, tmp_path: Path, context: int, held: int
+) -> None:
+    line = msgspec.structs.replace(pooling(small, tmp_path, 3, 32768), context=context)
+    (one,) = plans(planner("ram=64"), line).plan
+
+    assert (held, held) == (one.spec.context, one.spec.placement.micro_batch)
 
 
 def test_a_model_that_ranks_is_served_as_one(small: Model, tmp_path: Path) -> None:
