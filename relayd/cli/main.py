@@ -59,7 +59,7 @@ COMMANDS = {
     "explain": _command("explain.explain", "Show what memory a model takes, where, and why."),
     "doctor": _command("doctor.doctor", "Check this machine for known problems."),
     "version": _command("version.version", "Show the versions of relayd, its llama-server and Python."),
-    "upstreams": _command("upstreams.app", "Show, add, test and remove servers elsewhere; alone it lists."),
+    "upstreams": _command("upstreams.app", "Show, add, test and remove upstreams; alone it lists."),
     "import": _command("importing.import_settings", "Take over the servers that another program had."),
     "models": _command("models.app", "Show, import, check and remove models; alone it lists them."),
     "catalog": _command("catalog.app", "Look up models: sizes, shapes, licences."),

@@ -17,7 +17,7 @@ from relayd.errors import NoDaemonError, UsageError
 app = typer.Typer(
     name="upstreams",
     cls=ListByDefault,
-    help="Show, add, test and remove servers elsewhere; alone it lists.",
+    help="Show, add, test and remove upstreams; alone it lists.",
 )
 _TABLE = "upstream"
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
@@ -15,6 +16,7 @@ import pytest
 
 from tests.daemon.test_faults import ask, await_load, await_replicas, config, is_ready
 from tests.daemons import DEADLINE_SECONDS, Daemon, sabotage_successors
+from tests.ggufs import SLOW, make_model
 
 pytestmark = pytest.mark.real
 
@@ -251,9 +253,10 @@ def test_a_new_daemon_that_dies_as_it_takes_over_is_told_and_streams_end_whole(
 
 
 def test_a_replica_that_dies_while_the_old_daemon_lives_is_started_by_the_new_one(
-    start_daemon: Callable[..., Daemon], slow_model: Path
+    start_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = start_daemon(config(slow_model, slots=1, replicas=2))
+    model = make_model(tmp_path / "slow.gguf", replace(SLOW, writes_bytes=False))  # its text can be continued
+    daemon = start_daemon(config(model, slots=1, replicas=2))
     before = pids(daemon)
     with ThreadPoolExecutor(2) as pool:
         streams = [pool.submit(ask, daemon.url, LONG) for _ in range(2)]
