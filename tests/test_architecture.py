@@ -90,7 +90,7 @@ MAY_IMPORT: Mapping[str, AbstractSet[str]] = {
     "client": {
         "daemon.adminreport", "daemon.arguments", "daemon.keyreport", "daemon.livereport", "daemon.report",
         "daemon.whyreport", "daemon.nodereport", "daemon.batchreport", "daemon.givenreport",
-        "daemon.upstreamreport",
+        "daemon.upstreamreport", "planner.stated",
     },
     "ui": {
         "hardware.machine", "gguf.metadata", "catalog.entry", "config.schema", "planner", "memory", "models",

@@ -45,9 +45,21 @@ def recommend(
     simulate: Annotated[str, typer.Option(help=SIMULATE)] = "",
     command: Annotated[bool, typer.Option("--command", help="Print the llama-server line.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Add the best to relayd's models.toml.")] = False,
+    fleet: Annotated[
+        bool,
+        typer.Option("--fleet", help="For each machine of the hub that runs here, beside what it serves."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recommend models for this machine, with the reasons."""
+    if fleet:
+        from relayd.cli.support.overmachines import recommend_over_machines
+
+        if simulate or model or command or write or min_context or min_speed is not None:
+            raise UsageError("--fleet goes with --for, --all, --users and --json alone")
+        chosen = _use(use, every=every, model="")
+        recommend_over_machines((chosen,) if chosen else tuple(Use), users, as_json=as_json)
+        return
     question = Question(
         use=_use(use, every=every, model=model),
         model=model,

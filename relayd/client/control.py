@@ -52,6 +52,7 @@ from relayd.daemon.report import (
 from relayd.daemon.upstreamreport import TestedReport
 from relayd.daemon.whyreport import WhyReport
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
+from relayd.planner.stated import MachinesReport
 from relayd.rights import KeyRights
 from relayd.secret import Secret
 
@@ -169,6 +170,10 @@ class Client:
     def nodes(self) -> NodesReport:
         """Return the nodes of this hub, and the hubs that this machine is a node of."""
         return self._call("GET", "nodes", NoArguments(), NodesReport, ANSWER_SECONDS)
+
+    def fleet(self) -> MachinesReport:
+        """Return what this machine and every node is, has and serves."""
+        return self._call("GET", "fleet", NoArguments(), MachinesReport, WORK_SECONDS)
 
     def invite_node(self, node: str) -> InviteReport:
         """Return an invite for a node."""

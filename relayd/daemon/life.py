@@ -212,7 +212,7 @@ class Daemon:
         nodes = node_verbs(machines, verbs(operations))
         over_tcp = offered(administration, operations, self._parts, self._reload.run)
         self._parts.doors.offer(offered_to_admins({**over_tcp, **followed(watching)}, nodes, machines))
-        self._commands = commands(operations, administration, watching.runs)
+        self._commands = commands(operations, administration, watching.runs, machines.machines.reporter)
         _run_aside(stack, watching.history.run())
         stack.push_async_callback(watching.history.write)
         stack.callback(watching.runs.close)

@@ -24,6 +24,7 @@ from relayd.daemon.arguments import (
 )
 from relayd.daemon.commandruns import CommandRuns
 from relayd.daemon.livereport import PullReport, PullsReport
+from relayd.daemon.machines import MachineReporter, Machines
 from relayd.daemon.nodefacts import Commands, last_lines
 from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
 from relayd.daemon.operations import Operations
@@ -32,6 +33,7 @@ from relayd.daemon.power import wake
 from relayd.daemon.report import ReplicasReport
 from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import DaemonError, UsageError
+from relayd.planner.stated import MachinesReport
 from relayd.remote.messages import NodeCommand, NodeReply
 from relayd.store.hubs import JoinedHub
 
@@ -43,10 +45,12 @@ class NodeOperations:
 
     Attributes:
         parts: Of the daemon.
+        machines: What this machine and its nodes are.
     """
 
     def __init__(self, parts: DaemonParts) -> None:
         self.parts = parts
+        self.machines = Machines(parts)
 
     def __repr__(self) -> str:
         return f"<NodeOperations on {self.parts.nodes!r}>"
@@ -54,6 +58,10 @@ class NodeOperations:
     async def nodes(self, _arguments: NoArguments) -> NodesReport:
         """Return the nodes of this hub, and the hubs that this machine is a node of."""
         return self.parts.nodes.report(self.parts.membership.report())
+
+    async def fleet(self, _arguments: NoArguments) -> MachinesReport:
+        """Return what this machine and every node is, has and serves, to plan with."""
+        return await self.machines.report()
 
     async def invite(self, arguments: NodeArguments) -> InviteReport:
         """Return an invite for a node, which counts once and for 15 minutes."""
@@ -176,8 +184,13 @@ def split(target: str) -> tuple[str, str]:
     return name, node
 
 
-def commands(operations: Operations, administration: Administration, runs: CommandRuns) -> Commands:
+def commands(
+    operations: Operations, administration: Administration, runs: CommandRuns, reporter: MachineReporter
+) -> Commands:
     """Return what a hub may have this machine do, by verb."""
+
+    async def machine(_command: NodeCommand) -> object:
+        return await reporter.report()
 
     async def load(command: NodeCommand) -> object:
         return await operations.load(ModelArguments(_named(command)))
@@ -209,7 +222,7 @@ def commands(operations: Operations, administration: Administration, runs: Comma
 
     return {
         "load": load, "unload": unload, "start": start, "stop": stop, "drain": drain, "logs": logs,
-        "pull": pull, "pulls": pulls, "end_pull": end_pull,
+        "pull": pull, "pulls": pulls, "end_pull": end_pull, "machine": machine,
     }  # fmt: skip
 
 
@@ -238,6 +251,7 @@ def node_verbs(
         **verbs,
         **{("POST", name): routed(name, member) for name, member in members.items()},
         ("GET", "nodes"): Verb(NoArguments, nodes.nodes),
+        ("GET", "fleet"): Verb(NoArguments, nodes.fleet),
         ("POST", "invite_node"): Verb(NodeArguments, nodes.invite),
         ("POST", "node_token"): Verb(NodeArguments, nodes.token),
         ("POST", "remove_node"): Verb(NodeArguments, nodes.remove),
@@ -284,7 +298,7 @@ def offered_to_admins(
         assert isinstance(found, AsyncGenerator)  # noqa: S101 - for the type checker
         return found
 
-    names = ("load", "unload", "start", "drain", "nodes", "invite_node", "remove_node", "drain_node",
+    names = ("load", "unload", "start", "drain", "nodes", "fleet", "invite_node", "remove_node", "drain_node",
              "undrain_node")  # fmt: skip
     own = {name: verb for (_, name), verb in verbs.items() if name in names}
     return {**offered, **own, "logs": Feed(LogArguments, logs)}

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from relayd.advice import Adviser, find_files
+from relayd.advice.measured import calibrated
 from relayd.config import Loaded, model_name
 from relayd.config.schema import MemoryBudget
 from relayd.desired.disk import models_on_disk
@@ -68,6 +69,11 @@ def adviser_at(
         if simulated
         else _room_beside(site, loaded, engine, machine, instead_of),
     )
+
+
+def measured_budget(plain: Budget, state: Path) -> Budget:
+    """Return a machine as fast as its own benchmarks, which are kept in the state folder, show. Blocks."""
+    return calibrated(plain, remembered_runs(state))
 
 
 def _room_beside(

@@ -153,7 +153,7 @@ class NodeCommand(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         id: Of the command; the reply has it.
-        verb: `load`, `unload`, `drain`, `start`, `stop`, `logs`, `pull`, `pulls` or `end_pull`.
+        verb: `load`, `unload`, `drain`, `start`, `stop`, `logs`, `pull`, `pulls`, `end_pull` or `machine`.
         target: A model or replica of the node; empty for all.
         lines: Of `logs`: how many of the last lines.
     """

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.queues import Queue  # noqa: TC003 - pickled with its process
 from multiprocessing.synchronize import Event
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from relayd.clock import SystemClock
 from relayd.endpoint import Endpoint, TcpAddress
@@ -16,6 +19,9 @@ from relayd.remote.messages import Inventory, NodeCommand, ServedReplica, Stream
 from relayd.remote.node import DialledHub, HubConnection
 from relayd.router import Pools
 from relayd.secret import Secret
+
+if TYPE_CHECKING:
+    from relayd.remote.bus.meeting import BusNode
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 MODEL = "m"
@@ -137,11 +143,17 @@ class Plan:
         tokens: Of each node, the token for each hub, by the hub's address.
         slots: Of each node.
         rate: Tokens a second of each stream.
+        bus: Where all meet instead; empty for direct links.
+        credentials: Of each node on the bus, as JSON.
+        hubs: Names of the hubs on the bus.
     """
 
     tokens: tuple[dict[str, str], ...]
     slots: int
     rate: float
+    bus: str = ""
+    credentials: tuple[bytes, ...] = ()
+    hubs: tuple[str, ...] = ()
 
 
 def run(plan: Plan, port: "Queue[int]", dies: Event, ends: Event) -> None:
@@ -154,12 +166,18 @@ async def _run(plan: Plan, port: "Queue[int]", dies: Event, ends: Event) -> None
     await replica.start()
     port.put(replica.port)
     clock, pools, links = SystemClock(), Pools(), list[list[asyncio.Task[None]]]()
-    for tokens in plan.tokens:
+    for number, tokens in enumerate(plan.tokens):
         endpoint = Endpoint(TcpAddress(replica.port), Secret("k"), "m#0", 1)
         node = ScriptedNode(endpoint, plan.slots)
-        hubs = [DialledHub(url, Secret(token)) for url, token in tokens.items()]
-        made = [HubConnection(one, dial_hub, node, pools, clock, most_bytes=1 << 20) for one in hubs]
-        links.append([asyncio.create_task(one.run()) for one in made])
+        if plan.bus:
+            bus = _on_bus(plan, number)
+            work, dial = [asyncio.create_task(bus.bus.run())], bus.dial
+            hubs = [DialledHub(f"bus://{hub}", Secret("")) for hub in plan.hubs]
+        else:
+            work, dial = [], dial_hub
+            hubs = [DialledHub(url, Secret(token)) for url, token in tokens.items()]
+        made = [HubConnection(one, dial, node, pools, clock, most_bytes=4 << 20) for one in hubs]
+        links.append([*work, *(asyncio.create_task(one.run()) for one in made)])
     while not ends.is_set():
         await asyncio.sleep(0.05)
         if dies.is_set():
@@ -167,3 +185,11 @@ async def _run(plan: Plan, port: "Queue[int]", dies: Event, ends: Event) -> None
                 task.cancel()
     for task in (task for node_links in links for task in node_links):
         task.cancel()
+
+
+def _on_bus(plan: Plan, number: int) -> "BusNode":
+    from relayd.remote.bus.credentials import BusCredentials
+    from relayd.remote.bus.meeting import BusNode
+
+    mine = msgspec.json.decode(plan.credentials[number], type=BusCredentials)
+    return BusNode(plan.bus, mine, SystemClock(), lambda: None)

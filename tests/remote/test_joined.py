@@ -133,3 +133,28 @@ def test_another_relayd_is_an_upstream_that_an_administrator_adds(machines: tupl
     assert "m@box" in asked(hub, "/admin/now", admin)[2].decode()
     assert 0 == hub.run("upstreams", "remove", "box").returncode
     assert 404 == asked(hub, "/v1/completions", key, prompt)[0]
+
+
+def test_models_are_placed_over_the_machines_of_a_hub(machines: tuple[Daemon, Daemon]) -> None:
+    hub, box = machines
+    invite = json.loads(hub.run("nodes", "invite", "box", "--json").stdout)["join"]
+    assert 0 == box.run("join", invite).returncode
+    wait_until(lambda: hub.client.nodes().nodes and serves(hub))
+
+    planned = hub.run("plan", "--fleet", "--json")
+    assert 0 == planned.returncode, planned.stderr
+    (replica,) = (found := json.loads(planned.stdout))["replicas"]
+    assert ("m", "box", False, None) == tuple(
+        replica[name] for name in ("model", "machine", "is_new", "move")
+    )
+    assert "it runs there now" in replica["reasons"]
+    assert [] == found["commands"]
+    shown = hub.run("plan", "--fleet").stdout
+    assert "box" in shown
+    assert "nothing has to move" in shown
+
+    advised = hub.run("recommend", "--fleet", "--for", "embedding", "--json")
+    assert 0 == advised.returncode, advised.stderr
+    rows = json.loads(advised.stdout)["recommendations"]
+    assert all(row["machine"] in ("box", "this machine") and row["pull"] for row in rows)
+    assert 2 == hub.run("plan", "--fleet", "--command").returncode

@@ -158,6 +158,8 @@ class HubSettings(Section, frozen=True):
             the address that the daemon listens on, or that this machine has in its network.
         resume_seconds: How long a link that fell silent may take to go on before its requests are tried or
             continued elsewhere; 5 at most where the node's machine has closed the connection.
+        file_mib_s: How fast model files travel between machines at most, in MiB a second: a node gets one
+            from another that has it, through the hub, before it asks the internet; 0 lets none travel.
         worker_secret: What ModelRelay's workers prove themselves with (`modelrelay-worker --worker-secret`);
             empty lets none connect. `${ENV:NAME}` reads that variable.
     """
@@ -165,6 +167,7 @@ class HubSettings(Section, frozen=True):
     enabled: bool = False
     url: HubUrl = ""
     resume_seconds: Seconds = 30
+    file_mib_s: Seconds = 64
     worker_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
 
     @property
