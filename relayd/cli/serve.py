@@ -95,6 +95,16 @@ def _take_place(arguments: ServeArguments, environ: Mapping[str, str]) -> Daemon
     own = own_paths(environ, home, demo=arguments.demo_alone)
     make_folders(own)
     place = take_place(own, listen, environ, any_port=arguments.demo and arguments.listen is None)
-    if any((own.data / "engines").glob("*/")):
+    if has_engine(own.data, arguments.llama_server or loaded.engine.path or environ.get("LLAMA_SERVER_PATH")):
         place.listen()
     return place
+
+
+def has_engine(data: Path, named: object) -> bool:
+    """Return whether a start installs no engine first.
+
+    Args:
+        data: The folder that engines are installed in.
+        named: The engine that an option, the configuration or a variable names, if one does.
+    """
+    return bool(named) or any((data / "engines").glob("*/"))
