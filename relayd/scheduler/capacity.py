@@ -13,16 +13,18 @@ class OpenReplicas:
         every: All of them.
         free: Those that take work and have a free slot.
         busy: Those that take work once a slot is free.
+        has_free: Any of all that take work has a free slot.
         is_stale: Some may have changed places. Who owes a first byte is in neither: it gets a request only
             where no other can take it.
     """
 
-    __slots__ = ("busy", "every", "free", "is_stale")
+    __slots__ = ("busy", "every", "free", "has_free", "is_stale")
 
     def __init__(self, every: "tuple[Capacity, ...]" = ()) -> None:
         self.every = every
         self.free: list[Capacity] = []
         self.busy: list[Capacity] = []
+        self.has_free = False
         self.is_stale = True
         for one in self.every:
             one.among = self
@@ -32,9 +34,13 @@ class OpenReplicas:
 
     def sort(self) -> None:
         """Find out who takes work now."""
-        open_now = [one for one in self.every if one.accepting and not one.overdue]
+        accepting = [one for one in self.every if one.accepting]
+        open_now = [one for one in accepting if not one.overdue]
         self.free = [one for one in open_now if one.free > 0]
         self.busy = [one for one in open_now if one.free <= 0]
+        self.has_free = bool(self.free)
+        if not self.free and len(open_now) < len(accepting):
+            self.has_free = any(one.free > 0 for one in accepting)
         self.is_stale = False
 
 

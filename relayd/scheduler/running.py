@@ -68,6 +68,8 @@ class RunningTickets:
         self._running: dict[int, Running] = {}
         self._moving: set[int] = set()
         self._dispatches = 0
+        self.lines = 0
+        """Lines of batches that have slots, and what is left of such on a replica."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -96,7 +98,7 @@ class RunningTickets:
         """
         dispatched: list[Dispatch] = []
         queue.is_stale = queue.is_stale or changed is None or bool(self._breaker.failing)
-        if not self._has_free(model):
+        if not self._replicas.opened(model).has_free:
             return dispatched
         if queue.is_stale:
             queue.forget_holds()
@@ -119,7 +121,7 @@ class RunningTickets:
             running = self._running[waiting.ticket.id]
             running.charged = self._prices.of(waiting, capacity)
             queue.charge(waiting.ticket.ask, running.charged)
-            if not self._has_free(model):
+            if not self._replicas.opened(model).has_free:
                 break
         return dispatched
 
@@ -129,13 +131,6 @@ class RunningTickets:
             return False
         strategy = self._strategies.learning(waiting.ticket.ask)
         return strategy is None or strategy.is_better(waiting, held, freed, now)
-
-    def _has_free(self, model: str) -> bool:
-        """Return whether any replica of a model takes work and has a free slot; most often none does."""
-        for one in self._replicas.capacities(model):  # noqa: SIM110 - a generator costs more than the answer
-            if one.free and one.accepting:
-                return True
-        return False
 
     def dispatch(self, waiting: Waiting, capacity: Capacity, now: float) -> Endpoint:
         """Give a ticket slots of a replica that has them, and return where that is."""
@@ -149,6 +144,7 @@ class RunningTickets:
             self._breaker.tried(capacity, now)
         self._running[ticket.id] = Running(waiting, capacity, now)
         if ticket.ask.klass == BACKGROUND:
+            self.lines += 1
             capacity.background.add(ticket.id)
             if waiting.yielded:
                 capacity.resumed.add(ticket.id)
@@ -259,6 +255,7 @@ class RunningTickets:
         ticket = event.ticket
         capacity.take(ticket.id, ticket.ask.width, self._dispatches)
         self._running[ticket.id] = Running(Waiting(ticket, attempts=1), capacity, now)
+        self.lines += ticket.ask.klass == BACKGROUND
 
     def hold(self, ticket_id: int, held_id: int, now: float) -> Ticket | None:
         """Keep the slots of a ticket that was left, under another id, and return what holds them."""
@@ -268,13 +265,17 @@ class RunningTickets:
         held = Ticket(held_id, running.waiting.ticket.ask)
         running.capacity.hold(ticket_id, held_id)
         self._running[held_id] = Running(Waiting(held, attempts=1), running.capacity, now)
+        self.lines += held.ask.klass == BACKGROUND
         return held
 
     def end(self, ticket_id: int) -> Running | None:
         """Take out a ticket, whose slots are still to be freed; None when it does not run."""
         if self._moving:
             self._moving.discard(ticket_id)
-        return self._running.pop(ticket_id, None)
+        running = self._running.pop(ticket_id, None)
+        if self.lines and running is not None and running.waiting.ticket.ask.klass == BACKGROUND:
+            self.lines -= 1
+        return running
 
     def settle(self, running: Running, exchange: Exchange | None, queue: Queue | None, now: float) -> None:
         """Learn from a ticket that was taken out; `exchange` is None where its answer is not whole."""

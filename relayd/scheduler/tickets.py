@@ -307,7 +307,7 @@ class Tickets:
         placed = self._running.place(queue, model, now, changed)
         self.tick_due = min(self.tick_due, queue.due())
         effects: list[Effect] = [*placed]
-        for one in placed:
+        for one in placed if self._running.lines else ():
             if (running := self._running.get(one.ticket_id)) is not None:
                 effects += self._stop_reading(running.waiting, running.capacity, now)
         return [*effects, *self._make_room(model, now)]
@@ -326,6 +326,8 @@ class Tickets:
 
     def _make_room(self, model: str, now: float) -> list[Effect]:
         """Have lines of batches give way to what waits for a model."""
+        if not self._running.lines:
+            return []
         queue = self._queues.get(model)
         if queue is None or not queue.foreground:
             return []

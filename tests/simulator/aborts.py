@@ -209,6 +209,8 @@ def leftovers(scheduler: Scheduler) -> list[str]:
     for klass, line in zip(RANKED, scheduler._queues["m"]._lines, strict=True):
         if len(line) or line._active or line._aside or any(flow.size for flow in line._flows.values()):
             found.append(f"{klass}: {line!r}")
+    if scheduler._running.lines:
+        found.append(f"{scheduler._running.lines} lines of batches are counted")
     if scheduler._tickets._models:
         found.append(f"{len(scheduler._tickets._models)} tickets are remembered")
     strategy = scheduler._strategies.of("m")
