@@ -7,8 +7,10 @@ model, `-b 512`. A stream runs on each of them all the time, unless `--quiet`. R
 are left while they are queued, wait for a load, are in prefill, or in decode, each at a random moment.
 
 A row counts from the client's close to the moment at which relayd counts the slot as free. Orphan seconds
-are those in which an engine still worked on a request after that, by its own log. The batch is what was
-learned of the engine's progress and timings. Exits 1 if a counter is not back at zero. Needs a llama-server.
+are those in which an engine still worked on a request after that, by the times in its own log; an engine
+reads a cancellation at the end of its batch, so each ends with the batch that was under way. The batch is
+what was learned of the engine's progress and timings. Exits 1 if a counter is not back at zero. Needs a
+llama-server.
 """
 
 import argparse
@@ -16,18 +18,14 @@ import asyncio
 import contextlib
 import json
 import random
-import shutil
 import socket
 import statistics
 import struct
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,19 +42,15 @@ from relayd.api.server import listen
 from relayd.cli.engine import lend_installer
 from relayd.clock import SystemClock
 from relayd.daemon.actor import Actor, Executors
-from relayd.endpoint import Endpoint, UnixAddress
 from relayd.engine import ensure
 from relayd.folders import cache_dir
 from relayd.router import Dispatcher, Exchanges, Pools, Proxy, inferred_batch
 from relayd.scheduler import Abandoned, Arrived, Dispatch, Event, Expected, Finished, Ready, Scheduler
-from relayd.secret import Secret
 from relayd.units import mib
-from tests.ggufs import SLOW, make_model
+from tests.bench.orphans import BATCH, REPLICAS, SLOTS, WARM, Engine, engines, orphans
 
-SLOTS, REPLICAS, BATCH = 2, 2, 512
 STAGES = ("queued", "loading", "prefill", "decode")
-WARM, COLD = "m", "cold"
-_WORKS, _RESTS = b"processing task, is_child = 0", b"stop processing"
+COLD = "cold"
 
 
 @dataclass
@@ -110,60 +104,6 @@ class Models:
             ModelView(n, (), 2, 2, SLOTS, 8192, ModelState.READY, demo=False, created=1, is_affine=True)
             for n in (WARM, COLD)
         )
-
-
-class Engine:
-    """A llama-server; its log shows when it is done with a request."""
-
-    def __init__(self, path: Path, model: Path, folder: Path, number: int) -> None:
-        self.name, self.steps = f"{WARM}#{number}", list[tuple[float, int]]()
-        flags = f"--host {number}.sock -t 1 -np {SLOTS} -c {4096 * SLOTS} -b {BATCH} --cache-ram 0 --no-ui"
-        self.process = subprocess.Popen(
-            [path, "-m", model, *flags.split()],
-            cwd=folder,
-            env={"LLAMA_API_KEY": "k"},
-            stderr=subprocess.PIPE,
-        )
-        self.endpoint = Endpoint(UnixAddress(folder / f"{number}.sock"), Secret("k"), self.name, 1)
-        self.ready = threading.Event()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    @property
-    def works(self) -> int:
-        """On how many requests it works, by its log."""
-        return sum(step for _, step in self.steps)
-
-    def _read(self) -> None:
-        for line in self.process.stderr or ():
-            if b"listening on" in line:
-                self.ready.set()
-            elif step := (_WORKS in line) - (_RESTS in line):
-                self.steps.append((time.monotonic(), step))
-
-    def end(self) -> None:
-        """Kill it."""
-        self.process.kill()
-        self._reader.join()
-        self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-
-@contextmanager
-def engines(path: Path) -> Iterator[list[Engine]]:
-    """Lend two engines that serve."""
-    folder = Path(tempfile.mkdtemp(prefix="can"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        model = make_model(folder / "slow.gguf", SLOW)
-        found = []
-        for number in range(REPLICAS):
-            found.append(Engine(path, model, folder, number))
-            stack.callback(found[-1].end)
-        for one in found:
-            one.ready.wait(60)
-        yield found
 
 
 @dataclass
@@ -312,19 +252,20 @@ async def neighbours(client: Client, count: int) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def run(engine: Path, aborts: int, seed: int, *, quiet: bool) -> int:
+async def run(engine: Path, aborts: int, seed: int, stages: Sequence[str], *, quiet: bool) -> int:
     """Measure, print a table, and return the exit status."""
-    dice, rows = random.Random(seed), defaultdict[tuple[str, bool], list[float]](list)
+    dice, rows, ends = random.Random(seed), defaultdict[tuple[str, bool], list[float]](list), {}
     with engines(engine) as found:
         async with serving(found) as path:
             client = Client(path, dice)
             for _ in range(2 * len(found)):  # as any replica has answered that serves for a while
                 await (await client.send(stream=True, words=20, tokens=4)).finish()
-            for stage in STAGES:
-                await _measure(path, client, stage, aborts // len(STAGES), dice, rows, quiet=quiet)
-            await _until_zero(path, found)
+            for stage in stages:
+                await _measure(path, client, stage, aborts // len(stages), dice, rows, quiet=quiet)
+                await _until_zero(path, found)
+                ends[stage] = time.monotonic()
             batches = [path.pools.batch_seconds(one.endpoint) for one in found]
-            return _report(rows, path, found, batches)
+            return _report(rows, path, found, batches, ends)
 
 
 async def _measure(
@@ -343,7 +284,6 @@ async def _measure(
     async with neighbours(client, busy):
         await asyncio.sleep(1)
         await asyncio.gather(*(one() for _ in range(count)))
-    await _until_zero(path, [])
 
 
 async def _until_zero(path: DataPath, found: list[Engine]) -> None:
@@ -353,23 +293,12 @@ async def _until_zero(path: DataPath, found: list[Engine]) -> None:
                 await asyncio.sleep(0.05)
 
 
-def orphan_seconds(engine: list[tuple[float, int]], counted: list[tuple[float, int]]) -> float:
-    """Return for how many slot-seconds an engine worked on more requests than relayd counted.
-
-    Args:
-        engine: When it took one up (1) and was done with one (-1).
-        counted: When relayd counted a slot as taken, and as free.
-    """
-    orphaned = excess = before = 0.0
-    steps = sorted([*engine, *((moment, -step) for moment, step in counted)])
-    for moment, step in steps:
-        orphaned += max(0.0, excess) * (moment - before)
-        excess, before = excess + step, moment
-    return orphaned
-
-
 def _report(
-    rows: dict[tuple[str, bool], list[float]], path: DataPath, found: list[Engine], batches: list[float]
+    rows: dict[tuple[str, bool], list[float]],
+    path: DataPath,
+    found: list[Engine],
+    batches: list[float],
+    ends: dict[str, float],
 ) -> int:
     print(f"{'':24} aborts    p50 s    p99 s    max s")
     for (stage, stream), seconds in sorted(rows.items(), key=lambda row: STAGES.index(row[0][0])):
@@ -377,9 +306,16 @@ def _report(
         tail = (ranked := sorted(seconds))[min(len(seconds) - 1, int(0.99 * len(seconds)))]
         print(f"{label:24} {len(ranked):6} {statistics.median(ranked):8.3f} {tail:8.3f} {ranked[-1]:8.3f}")
     print(f"learned batch of {BATCH} tokens: {', '.join(f'{one:.3f} s' for one in batches)}")
-    orphaned = sum(orphan_seconds(one.steps, path.watch.steps[one.name]) for one in found)
+    left = [each for one in found for each in orphans(one.steps, path.watch.steps[one.name])]
+    for stage, end in ends.items():
+        of_stage = [seconds for began, seconds in left if began <= end]
+        left = [(began, seconds) for began, seconds in left if began > end]
+        print(
+            f"orphan slot-seconds, {stage}: {sum(of_stage):.2f} in {len(of_stage)} times, "
+            f"longest {max(of_stage, default=0.0):.3f}"
+        )
     works = sum(one.works for one in found)
-    print(f"orphan slot-seconds: {orphaned:.2f}; requests that an engine still works on: {works}")
+    print(f"requests that an engine still works on: {works}")
     print(path.counters())
     return 1 if works or path.is_busy else 0
 
@@ -390,10 +326,11 @@ def main() -> None:
     parser.add_argument("--aborts", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quiet", action="store_true", help="nothing runs beside the request that is left")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     options = parser.parse_args()
     with lend_installer() as installer:
         engine = ensure(installer, cache=cache_dir() / "engine").path
-    sys.exit(uvloop.run(run(engine, options.aborts, options.seed, quiet=options.quiet)))
+    sys.exit(uvloop.run(run(engine, options.aborts, options.seed, options.stages, quiet=options.quiet)))
 
 
 if __name__ == "__main__":

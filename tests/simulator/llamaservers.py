@@ -20,7 +20,8 @@ from pathlib import Path
 
 from relayd.endpoint import Endpoint, TcpAddress
 from relayd.secret import Secret
-from tests.bench.cancel import WARM, serving
+from tests.bench.cancel import serving
+from tests.bench.orphans import WARM
 from tests.daemons import wait_until
 from tests.simulator.replica import Rates
 
