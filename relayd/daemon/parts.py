@@ -68,6 +68,7 @@ class DaemonParts:
     grants: LedgerGrants
     residence: Residents
     footprints: Footprints
+    templates: TemplateBook
     view: FleetView
     doors: Doors
     notifier: Notifier
@@ -197,9 +198,9 @@ def assemble(desired: DesiredState) -> DaemonParts:
     doors.exchanges.listen(requests.note, keys.usage.note, totals.note)
     return DaemonParts(
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
-        footprints=Footprints(clock), view=view, doors=doors, notifier=Notifier(desired.environ, clock),
-        requests=requests, totals=totals, keys=keys, batches=batches, remotes=remotes, nodes=nodes,
-        workers=workers, membership=Membership(desired.paths.state, pools, clock),
+        footprints=Footprints(clock), templates=templates, view=view, doors=doors, requests=requests,
+        notifier=Notifier(desired.environ, clock), totals=totals, keys=keys, batches=batches, remotes=remotes,
+        nodes=nodes, workers=workers, membership=Membership(desired.paths.state, pools, clock),
         upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip
 

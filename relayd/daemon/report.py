@@ -212,6 +212,8 @@ class ModelReport(Struct, frozen=True):
         load: When it is loaded: `start` or `demand`.
         pinned: Whether no other model takes its place, by its line or by command.
         done: What its requests came to.
+        continuation: Where an answer of a chat breaks off → how the prompt of its continuation begins: `same`
+            as the first one, `inserts` a text before the answer, `differs`, `not rendered`, `not continued`.
     """
 
     name: str
@@ -225,6 +227,7 @@ class ModelReport(Struct, frozen=True):
     load: str = "start"
     pinned: bool = False
     done: DoneReport = DoneReport()
+    continuation: Mapping[str, str] = {}
 
 
 class StatusReport(Struct, frozen=True):

@@ -85,6 +85,7 @@ async def status_report(
             differing(parts, statuses),
             parts.residence.is_pinned,
             done_reports(parts.totals, parts.doors.exchanges.recent()),
+            parts.templates.continuation_of,
         ),
         memory=ledger_report(parts.scheduler, parts.clock, [one.planned for one in statuses]),
         batches=parts.batches.summary(),
@@ -119,6 +120,7 @@ def model_reports(
     differs: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     is_pinned: Callable[[Planned], bool] = lambda planned: planned.residence.pin,
     done: Mapping[str, DoneReport] = MappingProxyType({}),
+    continuation: Callable[[str], Mapping[str, str]] = lambda _: {},
 ) -> tuple[ModelReport, ...]:
     """Return every configured model with its load and its replicas."""
     unknown = Footprint()
@@ -145,6 +147,7 @@ def model_reports(
             load="demand" if any(one.planned.residence.demand for one in ours) else "start",
             pinned=any(is_pinned(one.planned) for one in ours),
             done=done.get(model.name, DoneReport()),
+            continuation=continuation(model.name),
         )
 
     return tuple(map(report, config.model))

@@ -1,12 +1,12 @@
-"""Which conversations do the templates of the models take? Asked of a replica that has come up.
+"""Which conversations do the templates of the models take, and how do they continue an answer?
 
-The engine renders each probe without a slot (`/apply-template`), one after another, while requests go on.
-What was found is kept by the hash of the template in the state folder, so that a model that is cold, or a
-daemon that has just started, knows it before the first request.
+A replica that has come up is asked: the engine renders each probe without a slot (`/apply-template`), one
+after another, while requests go on. What was found is kept by the hash of the template in the state folder,
+so that a model that is cold, or a daemon that has just started, knows it before the first request.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from relayd.dialects.turns import TemplateTraits
 from relayd.endpoint import Endpoint
 from relayd.errors import StateError, UpstreamError
 from relayd.journal import Journal
-from relayd.router import Call, Fetched, Pools
+from relayd.router import Call, Fetched, Pools, continuation_probes
 from relayd.store.kept import SCHEMA, KeptFile
 
 FILE = "templates.json"
@@ -33,6 +33,7 @@ class _TemplateFile(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = VERSION
     templates: dict[str, TemplateTraits] = {}
     models: dict[str, str] = {}
+    continuations: dict[str, dict[str, str]] = {}
     schema: int = SCHEMA
 
 
@@ -72,6 +73,7 @@ class TemplateBook:
         self._on_known = on_known
         self._templates: dict[str, TemplateTraits] = {}
         self._models: dict[str, str] = {}
+        self._continuations: dict[str, dict[str, str]] = {}
         self._recalled: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._looks: set[asyncio.Task[None]] = set()
@@ -83,6 +85,10 @@ class TemplateBook:
         """Return what the template of a model takes; None while that is not known."""
         self._recall()
         return self._templates.get(self._models.get(model, ""))
+
+    def continuation_of(self, model: str) -> Mapping[str, str]:
+        """Return how prompts of continued chats begin: where the answer broke off → a `Beginning`."""
+        return self._continuations.get(self._models.get(model, ""), {})
 
     def look(self, replica: str) -> None:
         """Look at the template of a replica that has come up; returns at once."""
@@ -104,6 +110,7 @@ class TemplateBook:
         if document is not None and document.probes == VERSION:
             self._templates = {**document.templates, **self._templates}
             self._models = {**document.models, **self._models}
+            self._continuations = {**document.continuations, **self._continuations}
             self._on_known()
 
     async def _look(self, replica: str) -> None:
@@ -133,27 +140,53 @@ class TemplateBook:
             return
         text = f"{props.build_info}\0{props.chat_template}"
         name = blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
-        if name not in self._templates:
-            taken = dict[int, bool]()
-            for number, probe in enumerate(probes()):
-                fetched = await self._ask(endpoint, Call("/apply-template", probe.body))
-                prompt = _rendered.decode(fetched.body).prompt if fetched.status == 200 else ""
-                taken[number] = probe.is_taken(fetched.status, prompt)
-            if (traits := traits_of(taken)) is None:
+        is_known = name in self._templates and name in self._continuations
+        if is_known and self._models.get(model) == name:
+            return
+        if not is_known:
+            if (traits := await self._probed(endpoint)) is None:
                 return
             self._templates[name] = traits
+            self._continuations[name] = begins = await self._compared(endpoint)
             refused = [field for field in traits.__struct_fields__ if not getattr(traits, field)]
-            Journal("template").info("template.probed", model=model, refused=",".join(refused) or "nothing")
-        elif self._models.get(model) == name:
-            return
+            Journal("template").info(
+                "template.probed",
+                model=model,
+                refused=",".join(refused) or "nothing",
+                differs=",".join(case for case, how in begins.items() if how == "differs") or "nothing",
+            )
         self._models[model] = name
         self._on_known()
         await asyncio.to_thread(self._file.write, self._document())
 
+    async def _probed(self, endpoint: Endpoint) -> TemplateTraits | None:
+        """Return what a template takes; None where that cannot be known."""
+        taken = dict[int, bool]()
+        for number, probe in enumerate(probes()):
+            status, prompt = await self._render(endpoint, probe.body)
+            taken[number] = probe.is_taken(status, prompt)
+        return traits_of(taken)
+
+    async def _compared(self, endpoint: Endpoint) -> dict[str, str]:
+        """Return how the prompts of continued chats begin."""
+        found = dict[str, str]()
+        for probe in continuation_probes():
+            prompts = [await self._render(endpoint, body) for body in (probe.before, probe.after)]
+            before, after = (prompt if status == 200 else None for status, prompt in prompts)
+            found[probe.name] = probe.compare(before, after)[0].value
+        return found
+
+    async def _render(self, endpoint: Endpoint, body: bytes) -> tuple[int, str]:
+        """Return the status and the prompt of a chat."""
+        fetched = await self._ask(endpoint, Call("/apply-template", body))
+        return fetched.status, _rendered.decode(fetched.body).prompt if fetched.status == 200 else ""
+
     def _document(self) -> _TemplateFile:
         kept = dict(list(self._templates.items())[-_MOST_KEPT:])
         return _TemplateFile(
-            templates=kept, models={model: name for model, name in self._models.items() if name in kept}
+            templates=kept,
+            models={model: name for model, name in self._models.items() if name in kept},
+            continuations={name: one for name, one in self._continuations.items() if name in kept},
         )
 
     async def _ask(self, endpoint: Endpoint, call: Call) -> Fetched:

@@ -4,6 +4,7 @@ from relayd.router.additions import with_additions
 from relayd.router.attempts import Attempts, Reply
 from relayd.router.beside import Beside
 from relayd.router.body import OpenedBody, Peek, judge, open_body, peek
+from relayd.router.continuationprobe import continuation_probes
 from relayd.router.dialect import Dialect, Problem, Translation
 from relayd.router.dispatch import ENDING, STOPPED, Dispatcher
 from relayd.router.eager import EagerRun, become_task
@@ -81,6 +82,7 @@ __all__ = [
     "bare_tools",
     "become_task",
     "changed",
+    "continuation_probes",
     "fingerprint",
     "fingerprint_of",
     "inferred_batch",

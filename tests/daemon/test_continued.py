@@ -4,12 +4,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.daemons import Daemon
+from tests.daemon.test_faults import ask
+from tests.daemons import DEADLINE_SECONDS, Daemon, wait_until
 from tests.ggufs import SLOW, make_model
 from tests.kills.__main__ import TEMPLATE
 from tests.kills.forms import FORMS, Form
@@ -103,3 +105,56 @@ def test_an_answer_outlasts_a_command_that_ends_its_replica_before_it(
 
     assert (200, whole.text) == (again.status, again.text)
     assert b": relayd continues" in again.raw
+
+
+TWO_MODELS = """\
+[memory]
+host_mib = 700
+[replicas]
+drain_seconds = 0.1
+[[model]]
+name = "first"
+file = "{file}"
+slots = 4
+[[model]]
+name = "second"
+file = "{file}"
+slots = 4
+load = "demand"
+"""
+"""One fits at a time; a stream takes far longer than the drain."""
+
+
+def test_an_answer_longer_than_the_drain_outlasts_the_eviction_of_its_model(
+    start_daemon: Callable[..., Daemon], slow_model: Path
+) -> None:
+    daemon = start_daemon(TWO_MODELS.format(file=slow_model))
+    with ThreadPoolExecutor(2) as pool:
+        stream = pool.submit(ask, daemon.url, 300, model="first")
+        wait_until(lambda: running(daemon)["first"] == 1)
+        other = pool.submit(ask, daemon.url, 3, model="second")
+        wait_until(lambda: running(daemon, "waiting")["second"] == 1)
+        late = pool.submit(ask, daemon.url, 3, model="first")
+
+        outcomes = [one.result() for one in (stream, other, late)]
+
+    assert [(True, "")] * 3 == [(one.done, one.error) for one in outcomes]
+    assert ('"predicted_n":300' in outcomes[0].text, "continues" in outcomes[0].text) == (True, False)
+
+
+def test_an_answer_longer_than_the_drain_outlasts_an_upgrade(stage: Stage) -> None:
+    daemon = stage.daemon
+    daemon.config.write_text(daemon.config.read_text() + "\n[replicas]\ndrain_seconds = 0.1\n")
+    daemon.client.reload()
+    stage.settle()
+    whole = stage.ask(FORMS["chat"], PROMPT, TOKENS)
+
+    again = disturbed(stage, FORMS["chat"], lambda: daemon.run("upgrade"))
+
+    assert (200, whole.text) == (again.status, again.text)
+    assert 0 == daemon.process.wait(DEADLINE_SECONDS)
+
+
+def running(daemon: Daemon, count: str = "running") -> dict[str, int]:
+    """Return how many requests of each model run, or wait."""
+    return {model["name"]: model[count] for model in daemon.status()["models"]}

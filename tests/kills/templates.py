@@ -15,34 +15,18 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from relayd.cli.engine import lend_installer
 from relayd.engine import ensure
 from relayd.folders import cache_dir
-from relayd.router.continuation import Broken, continued
-from relayd.router.headers import Call
+from relayd.router import continuation_probes
 from tests.daemons import wait_until
 from tests.ggufs import TINY, make_model
 
 PORT = 18_790
-PATH = "/v1/chat/completions"
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "look_up",
-        "description": "Look something up.",
-        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
-    },
-}
-CASES: Mapping[str, Broken] = {
-    "in reasoning": Broken(reasoning="First of all"),
-    "after reasoning": Broken(text="The answer", reasoning="First of all."),
-    "content only": Broken(text="The answer"),
-}
 
 
 @contextmanager
@@ -79,25 +63,6 @@ def rendered(body: bytes) -> str | None:
         return None
 
 
-def compared(broken: Broken, *, tools: bool) -> tuple[str, str]:
-    """Return what became of one prompt, and what stands between the first one and what was generated.
-
-    Where there was no reasoning, anything in between is something that the model has not seen.
-    """
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}
-    if tools:
-        asked["tools"] = [TOOL]
-    call = Call(PATH, json.dumps(asked).encode(), stream=True)
-    before, after = rendered(call.body), rendered(continued(call, broken).body)
-    if before is None or after is None:
-        return ("not rendered" if before is None else "not continued"), ""
-    generated = broken.reasoning or broken.text
-    between, found, _ = after[len(before) :].partition(generated)
-    if not after.startswith(before) or not found:
-        return "differs", ""
-    return ("inserts" if between and not broken.reasoning else "begins"), between
-
-
 def main() -> None:
     """Print a line for each template, and the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.kills.templates", description=__doc__)
@@ -114,15 +79,13 @@ def main() -> None:
         model = asked.model or make_model(Path(folder) / "tiny.gguf", TINY)
         for file in files:
             with engine(binary, model, file):
-                for tools in (False, True):
-                    for name, broken in CASES.items():
-                        label = f"{name}, {'with' if tools else 'without'} tools"
-                        outcome, between = compared(broken, tools=tools)
-                        counts.setdefault(label, Counter())[outcome] += 1
-                        sys.stdout.write(f"{file.stem:50} {label:32} {outcome:13} {between[:40]!r}\n")
+                for probe in continuation_probes():
+                    outcome, between = probe.compare(rendered(probe.before), rendered(probe.after))
+                    counts.setdefault(probe.name, Counter())[outcome] += 1
+                    sys.stdout.write(f"{file.stem:50} {probe.name:32} {outcome:13} {between[:40]!r}\n")
             sys.stdout.flush()
     for label, found in counts.items():
-        sys.stdout.write(f"{label:32} {dict(found)}\n")
+        sys.stdout.write(f"{label:32} {', '.join(f'{count} {how}' for how, count in found.items())}\n")
 
 
 if __name__ == "__main__":
