@@ -1,7 +1,7 @@
 """Which connection carries a request, and how long is it kept (connection pool)?"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from relayd.errors import UpstreamError
 from relayd.profile import LOCAL
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
-from relayd.router.replicapool import ReplicaPool
+from relayd.router.replicapool import RemotePool, ReplicaPool
 from relayd.router.silence import Silence
 from relayd.router.upstream import Upstream
 
@@ -32,18 +32,13 @@ Hold = Callable[[], Callable[[], None]]
 Begun = tuple[Upstream, bool]
 """A connection that a request was sent on, and whether its answer is known to have begun."""
 
+_BETWEEN_BATCHES = Call.get("/lora-adapters")
+"""What llama-server answers between two batches, behind the cancellations that came before it."""
+
+_LONGEST_BATCH_SECONDS = 60.0
+
 OnSent = Callable[[Upstream], None]
 """Called with the connection that a request is about to be sent on."""
-
-
-class RemotePool(ReplicaPool):
-    """The connections to a server elsewhere, where heads carry what is of one request only."""
-
-    is_elsewhere = True
-
-    def opening(self, call: Call) -> bytes:
-        """Return the head of a request up to the length of its body."""
-        return call.opening(self.endpoint)
 
 
 class Pools:
@@ -89,7 +84,7 @@ class Pools:
         self._infer_batch = infer_batch
         self._left: dict[Upstream, asyncio.TimerHandle] = {}
         self._sweeper: asyncio.TimerHandle | None = None
-        self._renewing: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         idle = sum(len(pool.idle) for pool in self._with_idle)
@@ -219,9 +214,13 @@ class Pools:
 
     def _renew(self, pool: ReplicaPool) -> None:
         """Open a connection in place of one that was used often enough: a request would wait for it."""
-        renewing = asyncio.get_running_loop().create_task(self._open_another(pool))
-        self._renewing.add(renewing)
-        renewing.add_done_callback(self._renewing.discard)
+        self._run(self._open_another(pool))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        """Do something beside the requests."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _open_another(self, pool: ReplicaPool) -> None:
         with suppress(OSError):  # a request that meets this fault reports it
@@ -262,9 +261,29 @@ class Pools:
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
         """Count the slot as free; where a prompt was being read, once the engine is done with its batch."""
         self._left.pop(upstream).cancel()
-        if upstream.is_in_prefill:
+        if not upstream.may_read_prompt:
+            release()
+        elif upstream.pool.is_elsewhere:
             asyncio.get_running_loop().call_later(self._batch_under_way(upstream), release)
         else:
+            self._run(self._await_batch(upstream, release))
+
+    async def _await_batch(self, upstream: Upstream, release: Callable[[], None]) -> None:
+        """Call `release` once the engine has ended the batch in which a prompt was left.
+
+        It is asked something that it answers then. Where it does not, its batch takes as long as they take.
+        """
+        batch_seconds, clock = self._batch_under_way(upstream), asyncio.get_running_loop().time
+        asked_at = clock()
+        try:
+            answer = await self.fetch(
+                upstream.pool.endpoint, _BETWEEN_BATCHES, timeout_seconds=_LONGEST_BATCH_SECONDS
+            )
+            if answer.status != 200:
+                await asyncio.sleep(asked_at + batch_seconds - clock())
+        except (OSError, UpstreamError):
+            await asyncio.sleep(asked_at + batch_seconds - clock())
+        finally:
             release()
 
     def _batch_under_way(self, upstream: Upstream) -> float:
@@ -299,8 +318,8 @@ class Pools:
         """Close every connection that no request uses."""
         for upstream in tuple(self._left):
             upstream.close()
-        for renewing in self._renewing:
-            renewing.cancel()
+        for task in self._running:
+            task.cancel()
         for pool in self._with_idle:
             while pool.idle:
                 pool.idle.pop().close()

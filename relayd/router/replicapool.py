@@ -43,3 +43,13 @@ class ReplicaPool:
         if known is None:
             known = self._openings[kind] = call.opening(self.endpoint)
         return known
+
+
+class RemotePool(ReplicaPool):
+    """The connections to a server elsewhere, where heads carry what is of one request only."""
+
+    is_elsewhere = True
+
+    def opening(self, call: Call) -> bytes:
+        """Return the head of a request up to the length of its body."""
+        return call.opening(self.endpoint)

@@ -200,9 +200,9 @@ class Upstream(asyncio.Protocol):
         return self._prefill.last if self._prefill is not None else None
 
     @property
-    def is_in_prefill(self) -> bool:
-        """Whether a stream has begun of which nothing but the progress of its prompt has come."""
-        return self._framing is not None and self._is_prefilling
+    def may_read_prompt(self) -> bool:
+        """Whether nothing has come of the answer but the progress of its prompt."""
+        return self._is_prefilling or not self.answered
 
     @property
     def is_unfinished(self) -> bool:

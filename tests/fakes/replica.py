@@ -85,6 +85,8 @@ class FakeReplica:
         alone: Set while nobody is connected.
         works_on: Whether it goes on with a request whose peer has half-closed, until `finish`.
         cancelled: Set when a peer has half-closed within an answer.
+        between_batches: Set while it reads no prompt; it says so when it is asked, without its script.
+        says: What it says then.
     """
 
     address: Address
@@ -98,6 +100,12 @@ class FakeReplica:
     peers: "set[Peer]" = field(default_factory=set)
     works_on: bool = False
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    between_batches: asyncio.Event = field(default_factory=asyncio.Event)
+    says: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.between_batches.set()
+        self.says = self.says or json_answer(b"[]")
 
     @property
     def endpoint(self) -> Endpoint:
@@ -109,6 +117,8 @@ class FakeReplica:
             peer.transport.close()
 
     def take(self, request: bytes) -> Act:
+        if request.startswith(b"GET /lora-adapters "):
+            return act(self.between_batches, self.says)
         act_now = self.script[min(len(self.requests), len(self.script) - 1)]
         self.requests.append(request)
         self.asked.set()

@@ -11,12 +11,14 @@ from tests.fakes.replica import (
     LAST_CHUNK,
     SSE_HEAD,
     Act,
+    FakeReplica,
     Then,
     act,
     chunk,
     event,
     fake_replica,
     json_answer,
+    refusal,
 )
 from tests.router.front import STREAM, Front, Opener, body, post
 from tests.router.test_prefill import progress
@@ -158,7 +160,34 @@ async def until_answered(pools: Pools) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_prompt_that_was_left_keeps_its_slot_for_one_batch_behind_the_end() -> None:
+async def leave_prompt(pools: Pools, replica: FakeReplica, freed: asyncio.Event) -> None:
+    """Leave a request while its prompt is read, and return when the engine knows it."""
+    replica.works_on = True
+    call = Call("/v1/completions", b"{}", stream=True)
+    asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
+    await replica.asked.wait()
+    await until_answered(pools)
+    asking.cancel()
+    await replica.cancelled.wait()
+    replica.finish()
+
+
+async def test_a_prompt_that_was_left_keeps_its_slot_until_its_batch_is_over() -> None:
+    freed = asyncio.Event()
+    async with fake_replica(None, act(SSE_HEAD, then=Then.HANG)) as replica:
+        replica.between_batches.clear()
+        pools = Pools(infer_batch=lambda _: 1e-9)
+        await leave_prompt(pools, replica, freed)
+        while replica.connections < 2:
+            await asyncio.sleep(0)
+        assert not freed.is_set()
+
+        replica.between_batches.set()
+        await freed.wait()
+        pools.close()
+
+
+async def test_an_engine_that_does_not_tell_keeps_the_slot_as_long_as_a_batch_takes() -> None:
     freed, inferred = asyncio.Event(), list[str]()
 
     def infer(one: Endpoint) -> float:
@@ -166,15 +195,9 @@ async def test_a_prompt_that_was_left_keeps_its_slot_for_one_batch_behind_the_en
         return 0.01
 
     async with fake_replica(None, act(SSE_HEAD, then=Then.HANG)) as replica:
-        replica.works_on = True
+        replica.says = refusal(404, "not_found_error")
         pools = Pools(infer_batch=infer)
-        call = Call("/v1/completions", b"{}", stream=True)
-        asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
-        await replica.asked.wait()
-        await until_answered(pools)
-        asking.cancel()
-        await replica.cancelled.wait()
-        replica.finish()
+        await leave_prompt(pools, replica, freed)
         await freed.wait()
 
         assert ["fake#0"] == inferred
