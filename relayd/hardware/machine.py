@@ -118,11 +118,13 @@ class Bandwidth:
         gb_s: 10**9 bytes a second.
         basis: `catalogue`, the peak of a specification; or `measured` here, which is less than any peak.
         source: Where the number comes from.
+        disturbed: Whether other programs had the cores while it was measured.
     """
 
     gb_s: float
     basis: Literal["catalogue", "measured"]
     source: str
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import hashlib
 import mmap
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -34,7 +35,13 @@ FILL_SECONDS = 0.12
 
 WINDOW_SECONDS = 0.025
 WINDOWS = 4
-"""The best window counts: others contain what other processes did meanwhile."""
+"""Windows that other processes left alone, of which the best counts."""
+
+MOST_WINDOWS = 16
+"""Windows after which the reading ends with what there is: 0.4 s."""
+
+UNDISTURBED = 0.9
+"""Of a window, what each thread must have had a core for; else another process had it meanwhile."""
 
 STEP_BYTES = 4 * MIB
 
@@ -56,7 +63,7 @@ def remembered(machine: Machine, cache: Path) -> Machine:
         cache: The folder of what was measured.
     """
     found = _recall(cache, _identity(machine))
-    return _with(machine, found.gb_s) if found else machine
+    return _with(machine, found) if found else machine
 
 
 def is_due(machine: Machine, cache: Path) -> bool:
@@ -66,48 +73,105 @@ def is_due(machine: Machine, cache: Path) -> bool:
 
 
 def measured(
-    machine: Machine, cache: Path, clock: Clock, *, load: Callable[[], Sequence[float]] = os.getloadavg
+    machine: Machine,
+    cache: Path,
+    clock: Clock,
+    *,
+    load: Callable[[], Sequence[float]] = os.getloadavg,
+    working: Callable[[], float] = time.thread_time,
 ) -> Machine:
-    """Return the machine with its RAM bandwidth, measured now in 0.15 to 0.3 s and remembered in `cache`.
+    """Return the machine with its RAM bandwidth, measured now in 0.15 to 0.6 s and remembered in `cache`.
 
-    What was measured faster before stays: whatever else runs can only slow the reading down.
+    What was read undisturbed before stays beside a disturbed reading, and the faster one of two alike: other
+    programs can only slow an undisturbed reading down.
+
+    Args:
+        machine: The machine.
+        cache: The folder of what was measured.
+        clock: Times the windows.
+        load: Returns the running threads of the last minute first.
+        working: Returns the seconds for which the calling thread has had a core.
     """
-    found = read_gb_s(machine.cpu.usable_cores, Bytes(machine.usable_ram // 4), clock)
-    gb_s = float(f"{found:.3g}")
+    found = read_ram(machine.cpu.usable_cores, Bytes(machine.usable_ram // 4), clock, working)
+    busy = not found.undisturbed or load()[0] > BUSY_LOAD * machine.cpu.usable_cores
     identity = _identity(machine)
-    if before := _recall(cache, identity):
-        gb_s = max(gb_s, before.gb_s)
-    busy = load()[0] > BUSY_LOAD * machine.cpu.usable_cores
-    reading = _RememberedBandwidth(identity, gb_s, busy)
+    reading = _RememberedBandwidth(identity, float(f"{found.gb_s:.3g}"), busy)
+    before = _recall(cache, identity)
+    if before and (before.busy, -before.gb_s) < (reading.busy, -reading.gb_s):
+        reading = before
     # A cache that cannot be written costs a fraction of a second next time, nothing else.
     with contextlib.suppress(StateError):
         private_folder(cache)
         write_atomic(_file(cache, identity), msgspec.json.encode(reading))
-    return _with(machine, gb_s)
+    return _with(machine, reading)
 
 
-def read_gb_s(threads: int, budget: Bytes, clock: Clock) -> float:
-    """Return how many 10**9 bytes a second `threads` threads together read from `budget` of RAM at most."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How fast RAM was read.
+
+    Attributes:
+        gb_s: 10**9 bytes a second, all threads together.
+        undisturbed: Whether every thread had its core all the while. Otherwise `gb_s` is for the time they had
+            one: too much where they had it in turns, too little where others read RAM as well.
+    """
+
+    gb_s: float
+    undisturbed: bool
+
+
+def read_ram(
+    threads: int, budget: Bytes, clock: Clock, working: Callable[[], float] = time.thread_time
+) -> Reading:
+    """Return how fast `threads` threads together read from `budget` bytes of RAM at most."""
     size = min(max(LEAST_BYTES, TOTAL_BYTES // threads), budget // threads)
     steps = max(1, size // STEP_BYTES)
-    readers = [_MemoryReader(steps * STEP_BYTES, clock) for _ in range(threads)]
-    starts = threading.Barrier(threads)
+    readers = [_MemoryReader(steps * STEP_BYTES, clock, working) for _ in range(threads)]
+
+    def decide() -> None:
+        windows = _together(readers)
+        enough = sum(one.undisturbed for one in windows) >= WINDOWS or len(windows) >= MOST_WINDOWS
+        for reader in readers:
+            reader.enough = enough
+
+    starts = threading.Barrier(threads, decide)
     workers = [threading.Thread(target=reader.run, args=(starts,)) for reader in readers]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    windows = zip(*(reader.rates for reader in readers), strict=True)
-    return max(sum(rates, 0.0) for rates in windows) / 1e9
+    return max(_together(readers), key=lambda one: (one.undisturbed, one.gb_s))
+
+
+def _together(readers: Sequence["_MemoryReader"]) -> list[Reading]:
+    """Return what all threads read in each window."""
+    return [_reading(window) for window in zip(*(reader.windows for reader in readers), strict=True)]
+
+
+def _reading(window: Sequence["_Window"]) -> Reading:
+    undisturbed = all(one.working >= UNDISTURBED * one.seconds for one in window)
+    rates = (one.nbytes / (one.seconds if undisturbed else max(one.working, 1e-6)) for one in window)
+    return Reading(sum(rates) / 1e9, undisturbed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What one thread read in a window, how long that took, and for how long of it it had a core."""
+
+    nbytes: int
+    seconds: float
+    working: float
 
 
 class _MemoryReader:
     """One thread with memory of its own, filled by itself so that it is on its own NUMA node."""
 
-    def __init__(self, size: int, clock: Clock) -> None:
-        self.rates: list[float] = []
+    def __init__(self, size: int, clock: Clock, working: Callable[[], float]) -> None:
+        self.windows: list[_Window] = []
+        self.enough = False
         self._size = size
         self._clock = clock
+        self._working = working
         # It searches a byte that is not there: the C library reads every byte and writes none, and
         # ctypes gives the interpreter's lock back meanwhile.
         self._search = ctypes.CDLL(None).memchr
@@ -122,9 +186,10 @@ class _MemoryReader:
             view = ctypes.c_char.from_buffer(memory)
             address = ctypes.addressof(view)
             filled = self._fill(address)
-            for _ in range(WINDOWS):
+            starts.wait()
+            while not self.enough:
+                self.windows.append(self._window(address, filled))
                 starts.wait()
-                self.rates.append(self._rate(address, filled))
             del view
 
     def _fill(self, address: int) -> int:
@@ -136,15 +201,16 @@ class _MemoryReader:
             filled += STEP_BYTES
         return filled
 
-    def _rate(self, address: int, size: int) -> float:
+    def _window(self, address: int, size: int) -> _Window:
         start = now = self._clock.monotonic()
+        worked = self._working()
         read = 0
         while now < start + WINDOW_SECONDS:
             for offset in range(0, size, STEP_BYTES):
                 self._search(address + offset, 0, STEP_BYTES)
             read += size
             now = self._clock.monotonic()
-        return read / (now - start)
+        return _Window(read, now - start, self._working() - worked)
 
 
 def _recall(cache: Path, identity: str) -> _RememberedBandwidth | None:
@@ -156,8 +222,11 @@ def _recall(cache: Path, identity: str) -> _RememberedBandwidth | None:
     return None
 
 
-def _with(machine: Machine, gb_s: float) -> Machine:
-    found = Bandwidth(gb_s, "measured", f"{machine.cpu.usable_cores} threads reading RAM")
+def _with(machine: Machine, reading: _RememberedBandwidth) -> Machine:
+    source = f"{machine.cpu.usable_cores} threads reading RAM"
+    if reading.busy:
+        source += " beside other programs: measured again the next time"
+    found = Bandwidth(reading.gb_s, "measured", source, disturbed=reading.busy)
     return catalogued(replace(machine, ram_bandwidth=found))
 
 

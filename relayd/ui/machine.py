@@ -73,7 +73,8 @@ def _host(machine: Machine, assumed: frozenset[str]) -> str:
         return found
     rate = machine.ram_bandwidth
     if rate and not (machine.gpus and "bandwidth" in assumed):
-        measured = " (measured)" if rate.basis == "measured" and rate.source != "--simulate" else ""
+        how = "measured on a busy machine" if rate.disturbed else "measured"
+        measured = f" ({how})" if rate.basis == "measured" and rate.source != "--simulate" else ""
         found += f", {rate.gb_s:.0f} GB/s{measured}{_mark('bandwidth', assumed)}"
     if not (machine.gpus and "cores" in assumed):
         found += f", {machine.cpu.usable_cores} cores{_mark('cores', assumed)}"
