@@ -107,13 +107,13 @@ def measured(
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RamReading:
     """How fast RAM was read.
 
     Attributes:
         gb_s: 10**9 bytes a second, all threads together.
-        undisturbed: Whether every thread had its core all the while. Otherwise `gb_s` is for the time they had
-            one: too much where they had it in turns, too little where others read RAM as well.
+        undisturbed: Whether every thread had its core all the while. Otherwise `gb_s` is for the time in
+            which it had one: too much where they took turns, too little where others read RAM as well.
     """
 
     gb_s: float
@@ -122,7 +122,7 @@ class Reading:
 
 def read_ram(
     threads: int, budget: Bytes, clock: Clock, working: Callable[[], float] = time.thread_time
-) -> Reading:
+) -> RamReading:
     """Return how fast `threads` threads together read from `budget` bytes of RAM at most."""
     size = min(max(LEAST_BYTES, TOTAL_BYTES // threads), budget // threads)
     steps = max(1, size // STEP_BYTES)
@@ -143,19 +143,19 @@ def read_ram(
     return max(_together(readers), key=lambda one: (one.undisturbed, one.gb_s))
 
 
-def _together(readers: Sequence["_MemoryReader"]) -> list[Reading]:
+def _together(readers: Sequence["_MemoryReader"]) -> list[RamReading]:
     """Return what all threads read in each window."""
     return [_reading(window) for window in zip(*(reader.windows for reader in readers), strict=True)]
 
 
-def _reading(window: Sequence["_Window"]) -> Reading:
+def _reading(window: Sequence["_Passes"]) -> RamReading:
     undisturbed = all(one.working >= UNDISTURBED * one.seconds for one in window)
     rates = (one.nbytes / (one.seconds if undisturbed else max(one.working, 1e-6)) for one in window)
-    return Reading(sum(rates) / 1e9, undisturbed)
+    return RamReading(sum(rates) / 1e9, undisturbed)
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class _Passes:
     """What one thread read in a window, how long that took, and for how long of it it had a core."""
 
     nbytes: int
@@ -167,7 +167,7 @@ class _MemoryReader:
     """One thread with memory of its own, filled by itself so that it is on its own NUMA node."""
 
     def __init__(self, size: int, clock: Clock, working: Callable[[], float]) -> None:
-        self.windows: list[_Window] = []
+        self.windows: list[_Passes] = []
         self.enough = False
         self._size = size
         self._clock = clock
@@ -201,7 +201,7 @@ class _MemoryReader:
             filled += STEP_BYTES
         return filled
 
-    def _window(self, address: int, size: int) -> _Window:
+    def _window(self, address: int, size: int) -> _Passes:
         start = now = self._clock.monotonic()
         worked = self._working()
         read = 0
@@ -210,7 +210,7 @@ class _MemoryReader:
                 self._search(address + offset, 0, STEP_BYTES)
             read += size
             now = self._clock.monotonic()
-        return _Window(read, now - start, self._working() - worked)
+        return _Passes(read, now - start, self._working() - worked)
 
 
 def _recall(cache: Path, identity: str) -> _RememberedBandwidth | None:

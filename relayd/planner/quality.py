@@ -9,6 +9,7 @@ prefer a larger model at 4 bits to half of it at 8 (but not at 3). The score is 
 percentage of anything.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,7 +75,7 @@ def made_for(header: ModelMetadata) -> Use:
     """Return what a file is made for: vectors and scores where it pools them or is an encoder, else chat."""
     arch = header.architecture
     encoder = arch in HEADLESS or arch in _EMBEDDERS or header.values.get(f"{arch}.attention.causal") is False
-    return Use.EMBEDDING if encoder or _pooling(header) else Use.CHAT
+    return Use.EMBEDDING if encoder or (_pooling(header) and not _chats(header)) else Use.CHAT
 
 
 def pooling(header: ModelMetadata) -> Pooling:
@@ -88,6 +89,24 @@ def pooling(header: ModelMetadata) -> Pooling:
 
 def _pooling(header: ModelMetadata) -> object:
     return header.values.get(f"{header.architecture}.pooling_type")
+
+
+def _chats(header: ModelMetadata) -> bool:
+    """Return whether a file that pools is one for chat all the same: a template, and no name for vectors.
+
+    Models for vectors made of one for chat keep its template, so that alone decides nothing.
+    """
+    if _pooling(header) == RANK or "tokenizer.chat_template" not in header.values:
+        return False
+    return not any(_NAME_FOR_VECTORS.search(str(header.values.get(key, ""))) for key in _NAMES)
+
+
+_NAMES = ("general.name", "general.basename", "general.finetune")
+
+_NAME_FOR_VECTORS = re.compile(
+    r"embed|retriev|rerank|similarity|\b(?:gte|e5|bge|sfr|harrier)\b", re.IGNORECASE
+)
+"""Words in the names of published models for vectors that are made of models for chat."""
 
 
 _EMBEDDERS = frozenset({"llama-embed"})

@@ -166,6 +166,25 @@ def test_weights_trained_for_q4_0_are_rated_above_it() -> None:
     assert trained < KLD["Q4_0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "use"),
+    [
+        ("Qwen3 4B Instruct", 3, Use.CHAT),
+        ("Qwen3 Embedding 4B", 3, Use.EMBEDDING),
+        ("gte Qwen2 7B Instruct", 3, Use.EMBEDDING),
+        ("Qwen3 4B Instruct", 4, Use.EMBEDDING),
+    ],
+)
+def test_a_template_and_no_name_for_vectors_make_a_file_that_pools_one_for_chat(
+    name: str, kind: int, use: Use
+) -> None:
+    template = {"tokenizer.chat_template": "{{ messages }}"}
+    header = ModelMetadata(
+        "qwen3", {"qwen3.pooling_type": kind, "general.name": name, **template}, (), Bytes(0)
+    )
+    assert use is made_for(header)
+
+
 def test_an_unknown_quantization_has_no_divergence_of_its_own() -> None:
     assert weights_divergence(Quantization("?"), 8e9) is None
     assert 0 < quality(ModelFacts(8e9), Quantization("?"), Use.CHAT).score < score(8e9, "Q3_K_S", "2024-07")
