@@ -19,6 +19,7 @@ from relayd.scheduler import (
     Grant,
     Idle,
     Load,
+    LoadElsewhere,
     Move,
     Preempt,
     Refuse,
@@ -52,6 +53,7 @@ class Executors:
     grant: Callable[[Grant], None] = lambda _: None
     load: Callable[[Load], None] = lambda _: None
     evict: Callable[[Evict], None] = lambda _: None
+    load_elsewhere: Callable[[LoadElsewhere], None] = lambda _: None
 
     def carry_out(self, effect: Effect) -> None:
         """Hand an effect to its executor; a kind without one is an error of the type checker."""
@@ -72,6 +74,8 @@ class Executors:
                 self.load(effect)
             case Evict():
                 self.evict(effect)
+            case LoadElsewhere():
+                self.load_elsewhere(effect)
             case _:
                 assert_never(effect)
 

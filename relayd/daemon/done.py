@@ -1,6 +1,6 @@
 """What the requests of each model came to, for `relayd status`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from relayd.daemon.donereport import DoneReport
@@ -31,3 +31,14 @@ def done_reports(totals: Totals, recent: Iterable[Exchange]) -> dict[str, DoneRe
         )
         for model, rows in totals.by_model().items()
     }
+
+
+def speeds_of_nodes(recent: Iterable[Exchange]) -> Mapping[tuple[str, str], float]:
+    """Return node and model → tokens a second of its last answers, by the middle one; "" is this machine."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for one in recent:
+        usage = one.usage
+        if usage is not None and usage.completion_ms > 0 and usage.completion_tokens >= LEAST_TOKENS:
+            key = one.replica.partition("@")[2], one.ask.model
+            found.setdefault(key, []).append(1000 * usage.completion_tokens / usage.completion_ms)
+    return {key: round(median(speeds), 1) for key, speeds in found.items()}

@@ -228,6 +228,7 @@ class Daemon:
         facts = MachineFacts(parts, self._commands, lambda: self._shutdown.requested)
         stack.push_async_callback(parts.membership.close)
         stack.push_async_callback(parts.nodes.hub.close)
+        stack.callback(parts.node_loads.close)
         if parts.nodes.bus is not None:
             _run_aside(stack, parts.nodes.bus.work())
         sleep = IdleSleep(lambda: parts.desired.config.power, lambda: parts.open_requests > 0, parts.clock)

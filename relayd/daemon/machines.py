@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from relayd.daemon.done import LEAST_TOKENS
+from relayd.daemon.done import speeds_of_nodes
 from relayd.desired.advisers import measured_budget
 from relayd.desired.disk import models_on_disk
 from relayd.errors import ModelFileError
@@ -18,7 +17,6 @@ from relayd.gguf.packed import pack_header
 from relayd.planner import Planned
 from relayd.planner.stated import MachineReport, MachinesReport, PlacedModel, StatedFile
 from relayd.remote.hub import NodeSession
-from relayd.scheduler import Exchange
 from relayd.units import mib
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ class Machines:
     async def report(self) -> MachinesReport:
         """Return this machine, then every node."""
         parts = self._parts
-        speeds = _speeds(parts.doors.exchanges.recent())
+        speeds = speeds_of_nodes(parts.doors.exchanges.recent())
         sessions = [one for one in parts.nodes.hub if one.channel is not None]
         own, *theirs = await asyncio.gather(self.reporter.report(), *map(self._ask, sessions))
         for one in theirs:
@@ -152,17 +150,6 @@ class Machines:
         except msgspec.DecodeError as error:
             return MachineReport(session.name, reason=f"it reports itself in another form: {error}")
         return replace(found, name=session.name)
-
-
-def _speeds(recent: Iterable[Exchange]) -> Mapping[tuple[str, str], float]:
-    """Return node and model → tokens a second of its last answers, by the middle one; "" is this machine."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for one in recent:
-        usage = one.usage
-        if usage is not None and usage.completion_ms > 0 and usage.completion_tokens >= LEAST_TOKENS:
-            key = one.replica.partition("@")[2], one.ask.model
-            found.setdefault(key, []).append(1000 * usage.completion_tokens / usage.completion_ms)
-    return {key: round(median(speeds), 1) for key, speeds in found.items()}
 
 
 def _with_speeds(machine: MachineReport, speeds: Mapping[tuple[str, str], float]) -> MachineReport:

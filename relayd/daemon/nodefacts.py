@@ -8,6 +8,7 @@ from relayd import __version__
 from relayd.api import ModelView
 from relayd.daemon.nodeslots import SlotsForHub
 from relayd.errors import NotServedError
+from relayd.planner import Planned
 from relayd.profile import LOCAL
 from relayd.remote.capacity import OfferState, RemoteCapacity
 from relayd.remote.messages import Inventory, NodeAccount, NodeCommand, ServedProfile, ServedReplica
@@ -61,7 +62,18 @@ class MachineFacts:
         """Return what it is and serves."""
         parts, budget = self._parts, self._parts.desired.budget
         views = {view.name: view for view in parts.view.models()}
-        local = (_of_replica(one, views.get(one.spec.model)) for one in parts.fleet.statuses())
+        planned = {one.name: one for one in parts.fleet.plan}
+        loads, away = parts.scheduler.memory.load_seconds, parts.desired.away
+        local = (
+            _of_replica(
+                one,
+                views.get(one.spec.model),
+                planned.get(one.spec.name),
+                loads.get(one.spec.model, 0.0),
+                is_here=one.spec.model not in away,
+            )
+            for one in parts.fleet.statuses()
+        )
         return Inventory(
             relayd=__version__,
             platform=_PLATFORM,
@@ -99,7 +111,9 @@ class MachineFacts:
         return [one for one in self._parts.remotes if one.offer.kind == "upstream"]
 
 
-def _of_replica(status: Status, view: ModelView | None) -> ServedReplica:
+def _of_replica(
+    status: Status, view: ModelView | None, planned: Planned | None, load_seconds: float, *, is_here: bool
+) -> ServedReplica:
     spec = status.spec
     return ServedReplica(
         replica=spec.name,
@@ -111,6 +125,10 @@ def _of_replica(status: Status, view: ModelView | None) -> ServedReplica:
         context=spec.context,
         abilities=view.abilities if view else ("completion",),
         aliases=view.aliases if view else (),
+        needs={account: int(size) for account, size in planned.needs.items()} if planned else {},
+        load_seconds=round(load_seconds, 1),
+        is_here=is_here,
+        can_load=status.state is State.COLD and is_here and not (planned and planned.refused),
     )
 
 

@@ -14,6 +14,7 @@ from relayd.clock import Clock, SystemClock
 from relayd.config import Config
 from relayd.daemon.actor import Actor, Executors
 from relayd.daemon.batches import DaemonBatches
+from relayd.daemon.done import speeds_of_nodes
 from relayd.daemon.doors import Doors
 from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
@@ -21,6 +22,7 @@ from relayd.daemon.keybook import KeyBook
 from relayd.daemon.launch import confirmation, dependencies
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.modelfacts import KnownFacts
+from relayd.daemon.nodeloads import NodeLoads
 from relayd.daemon.nodes import Membership, Nodes
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
@@ -37,7 +39,7 @@ from relayd.journal import configure_journal
 from relayd.planner import Changes, compare
 from relayd.remote import Remotes, Upstreams
 from relayd.router import ENDING, STOPPED, Dispatcher, Exchanges, Pools, inferred_batch
-from relayd.scheduler import MemoryPolicy, Scheduler
+from relayd.scheduler import LoadElsewhere, MemoryPolicy, Scheduler
 from relayd.scheduler.views import TicketProgress
 from relayd.service import Notifier, counts
 from relayd.store import Pins
@@ -79,6 +81,7 @@ class DaemonParts:
     remotes: Remotes
     upstreams: Upstreams
     nodes: Nodes
+    node_loads: NodeLoads
     membership: Membership
     workers: WorkerHub
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -103,6 +106,7 @@ class DaemonParts:
         self.batches.configure(config)
         self.view.configure(config, desired.files)
         self.nodes.follow(config, self.doors.url)
+        self.node_loads.configure(config.power)
         _configure(self.requests, config)
         configure_journal(config.logs.level, config.logs.format)
 
@@ -146,10 +150,6 @@ _STARVED = "an allocation of it failed"
 def assemble(desired: DesiredState) -> DaemonParts:
     """Put a daemon's parts together; nothing is opened or started yet."""
     config, clock = desired.config, SystemClock()
-
-    def pid_of(replica: str) -> int | None:
-        return fleet.pid(replica)
-
     scheduler = Scheduler(depth=1)
     pools = Pools(
         on_owed=lambda replica: fleet.suspect(replica),  # noqa: PLW0108 - the fleet comes later
@@ -160,7 +160,8 @@ def assemble(desired: DesiredState) -> DaemonParts:
     remotes = Remotes(actor.post, pools.retire, scheduler.spread)
     dispatcher = _dispatcher(config, actor, clock, lambda name: fleet.renew(name, _STARVED))
     bridge = _bridge(actor, pools, dispatcher, scheduler, config, facts := _facts(desired))
-    grants = LedgerGrants(actor.post, clock, pid_of, MemorySight(), confirmation(desired))
+    sight, confirm = MemorySight(), confirmation(desired)
+    grants = LedgerGrants(actor.post, clock, lambda replica: fleet.pid(replica), sight, confirm)  # noqa: PLW0108 - later
     touched = dependencies(
         desired,
         bridge,
@@ -180,7 +181,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
     bridge.on_change(view.changed)
     remotes.on_change(view.changed)
     bridge.on_ready(grants.measure, templates.look)
-    actor.start(_executors(dispatcher, fleet, grants, residence))
+    actor.start(_executors(dispatcher, fleet, grants, residence, lambda wanted: loads.bring(wanted)))  # noqa: PLW0108 - later
     doors = Doors(
         view,
         dispatcher,
@@ -192,6 +193,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         residence.release,
     )
     nodes, totals = Nodes(remotes, keys, scheduler, clock, is_enabled=config.hub.enabled), Totals()
+    loads = _node_loads(config, remotes, nodes, clock, doors)
     doors.remotes, doors.entrance, doors.node_door = remotes, _entrance(keys, clock), nodes.door
     doors.serve_batches(batches := DaemonBatches(desired, keys, view, scheduler, clock))
     doors.further = (workers := WorkerHub(config, remotes, keys.keyring, clock)).routes
@@ -200,9 +202,16 @@ def assemble(desired: DesiredState) -> DaemonParts:
         desired, clock, started, scheduler, actor, dispatcher, bridge, fleet, grants, residence,
         footprints=Footprints(clock), templates=templates, view=view, doors=doors, requests=requests,
         notifier=Notifier(desired.environ, clock), totals=totals, keys=keys, batches=batches, remotes=remotes,
-        nodes=nodes, workers=workers, membership=Membership(desired.paths.state, pools, clock),
+        nodes=nodes, node_loads=loads, workers=workers,
+        membership=Membership(desired.paths.state, pools, clock),
         upstreams=Upstreams(remotes, pools.fetch, scheduler.running_on),
     )  # fmt: skip
+
+
+def _node_loads(config: Config, remotes: Remotes, nodes: Nodes, clock: Clock, doors: Doors) -> NodeLoads:
+    """Return what brings models on nodes, the fastest first by the requests that have ended."""
+    speeds = lambda: speeds_of_nodes(doors.exchanges.recent())  # noqa: E731 - read anew each time
+    return NodeLoads(remotes, nodes.hub, config.power, clock, speeds)
 
 
 def _entrance(keys: KeyBook, clock: Clock) -> Entrance:
@@ -285,7 +294,13 @@ def _bridge(
     return Bridge(actor.post, pools.retire, interrupt, stalled, facts.token_bytes)
 
 
-def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, residence: Residents) -> Executors:
+def _executors(
+    dispatcher: Dispatcher,
+    fleet: Fleet,
+    grants: LedgerGrants,
+    residence: Residents,
+    load_elsewhere: Callable[[LoadElsewhere], None],
+) -> Executors:
     """Return who carries out what the scheduler decides."""
     return Executors(
         dispatch=dispatcher.on_answer,
@@ -296,6 +311,7 @@ def _executors(dispatcher: Dispatcher, fleet: Fleet, grants: LedgerGrants, resid
         grant=grants.grant,
         load=residence.load,
         evict=residence.evict,
+        load_elsewhere=load_elsewhere,
     )
 
 

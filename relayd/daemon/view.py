@@ -221,7 +221,9 @@ def _state_elsewhere(model: RemoteModel) -> ModelState:
         return ModelState.READY
     if any(one.state is OfferState.EXPECTED for one in model.offers):
         return ModelState.LOADING
-    return ModelState.WAITING if model.is_coming else ModelState.FAILED
+    if any(one.state in (OfferState.LOST, OfferState.PAUSED) for one in model.offers):
+        return ModelState.WAITING
+    return ModelState.COLD if model.is_coming else ModelState.FAILED
 
 
 def _times(settings: Model | Server) -> TimeLimits:

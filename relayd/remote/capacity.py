@@ -10,6 +10,8 @@ keeps it true: it changes the slots, pauses it, loses it and withdraws it.
 | `offer`, `resize` | Ready | run |
 | `pause` | Paused | wait; what runs goes on |
 | `lose` | Lost | wait until it is offered again, or given up |
+| `rest` | Dormant | have it brought (`bring`, `NodeLoads`), unless another replica serves |
+| `bring` | Expected | wait |
 | `give_up` | Gone | are refused with the reason, unless another replica serves |
 | `withdraw` | Forgotten | likewise; what runs goes on to its end |
 """
@@ -22,7 +24,7 @@ from typing import Protocol
 from relayd.endpoint import Address, Endpoint
 from relayd.journal import Journal
 from relayd.profile import EndpointProfile
-from relayd.scheduler import Event, Expected, Forgotten, Gone, Lost, Paused, Ready
+from relayd.scheduler import Dormant, Event, Expected, Forgotten, Gone, Lost, Paused, Ready
 from relayd.secret import Secret
 
 LEAST_COST = 0.001
@@ -39,6 +41,8 @@ class OfferState(Enum):
     READY = "ready"
     PAUSED = "paused"
     LOST = "lost"
+    COLD = "cold"
+    """A request has it brought."""
     GONE = "gone"
 
 
@@ -195,15 +199,15 @@ class Remotes:
         """Let requests run there. What is reached as before only changes its slots, cost and weight."""
         known = self._known.get(offer.replica)
         if known is not None and not known.offer.leads_where(offer):
-            if known.state is OfferState.EXPECTED:
-                known.endpoint = self._endpoint(offer)
-            else:
+            if known.state in (OfferState.READY, OfferState.PAUSED):
                 self.withdraw(offer.replica, "it is reached in another way now")
                 known = None
+            else:  # nothing new runs there, and what waits for it goes on to wait
+                known.endpoint = self._endpoint(offer)
         if known is None:
             known = self._enter(offer)
             self._report(Expected(offer.replica, offer.model, _cost(offer)))
-        elif known.state in (OfferState.LOST, OfferState.GONE):
+        elif known.state in (OfferState.LOST, OfferState.GONE, OfferState.COLD):
             known.endpoint = self._endpoint(offer)
             self._report(Expected(offer.replica, offer.model, _cost(offer)))
         was_ready, known.offer = known.state is OfferState.READY, offer
@@ -237,6 +241,9 @@ class Remotes:
         known = self._known.get(replica)
         if known is None or known.state in (OfferState.LOST, OfferState.GONE):
             return
+        if known.state is OfferState.COLD:
+            self.bring(replica, reason)
+            return
         was_there = known.state in (OfferState.READY, OfferState.PAUSED)
         known.state, known.reason = OfferState.LOST, reason
         _JOURNAL.warning("remote.lost", replica=replica, reason=reason)
@@ -252,6 +259,27 @@ class Remotes:
         self.lose(replica, reason)
         known.state, known.reason = OfferState.GONE, reason
         self._report(Gone(replica, reason))
+
+    def rest(self, offer: RemoteOffer, reason: str) -> None:
+        """Take note that it is not there, and that a request may have it brought."""
+        known = self._known.get(offer.replica)
+        if known is None:
+            known = self._enter(offer)
+        elif known.state is OfferState.COLD and (known.offer, known.reason) == (offer, reason):
+            return
+        elif known.state in (OfferState.READY, OfferState.PAUSED):
+            self._retire(known.endpoint)
+            self._report(Lost(offer.replica))
+        known.offer, known.state, known.reason = offer, OfferState.COLD, reason
+        self._report(Dormant(offer.replica, offer.model, reason, _cost(offer)))
+
+    def bring(self, replica: str, reason: str) -> None:
+        """Take note that it is being brought: what asks for it waits."""
+        known = self._known.get(replica)
+        if known is not None and known.state is OfferState.COLD:
+            known.state, known.reason = OfferState.LOST, reason
+            _JOURNAL.info("remote.brought", replica=replica)
+            self._report(Expected(replica, known.offer.model, _cost(known.offer)))
 
     def withdraw(self, replica: str, reason: str) -> None:
         """Forget it; what runs there goes on to its end."""

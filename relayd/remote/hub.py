@@ -9,7 +9,7 @@ claim that it cannot hold.
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from relayd.clock import Clock
@@ -194,6 +194,7 @@ class NodeHub:
 
     Attributes:
         bus_name: What this hub is called on the bus; empty where it is not there.
+        can_wake: Whether it is known how a node is woken.
     """
 
     def __init__(
@@ -209,6 +210,7 @@ class NodeHub:
         self.resume_seconds = resume_seconds
         self._beat_seconds = beat_seconds
         self.bus_name = ""
+        self.can_wake: Callable[[str], bool] = lambda _: False
         self._sessions: dict[str, NodeSession] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._drained: set[str] = set()
@@ -306,7 +308,7 @@ class NodeHub:
             return known, known.link.points()
         elif known is not None:
             known.given_up()
-            known.offers.lose(f"{name} has begun a new link")
+            known.offers.await_anew(f"{name} has begun a new link")
         offers = known.offers if known is not None else NodeOffers(name, self._remotes, self.find)
         offers.begin(drained=name in self._drained)
         session = self._sessions[name] = NodeSession(name, offers, self._clock.wall(), address)
@@ -361,7 +363,7 @@ class NodeHub:
         self._timers.pop(session.name, None)
         self._journal.warning("node.lost", node=session.name, streams=len(session.link))
         session.link_id = ""
-        session.offers.lose(f"{session.name} is not connected")
+        session.offers.lose(f"{session.name} is not connected", wakes=self.can_wake(session.name))
         session.given_up()
 
     async def forget(self, name: str) -> None:

@@ -179,6 +179,7 @@ class HubLink:
             reply = NodeReply(command.id, code=error.code, message=error.message)
         else:
             reply = NodeReply(command.id, msgspec.Raw(msgspec.json.encode(answer)))
+        self.state_inventory()
         self._link.send(framed(reply))
 
     async def _report(self) -> None:

@@ -96,6 +96,10 @@ class ServedReplica(Struct, frozen=True, omit_defaults=True):
         aliases: Other names of the model.
         kept_tokens: Tokens of earlier prompts that it keeps beside those of its slots; 0 when not known.
         profile: What it is; None is a llama-server that the node's relayd has started.
+        needs: Account of the node's ledger → bytes that it takes there.
+        load_seconds: How long its load takes, as far as that is known; 0 is not known.
+        is_here: Its file is on the node's disk.
+        can_load: A request may have it loaded.
     """
 
     replica: str
@@ -109,6 +113,10 @@ class ServedReplica(Struct, frozen=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
     kept_tokens: float = 0.0
     profile: ServedProfile | None = None
+    needs: dict[str, int] = {}
+    load_seconds: float = 0.0
+    is_here: bool = True
+    can_load: bool = False
 
 
 class NodeAccount(Struct, frozen=True, omit_defaults=True):

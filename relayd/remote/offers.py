@@ -84,10 +84,23 @@ class NodeOffers:
         for one in self._served.values():
             self._offer(one)
 
-    def lose(self, reason: str) -> None:
-        """Take note that the node is gone; it may be back."""
+    def lose(self, reason: str, *, wakes: bool = False) -> None:
+        """Take note that the node is gone; it may be back, or be woken for a request."""
+        for replica, served in self._served.items():
+            if wakes and not self._is_drained and served.state in ("ready", "cold", "paused"):
+                self._remotes.rest(self._as_offer(served), f"{self._node} sleeps; a request wakes it")
+            else:
+                self._remotes.give_up(self.name_of(replica), reason)
+
+    def await_anew(self, reason: str) -> None:
+        """Take note that the node is back with a new link; what it serves is stated next."""
         for replica in self._served:
-            self._remotes.give_up(self.name_of(replica), reason)
+            self._remotes.lose(self.name_of(replica), reason)
+
+    def restate(self, replica: str) -> None:
+        """State again how a replica stands that was given up after a load of it failed."""
+        if (served := self._served.get(replica.rpartition("@")[0])) is not None:
+            self._offer(served)
 
     def withdraw(self, reason: str) -> None:
         """Forget what it serves."""
@@ -108,6 +121,8 @@ class NodeOffers:
         elif served.state == "expected":
             self._remotes.expect(offer)
             self._remotes.lose(name, served.reason or "it is on its way")
+        elif served.state == "cold" and served.can_load and not self._is_paused:
+            self._remotes.rest(offer, f"it is not in memory of {self._node}; a request has it loaded")
         elif served.state in ("gone", "cold"):
             self._remotes.expect(offer)
             self._remotes.give_up(name, served.reason or f"it is not in memory of {self._node}")

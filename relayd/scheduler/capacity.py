@@ -201,11 +201,13 @@ class Absence:
         reason: For the client who asks for it.
         loadable: It is only not loaded, so a request may bring it back; else only an operator does.
         has_failed: Its last load failed.
+        is_elsewhere: It is capacity of another machine, which a request may have brought.
     """
 
     reason: str
     loadable: bool
     has_failed: bool = False
+    is_elsewhere: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -117,6 +117,23 @@ class Unloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Dormant:
+    """Capacity elsewhere is not there, and a request could have it brought (`LoadElsewhere`).
+
+    Attributes:
+        replica: Its name.
+        model: Whose replica it is.
+        reason: Why it is not there, for the client who asks for it.
+        cost: As `Ready` has it.
+    """
+
+    replica: str
+    model: str
+    reason: str
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """A replica is no longer part of the plan."""
 
@@ -241,7 +258,7 @@ RequestEvent = (
     | Finished
     | Tick
 )
-ReplicaEvent = Expected | Ready | Draining | Paused | Lost | Gone | Unloaded | Forgotten
+ReplicaEvent = Expected | Ready | Draining | Paused | Lost | Gone | Unloaded | Dormant | Forgotten
 Event = RequestEvent | ReplicaEvent | MemoryEvent
 
 
@@ -298,4 +315,11 @@ class Idle:
     replica: str
 
 
-Effect = Dispatch | Refuse | Move | Preempt | Idle | MemoryEffect
+@dataclass(frozen=True, slots=True)
+class LoadElsewhere:
+    """Have one of the replicas of a model that are dormant brought: `Expected` answers, or `Gone`."""
+
+    model: str
+
+
+Effect = Dispatch | Refuse | Move | Preempt | Idle | LoadElsewhere | MemoryEffect

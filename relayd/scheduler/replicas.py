@@ -139,6 +139,10 @@ class KnownReplicas:
                 return True
         return False
 
+    def is_dormant(self, model: str) -> bool:
+        """Return whether another machine could bring a replica of the model for a request."""
+        return any(replica.absence is not None and replica.absence.is_elsewhere for replica in self.of(model))
+
     def why_absent(self, model: str) -> tuple[Refusal, str]:
         """Return why no replica serves a model: a load that failed counts before what could be loaded yet."""
         absences = [replica.absence for replica in self.of(model) if replica.absence]

@@ -3,8 +3,9 @@
 The whole policy, in order, for a request that arrives:
 
 1. A replica of its model is ready, loading or about to restart: the request waits in line.
-2. None is, but one is only not loaded: its load is ordered, and the request waits in line for it. Where it
-   has no policy for memory, or its last load failed a short while ago, the request is refused with a reason.
+2. None is, but one is only not loaded: its load is ordered, here before on another machine, and the request
+   waits in line for it. Where it has no policy for memory, or its last load failed a short while ago, the
+   request is refused with a reason.
 3. None will come without an operator: it is refused with the reason.
 4. The first in line runs as soon as a replica has slots for it that it does not avoid; the model's
    strategy chooses among several (`balance`, `affinity`). Those behind it wait, so a wide request cannot
@@ -29,13 +30,14 @@ from dataclasses import dataclass
 
 from relayd.endpoint import Endpoint
 from relayd.scheduler.balance import Strategy
-from relayd.scheduler.capacity import ReplicaSlots
+from relayd.scheduler.capacity import Absence, ReplicaSlots
 from relayd.scheduler.events import (
     Abandoned,
     Answering,
     Arrived,
     AttemptFailed,
     Cleared,
+    Dormant,
     Draining,
     Effect,
     Event,
@@ -194,7 +196,7 @@ class Scheduler:
                 self._replicas.pause(name)
                 return []
         known = self._replicas.get(event.replica)
-        if known is None or not known.cost:
+        if not isinstance(event, Dormant) and (known is None or not known.cost):
             self._keeper.follow(event, now)  # while the slots are still known
         match event:
             case Lost(name):
@@ -205,6 +207,10 @@ class Scheduler:
                 return [] if given_up is None else self._tickets.settle_absent(given_up, now)
             case Unloaded(name, model):
                 self._replicas.put(name, ReplicaSlots(model, absence=self._keeper.absence(event, now)))
+                return self._tickets.settle_absent(model, now)
+            case Dormant(name, model, reason, cost):
+                absence = Absence(reason, loadable=True, is_elsewhere=True)
+                self._replicas.put(name, ReplicaSlots(model, absence=absence, cost=cost))
                 return self._tickets.settle_absent(model, now)
             case Forgotten(name):
                 return self._forget(name, now)

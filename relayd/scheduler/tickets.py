@@ -1,6 +1,7 @@
 """What becomes of each ticket: it runs, waits, comes back or is refused."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +16,7 @@ from relayd.scheduler.events import (
     GivenBack,
     Inherited,
     KeptSlots,
+    LoadElsewhere,
     Preempt,
     Refuse,
     Ticket,
@@ -132,7 +134,7 @@ class Tickets:
 
     def _arrive_absent(self, ticket: Ticket, now: float) -> list[Effect]:
         """Let a ticket wait for the load of its model, or refuse it where nothing loads it."""
-        loads = self._keeper.swapper.call(ticket.ask.model, now)
+        loads = self._call(ticket.ask.model, now)
         if loads is None:
             return [self._refusals.absent(ticket, now)]
         self._models[ticket.id] = ticket.ask.model
@@ -214,7 +216,7 @@ class Tickets:
             freed.append(self._refusals.spent(waiting.ticket, waiting.attempts))
         elif self._replicas.is_coming(model):
             self._enqueue(waiting, now)
-        elif (loads := self._keeper.swapper.call(model, now)) is None:
+        elif (loads := self._call(model, now)) is None:
             del self._models[ticket_id]
             freed.append(self._refusals.absent(waiting.ticket, now))
         else:
@@ -277,8 +279,15 @@ class Tickets:
         """Load a model of which no replica is coming any more for what waits for it, or refuse that."""
         if self._replicas.is_coming(model):
             return self.place(model, now)
-        loads = self._keeper.swapper.call(model, now) if self._queues.get(model) else None
+        loads = self._call(model, now) if self._queues.get(model) else None
         return self.refuse_waiting(model, now) if loads is None else [*loads]
+
+    def _call(self, model: str, now: float) -> Sequence[Effect] | None:
+        """Order the load of a model here, or else on another machine; None where nothing loads it."""
+        loads = self._keeper.swapper.call(model, now)
+        if loads is None and self._replicas.is_dormant(model):
+            return [LoadElsewhere(model)]
+        return loads
 
     def refuse_waiting(self, model: str, now: float) -> list[Effect]:
         """Refuse what waits for a model that no replica serves."""

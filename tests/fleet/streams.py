@@ -30,14 +30,14 @@ class Streams:
     firsts: list[float] = field(default_factory=list)
 
     async def run(self, at_once: int, tokens: int, seconds: float) -> None:
-        """Keep so many streams open, begin none after so many seconds, and wait for all."""
+        """Keep so many streams open, begin no second one after so many seconds, and wait for all."""
         over = time.monotonic() + seconds
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
 
             async def client(number: int) -> None:
                 turn = 0
-                while time.monotonic() < over:
+                while not turn or time.monotonic() < over:  # each begins one, however late it comes to run
                     await self._ask(session, f"{number} {turn}", tokens)
                     turn += 1
 

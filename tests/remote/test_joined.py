@@ -3,6 +3,7 @@
 import http.client
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -158,3 +159,55 @@ def test_models_are_placed_over_the_machines_of_a_hub(machines: tuple[Daemon, Da
     rows = json.loads(advised.stdout)["recommendations"]
     assert all(row["machine"] in ("box", "this machine") and row["pull"] for row in rows)
     assert 2 == hub.run("plan", "--fleet", "--command").returncode
+
+
+def test_a_request_has_a_model_loaded_on_the_node_that_has_unloaded_it(
+    machines: tuple[Daemon, Daemon],
+) -> None:
+    hub, box = machines
+    invite = json.loads(hub.run("nodes", "invite", "box", "--json").stdout)["join"]
+    assert 0 == box.run("join", invite).returncode
+    wait_until(lambda: hub.client.nodes().nodes and serves(hub))
+    key = hub.run("keys", "create", "me").stdout.strip()
+    assert 0 == hub.run("unload", "m@box").returncode
+    wait_until(lambda: ["cold"] == [one.state for one in node_of(hub).replicas])
+
+    status, fields, body = asked(hub, "/v1/completions", key, {"model": "m", "prompt": "a", "max_tokens": 3})
+    assert 200 == status, body
+    assert "m#0@box" == fields["X-Relayd-Replica"]
+
+
+def test_a_request_wakes_the_node_that_serves_its_model(
+    engine: Engine, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = f'{FAST}\n[[model]]\nname = "m"\nfile = "{tiny_model}"\nslots = 2\n'
+    folders = [tmp_path_factory.mktemp(name) for name in "ab"]
+    woken = folders[0] / "woken"
+    power = (
+        f'{FAST}\n[hub]\nresume_seconds = 0.2\n[power]\nwake_command = ["sh", "-c", "echo $0 > {woken}"]\n'
+    )
+    hub = Daemon(folders[0], engine.path, power, ["--hub"], {})
+    box = Daemon(folders[1], engine.path, model, [], {})
+    try:
+        box.await_event("try")
+        invite = json.loads(hub.run("nodes", "invite", "box", "--json").stdout)["join"]
+        assert 0 == box.run("join", invite).returncode
+        wait_until(lambda: hub.client.nodes().nodes and serves(hub))
+        key = hub.run("keys", "create", "me").stdout.strip()
+        box.end()
+        wait_until(lambda: ["cold"] == [one.state for one in node_of(hub).replicas])
+        assert "a request wakes it" in node_of(hub).replicas[0].reason
+
+        with ThreadPoolExecutor(1) as aside:
+            body = {"model": "m", "prompt": "a", "max_tokens": 3}
+            asking = aside.submit(asked, hub, "/v1/completions", key, body)
+            wait_until(woken.exists)
+            box = Daemon(folders[1], engine.path, model, [], {})
+            status, fields, answer = asking.result(DEADLINE_SECONDS)
+        assert 200 == status, answer
+        assert "m#0@box" == fields["X-Relayd-Replica"]
+        assert "box" == woken.read_text().strip()
+    finally:
+        for daemon in (box, hub):
+            daemon.end()
+    assert [] == [name for daemon in (hub, box) for name in daemon.leftovers()]

@@ -17,6 +17,7 @@ from relayd.scheduler import (
     AttemptFailed,
     Cleared,
     Dispatch,
+    Dormant,
     Draining,
     Effect,
     Ended,
@@ -202,6 +203,11 @@ class World:
         self.planned.add(replica)
         return Unloaded(replica, model_of(replica), "no room")
 
+    def rest(self, replica: str, _number: int) -> Event:
+        self.end(replica)
+        self.planned.add(replica)
+        return Dormant(replica, model_of(replica), "it sleeps", 0.01)
+
     def forget(self, replica: str, _number: int) -> Event:
         self.end(replica)
         self.planned.discard(replica)
@@ -264,7 +270,7 @@ ACTS: tuple[Act, ...] = (
         World.tick,
     ),
     *(World.ready, World.ready, World.ready, World.expect, World.drain, World.pause),
-    *(World.lose, World.give_up, World.unload, World.forget),
+    *(World.lose, World.give_up, World.unload, World.rest, World.forget),
 )
 
 
