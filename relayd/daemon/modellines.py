@@ -249,7 +249,7 @@ def settings_of(model: Model) -> dict[str, Any]:
     """Return what the line of a model sets, without its name and what has its default."""
     standard = Model(name=model.name, file="")
     return {
-        name: msgspec.to_builtins(value)
+        name: msgspec.json.decode(msgspec.json.encode(value))  # lists, where `to_builtins` keeps tuples
         for name in model.__struct_fields__
         if name != "name" and (value := getattr(model, name)) != getattr(standard, name)
     }
