@@ -5,30 +5,33 @@ import { call } from "./api.js";
 import { button, notice } from "./parts.js";
 import { percent } from "./format.js";
 
-const state = { pulls: [], timer: 0 };
+const state = { pulls: [], awaited: new Set(), timer: 0 };
 
-/** Look how far the pulls are: each second while one runs. */
-export async function watchPulls(context) {
+/** Look how far the pulls are: each second while one runs; `arrived` is called when one is done. */
+export async function watchPulls(context, arrived = () => {}) {
   clearTimeout(state.timer);
   try {
-    const before = new Map(state.pulls.map((one) => [one.model, one.state]));
     state.pulls = (await call("GET", "/admin/pulls")).pulls;
-    for (const one of state.pulls) if (before.get(one.model) === "running" && one.state === "done") notice(`${one.model} is here.`);
+    for (const one of state.pulls) {
+      if ((one.state || "running") === "running") state.awaited.add(one.model);
+      else if (state.awaited.delete(one.model) && one.state === "done") { notice(`Downloaded ${one.model}.`); arrived(); }
+    }
   } catch { state.pulls = []; }
   context.draw();
-  if (state.pulls.some((one) => (one.state || "running") === "running")) state.timer = setTimeout(() => watchPulls(context), 1000);
+  if (state.awaited.size) state.timer = setTimeout(() => watchPulls(context, arrived), 1000);
 }
 
 export function pullOf(model) {
   return state.pulls.find((one) => one.model === model);
 }
 
-export async function pull(context, model) {
+export async function pull(context, model, arrived) {
   try {
     await call("POST", "/admin/pulls", { model });
-    notice(`${model} is fetched.`, { command: `relayd pull ${model}` });
+    state.awaited.add(model);
+    notice(`Downloading ${model}.`, { command: `relayd pull ${model}` });
   } catch (fault) { notice(fault.message, { bad: true }); }
-  await watchPulls(context);
+  await watchPulls(context, arrived);
 }
 
 export function pullsView(context) {

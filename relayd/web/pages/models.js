@@ -9,7 +9,7 @@ import { pull, pullsView, watchPulls } from "../pulls.js";
 let found = null, error = "";
 
 export async function enter(context) {
-  watchPulls(context);
+  watchPulls(context, () => read(context));
   if (!found) await read(context);
 }
 
@@ -28,7 +28,7 @@ export function view(context) {
         h("input", { type: "search", "aria-label": "Filter models", placeholder: "Filter  /", value: filter, oninput: (event) => context.remember("q", event.target.value) }),
         button("Read again", () => { found = null; read(context); context.draw(); }, { title: "$ relayd models --all" }))),
     pullsView(context),
-    h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); const field = event.target.elements.model; if (field.value.trim()) pull(context, field.value.trim()); field.value = ""; } },
+    h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); const field = event.target.elements.model; if (field.value.trim()) pull(context, field.value.trim(), () => read(context)); field.value = ""; } },
       h("input", { name: "model", "aria-label": "Model to pull", placeholder: "qwen3-8b:Q4_K_M, hf:OWNER/REPO or a URL", class: "wide" }), h("button", { type: "submit" }, "Pull")),
     error && h("p", { class: "bad", role: "alert" }, error),
     !found && !error ? h("p", { class: "loading" }, "Reading this disk and the catalogue …")
@@ -45,7 +45,7 @@ function row(context, one) {
   return [
     one.name, one.quant || "–", bytes(one.bytes), one.on_disk ? one.where : "catalogue", (one.tags || []).join(", "),
     one.fits === false ? h("span", { class: "warn" }, "✕ too large") : one.fits ? h("span", { class: "good" }, "● yes") : "–",
-    served ? h("a", { href: `/ui/?q=${encodeURIComponent(one.name)}` }, "served") : one.on_disk ? button("Serve", () => serve(one.name), { title: "written to models.toml, and served at once" }) : button("Pull", () => pull(context, one.name), { title: `$ relayd pull ${one.name}` }),
+    served ? h("a", { href: `/ui/?q=${encodeURIComponent(one.name)}` }, "served") : one.on_disk ? button("Serve", () => serve(one.name), { title: "written to models.toml, and served at once" }) : button("Pull", () => pull(context, one.name, () => read(context)), { title: `$ relayd pull ${one.name}` }),
   ];
 }
 

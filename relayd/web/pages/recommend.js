@@ -74,7 +74,7 @@ function pickView(context, one) {
 export function choose(context, name, one) {
   const going = pullOf(name);
   if (Object.keys(live.state.status.models || {}).some((known) => known === name || known === one.model)) return h("a", { class: "button", href: `/ui/playground?model=${encodeURIComponent(one.model)}` }, "Try");
-  if (going && (going.state || "running") === "running") return h("span", { class: "hint" }, going.text || "is fetched …");
+  if (going && (going.state || "running") === "running") return h("span", { class: "hint" }, going.text || "downloading …");
   if (one.file || (going && going.state === "done")) return button("Serve", () => serve(name), { kind: "primary" });
   return button("Pull", () => pull(context, name), { kind: "primary", title: `$ relayd pull ${name}` });
 }

@@ -62,7 +62,7 @@ function idCell(one) {
 
 function endedRow(one, key) {
   return [
-    sign(one.ended, one.code), clock(one.at), idCell(one), one.model || "–", key, one.replica || "–",
+    [sign(one.ended), one.code && h("div", { class: "why" }, one.code)], clock(one.at), idCell(one), one.model || "–", key, one.replica || "–",
     seconds(one.queue_seconds), seconds(one.first_byte_seconds), seconds(one.seconds),
     one.prompt_tokens ? count(one.prompt_tokens) : "–", one.prompt_tokens ? percent(one.cached_tokens || 0, one.prompt_tokens) : "–",
     one.completion_tokens ? count(one.completion_tokens) : "–", one.tokens_per_second ? rate(one.tokens_per_second) : "–",
