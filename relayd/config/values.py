@@ -160,6 +160,15 @@ WakeAddress = Annotated[
     ),
 ]
 
+ProviderLine = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^\s=]{1,128}( (cost=[0-9]{1,6}(\.[0-9]+)?|models=[^\s]+"
+        r"|weight=(0\.[0-9]*[1-9]|[1-9][0-9]{0,2}(\.[0-9]+)?))){1,3}\Z",
+        description='a provider and what holds for it, like "cloud cost=60 weight=0.5 models=qwen*,gemma*"',
+    ),
+]
+
 Sha256 = Annotated[
     str, Meta(pattern=r"\A([0-9a-fA-F]{64})?\Z", description="a SHA-256 of 64 hex digits, or an empty string")
 ]

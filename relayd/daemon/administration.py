@@ -42,6 +42,7 @@ from relayd.daemon.modellines import ModelLines
 from relayd.daemon.openrequests import held_request, open_request
 from relayd.daemon.operations import Operations, verbs
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.providerstats import PROVIDER, provider_stats
 from relayd.daemon.rates import token_bytes
 from relayd.daemon.report import ReloadReport, ReplicasReport
 from relayd.daemon.totals import spread
@@ -50,9 +51,6 @@ from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import NotFoundError, RequestCancelledError
 from relayd.planner.plan import to_document
 from relayd.supervisor import State, Status
-
-PROVIDER = "local"
-"""What ModelRelay calls the workers of a daemon that names no provider."""
 
 CANCELLED = RequestCancelledError(
     "The request was ended by an administrator.", remedy="Ask the administrator why."
@@ -113,6 +111,7 @@ class Administration:
                 one.first_byte_at - one.arrived_at for one in recent if one.first_byte_at is not None
             ),
             total_seconds=spread(one.ended_at - one.arrived_at for one in recent),
+            providers=provider_stats(parts),
         )
 
     async def placement(self, _arguments: NoArguments) -> PlacementReport:

@@ -88,6 +88,22 @@ class Spread(Struct, frozen=True):
     p99: float = 0.0
 
 
+class ProviderStats(Struct, frozen=True):
+    """What the machines of one provider have, and what they have done since this daemon began.
+
+    Attributes:
+        origins: Nodes, workers and upstreams that offer something.
+        slots: Requests that they take at once now.
+        running: Requests that they work on.
+        requests: Requests that have ended there.
+    """
+
+    origins: tuple[str, ...] = ()
+    slots: int = 0
+    running: int = 0
+    requests: int = 0
+
+
 class StatsReport(Struct, frozen=True):
     """Figures of the daemon, ModelRelay's first.
 
@@ -99,6 +115,7 @@ class StatsReport(Struct, frozen=True):
         queue_seconds: How long recent requests waited for a slot.
         first_byte_seconds: How long they took from their arrival to the first byte of the answer.
         total_seconds: How long they took altogether.
+        providers: Provider → what its machines do; `local` is this machine, and `""` what has no label.
     """
 
     queue_depth: Mapping[str, int]
@@ -109,6 +126,7 @@ class StatsReport(Struct, frozen=True):
     queue_seconds: Spread = Spread()
     first_byte_seconds: Spread = Spread()
     total_seconds: Spread = Spread()
+    providers: Mapping[str, ProviderStats] = {}
 
 
 class PlacedReport(Struct, frozen=True):

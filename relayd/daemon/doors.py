@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -196,7 +197,7 @@ class Doors:
         first, *further = self._addresses  # a reload keeps them; the next start may change them
         policy = make_policy(
             first.host,
-            allowed_hosts=(*server.allowed_hosts, *(one.host for one in further)),
+            allowed_hosts=(*server.allowed_hosts, *(one.host for one in further), *_invited(config.hub.url)),
             cors_origins=server.cors_origins,
             trusted_proxies=server.trusted_proxies,
             keyed=bool(server.api_key) or server.require_key == "always",
@@ -330,6 +331,12 @@ class Doors:
     def _note_busy(self, endpoint: Endpoint, seconds: float | None) -> None:
         if self.remotes is not None:
             self.remotes.note_busy(endpoint, seconds)
+
+
+def _invited(url: str) -> tuple[str, ...]:
+    """Return the host by which invites have nodes reach this hub: it need not be allowed besides."""
+    host = urlsplit(url).hostname
+    return (host,) if host else ()
 
 
 def _fitting_of(compat: Compat, order: ToolOrder) -> Fitting:

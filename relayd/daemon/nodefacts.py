@@ -89,7 +89,7 @@ class MachineFacts:
     def slots_for(self, hub: str) -> SlotsForHub:
         """Return what grants slots to a hub."""
         parts = self._parts
-        return SlotsForHub(hub, parts.scheduler, parts.dispatcher, self._served)
+        return SlotsForHub(hub, parts.scheduler, parts.dispatcher, parts.doors.exchanges, self._served)
 
     async def carry_out(self, command: NodeCommand) -> object:
         """Carry out a command of a hub, and return its answer.

@@ -33,6 +33,7 @@ from relayd.remote.hub import NodeHub, NodeSession
 from relayd.remote.hublink import NodeFacts
 from relayd.remote.invites import INVITE_SECONDS, Invites
 from relayd.remote.node import DialledHub, HubConnection
+from relayd.remote.providers import read_rules
 from relayd.rights import KeyRights, StoredKey, check_name
 from relayd.router import Pools
 from relayd.scheduler import Scheduler
@@ -92,6 +93,7 @@ class Nodes:
         """Follow the configuration; `url` is where clients connect."""
         self._config, self._url = config, url
         self.hub.resume_seconds = config.hub.resume_seconds
+        self._remotes.rule(read_rules(config.hub.providers))
 
     def invite(self, name: str) -> InviteReport:
         """Return an invite for a node that is new, or is to get another token.

@@ -139,6 +139,7 @@ class Totals:
         self._count = 0
         self._keys: dict[str, KeySums] = {}
         self._refused: dict[str, int] = {}
+        self._origins: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Totals of {self.count} requests>"
@@ -161,6 +162,12 @@ class Totals:
         return self._keys
 
     @property
+    def origins(self) -> Mapping[str, int]:
+        """Upstream, node or worker → how many requests it was the last to get; empty is this machine."""
+        self._add_up()
+        return self._origins
+
+    @property
     def refused(self) -> Mapping[str, int]:
         """Code of an error → how many requests got it."""
         self._add_up()
@@ -179,6 +186,9 @@ class Totals:
             if (key := self._keys.get(ask.key)) is None:
                 key = self._keys[ask.key] = KeySums()
             key.requests += 1
+            if replica := exchange.replica:
+                origin = replica.partition("@")[2]
+                self._origins[origin] = self._origins.get(origin, 0) + 1
             if (usage := exchange.usage) is not None:
                 key.prompt_tokens += usage.prompt_tokens
                 key.completion_tokens += usage.completion_tokens

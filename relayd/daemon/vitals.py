@@ -2,8 +2,8 @@
 
 from relayd import __version__
 from relayd.api import HealthWorker, Vitals
-from relayd.daemon.administration import PROVIDER
 from relayd.daemon.parts import DaemonParts
+from relayd.daemon.providerstats import PROVIDER
 from relayd.supervisor import State, Status
 
 _WORKING = frozenset({State.READY, State.DRAINING})

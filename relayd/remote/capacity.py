@@ -16,7 +16,7 @@ keeps it true: it changes the slots, pauses it, loses it and withdraws it.
 | `withdraw` | Forgotten | likewise; what runs goes on to its end |
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
@@ -24,6 +24,7 @@ from typing import Protocol
 from relayd.endpoint import Address, Endpoint
 from relayd.journal import Journal
 from relayd.profile import EndpointProfile
+from relayd.remote.providers import NO_RULE, ProviderRule
 from relayd.scheduler import Dormant, Event, Expected, Forgotten, Gone, Lost, Paused, Ready
 from relayd.secret import Secret
 
@@ -65,6 +66,7 @@ class RemoteOffer:
         abilities: What the model can do.
         aliases: Other names of the model.
         strategy: How requests are spread over replicas of the model, where it is not configured here.
+        provider: What its operator calls the owner or place of the machine; empty without a label.
     """
 
     replica: str
@@ -81,6 +83,7 @@ class RemoteOffer:
     abilities: tuple[str, ...] = ("completion",)
     aliases: tuple[str, ...] = ()
     strategy: str = "prefix_affinity"
+    provider: str = ""
 
     def leads_where(self, other: "RemoteOffer") -> bool:
         """Return whether another offer is of the same model and is reached in the same way."""
@@ -164,6 +167,7 @@ class Remotes:
         self._spread = spread
         self._known: dict[str, RemoteCapacity] = {}
         self._incarnations: dict[str, int] = {}
+        self._rules: Mapping[str, ProviderRule] = {}
         self._listeners: list[Callable[[], None]] = []
         self._faults: dict[str, FaultListener] = {}
 
@@ -177,6 +181,15 @@ class Remotes:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever an offer has changed, before the scheduler knows."""
         self._listeners.append(listener)
+
+    def rule(self, rules: Mapping[str, ProviderRule]) -> None:
+        """Follow rules for providers, for what is offered already too."""
+        if rules == self._rules:
+            return
+        self._rules = rules
+        for one in self:
+            if one.state is OfferState.READY or one.reason == _excluded(one.offer):
+                self.offer(one.offer)
 
     def get(self, replica: str) -> RemoteCapacity | None:
         """Return an offer; None when it is not known."""
@@ -193,10 +206,15 @@ class Remotes:
         """Have requests for a model wait for capacity that is on its way."""
         if offer.replica not in self._known:
             self._enter(offer)
-            self._report(Expected(offer.replica, offer.model, _cost(offer)))
+            self._report(Expected(offer.replica, offer.model, self._cost(offer)))
 
     def offer(self, offer: RemoteOffer) -> None:
         """Let requests run there. What is reached as before only changes its slots, cost and weight."""
+        rule = self._rule_of(offer)
+        if not rule.permits(offer.model):
+            self.expect(offer)
+            self.give_up(offer.replica, _excluded(offer))
+            return
         known = self._known.get(offer.replica)
         if known is not None and not known.offer.leads_where(offer):
             if known.state in (OfferState.READY, OfferState.PAUSED):
@@ -206,16 +224,24 @@ class Remotes:
                 known.endpoint = self._endpoint(offer)
         if known is None:
             known = self._enter(offer)
-            self._report(Expected(offer.replica, offer.model, _cost(offer)))
+            self._report(Expected(offer.replica, offer.model, self._cost(offer)))
         elif known.state in (OfferState.LOST, OfferState.GONE, OfferState.COLD):
             known.endpoint = self._endpoint(offer)
-            self._report(Expected(offer.replica, offer.model, _cost(offer)))
+            self._report(Expected(offer.replica, offer.model, self._cost(offer)))
         was_ready, known.offer = known.state is OfferState.READY, offer
         known.state, known.reason = OfferState.READY, ""
         if not was_ready:
             _JOURNAL.info("remote.ready", replica=offer.replica, slots=offer.slots)
         self._report(
-            Ready(offer.replica, offer.model, offer.slots, known.endpoint, None, _cost(offer), offer.weight)
+            Ready(
+                offer.replica,
+                offer.model,
+                offer.slots,
+                known.endpoint,
+                None,
+                self._cost(offer),
+                offer.weight * rule.weight,
+            )
         )
 
     def resize(self, replica: str, slots: int) -> None:
@@ -262,6 +288,10 @@ class Remotes:
 
     def rest(self, offer: RemoteOffer, reason: str) -> None:
         """Take note that it is not there, and that a request may have it brought."""
+        if not self._rule_of(offer).permits(offer.model):
+            self.expect(offer)
+            self.give_up(offer.replica, _excluded(offer))
+            return
         known = self._known.get(offer.replica)
         if known is None:
             known = self._enter(offer)
@@ -271,7 +301,7 @@ class Remotes:
             self._retire(known.endpoint)
             self._report(Lost(offer.replica))
         known.offer, known.state, known.reason = offer, OfferState.COLD, reason
-        self._report(Dormant(offer.replica, offer.model, reason, _cost(offer)))
+        self._report(Dormant(offer.replica, offer.model, reason, self._cost(offer)))
 
     def bring(self, replica: str, reason: str) -> None:
         """Take note that it is being brought: what asks for it waits."""
@@ -279,7 +309,7 @@ class Remotes:
         if known is not None and known.state is OfferState.COLD:
             known.state, known.reason = OfferState.LOST, reason
             _JOURNAL.info("remote.brought", replica=replica)
-            self._report(Expected(replica, known.offer.model, _cost(known.offer)))
+            self._report(Expected(replica, known.offer.model, self._cost(known.offer)))
 
     def withdraw(self, replica: str, reason: str) -> None:
         """Forget it; what runs there goes on to its end."""
@@ -311,6 +341,12 @@ class Remotes:
         if (listener := self._listener(endpoint)) is not None:
             listener.refused(endpoint.replica, seconds)
 
+    def _rule_of(self, offer: RemoteOffer) -> ProviderRule:
+        return self._rules.get(offer.provider, NO_RULE)
+
+    def _cost(self, offer: RemoteOffer) -> float:
+        return max(LEAST_COST, offer.cost + self._rule_of(offer).cost)
+
     def _listener(self, endpoint: Endpoint) -> FaultListener | None:
         known = self._known.get(endpoint.replica)
         return self._faults.get(known.offer.origin) if known is not None else None
@@ -330,5 +366,5 @@ class Remotes:
         self._post(event)
 
 
-def _cost(offer: RemoteOffer) -> float:
-    return max(LEAST_COST, offer.cost)
+def _excluded(offer: RemoteOffer) -> str:
+    return f"[hub] providers does not have {offer.provider} serve {offer.model}"

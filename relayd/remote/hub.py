@@ -310,7 +310,7 @@ class NodeHub:
             known.given_up()
             known.offers.await_anew(f"{name} has begun a new link")
         offers = known.offers if known is not None else NodeOffers(name, self._remotes, self.find)
-        offers.begin(drained=name in self._drained)
+        offers.begin(hello.label, drained=name in self._drained)
         session = self._sessions[name] = NodeSession(name, offers, self._clock.wall(), address)
         session.hello = hello
         return session, None

@@ -67,7 +67,12 @@ class LinkRefusal(Struct, frozen=True, omit_defaults=True):
 
 
 class StreamOpening(Struct, frozen=True, omit_defaults=True):
-    """Of OPEN: which incarnation of which replica the stream reaches, as the node calls it."""
+    """Of OPEN: what the stream reaches.
+
+    Attributes:
+        replica: As the node calls it.
+        incarnation: Which life of it.
+    """
 
     replica: str
     incarnation: int

@@ -32,6 +32,7 @@ class NodeOffers:
         self._elsewhere: Mapping[str, int] = {}
         self._cost = LEAST_COST
         self._is_drained = self._is_paused = False
+        self._provider = ""
 
     def __repr__(self) -> str:
         return f"<NodeOffers of {self._node}: {len(self._served)} replicas>"
@@ -74,9 +75,10 @@ class NodeOffers:
         for one in self._served.values():
             self._offer(one)
 
-    def begin(self, *, drained: bool) -> None:
-        """Take note of a new link; what the node serves is stated anew."""
+    def begin(self, provider: str, *, drained: bool) -> None:
+        """Take note of a new link, and of the node's label; what it serves is stated anew."""
         self._elsewhere, self._is_paused, self._is_drained = {}, False, drained
+        self._provider = provider
 
     def drain(self, *, drained: bool) -> None:
         """Have it take nothing new until further notice, or take requests again."""
@@ -146,6 +148,7 @@ class NodeOffers:
             context=served.context,
             abilities=served.abilities,
             aliases=served.aliases,
+            provider=self._provider,
         )
 
 

@@ -62,9 +62,19 @@ class LinkRequest(msgspec.Struct, frozen=True):
     fields: tuple[tuple[str, str], ...] = ()
 
     @property
+    def request_id(self) -> str:
+        """The id that the hub's client has; empty without one."""
+        return next((value for name, value in self.fields if name == "x-request-id"), "")
+
+    @property
     def is_beside(self) -> bool:
         """Whether it takes no slot."""
         return self.method == "GET" or self.path in BESIDE
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its answer comes as events."""
+        return self.method == "POST" and _asks_for_stream(self.body)
 
     @property
     def width(self) -> int:
@@ -82,7 +92,7 @@ class LinkRequest(msgspec.Struct, frozen=True):
         return Call(
             self.path,
             self.body,
-            stream=self.method == "POST" and _asks_for_stream(self.body),
+            stream=self.is_stream,
             content_type=self.content_type or "application/json",
             method=self.method,
             fields=() if endpoint.profile is LOCAL else self.fields,

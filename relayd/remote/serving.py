@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from relayd.endpoint import Endpoint
 from relayd.errors import LinkError, RelaydError, SlotTakenError, UpstreamError
 from relayd.journal import Journal
@@ -20,6 +22,7 @@ from relayd.remote.request import LinkRequest, RequestReader
 from relayd.remote.stream import WINDOW_BYTES
 from relayd.router import Call, Pools
 from relayd.router.headers import Head
+from relayd.router.usage import Tap
 
 
 class SlotClaim(Protocol):
@@ -34,21 +37,38 @@ class SlotClaim(Protocol):
         """Keep the slot until what is returned is called: the replica still works on the request."""
         ...
 
-    def release(self) -> None:
-        """Give the slot back, unless it is held."""
+    def note(self, answer: "NodeAnswer") -> None:
+        """Take note of how far the request is."""
         ...
+
+    def release(self, error: BaseException | None = None) -> None:
+        """Give the slot back, unless it is held; `error` is what ended the request."""
+        ...
+
+
+class NodeAnswer(msgspec.Struct):
+    """What has come of a request, for the log of this machine.
+
+    Attributes:
+        status: Of the answer.
+        tap: Its first and last bytes.
+        sent_bytes: How long it is.
+    """
+
+    status: int
+    tap: Tap
+    sent_bytes: int = 0
 
 
 class Slots(Protocol):
     """Who grants slots at a node: its own scheduler."""
 
-    async def claim(self, opening: StreamOpening, *, beside: bool, width: int = 1) -> SlotClaim:
-        """Return slots of an incarnation; of one that is not in memory, once it is loaded.
+    async def claim(self, opening: StreamOpening, request: LinkRequest) -> SlotClaim:
+        """Return slots of an incarnation.
 
         Args:
             opening: Which one.
-            beside: The replica answers such a request without a slot.
-            width: Slots that the request takes.
+            request: What they are for.
 
         Raises:
             SlotTakenError: It has none that is free, or takes nothing new.
@@ -136,6 +156,7 @@ class ServedStream:
         self._forget = forget
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._answered: NodeAnswer | None = None
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -173,7 +194,7 @@ class ServedStream:
 
     async def _serve(self, request: LinkRequest) -> None:
         try:
-            claim = await self._slots.claim(self._opening, beside=request.is_beside, width=request.width)
+            claim = await self._slots.claim(self._opening, request)
         except SlotTakenError as error:
             self._refuse(ResetCode.NO_SLOT, str(error))
             return
@@ -187,19 +208,27 @@ class ServedStream:
             self._finish()
             return
         held = HeldClaim(claim, self._finish)
+        failure: BaseException | None = None
         try:
             await self._answer(claim.endpoint, request.call(claim.endpoint), held)
-        except asyncio.CancelledError:
-            pass  # the hub has left
+        except asyncio.CancelledError as error:
+            failure = error  # the hub has left
         except (OSError, UpstreamError) as error:
-            Journal("remote").info("node.request_failed", replica=self._opening.replica, reason=str(error))
+            Journal("remote").info(
+                "node.request_failed",
+                replica=self._opening.replica,
+                request=request.request_id,
+                reason=str(error),
+            )
+            failure = UpstreamError(str(error))
             self._refuse(ResetCode.FAILED, str(error))
         finally:
-            held.done()
+            held.done(failure)
 
     async def _answer(self, endpoint: Endpoint, call: Call, held: "HeldClaim") -> None:
         upstream = await self._pools.ask(endpoint, call, held.hold)
         try:
+            self._answered = held.answered(upstream.head.status)
             self._write(head_of(upstream.head))
             await upstream.relay(self)
         finally:
@@ -209,6 +238,9 @@ class ServedStream:
 
     def take(self, raw: bytes) -> bool:
         """Send bytes of the answer; True asks for no more until `room` has returned."""
+        if (answered := self._answered) is not None:
+            answered.tap.add(raw)
+            answered.sent_bytes += len(raw)
         return self._write(raw) >= WINDOW_BYTES
 
     async def room(self) -> None:
@@ -259,9 +291,15 @@ class HeldClaim:
 
         return ended
 
-    def done(self) -> None:
+    def answered(self, status: int) -> NodeAnswer:
+        """Return what the answer that begins is noted in."""
+        made = NodeAnswer(status, Tap())
+        self._claim.note(made)
+        return made
+
+    def done(self, error: BaseException | None) -> None:
         """Give the slot back and end the stream, unless the replica still works on the request."""
-        self._claim.release()
+        self._claim.release(error)
         if not self._is_held:
             self._finish()
 

@@ -8,10 +8,9 @@ from functools import partial
 
 from relayd.endpoint import Address, Endpoint
 from relayd.errors import UpstreamError
-from relayd.profile import LOCAL
 from relayd.router.eager import become_task
 from relayd.router.headers import Call
-from relayd.router.replicapool import RemotePool, ReplicaPool
+from relayd.router.replicapool import ReplicaPool, pool_of
 from relayd.router.silence import Silence
 from relayd.router.upstream import Upstream
 
@@ -387,8 +386,7 @@ class Pools:
         latest = self._latest.get(endpoint.replica)
         if latest is not None and latest.endpoint is endpoint:
             return latest
-        kind = ReplicaPool if endpoint.profile is LOCAL else RemotePool
-        pool = self._pools.setdefault(_identity(endpoint), kind(endpoint))
+        pool = self._pools.setdefault(_identity(endpoint), pool_of(endpoint))
         pool.endpoint = endpoint
         self._latest[endpoint.replica] = pool
         return pool

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
-from relayd.endpoint import Endpoint
+from msgspec.structs import replace
+
+from relayd.endpoint import Endpoint, LocalAddress
+from relayd.profile import LOCAL
 from relayd.router.headers import Call
 
 if TYPE_CHECKING:
@@ -53,3 +56,19 @@ class RemotePool(ReplicaPool):
     def opening(self, call: Call) -> bytes:
         """Return the head of a request up to the length of its body."""
         return call.opening(self.endpoint)
+
+
+class LinkPool(ReplicaPool):
+    """The connections to a replica of another machine, whose log has the id of each request."""
+
+    def opening(self, call: Call) -> bytes:
+        """Return the head of a request up to the length of its body, with what its client named it by."""
+        fields = call.sent.fields if call.sent is not None else ()
+        return replace(call, fields=fields).opening(self.endpoint)
+
+
+def pool_of(endpoint: Endpoint) -> ReplicaPool:
+    """Return what the connections to an endpoint are kept in."""
+    if endpoint.profile is not LOCAL:
+        return RemotePool(endpoint)
+    return (ReplicaPool if isinstance(endpoint.address, LocalAddress) else LinkPool)(endpoint)

@@ -17,6 +17,8 @@ from relayd.errors import SlotTakenError
 from relayd.remote.dial import dial_hub
 from relayd.remote.messages import Inventory, NodeCommand, ServedReplica, StreamOpening
 from relayd.remote.node import DialledHub, HubConnection
+from relayd.remote.request import LinkRequest
+from relayd.remote.serving import NodeAnswer
 from relayd.router import Pools
 from relayd.secret import Secret
 
@@ -87,7 +89,9 @@ class _Claim:
         self.is_held = True
         return self.free
 
-    def release(self) -> None:
+    def note(self, answer: NodeAnswer) -> None: ...
+
+    def release(self, error: BaseException | None = None) -> None:
         if not self.is_held:
             self.free()
 
@@ -123,8 +127,8 @@ class _SlotsOf:
         others = sum(count for hub, count in self.node.taken.items() if hub != self.hub)
         return {self.node.endpoint.replica: others} if others else {}
 
-    async def claim(self, opening: StreamOpening, *, beside: bool, width: int = 1) -> _Claim:
-        if beside:
+    async def claim(self, opening: StreamOpening, request: LinkRequest) -> _Claim:
+        if request.is_beside:
             return _Claim(self.node.endpoint, lambda: None)
         if sum(self.node.taken.values()) >= self.node.slots:
             raise SlotTakenError("no free slot")

@@ -17,6 +17,8 @@ from relayd.remote.frames import MESSAGE_BYTES
 from relayd.remote.hub import NodeHub
 from relayd.remote.messages import Inventory, NodeCommand, ServedReplica, StreamOpening
 from relayd.remote.node import DialledHub, HubConnection
+from relayd.remote.request import LinkRequest
+from relayd.remote.serving import NodeAnswer
 from relayd.router import Pools
 from relayd.scheduler import Event
 from relayd.secret import Secret
@@ -38,7 +40,9 @@ class Counted:
         self.held = True
         return self.free
 
-    def release(self) -> None:
+    def note(self, answer: NodeAnswer) -> None: ...
+
+    def release(self, error: BaseException | None = None) -> None:
         if not self.held:
             self.free()
 
@@ -80,17 +84,17 @@ class Machine:
     def elsewhere(self) -> dict[str, int]:
         return {"m#0": self.others} if self.others else {}
 
-    async def claim(self, opening: StreamOpening, *, beside: bool, width: int = 1) -> Counted:
+    async def claim(self, opening: StreamOpening, request: LinkRequest) -> Counted:
         self.claims += 1
         if opening.incarnation != self.fake.endpoint.incarnation:
             raise LookupError("another incarnation")
-        if beside:
+        if request.is_beside:
             return Counted(self.fake.endpoint, lambda: None)
-        if self.taken + self.others + width > self.slots:
+        if self.taken + self.others + request.width > self.slots:
             raise SlotTakenError("no free slot")
-        self.taken += width
+        self.taken += request.width
         self.most = max(self.most, self.taken)
-        return Counted(self.fake.endpoint, partial(self._give_back, width))
+        return Counted(self.fake.endpoint, partial(self._give_back, request.width))
 
     def _give_back(self, width: int) -> None:
         self.taken -= width

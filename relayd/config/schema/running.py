@@ -13,6 +13,7 @@ from relayd.config.values import (
     Interval,
     Mebibytes,
     OptionalFilePath,
+    ProviderLine,
     Seconds,
     Sha256,
     WakeAddress,
@@ -162,6 +163,9 @@ class HubSettings(Section, frozen=True):
             from another that has it, through the hub, before it asks the internet; 0 lets none travel.
         worker_secret: What ModelRelay's workers prove themselves with (`modelrelay-worker --worker-secret`);
             empty lets none connect. `${ENV:NAME}` reads that variable.
+        providers: What holds for the machines of a provider (`relayd join --provider`, a worker's
+            `--provider`), as "PROVIDER cost=60 weight=0.5 models=qwen*": seconds that a request rather waits
+            for something cheaper, its share among equals, and the models that it may serve.
     """
 
     enabled: bool = False
@@ -169,6 +173,7 @@ class HubSettings(Section, frozen=True):
     resume_seconds: Seconds = 30
     file_mib_s: Seconds = 64
     worker_secret: Secret = msgspec.field(default_factory=lambda: Secret(""))
+    providers: tuple[ProviderLine, ...] = ()
 
     @property
     def takes_others(self) -> bool:

@@ -217,7 +217,7 @@ class Workers:
         offer = RemoteOffer(
             name_of(model, label), model, max(slots, 1), WorkerAddress(label, self.find),
             EndpointProfile(model=model, continues=False),
-            origin=label, kind=_KIND,
+            origin=label, kind=_KIND, provider=session.provider,
         )  # fmt: skip
         if slots:
             self._remotes.offer(offer)
