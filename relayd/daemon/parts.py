@@ -167,7 +167,7 @@ def assemble(desired: DesiredState) -> DaemonParts:
         bridge,
         clock,
         pools.get,
-        slots=kept_slots(desired, pools, clock, lambda: keys.retains_all()),  # noqa: PLW0108 - the keys come later
+        slots=kept_slots(desired, pools, clock, lambda: keys.retains_all(), actor.post),  # noqa: PLW0108 - the keys come later
         busy=lambda replica: scheduler.running_on(replica) > 0 and not pools.owes(replica),
         suspects=dispatcher.suspects,
         grants=grants,

@@ -14,6 +14,7 @@ from relayd.files import private_folder
 from relayd.planner import ReplicaSpec
 from relayd.router import Pools
 from relayd.router.headers import Call
+from relayd.scheduler import Event, SlotsKept, SlotsRestored
 from relayd.store.slotfiles import SlotFiles, remove_slot_files
 from relayd.supervisor.slots import SlotKeeper
 from relayd.units import mib
@@ -23,7 +24,11 @@ _FOLDER = "slots"
 
 
 def kept_slots(
-    desired: DesiredState, pools: Pools, clock: Clock, may_keep: Callable[[], bool]
+    desired: DesiredState,
+    pools: Pools,
+    clock: Clock,
+    may_keep: Callable[[], bool],
+    post: Callable[[Event], None],
 ) -> SlotKeeper | None:
     """Return what keeps the slots of replicas; None, and nothing on disk any more, where nothing is kept.
 
@@ -32,6 +37,7 @@ def kept_slots(
         pools: Connections to replicas.
         clock: Time.
         may_keep: Returns whether no key forbids that anything is kept.
+        post: Posts which replicas were kept, and which have read what was.
     """
     folder = desired.paths.state / _FOLDER
     if not _keeps(desired):
@@ -55,7 +61,14 @@ def kept_slots(
         return hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
     files = SlotFiles(folder, mib(desired.config.replicas.slots_on_disk_mib), clock)
-    return SlotKeeper(files, ask, identity, may_keep)
+    return SlotKeeper(
+        files,
+        ask,
+        identity,
+        may_keep,
+        on_kept=lambda replica: post(SlotsKept(replica)),
+        on_restored=lambda replica: post(SlotsRestored(replica)),
+    )
 
 
 def kept_flags(desired: DesiredState, spec: ReplicaSpec) -> tuple[str, ...]:

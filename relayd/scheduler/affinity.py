@@ -277,6 +277,14 @@ class PrefixAffinity:
         rate, _ = self.rates.of(capacity)
         return self._index.newest_tokens(capacity) / rate if rate else 0.0
 
+    def keep_prompts(self, capacity: Capacity) -> None:
+        """Take note that what is in a replica's slots is on disk."""
+        self._index.save(capacity)
+
+    def restore(self, capacity: Capacity) -> None:
+        """Take note that a new incarnation has read that back."""
+        self._index.restore(capacity)
+
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these, and what they held."""
         self._index.keep(capacities)

@@ -134,6 +134,20 @@ class Dormant:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsKept:
+    """The prompts in a replica's slots are on disk, and it is about to end."""
+
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsRestored:
+    """A replica that is about to be ready has read back what was on disk (`SlotsKept`)."""
+
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """A replica is no longer part of the plan."""
 
@@ -259,7 +273,8 @@ RequestEvent = (
     | Tick
 )
 ReplicaEvent = Expected | Ready | Draining | Paused | Lost | Gone | Unloaded | Dormant | Forgotten
-Event = RequestEvent | ReplicaEvent | MemoryEvent
+SlotEvent = SlotsKept | SlotsRestored
+Event = RequestEvent | ReplicaEvent | SlotEvent | MemoryEvent
 
 
 class Dispatch(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ What a replica holds is modelled as llama-server holds it: the last prompts, one
 ones in host memory up to a limit, each for itself even where they begin alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -30,6 +30,9 @@ it did: so its real size is found, whatever a token of this model takes."""
 
 _MOST_SETS = 256
 """Sets of replicas that are kept."""
+
+_MOST_SAVED = 256
+"""Replicas whose prompts on disk are remembered."""
 
 _NOBODY: Mapping[Capacity, int] = {}
 
@@ -72,9 +75,13 @@ class _HeldPrompts:
             grown = self._kept_tokens * _GROW + 1
             self._kept_tokens = grown if self._most_tokens is None else min(grown, self._most_tokens)
 
+    def newest(self) -> Iterable[_Prompt]:
+        """Return the newest prompts, which are in slots, the last one first."""
+        return islice(reversed(self.prompts.values()), self._slots)
+
     def newest_tokens(self) -> float:
-        """Return the tokens of the newest prompts, which are in slots."""
-        return sum(one.tokens for one in islice(reversed(self.prompts.values()), self._slots))
+        """Return the tokens of those."""
+        return sum(one.tokens for one in self.newest())
 
     def _earlier_tokens(self) -> float:
         return self.tokens - self.newest_tokens()
@@ -116,6 +123,7 @@ class PrefixIndex:
         self._of_bit: dict[int, Capacity] = {}
         self._of_bits: dict[int, tuple[Capacity, ...]] = {}  # those of several bits, as they were found last
         self._every_bit = 0
+        self._saved: dict[str, tuple[_Prompt, ...]] = {}  # by the replica's name, newest first
 
     def __repr__(self) -> str:
         prompts = sum(len(one.prompts) for one in self._held.values())
@@ -258,6 +266,20 @@ class PrefixIndex:
         """Return the tokens of the prompts that a replica holds in its slots."""
         held = self._held.get(capacity)
         return held.newest_tokens() if held else 0.0
+
+    def save(self, capacity: Capacity) -> None:
+        """Take note that the prompts in a replica's slots are on disk, whatever becomes of the replica."""
+        name = capacity.endpoint.replica
+        self._saved.pop(name, None)
+        if held := self._held.get(capacity):
+            self._saved[name] = tuple(held.newest())
+            if len(self._saved) > _MOST_SAVED:
+                del self._saved[next(iter(self._saved))]
+
+    def restore(self, capacity: Capacity) -> None:
+        """Take note that a new incarnation of a replica has read its prompts back from disk."""
+        for prompt in reversed(self._saved.get(capacity.endpoint.replica, ())):
+            self.learn(capacity, prompt.chain, prompt.tokens)
 
     def keep(self, capacities: set[Capacity]) -> None:
         """Forget the replicas that are not among these: their caches are gone."""

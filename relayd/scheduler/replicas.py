@@ -54,8 +54,11 @@ class KnownReplicas:
         """Return every replica of a model."""
         return self._of_model.get(model, _NONE).values()
 
-    def welcome(self, ready: Ready) -> None:
-        """Take note that a replica takes work; one that is well again still counts what it runs."""
+    def welcome(self, ready: Ready) -> Capacity:
+        """Take note that a replica takes work, and return its slots.
+
+        One that is well again still counts what it runs.
+        """
         replica = self._replicas.get(ready.replica)
         if replica and replica.capacity and replica.capacity.endpoint == ready.endpoint:
             capacity = replica.capacity
@@ -66,6 +69,7 @@ class KnownReplicas:
         else:
             capacity = Capacity(ready.endpoint, ready.slots, ready.kept_tokens, ready.cost, ready.weight)
             self.put(ready.replica, ReplicaSlots(ready.model, capacity, cost=ready.cost))
+        return capacity
 
     def pause(self, name: str) -> Capacity | None:
         """Let a replica take nothing new, and return its slots if it has any."""

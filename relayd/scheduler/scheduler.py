@@ -54,6 +54,8 @@ from relayd.scheduler.events import (
     Paused,
     Ready,
     ReplicaEvent,
+    SlotEvent,
+    SlotsRestored,
     Tick,
     Ticket,
     Unloaded,
@@ -122,6 +124,7 @@ class Scheduler:
         self._running = RunningTickets(self._replicas, self._strategies)
         self._queues = dict[str, Queue]()
         self._service = ServiceTimes()
+        self._restored: set[str] = set()  # replicas that are about to be ready
         floor = Floor(
             self._replicas,
             self._queues,
@@ -167,12 +170,22 @@ class Scheduler:
                 return self._tickets.inherit(event, now)
             case Abandoned(ticket_id, held_id):
                 return self._tickets.hold(ticket_id, held_id, now)
-        if isinstance(event, ReplicaEvent):
+        if isinstance(event, ReplicaEvent | SlotEvent):
             return self._tickets.settle(self._change(event, now), now)
         return self._tickets.settle([*self._keeper.handle(event, now)], now)
 
-    def _change(self, event: ReplicaEvent, now: float) -> list[Effect]:
+    def _note_slots(self, event: SlotEvent) -> list[Effect]:
+        """Remember which prompts of a replica are on disk, or that it has read them back."""
+        if isinstance(event, SlotsRestored):
+            self._restored.add(event.replica)
+        elif (known := self._replicas.get(event.replica)) and known.capacity is not None:
+            self._strategies.keep_prompts(known.model, known.capacity)
+        return []
+
+    def _change(self, event: ReplicaEvent | SlotEvent, now: float) -> list[Effect]:
         """Follow what became of a replica, and decide anew for what waits for its model."""
+        if isinstance(event, SlotEvent):
+            return self._note_slots(event)
         known = self._replicas.get(event.replica)
         effects = self._follow(event, now)
         if known is not None:
@@ -183,9 +196,7 @@ class Scheduler:
     def _follow(self, event: ReplicaEvent, now: float) -> list[Effect]:
         match event:
             case Ready():
-                self._replicas.welcome(event)
-                if not event.cost:  # what costs something takes no memory here
-                    self._keeper.follow(event, now)
+                self._welcome(event, now)
                 return self._tickets.place(event.model, now)
             case Expected(name, model, cost):
                 self._replicas.put(name, ReplicaSlots(model, cost=cost))
@@ -214,6 +225,15 @@ class Scheduler:
                 return self._tickets.settle_absent(model, now)
             case Forgotten(name):
                 return self._forget(name, now)
+
+    def _welcome(self, event: Ready, now: float) -> None:
+        """Give a replica its slots, and what it has read back into them."""
+        capacity = self._replicas.welcome(event)
+        if event.replica in self._restored:
+            self._restored.discard(event.replica)
+            self._strategies.restore(event.model, capacity)
+        if not event.cost:  # what costs something takes no memory here
+            self._keeper.follow(event, now)
 
     def _drain(self, name: str, now: float) -> list[Effect]:
         capacity = self._replicas.pause(name)

@@ -82,6 +82,16 @@ class Strategies:
         if found := self._of_model.get(model):
             found[1].keep(capacities)
 
+    def keep_prompts(self, model: str, capacity: Capacity) -> None:
+        """Take note that what is in a replica's slots is on disk."""
+        if isinstance(strategy := self.of(model), PrefixAffinity):
+            strategy.keep_prompts(capacity)
+
+    def restore(self, model: str, capacity: Capacity) -> None:
+        """Take note that a new incarnation has that in its slots."""
+        if isinstance(strategy := self.of(model), PrefixAffinity):
+            strategy.restore(capacity)
+
     def _make(self, name: str) -> Strategy:
         makers: Mapping[str, Callable[[], Strategy]] = {
             "prefix_affinity": lambda: PrefixAffinity(self._max_hold_seconds),

@@ -21,6 +21,9 @@ from relayd.store.kept import SCHEMA, KeptFile
 _PART, _WHOLE = ".part", ".slot"
 _CHUNK_BYTES = 1 << 20
 
+_ABANDONED_SECONDS = 600.0
+"""After so long a file that was begun is what a daemon left that was killed: writing takes seconds."""
+
 
 class SlotFile(msgspec.Struct, frozen=True):
     """One prompt on disk.
@@ -154,13 +157,18 @@ class SlotFiles:
         return self._index
 
     def _write(self, index: _Index) -> None:
-        """Write the document, and remove every file that is not in it."""
+        """Write the document, and remove every file that is not in it, nor about to be."""
         private_folder(self.folder)
         self._document.write(index)
         self._index, known = index, {one.name for one in index.files}
         for path in self.folder.glob(f"*{_WHOLE}"):
             if path.name not in known:
                 path.unlink(missing_ok=True)
+        oldest = self._clock.wall() - _ABANDONED_SECONDS
+        for path in self.folder.glob(f"*{_PART}"):
+            with suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
 
 def remove_slot_files(folder: Path, clock: Clock) -> None:

@@ -72,6 +72,8 @@ class SlotKeeper:
         ask: Sends requests to replicas.
         identity: Returns what a spec has to agree in for a file to be read again, as one digest. Blocks.
         may_keep: Returns whether no key forbids that anything is kept.
+        on_kept: Called with a replica whose slots were written.
+        on_restored: Called with one that has read them, before it serves.
     """
 
     def __init__(
@@ -80,11 +82,15 @@ class SlotKeeper:
         ask: SlotRequest,
         identity: Callable[[ReplicaSpec], str],
         may_keep: Callable[[], bool],
+        on_kept: Callable[[str], None],
+        on_restored: Callable[[str], None],
     ) -> None:
         self._files = files
         self._ask = ask
         self._identity = identity
         self._may_keep = may_keep
+        self._on_kept = on_kept
+        self._on_restored = on_restored
         self._changing = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -134,6 +140,7 @@ class SlotKeeper:
             if parts and await self._is_fit(ask, key, free[0], spec):
                 await asyncio.to_thread(self._files.put, key, parts)
                 tokens = sum(one for _, one in parts)
+                self._on_kept(spec.name)
                 _JOURNAL.info("slots.kept", replica=spec.name, slots=len(parts), tokens=tokens)
         finally:
             self._files.clean(key)
@@ -173,6 +180,8 @@ class SlotKeeper:
         if not read and not lost:
             return
         await asyncio.to_thread(self._files.used, read, lost)
+        if read:
+            self._on_restored(spec.name)
         tokens = sum(one.tokens for one in read)
         _JOURNAL.info("slots.restored", replica=spec.name, slots=len(read), tokens=tokens, lost=len(lost))
 

@@ -1,6 +1,8 @@
 """Long prompts that a replica had read are read back after it was ended and started again."""
 
 import json
+import os
+import signal
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +77,31 @@ def test_a_prompt_outlasts_replica_and_daemon_unless_its_file_was_harmed_or_a_ke
     daemon.client.unload("m")
     wait_until(lambda: daemon.replicas()["m#0"]["state"] == "cold")
     assert [] == list(folder.glob("*.slot"))
+
+
+def test_the_successor_of_a_replica_that_was_killed_reads_what_was_kept_before(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(CONFIG.format(file=tiny_model))
+    completed(daemon)
+    answer = completed(daemon)
+    again(daemon)
+    pid = daemon.replicas()["m#0"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: (one := daemon.replicas()["m#0"])["state"] == "ready" and one["pid"] != pid)
+
+    assert answer == completed(daemon)
+
+
+def test_slots_outlast_a_daemon_that_is_killed_in_the_replica_that_lives_on(
+    start_daemon: Callable[..., Daemon], tiny_model: Path
+) -> None:
+    daemon = start_daemon(CONFIG.format(file=tiny_model))
+    completed(daemon)
+    answer, pid = completed(daemon), daemon.replicas()["m#0"]["pid"]
+    daemon.process.kill()
+    daemon.end()
+    daemon = start_daemon(CONFIG.format(file=tiny_model))
+    wait_until(lambda: daemon.replicas()["m#0"]["state"] == "ready")
+
+    assert (pid, answer) == (daemon.replicas()["m#0"]["pid"], completed(daemon))

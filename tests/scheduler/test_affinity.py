@@ -15,6 +15,8 @@ from relayd.scheduler import (
     Lost,
     Ready,
     Scheduler,
+    SlotsKept,
+    SlotsRestored,
     Tick,
     Ticket,
     Usage,
@@ -129,6 +131,30 @@ def test_a_new_incarnation_is_cold() -> None:
     strategy = scheduler._strategies.of("m")
     assert isinstance(strategy, PrefixAffinity)
     assert {} == strategy._index.find(chain(1, 2, 3, 4))
+
+
+def test_an_incarnation_that_has_read_its_slots_back_is_warm() -> None:
+    scheduler = fleet(2)
+    play(scheduler, asks(1, 1, 2, 3), now=10.0)
+    where = next(one for one in range(2) if scheduler.running_on(f"m#{one}"))
+    play(scheduler, whole(1, 1, 2, 3), now=14.0)
+    play(scheduler, SlotsKept(f"m#{where}"), Lost(f"m#{where}"), now=15.0)
+    play(scheduler, SlotsRestored(f"m#{where}"), ready(f"m#{where}", incarnation=2), now=16.0)
+    play(scheduler, asks(2, 7), now=17.0)
+    play(scheduler, whole(2, 7), now=18.0)
+
+    assert [(3, f"m#{where}")] == placed(play(scheduler, asks(3, 1, 2, 3, 4), now=20.0))
+
+
+def test_one_that_crashed_is_warm_with_what_was_kept_before_and_no_more() -> None:
+    index, dead, back = PrefixIndex(), capacity_of("m#0"), capacity_of("m#0")
+    index.learn(dead, chain(1, 2), 2000)
+    index.save(dead)
+    index.learn(dead, chain(5, 6), 2000)
+    index.keep(set())
+    index.restore(back)
+
+    assert [8000, 0] == [index.depth(back, one) for one in (chain(1, 2), chain(5, 6))]
 
 
 def test_what_a_replica_did_not_have_is_corrected() -> None:

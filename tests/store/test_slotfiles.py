@@ -1,5 +1,6 @@
 """Slot files count once they are whole, within a bound, and only with all of their bytes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,13 @@ def test_where_nothing_is_kept_any_more_nothing_is_left(tmp_path: Path) -> None:
 
     assert set() == names(tmp_path)
     assert [] == SlotFiles(tmp_path, 1000, SystemClock()).find(KEY)
+
+
+def test_what_a_killed_daemon_had_begun_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    files = SlotFiles(tmp_path, 1000, SystemClock())
+    left, fresh = (tmp_path / write(files, OTHER, slot) for slot in (0, 1))
+    os.utime(left, (0, 0))
+
+    files.put(KEY, [(write(files, KEY, 0), 600)])
+
+    assert (False, True) == (left.exists(), fresh.exists())

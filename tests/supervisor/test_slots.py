@@ -29,6 +29,7 @@ class FakeEngine:
         self.recalls = recalls
         self.fails = fails
         self.asked: list[str] = []
+        self.told: list[str] = []
 
     async def ask(
         self, endpoint: Endpoint, path: str, body: bytes | None, *, timeout_seconds: float
@@ -54,7 +55,12 @@ class FakeEngine:
 
 def keeper(engine: FakeEngine, *, may_keep: bool = True) -> SlotKeeper:
     return SlotKeeper(
-        SlotFiles(engine.folder, 10_000, SystemClock()), engine.ask, lambda _: "a" * 32, lambda: may_keep
+        SlotFiles(engine.folder, 10_000, SystemClock()),
+        engine.ask,
+        lambda _: "a" * 32,
+        lambda: may_keep,
+        on_kept=lambda replica: engine.told.append(f"{replica} kept"),
+        on_restored=lambda replica: engine.told.append(f"{replica} restored"),
     )
 
 
@@ -72,6 +78,7 @@ def test_long_prompts_of_slots_at_rest_are_kept_and_read_back_by_the_next_one(tm
     asyncio.run(keeper(engine).restore(SPEC, WHERE))
 
     assert ["/slots/0?action=restore"] == engine.asked
+    assert ["m#0 kept", "m#0 restored"] == engine.told
 
 
 def test_an_engine_that_does_not_go_on_from_what_it_reads_back_is_tried_once(tmp_path: Path) -> None:
