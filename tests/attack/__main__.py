@@ -18,6 +18,7 @@ from typing import TypeVar
 from tests.attack import files
 from tests.attack.bodies import FAMILIES, cases, sampled
 from tests.attack.case import Case
+from tests.attack.crowd import crowd
 from tests.attack.doors import door_forms
 from tests.attack.honest import Beside
 from tests.attack.outcome import Outcome, Tally
@@ -27,7 +28,7 @@ from tests.attack.target import Target
 from tests.attack.tls import EncryptedDaemon, tls_forms
 from tests.attack.wire import Form, forms
 
-PARTS = ("bodies", "wire", "doors", "tls", "files")
+PARTS = ("bodies", "wire", "crowd", "doors", "tls", "files")
 
 _AT_ONCE_LARGE = 30
 _BEFORE_SECONDS = 5.0
@@ -103,6 +104,10 @@ async def _parts(options: argparse.Namespace, target: Target, tally: Tally, hone
         shots_of_wire = sampled([*forms()], options.sample)
         _enter("raw HTTP", target, honest)
         await _fire(shots_of_wire, options.clients * 2, lambda form: send_form(port, form), tally)
+    if "crowd" in only:
+        _enter("crowd", target, honest)
+        for outcome in await crowd(port):
+            tally.add(outcome)
     if "doors" in only:
         _enter("doors", target, honest)
         secrets = await asyncio.to_thread(target.make_keys)
