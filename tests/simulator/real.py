@@ -1,8 +1,9 @@
 """Strategies on three real replicas, beside what is simulated of them: `python -m tests.simulator.real`
 
-    python -m tests.simulator.real [--workload chat] [--seeds 1] [--seconds 35] [--share 0.4]
+    python -m tests.simulator.real [--workload chat] [--seeds 1] [--seconds 35] [--share 0.4] [--pace 1]
 
 Sessions arrive whatever becomes of those before (open loop), each policy begins cold and gets the same ones.
+Each seed begins with another policy, so that what disturbs the machine hits them alike.
 relayd's data path runs in this process, nginx (`least_conn`) beside. Replicas of a smaller share get as much
 less to do. The simulator gets the same sessions and the rates that a replica shows at first. Exits 1 where
 a bar is missed.
@@ -102,11 +103,12 @@ class Stage:
     share: float
     seconds: float
     workload: str
+    pace: float
     p95: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def sessions(self, seed: int) -> list[Session]:
         """Return those of a seed, that fit."""
-        made = workload(self.workload, self.share / WHOLE_SHARE)(random.Random(seed))
+        made = workload(self.workload, self.pace)(random.Random(seed))
         found = (
             fitted(one, SCALE[self.workload]) for one in takewhile(lambda one: one.at < self.seconds, made)
         )
@@ -150,11 +152,10 @@ def _row(name: str, seed: int, first: Sequence[float], queued: float, cached: fl
 
 def _compare(stage: Stage, policies: Sequence[str], seeds: Sequence[int]) -> int:
     print("| workload, policy | seed | requests | mean | p50 | p95 | queue | reading | cached | under 2 s |")
-    for seed in seeds:
-        sessions, rates = stage.sessions(seed), None
-        for policy in policies:
+    for turn, seed in enumerate(seeds):
+        sessions = stage.sessions(seed)
+        for policy in (*policies[turn % len(policies) :], *policies[: turn % len(policies)]):
             answers, _, shown = uvloop.run(stage.run(policy, sessions))
-            rates = rates or shown
             first = [one.first for one in answers]
             cached = sum(one.cached for one in answers) / sum(one.cached + one.read for one in answers)
             label = f"{stage.workload}, {NAMES[policy]}"
@@ -212,6 +213,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=35.0, help="in which sessions begin")
     parser.add_argument("--share", type=float, default=WHOLE_SHARE, help="of a core, for each replica")
+    parser.add_argument("--pace", type=float, help="how many times as much comes; as the share allows if not")
     parser.add_argument("--model", type=Path, help="another one, such as a smaller one on a busy machine")
     parser.add_argument("--policies", nargs="+", choices=[*NAMES], default=[*NAMES])
     asked = parser.parse_args()
@@ -220,7 +222,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         shape = replace(SLOW, template=TEMPLATE, writes_bytes=False)
         model = asked.model or make_model(Path(folder) / "slow.gguf", shape)
-        stage = Stage(engine, model, asked.share, asked.seconds, asked.workload)
+        pace = asked.share / WHOLE_SHARE if asked.pace is None else asked.pace
+        stage = Stage(engine, model, asked.share, asked.seconds, asked.workload, pace)
         if asked.workload == "keys":
             return _fair(stage, asked.seeds)
         return _compare(stage, asked.policies, asked.seeds)
