@@ -213,7 +213,14 @@ class LedgerGrants:
 
     async def _measure(self, replica: str) -> None:
         holding, pid = self._holdings.get(replica), self._pid(replica)
-        found = await self._sight.held(pid) if pid else None
+        found = None
+        while pid and holding and self._holdings.get(replica) is holding:
+            try:
+                found = await self._sight.held(pid)
+                break
+            except OSError as error:  # out of descriptors
+                _JOURNAL.error("memory.not_read", message=str(error))
+                await asyncio.sleep(_LOOK_SECONDS)
         if found and holding and self._holdings.get(replica) is holding:
             holding.pid = pid
             holding.by_account = {**dict.fromkeys(found, Bytes(0)), **holding.by_account}

@@ -5,6 +5,7 @@ Everything is read in a thread: a driver may take seconds to answer.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from relayd.daemon.accounts import MachineAccounts
@@ -94,12 +95,13 @@ class MemorySight:
         loop = asyncio.get_running_loop()
         deadline, before = loop.time() + self._freed_seconds, dict[str, Bytes]()
         while loop.time() < deadline:
-            machine = await asyncio.to_thread(self._look, True)
-            gpus = [gpu for gpu in machine.gpus if gpu.key in devices]
-            free = {gpu.key: gpu.memory_free for gpu in gpus}
-            if free == before and not any(one.pid == pid for gpu in gpus for one in gpu.holders):
-                return
-            before = free
+            with suppress(OSError):  # out of descriptors: the next look may show it
+                machine = await asyncio.to_thread(self._look, True)
+                gpus = [gpu for gpu in machine.gpus if gpu.key in devices]
+                free = {gpu.key: gpu.memory_free for gpu in gpus}
+                if free == before and not any(one.pid == pid for gpu in gpus for one in gpu.holders):
+                    return
+                before = free
             await asyncio.sleep(_FREED_LOOK_SECONDS)
 
     def _now(self, holder: ReplicaHold, machine: Machine) -> dict[str, int]:

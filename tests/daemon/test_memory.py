@@ -1,6 +1,7 @@
 """Questions, ends of processes and looks at the machine become events, and grants become starts."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from relayd.clock import SystemClock
 from relayd.config.schema import MemoryBudget
+from relayd.daemon import memory
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.sight import MemorySight
 from relayd.errors import EngineError
@@ -196,6 +198,32 @@ def test_what_is_in_memory_already_is_entered_and_measured(runner: asyncio.Runne
         Holds("m#0", ON_CARD.needs),
         Measured("m#0", {"host": Bytes(PID), "cuda0": Bytes(1)}),
     ] == told.events
+
+
+def test_what_cannot_be_read_for_want_of_descriptors_is_read_later(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_LOOK_SECONDS", 0.0)
+    told, failures = Told([machine(free=20 * GIB)]), [2]
+
+    def look(gpus: bool) -> Machine:
+        if failures[0]:
+            failures[0] -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return told.look(gpus)
+
+    async def story() -> None:
+        sight = MemorySight(look, lambda pid, _: Held({"cpu": Bytes(pid)}, "pss"), lambda _: 0)
+        grants = LedgerGrants(told.events.append, SystemClock(), lambda _: PID, sight)
+        grants.hold(ON_CARD, PID)
+        grants.measure("m#0")
+        await told.until(Measured)
+        failures[0] = 2
+        grants.release("m#0")
+        await told.until(MemoryFreed)
+
+    runner.run(story())
+    assert [0] == failures
 
 
 def test_a_plan_is_confirmed_before_its_memory_is_asked_for(runner: asyncio.Runner) -> None:
