@@ -214,5 +214,5 @@ def _refusal(response: http.client.HTTPResponse) -> RequestError:
         message, code = f"the server answered {response.status}", None
     refusal = RequestError(message)
     if code:
-        refusal.code = str(code)  # type: ignore[misc]  # the server's own code, for --json
+        refusal.code = str(code)
     return refusal

@@ -312,5 +312,5 @@ def _report(verb: str, status: int, answer: bytes, kind: type[Report]) -> Report
             remedy=UPGRADE,
         ) from error
     refused = DaemonError(refusal.message, remedy=refusal.remedy)
-    refused.code = refusal.code  # type: ignore[misc]  # the daemon's own code, for --json
+    refused.code = refusal.code
     raise refused

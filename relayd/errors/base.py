@@ -9,11 +9,16 @@ class RelaydError(Exception):
     Args:
         message: What failed and which value, one sentence.
         remedy: What to do next; printed after the message.
+
+    Attributes:
+        code: Names the kind to programs; an error that stands for one of another program has that one's.
+        exit_status: Of a command that ends by it.
+        http_status: Of an answer that reports it.
     """
 
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
     exit_status: ClassVar[int] = 1
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)

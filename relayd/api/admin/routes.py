@@ -102,8 +102,8 @@ class _VerbError(RequestError):
     def __init__(self, error: RelaydError) -> None:
         # On a terminal message and remedy have a line each, here they are sentences of one text.
         super().__init__(f"{error.message.rstrip('.')}.", remedy=error.remedy)
-        self.code = error.code  # type: ignore[misc]  # that of the error it stands for
-        self.http_status = error.http_status  # type: ignore[misc]  # likewise
+        self.code = error.code
+        self.http_status = error.http_status
 
 
 async def read_small(request: web.BaseRequest) -> bytes:
