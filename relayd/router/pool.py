@@ -98,8 +98,12 @@ class Pools:
             OSError: The replica cannot be reached, hung up, or took longer than `timeout_seconds`.
             UpstreamError: Its answer is not HTTP.
         """
+        return await self._fetch(self._pool_of(endpoint), call, timeout_seconds)
+
+    async def _fetch(self, pool: ReplicaPool, call: Call, timeout_seconds: float) -> Fetched:
+        """Do the same for an incarnation that may have been retired meanwhile."""
         async with asyncio.timeout(timeout_seconds):
-            upstream = await self._open(self._pool_of(endpoint))
+            upstream = await self._open(pool)
             try:
                 await upstream.send(call)
                 if upstream.error is not None:
@@ -275,9 +279,7 @@ class Pools:
         batch_seconds, clock = self._batch_under_way(upstream), asyncio.get_running_loop().time
         asked_at = clock()
         try:
-            answer = await self.fetch(
-                upstream.pool.endpoint, _BETWEEN_BATCHES, timeout_seconds=_LONGEST_BATCH_SECONDS
-            )
+            answer = await self._fetch(upstream.pool, _BETWEEN_BATCHES, _LONGEST_BATCH_SECONDS)
             if answer.status != 200:
                 await asyncio.sleep(asked_at + batch_seconds - clock())
         except (OSError, UpstreamError):

@@ -204,6 +204,27 @@ async def test_an_engine_that_does_not_tell_keeps_the_slot_as_long_as_a_batch_ta
         pools.close()
 
 
+async def test_an_incarnation_that_was_retired_meanwhile_is_forgotten_all_the_same() -> None:
+    freed = asyncio.Event()
+    async with fake_replica(None, act(SSE_HEAD, then=Then.HANG)) as replica:
+        replica.works_on = True
+        replica.between_batches.clear()
+        pools = Pools()
+        call = Call("/v1/completions", b"{}", stream=True)
+        asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
+        await replica.asked.wait()
+        await until_answered(pools)
+        asking.cancel()
+        await replica.cancelled.wait()
+        pools.retire(replica.endpoint)
+        replica.finish()
+        replica.between_batches.set()
+        await freed.wait()
+
+        assert ({}, {}) == (pools._pools, pools._latest)
+        pools.close()
+
+
 async def test_an_answer_that_was_left_in_the_middle_keeps_its_slot_no_longer_than_its_replica() -> None:
     freed = asyncio.Event()
     async with fake_replica(None, act(SSE_HEAD + chunk(event(1)), then=Then.HANG)) as replica:
