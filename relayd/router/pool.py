@@ -264,7 +264,7 @@ class Pools:
     def _ended(self, upstream: Upstream, release: Callable[[], None]) -> None:
         """Count the slot as free; where a prompt was being read, once the engine is done with its batch."""
         self._left.pop(upstream).cancel()
-        if not upstream.may_read_prompt:
+        if upstream.pool.ends_when_done or not upstream.may_read_prompt:
             release()
         elif upstream.pool.is_elsewhere:
             asyncio.get_running_loop().call_later(self._batch_under_way(upstream), release)

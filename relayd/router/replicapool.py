@@ -35,6 +35,9 @@ class ReplicaPool:
     is_elsewhere: ClassVar[bool] = False
     """Whether it is a server that relayd did not start."""
 
+    ends_when_done: ClassVar[bool] = False
+    """Whether the end of a request that was left comes only when the replica is done with its batch."""
+
     def note_batch(self, seconds: float) -> None:
         """Take note of how long a batch took; a longer one counts at once, a shorter one by and by."""
         self.batch_seconds = max(seconds, (3 * self.batch_seconds + seconds) / 4)
@@ -60,6 +63,8 @@ class RemotePool(ReplicaPool):
 
 class LinkPool(ReplicaPool):
     """The connections to a replica of another machine, whose log has the id of each request."""
+
+    ends_when_done = True
 
     def opening(self, call: Call) -> bytes:
         """Return the head of a request up to the length of its body, with what its client named it by."""

@@ -155,6 +155,27 @@ async def test_a_client_that_leaves_cancels_at_the_replica_and_its_slot_is_held_
         await until(lambda: not len(pair.hub.node("box").link))
 
 
+async def test_a_prompt_that_is_left_frees_its_slot_here_when_the_batch_there_is_over() -> None:
+    never, freed = asyncio.Event(), asyncio.Event()
+    async with fake_replica(None, act(SSE_HEAD, never)) as fake, paired(Machine(fake)) as pair:
+        fake.works_on = True
+        fake.between_batches.clear()
+        await until(lambda: pair.is_ready)
+        pools = Pools(infer_batch=lambda _: 1e9)
+        asking = asyncio.ensure_future(pools.ask(pair.endpoint, STREAM, lambda: freed.set))
+        await fake.asked.wait()
+        asking.cancel()
+        await fake.cancelled.wait()
+        fake.finish()
+        await until(lambda: fake.connections > 1)
+        assert (1, False) == (pair.machine.taken, freed.is_set())
+
+        fake.between_batches.set()
+        await freed.wait()
+
+        assert 0 == pair.machine.taken
+
+
 async def test_a_claim_that_cannot_be_held_is_refused_at_once() -> None:
     never = asyncio.Event()
     async with (
