@@ -231,10 +231,19 @@ class Scoring:
             return replace(plain, gpu_layers=count)
 
         low, high = (0, blocks - 1) if spot.place is Place.EXPERTS_ON_CPU else (1, layers - 1)
-        held = most(low, high, lambda count: packed(demand, made(count), spot.rooms) is not None)
-        for count in dict.fromkeys((held, low)) if held is not None else ():
+
+        def held(rooms: Sequence[Room]) -> int | None:
+            return most(low, high, lambda count: packed(demand, made(count), rooms) is not None)
+
+        counts = {count for rooms in self._worth_filling(spot) if (count := held(rooms)) is not None}
+        for count in sorted(counts | {low}, reverse=True) if counts else ():
             if found := spread(demand, made(count), spot.rooms, depth):
                 yield found
+
+    def _worth_filling(self, spot: Spot) -> tuple[tuple[Room, ...], ...]:
+        """Return the GPUs that may be filled before RAM is: all, and those alone that read faster than RAM."""
+        faster = tuple(room for room in spot.rooms if _byte_rate(room) > _byte_rate(self.budget.host))
+        return (spot.rooms, faster) if faster and faster != spot.rooms else (spot.rooms,)
 
     def _whole(self, demand: Demand, spot: Spot, context: int, caches: tuple[str, str]) -> Iterator[Setup]:
         plain = self._setup(demand, context, caches, BATCH if spot.rooms else BATCH_ON_CPU)
