@@ -12,6 +12,7 @@ from relayd.advice.confirm import Confirmation, confirm
 from relayd.advice.files import File, file_of
 from relayd.advice.known import known_models
 from relayd.advice.measured import calibrated
+from relayd.advice.winners import Winners, basis
 from relayd.catalog import CatalogEntry, find_entry
 from relayd.catalog.match import Match
 from relayd.config import model_name
@@ -21,7 +22,7 @@ from relayd.engine.memory import MemoryProbe
 from relayd.errors import UsageError
 from relayd.hardware import Machine
 from relayd.models.skipped import Skipped, named_among
-from relayd.planner.answers import Proposal, answers
+from relayd.planner.answers import Find, Proposal, answers
 from relayd.planner.budget import Budget, budget
 from relayd.planner.placement import Placement, spec
 from relayd.planner.plan import ReplicaSpec
@@ -53,6 +54,7 @@ class Adviser:
         runs: What `relayd bench` has measured on this machine.
         room: What models may take of the machine beside those that are configured; None is all that is free.
         skipped: Files on disk that cannot be judged.
+        winners: Where the answers to earlier questions are kept; None keeps none.
     """
 
     machine: Machine
@@ -66,8 +68,10 @@ class Adviser:
     runs: Sequence[Mapping[str, Any]] = ()
     room: Budget | None = None
     skipped: Sequence[Skipped] = ()
+    winners: Path | None = None
     _known: dict[bool, list[Known]] = field(default_factory=dict)
     _budget: list[Budget] = field(default_factory=list)
+    _finds: list[Find] = field(default_factory=list)
     _unforeseen: dict[str, Bytes] = field(default_factory=dict)
 
     @property
@@ -80,12 +84,20 @@ class Adviser:
     def best(self, request: Request, count: int = 10) -> tuple[Advice, ...]:
         """Return the models to choose from for a request, the best first."""
         known = [self._as_learned(one) for one in self._models(request.use)]
-        return recommend(known, self.budget, request, count)
+        return self._find(known, self.budget, request, count)
 
     def answers(self, request: Request, best: Advice | None) -> tuple[Proposal, ...]:
         """Return a comfortable model, the best, and a quick one, for a request of which the best is known."""
         known = [self._as_learned(one) for one in self._models(request.use)]
-        return answers(known, self.budget, request, best)
+        return answers(known, self.budget, request, best, self._find)
+
+    @property
+    def _find(self) -> Find:
+        if not self._finds:
+            build = self.engine.build if self.engine else None
+            kept = self.winners and Winners(self.winners, basis(self.entries, self.files, build))
+            self._finds.append(kept.recommend if kept else recommend)
+        return self._finds[0]
 
     def about(self, name: str, request: Request) -> tuple[Advice, list[Advice]]:
         """Return what to think of one model, and of each of its files alone.

@@ -59,6 +59,7 @@ def adviser_at(
         entries=entries,
         files=files,
         skipped=tuple(skipped),
+        winners=site.cache / "advice",
         models=site.data / "models",
         engine=engine,
         probe=MemoryProbe(engine, site.cache / "engine", site.environ) if engine else None,

@@ -36,10 +36,11 @@ def machine_at(site: Site, engine: Engine | None = None, display: Display | None
     """
     cache = site.cache / "hardware"
     machine = remembered(probe(), cache)
-    if is_due(machine, cache):
+    clock = SystemClock()
+    if is_due(machine, cache, clock):
         doing = display.doing("Measuring how fast RAM is read …") if display else contextlib.nullcontext()
         with doing:
-            machine = measured(machine, cache, SystemClock())
+            machine = measured(machine, cache, clock)
     return as_the_engine_sees(machine, site, engine)
 
 

@@ -7,6 +7,7 @@ one NUMA node of two leaves less than the modules could give.
 import contextlib
 import ctypes
 import hashlib
+import math
 import mmap
 import os
 import threading
@@ -45,6 +46,9 @@ UNDISTURBED = 0.9
 
 STEP_BYTES = 4 * MIB
 
+RETRY_SECONDS = 600
+"""How long a disturbed reading stands at least: one on a busy machine takes half a second of its cores."""
+
 BUSY_LOAD = 0.5
 """Running threads for each core, over a minute, from which a reading is taken again another time."""
 
@@ -66,10 +70,11 @@ def remembered(machine: Machine, cache: Path) -> Machine:
     return _with(machine, found) if found else machine
 
 
-def is_due(machine: Machine, cache: Path) -> bool:
-    """Return whether the RAM bandwidth was never measured, or only while other programs had the cores."""
+def is_due(machine: Machine, cache: Path, clock: Clock) -> bool:
+    """Return whether the RAM bandwidth was never measured, or a while ago and beside other programs."""
+    file = _file(cache, _identity(machine))
     found = _recall(cache, _identity(machine))
-    return found is None or found.busy
+    return found is None or (found.busy and _age_seconds(file, clock) >= RETRY_SECONDS)
 
 
 def measured(
@@ -220,6 +225,14 @@ def _recall(cache: Path, identity: str) -> _RememberedBandwidth | None:
         if found.machine == identity:
             return found
     return None
+
+
+def _age_seconds(file: Path, clock: Clock) -> float:
+    """Return how long ago a file was written; endless where it is away or is from the future."""
+    with contextlib.suppress(OSError):
+        age = clock.wall() - file.stat().st_mtime
+        return age if age >= 0 else math.inf
+    return math.inf
 
 
 def _with(machine: Machine, reading: _RememberedBandwidth) -> Machine:

@@ -5,7 +5,7 @@ to fetch: the other half is for other programs and models. Small and quick is th
 much as quality, of what a few gibibytes hold. Answers that are the same model in the same file are one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -56,8 +56,12 @@ def download_minutes(nbytes: int) -> int:
     return max(1, round(nbytes / LINE_BYTES_PER_SECOND / 60))
 
 
+Find = Callable[[Sequence[Known], Budget, Request, int], tuple[Advice, ...]]
+"""What `recommend` does."""
+
+
 def answers(
-    models: Sequence[Known], budget: Budget, request: Request, best: Advice | None
+    models: Sequence[Known], budget: Budget, request: Request, best: Advice | None, find: Find = recommend
 ) -> tuple[Proposal, ...]:
     """Return the answers for a request, the comfortable one first; none where no model fits.
 
@@ -66,14 +70,19 @@ def answers(
         budget: What models may take of the machine.
         request: What is looked for.
         best: The best model.
+        find: Finds the best models.
     """
     if best is None or not best.good:
         return ()
+
+    def first(most: int, room: Budget, asked: Request) -> Advice | None:
+        return next(iter(find(tuple(_small(models, most)), room, asked, 1)), None)
+
     half, most = budget.shared_by(COMFORTABLE_PART), comfortable_bytes(budget)
     found = (
-        (ProposalKind.COMFORTABLE, _first(_small(models, most), half, replace(request, whole=True))),
+        (ProposalKind.COMFORTABLE, first(most, half, replace(request, whole=True))),
         (ProposalKind.BEST, best),
-        (ProposalKind.QUICK, _first(_small(models, QUICK_BYTES), budget, replace(request, quick=True))),
+        (ProposalKind.QUICK, first(QUICK_BYTES, budget, replace(request, quick=True))),
     )
     merged: dict[tuple[str, str], Proposal] = {}
     for kind, advice in found:
@@ -88,10 +97,6 @@ def comfortable_bytes(budget: Budget) -> int:
     """Return the size of a comfortable download at most."""
     apart = sum(room.usable for room in budget.rooms if not room.unified)
     return max(COMFORTABLE_BYTES, apart // COMFORTABLE_QUARTER)
-
-
-def _first(models: Iterable[Known], budget: Budget, request: Request) -> Advice | None:
-    return next(iter(recommend(models, budget, request, 1)), None)
 
 
 def _small(models: Iterable[Known], most: int) -> Iterator[Known]:

@@ -12,7 +12,7 @@ from relayd.planner.divergence import weights_divergence
 from relayd.planner.fit import fit, prompt_cache_mib
 from relayd.planner.placement import Aim, Form, NoPlace, Placement
 from relayd.planner.processor import Tag
-from relayd.planner.quality import ModelFacts, Use, quality
+from relayd.planner.quality import ModelFacts, Quality, Use, quality
 from relayd.planner.rank import Candidate, Ranked, Request, gates, is_too_coarse, judge, rank
 from relayd.planner.search import Scored, Scoring, pace_of
 from relayd.planner.speed import Estimate
@@ -159,13 +159,25 @@ def _chosen(known: Known, choice: Scored, budget: Budget, request: Request) -> A
         setup = replace(setup, cache_ram_mib=prompt_cache_mib(left))
     moved = cliff(placement, room)
     placement = replace(placement, setup=setup, needs=demand.needs(setup), reasons=(moved,) if moved else ())
-    candidate = _candidate(known, placement.form, request)
+    return judged(known, placement, choice.quality, choice.pace, request)
+
+
+def judged(known: Known, placement: Placement, quality: Quality, pace: float, request: Request) -> Advice:
+    """Return what to think of a model that runs as it is placed.
+
+    Args:
+        known: The model.
+        placement: How it runs.
+        quality: How good it is in this form.
+        pace: What the use counts as its speed.
+        request: What it is wanted for.
+    """
     candidate = replace(
-        candidate,
-        quality=choice.quality,
+        _candidate(known, placement.form, request),
+        quality=quality,
         speed=placement.speed(request.use),
         context=placement.context,
-        pace=choice.pace,
+        pace=pace,
     )
     return Advice(known, placement, judge(candidate, request))
 

@@ -241,7 +241,7 @@ class Scoring:
                 yield found
 
     def _worth_filling(self, spot: Spot) -> tuple[tuple[Room, ...], ...]:
-        """Return the GPUs that may be filled before RAM is: all, and those alone that read faster than RAM."""
+        """Return the GPUs that may be filled before RAM is: all, and only those that read faster than it."""
         faster = tuple(room for room in spot.rooms if _byte_rate(room) > _byte_rate(self.budget.host))
         return (spot.rooms, faster) if faster and faster != spot.rooms else (spot.rooms,)
 

@@ -1,6 +1,7 @@
 """How RAM bandwidth is measured and remembered."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from relayd.clock import SystemClock
 from relayd.hardware.machine import Bandwidth, Cpu, Machine, Memory
-from relayd.hardware.measure import is_due, measured, read_ram, remembered
+from relayd.hardware.measure import RETRY_SECONDS, is_due, measured, read_ram, remembered
 from relayd.units import GIB, MIB, Bytes
 
 pytestmark = pytest.mark.system
@@ -95,20 +96,30 @@ def test_a_disturbed_reading_never_replaces_an_undisturbed_one(tmp_path: Path) -
 
 
 def test_what_was_measured_on_a_busy_machine_is_measured_again(tmp_path: Path) -> None:
-    assert is_due(MACHINE, tmp_path)
+    assert is_due(MACHINE, tmp_path, SystemClock())
     beside = reading(tmp_path, 1.0, share=0.1)
     assert beside.disturbed
-    assert is_due(MACHINE, tmp_path)
+    assert not is_due(MACHINE, tmp_path, SystemClock())
+    grow_old(tmp_path)
+    assert is_due(MACHINE, tmp_path, SystemClock())
     assert beside == remembered(MACHINE, tmp_path).ram_bandwidth
     assert not reading(tmp_path, 1.0).disturbed
-    assert not is_due(MACHINE, tmp_path)
+    assert not is_due(MACHINE, tmp_path, SystemClock())
 
 
 def test_what_was_measured_under_a_high_load_is_measured_again(tmp_path: Path) -> None:
     clock, load = Jumps(1.0), (float(MACHINE.cpu.usable_cores), 0.0, 0.0)
     measured(MACHINE, tmp_path, clock, load=lambda: load, working=clock.working())
+    grow_old(tmp_path)
 
-    assert is_due(MACHINE, tmp_path)
+    assert is_due(MACHINE, tmp_path, SystemClock())
+
+
+def grow_old(folder: Path) -> None:
+    """Make what is remembered as old as is needed for another try."""
+    (file,) = folder.iterdir()
+    then = file.stat().st_mtime - RETRY_SECONDS
+    os.utime(file, (then, then))
 
 
 def quiet() -> tuple[float, float, float]:
