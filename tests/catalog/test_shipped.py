@@ -140,7 +140,8 @@ def test_a_shape_without_a_count_says_what_is_unknown(models: tuple[CatalogEntry
         model.name
         for model in models
         if "computed from the dimensions" not in model.sources.parameters
-        if not (model.dimensions and model.dimensions.unknown) and not model.note.startswith("shape not known")
+        if not (model.dimensions and model.dimensions.unknown)
+        and not model.note.startswith("shape not known")
     ]
     assert [] == silent
 

@@ -31,7 +31,7 @@ GOLDEN: Mapping[str, Mapping[Use, str]] = {
         VISION: "gemma-4-e2b-it qwen3.5-4b qwen3.5-2b",  # the same, images included
     },
     "24gb, 2 cores, bandwidth=20": {  # room for 35B-A3B, and too slow for it
-        CHAT: "ling-mini-2.0 gemma-4-e2b-it lfm2-24b-a2b",  # 1.4B active of 16B: 19 t/s where others get 8
+        CHAT: "lfm2.5-8b-a1b ling-mini-2.0 gemma-4-e2b-it",  # 1.7B active of 8.5B: 17 t/s where others get 8
         AGENT: "none",  # 0.8B calls tools too badly, and a turn of the 2B takes nine minutes
         CODE: "gemma-4-e2b-it lfm2-24b-a2b",  # 13 t/s, just above what code needs
         REASONING: "qwen3.5-0.8b ling-mini-2.0 gemma-4-e2b-it",  # as on the laptop
@@ -56,14 +56,14 @@ GOLDEN: Mapping[str, Mapping[Use, str]] = {
         AGENT: "qwen3.6-27b qwen3.6-35b-a3b",  # best of its size; the mixture is faster
         CODE: "qwen3.6-35b-a3b qwen3.6-27b",  # 77 or 73 of SWE-bench, 33 or 70 t/s: both are right
         REASONING: "qwen3.6-27b qwen3.6-35b-a3b",  # as above
-        VISION: "gemma-4-31b-it qwen3.6-27b qwen3.6-35b-a3b",  # 76.9 of MMMU-Pro
+        VISION: "qwen3.8-27b gemma-4-31b-it qwen3.6-27b qwen3.6-35b-a3b",  # the newest of 27B that sees
     },
     "2x3090,ram=64": {  # 48 GB
         CHAT: "qwen3.6-27b gemma-4-31b-it",  # in 8 bits now
         AGENT: "qwen3.6-27b qwen3.6-35b-a3b",  # with 128k of context
         CODE: "gpt-oss-120b qwen3.6-27b qwen3.6-35b-a3b",  # 42 of Aider's polyglot, at 57 t/s
         REASONING: "qwen3-next-80b-a3b-thinking qwen3.6-27b qwen3.6-35b-a3b",  # 3B active
-        VISION: "gemma-4-31b-it qwen3.6-27b qwen3.6-35b-a3b",  # as on the 4090, finer weights
+        VISION: "gemma-4-31b-it qwen3.8-27b qwen3.6-27b qwen3.6-35b-a3b",  # as on the 4090, finer weights
     },
     "m2 16": {  # 11 GiB for the GPU, 100 GB/s, slow prompts
         CHAT: "gemma-4-e2b-it gemma-4-e4b-it qwen3.5-4b",  # e4b would be better, and slower than people like
@@ -91,14 +91,14 @@ GOLDEN: Mapping[str, Mapping[Use, str]] = {
         AGENT: "qwen3.6-27b gpt-oss-120b qwen3.6-35b-a3b",  # 46 of Artificial Analysis; gpt-oss-120b 33
         CODE: "qwen3.6-27b gpt-oss-120b glm-4.5-air",  # 77 of SWE-bench Verified
         REASONING: "qwen3.6-27b glm-4.5-air gpt-oss-120b",  # as for code
-        VISION: "gemma-4-31b-it qwen3.6-27b qwen3.5-122b-a10b",  # 76.9 of MMMU-Pro
+        VISION: "gemma-4-31b-it qwen3.8-27b qwen3.6-27b qwen3.5-122b-a10b",  # 76.9 of MMMU-Pro
     },
     "8 x h100,ram=1024": {  # 640 GB: the largest there are
         CHAT: "deepseek-v3.1 deepseek-r1-0528 minimax-m2.7 glm-4.7",  # 671B in 6 bits
-        AGENT: "glm-4.5 glm-4.7 minimax-m2.7 kimi-k2-thinking",  # large and with figures for agents
+        AGENT: "minimax-m2.7 glm-4.7 glm-4.5 kimi-k2-thinking",  # large and with figures for agents
         CODE: "qwen3-coder-480b-a35b-instruct minimax-m2.5 minimax-m2.7 glm-4.7",  # 75 of LiveBench
         REASONING: "deepseek-r1-0528 qwen3-235b-a22b minimax-m2.7 glm-4.7",  # 91 of LiveBench's reasoning
-        VISION: "qwen3.5-397b-a17b",  # the largest that sees
+        VISION: "kimi-k2.7-code kimi-k2.6 qwen3.5-397b-a17b",  # 1T in 4 bits, the largest that sees
     },
 }  # fmt: skip
 
