@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from relayd.advice.adviser import Adviser
 from relayd.advice.confirm import Confirmation
 from relayd.config import keep
@@ -13,7 +15,8 @@ from relayd.errors import ModelFileError, RelaydError, UsageError
 from relayd.models.skipped import warning_of
 from relayd.planner.answers import Proposal, download_minutes
 from relayd.planner.document import SCHEMA, advice_document
-from relayd.planner.placement import NoPlace, Placement, least_gpu, least_ram
+from relayd.planner.fixes import Fixes, fixes
+from relayd.planner.placement import Form, NoPlace, Place, Placement, least_gpu, least_ram
 from relayd.planner.quality import Use
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, aim_of, best_first
@@ -75,6 +78,7 @@ class Recommendations:
     needs: str = ""
     answers: Mapping[Use, tuple[Proposal, ...]] = field(default_factory=dict)
     slower: Mapping[Use, Advice] = field(default_factory=dict)
+    fixes: Fixes | None = None
 
     @property
     def best(self) -> tuple[str, Placement]:
@@ -160,6 +164,7 @@ class Recommendations:
                 for use, found in self.answers.items()
             },
             "files": [advice_document(part) for part in self.parts],
+            "fixes": msgspec.to_builtins(self.fixes),
             "confirmations": {
                 name: {
                     "predicted_bytes": said.predicted,
@@ -251,7 +256,18 @@ def _about(adviser: Adviser, question: Question) -> Recommendations:
         f"{smallest.quantization.name} with {aim.least_slots} x {aim.least_context} tokens takes "
         f"{show_bytes(least_gpu(demand, aim))} of one GPU, or {show_bytes(least_ram(demand, aim))} of RAM"
     )
-    return Recommendations(adviser, {use: (advice,)}, tuple(parts), told, needs)
+    wanting = _fixes(adviser, advice, smallest, request)
+    return Recommendations(adviser, {use: (advice,)}, tuple(parts), told, needs, fixes=wanting)
+
+
+def _fixes(adviser: Adviser, advice: Advice, smallest: Form, request: Request) -> Fixes | None:
+    """Return what would make room for a model that is not whole on its devices."""
+    placement = advice.outcome
+    if isinstance(placement, NoPlace):
+        return fixes(smallest, advice.known.forms, adviser.budget, request)
+    if advice.good and placement.place in {Place.ONE_GPU, Place.SPLIT}:
+        return None
+    return fixes(placement.form, advice.known.forms, adviser.budget, request)
 
 
 def _own_use(adviser: Adviser, question: Question) -> Use:

@@ -139,7 +139,8 @@ def _show(found: Recommendations, users: int, *, every: bool) -> None:
     if found.parts:
         (use, (advice,)), *_ = found.groups.items()
         extra = [("Would fit", found.needs), *(("Note", note) for note in found.notes)]
-        show(lambda _: advice_page(advice, found.parts, adviser.budget, use, extra), MAIL_COLUMNS)
+        page = advice_page(advice, found.parts, adviser.budget, use, extra, found.fixes)
+        show(lambda _: page, MAIL_COLUMNS)
         _show_next(found)
         return
     machine = Text(machine_line(adviser.machine, adviser.assumed))

@@ -9,13 +9,14 @@ from rich.text import Text
 
 from relayd.planner.answers import Proposal, download_minutes
 from relayd.planner.budget import Budget
+from relayd.planner.fixes import Fixes
 from relayd.planner.placement import Place, Placement
 from relayd.planner.processor import Tag
 from relayd.planner.quality import Use, evidence
 from relayd.planner.recommend import Advice
 from relayd.planner.speed import Estimate
 from relayd.planner.uses import PROFILES
-from relayd.units import GIB, MIB, show_bytes
+from relayd.units import GIB, MIB, show_apart, show_bytes
 
 MARKS: Mapping[Tag, str] = {
     Tag.MEASURED: "!",
@@ -252,7 +253,12 @@ def verdict(placement: Placement) -> str:
 
 
 def advice_page(
-    advice: Advice, parts: Sequence[Advice], budget: Budget, use: Use, extra: Iterable[tuple[str, str]]
+    advice: Advice,
+    parts: Sequence[Advice],
+    budget: Budget,
+    use: Use,
+    extra: Iterable[tuple[str, str]],
+    wanting: Fixes | None = None,
 ) -> RenderableType:
     """Return one model in full: how it runs, why, and what each of its files would ask.
 
@@ -262,6 +268,7 @@ def advice_page(
         budget: The machine.
         use: What it is wanted for.
         extra: More lines: label and text.
+        wanting: What would make room for all of it on its devices.
     """
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
@@ -273,7 +280,23 @@ def advice_page(
         table.add_column(heading, no_wrap=heading != "VERDICT")
     for part in parts:
         table.add_row(*map(Text, _part(part, use)))
-    return Group(grid, Text(), table, Text(LEGEND, style="dim"))
+    below = (Text(), *fixes_table(wanting)) if wanting else ()
+    return Group(grid, Text(), table, *below, Text(LEGEND, style="dim"))
+
+
+def fixes_table(wanting: Fixes) -> tuple[RenderableType, ...]:
+    """Return what a model lacks, and a table of what would make room for it."""
+    need, have = show_apart(wanting.need, wanting.have)
+    lacks = f"{wanting.what}: {need}~ of {have}, {wanting.speed:.3g}~ tokens/s if there were room."
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("WHAT WOULD MAKE ROOM")
+    for heading in ("MEMORY", "TOK/S"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("FITS THEN", no_wrap=True)
+    for one in wanting.fixes:
+        enough = "yes" if one.enough else "not yet"
+        table.add_row(one.what, f"-{show_bytes(one.saves)}", f"{-one.slower:+.2g}", enough)
+    return Text(lacks), table
 
 
 def _facts(advice: Advice, budget: Budget, use: Use) -> Iterator[tuple[str, str]]:
