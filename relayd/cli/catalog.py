@@ -10,13 +10,10 @@ import typer
 from relayd.catalog import CatalogEntry, Folders, find_entry, load_catalog, shipped_folder
 from relayd.catalog.entry import Capability
 from relayd.catalog.llamafile import read_lines
-from relayd.catalog.update import keep_imported, update_catalog
 from relayd.cli.support.given import given_settings
 from relayd.cli.support.output import AsJson, print_json
-from relayd.cli.support.terminal import show
 from relayd.errors import UsageError
 from relayd.folders import cache_dir, config_dir, state_dir
-from relayd.ui.catalog import model_page, models_table
 
 app = typer.Typer(name="catalog", help="Look up models: sizes, shapes, licences.", no_args_is_help=True)
 
@@ -35,6 +32,9 @@ def list_(
     if as_json:
         print_json([_summary(entry) for entry in entries])
     elif entries:
+        from relayd.cli.support.terminal import show
+        from relayd.ui.catalog import models_table
+
         show(models_table(entries))
     else:
         typer.echo("No model of the catalogue matches. See all: relayd catalog list")
@@ -50,6 +50,9 @@ def show_(
     if as_json:
         print_json(msgspec.to_builtins(match.entry) | _summary(match.entry) | {"quant": match.quant or None})
     else:
+        from relayd.cli.support.terminal import show
+        from relayd.ui.catalog import model_page
+
         show(model_page(match.entry))
 
 
@@ -61,6 +64,8 @@ def update(
 ) -> None:
     """Fetch a newer catalogue; relayd's own stays below it."""
     known = given_settings()[0].config.catalog
+    from relayd.catalog.update import update_catalog
+
     updated = update_catalog(url or known.url, sha256 or known.sha256, _folders().state)
     names = [entry.name for entry in updated]
     if as_json:
@@ -83,6 +88,8 @@ def import_(
     known = {name for entry in known_catalog() if entry.origin != "imported" for name in entry.names}
     skipped = [entry.name for entry in entries if entry.name in known and not replace]
     taken = [entry for entry in entries if entry.name not in skipped]
+    from relayd.catalog.update import keep_imported
+
     keep_imported(taken, _folders().state)
     if as_json:
         print_json({"imported": [entry.name for entry in taken], "skipped": skipped})

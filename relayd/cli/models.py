@@ -1,13 +1,13 @@
 """relayd models: list, import, verify and remove models."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from relayd.catalog import CatalogEntry
 from relayd.cli import catalog
@@ -26,7 +26,6 @@ from relayd.cli.support.bydefault import ListByDefault
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.cli.support.remark import remark
 from relayd.cli.support.removal import check_agreement, record_to_remove
-from relayd.cli.support.terminal import show
 from relayd.clock import SystemClock
 from relayd.config.naming import NAME
 from relayd.errors import UsageError
@@ -37,8 +36,11 @@ from relayd.models.ondisk import STORES, Found, find_on_disk
 from relayd.models.shelf import ModelRecord
 from relayd.models.skipped import LISTED, Skipped, lines_of
 from relayd.models.verify import verify as check
-from relayd.ui.models import ModelRow, models_table, shown_pull, usage_table, verdicts_table
+from relayd.ui.modelrow import ModelRow
 from relayd.units import show_bytes
+
+if TYPE_CHECKING:
+    from relayd.ui.downloads import PullBars, PullLines
 
 app = typer.Typer(
     name="models",
@@ -81,6 +83,9 @@ def list_(
         )
         return
     if rows:
+        from relayd.cli.support.terminal import show
+        from relayd.ui.models import models_table
+
         show(lambda width: models_table(rows, width))
     else:
         typer.echo("No model matches." if pattern or tag else "No model is on this disk.")
@@ -122,9 +127,9 @@ def import_(
             f"{name!r} cannot be the name of a model",
             remedy="Names have letters, digits and . _ : - in them, and / between two such names.",
         )
-    clock, tags = SystemClock(), tuple(map(capability_of, tag or ()))
-    with shown_pull(Console(stderr=True, quiet=quiet), clock.monotonic) as progress:
-        record = bring(expanded(file), own_shelf(), clock, progress.at, name=name, tags=tags)
+    tags = tuple(map(capability_of, tag or ()))
+    with _progress(quiet=quiet) as progress:
+        record = bring(expanded(file), own_shelf(), SystemClock(), progress.at, name=name, tags=tags)
     if as_json:
         shown = {"name": called(record), "path": record.parts[0].path, "kind": record.kind}
         print_json(shown | {"tags": record.tags})
@@ -182,11 +187,14 @@ def verify(
     if not chosen and not as_json:
         typer.echo("No model is on this disk.")
         return
-    with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
+    with _progress(quiet=quiet) as progress:
         verdicts = [check(one, progress.at) for one in chosen]
     if as_json:
         print_json([{"name": one.name, "outcome": one.outcome, "problems": one.problems} for one in verdicts])
     else:
+        from relayd.cli.support.terminal import show
+        from relayd.ui.models import verdicts_table
+
         show(verdicts_table((one.name, one.outcome, one.problems) for one in verdicts))
     if any(one.outcome == "damaged" for one in verdicts):
         raise typer.Exit(1)
@@ -206,7 +214,21 @@ def du(as_json: AsJson = False) -> None:
     elif as_json:
         print_json([{"where": where, "models": count, "bytes": size} for where, count, size in rows])
     else:
+        from relayd.cli.support.terminal import show
+        from relayd.ui.models import usage_table
+
         show(usage_table([*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]))
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator["PullLines | PullBars"]:
+    """Lend what shows on standard error how far a file is read."""
+    from rich.console import Console
+
+    from relayd.ui.downloads import shown_pull
+
+    with shown_pull(Console(stderr=True, quiet=quiet), SystemClock().monotonic) as progress:
+        yield progress
 
 
 def _rows(

@@ -23,7 +23,7 @@ from relayd.models.pull import Puller
 from relayd.models.resolve import ambiguous
 from relayd.models.shelf import ModelRecord
 from relayd.models.source import Named, parse_source
-from relayd.ui.models import shown_pull
+from relayd.ui.downloads import shown_pull
 from relayd.units import show_bytes
 
 

@@ -16,7 +16,7 @@ import msgspec
 from relayd.errors import FetchError, StateError
 from relayd.files import private_folder, write_atomic
 from relayd.lock import Lock
-from relayd.models.hub import remove_from_cache
+from relayd.models.hubcache import remove_from_cache
 
 Kind = Literal["pulled", "imported", "extracted"]
 

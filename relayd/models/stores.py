@@ -13,7 +13,7 @@ from relayd.files import expanded
 from relayd.gguf.companions import is_draft
 from relayd.models.choice import base_name
 from relayd.models.folders import Scan, in_folder
-from relayd.models.hub import hub_caches
+from relayd.models.hubcache import hub_caches
 from relayd.models.lmstudio import lmstudio_folders
 from relayd.models.ollama import ollama_folders, ollama_models
 from relayd.models.ondisk import Found

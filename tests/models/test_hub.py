@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from relayd.errors import FetchError, HostSilentError, UsageError
-from relayd.models.hub import Hub, HubFile, hub_caches, hub_of, remove_from_cache
+from relayd.models.hub import Hub, HubFile, hub_of
+from relayd.models.hubcache import hub_caches, remove_from_cache
 from relayd.secret import Secret
 from tests.fakes.hub import COMMIT, FakeHub, running_hub, sha256
 

@@ -3,16 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from relayd.ui.models import (
-    ModelRow,
-    Pace,
-    PullBars,
-    PullLines,
-    models_table,
-    shown_pull,
-    usage_table,
-    verdicts_table,
-)
+from relayd.ui.downloads import Pace, PullBars, PullLines, shown_pull
+from relayd.ui.modelrow import ModelRow
+from relayd.ui.models import models_table, usage_table, verdicts_table
 
 pytestmark = pytest.mark.pure
 

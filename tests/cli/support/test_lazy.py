@@ -83,3 +83,18 @@ def test_asking_a_daemon_loads_nothing_of_what_runs_in_it() -> None:
     assert not {"router", "scheduler", "api"} & {
         name.split(".")[1] for name in done.stdout.split() if "." in name
     }
+
+
+@pytest.mark.system
+def test_listing_models_loads_no_tls_and_where_there_are_none_no_tables(home: Path) -> None:
+    program = """import sys
+from relayd.cli.main import run
+try: run()
+finally: print(*sys.modules, file=sys.stderr)"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "models"],
+        env=home_environ(home), cwd=home, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "No model is on this disk." in done.stdout
+    assert not {"ssl", "http.client", "rich", "relayd.hardware", "asyncio"} & {*done.stderr.split()}
