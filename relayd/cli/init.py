@@ -191,6 +191,7 @@ def _choose(adviser: Adviser, guide: Guide, use: str, model: str) -> _Choice | N
         three = answer(adviser, Question(use=wanted, count=1)).answers[wanted]
     names = [adviser.called(one.advice.known.name, one.placement) for one in three]
     if guide.asks:
+        guide.show("")
         page = answers_page(
             three,
             wanted,

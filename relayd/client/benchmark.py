@@ -125,8 +125,8 @@ def verdict(levels: Sequence[Level]) -> str:
     if work < 1.1:
         return f"Up to {most.requests} requests at once do no more work than one: they only share it."
     each = best.each_per_second / alone.each_per_second
-    pace = "as fast as alone" if each >= UNCHANGED else f"at {each:.0%} of the speed that it has alone"
-    return f"{best.requests} requests at once do {work:.1f} times the work of one, each {pace}."
+    pace = "as fast as alone" if each >= UNCHANGED else f"at {each:.0%} of its speed alone"
+    return f"{best.requests} at once do {work:.1f} times the work of one, each {pace}."
 
 
 def prompts(words: int) -> Iterator[str]:

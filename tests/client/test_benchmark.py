@@ -75,9 +75,9 @@ def test_a_request_alone_has_the_speed_of_all_together() -> None:
         (
             30.0,
             7.5,
-            "4 requests at once do 1.5 times the work of one, each at 38% of the speed that it has alone.",
+            "4 at once do 1.5 times the work of one, each at 38% of its speed alone.",
         ),
-        (42.0, 21.0, "4 requests at once do 2.1 times the work of one, each as fast as alone."),
+        (42.0, 21.0, "4 at once do 2.1 times the work of one, each as fast as alone."),
         (20.5, 5.1, "Up to 4 requests at once do no more work than one: they only share it."),
     ],
 )

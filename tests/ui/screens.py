@@ -13,6 +13,7 @@ from relayd.ui.machine import room_line
 from relayd.ui.recommend import advice_table, heading
 from tests.planner.chains import room
 from tests.planner.test_golden_picks import GOLDEN
+from tests.ui import commandscreens
 from tests.ui.test_recommend_ui import WIDTHS, found, lines, page
 
 FILE = Path(__file__).with_name("recommend.txt")
@@ -36,3 +37,4 @@ def _screen(machine: str, width: int) -> RenderableType:
 
 if __name__ == "__main__":
     FILE.write_text(screens())
+    commandscreens.FILE.write_text(commandscreens.command_screens(), "utf-8")

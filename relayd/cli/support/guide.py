@@ -33,7 +33,7 @@ class Guide:
         """
         if self._ask is None:
             return options[0] if options else None
-        listed = "   ".join(f"{number} {option}" for number, option in enumerate(options, start=1))
+        listed = "  ".join(f"{number} {option}" for number, option in enumerate(options, start=1))
         enter = f"Enter: {options[0]}, " if options else ""
         prompt = f"{question}  {listed}\n({enter}{SKIP}: skip{f', or {others}' if others else ''}) "
         while True:
@@ -69,8 +69,7 @@ def _refusal(typed: str, count: int, others: str) -> str:
     """Return why what was typed is not an answer, and what would be one."""
     numbers = "1" if count == 1 else f"a number from 1 to {count}"
     choices = ([numbers] if count else []) + ([others] if others else []) + [f"{SKIP} to skip"]
-    what = "number of a choice" if typed.isdecimal() else "choice"
-    return f"{typed} is not the {what}. Type {', '.join(choices[:-1])} or {choices[-1]}."
+    return f"There is no choice {typed}. Type {', '.join(choices[:-1])} or {choices[-1]}."
 
 
 def _meant(typed: str, options: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def test_anything_else_is_asked_again() -> None:
     guide, told = typing("3", "2")
 
     assert "code" == guide.choose("What for?", ["chat", "code"])
-    assert "3 is not the number of a choice. Type a number from 1 to 2 or - to skip." in told
+    assert "There is no choice 3. Type a number from 1 to 2 or - to skip." in told
     assert 2 == sum("What for?" in one for one in told)
 
 
@@ -49,7 +49,7 @@ def test_a_wrong_number_is_not_taken_for_a_name() -> None:
     guide, told = typing("7", "qwen3-8b")
 
     assert "qwen3-8b" == guide.choose("Which?", ["a", "b", "c"], others="NAME")
-    assert "7 is not the number of a choice. Type a number from 1 to 3, NAME or - to skip." in told
+    assert "There is no choice 7. Type a number from 1 to 3, NAME or - to skip." in told
 
 
 def test_other_text_is_taken_where_it_can_mean_something() -> None:
