@@ -49,6 +49,7 @@ class _Winner(msgspec.Struct, frozen=True, array_like=True):
     reasons: tuple[str, ...]
     quality: Quality
     pace: float
+    spilled: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def _winner(one: Advice, placement: Placement) -> _Winner:
         placement.reasons,
         candidate.quality,
         candidate.paced,
+        candidate.spilled,
     )
 
 
@@ -145,7 +147,7 @@ def _advice(known: Known, one: _Winner, request: Request) -> Advice:
         one.prefill,
         one.reasons,
     )
-    return judged(known, placement, one.quality, one.pace, request)
+    return judged(known, placement, one, request)
 
 
 def _file(form: Form) -> tuple[str, int]:

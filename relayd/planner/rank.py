@@ -6,7 +6,8 @@ Gates come first: a candidate that fails one is refused, whatever it would score
 
 each from 0 to 100, speed and context by the logarithm: speed is 0 at the floor of the use and 100 where more
 is not noticed, context is 0 at what the use must have and 100 at what it likes. Equal scores are ordered by
-quality, speed, then name. What each use asks for is in `planner/uses.py`.
+quality, speed, then name. Whole layers on the CPU beside a GPU cost points. What each use asks for is in
+`planner/uses.py`.
 """
 
 from collections.abc import Iterable
@@ -25,6 +26,14 @@ PREFERRED_CACHES = ("f16", "q8_0")
 
 PATIENCE = 100
 """How many times slower than the floor a model may be before it does not matter how slow."""
+
+SPILLED = 3.0
+"""Points that whole layers on the CPU beside a GPU cost at most.
+
+Their speed is the least certain of all that is predicted (bands of 60 %), and a card that is full has no room
+for a longer prompt or another program: a smaller file, whole on the card, is the surer pick. The same file is
+never better off on the CPU alone, so the cost is no more than what the GPU gains it.
+"""
 
 COARSEST = ((8e9, KLD["Q4_0"]), (30e9, KLD["IQ3_M"]), (float("inf"), KLD["IQ2_XXS"]))
 """Parameters below which a quantization may diverge no more than this one.
@@ -49,6 +58,7 @@ class Candidate:
         obstacle: Why this engine cannot load it; "" when it can.
         shortfall: Why it does not fit, with need and have; "" when it does.
         has_template: Whether its file has a chat template.
+        spilled: Whether whole layers work on the CPU beside a GPU.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Candidate:
     obstacle: str = ""
     shortfall: str = ""
     has_template: bool = True
+    spilled: float = 0.0
 
     @property
     def paced(self) -> float:
@@ -153,7 +164,8 @@ def judge(candidate: Candidate, request: Request) -> Ranked:
 
 def composite(candidate: Candidate, request: Request) -> float:
     """Return the score of a candidate for which all gates are open."""
-    return score(candidate.quality.score, candidate.paced, candidate.context, request.profile)
+    found = score(candidate.quality.score, candidate.paced, candidate.context, request.profile)
+    return found - candidate.spilled
 
 
 def score(points: float, pace: float, context: int, profile: Profile) -> float:
@@ -246,6 +258,8 @@ def _reasons(candidate: Candidate, request: Request) -> Iterable[str]:
         yield f"{_rate(candidate.speed)}; {profile.enough:g} are enough for {request.use}."
         if candidate.speed.low < request.floor:
             yield f"It could be as slow as {candidate.speed.low:.3g} tokens/s: measure it."
+    if candidate.spilled:
+        yield f"Layers on the CPU beside a GPU cost {candidate.spilled:.1f} points: their speed is uncertain."
     if candidate.context < profile.context:
         yield f"{candidate.context} tokens of context; {profile.context} are good for {request.use}."
 

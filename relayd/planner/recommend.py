@@ -6,6 +6,7 @@ could possibly have, and the search ends when no other can come among those that
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from relayd.planner.budget import Budget
 from relayd.planner.divergence import weights_divergence
@@ -47,6 +48,25 @@ class Known:
     def room(self, budget: Budget) -> Budget:
         """Return what it may use of a machine."""
         return budget.keeping(self.unforeseen) if self.unforeseen else budget
+
+
+class Judgement(Protocol):
+    """What a search finds of a placement, beside the placement itself; see `search.Scored`."""
+
+    @property
+    def quality(self) -> Quality:
+        """How good it is in this form."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """What the use counts as its speed."""
+        ...
+
+    @property
+    def spilled(self) -> float:
+        """Points that layers on the CPU beside a GPU cost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,25 +179,25 @@ def _chosen(known: Known, choice: Scored, budget: Budget, request: Request) -> A
         setup = replace(setup, cache_ram_mib=prompt_cache_mib(left))
     moved = cliff(placement, room)
     placement = replace(placement, setup=setup, needs=demand.needs(setup), reasons=(moved,) if moved else ())
-    return judged(known, placement, choice.quality, choice.pace, request)
+    return judged(known, placement, choice, request)
 
 
-def judged(known: Known, placement: Placement, quality: Quality, pace: float, request: Request) -> Advice:
+def judged(known: Known, placement: Placement, found: Judgement, request: Request) -> Advice:
     """Return what to think of a model that runs as it is placed.
 
     Args:
         known: The model.
         placement: How it runs.
-        quality: How good it is in this form.
-        pace: What the use counts as its speed.
+        found: What the search found of that.
         request: What it is wanted for.
     """
     candidate = replace(
         _candidate(known, placement.form, request),
-        quality=quality,
+        quality=found.quality,
         speed=placement.speed(request.use),
         context=placement.context,
-        pace=pace,
+        pace=found.pace,
+        spilled=found.spilled,
     )
     return Advice(known, placement, judge(candidate, request))
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from relayd.memory.refused import refused_cache, workable
-from relayd.memory.setup import Gpu, Setup
+from relayd.memory.setup import EVERY_LAYER, Gpu, Setup
 from relayd.planner.budget import Budget, Room
 from relayd.planner.demand import Demand
 from relayd.planner.placement import LOADED_SHARE, Form, Place, Placement, Shortage
 from relayd.planner.quality import ModelFacts, Quality, Use, quality
-from relayd.planner.rank import Request, score
+from relayd.planner.rank import SPILLED, Request, score
 from relayd.planner.shapes import BATCH, BATCH_ON_CPU, MICRO_BATCH
 from relayd.planner.split import most
 from relayd.planner.spread import kinds, packed, spread
@@ -39,12 +39,14 @@ class Scored:
         quality: How good it is.
         pace: What the use counts as speed.
         score: From 0 to 100.
+        spilled: Points that it lost for layers on the CPU beside a GPU.
     """
 
     placement: Placement
     quality: Quality
     pace: float
     score: float
+    spilled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +280,19 @@ class Scoring:
         pace = pace_of(found, request)
         if pace < request.floor or found.speed(request.use).value < (request.min_speed or 0.0):
             return None
-        return Scored(found, chance.quality, pace, score(chance.quality.score, pace, context, profile))
+        points = score(chance.quality.score, pace, context, profile)
+        spilled = self._spilled(chance, setup, points) if found.place is Place.PARTIAL else 0.0
+        return Scored(found, chance.quality, pace, points - spilled, spilled)
+
+    def _spilled(self, chance: _Chance, setup: Setup, points: float) -> float:
+        """Return what layers on the CPU beside a GPU cost: no more than the GPU gains over the CPU alone."""
+        profile, context = self.profile, setup.context // setup.slots
+        alone = replace(setup, gpus=(), gpu_layers=EVERY_LAYER, batch=BATCH_ON_CPU)
+        if self._is_short(chance.form.build(), alone):
+            return SPILLED
+        slow = timed(chance.form, Place.CPU, alone, self.budget, profile.deep(context), profile.prompt)
+        least = score(chance.quality.score, pace_of(slow, self.request), context, profile)
+        return min(SPILLED, max(0.0, points - least))
 
 
 def spots(budget: Budget) -> Iterator[Spot]:

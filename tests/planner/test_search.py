@@ -4,7 +4,7 @@ import pytest
 
 from relayd.planner.placement import Place, Placement
 from relayd.planner.quality import Use
-from relayd.planner.rank import Request
+from relayd.planner.rank import SPILLED, Request
 from relayd.planner.recommend import advise, fitting, recommend
 from relayd.planner.search import Scoring
 from relayd.planner.uses import PROFILES
@@ -25,7 +25,7 @@ MACHINES = (
 FEW = ("qwen3-8b", "qwen3-30b-a3b", "gemma-4-e4b-it", "gpt-oss-20b", "qwen3.5-0.8b")
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5, 10, 11])
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5, 10, 11, 41])
 def test_a_larger_machine_never_gets_a_worse_best_score(seed: int) -> None:
     assert [] == list(of_chain(seed))
 
@@ -102,3 +102,23 @@ def test_one_model_may_be_asked_about_that_no_use_would_take() -> None:
 
     assert advise(old, there, Request(Use.CHAT)).ranked.refused
     assert advise(old, there, Request(Use.CHAT, lenient=True)).good
+
+
+def test_a_file_that_is_whole_on_its_card_goes_before_one_that_spills() -> None:
+    (first,) = best("4060,ram=16", Use.CHAT, 1, 1)
+
+    assert isinstance(first.outcome, Placement)
+    assert first.outcome.place is Place.ONE_GPU
+
+
+def test_layers_in_ram_cost_points_but_no_more_than_the_card_gains() -> None:
+    model = known(Use.CHAT)["qwen3.5-27b"]
+    search = Scoring(room("4060,ram=64"), Request(lenient=True, patient=True))
+    found = list(search.every(model.facts, model.forms))
+
+    spills = [one for one in found if one.placement.place is Place.PARTIAL]
+    alone = max(one.score for one in found if one.placement.place is Place.CPU)
+    assert spills
+    assert all(0 <= one.spilled <= SPILLED for one in spills)
+    assert alone <= max(one.score for one in spills)
+    assert all(one.spilled == 0 for one in found if one not in spills)
