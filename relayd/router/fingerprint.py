@@ -138,11 +138,10 @@ def _add(chain: list[int], before: int, role: bytes, text: bytes) -> int:
         chain.append(before)
         return before
     covered += _FRAME_BYTES
-    view = memoryview(text)
     at, end = 0, min(length, _MOST_BYTES - covered)
     while at < end:
         size = BLOCK_BYTES if covered < _GROWING_BYTES else 1 << (covered.bit_length() - 3)
-        block = view[at : at + size]
+        block = text[at : at + size]  # a copy: the hash of a view is made of the whole text besides its own
         at += size
         covered += len(block)
         before = (hash((before, role, block)) & _KEEP) | covered
