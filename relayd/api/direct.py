@@ -208,7 +208,7 @@ class Direct(msgspec.Struct, eq=False):
 
     def go_straight(self, known: KnownHead) -> bool:
         """Have its route answer it without a coroutine; return whether that is possible."""
-        straight, body = known.admitted.route.straight, self.body
+        straight, body = known.straight, self.body
         if straight is None or not isinstance(body, bytes):
             return False
         passage = straight.prepare(self, known.admitted.context, (known.name(), known.others), body)

@@ -119,7 +119,10 @@ class Door:
         """
         context, keys = admitted.context, self._keys
         others = tuple((name, value) for name, value in context.headers.items() if name != "X-Request-ID")
-        known = KnownHead(head, admitted, context.named, keys.digest(head.headers), keys.known, others)
+        is_plain = head.is_json and context.timeout is None and context.grant.allowance is None
+        straight = admitted.route.straight if is_plain else None
+        digest = keys.digest(head.headers)
+        known = KnownHead(head, admitted, context.named, digest, keys.known, others, straight)
         if not (self._policy.proxies and "X-Forwarded-Proto" in head.headers):
             kept = Admitted(admitted.route, known.again(), admitted.dialect)
             self._known.add(arrived_at, bare, replace(known, admitted=kept))

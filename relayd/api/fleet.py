@@ -98,6 +98,12 @@ class ModelView:
         return self.served_by[0] if self.served_by else self.name
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it answers as its engine does: nothing is limited, preset, or served by others."""
+        is_changed = self.times is not UNTIMED or self.tokens is not UNLIMITED or self.preset is not None
+        return not (is_changed or self.is_elsewhere or len(self.served_by) > 1)
+
+    @property
     def window(self) -> int:
         """Tokens that one request can use, prompt and answer together; 0 while that is not known."""
         return self.context or self.facts.trained_context

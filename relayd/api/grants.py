@@ -17,13 +17,14 @@ class VisibleModels:
         patterns: What their names or aliases match, in any case; empty for all.
     """
 
-    __slots__ = ("_by_name", "_found", "_of", "_patterns")
+    __slots__ = ("_by_name", "_found", "_of", "_patterns", "_plain")
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         self._patterns = tuple(pattern.casefold() for pattern in patterns)
         self._of: Sequence[ModelView] = ()
         self._found: Sequence[ModelView] = ()
         self._by_name: Mapping[str, ModelView] = {}
+        self._plain: Mapping[str | None, ModelView] = {}
 
     def __repr__(self) -> str:
         return f"<VisibleModels {' '.join(self._patterns) or 'all'}>"
@@ -40,6 +41,12 @@ class VisibleModels:
             self._look(models)
         return self._by_name.get(name)
 
+    def plain(self, name: str | None, models: Sequence[ModelView]) -> ModelView | None:
+        """Do the same where the model is a plain one (`ModelView.is_plain`); else return None."""
+        if models is not self._of:
+            self._look(models)
+        return self._plain.get(name)
+
     def _look(self, models: Sequence[ModelView]) -> None:
         self._of = models
         self._found = tuple(one for one in models if self._matches(one)) if self._patterns else models
@@ -49,6 +56,7 @@ class VisibleModels:
                 if name:
                     by_name.setdefault(name, model)
         self._by_name = by_name
+        self._plain = {name: model for name, model in by_name.items() if model.is_plain}
 
     def _matches(self, model: ModelView) -> bool:
         names = [name.casefold() for name in (model.name, *model.aliases)]

@@ -10,7 +10,7 @@ import re
 import msgspec
 from msgspec.structs import replace
 
-from relayd.api.admission import Admitted, RequestContext
+from relayd.api.admission import Admitted, RequestContext, StraightHandler
 from relayd.api.answer import new_id
 from relayd.api.head import RequestHead
 from relayd.api.keys import KnownKeys
@@ -30,6 +30,7 @@ class KnownHead(msgspec.Struct, frozen=True):
         digest: Of its key; None when none was needed.
         keys: Those that were valid when it was judged; while they are, so is it.
         others: What every answer to it carries besides the request's id.
+        straight: Takes the requests with it that no coroutine is needed for; None where it asks for more.
     """
 
     head: RequestHead
@@ -38,6 +39,7 @@ class KnownHead(msgspec.Struct, frozen=True):
     digest: bytes | None
     keys: KnownKeys
     others: tuple[tuple[str, str], ...] = ()
+    straight: StraightHandler | None = None
 
     def name(self) -> str:
         """Return the id of another request with this head."""

@@ -11,15 +11,12 @@ from typing import Any, Protocol
 
 from relayd.api.admission import RequestContext
 from relayd.api.delivery import end_begun
-from relayd.api.fleet import ModelView
 from relayd.api.forwarding import Forwarding
 from relayd.api.inferenceparts import InferenceParts
 from relayd.api.manner import make_ask
 from relayd.errors import RequestError
 from relayd.router import (
     NO_FINGERPRINT,
-    UNLIMITED,
-    UNTIMED,
     Call,
     Dialect,
     Passage,
@@ -46,11 +43,6 @@ class StraightClient(StraightRecipient, Protocol):
         """Its address."""
         ...
 
-    @property
-    def is_json(self) -> bool:
-        """Whether the head declares the body as JSON and as nothing else."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class StraightRoute:
@@ -61,15 +53,18 @@ class StraightRoute:
         forwarding: The path.
         dialect: How errors are written.
         pools: Connections to replicas.
+        most_bytes: Longer bodies go the long way.
     """
 
     parts: InferenceParts
     forwarding: Forwarding
     dialect: Dialect
     pools: Pools = field(init=False)
+    most_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pools", self.parts.proxy.attempts.pools)
+        object.__setattr__(self, "most_bytes", min(_MOST_BYTES, self.parts.max_body))
 
     def prepare(
         self, client: StraightClient, context: RequestContext, named: tuple[str, FieldPairs], body: bytes
@@ -84,9 +79,7 @@ class StraightRoute:
         """
         parts, forwarding, size = self.parts, self.forwarding, len(body)
         bodies, grant = parts.bodies, context.grant
-        if size > _MOST_BYTES or bodies.used + size > bodies.half or size > parts.max_body:
-            return None
-        if grant.allowance is not None or context.timeout is not None or not client.is_json:
+        if size > self.most_bytes or bodies.used + size > bodies.half:
             return None
         try:
             opened = open_body(body)
@@ -96,8 +89,8 @@ class StraightRoute:
             seen = judge(opened, rules, parts.unlisted)
         except RequestError:
             return None
-        model = None if seen.model is None else grant.models.named(seen.model, parts.fleet.models())
-        if model is None or not _is_plain(model) or not forwarding.leaves(members):
+        model = grant.models.plain(seen.model, parts.fleet.models())
+        if model is None or not forwarding.leaves(members):
             return None
         if parts.fitting.concerns(forwarding.path, members, model):
             return None
@@ -144,14 +137,3 @@ class StraightRoute:
                     end_begun(client, passage.dialect, error, record)
         finally:
             self.parts.bodies.used -= passage.body_bytes
-
-
-def _is_plain(model: ModelView) -> bool:
-    """Return whether a model answers as its engine does: nothing is limited, preset, or served by others."""
-    return (
-        model.times is UNTIMED
-        and model.tokens is UNLIMITED
-        and model.preset is None
-        and not model.is_elsewhere
-        and len(model.served_by) < 2
-    )

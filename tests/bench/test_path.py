@@ -8,9 +8,9 @@ from tests.bench.path import measured
 
 pytestmark = pytest.mark.pure
 
-MOST_A_REQUEST = 123
+MOST_A_REQUEST = 121
 """Calls of a short streamed request from door to door, of about 0.5 µs each with what they do: 239 with keys,
-deadlines and continuation, 176 since the schedule is called directly and what is off asks nothing, 123 since
+deadlines and continuation, 176 since the schedule is called directly and what is off asks nothing, 121 since
 no coroutine runs. A feature that half of all requests do not need has to find a place where it costs them
 none."""
 
