@@ -15,8 +15,11 @@ from relayd.router.message_collector import MessageCollector
 from relayd.router.usage import CountingTap, SummingTap, Tap, events_in
 from relayd.scheduler.exchange import Usage
 
-MOST_KEPT = 2048
-"""Pieces that are kept as they came, most of them one event: about 0.6 MiB, read in 3 ms."""
+MOST_KEPT = 15
+"""Pieces that are kept as they came, most of them one event; of more, joined ones take 40 bytes less each."""
+
+_MOST_JOINED = 128
+"""Joined pieces that are kept unread: about 0.5 MiB, read in 3 ms."""
 
 _LAST_PIECES = 8
 _TAIL_BYTES = 512
@@ -36,7 +39,7 @@ class KeptAnswer(Tap):
         form: How the engine writes it.
     """
 
-    __slots__ = ("_events", "_form", "_read", "_unread", "kept")
+    __slots__ = ("_events", "_form", "_joined", "_read", "_unread", "kept")
 
     kept: list[bytes]  # type: ignore[misc]  # each has a list of its own here
 
@@ -45,6 +48,7 @@ class KeptAnswer(Tap):
         self.kept = []
         self._form = form
         self._events = 0
+        self._joined: list[bytes] = []
         self._unread: list[bytes] = []
         self._read: _ReadAnswer | None = None  # most answers are never read
 
@@ -52,12 +56,19 @@ class KeptAnswer(Tap):
         """Take the next piece."""
         self.kept.append(raw)
         if len(self.kept) > MOST_KEPT:
+            self.pack()
+
+    def pack(self) -> None:
+        """Join what is kept, and read all that has passed once it is much."""
+        self._joined.append(b"".join(self.kept))
+        self.kept.clear()
+        if len(self._joined) > _MOST_JOINED:
             self.fold()
 
     @property
     def events(self) -> int:
         """How many events have passed."""
-        return self._events + sum(events_in(raw) for raw in (*self._unread, *self.kept))
+        return self._events + sum(events_in(raw) for raw in (*self._unread, *self._joined, *self.kept))
 
     def usage(self) -> Usage | None:
         """Return what the bytes say of tokens; None when they name none."""
@@ -88,11 +99,12 @@ class KeptAnswer(Tap):
 
     def _note(self) -> None:
         """Keep the first and the last bytes as any other answer does; the others are still to be read."""
-        kept = self.kept
+        kept = [*self._joined, *self.kept] if self._joined else self.kept
         for raw in kept[-_LAST_PIECES:] if self._last else (*kept[:1], *kept[1:][-_LAST_PIECES:]):
             super().add(raw)
         self._unread += kept
-        kept.clear()
+        self._joined.clear()
+        self.kept.clear()
 
     def fold(self) -> None:
         """Read what has passed."""

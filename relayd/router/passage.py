@@ -220,7 +220,7 @@ class Passage(msgspec.Struct, eq=False):
         kept, client = self._kept, self.client
         kept.append(raw)
         if len(kept) > MOST_KEPT and self.tap is not None:
-            self.tap.fold()
+            self.tap.pack()
         line = client.line
         client.sent_bytes += len(raw)
         line.transport.write(raw)

@@ -86,7 +86,7 @@ class Splice:
         else:
             kept.append(raw)
             if len(kept) > MOST_KEPT:
-                self._tap.fold()
+                self._tap.pack()
         return self._write(raw)
 
     async def room(self) -> None:

@@ -37,7 +37,7 @@ class Tap:
     """Keeps the first and the last bytes of an answer: about 32 KiB at most, most often references.
 
     Attributes:
-        kept: Where pieces may be put instead of calling `add`; `fold` is called once there are many.
+        kept: Where pieces may be put instead of calling `add`; `pack` is called once there are many.
     """
 
     __slots__ = ("_first", "_last")
@@ -55,8 +55,8 @@ class Tap:
             self._first = raw[:_FIRST_BYTES]
         last.append(raw if len(raw) <= _PIECE_BYTES else raw[-_PIECE_BYTES:])
 
-    def fold(self) -> None:
-        """Read what was put into `kept`."""
+    def pack(self) -> None:
+        """Take up what was put into `kept`."""
 
     def ends_with(self, ending: bytes) -> bool:
         """Return whether these are the last bytes so far."""

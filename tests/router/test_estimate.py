@@ -7,7 +7,7 @@ import pytest
 from relayd.router import Call
 from relayd.router.continuation import AnswerForm
 from relayd.router.estimate import SeveralTap, estimated
-from relayd.router.kept import KeptAnswer
+from relayd.router.kept import MOST_KEPT, KeptAnswer
 from relayd.router.prefill import PromptProgress, progress_in
 from relayd.router.usage import CountingTap, Tap
 from relayd.scheduler import Usage
@@ -53,6 +53,18 @@ def test_what_was_seen_of_a_stream_is_counted(tap: Tap, events: int) -> None:
         tap.add(chunk(b'data: {"content":"a"}\n\n'))
 
     assert events == tap.events - before
+
+
+@pytest.mark.parametrize("pieces", [1, MOST_KEPT, MOST_KEPT + 1, 40, 5000])
+def test_a_kept_answer_is_whole_however_its_pieces_were_joined(pieces: int) -> None:
+    kept = KeptAnswer(AnswerForm.NATIVE)
+    for number in range(pieces):
+        kept.add(chunk(b'data: {"content":"%d "}\n\n' % number))
+
+    assert kept.first.startswith(chunk(b'data: {"content":"0 "}\n\n'))
+    assert kept.ends_with(chunk(b'data: {"content":"%d "}\n\n' % (pieces - 1)))
+    assert "".join(f"{number} " for number in range(pieces)) == kept.broken().text
+    assert pieces == kept.events
 
 
 def test_of_a_plain_answer_there_are_no_events() -> None:
