@@ -56,6 +56,10 @@ class Connected(Protocol):
         """Take the deadline back."""
         ...
 
+    def needs_coroutine(self) -> None:
+        """The request takes longer to begin than most."""
+        ...
+
     def pause(self) -> None:
         """Read nothing more from the client for now."""
         ...
@@ -203,6 +207,7 @@ class Direct(msgspec.Struct, eq=False):
     def serve(self, admitted: Admitted, context: RequestContext) -> None:
         """Have its route answer it."""
         if (answer := admitted.route.direct) is not None:
+            self.line.needs_coroutine()
             work = answer(self, self, context)
             self._run = EagerRun(self.carry_out(work, admitted.dialect, context.headers))
 
@@ -216,7 +221,8 @@ class Direct(msgspec.Struct, eq=False):
             return False
         self.body = b""
         self._run = passage
-        passage.start()
+        if not passage.start():
+            self.line.needs_coroutine()
         return True
 
     def cancel(self) -> None:

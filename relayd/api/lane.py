@@ -175,6 +175,10 @@ class Lane(asyncio.Protocol):
         """Take the deadline back."""
         self._lanes.deadlines.drop(self)
 
+    def needs_coroutine(self) -> None:
+        """Take note that the current request takes longer to begin than most."""
+        self._lanes.needs_coroutine()
+
     def pause(self) -> None:
         """Read nothing more from the client for now."""
         if not self._paused:

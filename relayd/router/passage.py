@@ -103,21 +103,21 @@ class Passage(msgspec.Struct, eq=False):
         """On which connection a replica has got the request, and whether its answer has begun."""
         return None if self.upstream is None else (self.upstream, self._is_collecting)
 
-    def start(self) -> None:
-        """Take a slot and send the request, if there is one."""
+    def start(self) -> bool:
+        """Take a slot and send the request, if there is one; return whether no coroutine was needed."""
         lease, call = self.lease, self.call
         endpoint = lease.enter(self, lease.record.arrived_at)
-        if endpoint is None or lease.suspects.refusing:
-            self.hand_over()
-            return
-        upstream = self.upstream = self.owner.pools.kept(endpoint)
+        upstream = None
+        if endpoint is not None and not lease.suspects.refusing:
+            upstream = self.upstream = self.owner.pools.kept(endpoint)
         if upstream is None:
             self.hand_over()
-            return
+            return False
         lease.begin(call, (self.client, self.dialect, self.headers if self.others else _NOTHING), upstream)
         upstream.begin(call, self)
         if upstream.error is not None:
             self.hand_over()
+        return upstream.error is None
 
     def hand_over(self) -> EagerRun:
         """Have a coroutine go on, and return what runs it."""
