@@ -18,6 +18,7 @@ from relayd.api.errors import INTERNAL, error_answer
 from relayd.api.guard import Headers
 from relayd.api.head import RequestHead, encode_answer, encode_known
 from relayd.api.known import KnownHead
+from relayd.api.lanes import Lanes
 from relayd.errors import RequestError
 from relayd.journal import Journal
 from relayd.router import AnswerFields, Dialect, EagerRun, Fields
@@ -32,6 +33,7 @@ class Connected(Protocol):
 
     transport: asyncio.Transport
     is_blocked: bool
+    lanes: Lanes
 
     @property
     def peer(self) -> str:
@@ -54,10 +56,6 @@ class Connected(Protocol):
 
     def wait_no_more(self) -> None:
         """Take the deadline back."""
-        ...
-
-    def needs_coroutine(self) -> None:
-        """The request takes longer to begin than most."""
         ...
 
     def pause(self) -> None:
@@ -207,7 +205,7 @@ class Direct(msgspec.Struct, eq=False):
     def serve(self, admitted: Admitted, context: RequestContext) -> None:
         """Have its route answer it."""
         if (answer := admitted.route.direct) is not None:
-            self.line.needs_coroutine()
+            self.line.lanes.needs_coroutine()
             work = answer(self, self, context)
             self._run = EagerRun(self.carry_out(work, admitted.dialect, context.headers))
 
@@ -222,7 +220,7 @@ class Direct(msgspec.Struct, eq=False):
         self.body = b""
         self._run = passage
         if not passage.start():
-            self.line.needs_coroutine()
+            self.line.lanes.needs_coroutine()
         return True
 
     def cancel(self) -> None:

@@ -53,17 +53,18 @@ class Lane(asyncio.Protocol):
     Attributes:
         transport: The connection.
         is_blocked: Enough waits for the client, or it has left.
+        lanes: What it shares with all connections of its listener.
     """
 
     __slots__ = (
-        "_buffer", "_current", "_for_health", "_gate", "_half_closed", "_lanes", "_paused", "_peer", "_phase",
-        "arrived_at", "is_blocked", "transport",
+        "_buffer", "_current", "_for_health", "_gate", "_half_closed", "_paused", "_peer", "_phase",
+        "arrived_at", "is_blocked", "lanes", "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
 
     def __init__(self, lanes: Lanes, *, kept: bool = False) -> None:
-        self._lanes = lanes
+        self.lanes = lanes
         self._phase = _IDLE if kept else _NEW  # it has carried requests elsewhere
         self._buffer = b""
         self._current: Direct | Passed | None = None
@@ -83,7 +84,7 @@ class Lane(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         ends = [transport.get_extra_info(end) for end in ("peername", "sockname")]
         peer, self.arrived_at = (str(end[0]) if end else "" for end in ends)
-        lanes, limits = self._lanes, self._lanes.limits
+        lanes, limits = self.lanes, self.lanes.limits
         entry = lanes.limiter.enter(self, peer)
         if entry is Entry.REFUSED:
             self._refuse(TOO_MANY)
@@ -105,8 +106,8 @@ class Lane(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End, and give the place back."""
         self._phase, self.is_blocked = _ENDING, True
-        self._lanes.open.discard(self)
-        self._lanes.deadlines.forget(self)
+        self.lanes.open.discard(self)
+        self.lanes.deadlines.forget(self)
         self._leave()
         if self._half_closed is not None:
             self._half_closed.stop()
@@ -120,7 +121,7 @@ class Lane(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection of a client that sends no more, until what it asked for is answered."""
-        if self.is_answered() or self._lanes.is_secure:  # TLS has no half-close
+        if self.is_answered() or self.lanes.is_secure:  # TLS has no half-close
             return False
         if self._current is not None:
             self._current.no_more()
@@ -135,7 +136,7 @@ class Lane(asyncio.Protocol):
             return
         self._buffer = self._buffer + data if self._buffer else data
         if self._current is None:
-            if self._lanes.takes_turn(self):
+            if self.lanes.takes_turn(self):
                 self._advance()
         elif len(self._buffer) > _BACKLOG:
             self.pause()
@@ -144,7 +145,7 @@ class Lane(asyncio.Protocol):
         """Take note that enough waits for the client."""
         self.is_blocked = True
         if isinstance(self._current, Passed):
-            self.wait_for(self._lanes.limits.idle_seconds)
+            self.wait_for(self.lanes.limits.idle_seconds)
         if self._gate is not None:
             self._gate.pause_handler()
 
@@ -169,15 +170,11 @@ class Lane(asyncio.Protocol):
 
     def wait_for(self, seconds: float) -> None:
         """Give the client this long for what it has to do next."""
-        self._lanes.deadlines.give(self, seconds)
+        self.lanes.deadlines.give(self, seconds)
 
     def wait_no_more(self) -> None:
         """Take the deadline back."""
-        self._lanes.deadlines.drop(self)
-
-    def needs_coroutine(self) -> None:
-        """Take note that the current request takes longer to begin than most."""
-        self._lanes.needs_coroutine()
+        self.lanes.deadlines.drop(self)
 
     def pause(self) -> None:
         """Read nothing more from the client for now."""
@@ -200,24 +197,24 @@ class Lane(asyncio.Protocol):
     @property
     def date(self) -> str:
         """The time of day as an answer carries it."""
-        return http_date(self._lanes.clock.wall() // 1)
+        return http_date(self.lanes.clock.wall() // 1)
 
     @property
     def may_continue(self) -> bool:
         """Whether another request may follow the one that is answered."""
-        may_last = self._phase is _BUSY and not (self._lanes.closing or self._for_health)
+        may_last = self._phase is _BUSY and not (self.lanes.closing or self._for_health)
         return may_last and (self._half_closed is None or bool(self._buffer))
 
     def lasts(self, *, lasting: bool, others: bool = False) -> None:
         """Take note that the current answer has no end of its own, or that it is over."""
         if self._peer is not None:
-            self._lanes.limiter.lasts(self, lasting=lasting, others=others)
+            self.lanes.limiter.lasts(self, lasting=lasting, others=others)
 
     def force_close(self) -> None:
         """End the connection, whatever it carries; what is written still goes out, if the client takes it."""
         self._phase = _ENDING
         if self.transport.get_write_buffer_size():
-            self.wait_for(self._lanes.limits.idle_seconds)
+            self.wait_for(self.lanes.limits.idle_seconds)
         self.transport.close()
 
     @property
@@ -271,7 +268,7 @@ class Lane(asyncio.Protocol):
 
         For the client nothing happens: what it sends next waits in the socket. One that is encrypted stays.
         """
-        idle = self._phase in (_NEW, _IDLE) and not self._buffer and not self._lanes.is_secure
+        idle = self._phase in (_NEW, _IDLE) and not self._buffer and not self.lanes.is_secure
         if not idle or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return None
         try:
@@ -295,7 +292,7 @@ class Lane(asyncio.Protocol):
         if not (keep_alive and complete and self.may_continue):
             self._end(linger=not complete)
             return
-        self._phase, lanes = _IDLE, self._lanes
+        self._phase, lanes = _IDLE, self.lanes
         lanes.deadlines.give(self, lanes.limits.idle_seconds)
         self.resume()
         if self._buffer:
@@ -315,7 +312,7 @@ class Lane(asyncio.Protocol):
         self._phase = _ENDING
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._lanes.deadlines.give(self, LINGERING_SECONDS)
+        self.lanes.deadlines.give(self, LINGERING_SECONDS)
 
     def _advance(self) -> None:
         """Begin the next request whose head is here as a whole."""
@@ -332,12 +329,12 @@ class Lane(asyncio.Protocol):
             self._refuse(MALFORMED)
         else:
             if self._phase is _IDLE:
-                self._lanes.deadlines.give(self, self._lanes.limits.header_seconds)
+                self.lanes.deadlines.give(self, self.lanes.limits.header_seconds)
             self._phase = _HEAD
 
     def _begin(self, raw: bytes, rest: bytes) -> None:
         """Send a request its way."""
-        get_door = self._lanes.door
+        get_door = self.lanes.door
         door = None if get_door is None or self._for_health else get_door()
         bare = None if door is None else without_length(raw)
         if door and bare and (known := door.recall(self.arrived_at, bare[0])):
@@ -360,7 +357,7 @@ class Lane(asyncio.Protocol):
     def _judge(self, door: Door, head: RequestHead, bare: tuple[bytes, int] | None, rest: bytes) -> None:
         """Answer a request here, if the door lets it in."""
         current = self._take(head, head.length, rest)
-        asked = head.presented(self.arrived_at, self._peer or "", secure=self._lanes.is_secure)
+        asked = head.presented(self.arrived_at, self._peer or "", secure=self.lanes.is_secure)
         found = door.admit(asked, request_id(head.headers))
         if not isinstance(found, Admitted):
             current.refuse(found)
@@ -371,7 +368,7 @@ class Lane(asyncio.Protocol):
     def _take(self, head: RequestHead, length: int | None, rest: bytes) -> Direct:
         """Begin a request that the lane answers, of whose body there may be a part."""
         self._phase = _BUSY
-        self._lanes.deadlines.drop(self)
+        self.lanes.deadlines.drop(self)
         self._current = current = Direct(self, head, length, head.is_newest, head.keep_alive)
         if length == len(rest):
             current.body = rest
@@ -382,9 +379,9 @@ class Lane(asyncio.Protocol):
     def _pass_on(self, raw: bytes, head: RequestHead, rest: bytes) -> None:
         """Have aiohttp answer a request."""
         self._phase = _BUSY
-        self._lanes.deadlines.drop(self)
+        self.lanes.deadlines.drop(self)
         if self._gate is None:
-            self._gate = Gate(self, self._lanes.server)
+            self._gate = Gate(self, self.lanes.server)
         self._current = self._gate.open_for(raw + b"\r\n\r\n", head)
         if rest:
             self.data_received(rest)
@@ -392,12 +389,12 @@ class Lane(asyncio.Protocol):
     def _refuse(self, error: RequestError) -> None:
         """Answer where no request was read, and end: where a next one would begin is unknown."""
         fields = {"X-Request-ID": new_id()}
-        answer = error_answer(error, self._lanes.dialect, unread=True).carrying(fields)
+        answer = error_answer(error, self.lanes.dialect, unread=True).carrying(fields)
         head = encode_answer(answer.status, answer.sized(), self.date, keep_alive=False)
         self.transport.write(head + answer.body)
         self._end(linger=True)
 
     def _leave(self) -> None:
         if self._peer is not None:
-            self._lanes.limiter.leave(self, self._peer)
+            self.lanes.limiter.leave(self, self._peer)
             self._peer = None

@@ -62,6 +62,28 @@ def test_of_many_requests_at_once_some_begin_now_and_the_others_by_turns() -> No
     assert [*range(AT_ONCE, 80)] == begun
 
 
+def test_requests_that_need_a_coroutine_leave_the_loop_sooner() -> None:
+    async def scene() -> tuple[int, list[int]]:
+        lanes, begun = lanes_on(StillLoop()), list[int]()
+
+        class Slow(Asking):
+            def go_on(self) -> None:
+                super().go_on()
+                lanes.needs_coroutine()
+
+        now, sizes = 0, []
+        for number in range(14):
+            if lanes.takes_turn(cast("Any", Slow(number, begun))):
+                lanes.needs_coroutine()
+                now += 1
+        for _ in range(3):
+            await asyncio.sleep(0)
+            sizes.append(len(begun))
+        return now, sizes
+
+    assert (4, [4, 8, 10]) == asyncio.run(scene())
+
+
 def test_requests_that_come_one_after_the_other_all_begin_at_once() -> None:
     loop = StillLoop()
     lanes = lanes_on(loop)

@@ -5,6 +5,7 @@ same on every machine however busy it is. What a request costs in time is measur
 """
 
 import asyncio
+import pathlib
 import socket
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ from relayd.api.limiter import ConnectionLimiter, ConnectionLimits
 from relayd.api.openai import OPENAI, openai_routes
 from relayd.clock import SystemClock
 from relayd.daemon.actor import Actor, Executors
-from relayd.endpoint import Endpoint
+from relayd.endpoint import Endpoint, UnixAddress
 from relayd.router import Dispatcher, Exchanges, Pools, Proxy
 from relayd.router.upstream import Upstream
 from relayd.scheduler import Ready, Scheduler
@@ -62,15 +63,15 @@ class Wire(asyncio.Transport):
         return False
 
 
-class Address:
-    """Where a replica answers: on a wire. `asked` is its connection."""
+class Address(UnixAddress):
+    """Where a replica of ours answers: on a wire. `asked` is its connection."""
 
-    authority = "localhost"
     asked: Upstream
 
-    async def open(self, _loop: object, handler: Callable[[], Upstream]) -> Upstream:
-        upstream = self.asked = handler()
+    async def open(self, _loop: object, handler: Callable[[], Any]) -> Any:
+        upstream = handler()
         upstream.connection_made(Wire())
+        object.__setattr__(self, "asked", upstream)  # an address is frozen
         return upstream
 
 
@@ -78,11 +79,11 @@ class Path:
     """A client of relayd and one replica, on wires."""
 
     def __init__(self) -> None:
-        clock, limits, self._replica = SystemClock(), ConnectionLimits(), Address()
+        clock, limits, self._replica = SystemClock(), ConnectionLimits(), Address(pathlib.Path("/m.sock"))
         actor = Actor(Scheduler(depth=8), clock)
         dispatcher = Dispatcher(actor.post, clock, max_wait_seconds=60, schedule=actor)
         actor.start(Executors(dispatcher.on_answer, dispatcher.on_answer, lambda _: None))
-        actor.post(Ready("m#0", "m", 4, Endpoint(cast("Any", self._replica), Secret("k"), "m#0", 1)))
+        actor.post(Ready("m#0", "m", 4, Endpoint(self._replica, Secret("k"), "m#0", 1)))
         model = ModelView("m", (), 1, 1, 4, 4096, ModelState.READY, demo=False, created=1)
         proxy = Proxy(
             Pools(most_uses=sys.maxsize), write_stall_seconds=60, on_fault=lambda *fault: print(fault)
