@@ -17,6 +17,10 @@ Look = Callable[[], Awaitable[LiveReport]]
 PERIOD_SECONDS = 0.25
 """From one look to the next while a client follows."""
 
+_TURNS = 16
+"""Clients are served in so many turns within half a period: what is written to a hundred at once would hold
+up the answers of others for 6 ms."""
+
 
 class LiveFeed:
     """Lets any number of pages follow the daemon.
@@ -34,6 +38,7 @@ class LiveFeed:
         self._patch = msgspec.Raw(b"{}")
         self._changed = asyncio.Event()
         self._followers = 0
+        self._begun = 0
         self._looking: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -42,6 +47,8 @@ class LiveFeed:
     async def follow(self) -> AsyncGenerator[LiveEvent]:
         """Yield the state, and then what changes in it; at most once in a period."""
         self._followers += 1
+        self._begun += 1
+        later = self._begun % _TURNS * self._period_seconds / (2 * _TURNS)
         try:
             await self._begin()
             seen = self._revision
@@ -49,6 +56,7 @@ class LiveFeed:
             while True:
                 while seen == self._revision:
                     await self._changed.wait()
+                    await asyncio.sleep(later)
                 is_next, seen = seen + 1 == self._revision, self._revision
                 if is_next:
                     yield LiveEvent(seen, patch=self._patch)

@@ -87,7 +87,8 @@ def _left(read: PromptProgress) -> float:
 
 def _reason(progress: TicketProgress, model: str) -> str:
     if progress.is_loaded:
-        return "every slot is busy" if progress.position == 1 else f"behind {progress.position - 1} others"
+        ahead = progress.position - 1
+        return f"behind {ahead} other{'s' * (ahead > 1)}" if ahead else "every slot is busy"
     return f"{model} is loading" if progress.is_loading else f"{model} waits for memory"
 
 

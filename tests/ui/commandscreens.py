@@ -6,6 +6,7 @@ The machine that `init` looks at is a described one; typed is Enter, a wrong num
 import contextlib
 import io
 import os
+import re
 import tempfile
 import textwrap
 import time
@@ -26,6 +27,8 @@ from tests.daemons import home_environ
 
 FILE = Path(__file__).with_name("commands.txt")
 WIDTHS = (80, 100, 140)
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 MACHINE = "gpu=3060:12,ram=32,cpu=8"
 NINE = 1795165200.0
@@ -85,7 +88,7 @@ def _on_terminal(show: Callable[[], None], width: int) -> str:
         show()
     lines = (
         piece
-        for line in printed.getvalue().splitlines()
+        for line in _COLOUR.sub("", printed.getvalue()).splitlines()
         for piece in [line[at : at + width] for at in range(0, len(line), width)] or [""]
     )
     return textwrap.dedent("".join(f"{line.rstrip()}\n" for line in lines))

@@ -144,7 +144,7 @@ def prepared(opened: Dashboard, name: str) -> None:
     if name == "Setup":
         opened.reads("cores")
     elif name == "Playground" and not opened.page.locator(".message").count():
-        opened.page.get_by_label("Model", exact=True).select_option("quick")
+        opened.page.locator("#main select").first.select_option("quick")
         field = opened.page.get_by_label("Message", exact=True)
         field.fill("Hello")
         field.press("Enter")

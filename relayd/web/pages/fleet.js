@@ -75,7 +75,7 @@ function mend(context, remedy) {
 function headline(state) {
   const trend = live.trend, models = Object.values(state.models || {});
   const sum = (name) => models.reduce((all, one) => all + (one[name] || 0), 0);
-  const day = ((history && history.day) || []).concat(((history && history.hour) || []).slice(-30));
+  const day = (history && history.day) || []; // the minutes of now are in it
   const total = day.reduce((all, one) => ({ requests: all.requests + (one.requests || 0), failed: all.failed + (one.failed || 0), tokens: all.tokens + (one.completion_tokens || 0), prompt: all.prompt + (one.prompt_tokens || 0), cached: all.cached + (one.cached_tokens || 0) }), { requests: 0, failed: 0, tokens: 0, prompt: 0, cached: 0 });
   const hour = (history && history.hour) || [];
   const last = [...hour].reverse().find((one) => one.first_byte_p95);
