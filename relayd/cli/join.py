@@ -15,6 +15,7 @@ from relayd.cli.support.tokens import token_from
 from relayd.daemon.arguments import JoinArguments
 from relayd.errors import NoDaemonError
 from relayd.folders import make_folders, own_paths
+from relayd.printable import printable
 from relayd.remote.dial import exchange_invite, split_invite
 from relayd.secret import Secret
 from relayd.store.hubs import JoinedHub, JoinedHubs
@@ -70,10 +71,10 @@ def join(
     serve` is started here, or with --install as a service. A lasting token comes from --token-file, from
     RELAYD_NODE_TOKEN or a prompt, never from the command line.
 
-    With --backend, a server of this machine answers the hub's requests, in ModelRelay's protocol and until
-    Ctrl-C: the hub is a relayd or a modelrelay-server. The token is its worker_secret (or WORKER_SECRET).
+    With --backend, a server of this machine answers the hub, a relayd or a modelrelay-server, until Ctrl-C;
+    its secret is the token (or WORKER_SECRET). With --install, a service has that server as its upstream.
     """
-    if backend is not None:
+    if backend is not None and not install:
         from relayd.cli.support.backendwork import BackendWork, work
 
         work(BackendWork(hub, backend, models, slots, provider, token_file), dict(os.environ))
@@ -86,6 +87,18 @@ def join(
     node, token = _credentials(url, invite, token_file)
     _show({"hub": url, "node": node}, f"this machine is {node or 'a node'} of {url}", as_json=as_json)
     _join(JoinArguments(url, token.reveal(), node, provider), install=install, as_json=as_json)
+    _serve_with(backend, models, slots)
+
+
+def _serve_with(backend: str | None, models: str, slots: int | None) -> None:
+    """Have the service offer what a server of this machine has, if there is one."""
+    if backend is None:
+        return
+    named = [name.strip() for name in models.split(",") if name.strip() not in ("", "*")]
+    settings = {"models": named, "slots": slots or 0}
+    found = daemon_client().add_upstream(backend, {name: value for name, value in settings.items() if value})
+    served = ", ".join(printable(one.model) for one in found.models) or "no model yet"
+    typer.echo(f"{backend} serves {found.problem or served}", err=True)
 
 
 def _credentials(url: str, invite: Secret, token_file: Path | None) -> tuple[str, Secret]:

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ from relayd.daemon.arguments import (
     TargetArguments,
     UnloadArguments,
     UpgradeArguments,
+    UpstreamLineArguments,
     UsageArguments,
 )
 from relayd.daemon.batchreport import CollectedReport
@@ -49,7 +50,7 @@ from relayd.daemon.report import (
     StoppingReport,
     UpgradeReport,
 )
-from relayd.daemon.upstreamreport import TestedReport
+from relayd.daemon.upstreamreport import TestedReport, UpstreamReport
 from relayd.daemon.whyreport import WhyReport
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
 from relayd.planner.stated import MachinesReport
@@ -212,6 +213,11 @@ class Client:
     def node_logs(self, target: str, lines: int) -> NodeLogReport:
         """Return the last lines of the logs of a node's model or replica."""
         return self._call("GET", "node_logs", LogArguments(target, lines), NodeLogReport, WORK_SECONDS)
+
+    def add_upstream(self, url: str, settings: dict[str, Any]) -> UpstreamReport:
+        """Have the daemon serve what a server elsewhere has, from now on."""
+        arguments = UpstreamLineArguments(url, settings)
+        return self._call("POST", "add_upstream", arguments, UpstreamReport, WORK_SECONDS)
 
     def test_upstream(self, name: str) -> TestedReport:
         """Have an upstream, a node or a worker answer a request of one token."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relayd.api.control import open_control
+from relayd.api.control import Verb, open_control
 from relayd.daemon.administration import Administration, offered
 from relayd.daemon.announce import NO_OUTPUT, Announcer, DaemonOutput
 from relayd.daemon.arguments import TargetArguments
@@ -217,7 +217,10 @@ class Daemon:
         stack.push_async_callback(watching.history.write)
         stack.callback(watching.runs.close)
         path = self._parts.desired.paths.control_socket
-        runner = await open_control(path, {**nodes, **owners(watching, administration)})
+        add = over_tcp["add_upstream"]
+        assert isinstance(add, Verb)  # noqa: S101 - for the type checker
+        own = {**owners(watching, administration), ("POST", "add_upstream"): add}
+        runner = await open_control(path, {**nodes, **own})
         stack.push_async_callback(runner.cleanup)
         stack.callback(self._remove_control, path)
         return operations

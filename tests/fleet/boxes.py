@@ -110,10 +110,7 @@ def made_of(stack: ExitStack, folder: Path, nodes: int, slots: int) -> Boxes:
     key = hub.run("keys", "create", "me", "--scope", "inference", "--scope", "metrics").stdout.strip()
     boxes = Boxes(hub, home, engine, [], key, port)
     stack.callback(lambda: (boxes.hub.end(), boxes.hub.leftovers()))
-    config = (
-        f'{FAST}\n[[model]]\nname = "{MODEL}"\nfile = "{model}"\nslots = {slots}\ncontext = 4096\n'
-        'args = ["--threads", "1"]\n'
-    )
+    config = f'{FAST}\n[[model]]\nname = "{MODEL}"\nfile = "{model}"\nslots = {slots}\nthreads = 1\n'
     for number in range(1, nodes + 1):
         machine = LinkedMachine(os.getpid() % 100 + number * 50 % 150 + number)
         where = folder / f"n{number}"

@@ -145,8 +145,9 @@ def node_killed(boxes: Boxes, asked: Asked) -> Outcome:
     box = boxes.nodes[0]
     with streaming(boxes, asked) as outcome:
         assert box.daemon is not None
+        replicas = box.replicas
         box.daemon.process.send_signal(signal.SIGKILL)
-        for process in box.replicas:
+        for process in replicas:
             os.kill(process, signal.SIGKILL)
         box.daemon.end()
     outcome.note = _back(boxes, box.start)

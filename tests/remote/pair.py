@@ -136,8 +136,19 @@ class Pair:
 
 
 @asynccontextmanager
-async def paired(machine: Machine, *, resume_seconds: float = 5.0) -> AsyncIterator[Pair]:
-    """Return a hub and a node that are about to be connected."""
+async def paired(
+    machine: Machine,
+    *,
+    resume_seconds: float = 5.0,
+    through: Callable[[int], str] = "ws://127.0.0.1:{}".format,
+) -> AsyncIterator[Pair]:
+    """Return a hub and a node that are about to be connected.
+
+    Args:
+        machine: What the node is.
+        resume_seconds: How long the hub keeps the streams of a broken link.
+        through: Returns where the node dials, given the port of the hub.
+    """
     events: list[Event] = []
     remotes = Remotes(events.append, lambda _: None)
     hub = NodeHub(remotes, SystemClock(), resume_seconds=resume_seconds, beat_seconds=0.2)
@@ -158,10 +169,10 @@ async def paired(machine: Machine, *, resume_seconds: float = 5.0) -> AsyncItera
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        host, port = runner.addresses[0][:2]
+        port = runner.addresses[0][1]
         pools, clock = Pools(), SystemClock()
         stack.callback(pools.close)
-        entry = DialledHub(f"ws://{host}:{port}", Secret("token"))
+        entry = DialledHub(through(port), Secret("token"))
         node = HubConnection(entry, dial_hub, machine, pools, clock, most_bytes=MOST_BYTES)
         task = asyncio.create_task(node.run())
         stack.push_async_callback(hub.close)

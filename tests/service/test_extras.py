@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from relayd.cli.join import TOKEN_VARIABLE
 from relayd.config.load import SYSTEM_FILE
 from relayd.config.schema import Config, Server
 from relayd.config.trust import OWNER_VARIABLE
@@ -43,9 +44,9 @@ def dockerfile() -> list[tuple[str, str]]:
     return [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in lines if line]
 
 
-def compose() -> dict[str, Any]:
+def compose(name: str = "compose.yaml") -> dict[str, Any]:
     # The engine's own GGUF library needs it, so it is there; without types of its own.
-    document = importlib.import_module("yaml").safe_load((EXTRAS / "compose.yaml").read_text())
+    document = importlib.import_module("yaml").safe_load((EXTRAS / name).read_text())
     assert isinstance(document, dict)
     return document
 
@@ -164,6 +165,27 @@ def test_the_container_writes_only_where_relayd_keeps_things() -> None:
     assert relayd["read_only"] is True
     assert {"/run/relayd", "/var/cache/relayd", "/tmp", "/var/lib/relayd"} <= places
     assert {"state"} == document["volumes"].keys()
+
+
+def test_hub_and_nodes_are_kept_as_one_machine_is() -> None:
+    alone, fleet = compose()["services"]["relayd"], compose("compose-hub.yaml")["services"]
+
+    assert {"hub", "node1", "node2"} == fleet.keys()
+    for name in ("build", "init", "restart", "read_only", "tmpfs", "cap_drop", "security_opt", "ulimits"):
+        assert [alone[name]] * 3 == [one[name] for one in fleet.values()], name
+    assert all(float(one["stop_grace_period"].rstrip("s")) >= budget_seconds() for one in fleet.values())
+
+
+def test_nodes_of_the_fleet_find_the_hub_by_a_name_that_it_lets_in_and_open_nothing() -> None:
+    fleet = compose("compose-hub.yaml")["services"]
+    url = fleet["hub"]["environment"]["RELAYD_HUB__URL"]
+
+    assert ["serve", "--hub"] == fleet["hub"]["command"]
+    assert fleet["hub"]["environment"]["RELAYD_API_KEY"].startswith("${RELAYD_API_KEY:?")
+    for node in (fleet["node1"], fleet["node2"]):
+        assert ["join", url] == node["command"]
+        assert {TOKEN_VARIABLE, OWNER_VARIABLE} == node["environment"].keys()
+        assert "ports" not in node
 
 
 def test_nginx_knows_relayds_limits() -> None:

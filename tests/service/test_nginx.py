@@ -88,10 +88,11 @@ class Site:
         return await self.exchanges.get()
 
 
-def write_site(folder: Path, upstream: int) -> Path:
+def write_site(folder: Path, upstream: int, listen: str = "") -> Path:
     """Write the example with addresses of our own, and without the certificate that is not here."""
     site = (EXTRAS / "nginx.conf").read_text()
-    for old, new in (("443 ssl", f"unix:{folder}/nginx.sock"), ("127.0.0.1:8080", f"127.0.0.1:{upstream}")):
+    place = listen or f"unix:{folder}/nginx.sock"
+    for old, new in (("443 ssl", place), ("127.0.0.1:8080", f"127.0.0.1:{upstream}")):
         assert old in site
         site = site.replace(old, new)
     (folder / "site.conf").write_text(re.sub(r" *ssl_certificate.*\n", "", site))

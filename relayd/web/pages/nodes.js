@@ -95,7 +95,7 @@ function addingView(context, status) {
       h("li", { "aria-live": "polite" }, isThere || worker ? badge("ready") : badge("waiting"), " ",
         isThere ? (ready.length ? `connected, and serves ${ready.map((one) => one.model).join(", ")}.` : "connected; it serves no model yet. On it: relayd recommend.") : worker ? `connected as ${worker.name}, and serves ${ready.map((one) => one.model).join(", ")}.` : node && node.version ? `${node.state}${node.reason ? `: ${node.reason}` : ""}` : "waiting for it to connect …"),
       h("li", {}, button("Ask it", async () => { await test(worker ? worker.name : name, (found, bad) => { adding = { ...adding, answer: found, error: bad }; context.draw(); }); }, { disabled: !ready.length, title: `$ relayd upstreams test ${worker ? worker.name : name}` }), " ", answer || h("span", { class: "bad" }, error)),
-      h("li", {}, "So that it comes back after a restart of that machine, install it as a service", backend ? " (a unit of your own that runs the line above with --token-file FILE)." : [":", commandLine("relayd service install")])));
+      h("li", {}, "So that it comes back after a restart of that machine, install it as a service", backend ? [": put ", h("code", {}, "--install"), " behind the line above."] : [":", commandLine("relayd service install")])));
 }
 
 async function test(name, told = (found, bad) => notice(found || bad, { command: `relayd upstreams test ${name}`, bad: Boolean(bad) })) {
