@@ -44,7 +44,7 @@ def measure(place: Place, *, number: int, streams: int, seconds: float, seed: in
     waits: dict[bool, list[float]] = {True: [], False: []}
     firsts: dict[bool, list[float]] = {True: [], False: []}
     for one in _requests(place):
-        if one["klass"] != "background" and one["first_byte_ms"] is not None:
+        if one["class"] != "background" and one["first_byte_ms"] is not None:
             is_beside = marks[1] < _began(one) < marks[2]
             waits[is_beside].append(one["queue_ms"] or 0.0)
             firsts[is_beside].append(one["first_byte_ms"])
