@@ -183,7 +183,8 @@ def _attention(dims: Dimensions, index: int) -> Iterator[Sized]:
     if dims.architecture in FUSED_QUERIES or dims.architecture == "nomic-bert":
         yield "attn_qkv.weight", (width, query + shared * (key + value))
     else:
-        yield "attn_q.weight", (width, query * (2 if dims.gated_q else 1))
+        gated = dims.gated_q and dims.architecture != "afmoe"  # which has a matrix of its own for it
+        yield "attn_q.weight", (width, query * (2 if gated else 1))
         yield "attn_k.weight", (width, shared * key)
         if not (full and dims.global_attention and dims.global_attention.k_is_v):
             yield "attn_v.weight", (width, shared * value)
