@@ -14,6 +14,7 @@ from rich.console import Console
 from relayd.catalog import CatalogEntry
 from relayd.catalog.match import find_entries
 from relayd.cli.ondisk import called, known_models, limit_of, own_shelf, room_for_models
+from relayd.cli.support.neighbour import neighbour_here
 from relayd.cli.support.output import AsJson, Quiet, print_json
 from relayd.clock import SystemClock
 from relayd.errors import FetchError
@@ -99,7 +100,7 @@ def obtain(
         order = sources.order(model)
         if announce:
             _announce(order)
-        puller = Puller(hub, shelf, clock, progress, too_large)
+        puller = Puller(hub, shelf, clock, progress, too_large, neighbour=neighbour_here())
         return order, None if dry_run else _pulled(puller, order, model, force=force)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from relayd.daemon.adminreport import CancelReport, NodeLogReport, RequestsReport
 from relayd.daemon.arguments import (
+    BringFileArguments,
     CancelArguments,
     ChangeKeyArguments,
     CollectArguments,
@@ -41,7 +42,7 @@ from relayd.daemon.batchreport import CollectedReport
 from relayd.daemon.givenreport import ConfigurationReport
 from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, UsageReport
 from relayd.daemon.livereport import LinkReport, LiveReport, PullReport
-from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
+from relayd.daemon.nodereport import BroughtReport, InviteReport, NodesReport, TokenReport
 from relayd.daemon.report import (
     PinReport,
     ReloadReport,
@@ -171,6 +172,11 @@ class Client:
     def nodes(self) -> NodesReport:
         """Return the nodes of this hub, and the hubs that this machine is a node of."""
         return self._call("GET", "nodes", NoArguments(), NodesReport, ANSWER_SECONDS)
+
+    def bring_file(self, sha256: str, size: int, part: Path) -> int:
+        """Go on for a while with a file that another machine has; return how much is here, -1 for none."""
+        arguments = BringFileArguments(sha256, size, str(part))
+        return self._call("POST", "bring_file", arguments, BroughtReport, WORK_SECONDS).bytes
 
     def fleet(self) -> MachinesReport:
         """Return what this machine and every node is, has and serves."""

@@ -57,6 +57,14 @@ class UpgradeArguments(Struct, frozen=True, omit_defaults=True):
     drain_seconds: Annotated[float, Meta(ge=0)] | None = None
 
 
+class BringFileArguments(Struct, frozen=True):
+    """Of `bring_file`: a file by its SHA-256, its size in bytes, and where its bytes collect on this disk."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Meta(gt=0)]
+    part: Annotated[str, Meta(pattern="^/.*[.]part$")]
+
+
 class NameArguments(Struct, frozen=True):
     """Of what shows or removes one model: its name, or one of its aliases."""
 

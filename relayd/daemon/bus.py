@@ -13,7 +13,8 @@ from relayd.daemon.nodereport import BusReport
 from relayd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from relayd.daemon.nodes import Membership, Nodes
+    from relayd.daemon.membership import Membership
+    from relayd.daemon.nodes import Nodes
 
 
 class BusPlace(msgspec.Struct, frozen=True):

@@ -212,6 +212,8 @@ class Daemon:
         nodes = node_verbs(machines, verbs(operations))
         over_tcp = offered(administration, operations, self._parts, self._reload.run)
         self._parts.doors.offer(offered_to_admins({**over_tcp, **followed(watching)}, nodes, machines))
+        self._shared = machines.shared
+        _run_aside(stack, machines.shared.run())
         self._commands = commands(operations, administration, watching.runs, machines.machines.reporter)
         _run_aside(stack, watching.history.run())
         stack.push_async_callback(watching.history.write)
@@ -228,7 +230,7 @@ class Daemon:
     async def _join_hubs(self, stack: AsyncExitStack) -> None:
         """Dial the hubs that this machine is a node of."""
         parts = self._parts
-        facts = MachineFacts(parts, self._commands, lambda: self._shutdown.requested)
+        facts = MachineFacts(parts, self._commands, self._shared, lambda: self._shutdown.requested)
         stack.push_async_callback(parts.membership.close)
         stack.push_async_callback(parts.nodes.hub.close)
         stack.callback(parts.node_loads.close)

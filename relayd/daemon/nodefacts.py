@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from relayd import __version__
 from relayd.api import ModelView
 from relayd.daemon.nodeslots import SlotsForHub
+from relayd.daemon.sharedfiles import FilesForOthers
 from relayd.errors import NotServedError
 from relayd.planner import Planned
 from relayd.profile import LOCAL
@@ -45,13 +46,19 @@ class MachineFacts:
     Args:
         parts: Of the daemon.
         commands: What hubs may have it do.
+        shared: Its files that other machines may have.
         is_ending: Returns whether it takes no new requests, as it is about to end.
     """
 
     def __init__(
-        self, parts: "DaemonParts", commands: Commands, is_ending: Callable[[], bool] = lambda: False
+        self,
+        parts: "DaemonParts",
+        commands: Commands,
+        shared: FilesForOthers,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._parts = parts
+        self._shared = shared
         self._commands = commands
         self._is_ending = is_ending
 
@@ -84,7 +91,12 @@ class MachineFacts:
             ),
             replicas=(*local, *map(_of_upstream, self._upstreams())),
             draining=self._is_ending(),
+            files=self._shared.digests,
         )
+
+    async def read_block(self, sha256: str, at: int, size: int) -> bytes:
+        """Return bytes of a model file that hubs may have; empty where it is not here."""
+        return await self._shared.read(sha256, at, size)
 
     def slots_for(self, hub: str) -> SlotsForHub:
         """Return what grants slots to a hub."""

@@ -1,6 +1,7 @@
 """The verbs for nodes, and those of replicas where they are meant for a node (`MODEL@NODE`)."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from relayd.api.control import Feed, Verb
 from relayd.daemon.administration import Administration
 from relayd.daemon.adminreport import LogLineReport, NodeLogReport
 from relayd.daemon.arguments import (
+    BringFileArguments,
     HubArguments,
     JoinArguments,
     LogArguments,
@@ -26,16 +28,23 @@ from relayd.daemon.commandruns import CommandRuns
 from relayd.daemon.livereport import PullReport, PullsReport
 from relayd.daemon.machines import MachineReporter, Machines
 from relayd.daemon.nodefacts import Commands, last_lines
-from relayd.daemon.nodereport import InviteReport, NodesReport, TokenReport
+from relayd.daemon.nodereport import BroughtReport, InviteReport, NodesReport, TokenReport
 from relayd.daemon.operations import Operations
 from relayd.daemon.parts import DaemonParts
 from relayd.daemon.power import wake
 from relayd.daemon.report import ReplicasReport
+from relayd.daemon.sharedfiles import FileBringer, FilesForOthers
 from relayd.daemon.upstreamtest import UpstreamTest
 from relayd.errors import DaemonError, UsageError
+from relayd.models.ondisk import Found
+from relayd.models.skipped import passed_over
+from relayd.models.stores import places_of, scan
 from relayd.planner.stated import MachinesReport
+from relayd.remote.blocks import Throttle
+from relayd.remote.filerelay import FileRelay
 from relayd.remote.messages import NodeCommand, NodeReply
 from relayd.store.hubs import JoinedHub
+from relayd.units import mib
 
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
@@ -46,11 +55,17 @@ class NodeOperations:
     Attributes:
         parts: Of the daemon.
         machines: What this machine and its nodes are.
+        shared: Files of this machine that others may have.
+        relay: Passes files from machine to machine.
     """
 
     def __init__(self, parts: DaemonParts) -> None:
         self.parts = parts
         self.machines = Machines(parts)
+        self.shared = FilesForOthers(self._models_on_disk, self._has_others)
+        rate = lambda: float(mib(parts.desired.config.hub.file_mib_s))  # noqa: E731 - it may change
+        self.relay = FileRelay(parts.nodes.hub, self.shared.read, Throttle(parts.clock, rate))
+        self._bringer = FileBringer(parts.membership.blocks, parts.clock)
 
     def __repr__(self) -> str:
         return f"<NodeOperations on {self.parts.nodes!r}>"
@@ -119,6 +134,18 @@ class NodeOperations:
         )
         found = answer_of(reply, PullsReport).pulls
         return next((one for one in found if one.model == arguments.model), PullReport(arguments.model))
+
+    async def bring_file(self, arguments: BringFileArguments) -> BroughtReport:
+        """Go on for a while with a file that another machine has."""
+        part = Path(arguments.part)
+        return BroughtReport(await self._bringer.bring(arguments.sha256, arguments.bytes, part))
+
+    def _models_on_disk(self) -> list[Found]:
+        site, folders = self.parts.desired.site, self.parts.desired.config.models.folders
+        return scan(places_of(site.environ, site.home, site.data, folders), passed_over)
+
+    def _has_others(self) -> bool:
+        return self.parts.nodes.door is not None or bool(self.parts.membership.report())
 
     async def log_lines(self, arguments: LogArguments) -> AsyncGenerator[LogLineReport]:
         """Return what yields the lines of `logs`, and ends then."""
@@ -261,6 +288,7 @@ def node_verbs(
         ("POST", "join_hub"): Verb(JoinArguments, nodes.join),
         ("POST", "leave_hub"): Verb(HubArguments, nodes.leave),
         ("POST", "test_upstream"): Verb(NameArguments, UpstreamTest(nodes.parts).test),
+        ("POST", "bring_file"): Verb(BringFileArguments, nodes.bring_file),
         ("GET", "node_logs"): Verb(LogArguments, nodes.logs),
         ("POST", "node_pull"): Verb(NodePullArguments, nodes.pull),
     }

@@ -40,6 +40,7 @@ class NodeReport(Struct, frozen=True, omit_defaults=True):
         reason: Why it is not connected.
         provider: What its operator calls its owner or place.
         round_trip_seconds: There and back, at the last sign of life.
+        files: How many model files other machines may have from it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class NodeReport(Struct, frozen=True, omit_defaults=True):
     devices: tuple[str, ...] = ()
     accounts: tuple[NodeAccountReport, ...] = ()
     replicas: tuple[NodeReplicaReport, ...] = ()
+    files: int = 0
 
 
 class JoinedHubReport(Struct, frozen=True, omit_defaults=True):
@@ -100,6 +102,12 @@ class NodesReport(Struct, frozen=True, omit_defaults=True):
     nodes: tuple[NodeReport, ...] = ()
     hubs: tuple[JoinedHubReport, ...] = ()
     bus: BusReport | None = None
+
+
+class BroughtReport(Struct, frozen=True):
+    """How many bytes of a file are here that other machines have; -1 where none has it."""
+
+    bytes: int
 
 
 class InviteReport(Struct, frozen=True):

@@ -20,10 +20,11 @@ from relayd.daemon.events import Bridge
 from relayd.daemon.footprint import Footprints
 from relayd.daemon.keybook import KeyBook
 from relayd.daemon.launch import confirmation, dependencies
+from relayd.daemon.membership import Membership
 from relayd.daemon.memory import LedgerGrants
 from relayd.daemon.modelfacts import KnownFacts
 from relayd.daemon.nodeloads import NodeLoads
-from relayd.daemon.nodes import Membership, Nodes
+from relayd.daemon.nodes import Nodes
 from relayd.daemon.requestlog import RequestLog
 from relayd.daemon.residence import Residents
 from relayd.daemon.sight import MemorySight

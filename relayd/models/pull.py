@@ -37,6 +37,14 @@ class PullProgress(Protocol):
         ...
 
 
+class Neighbour(Protocol):
+    """Brings files from other machines of this network, before the internet is asked."""
+
+    def bring(self, sha256: str, size: int, part: Path, at: Callable[[int], None]) -> str:
+        """Have the bytes of a file collect in `part`; return where from, empty where not all could be had."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Puller:
     """Everything a pull needs from outside.
@@ -48,6 +56,7 @@ class Puller:
         progress: Receives messages and progress.
         too_large: Returns why a model of so many bytes cannot run on this machine, or "".
         silence_seconds: Longest pause while bytes arrive.
+        neighbour: Brings files that another machine has; None where there is no such machine.
     """
 
     hub: Hub
@@ -56,6 +65,7 @@ class Puller:
     progress: PullProgress
     too_large: Callable[[int], str]
     silence_seconds: float = SILENCE_SECONDS
+    neighbour: Neighbour | None = None
 
     def pull(self, order: Order, *, force: bool = False) -> ModelRecord:
         """Fetch what is missing of an order, and return the record of it.
@@ -126,7 +136,7 @@ class Puller:
                 arrival.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StateError(f"{arrival.parent} cannot be made: {error.strerror}") from error
-            arrived = False
+            arrived = self._brought(piece)
             while not arrived:
                 before = size_of(piece.kept.part)
                 try:
@@ -143,6 +153,28 @@ class Puller:
                 except FetchError as error:
                     if size_of(piece.kept.part) <= before:
                         raise (self.hub.explained(error, piece.repo) if piece.repo else error) from error
+
+    def _brought(self, piece: Piece) -> bool:
+        """Return whether another machine had a file, and what it gave is that file."""
+        if self.neighbour is None or not piece.sha256 or not piece.bytes:
+            return False
+        name, size, part = Path(piece.kept.path).name, piece.bytes, piece.kept.part
+        etag = part.with_name(f"{part.name}.etag")
+        if not part.exists():
+            etag.write_text(f'"{piece.sha256}"')  # the hub's: a download goes on where the other machine left
+        source = self.neighbour.bring(
+            piece.sha256, size, part, lambda done: self.progress.at(name, done, size)
+        )
+        if not source:
+            return False
+        if digest_of(part) != piece.sha256:
+            part.unlink()
+            self.progress.say(f"What came from {source} is not {name}: it is downloaded instead.")
+            return False
+        etag.unlink(missing_ok=True)
+        part.replace(piece.kept.arrival)
+        self.progress.say(f"{name} came from {source}.")
+        return True
 
     def _fetch(self, piece: Piece, *, force: bool) -> None:
         name = piece.kept.arrival.name if not piece.sha256 else Path(piece.kept.path).name

@@ -20,6 +20,8 @@ byte, four, four). What a frame of a stream means is in `link`; what the JSON of
    13 PING       0       nonce (8)
    14 PONG       0       the same
    15 GOAWAY     0       JSON: this side takes no new streams, and why
+   16 WANTED     0       JSON: bytes of a file that this side asks for
+   17 BLOCK      0       which of them (8), then the bytes
 
 A kind that is not known is skipped, so that kinds can be added. A message that breaks these rules ends the
 connection.
@@ -77,6 +79,8 @@ class FrameKind(IntEnum):
     PING = 13
     PONG = 14
     GOAWAY = 15
+    WANTED = 16
+    BLOCK = 17
 
 
 class ResetCode(IntEnum):

@@ -15,6 +15,7 @@ from typing import Protocol
 from relayd.clock import Clock
 from relayd.errors import LinkError, NotFoundError
 from relayd.journal import Journal
+from relayd.remote.blocks import Blocks
 from relayd.remote.capacity import Remotes
 from relayd.remote.channel import LinkChannel, Socket, close
 from relayd.remote.frames import DocumentFrame, FrameKind
@@ -26,7 +27,6 @@ from relayd.remote.messages import (
     Inventory,
     LinkHello,
     LinkWelcome,
-    NodeCommand,
     NodeReply,
     Occupancy,
     document_of,
@@ -34,13 +34,11 @@ from relayd.remote.messages import (
     newest_version,
 )
 from relayd.remote.offers import NodeOffers
+from relayd.remote.replies import Replies
 from relayd.remote.transport import LinkTransport
 
 CLOSED_SECONDS = 5.0
 """How long a node may take to dial again after it, or its machine, has closed the connection."""
-
-COMMAND_SECONDS = 600.0
-"""How long a command may take at a node: a load of a large model from a slow disk."""
 
 
 class HubLimits(Protocol):
@@ -66,6 +64,8 @@ class NodeSession:
         since: When it came into its state, in wall-clock seconds.
         reason: Why it is not connected; empty where it is.
         is_going: It takes no new requests over this link; another daemon of it may connect beside.
+        blocks: Of files that this hub has asked it for.
+        on_block: Takes what it sends of files.
     """
 
     def __init__(self, name: str, offers: NodeOffers, now: float, address: str) -> None:
@@ -79,6 +79,8 @@ class NodeSession:
         self.hello = LinkHello()
         self.offers = offers
         self.replies = Replies()
+        self.blocks = Blocks(self.link)
+        self.on_block: Callable[[NodeSession, DocumentFrame], None] = lambda _session, _frame: None
         self._transports: dict[int, LinkTransport] = {}
 
     def __repr__(self) -> str:
@@ -127,8 +129,12 @@ class NodeSession:
         """End every stream: the link will not go on."""
         self.lose(self.link.lose_all())
         self.replies.fail(f"the link to {self.name} was lost")
+        self.blocks.lose()
 
     def _read(self, frame: DocumentFrame) -> None:
+        if frame.kind in (FrameKind.WANTED, FrameKind.BLOCK):
+            self.on_block(self, frame)
+            return
         if frame.kind not in (FrameKind.INVENTORY, FrameKind.OCCUPANCY, FrameKind.REPLY, FrameKind.GOAWAY):
             return
         document = document_of(frame)
@@ -145,44 +151,6 @@ class NodeSession:
             self.offers.pause(f"{self.name} takes no new requests: {document.reason}")
 
 
-class Replies:
-    """Commands to a node that are not answered yet."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, asyncio.Future[NodeReply]] = {}
-        self._last = 0
-
-    def __repr__(self) -> str:
-        return f"<Replies waiting={len(self._waiting)}>"
-
-    async def ask(self, link: Link, verb: str, target: str, lines: int = 50) -> NodeReply:
-        """Send a command, and return the answer; a link that is lost answers it with `link_failed`."""
-        self._last += 1
-        number = self._last
-        waiting: asyncio.Future[NodeReply] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = waiting
-        try:
-            link.send(framed(NodeCommand(number, verb, target, lines)))
-            async with asyncio.timeout(COMMAND_SECONDS):
-                await waiting
-                return waiting.result()
-        except TimeoutError:
-            return NodeReply(number, code="link_failed", message=f"no answer came in {COMMAND_SECONDS:g} s")
-        finally:
-            self._waiting.pop(number, None)
-
-    def take(self, reply: NodeReply) -> None:
-        """Pass a reply on."""
-        waiting = self._waiting.get(reply.id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(reply)
-
-    def fail(self, message: str) -> None:
-        """Answer whatever waits with a failure."""
-        for number in tuple(self._waiting):
-            self.take(NodeReply(number, code="link_failed", message=message))
-
-
 class NodeHub:
     """Every node that is or was connected since the daemon started.
 
@@ -195,6 +163,7 @@ class NodeHub:
     Attributes:
         bus_name: What this hub is called on the bus; empty where it is not there.
         can_wake: Whether it is known how a node is woken.
+        on_block: Takes what nodes send of files; None where these do not travel.
     """
 
     def __init__(
@@ -211,6 +180,7 @@ class NodeHub:
         self._beat_seconds = beat_seconds
         self.bus_name = ""
         self.can_wake: Callable[[str], bool] = lambda _: False
+        self.on_block: Callable[[NodeSession, DocumentFrame], None] | None = None
         self._sessions: dict[str, NodeSession] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._drained: set[str] = set()
@@ -313,6 +283,8 @@ class NodeHub:
         offers.begin(hello.label, drained=name in self._drained)
         session = self._sessions[name] = NodeSession(name, offers, self._clock.wall(), address)
         session.hello = hello
+        if self.on_block is not None:
+            session.on_block = self.on_block
         return session, None
 
     def _welcome(self, session: NodeSession, version: int, points: dict[int, int] | None) -> LinkWelcome:
@@ -324,6 +296,7 @@ class NodeHub:
             self.resume_seconds,
             self._beat_seconds,
             self.bus_name,
+            self.on_block is not None,
         )
 
     async def _carry(self, session: NodeSession, socket: Socket, *, is_new: bool) -> None:

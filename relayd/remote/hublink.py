@@ -1,18 +1,20 @@
 """What does this machine do for one hub, over one connection after another: serve, report, carry out?"""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Protocol
 
 import msgspec
 
 from relayd import __version__
 from relayd.clock import Clock
 from relayd.errors import LinkError, RelaydError
+from relayd.remote.blocks import Blocks, block_frame
 from relayd.remote.channel import LinkChannel, Socket
 from relayd.remote.frames import DocumentFrame, FrameKind
 from relayd.remote.link import Link, LinkEvent
 from relayd.remote.messages import (
+    BlockWanted,
     Goaway,
     Inventory,
     LinkHello,
@@ -52,6 +54,10 @@ class NodeFacts(Protocol):
         """Return what grants slots to a hub."""
         ...
 
+    def read_block(self, sha256: str, at: int, size: int) -> Awaitable[bytes]:
+        """Return bytes of a model file that hubs may have; empty where it is not here."""
+        ...
+
     def carry_out(self, command: NodeCommand) -> Awaitable[object]:
         """Carry out a command of a hub, and return its answer, which has one JSON form.
 
@@ -65,6 +71,7 @@ class HubLink:
     """The link to one hub, over one connection after the other.
 
     Attributes:
+        blocks: Of files that this machine asks for.
         is_kept: It can go on over another connection.
         label: As the hub entry has it.
         going: The hub takes no new requests.
@@ -82,6 +89,7 @@ class HubLink:
         self._inventory: Inventory | None = None
         self._occupied: dict[str, int] = {}
         self._commands: set[asyncio.Task[None]] = set()
+        self.blocks = Blocks(self._link)
         self.is_kept = True
         self.label = ""
         self.going, self.goaway = asyncio.Event(), Goaway("")
@@ -124,6 +132,11 @@ class HubLink:
             reports.cancel()
 
     @property
+    def brings_files(self) -> bool:
+        """Whether the hub passes model files on."""
+        return self._welcome.files
+
+    @property
     def streams(self) -> int:
         """Requests that this machine works on for the hub."""
         return len(self._serving)
@@ -155,6 +168,7 @@ class HubLink:
             self._expiry.cancel()
             self._expiry = None
         self._serving.lose_all()
+        self.blocks.lose()
 
     def _take(self, event: LinkEvent) -> None:
         if not isinstance(event, DocumentFrame):
@@ -163,14 +177,27 @@ class HubLink:
         elif event.kind is FrameKind.COMMAND:
             command = document_of(event)
             assert isinstance(command, NodeCommand)  # noqa: S101 - for the type checker
-            task = asyncio.create_task(self._carry_out(command))
-            self._commands.add(task)
-            task.add_done_callback(self._commands.discard)
+            self._aside(self._carry_out(command))
+        elif event.kind is FrameKind.WANTED:
+            wanted = document_of(event)
+            assert isinstance(wanted, BlockWanted)  # noqa: S101 - for the type checker
+            self._aside(self._send_block(wanted))
+        elif event.kind is FrameKind.BLOCK:
+            self.blocks.take(event)
         elif event.kind is FrameKind.GOAWAY:
             going = document_of(event)
             assert isinstance(going, Goaway)  # noqa: S101 - for the type checker
             self.goaway = going
             self.going.set()
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _send_block(self, wanted: BlockWanted) -> None:
+        block = await self._facts.read_block(wanted.sha256, wanted.at, wanted.bytes)
+        self._link.send(block_frame(wanted.id, block))
 
     async def _carry_out(self, command: NodeCommand) -> None:
         try:

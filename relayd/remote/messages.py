@@ -48,6 +48,7 @@ class LinkWelcome(Struct, frozen=True, omit_defaults=True):
         resume_seconds: How long each side keeps the streams of a broken link.
         heartbeat_seconds: How often each side sends a sign of life.
         hub: What the hub is called on the bus; empty where it is not there.
+        files: The hub passes model files from machine to machine.
     """
 
     version: int
@@ -57,6 +58,7 @@ class LinkWelcome(Struct, frozen=True, omit_defaults=True):
     resume_seconds: float = 30.0
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     hub: str = ""
+    files: bool = False
 
 
 class LinkRefusal(Struct, frozen=True, omit_defaults=True):
@@ -144,6 +146,7 @@ class Inventory(Struct, frozen=True, omit_defaults=True):
         replicas: What it serves, or could.
         draining: It takes no new requests.
         label: What its operator calls its owner or place (`provider`).
+        files: The SHA-256 of model files that other machines may have from it.
     """
 
     relayd: str = ""
@@ -153,6 +156,7 @@ class Inventory(Struct, frozen=True, omit_defaults=True):
     replicas: tuple[ServedReplica, ...] = ()
     draining: bool = False
     label: str = ""
+    files: tuple[str, ...] = ()
 
 
 class Occupancy(Struct, frozen=True):
@@ -193,6 +197,15 @@ class NodeReply(Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
+class BlockWanted(Struct, frozen=True):
+    """Of either side: bytes of the file of a SHA-256, from a place on; BLOCK of this id answers."""
+
+    id: int
+    sha256: str
+    at: int
+    bytes: int
+
+
 class Goaway(Struct, frozen=True, omit_defaults=True):
     """This side takes no new streams; those that are open have so long.
 
@@ -214,6 +227,7 @@ KIND_OF: Mapping[type[Struct], FrameKind] = {
     NodeCommand: FrameKind.COMMAND,
     NodeReply: FrameKind.REPLY,
     Goaway: FrameKind.GOAWAY,
+    BlockWanted: FrameKind.WANTED,
 }
 _TYPE_OF = {kind: made for made, kind in KIND_OF.items()} | {FrameKind.OPEN: StreamOpening}
 

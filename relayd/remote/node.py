@@ -15,6 +15,7 @@ from relayd import __version__
 from relayd.clock import Clock
 from relayd.errors import HubRefusedError, RelaydError
 from relayd.journal import Journal
+from relayd.remote.blocks import Blocks
 from relayd.remote.channel import Socket
 from relayd.remote.greeting import greet
 from relayd.remote.hublink import HubLink, NodeFacts
@@ -117,6 +118,12 @@ class HubConnection:
         self._is_leaving = True
         if self._current is not None:
             self._current.go_away(reason)
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """What asks the hub for files of other machines; None where it cannot be asked now."""
+        link = self._current
+        return link.blocks if link is not None and self.state == "connected" and link.brings_files else None
 
     @property
     def streams(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayd.clock import SystemClock
-from relayd.daemon.nodes import Membership
+from relayd.daemon.membership import Membership
 from relayd.errors import LinkError
 from relayd.remote.channel import Socket
 from relayd.remote.node import DialledHub

@@ -81,7 +81,9 @@ def main() -> None:
 
 async def _measured(hubs: Hubs, asked: argparse.Namespace) -> None:
     share_of = asked.streams // asked.hubs
-    over = [Timed(one.url, key, MODEL) for one, key in zip(hubs.daemons, hubs.keys, strict=True)]
+    over = [
+        Timed(one.url, key, MODEL, ramp_seconds=5.0) for one, key in zip(hubs.daemons, hubs.keys, strict=True)
+    ]
     straight = Timed(f"http://127.0.0.1:{hubs.replica}", "k", MODEL)
     processes = [psutil.Process(one.process.pid) for one in hubs.daemons]
     before, began = [_cpu(one) for one in processes], time.monotonic()

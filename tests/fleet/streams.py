@@ -19,6 +19,7 @@ class Streams:
         url: Of the hub.
         key: Of the clients.
         outcomes: How many streams ended how.
+        ramp_seconds: Over which the clients begin.
         gaps: The longest time without a token, of each stream that ended whole.
     """
 
@@ -28,15 +29,17 @@ class Streams:
     outcomes: Counter[str] = field(default_factory=Counter)
     gaps: list[float] = field(default_factory=list)
     firsts: list[float] = field(default_factory=list)
+    ramp_seconds: float = 0.0
 
     async def run(self, at_once: int, tokens: int, seconds: float) -> None:
         """Keep so many streams open, begin no second one after so many seconds, and wait for all."""
         over = time.monotonic() + seconds
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
+        connector, patient = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(connector=connector, timeout=patient) as session:
 
             async def client(number: int) -> None:
                 turn = 0
+                await asyncio.sleep(self.ramp_seconds * number / at_once)
                 while not turn or time.monotonic() < over:  # each begins one, however late it comes to run
                     await self._ask(session, f"{number} {turn}", tokens)
                     turn += 1

@@ -69,13 +69,19 @@ class Machine:
     claims: int = 0
     asked: list[NodeCommand] = field(default_factory=list)
     draining: bool = False
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def inventory(self) -> Inventory:
         served = ServedReplica("m#0", "m", self.fake.endpoint.incarnation, self.slots)
-        return Inventory("1.0", "linux x86_64", replicas=(served,), draining=self.draining)
+        return Inventory(
+            "1.0", "linux x86_64", replicas=(served,), draining=self.draining, files=tuple(self.files)
+        )
 
     def slots_for(self, _hub: str) -> "Machine":
         return self
+
+    async def read_block(self, sha256: str, at: int, size: int) -> bytes:
+        return self.files.get(sha256, b"")[at : at + size]
 
     async def carry_out(self, command: NodeCommand) -> object:
         self.asked.append(command)

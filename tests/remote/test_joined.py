@@ -1,5 +1,6 @@
 """Do two relayds on two machines become one fleet by two commands, with a real engine behind them?"""
 
+import hashlib
 import http.client
 import json
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ def machines(
 def node_of(hub: Daemon) -> NodeReport:
     (found,) = hub.client.nodes().nodes
     return found
+
+
+def name_of(box: Daemon) -> str:
+    return f"box-{box.home.name}"
 
 
 def serves(hub: Daemon) -> bool:
@@ -211,3 +216,39 @@ def test_a_request_wakes_the_node_that_serves_its_model(
         for daemon in (box, hub):
             daemon.end()
     assert [] == [name for daemon in (hub, box) for name in daemon.leftovers()]
+
+
+def test_a_node_has_a_file_from_another_one_before_it_asks_the_internet(
+    engine: Engine, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folders = [tmp_path_factory.mktemp(name) for name in "abc"]
+    hub = Daemon(folders[0], engine.path, FAST, ["--hub"], {})
+    with running_hub() as files:
+        files.add(REPOSITORY, **{"tiny-Q8_0": tiny_model.read_bytes()})
+        boxes = [
+            Daemon(
+                folder, engine.path, FAST, [], {"HF_ENDPOINT": files.endpoint, "HF_HOME": str(folder / "hf")}
+            )
+            for folder in folders[1:]
+        ]
+        try:
+            hub.await_event("listening")
+            for box in boxes:
+                box.await_event("listening")
+                invite = json.loads(hub.run("nodes", "invite", name_of(box), "--json").stdout)["join"]
+                assert 0 == box.run("join", invite).returncode
+            wait_until(lambda: ["connected"] * 2 == [one.state for one in hub.client.nodes().nodes])
+            first, second = boxes
+            assert 0 == first.run("pull", f"hf:{REPOSITORY}:Q8_0").returncode
+            sha256 = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+            wait_until(lambda: any(one.files for one in hub.client.nodes().nodes))
+            asked_before = len([one for one in files.asked if one.host == "cdn"])
+            pulled = hub.run("pull", f"hf:{REPOSITORY}:Q8_0", "--node", name_of(second))
+            assert 0 == pulled.returncode, pulled.stderr
+            assert asked_before == len([one for one in files.asked if one.host == "cdn"])
+            (blob,) = (second.home / "hf").rglob(f"blobs/{sha256}")
+            assert tiny_model.read_bytes() == blob.read_bytes()
+        finally:
+            for daemon in (*boxes, hub):
+                daemon.end()
+    assert [] == [name for daemon in (hub, *boxes) for name in daemon.leftovers()]
