@@ -88,7 +88,7 @@ def test_a_path_behind_no_model_is_not_found(doors: Doors, path: str) -> None:
     assert 404 == stage().ask(doors, post({}, path), VIEWS).status
 
 
-@pytest.mark.parametrize("path", READ)
+@pytest.mark.parametrize("path", sorted({*READ} - {"/lora-adapters"}))
 def test_what_a_replica_states_is_read(doors: Doors, path: str) -> None:
     here = stage()
 
@@ -96,6 +96,14 @@ def test_what_a_replica_states_is_read(doors: Doors, path: str) -> None:
         answer = here.ask(doors, get(target), VIEWS)
         assert (200, path, []) == (answer.status, here.sent_to, here.arrived)
         assert ("text/plain" in answer.headers["content-type"]) == (path == "/metrics")
+
+
+def test_the_adapters_of_a_replica_are_read(doors: Doors) -> None:
+    here = stage()
+
+    answer = here.ask(doors, get("/lora-adapters"), VIEWS)
+
+    assert (200, b"[]", []) == (answer.status, answer.body, here.arrived)
 
 
 def test_a_model_that_is_cold_is_not_loaded_for_a_look(doors: Doors) -> None:

@@ -83,7 +83,7 @@ def test_a_device_is_told_in_full() -> None:
         "pci": "0000:01:00.0",
         "instance": None,
         "display": False,
-        "bandwidth": {"gb_s": 1008.0, "basis": "catalogue", "source": "NVIDIA"},
+        "bandwidth": {"gb_s": 1008.0, "basis": "catalogue", "source": "NVIDIA", "disturbed": False},
         "holders": [
             {"pid": 7, "name": "Xorg", "memory_bytes": GIB},
             {"pid": 9, "name": "", "memory_bytes": None},

@@ -45,6 +45,7 @@ class Hub:
             "model": MODEL,
             "prompt": "once upon",
             "max_tokens": tokens,
+            "temperature": 0,
             "ignore_eos": True,
             "stream": True,
         }
@@ -81,8 +82,8 @@ class Asking:
                 self.is_over = True
             elif line.startswith(b"data: "):
                 self.events.append(json.loads(line[6:]))
-                if "choices" in self.events[-1]:
-                    self.texts.append(self.events[-1]["choices"][0]["text"])
+                texts = (choice["text"] for choice in self.events[-1].get("choices", ()))
+                self.texts += filter(None, texts)  # the last one has none
         return self
 
 
