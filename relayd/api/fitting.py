@@ -108,15 +108,19 @@ class Fitting:
         """Yield what may be tried instead of a call that the engine refused for its form."""
         if call.path not in CONVERSATIONS or problem.details or not _FORM.search(problem.message):
             return
+        tried = [(call, "")]
         for traits in (CAREFUL, PLAIN) if self.roles else (None,):
             found = fit_conversation(call.path, call.body, traits, repairs=self.calls)
             if found is not None:
-                yield msgspec.structs.replace(call, body=found.body), found.change
-        opened = _opened(call.body) if self.tools else {}
-        for simplify in (bare_tools, shapeless_tools) if "tools" in opened else ():
-            if (simpler := simplify(opened["tools"])) is not None:
-                body = rewritten({**opened, "tools": simpler.raw})
-                yield msgspec.structs.replace(call, body=body), simpler.change
+                tried.append((msgspec.structs.replace(call, body=found.body), found.change))
+        yield from tried[1:]
+        for other, change in tried if self.tools else ():
+            opened = _opened(other.body)
+            for simplify in (bare_tools, shapeless_tools) if "tools" in opened else ():
+                if (simpler := simplify(opened["tools"])) is not None:
+                    body = rewritten({**opened, "tools": simpler.raw})
+                    changes = "; ".join(filter(None, (change, simpler.change)))
+                    yield msgspec.structs.replace(other, body=body), changes
 
     async def ask(
         self, beside: Beside, model: ModelView, call: Call, context: RequestContext
