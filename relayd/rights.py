@@ -84,6 +84,11 @@ class KeyRights(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     klass: str = ""
     retain: bool = True
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit or a quota."""
+        return bool(self.quotas) or self.limits != NO_LIMITS
+
 
 INFERENCE_ONLY = KeyRights()
 
@@ -101,6 +106,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
         revoked: When it was taken back; None if it was not.
         last_used: When it was last used; None never.
         rights: What it may do.
+        sequence: The number of its last change among all changes of keys of its hub; higher ones are newer.
     """
 
     id: str
@@ -112,10 +118,23 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked: float | None = None
     last_used: float | None = None
     rights: KeyRights = INFERENCE_ONLY
+    sequence: int = 0
 
     def is_expired(self, now: float) -> bool:
         """Return whether its time is over (seconds since 1970)."""
         return self.rights.expires is not None and self.rights.expires <= now
+
+
+class KeyCopies(msgspec.Struct, frozen=True):
+    """The keys of a hub, as others may hold them: digests, and no secret.
+
+    Attributes:
+        hub: Whose they are.
+        keys: Its own ones for clients, revoked ones too.
+    """
+
+    hub: str
+    keys: tuple[StoredKey, ...] = ()
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """relayd keys: make API keys, limit them, and take them back."""
 
+import platform
+import re
 import sys
 from typing import Annotated
 
@@ -17,7 +19,7 @@ from relayd.clock import SystemClock
 from relayd.daemon.arguments import ChangeKeyArguments
 from relayd.daemon.keyreport import ChangedKeyReport, KeyReport, NewKeyReport, fingerprint
 from relayd.errors import KeyUnknownError, UsageError
-from relayd.rights import NO_LIMITS, KeyLimits, KeyRights
+from relayd.rights import NO_LIMITS, KeyCopies, KeyLimits, KeyRights
 from relayd.secret import Secret
 from relayd.ui.keys import key_page, keys_table
 
@@ -46,6 +48,10 @@ Quotas = Annotated[
     typer.Option("--quota", metavar="WHAT=N/PERIOD", help="Like `tokens=5M/month`, `requests=1000/day`."),
 ]
 Class = Annotated[str, typer.Option("--class", help="Of its requests, at best: interactive, normal, batch.")]
+
+
+_HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MOST_BYTES = 64 * 1024 * 1024
 
 
 @app.command()
@@ -173,6 +179,50 @@ def revoke(key: Known, as_json: AsJson = False) -> None:
     Answers that have begun are finished. Its usage stays.
     """
     _show_changed(with_keys(lambda service: service.revoke_key(key)), "revoked", as_json=as_json)
+
+
+@app.command()
+def copies(
+    hub: Annotated[
+        str, typer.Option("--as", metavar="HUB", help="What this hub is called there.  [default: host name]")
+    ] = "",
+    as_json: AsJson = False,  # noqa: ARG001 - it is JSON in any case
+) -> None:
+    """Print the keys of this hub, as hashes, for others.
+
+    On the other hub, every minute or so: `ssh HUB relayd keys copies | relayd keys take`.
+    """
+    print_json(msgspec.to_builtins(with_keys(lambda service: service.copy_keys(hub or platform.node()))))
+
+
+@app.command()
+def take(
+    file: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(metavar="[FILE]", help="What `relayd keys copies` printed there."),
+    ] = "-",  # type: ignore[assignment]  # typer opens it
+    as_json: AsJson = False,
+) -> None:
+    """Let in clients of another hub, by its copies.
+
+    Its keys are NAME@HUB here. What is newer replaces what is here; a revoked key, here or there, stays
+    revoked. Limits and quotas come with the first copy, and are counted and changed here.
+    """
+    try:
+        found = msgspec.json.decode(file.read(_MOST_BYTES), type=KeyCopies)
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"invalid copies of keys: {error}", remedy="Give what `relayd keys copies` prints."
+        ) from error
+    if not _HUB.fullmatch(found.hub):
+        raise UsageError(
+            f"{found.hub[:128]!r} cannot be the name of a hub", remedy="Print them anew with --as HUB."
+        )
+    report = with_keys(lambda service: service.take_keys(found))
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        print(f"{len(report.keys)} of {len(found.keys)} keys of {found.hub} have changed here")
 
 
 def _rights(

@@ -55,7 +55,7 @@ from relayd.daemon.upstreamreport import TestedReport, UpstreamReport
 from relayd.daemon.whyreport import WhyReport
 from relayd.errors import DaemonError, DaemonSilentError, NoDaemonError, OtherBuildError
 from relayd.planner.stated import MachinesReport
-from relayd.rights import KeyRights
+from relayd.rights import KeyCopies, KeyRights
 from relayd.secret import Secret
 
 ANSWER_SECONDS = 5.0
@@ -255,6 +255,14 @@ class Client:
     def revoke_key(self, key: str) -> ChangedKeyReport:
         """Take a key back."""
         return self._call("POST", "revoke_key", KeyArguments(key), ChangedKeyReport, ANSWER_SECONDS)
+
+    def copy_keys(self, hub: str) -> KeyCopies:
+        """Return the keys of this daemon, as other hubs may hold them under its name."""
+        return self._call("GET", "copy_keys", KeyArguments(hub), KeyCopies, ANSWER_SECONDS)
+
+    def take_keys(self, copies: KeyCopies) -> KeysReport:
+        """Hold the keys of another hub, and return those that have changed."""
+        return self._call("POST", "take_keys", copies, KeysReport, ANSWER_SECONDS)
 
     def usage(self, arguments: UsageArguments) -> UsageReport:
         """Return what keys used of models, by day."""

@@ -23,7 +23,15 @@ from relayd.daemon.keyreport import UsageReport, usage_report
 from relayd.daemon.usage import UsageLedger
 from relayd.errors import RequestError
 from relayd.journal import Journal
-from relayd.rights import CONFIGURED, INFERENCE_ONLY, LOCAL, NO_LIMITS, KeyRights, StoredKey, UsageRow
+from relayd.rights import (
+    CONFIGURED,
+    INFERENCE_ONLY,
+    LOCAL,
+    KeyCopies,
+    KeyRights,
+    StoredKey,
+    UsageRow,
+)
 from relayd.router import ExchangeRecord
 from relayd.scheduler import Exchange
 from relayd.scheduler.ask import INTERACTIVE, NORMAL
@@ -235,6 +243,14 @@ class KeyBook:
         self._journal.info("key.revoked", key=key.id, name=key.name)
         return key
 
+    async def take(self, copies: KeyCopies) -> list[StoredKey]:
+        """Hold the keys of another hub, from now on; return those that have changed. Raises as `create`."""
+        changed = await self._change(lambda table, _: table.take(copies))
+        for key in changed:
+            self._allow(key, _NOTHING, _NOTHING)
+            self._enter(key)
+        return changed
+
     async def used(self, arguments: UsageArguments) -> UsageReport:
         """Return what keys used, up to now.
 
@@ -293,7 +309,7 @@ class KeyBook:
         used = Spending(self._clock.wall(), day.get(key.id, nothing), month.get(key.id, nothing))
         if (known := self._allowances.get(key.id)) is not None:
             known.configure(key.rights, used)
-        elif _is_limited(key.rights):
+        elif key.rights.is_limited:
             self._allowances[key.id] = Allowance(key.rights, used, self._clock)
 
     async def _change(self, work: Callable[[KeyTable, float], T]) -> T:
@@ -325,8 +341,7 @@ class KeyBook:
         for key in live:
             if not key.is_expired(now):
                 grants[key.digest] = _grant(key.id, key.name, key.rights, self._allowances.get(key.id))
-        api_key = self._server.api_key
-        if api_key:
+        if api_key := self._server.api_key:
             grants[api_key.digest()] = _grant(CONFIGURED, CONFIGURED, _ALL)
         return KnownKeys(
             {digest: _kept(before.get(digest), grant) for digest, grant in grants.items()},
@@ -339,7 +354,6 @@ class KeyBook:
         """Look again when the next key expires."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         now = self._clock.wall()
         moments = [
             key.rights.expires
@@ -364,10 +378,6 @@ def _read(database: Database, now: float) -> tuple[list[StoredKey], _Totals, _To
     return (KeyTable(database).every(), *_totals(database, now))
 
 
-def _is_limited(rights: KeyRights) -> bool:
-    return bool(rights.quotas) or rights.limits != NO_LIMITS
-
-
 def _any_for(keys: Iterable[StoredKey], scope: str) -> bool:
     return any(scope in key.rights.scopes for key in keys)
 
@@ -380,7 +390,7 @@ def _grant(key: str, name: str, rights: KeyRights, allowance: Allowance | None =
         VisibleModels(rights.models),
         rights.klass or NORMAL,
         rights.klass or INTERACTIVE,
-        allowance if _is_limited(rights) else None,
+        allowance if rights.is_limited else None,
     )
 
 

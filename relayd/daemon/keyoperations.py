@@ -19,8 +19,9 @@ from relayd.daemon.keyreport import (
     UsageReport,
     key_report,
 )
-from relayd.rights import KeyRights, StoredKey
+from relayd.rights import KeyCopies, KeyRights, StoredKey
 from relayd.secret import Secret
+from relayd.store.keycopies import copies_of
 
 CLOSED = "Requests for models need a key from now on; those without one are refused."
 OPENED = "No key for models is left: requests from this machine need none again."
@@ -66,6 +67,14 @@ class KeyOperations:
         was_open = self._book.is_open
         key = await self._book.revoke(arguments.key)
         return ChangedKeyReport(self._report(key), self._note(was_open=was_open))
+
+    async def copy_keys(self, arguments: KeyArguments) -> KeyCopies:
+        """Return the keys of this hub as others may hold them; `key` is what it is called there."""
+        return copies_of(arguments.key, self._book.every())
+
+    async def take_keys(self, arguments: KeyCopies) -> KeysReport:
+        """Hold the keys of another hub, and return those that have changed."""
+        return KeysReport(tuple(map(self._report, await self._book.take(arguments))), self._book.is_open)
 
     async def usage(self, arguments: UsageArguments) -> UsageReport:
         """Return what keys used of models, by day."""

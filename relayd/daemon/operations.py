@@ -45,6 +45,7 @@ from relayd.desired.away import REMEDY, why_away
 from relayd.errors import ModelFileError
 from relayd.handover import Predecessor
 from relayd.names import ReplicaName
+from relayd.rights import KeyCopies
 from relayd.supervisor import Replica, State
 from relayd.supervisor.state import DOWN, SETTLED
 
@@ -303,5 +304,7 @@ def verbs(operations: Operations) -> Mapping[tuple[str, str], Verb]:
         ("POST", "rotate_key"): Verb(KeyArguments, operations.rotate_key),
         ("POST", "change_key"): Verb(ChangeKeyArguments, operations.change_key),
         ("POST", "revoke_key"): Verb(KeyArguments, operations.revoke_key),
+        ("GET", "copy_keys"): Verb(KeyArguments, operations.copy_keys),
+        ("POST", "take_keys"): Verb(KeyCopies, operations.take_keys),
         ("GET", "usage"): Verb(UsageArguments, operations.usage),
     }

@@ -9,9 +9,18 @@ import msgspec
 
 from relayd.apikey import check_foreign, hint, make_key
 from relayd.errors import KeyUnknownError, UsageError
-from relayd.rights import INFERENCE_ONLY, OWN_PREFIX, KeyRights, StoredKey, check_name, check_rights
+from relayd.rights import (
+    INFERENCE_ONLY,
+    OWN_PREFIX,
+    KeyCopies,
+    KeyRights,
+    StoredKey,
+    check_name,
+    check_rights,
+)
 from relayd.secret import Secret
 from relayd.store.database import Database
+from relayd.store.keycopies import MARK, is_copy, merged
 
 
 class _KeyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -21,6 +30,7 @@ class _KeyDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     created: float
     rotated: float | None = None
     rights: KeyRights = INFERENCE_ONLY
+    sequence: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -91,6 +101,7 @@ class KeyTable:
         )
         with self._database.changing(durable=True) as connection:
             self._check_free(connection, key)
+            key = msgspec.structs.replace(key, sequence=self._next(connection))
             connection.execute(
                 f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
                 (key.id, key.name, key.digest, None, None, _document(key)),
@@ -102,12 +113,17 @@ class KeyTable:
 
         Raises:
             KeyUnknownError: There is no such key, or it is revoked.
+            UsageError: It belongs to another hub.
             StateError: It cannot be written.
         """
         key, secret = self._live(named), make_key()
+        if is_copy(key):
+            raise UsageError(
+                f"the key {key.name} belongs to another hub",
+                remedy="Rotate it there, and take its copies again.",
+            )
         rotated = msgspec.structs.replace(key, digest=secret.digest(), hint=hint(secret), rotated=now)
-        self._replace(rotated)
-        return rotated, secret
+        return self._replace(rotated), secret
 
     def change(self, named: str, rights: KeyRights) -> StoredKey:
         """Give a key other rights.
@@ -119,8 +135,7 @@ class KeyTable:
         """
         check_rights(rights)
         changed = msgspec.structs.replace(self._live(named), rights=rights)
-        self._replace(changed)
-        return changed
+        return self._replace(changed)
 
     def revoke(self, named: str, now: float) -> StoredKey:
         """Take a key back; one that is revoked already stays as it is. Its row stays for its usage.
@@ -132,9 +147,39 @@ class KeyTable:
         key = self.find(named)
         if key.revoked is not None:
             return key
+        return self._replace(msgspec.structs.replace(key, revoked=now))
+
+    def take(self, copies: KeyCopies) -> list[StoredKey]:
+        """Hold the keys of another hub as that has them, and return those that have changed here.
+
+        Raises:
+            UsageError: One has a secret that a key here has.
+            StateError: They cannot be written.
+        """
+        known = {key.id: key for key in self.every()}
+        changed = []
+        for copy in sorted(
+            copies.keys, key=lambda key: key.revoked is None
+        ):  # they leave their names to others
+            before = known.get(f"{copy.id}{MARK}{copies.hub}")
+            if (now := merged(before, copy, copies.hub)) != before:
+                changed.append(now)
         with self._database.changing(durable=True) as connection:
-            connection.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, key.id))
-        return msgspec.structs.replace(key, revoked=now)
+            for key in changed:
+                try:
+                    connection.execute(
+                        f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - a constant
+                        " ON CONFLICT (id) DO UPDATE SET"
+                        " name = excluded.name, digest = excluded.digest, revoked = excluded.revoked,"
+                        " document = excluded.document",
+                        (key.id, key.name, key.digest, key.revoked, None, _document(key)),
+                    )
+                except sqlite3.IntegrityError as error:
+                    raise UsageError(
+                        f"{key.name} has the name or the secret of another key here",
+                        remedy="Revoke one of the two.",
+                    ) from error
+        return changed
 
     def note_used(self, moments: Iterable[tuple[str, float]]) -> None:
         """Keep when keys were last used: ids, and seconds since 1970.
@@ -155,11 +200,21 @@ class KeyTable:
             )
         return key
 
-    def _replace(self, key: StoredKey) -> None:
+    def _replace(self, key: StoredKey) -> StoredKey:
+        """Write a key that was changed, and return it; one of this hub has another number from now on."""
         with self._database.changing(durable=True) as connection:
+            if not is_copy(key):
+                key = msgspec.structs.replace(key, sequence=self._next(connection))
             connection.execute(
-                "UPDATE keys SET digest = ?, document = ? WHERE id = ?", (key.digest, _document(key), key.id)
+                "UPDATE keys SET digest = ?, revoked = ?, document = ? WHERE id = ?",
+                (key.digest, key.revoked, _document(key), key.id),
             )
+        return key
+
+    def _next(self, connection: sqlite3.Connection) -> int:
+        """Return the number of the next change of a key of this hub."""
+        rows = connection.execute("SELECT document FROM keys WHERE id NOT LIKE '%@%'")
+        return 1 + max((_decode(document).sequence for (document,) in rows), default=0)
 
     def _check_free(self, connection: sqlite3.Connection, key: StoredKey) -> None:
         """Refuse a name or a secret that another key has.
@@ -199,7 +254,7 @@ def digest_of(secret: str) -> bytes:
 
 
 def _document(key: StoredKey) -> bytes:
-    return _encode(_KeyDocument(key.hint, key.created, key.rotated, key.rights))
+    return _encode(_KeyDocument(key.hint, key.created, key.rotated, key.rights, key.sequence))
 
 
 def _key(row: tuple[str, str, bytes, float | None, float | None, bytes]) -> StoredKey:
@@ -215,4 +270,5 @@ def _key(row: tuple[str, str, bytes, float | None, float | None, bytes]) -> Stor
         revoked=revoked,
         last_used=last_used,
         rights=held.rights,
+        sequence=held.sequence,
     )

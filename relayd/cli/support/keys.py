@@ -12,9 +12,10 @@ from relayd.daemon.keyreport import ChangedKeyReport, KeysReport, NewKeyReport, 
 from relayd.errors import NoDaemonError
 from relayd.folders import make_folders, own_paths
 from relayd.lock import lock_of_daemon
-from relayd.rights import KeyRights
+from relayd.rights import KeyCopies, KeyRights
 from relayd.secret import Secret
 from relayd.store.database import FILE, Database
+from relayd.store.keycopies import copies_of
 from relayd.store.keys import KeyTable
 
 LATER = "No relayd is running: this holds once one starts."
@@ -47,6 +48,14 @@ class KeyService(Protocol):
 
     def revoke_key(self, key: str) -> ChangedKeyReport:
         """Take a key back."""
+        ...
+
+    def copy_keys(self, hub: str) -> KeyCopies:
+        """Return the keys of this hub, as others may hold them under its name."""
+        ...
+
+    def take_keys(self, copies: KeyCopies) -> KeysReport:
+        """Hold the keys of another hub, and return those that have changed."""
         ...
 
 
@@ -111,6 +120,12 @@ class _Unattended:
 
     def revoke_key(self, key: str) -> ChangedKeyReport:
         return ChangedKeyReport(key_report(self._table.revoke(key, self._now), self._now), LATER)
+
+    def copy_keys(self, hub: str) -> KeyCopies:
+        return copies_of(hub, self._table.every())
+
+    def take_keys(self, copies: KeyCopies) -> KeysReport:
+        return KeysReport(tuple(key_report(key, self._now) for key in self._table.take(copies)))
 
     def _create(self, name: str, rights: KeyRights, secret: Secret | None) -> NewKeyReport:
         key, made = self._table.create(name, rights, self._now, secret)
