@@ -6,9 +6,10 @@ four are in its key. What is kept is how each model that was found runs: files a
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,14 +17,11 @@ from relayd.advice.files import File
 from relayd.catalog import CatalogEntry
 from relayd.errors import StateError
 from relayd.files import private_folder, write_atomic
-from relayd.memory.setup import Setup
 from relayd.planner.budget import Budget
-from relayd.planner.placement import Form, Place, Placement
+from relayd.planner.placement import Form, Placement, PlannedRun
 from relayd.planner.quality import Quality
 from relayd.planner.rank import Request
 from relayd.planner.recommend import Advice, Known, judged, recommend
-from relayd.planner.speed import Decoding, Estimate
-from relayd.units import Bytes
 
 KEPT = 200
 """Answers that are kept: of all uses on a dozen machines."""
@@ -33,20 +31,12 @@ CODE = ("advice", "memory", "planner")
 
 
 class _Winner(msgspec.Struct, frozen=True, array_like=True):
-    """A `Placement` without its file, and what it was judged by."""
+    """Which file of which model runs how, and what that was judged by."""
 
     name: str
     quantization: str
     nbytes: int
-    place: Place
-    setup: Setup
-    context: int
-    needs: Mapping[str, Bytes]
-    layers: tuple[int, int]
-    alone: Estimate
-    decoding: Decoding
-    prefill: Estimate
-    reasons: tuple[str, ...]
+    run: PlannedRun
     quality: Quality
     pace: float
     spilled: float
@@ -111,15 +101,7 @@ def _winner(one: Advice, placement: Placement) -> _Winner:
         one.known.name,
         placement.form.quantization.name,
         placement.form.nbytes,
-        placement.place,
-        placement.setup,
-        placement.context,
-        placement.needs,
-        placement.layers,
-        placement.alone,
-        placement.decoding,
-        placement.prefill,
-        placement.reasons,
+        PlannedRun(**_members(placement)),
         candidate.quality,
         candidate.paced,
         candidate.spilled,
@@ -135,19 +117,11 @@ def _advice(known: Known, one: _Winner, request: Request) -> Advice:
     form = next((form for form in known.forms if _file(form) == (one.quantization, one.nbytes)), None)
     if form is None:
         raise LookupError(one.quantization)
-    placement = Placement(
-        form,
-        one.place,
-        one.setup,
-        one.context,
-        one.needs,
-        one.layers,
-        one.alone,
-        one.decoding,
-        one.prefill,
-        one.reasons,
-    )
-    return judged(known, placement, one, request)
+    return judged(known, Placement(form=form, **_members(one.run)), one, request)
+
+
+def _members(run: PlannedRun) -> dict[str, Any]:
+    return {member.name: getattr(run, member.name) for member in fields(PlannedRun)}
 
 
 def _file(form: Form) -> tuple[str, int]:

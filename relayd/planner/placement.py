@@ -106,12 +106,11 @@ class Form:
     aside: float = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A form of a model with its place on a machine.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """How a model runs on a machine, whichever of its forms it is.
 
     Attributes:
-        form: What runs.
         place: Where.
         setup: How, in full.
         context: Tokens a slot holds.
@@ -124,7 +123,6 @@ class Placement:
         fast_enough: Whether it reaches the speed that was asked for.
     """
 
-    form: Form
     place: Place
     setup: Setup
     context: int
@@ -135,6 +133,17 @@ class Placement:
     prefill: Estimate
     reasons: tuple[str, ...]
     fast_enough: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement(PlannedRun):
+    """A form of a model with its place on a machine.
+
+    Attributes:
+        form: What runs.
+    """
+
+    form: Form
 
     @property
     def slots(self) -> int:
