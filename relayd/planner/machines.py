@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from relayd.planner.budget import Budget
 from relayd.planner.fit import fit
 from relayd.planner.fleet import FleetPlan, Wanted, plan_fleet
-from relayd.planner.placement import READING_PACE, NoPlace, Placement
+from relayd.planner.placement import READING_PACE, Aim, NoPlace, Placement
 from relayd.units import Bytes, show_bytes, show_seconds
 
 NEAR = 0.8
@@ -169,11 +169,8 @@ class _Seating:
         self._why.setdefault(one.name, []).append((chosen, why))
 
     def _options(self, one: Wanted) -> Iterator[_Option]:
-        least = replace(
-            one, aim=replace(one.aim, context=one.aim.least_context, slots=one.aim.least_slots, extend=False)
-        )
         for box in self._boxes:
-            outcome = fit(least.forms, self._left[box.name], least.aim)
+            outcome = fit(one.forms, self._left[box.name], _least(one.aim))
             if isinstance(outcome, Placement):
                 after = self._left[box.name].minus(outcome.needs)
                 share = _usable(after) / max(1, _usable(box.budget))
@@ -204,7 +201,7 @@ class _Seating:
         for one in wanted:
             for index, (name, why) in enumerate(self._why[one.name]):
                 if not name:
-                    yield Seat(one.name, index, "", self._nowhere(one), tuple(self._shortages(one)))
+                    yield self._nowhere(one, index)
                     continue
                 nth = taken[name, one.name] = taken.get((name, one.name), -1) + 1
                 outcomes = [each.outcome for each in plans[name].assignments if each.model == one.name]
@@ -220,17 +217,13 @@ class _Seating:
         seconds = size / bytes_per_second if bytes_per_second and holders else 0.0
         return ModelMove(holders[0].name if holders else "", size, seconds)
 
-    def _nowhere(self, one: Wanted) -> NoPlace:
-        """Return what the machine that comes closest is short of."""
-        outcomes = [fit(one.forms, self._left[box.name], one.aim) for box in self._boxes]
-        short = [each for each in outcomes if isinstance(each, NoPlace) and each.last is not None]
-        return min(short, key=_missing, default=NoPlace(()))
-
-    def _shortages(self, one: Wanted) -> Iterator[str]:
-        for box in self._boxes:
-            outcome = fit(one.forms, self._left[box.name], one.aim)
-            if isinstance(outcome, NoPlace):
-                yield f"{box.name}: {outcome}"
+    def _nowhere(self, one: Wanted, index: int) -> Seat:
+        """Return a replica without a machine: what each is short of, and that which comes closest."""
+        outcomes = {box.name: fit(one.forms, self._left[box.name], one.aim) for box in self._boxes}
+        short = {name: each for name, each in outcomes.items() if isinstance(each, NoPlace)}
+        counted = [each for each in short.values() if each.last is not None]
+        nearest = min(counted, key=_missing, default=NoPlace(()))
+        return Seat(one.name, index, "", nearest, tuple(f"{name}: {each}" for name, each in short.items()))
 
 
 def _best(model: str, options: Sequence[_Option]) -> _Option:
@@ -290,8 +283,12 @@ def _leaving(boxes: Sequence[Box], seats: Sequence[Seat]) -> Iterator[tuple[str,
 
 
 def _fits(one: Wanted, budget: Budget) -> bool:
-    least = replace(one.aim, context=one.aim.least_context, slots=one.aim.least_slots, extend=False)
-    return isinstance(fit(one.forms, budget, least), Placement)
+    return isinstance(fit(one.forms, budget, _least(one.aim)), Placement)
+
+
+def _least(aim: Aim) -> Aim:
+    """Return what a model needs at least: what is left is given out once every model has its machine."""
+    return replace(aim, context=aim.least_context, slots=aim.least_slots, extend=False)
 
 
 def _usable(budget: Budget) -> int:
