@@ -278,12 +278,13 @@ class Pools:
         """
         batch_seconds, clock = self._batch_under_way(upstream), asyncio.get_running_loop().time
         asked_at = clock()
+        is_over = False
         try:
-            answer = await self._fetch(upstream.pool, _BETWEEN_BATCHES, _LONGEST_BATCH_SECONDS)
-            if answer.status != 200:
+            with suppress(OSError, UpstreamError):
+                answer = await self._fetch(upstream.pool, _BETWEEN_BATCHES, _LONGEST_BATCH_SECONDS)
+                is_over = answer.status == 200
+            if not is_over:
                 await asyncio.sleep(asked_at + batch_seconds - clock())
-        except (OSError, UpstreamError):
-            await asyncio.sleep(asked_at + batch_seconds - clock())
         finally:
             release()
 

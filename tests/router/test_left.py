@@ -161,7 +161,7 @@ async def until_answered(pools: Pools) -> None:
 
 
 async def leave_prompt(pools: Pools, replica: FakeReplica, freed: asyncio.Event) -> None:
-    """Leave a request while its prompt is read, and return when the engine knows it."""
+    """Leave a request while its prompt is read, and return when the engine knows it; it still reads."""
     replica.works_on = True
     call = Call("/v1/completions", b"{}", stream=True)
     asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
@@ -169,7 +169,6 @@ async def leave_prompt(pools: Pools, replica: FakeReplica, freed: asyncio.Event)
     await until_answered(pools)
     asking.cancel()
     await replica.cancelled.wait()
-    replica.finish()
 
 
 async def test_a_prompt_that_was_left_keeps_its_slot_until_its_batch_is_over() -> None:
@@ -178,6 +177,7 @@ async def test_a_prompt_that_was_left_keeps_its_slot_until_its_batch_is_over() -
         replica.between_batches.clear()
         pools = Pools(infer_batch=lambda _: 1e-9)
         await leave_prompt(pools, replica, freed)
+        replica.finish()
         while replica.connections < 2:
             await asyncio.sleep(0)
         assert not freed.is_set()
@@ -198,6 +198,7 @@ async def test_an_engine_that_does_not_tell_keeps_the_slot_as_long_as_a_batch_ta
         replica.says = refusal(404, "not_found_error")
         pools = Pools(infer_batch=infer)
         await leave_prompt(pools, replica, freed)
+        replica.finish()
         await freed.wait()
 
         assert ["fake#0"] == inferred
@@ -207,15 +208,9 @@ async def test_an_engine_that_does_not_tell_keeps_the_slot_as_long_as_a_batch_ta
 async def test_an_incarnation_that_was_retired_meanwhile_is_forgotten_all_the_same() -> None:
     freed = asyncio.Event()
     async with fake_replica(None, act(SSE_HEAD, then=Then.HANG)) as replica:
-        replica.works_on = True
         replica.between_batches.clear()
         pools = Pools()
-        call = Call("/v1/completions", b"{}", stream=True)
-        asking = asyncio.ensure_future(pools.ask(replica.endpoint, call, lambda: freed.set))
-        await replica.asked.wait()
-        await until_answered(pools)
-        asking.cancel()
-        await replica.cancelled.wait()
+        await leave_prompt(pools, replica, freed)
         pools.retire(replica.endpoint)
         replica.finish()
         replica.between_batches.set()
